@@ -1,0 +1,51 @@
+# The project's commands. Needs make and Python 3.11 or newer with venv; everything else goes into $(VENV).
+#   make run [CONFIG=FILE]     the registry, on port 5000 of this machine unless the configuration says otherwise
+#   make test [ARGS=...]       the whole test suite; ARGS go to pytest
+#   make lint                  style and types
+#   make wheel                 dist/ipfsreg-….whl
+#   make clean, make distclean what was built; the virtual environment and the tools too
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?=
+ARGS ?=
+
+bin := $(VENV)/bin
+# `compat`: the plain form of an editable installation, which lets twistd find the plugin in the checkout.
+install := $(bin)/pip install --quiet --config-settings editable_mode=compat
+
+.PHONY: run test lint wheel clean distclean
+
+run: $(VENV)/.installed
+	$(bin)/twistd -n --pidfile= ipfsreg $(if $(CONFIG),--config "$(CONFIG)")
+
+test: $(VENV)/.installed-test
+	$(bin)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy ipfsreg tests bench
+
+wheel: $(VENV)/.installed-test
+	$(bin)/python -m build --wheel
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make the installation happen again when, and only when, what it depends on has changed.
+$(VENV)/.installed: setup.py pyproject.toml | $(bin)/python
+	$(install) --editable .
+	touch $@
+
+$(VENV)/.installed-test: setup.py pyproject.toml | $(bin)/python
+	$(install) --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find ipfsreg tests bench twisted -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+distclean: clean
+	rm -rf $(VENV) .tools
