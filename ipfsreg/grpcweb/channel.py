@@ -1,0 +1,217 @@
+"""The client's front door: a server, and calls to it."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.iweb import IPolicyForHTTPS
+
+from .call import Call, Stream
+from .connections import Connections
+from .duplex_post import DuplexPostExchange
+from .exchange import Exchange
+from .framing import MESSAGE_LIMIT
+from .metadata import NO_METADATA, Metadata
+from .post import PostExchange
+from .requests import Message
+from .responses import MessageType
+from .timers import grpc_timeout
+from .websocket import WebSocketExchange
+
+M = TypeVar("M")
+
+CONTENT_TYPE = "application/grpc-web+proto"
+
+_IDLE_CONNECTION_SECONDS = 30
+_IDLE_CONNECTIONS = 24
+
+
+class Transport(Enum):
+    """How calls go over the wire.
+
+    ``POST`` is HTTP/1.1: calls with one request share connections, and a `Channel.stream` has one of its own
+    with ``Connection: close``, whose answer is read while the request is still being sent. A proxy in between
+    that collects bodies, or keeps connections to the server, breaks the latter.
+
+    ``WEBSOCKET`` is one websocket for each call of any kind, and survives proxies that know websockets.
+    """
+
+    POST = "post"
+    WEBSOCKET = "websocket"
+
+
+class Channel:
+    """A gRPC-Web server, and calls to it of all four kinds.
+
+    Connections are made as calls need them; `close` ends all of it. Nothing is retried: a failed call says
+    whether it may have reached the server (`ConnectionBroken`) or certainly did not (`NotConnected`).
+
+    :param reactor: Twisted's reactor.
+    :param url: ``http://…`` or ``https://…``; a path, if any, comes before the method's.
+    :param transport: for calls that do not say it themselves.
+    :param message_limit: the longest message taken from the server, in bytes.
+    :param ping_interval: pings on websockets that were silent so many seconds; None for none.
+    :param tls_policy: which certificates to trust; those that the system trusts if None.
+    :raises ValueError: for another kind of URL.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        url: str,
+        *,
+        transport: Transport = Transport.POST,
+        message_limit: int = MESSAGE_LIMIT,
+        ping_interval: float | None = 20.0,
+        tls_policy: IPolicyForHTTPS | None = None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._uri = _checked(self._url)
+        self._reactor = reactor
+        self._transport = transport
+        self._message_limit = message_limit
+        self._ping_interval = ping_interval
+        self._connections = Connections(reactor, tls_policy or BrowserLikePolicyForHTTPS())
+        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool.retryAutomatically = False
+        self._pool.maxPersistentPerHost = _IDLE_CONNECTIONS
+        # Shorter than servers and proxies keep theirs: a request must not meet a connection being closed.
+        self._pool.cachedConnectionTimeout = _IDLE_CONNECTION_SECONDS
+        self._agent = Agent.usingEndpointFactory(reactor, self._connections, self._pool)
+        self._calls: set[Call[Any]] = set()
+        self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open now, idle ones included."""
+        return len(self._connections)
+
+    def unary(
+        self,
+        method: str,
+        request: Message,
+        response_type: MessageType[M],
+        *,
+        deadline: float,
+        metadata: Metadata | Mapping[str, str] = NO_METADATA,
+        transport: Transport | None = None,
+    ) -> "Deferred[M]":
+        """Make a call of one request and one response. Fails with a `CallError`.
+
+        Cancelling the Deferred cancels the call.
+
+        :param method: ``/package.Service/Method``.
+        :param response_type: the response's class.
+        :param deadline: seconds; told to the server, and kept here.
+        """
+        stream = self.server_stream(
+            method, request, response_type, deadline=deadline, metadata=metadata, transport=transport
+        )
+
+        async def response() -> M:
+            try:
+                return await stream.responses.only()
+            except CancelledError:
+                stream.cancel()
+                raise
+
+        return Deferred.fromCoroutine(response())
+
+    def server_stream(
+        self,
+        method: str,
+        request: Message,
+        response_type: MessageType[M],
+        *,
+        deadline: float,
+        idle: float | None = None,
+        metadata: Metadata | Mapping[str, str] = NO_METADATA,
+        transport: Transport | None = None,
+    ) -> Stream[M]:
+        """Begin a call of one request and any number of responses.
+
+        :param idle: the longest time, in seconds, in which nothing may come, but for times in which nobody
+            takes what came; None for no such limit.
+        """
+        call = self._begin(response_type, deadline, idle)
+        self._start(call, method, metadata, deadline, transport, alone=False)
+        call.requests.send(request)
+        call.requests.finish()
+        return Stream(call)
+
+    def stream(
+        self,
+        method: str,
+        response_type: MessageType[M],
+        *,
+        deadline: float,
+        idle: float | None = None,
+        metadata: Metadata | Mapping[str, str] = NO_METADATA,
+        transport: Transport | None = None,
+    ) -> Stream[M]:
+        """Begin a call whose requests are sent while its responses come: client streaming and bidirectional.
+
+        Take the responses, whatever they are, while you send: a server may stop reading until you do.
+
+        :param idle: the longest time, in seconds, in which nothing may move in either direction, but for times
+            in which nobody takes what came; None for no such limit.
+        """
+        call = self._begin(response_type, deadline, idle)
+        self._start(call, method, metadata, deadline, transport, alone=True)
+        return Stream(call)
+
+    def close(self) -> "Deferred[Any]":
+        """Cancel every call and close every connection; fires when they are gone. No calls after that."""
+        self._closed = True
+        for call in list(self._calls):
+            call.cancel()
+        # The pool comes last: a connection whose answer is being read at this moment goes there yet.
+        gone = self._connections.abort_all()
+        return gone.addCallback(lambda _: self._pool.closeCachedConnections())
+
+    def _begin(self, response_type: MessageType[M], deadline: float, idle: float | None) -> Call[M]:
+        if self._closed:
+            raise RuntimeError("the channel is closed")
+        call = Call(self._reactor, response_type, self._message_limit, deadline, idle, self._calls.discard)
+        self._calls.add(call)
+        return call
+
+    def _start(
+        self,
+        call: Call[M],
+        method: str,
+        metadata: Metadata | Mapping[str, str],
+        deadline: float,
+        transport: Transport | None,
+        alone: bool,
+    ) -> None:
+        exchange: Exchange
+        fields = list(metadata if isinstance(metadata, Metadata) else Metadata(metadata))
+        fields += [("content-type", CONTENT_TYPE), ("x-grpc-web", "1"), ("grpc-timeout", grpc_timeout(deadline))]
+        target = self._uri.originForm.decode("ascii").rstrip("/") + method
+        host = self._uri.netloc.decode("ascii")
+        if (transport or self._transport) is Transport.WEBSOCKET:
+            exchange = WebSocketExchange(
+                self._connections.endpointForURI(self._uri),
+                call,
+                self._reactor,
+                host,
+                target,
+                fields,
+                self._ping_interval,
+            )
+        elif alone:
+            endpoint = self._connections.endpointForURI(self._uri)
+            exchange = DuplexPostExchange(endpoint, call, target, [("Host", host), *fields])
+        else:
+            exchange = PostExchange(self._agent, call, self._reactor, self._url + method, fields)
+        call.start(exchange)
+
+
+def _checked(url: str) -> URI:
+    uri: URI = URI.fromBytes(url.encode("ascii"))
+    if uri.scheme not in (b"http", b"https") or not uri.host or uri.params or uri.query or uri.fragment:
+        raise ValueError("the URL of a gRPC-Web server is http:// or https://, a host, perhaps a port and a path")
+    return uri

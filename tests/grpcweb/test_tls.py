@@ -1,0 +1,151 @@
+"""The same over TLS: https and wss, trusted and not."""
+
+import datetime
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from zope.interface import implementer
+
+from ipfsreg.grpcweb import CallCancelled, ConnectionBroken, DeadlineExceeded, Requests
+
+from . import handlers
+from .conftest import Connect, Serve
+from .raw import Raw
+from .server import until
+from .test_deadlines import nothing_left
+
+
+def certificate() -> PrivateCertificate:
+    """A new one for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "grpcweb tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(encoding, form, serialization.NoEncryption()) + signed.public_bytes(encoding)
+    loaded: PrivateCertificate = PrivateCertificate.loadPEM(pem)
+    return loaded
+
+
+CERTIFICATE = certificate()
+
+
+def trusting(*certificates: Certificate) -> BrowserLikePolicyForHTTPS:
+    return BrowserLikePolicyForHTTPS(trustRootFromCertificates(certificates))
+
+
+@pytest_twisted.ensureDeferred
+async def test_calls_of_every_kind(serve: Serve, connect: Connect, transport: Any) -> None:
+    server = await serve(
+        {"/x.Svc/Echo": handlers.echo, "/x.Svc/Token": handlers.challenge, "/x.Svc/Flood": handlers.flood},
+        tls=CERTIFICATE.options(),
+    )
+    channel = connect(server, transport=transport, tls_policy=trusting(CERTIFICATE))
+    for _ in range(3):
+        assert await channel.unary("/x.Svc/Echo", Raw(b"1"), Raw, deadline=5) == Raw(b"1")
+    stream = channel.stream("/x.Svc/Token", Raw, deadline=5)
+    stream.requests.send(Raw(b"me"))
+    assert await stream.responses.receive() == Raw(b"sign this, me")
+    stream.requests.send(Raw(b"signed: sign this, me"))
+    stream.requests.finish()
+    assert await stream.responses.only() == Raw(b"token for me")
+    flood = channel.server_stream("/x.Svc/Flood", Raw(b"200 65536"), Raw, deadline=20)
+    assert len([message async for message in flood.responses]) == 200
+
+
+@implementer(IPushProducer)
+class FourMebibytes:
+    """Writes 64 messages of 64 KiB, pausing when it is told to."""
+
+    def __init__(self, requests: Requests) -> None:
+        self.left = 64
+        self.pauses = 0
+        self._paused = False
+        self._requests = requests
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        while self.left and not self._paused:
+            self.left -= 1
+            self._requests.send(Raw(bytes(65536)))
+        if not self.left and not self._paused:
+            self._requests.unregisterProducer()
+            self._requests.finish()
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        self.pauses += 1
+
+    def stopProducing(self) -> None:
+        pass
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_with_back_pressure(serve: Serve, connect: Connect, transport: Any) -> None:
+    server = await serve({"/x.Svc/Count": handlers.count}, tls=CERTIFICATE.options())
+    channel = connect(server, transport=transport, tls_policy=trusting(CERTIFICATE))
+    stream = channel.stream("/x.Svc/Count", Raw, deadline=20)
+    producer = FourMebibytes(stream.requests)
+    stream.requests.registerProducer(producer, True)
+    assert (await stream.responses.only()).data.startswith(b"4194304 ")
+    assert producer.pauses > 4
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_is_not_trusted(
+    streaming: bool, serve: Serve, connect: Connect, transport: Any
+) -> None:
+    server = await serve({"/x.Svc/Echo": handlers.echo}, tls=CERTIFICATE.options())
+    channel = connect(server, transport=transport, tls_policy=trusting(certificate()))
+    stream = channel.stream("/x.Svc/Echo", Raw, deadline=5)
+    if not streaming:
+        stream = channel.server_stream("/x.Svc/Echo", Raw(), Raw, deadline=5)
+    with pytest.raises(ConnectionBroken, match="TLS: certificate verify failed"):
+        await stream.responses.receive()
+    assert server.calls == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_for_another_host(serve: Serve, connect: Connect, transport: Any) -> None:
+    server = await serve({"/x.Svc/Echo": handlers.echo}, tls=CERTIFICATE.options())
+    url = server.url.replace("127.0.0.1", "localhost")
+    channel = connect(url, transport=transport, tls_policy=trusting(CERTIFICATE))
+    with pytest.raises(ConnectionBroken, match="TLS: the certificate is not for this host"):
+        await channel.unary("/x.Svc/Echo", Raw(), Raw, deadline=5)
+
+
+@pytest.mark.parametrize("kind", ["deadline", "cancel"])
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_left_of_a_call_cut_short(kind: str, serve: Serve, connect: Connect, transport: Any) -> None:
+    server = await serve({"/x.Svc/Flood": handlers.flood}, tls=CERTIFICATE.options())
+    channel = connect(server, transport=transport, tls_policy=trusting(CERTIFICATE))
+    deadline = 0.3 if kind == "deadline" else 30
+    # Nobody takes the answer, so the client does not read, and would not see the server say goodbye.
+    stream = channel.server_stream("/x.Svc/Flood", Raw(b"1000 65536"), Raw, deadline=deadline)
+    await until(lambda: server.calls)
+    if kind == "cancel":
+        stream.cancel()
+    with pytest.raises((CallCancelled, DeadlineExceeded)):
+        await stream.responses.deliver(lambda _: stream.responses.pauseProducing())
+    await nothing_left(channel, server, seconds=3)
