@@ -1,0 +1,32 @@
+"""The table of backends: a new one is one line here and a package beside this file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..workers import Workers
+from .local.backend import open_local
+from .opened import Opened
+from .options import BackendOptions
+from .textile.backend import open_textile
+from .textile.commands import make_commands
+from .textile.options import TextileOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A kind of storage: the options of its section, and how to make its bucket from them.
+
+    ``make`` gets the options, the worker threads and the reactor, and does nothing that can fail or block: that
+    is for the bucket's `start`. ``commands`` makes what the `ipfsreg` command has for this backend alone.
+    """
+
+    options: type[BackendOptions]
+    make: Callable[[Any, Workers, Any], Opened]
+    commands: Callable[..., Sequence[Any]] | None = None
+
+
+BACKENDS = {
+    "local": Backend(BackendOptions, open_local),
+    "textile": Backend(TextileOptions, open_textile, make_commands),
+}

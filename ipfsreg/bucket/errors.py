@@ -1,0 +1,37 @@
+"""The few, typed failures of a bucket. An outage must never look like an absence."""
+
+
+class BucketError(Exception):
+    """Any failure of a bucket. The text is for an operator's log; it never holds a secret."""
+
+
+class NotFound(BucketError):
+    """The path is certainly not there: the storage answered, and said so."""
+
+
+class Unavailable(BucketError):
+    """The storage cannot be asked now. `retry_after` says when to try again, in seconds."""
+
+    def __init__(self, message: str, retry_after: int = 10) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Refused(BucketError):
+    """The storage answered and will not: credentials, permission, quota. Trying again will not help."""
+
+
+class Full(BucketError):
+    """There is no room left on the storage (or in the spool on its way there)."""
+
+
+class Corrupt(BucketError):
+    """What the storage holds cannot be what was put there."""
+
+
+class TooLarge(BucketError):
+    """A file is larger than the caller wants in memory, or than the storage takes."""
+
+
+class SetupError(Exception):
+    """A bucket cannot be opened because of something its user has to change; one line that says what."""

@@ -1,0 +1,98 @@
+"""A wrapper that lets nothing through to a bucket before a check of it has passed.
+
+A remote bucket may be out of reach when the daemon starts, so what has to be checked before its first use may
+have to wait until its first use.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from zope.interface import implementer
+
+from .interface import Entry, IBucket, IReader, Listing, Stat
+
+T = TypeVar("T")
+
+
+@implementer(IBucket)
+class GatedBucket:
+    """``check`` gets the wrapped bucket before the first operation, and again until it has passed once.
+
+    An operation before that fails with whatever the check raises.
+    """
+
+    def __init__(self, bucket: IBucket, check: Callable[[IBucket], Awaitable[None]]) -> None:
+        self.name = bucket.name
+        self.shared = bucket.shared
+        self._bucket = bucket
+        self._check = check
+        self._passed = False
+        self._lock: DeferredLock = DeferredLock()
+
+    def start(self) -> "Deferred[None]":
+        """See `IBucket.start`."""
+        return self._bucket.start()
+
+    def stop(self) -> "Deferred[None]":
+        """See `IBucket.stop`."""
+        return self._bucket.stop()
+
+    async def passed(self) -> None:
+        """Make the check unless it was made; raises what it raises."""
+        await self._lock.acquire()
+        try:
+            if not self._passed:
+                await self._check(self._bucket)
+                self._passed = True
+        finally:
+            self._lock.release()
+
+    def stat(self, path: str) -> "Deferred[Stat]":
+        """See `IBucket.stat`."""
+        return self._after_check(lambda: self._bucket.stat(path))
+
+    def get(self, path: str, limit: int) -> "Deferred[bytes]":
+        """See `IBucket.get`."""
+        return self._after_check(lambda: self._bucket.get(path, limit))
+
+    def open(self, path: str) -> "Deferred[IReader]":
+        """See `IBucket.open`."""
+        return self._after_check(lambda: self._bucket.open(path))
+
+    def put(self, path: str, content: bytes) -> "Deferred[None]":
+        """See `IBucket.put`."""
+        return self._after_check(lambda: self._bucket.put(path, content))
+
+    def put_file(self, path: str, source: Path) -> "Deferred[None]":
+        """See `IBucket.put_file`."""
+        return self._after_check(lambda: self._bucket.put_file(path, source))
+
+    def move(self, source: str, destination: str) -> "Deferred[None]":
+        """See `IBucket.move`."""
+        return self._after_check(lambda: self._bucket.move(source, destination))
+
+    def remove(self, path: str) -> "Deferred[None]":
+        """See `IBucket.remove`."""
+        return self._after_check(lambda: self._bucket.remove(path))
+
+    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
+        """See `IBucket.list`."""
+        return self._after_check(lambda: self._bucket.list(directory))
+
+    async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+        """See `IBucket.walk`."""
+        await self.passed()
+        async for listings in self._bucket.walk(directory, into):
+            yield listings
+
+    def _after_check(self, operation: "Callable[[], Deferred[T]]") -> "Deferred[T]":
+        if self._passed:
+            return operation()
+
+        async def both() -> T:
+            await self.passed()
+            return await operation()
+
+        return ensureDeferred(both())

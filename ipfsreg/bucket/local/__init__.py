@@ -1,0 +1,1 @@
+"""The default backend: a directory on this disk."""

@@ -1,0 +1,28 @@
+"""What making a backend gives: its bucket, and what it offers beside being one."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .interface import IBucket
+
+BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
+"""From arguments to a result that JSON can hold; fails with a `BucketError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Work that a daemon on this backend does every so many seconds."""
+
+    what: str
+    seconds: float
+    work: Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name."""
+
+    bucket: IBucket
+    tasks: Mapping[str, BackendTask] = field(default_factory=dict)
+    repeated: Sequence[Repeated] = ()
