@@ -1,0 +1,121 @@
+"""The blobs of a repository."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..bucket.errors import Corrupt, NotFound, TooLarge
+from ..bucket.interface import IBucket, IReader
+from . import layout
+from .digest import Digest
+from .errors import BlobUnknown
+from .guard import Guard
+from .names import Repository
+from .store import ContentStore, content_key
+
+_LINK_MAX = 64
+_LINK = re.compile(rb"[0-9]+\n?")
+
+
+def link_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
+    """The guard's key of a repository's link to a blob."""
+    return ("link", repository, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlob:
+    """A blob opened for reading: close the reader when done."""
+
+    digest: Digest
+    size: int
+    reader: IReader
+
+
+class Blobs:
+    """Which repository has which blob, and the blobs' content."""
+
+    def __init__(self, bucket: IBucket, store: ContentStore, guard: Guard) -> None:
+        self._bucket = bucket
+        self._store = store
+        self._guard = guard
+
+    async def size(self, repository: Repository, digest: Digest) -> int:
+        """A blob's length in bytes.
+
+        :raises BlobUnknown: where the repository does not have it, or not whole.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            size = await self.linked_size(repository, digest)
+            if size is None or not await self._store.has(digest, size):
+                raise _unknown(digest)
+            return size
+
+    async def open(self, repository: Repository, digest: Digest) -> OpenBlob:
+        """Open a blob for reading.
+
+        :raises BlobUnknown: where the repository does not have it, or not whole.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            size = await self.linked_size(repository, digest)
+            reader = None if size is None else await self._store.open(digest, size)
+            if size is None or reader is None:
+                raise _unknown(digest)
+            return OpenBlob(digest, size, reader)
+
+    async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int) -> None:
+        """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            await self._store.put_file(digest, source, size)
+            await self._link(repository, digest, size)
+
+    async def link(self, repository: Repository, digest: Digest, size: int) -> bool:
+        """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            if not await self._store.has(digest, size):
+                return False
+            await self._link(repository, digest, size)
+            return True
+
+    async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
+        """Give a repository a blob that another has (``source``), or any other (None), without a transfer.
+
+        Answers False where there is no such blob: then it has to be uploaded.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            size = await (self._store.size(digest) if source is None else self.linked_size(source, digest))
+            if size is None or not await self._store.has(digest, size):
+                return False
+            await self._link(repository, digest, size)
+            return True
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        """Take a blob from a repository; the collector frees the content when no repository has it.
+
+        :raises BlobUnknown: where the repository does not have it.
+        """
+        async with self._guard.deleting(link_key(repository, digest)):
+            try:
+                await self._bucket.remove(layout.blob_link(repository, digest))
+            except NotFound:
+                raise _unknown(digest) from None
+
+    async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
+        """The length that the repository's link gives, or None where there is no link, or a damaged one.
+
+        :raises Corrupt: where nothing is in it. That may be a transfer that broke, which must not look like an absence.
+        """
+        path = layout.blob_link(repository, digest)
+        try:
+            link = await self._bucket.get(path, _LINK_MAX)
+        except (NotFound, TooLarge):
+            return None
+        if not link:
+            raise Corrupt(f"{path} is empty; push the blob again")
+        return int(link) if _LINK.fullmatch(link) else None
+
+    async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
+        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
+
+
+def _unknown(digest: Digest) -> BlobUnknown:
+    return BlobUnknown("blob unknown to this repository", {"digest": str(digest)})

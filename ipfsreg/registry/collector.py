@@ -1,0 +1,250 @@
+"""The online garbage collector: frees what no tag leads to, while clients push and pull.
+
+Rules (docs/architecture.md has the argument why nothing reachable is taken):
+
+* A manifest goes when no tag points to it, no manifest that is present lists it, the subject it refers to is not
+  present, and the time for which untagged manifests are kept is over.
+* A repository's link to a blob goes when no manifest that is present in the repository refers to it.
+* Content goes when no repository links to it.
+
+"Present" instead of "reachable" makes each decision a local one: a push only has to touch what it names itself.
+Whatever was used after the run began, or within the grace period, is left for the next run; see `guard`.
+"""
+
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..bucket.errors import NotFound
+from ..bucket.interface import IBucket
+from ..uninterrupted import uninterrupted
+from . import layout
+from .blobs import link_key
+from .digest import Digest
+from .guard import Guard
+from .inventory import Inventory, take_inventory
+from .manifests import Manifests, manifest_key
+from .names import Repository
+from .pace import Pace
+from .record import Record
+from .store import content_key
+from .uploads import Uploads
+
+
+@dataclass
+class Collection:
+    """What a run did, or with ``dry_run`` would have done."""
+
+    dry_run: bool
+    manifests: int = 0
+    blob_links: int = 0
+    contents: int = 0
+    freed: int = 0
+    """Bytes."""
+    waiting: int = 0
+    """Things that nothing needs, but that were used too recently to go."""
+    skipped: list[str] = field(default_factory=list)
+    """Repositories from which nothing is taken, since something in them is damaged."""
+
+
+class Collector:
+    """Finds and frees garbage. ``grace`` and ``untagged`` are in seconds; ``untagged`` None keeps them forever.
+
+    A run can be cancelled between two removals. One that is under way goes on to its end with its things kept from
+    others, since the thread that is at it cannot be stopped.
+
+    ``stored`` is the bucket beneath the cache of small files: a run reads everything once, which must not push
+    what clients ask for out of the cache.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        bucket: IBucket,
+        stored: IBucket,
+        manifests: Manifests,
+        uploads: Uploads,
+        guard: Guard,
+        clock: IReactorTime,
+        *,
+        grace: float,
+        untagged: float | None,
+    ) -> None:
+        self._bucket = bucket
+        self._stored = stored
+        self._manifests = manifests
+        self._uploads = uploads
+        self._guard = guard
+        self._clock = clock
+        self._grace = grace
+        self._untagged = untagged
+        self._one_at_a_time: DeferredLock = DeferredLock()
+
+    async def run(self, *, dry_run: bool = False, grace: float | None = None) -> Collection:
+        """One run; a second one waits for the first. ``grace`` replaces the configured one, in seconds."""
+        await self._one_at_a_time.acquire()
+        try:
+            return await self._run(Collection(dry_run), self._grace if grace is None else grace)
+        finally:
+            self._one_at_a_time.release()
+
+    async def _run(self, report: Collection, grace: float) -> Collection:
+        since = self._guard.now() - grace
+        pace = Pace(self._clock)
+        needed: set[Digest] = set()
+        async for repository in layout.repositories(self._stored):
+            contents = await take_inventory(self._stored, repository, pace)
+            if contents.damaged:
+                report.skipped.append(repository)
+                self._log.error(
+                    "Nothing is collected from {repository}: something in it is damaged, and nobody knows what that "
+                    "needs. `ipfsreg verify` names it; push it again, or delete it.",
+                    repository=repository,
+                )
+            else:
+                await self._collect_manifests(repository, contents, since, report, pace)
+                await self._collect_referrers(repository, contents, since, report, pace)
+            needed |= contents.listed
+            needed |= await self._collect_links(repository, contents, since, report, pace)
+        async for digest in layout.all_blobs(self._stored):
+            await pace.step()
+            if digest not in needed:
+                await uninterrupted(self._collect_content(digest, since, report))
+        return report
+
+    async def _collect_manifests(
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+    ) -> None:
+        waiting: set[Digest] = set()
+
+        async def collect(group: set[Digest]) -> bool:
+            await pace.step()
+            if not all(self._is_over(contents.records[digest]) for digest in group) or not await uninterrupted(
+                self._remove_manifests(repository, group, contents, since, report.dry_run)
+            ):
+                waiting.update(group)
+                return False
+            contents.listed -= group
+            for digest in group:
+                del contents.records[digest], contents.manifests[digest]
+            report.manifests += len(group)
+            return True
+
+        removed = True
+        while removed:  # an index that went may have been all that kept its manifests
+            removed = False
+            for digest in _unneeded(contents) - waiting:
+                removed = await collect({digest}) or removed
+        # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
+        # own subject: they go all at once, or none of them.
+        kept = waiting | {digest for digest, record in contents.records.items() if not self._is_over(record)}
+        circle = contents.listed - _reachable(contents, kept)
+        if circle:
+            await collect(circle)
+        report.waiting += len(waiting)
+
+    async def _collect_referrers(
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+    ) -> None:
+        """A crash may leave an entry of a manifest that is not there."""
+        async for subject, digest in layout.referrer_entries(self._stored, repository):
+            await pace.step()
+            if digest not in contents.listed:
+                await uninterrupted(self._remove_referrer(repository, subject, digest, since, report.dry_run))
+
+    async def _remove_referrer(
+        self, repository: Repository, subject: Digest, digest: Digest, since: float, dry_run: bool
+    ) -> None:
+        async with self._guard.removing([manifest_key(repository, digest)], since) as may:
+            if may and not dry_run:
+                await self._remove(layout.referrer(repository, subject, digest))
+
+    def _is_over(self, record: Record) -> bool:
+        if record.discarded:
+            return True
+        return self._untagged is not None and record.released + self._untagged <= self._clock.seconds()
+
+    async def _remove_manifests(
+        self, repository: Repository, group: set[Digest], contents: Inventory, since: float, dry_run: bool
+    ) -> bool:
+        # A subject that is being pushed just now makes its referrers needed: its key is asked for as well.
+        subjects = {digest: contents.manifests[digest].subject for digest in group}
+        things = group | {subject for subject in subjects.values() if subject is not None}
+        async with self._guard.removing([manifest_key(repository, each) for each in things], since) as may:
+            if may and not dry_run:
+                for digest, subject in subjects.items():
+                    await self._manifests.remove_record(repository, digest, subject)
+            return may
+
+    async def _collect_links(
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+    ) -> set[Digest]:
+        referred = {digest for manifest in contents.manifests.values() for digest in manifest.references}
+        kept = set()
+        async for digest in layout.blob_links(self._stored, repository):
+            await pace.step()
+            if digest in referred or contents.damaged:
+                kept.add(digest)
+            elif await uninterrupted(self._remove_link(repository, digest, since, report.dry_run)):
+                report.blob_links += 1
+            else:
+                kept.add(digest)
+                report.waiting += 1
+        return kept
+
+    async def _remove_link(self, repository: Repository, digest: Digest, since: float, dry_run: bool) -> bool:
+        if self._uploads.active(repository, self._guard.now() - since):
+            return False  # somebody is pushing layers; the manifest that needs them comes last
+        async with self._guard.removing([link_key(repository, digest)], since) as may:
+            if may and not dry_run:
+                await self._remove(layout.blob_link(repository, digest))
+            return may
+
+    async def _collect_content(self, digest: Digest, since: float, report: Collection) -> None:
+        async with self._guard.removing([content_key(digest)], since) as may:
+            if not may:
+                report.waiting += 1
+                return
+            try:
+                size = (await self._stored.stat(layout.blob(digest))).size
+            except NotFound:
+                return
+            if not report.dry_run:
+                await self._remove(layout.blob(digest))
+            report.contents += 1
+            report.freed += size or 0
+
+    async def _remove(self, path: str) -> None:
+        try:
+            await self._bucket.remove(path)
+        except NotFound:
+            return
+
+
+def _unneeded(contents: Inventory) -> set[Digest]:
+    """The manifests that no tag and no other manifest keeps."""
+    listed = {child for manifest in contents.manifests.values() for child in manifest.manifests}
+    return {
+        digest
+        for digest in contents.listed - set(contents.tags.values()) - listed
+        if contents.manifests[digest].subject not in contents.listed
+    }
+
+
+def _reachable(contents: Inventory, kept: set[Digest]) -> set[Digest]:
+    """The manifests that a tag, or one of those to keep, leads to."""
+    referring: dict[Digest, list[Digest]] = {}
+    for digest, manifest in contents.manifests.items():
+        if manifest.subject is not None:
+            referring.setdefault(manifest.subject, []).append(digest)
+    reached: set[Digest] = set()
+    pending = [*contents.tags.values(), *kept]
+    while pending:
+        digest = pending.pop()
+        if digest in contents.listed and digest not in reached:
+            reached.add(digest)
+            pending += [*contents.manifests[digest].manifests, *referring.get(digest, ())]
+    return reached

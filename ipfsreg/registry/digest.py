@@ -1,0 +1,60 @@
+"""Digests: ``algorithm:hex`` (image-spec, "Digests")."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from .errors import DigestInvalid
+
+HEX_LENGTHS = {"sha256": 64, "sha512": 128}
+"""The registered algorithms, with the number of hexadecimal digits of each."""
+
+
+class Hash(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more content in."""
+
+    def hexdigest(self) -> str:
+        """The digest of what came so far, in lower-case hexadecimal."""
+
+    def copy(self) -> "Hash":
+        """A second one in the same state."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A digest with a known algorithm and a hexadecimal part of the right form."""
+
+    algorithm: str
+    hex: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+
+def parse_digest(text: str) -> Digest:
+    """Read a digest.
+
+    :raises DigestInvalid: where it does not follow the grammar or the algorithm is not one of `HEX_LENGTHS`.
+    """
+    algorithm, _, encoded = text.partition(":")
+    length = HEX_LENGTHS.get(algorithm)
+    if length is None:
+        known = " or ".join(HEX_LENGTHS)
+        raise DigestInvalid(f"a digest is {known}, a colon and hexadecimal digits", {"digest": text[:256]})
+    if not re.fullmatch(f"[a-f0-9]{{{length}}}", encoded):
+        raise DigestInvalid(f"a {algorithm} digest has {length} lower-case hexadecimal digits", {"digest": text[:256]})
+    return Digest(algorithm, encoded)
+
+
+def new_hash(algorithm: str) -> Hash:
+    """A hash object for one of the algorithms of `HEX_LENGTHS`."""
+    return hashlib.new(algorithm, usedforsecurity=True)
+
+
+def digest_of(content: bytes, algorithm: str = "sha256") -> Digest:
+    """The digest of content that is in memory."""
+    return Digest(algorithm, hashlib.new(algorithm, content).hexdigest())

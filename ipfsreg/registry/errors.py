@@ -1,0 +1,143 @@
+"""What can be wrong with a client's request, as the OCI error codes (distribution-spec, "Error Codes").
+
+``status`` is the HTTP status that the specification, or Docker's registry where it is silent, gives the case.
+"""
+
+from typing import Any, ClassVar
+
+
+class RegistryError(Exception):
+    """A request that cannot be fulfilled, for a reason that the client is told."""
+
+    code: ClassVar[str] = "UNKNOWN"
+    status: ClassVar[int] = 400
+
+    def __init__(self, message: str, detail: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class NameInvalid(RegistryError):
+    """The repository name does not follow the grammar."""
+
+    code = "NAME_INVALID"
+
+
+class NameUnknown(RegistryError):
+    """There is no such repository."""
+
+    code = "NAME_UNKNOWN"
+    status = 404
+
+
+class TagInvalid(RegistryError):
+    """A tag does not follow the grammar."""
+
+    code = "TAG_INVALID"
+
+
+class DigestInvalid(RegistryError):
+    """A digest does not follow the grammar, names an unknown algorithm, or is not that of the content."""
+
+    code = "DIGEST_INVALID"
+
+
+class SizeInvalid(RegistryError):
+    """A length was given that the content does not have."""
+
+    code = "SIZE_INVALID"
+
+
+class BlobUnknown(RegistryError):
+    """The repository has no such blob."""
+
+    code = "BLOB_UNKNOWN"
+    status = 404
+
+
+class UploadUnknown(RegistryError):
+    """There is no such upload session (any more)."""
+
+    code = "BLOB_UPLOAD_UNKNOWN"
+    status = 404
+
+
+class UploadInvalid(RegistryError):
+    """The upload cannot go on like this."""
+
+    code = "BLOB_UPLOAD_INVALID"
+
+
+class UploadBusy(UploadInvalid):
+    """Another request is writing to the same upload session."""
+
+    status = 409
+
+
+class UploadOutOfOrder(RegistryError):
+    """A chunk does not begin where the last one ended. ``received`` is the number of bytes there are."""
+
+    code = "BLOB_UPLOAD_INVALID"
+    status = 416
+
+    def __init__(self, message: str, received: int) -> None:
+        super().__init__(message, {"received": received})
+        self.received = received
+
+
+class ManifestUnknown(RegistryError):
+    """The repository has no such manifest or tag."""
+
+    code = "MANIFEST_UNKNOWN"
+    status = 404
+
+
+class ManifestInvalid(RegistryError):
+    """The manifest is not one."""
+
+    code = "MANIFEST_INVALID"
+
+
+class ManifestBlobUnknown(RegistryError):
+    """The manifest refers to content that the repository does not have.
+
+    404 is what Docker's registry and the specification's table of endpoints say.
+    """
+
+    code = "MANIFEST_BLOB_UNKNOWN"
+    status = 404
+
+
+class TooLarge(RegistryError):
+    """The content is larger than the configuration allows."""
+
+    code = "SIZE_INVALID"
+    status = 413
+
+
+class TooManyRequests(RegistryError):
+    """There is as much going on as the configuration allows."""
+
+    code = "TOOMANYREQUESTS"
+    status = 429
+
+
+class Unsupported(RegistryError):
+    """The operation is not one that this registry has."""
+
+    code = "UNSUPPORTED"
+    status = 405
+
+
+class RangeInvalid(RegistryError):
+    """The range asked for is not in the content."""
+
+    code = "RANGE_INVALID"
+    status = 416
+
+
+class PaginationInvalid(RegistryError):
+    """The number of results asked for is not a number."""
+
+    code = "PAGINATION_NUMBER_INVALID"

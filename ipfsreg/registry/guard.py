@@ -1,0 +1,114 @@
+"""What keeps the online collector from taking anything that somebody relies on.
+
+Clients rely on what they were told: a HEAD that found a blob makes them skip its upload, and the manifest that
+needs it comes only later. So each use of a thing is remembered for a while, a thing in use right now is *held*,
+and what the collector is *removing* right now cannot begin to be used until that is done. There are no locks
+between two users of a thing, only between users and the remover.
+"""
+
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+
+class Clock(Protocol):
+    """What tells the time. Not the wall clock, which can be set back."""
+
+    def seconds(self) -> float:
+        """Seconds since some moment."""
+
+
+REMEMBERED = 200_000
+"""How many uses are remembered one by one. Past that, everything counts as used just then."""
+
+
+class Guard:
+    """Which things are used, and when each was used last. A thing is any hashable key.
+
+    Times are the clock's seconds. Everything counts as used at ``began``, since what an earlier daemon told its
+    clients is not known.
+    """
+
+    def __init__(self, clock: Clock, began: float) -> None:
+        self._clock = clock
+        self._floor = began
+        self._used: dict[Hashable, float] = {}
+        self._held: dict[Hashable, int] = {}
+        self._removing: dict[Hashable, list[Deferred[None]]] = {}
+        self._released: dict[Hashable, list[Deferred[None]]] = {}
+
+    def now(self) -> float:
+        """The time by which uses are remembered."""
+        return self._clock.seconds()
+
+    def touch(self, key: Hashable) -> None:
+        """Remember that a thing was used now."""
+        if len(self._used) >= REMEMBERED and key not in self._used:
+            self._used.clear()
+            self._floor = self._clock.seconds()
+        self._used[key] = self._clock.seconds()
+
+    @asynccontextmanager
+    async def holding(self, *keys: Hashable) -> AsyncIterator[None]:
+        """Keep things from being removed while the block runs, and count them as used when it ends.
+
+        Waits first until none of them is being removed. Any number of blocks may hold the same thing.
+        """
+        while busy := [key for key in keys if key in self._removing]:
+            done: Deferred[None] = Deferred()
+            self._removing[busy[0]].append(done)
+            await done
+        for key in keys:
+            self._held[key] = self._held.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            for key in keys:
+                self.touch(key)
+                self._held[key] -= 1
+                if not self._held[key]:
+                    del self._held[key]
+                    _fire(self._released.pop(key, []))
+
+    @asynccontextmanager
+    async def removing(self, keys: Sequence[Hashable], since: float) -> AsyncIterator[bool]:
+        """The collector's side: yields whether the things may be removed in the block.
+
+        They may not where somebody holds one of them, or used one at or after ``since``.
+        """
+        if any(key in self._removing or key in self._held or self._last_used(key) >= since for key in keys):
+            yield False
+            return
+        async with self._exclusive(*keys):
+            yield True
+
+    @asynccontextmanager
+    async def deleting(self, key: Hashable) -> AsyncIterator[None]:
+        """A client's own removal: waits until nobody else holds the thing, whenever it was used last."""
+        while key in self._held or key in self._removing:
+            done: Deferred[None] = Deferred()
+            waiting = self._removing[key] if key in self._removing else self._released.setdefault(key, [])
+            waiting.append(done)
+            await done
+        async with self._exclusive(key):
+            yield
+
+    @asynccontextmanager
+    async def _exclusive(self, *keys: Hashable) -> AsyncIterator[None]:
+        for key in keys:
+            self._removing[key] = []
+        try:
+            yield
+        finally:
+            for waiting in [self._removing.pop(key) for key in keys]:
+                _fire(waiting)
+
+    def _last_used(self, key: Hashable) -> float:
+        return max(self._used.get(key, self._floor), self._floor)
+
+
+def _fire(waiting: list["Deferred[None]"]) -> None:
+    for done in waiting:
+        done.callback(None)

@@ -1,0 +1,171 @@
+"""Where each thing is in the bucket. ``docs/layout.md`` is this file for readers; keep the two together.
+
+A component of a repository name never begins with ``_``, so a repository's own directories cannot collide with
+the repositories below it. Hexadecimal names are spread over 256 directories by their first two digits.
+"""
+
+from collections.abc import AsyncIterator
+
+from ..bucket.interface import Entry, IBucket, Listing
+from .digest import Digest, parse_digest
+from .errors import DigestInvalid, TagInvalid
+from .names import Repository, Tag, is_component, parse_tag
+
+VERSION = 1
+"""The number of this layout. A daemon refuses a bucket with a number that it does not know."""
+
+VERSION_FILE = "layout-version"
+REPOSITORIES = "repositories"
+_MANIFESTS = "_manifests"
+
+
+def _spread(digest: Digest) -> str:
+    return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def blob(digest: Digest) -> str:
+    """The content of a blob or manifest, once for all repositories."""
+    return f"blobs/{_spread(digest)}"
+
+
+def quarantined(digest: Digest) -> str:
+    """Where content goes that was found damaged."""
+    return f"quarantine/{_spread(digest)}"
+
+
+def blob_link(repository: Repository, digest: Digest) -> str:
+    """A small file that says that a repository has a blob, and how long the blob is."""
+    return f"{REPOSITORIES}/{repository}/_blobs/{_spread(digest)}"
+
+
+def manifest_record(repository: Repository, digest: Digest) -> str:
+    """A small file that says that a repository has a manifest, its media type and its length."""
+    return f"{REPOSITORIES}/{repository}/_manifests/{_spread(digest)}"
+
+
+def tag(repository: Repository, name: Tag) -> str:
+    """A small file with the digest that a tag points to."""
+    return f"{tags_of(repository)}/{name}"
+
+
+def tags_of(repository: Repository) -> str:
+    """The directory of a repository's tags."""
+    return f"{REPOSITORIES}/{repository}/_tags"
+
+
+def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
+    """A small file with the descriptor of a manifest that refers to a subject."""
+    return f"{referrers(repository, subject)}/{digest.algorithm}-{digest.hex}"
+
+
+def referrers(repository: Repository, subject: Digest) -> str:
+    """The directory of all the descriptors that refer to a subject."""
+    return f"{REPOSITORIES}/{repository}/_referrers/{_spread(subject)}"
+
+
+async def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
+    """Each content in the bucket."""
+    async for digest in _digests_below(bucket, "blobs"):
+        yield digest
+
+
+async def blob_links(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
+    """The blobs that a repository has."""
+    async for digest in _digests_below(bucket, f"{REPOSITORIES}/{repository}/_blobs"):
+        yield digest
+
+
+async def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
+    """The manifests that a repository has."""
+    async for digest in _digests_below(bucket, f"{REPOSITORIES}/{repository}/_manifests"):
+        yield digest
+
+
+async def has_manifests(bucket: IBucket, repository: Repository) -> bool:
+    """Whether a repository has any manifest, tagged or not."""
+    return bool(await bucket.list(f"{REPOSITORIES}/{repository}/{_MANIFESTS}"))
+
+
+async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
+    """The tags of a repository, sorted. A file that is no tag is passed over."""
+    found = []
+    for entry in await bucket.list(tags_of(repository)):
+        if not entry.is_directory:
+            try:
+                found.append(parse_tag(entry.name))
+            except TagInvalid:
+                continue
+    return found
+
+
+async def referring(bucket: IBucket, repository: Repository, subject: Digest) -> list[Digest]:
+    """The manifests that refer to a subject, sorted."""
+    entries = await bucket.list(referrers(repository, subject))
+    return [digest for entry in entries if (digest := _referring(entry)) is not None]
+
+
+async def referrer_entries(bucket: IBucket, repository: Repository) -> AsyncIterator[tuple[Digest, Digest]]:
+    """Each subject of a repository with each manifest that is noted to refer to it."""
+    directory = f"{REPOSITORIES}/{repository}/_referrers"
+    async for listing in _listings_below(bucket, directory):
+        parent, _, name = listing.directory.rpartition("/")
+        subject = _spread_digest(directory, parent, name)
+        if subject is None:
+            continue
+        for entry in listing.entries:
+            digest = _referring(entry)
+            if digest is not None:
+                yield subject, digest
+
+
+async def repositories(bucket: IBucket) -> AsyncIterator[Repository]:
+    """The repositories that hold anything: a blob, a manifest or a tag."""
+    async for repository, names in _repository_directories(bucket):
+        if any(name.startswith("_") for name in names):
+            yield repository
+
+
+async def repositories_with_manifests(bucket: IBucket) -> AsyncIterator[Repository]:
+    """The repositories that have a manifest, tagged or not."""
+    async for repository, names in _repository_directories(bucket):
+        if _MANIFESTS in names:
+            yield repository
+
+
+def _referring(entry: Entry) -> Digest | None:
+    try:
+        return parse_digest(entry.name.replace("-", ":", 1))
+    except DigestInvalid:
+        return None
+
+
+async def _repository_directories(bucket: IBucket) -> AsyncIterator[tuple[Repository, set[str]]]:
+    async for listings in bucket.walk(REPOSITORIES, lambda path: is_component(path.rpartition("/")[2])):
+        for listing in listings:
+            if listing.directory != REPOSITORIES:
+                name = listing.directory.removeprefix(f"{REPOSITORIES}/")
+                yield Repository(name), {entry.name for entry in listing.entries}
+
+
+async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Digest]:
+    async for listing in _listings_below(bucket, directory):
+        for entry in listing.entries:
+            digest = _spread_digest(directory, listing.directory, entry.name)
+            if digest is not None and not entry.is_directory:
+                yield digest
+
+
+async def _listings_below(bucket: IBucket, directory: str) -> AsyncIterator[Listing]:
+    async for listings in bucket.walk(directory):
+        for listing in listings:
+            yield listing
+
+
+def _spread_digest(top: str, directory: str, name: str) -> Digest | None:
+    """The digest of a name in the place where it belongs; None for whatever else may be there."""
+    parts = directory.removeprefix(f"{top}/").split("/")
+    try:
+        digest = parse_digest(f"{parts[0]}:{name}")
+    except DigestInvalid:
+        return None
+    return digest if f"{top}/{_spread(digest)}" == f"{directory}/{name}" else None

@@ -1,0 +1,272 @@
+"""The manifests of a repository."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..bucket.errors import BucketError, Corrupt, Full, NotFound
+from ..bucket.interface import IBucket
+from ..workers import Workers
+from . import layout
+from .at_once import at_once
+from .blobs import Blobs, link_key
+from .catalog import Catalog
+from .digest import Digest, digest_of
+from .errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, SizeInvalid
+from .guard import Guard
+from .manifest import Manifest, parse_manifest
+from .names import Repository, Tag
+from .record import Record, read_record, write_record
+from .referrers import Referrers
+from .store import ContentStore, content_key
+from .tags import Tags
+
+_FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
+
+_INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
+
+
+def manifest_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
+    """The guard's key of a manifest in a repository."""
+    return ("manifest", repository, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutManifest:
+    """What became of a push: ``tags`` are those that now point to it."""
+
+    digest: Digest
+    subject: Digest | None
+    tags: tuple[Tag, ...]
+
+
+class Manifests:
+    """Pushing, reading and deleting manifests, with their tags and referrers."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        bucket: IBucket,
+        store: ContentStore,
+        blobs: Blobs,
+        tags: Tags,
+        referrers: Referrers,
+        catalog: Catalog,
+        guard: Guard,
+        workers: Workers,
+        clock: IReactorTime,
+    ) -> None:
+        self._bucket = bucket
+        self._store = store
+        self._blobs = blobs
+        self._tags = tags
+        self._referrers = referrers
+        self._catalog = catalog
+        self._guard = guard
+        self._workers = workers
+        self._clock = clock
+
+    async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
+        """The digest that a reference stands for; a digest stands for itself.
+
+        :raises ManifestUnknown: for a tag that the repository does not have.
+        """
+        if isinstance(reference, Digest):
+            return reference
+        digest = await self._tags.get(repository, reference)
+        if digest is None:
+            raise _unknown(reference)
+        return digest
+
+    async def get(self, repository: Repository, reference: Tag | Digest) -> StoredManifest:
+        """Read a manifest by tag or digest.
+
+        :raises ManifestUnknown: where the repository does not have it, or not whole.
+        """
+        digest = await self.resolve(repository, reference)
+        while (found := await self._get(repository, digest)) is None:
+            # A tag may have been moved meanwhile, and what it pointed to removed.
+            former, digest = digest, await self.resolve(repository, reference)
+            if digest == former:
+                raise _unknown(reference)
+        return found
+
+    async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
+        async with self._guard.holding(manifest_key(repository, digest)):
+            record = await read_record(self._bucket, repository, digest)
+            content = None if record is None else await self._store.get(digest, record.size)
+            return None if record is None or content is None else StoredManifest(digest, record.mediaType, content)
+
+    async def put(
+        self,
+        repository: Repository,
+        content: bytes,
+        content_type: str,
+        expected: Digest | None,
+        tags: Sequence[Tag],
+    ) -> PutManifest:
+        """Store a manifest and point tags to it. Durable when it returns.
+
+        ``expected`` is the digest that it was pushed by, if it was pushed by one.
+
+        :raises ManifestInvalid: where it is none.
+        :raises DigestInvalid: where it has another digest.
+        :raises ManifestBlobUnknown: where the repository lacks a blob that it needs. Foreign layers, the
+            manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
+        """
+        algorithm = "sha256" if expected is None else expected.algorithm
+        if len(content) <= _INLINE:
+            digest, manifest = _read(content, content_type, algorithm)
+        else:
+            digest, manifest = await self._workers.run(_read, content, content_type, algorithm)
+        if expected is not None and digest != expected:
+            raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
+        used = [link_key(repository, each) for each in (*(blob for blob, _ in manifest.blobs), *manifest.foreign)]
+        used_manifests = [manifest_key(repository, each) for each in manifest.manifests]
+        async with self._guard.holding(manifest_key(repository, digest), content_key(digest), *used, *used_manifests):
+            await self._check_blobs(repository, manifest)
+            await self._store.put(digest, content)
+            # Its entry before its record, so that who finds the manifest may rely on the entry.
+            if manifest.subject is not None:
+                await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
+            await self._note(repository, digest, manifest.media_type, len(content))
+            for tag in tags:
+                await self._point(repository, tag, digest)
+        return PutManifest(digest, manifest.subject, tuple(tags))
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
+
+        :raises ManifestUnknown: where the repository does not have it.
+        """
+        async with self._guard.deleting(manifest_key(repository, digest)):
+            subject = await self._subject(repository, digest)
+            for tag in await self._tags.pointing_to(repository, digest):
+                async with self._tags.changing(repository, tag):
+                    if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
+                        await self._tags.delete(repository, tag)
+            await self.remove_record(repository, digest, subject)
+
+    async def _subject(self, repository: Repository, digest: Digest) -> Digest | None:
+        """The subject of a manifest as far as that can be read. :raises ManifestUnknown: where there is none."""
+        try:
+            record = await read_record(self._bucket, repository, digest)
+        except Corrupt:
+            return None
+        if record is None:
+            raise _unknown(digest)
+        content = await self._store.get(digest, record.size)
+        return None if content is None else parse_manifest(content, record.mediaType).subject
+
+    async def delete_tag(self, repository: Repository, tag: Tag) -> None:
+        """Delete a tag; its manifest can be collected unless something else needs it.
+
+        :raises ManifestUnknown: where there is no such tag.
+        """
+        while True:
+            try:
+                digest = await self.resolve(repository, tag)
+            except Corrupt:
+                await self._tags.delete(repository, tag)
+                return
+            async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
+                if await self._tags.whole(repository, tag) == digest:
+                    try:
+                        await self._release(repository, digest, discarded=True)
+                    except Full:
+                        # Who deletes makes room: without the note the manifest merely goes later ([gc] untagged).
+                        self._log.error("There was no room to note that {tag} was deleted.", tag=f"{repository}:{tag}")
+                    await self._tags.delete(repository, tag)
+                    return
+
+    async def remove_record(self, repository: Repository, digest: Digest, subject: Digest | None) -> None:
+        """Take a manifest out of a repository; the caller has made sure that nobody uses it."""
+        try:
+            await self._bucket.remove(layout.manifest_record(repository, digest))
+            await self._catalog.removed_from(repository)
+        except NotFound:
+            pass
+        except BucketError:
+            self._catalog.doubted()
+            raise
+        # An entry without a record is not shown, and the collector takes it.
+        if subject is not None:
+            await self._referrers.remove(repository, subject, digest)
+
+    async def _note(self, repository: Repository, digest: Digest, media_type: str, size: int) -> None:
+        now = self._clock.seconds()
+        known = await self._whole_record(repository, digest)
+        if (
+            known is not None
+            and known.mediaType == media_type
+            and not (known.discarded or known.original)
+            and abs(now - known.released) < _FRESH
+        ):
+            return  # the same manifest under another tag: two fsyncs saved
+        record = Record(mediaType=media_type, size=size, released=now)
+        try:
+            await write_record(self._bucket, repository, digest, record)
+        except BucketError:
+            self._catalog.doubted()
+            raise
+        self._catalog.added(repository)
+
+    async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
+        async with self._tags.changing(repository, tag):
+            former = await self._tags.whole(repository, tag)
+            if former == digest:
+                return
+            if former is not None:
+                await self._release(repository, former, discarded=False)
+            await self._tags.put(repository, tag, digest)
+
+    async def _release(self, repository: Repository, digest: Digest, *, discarded: bool) -> None:
+        # Noted before the tag goes: a daemon that dies in between leaves a note that is merely early.
+        record = await self._whole_record(repository, digest)
+        if record is not None and not record.original:
+            changed = record.model_copy(update={"released": self._clock.seconds(), "discarded": discarded})
+            await write_record(self._bucket, repository, digest, changed)
+
+    async def _whole_record(self, repository: Repository, digest: Digest) -> Record | None:
+        try:
+            return await read_record(self._bucket, repository, digest)
+        except Corrupt:
+            return None  # pushing the manifest heals it
+
+    async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
+        async def stored_size(blob: tuple[Digest, int]) -> int | None:
+            linked = await self._blobs.linked_size(repository, blob[0])
+            return None if linked is None or not await self._store.has(blob[0], linked) else linked
+
+        missing = []
+        sizes = await at_once(stored_size, manifest.blobs)
+        for (digest, size), linked in zip(manifest.blobs, sizes, strict=True):
+            if linked is None:
+                missing.append(str(digest))
+            elif linked != size:
+                raise SizeInvalid(
+                    f"the descriptor of {digest} says {size} bytes, the blob has {linked}",
+                    {"digest": str(digest)},
+                )
+        if missing:
+            raise ManifestBlobUnknown("the repository lacks blobs of this manifest", {"digests": missing})
+
+
+def _read(content: bytes, content_type: str, algorithm: str) -> tuple[Digest, Manifest]:
+    return digest_of(content, algorithm), parse_manifest(content, content_type)
+
+
+def _unknown(reference: Tag | Digest) -> ManifestUnknown:
+    return ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})

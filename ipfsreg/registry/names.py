@@ -1,0 +1,52 @@
+"""The grammar of repository names and tags (distribution-spec, "Pulling manifests")."""
+
+import re
+from typing import NewType
+
+from .errors import NameInvalid, TagInvalid
+
+Repository = NewType("Repository", str)
+"""A repository name that follows the grammar, such as ``library/busybox``."""
+
+Tag = NewType("Tag", str)
+"""A tag that follows the grammar, such as ``1.36``."""
+
+NAME_MAX = 255
+"""Docker's limit, which clients count with the registry's host name in it."""
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+
+
+def parse_repository(text: str) -> Repository:
+    """Check a repository name.
+
+    :raises NameInvalid: with what the grammar is.
+    """
+    if len(text) > NAME_MAX:
+        raise NameInvalid(f"repository name is longer than {NAME_MAX} characters", {"name": text[:NAME_MAX]})
+    if not _NAME.fullmatch(text):
+        raise NameInvalid(
+            "repository name must be lower-case letters and digits, joined by single . _ __ or - and by /",
+            {"name": text},
+        )
+    return Repository(text)
+
+
+def is_component(text: str) -> bool:
+    """Whether this can be one component of a repository name (what lies between two slashes)."""
+    return re.fullmatch(_COMPONENT, text) is not None
+
+
+def parse_tag(text: str) -> Tag:
+    """Check a tag.
+
+    :raises TagInvalid: with what the grammar is.
+    """
+    if not _TAG.fullmatch(text):
+        raise TagInvalid(
+            "a tag is at most 128 letters, digits, _ . and -, and does not begin with . or -",
+            {"tag": text[:256]},
+        )
+    return Tag(text)

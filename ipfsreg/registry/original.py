@@ -1,0 +1,273 @@
+"""Buckets that the program wrote which this one replaces, seen as if they had today's layout.
+
+That program kept ``blobs/<digest>`` and ``manifests/<name>/<tag>`` and nothing else. The wrapper here answers for
+today's paths from those files where today's own are not there: tags and manifests of ``manifests/``, links to blobs
+from what the manifests say of their sizes. Nothing is converted. What is pushed goes to today's paths and, where it
+has the same name, hides what the original program wrote; a tag that is deleted is deleted in both.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..bucket.errors import NotFound
+from ..bucket.interface import Entry, IBucket, IReader, Listing, Stat
+from ..bucket.walking import walk_by_listing
+from .digest import Digest, digest_of
+from .errors import ManifestInvalid
+from .manifest import DOCKER_IMAGE, parse_manifest
+from .record import Record
+
+MANIFESTS = "manifests"
+KNOWN_SECONDS = 30.0
+"""For how long what was read of a repository is believed: the original program may still push to it."""
+
+_MANIFEST_MAX = 4 * 1024**2
+_PATH = re.compile(r"repositories/(?P<name>[^/]+)(?:/(?P<kind>_tags|_manifests|_blobs)(?:/(?P<rest>.+))?)?")
+_BLOB = re.compile(r"blobs/(?P<algorithm>[a-z0-9]+)/[0-9a-f]{2}/(?P<hex>[0-9a-f]+)")
+_SPREAD = re.compile(r"(?P<algorithm>[a-z0-9]+)/[0-9a-f]{2}/(?P<hex>[0-9a-f]+)")
+
+
+@dataclass
+class _Repository:
+    """What the original program wrote for one name."""
+
+    tags: dict[str, Digest] = field(default_factory=dict)
+    manifests: dict[Digest, bytes] = field(default_factory=dict)
+    blobs: dict[Digest, int] = field(default_factory=dict)
+    read_at: float = 0.0
+
+    def add(self, tag: str, content: bytes) -> None:
+        try:
+            manifest = parse_manifest(content, _media_type(content))
+        except ManifestInvalid:
+            return  # a file that somebody else put there
+        digest = digest_of(content)
+        self.tags[tag] = digest
+        self.manifests[digest] = content
+        self.blobs.update(dict(manifest.blobs))
+
+    def file(self, kind: str, rest: str) -> bytes | None:
+        """The small file that today's layout would have at a path, or None."""
+        if kind == "_tags":
+            digest = self.tags.get(rest)
+            return None if digest is None else f"{digest}\n".encode()
+        match = _SPREAD.fullmatch(rest)
+        if match is None:
+            return None
+        digest = Digest(match["algorithm"], match["hex"])
+        if kind == "_blobs":
+            return b"%d\n" % self.blobs[digest] if digest in self.blobs else None
+        content = self.manifests.get(digest)
+        if content is None:
+            return None
+        record = Record(mediaType=_media_type(content), size=len(content), released=0.0, original=True)
+        return record.model_dump_json().encode()
+
+    def entries(self, kind: str | None, rest: str | None) -> set[Entry]:
+        """What today's layout would have in a directory."""
+        if kind is None:
+            return {Entry("_tags", True), Entry("_manifests", True)}
+        if kind == "_tags" and rest is None:
+            return {Entry(tag, False) for tag in self.tags}
+        if kind != "_manifests":
+            return set()
+        depth = 0 if rest is None else rest.count("/") + 1
+        paths = [(each.algorithm, each.hex[:2], each.hex) for each in self.manifests]
+        return {Entry(path[depth], depth < 2) for path in paths if depth < 3 and "/".join(path[:depth]) == (rest or "")}
+
+
+@implementer(IBucket)
+class OriginalLayout:
+    """A bucket with the files of the original program among its own. See the module."""
+
+    def __init__(self, bucket: IBucket, clock: IReactorTime) -> None:
+        self.name = bucket.name
+        self.shared = bucket.shared
+        self.active = False
+        """Whether there is anything of the original program: else all goes straight to the bucket."""
+        self._bucket = bucket
+        self._clock = clock
+        self._repositories: dict[str, _Repository] = {}
+        self._lock: DeferredLock = DeferredLock()
+
+    def start(self) -> "Deferred[None]":
+        """See `IBucket.start`."""
+        return self._bucket.start()
+
+    def stop(self) -> "Deferred[None]":
+        """See `IBucket.stop`."""
+        return self._bucket.stop()
+
+    def stat(self, path: str) -> "Deferred[Stat]":
+        """See `IBucket.stat`."""
+
+        async def stat() -> Stat:
+            try:
+                return await self._bucket.stat(path)
+            except NotFound:
+                original = _original_blob(path)
+                if original is None:
+                    return Stat(len(await self._file(path)))
+                content = self._manifest(path)
+                return await self._bucket.stat(original) if content is None else Stat(len(content))
+
+        return ensureDeferred(stat()) if self.active else self._bucket.stat(path)
+
+    def get(self, path: str, limit: int) -> "Deferred[bytes]":
+        """See `IBucket.get`."""
+
+        async def get() -> bytes:
+            try:
+                return await self._bucket.get(path, limit)
+            except NotFound:
+                original = _original_blob(path)
+                if original is None:
+                    return await self._file(path)
+                content = self._manifest(path)
+                return await self._bucket.get(original, limit) if content is None else content
+
+        return ensureDeferred(get()) if self.active else self._bucket.get(path, limit)
+
+    def open(self, path: str) -> "Deferred[IReader]":
+        """See `IBucket.open`."""
+
+        async def open_() -> IReader:
+            original = _original_blob(path)
+            if original is not None and await self._is_original(path, original):
+                return await self._bucket.open(original)
+            return await self._bucket.open(path)
+
+        return ensureDeferred(open_()) if self.active else self._bucket.open(path)
+
+    def put(self, path: str, content: bytes) -> "Deferred[None]":
+        """See `IBucket.put`."""
+        return self._bucket.put(path, content)
+
+    def put_file(self, path: str, source: Path) -> "Deferred[None]":
+        """See `IBucket.put_file`."""
+        return self._bucket.put_file(path, source)
+
+    def move(self, source: str, destination: str) -> "Deferred[None]":
+        """See `IBucket.move`."""
+
+        async def move() -> None:
+            try:
+                await self._bucket.move(source, destination)
+            except NotFound:
+                original = _original_blob(source)
+                if original is None:
+                    raise
+                await self._bucket.move(original, destination)
+
+        return ensureDeferred(move()) if self.active else self._bucket.move(source, destination)
+
+    def remove(self, path: str) -> "Deferred[None]":
+        """See `IBucket.remove`. A tag goes from both layouts."""
+
+        async def remove() -> None:
+            found = True
+            try:
+                await self._bucket.remove(path)
+            except NotFound:
+                found = False
+            match = _PATH.fullmatch(path)
+            if match is not None and match["kind"] == "_tags" and match["rest"]:
+                try:
+                    await self._bucket.remove(f"{MANIFESTS}/{match['name']}/{match['rest']}")
+                    self._repositories.pop(match["name"], None)
+                    found = True
+                except NotFound:
+                    pass
+            if not found:
+                raise NotFound(path)
+
+        return ensureDeferred(remove()) if self.active else self._bucket.remove(path)
+
+    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
+        """See `IBucket.list`."""
+
+        async def list_() -> Sequence[Entry]:
+            entries = set(await self._bucket.list(directory))
+            if directory == "repositories":
+                entries.update(each for each in await self._bucket.list(MANIFESTS) if each.is_directory)
+            match = _PATH.fullmatch(directory)
+            if match is not None:
+                entries |= (await self._repository(match["name"])).entries(match["kind"], match["rest"])
+            return sorted(entries)
+
+        return ensureDeferred(list_()) if self.active else self._bucket.list(directory)
+
+    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+        """See `IBucket.walk`."""
+        return walk_by_listing(self, directory, into) if self.active else self._bucket.walk(directory, into)
+
+    async def _file(self, path: str) -> bytes:
+        match = _PATH.fullmatch(path)
+        if match is not None and match["kind"] and match["rest"]:
+            content = (await self._repository(match["name"])).file(match["kind"], match["rest"])
+            if content is not None:
+                return content
+        raise NotFound(path)
+
+    def _manifest(self, path: str) -> bytes | None:
+        match = _BLOB.fullmatch(path)
+        if match is None:
+            return None
+        digest = Digest(match["algorithm"], match["hex"])
+        known = (each.manifests.get(digest) for each in self._repositories.values())
+        return next((content for content in known if content is not None), None)
+
+    async def _is_original(self, path: str, original: str) -> bool:
+        try:
+            await self._bucket.stat(path)
+        except NotFound:
+            pass
+        else:
+            return False
+        try:
+            await self._bucket.stat(original)
+        except NotFound:
+            return False
+        return True
+
+    async def _repository(self, name: str) -> _Repository:
+        known = self._repositories.get(name)
+        if known is not None and self._clock.seconds() - known.read_at <= KNOWN_SECONDS:
+            return known
+        await self._lock.acquire()
+        try:
+            repository = _Repository(read_at=self._clock.seconds())
+            for entry in await self._bucket.list(f"{MANIFESTS}/{name}"):
+                if not entry.is_directory:
+                    path = f"{MANIFESTS}/{name}/{entry.name}"
+                    repository.add(entry.name, await self._bucket.get(path, _MANIFEST_MAX))
+            self._repositories[name] = repository
+            return repository
+        finally:
+            self._lock.release()
+
+
+async def is_original(bucket: IBucket) -> bool:
+    """Whether the original program wrote to a bucket."""
+    return bool(await bucket.list(MANIFESTS))
+
+
+def _original_blob(path: str) -> str | None:
+    match = _BLOB.fullmatch(path)
+    return None if match is None else f"blobs/{match['algorithm']}:{match['hex']}"
+
+
+def _media_type(content: bytes) -> str:
+    try:
+        stated = json.loads(content).get("mediaType")
+    except (ValueError, AttributeError):
+        stated = None
+    # The original program answered this type for whatever it had.
+    return stated if isinstance(stated, str) and stated else DOCKER_IMAGE

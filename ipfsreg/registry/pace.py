@@ -1,0 +1,30 @@
+"""Keeping long background work from taking the reactor or the disk for itself."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+_STEPS = 20
+
+
+class Pace:
+    """Pauses for background work. ``rate`` is in bytes a second, None for as fast as it goes."""
+
+    def __init__(self, clock: IReactorTime, rate: float | None = None) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._steps = 0
+
+    async def step(self) -> None:
+        """Call it once for each small step: now and then it lets the reactor do other things."""
+        self._steps += 1
+        if self._steps % _STEPS == 0:
+            await self._sleep(0)
+
+    async def moved(self, length: int) -> None:
+        """Call it after ``length`` bytes were read: it waits as long as the rate wants."""
+        if self._rate:
+            await self._sleep(length / self._rate)
+
+    def _sleep(self, seconds: float) -> "Deferred[None]":
+        return deferLater(self._clock, seconds, lambda: None)

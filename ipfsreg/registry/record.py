@@ -1,0 +1,43 @@
+"""The record of a manifest in a repository: a small JSON file beside the content."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..bucket.errors import Corrupt, NotFound
+from ..bucket.interface import IBucket
+from . import layout
+from .digest import Digest
+from .names import Repository
+
+_RECORD_MAX = 4096
+
+
+class Record(BaseModel):
+    """What a repository notes of a manifest. Unknown fields of a later version are kept out, not refused."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mediaType: str
+    size: int
+    released: float
+    """When it was pushed, or last lost a tag: seconds since 1970. An untagged manifest is kept for a while."""
+    discarded: bool = False
+    """Whether its last tag was deleted on purpose, so that it need not be kept any longer."""
+    original: bool = False
+    """Whether it is one that the original program wrote, which has no record in the bucket; see `original`."""
+
+
+async def read_record(bucket: IBucket, repository: Repository, digest: Digest) -> Record | None:
+    """A manifest's record, or None where the repository does not have the manifest."""
+    path = layout.manifest_record(repository, digest)
+    try:
+        return Record.model_validate_json(await bucket.get(path, _RECORD_MAX))
+    except NotFound:
+        return None
+    except ValidationError as error:
+        raise Corrupt(f"{path} is not a manifest's record: {error.error_count()} errors") from None
+
+
+async def write_record(bucket: IBucket, repository: Repository, digest: Digest, record: Record) -> None:
+    """Note a manifest, durably."""
+    content = record.model_dump_json().encode() + b"\n"
+    await bucket.put(layout.manifest_record(repository, digest), content)

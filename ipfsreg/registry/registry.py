@@ -1,0 +1,152 @@
+"""The registry put together: every noun of the protocol over one bucket."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..bucket.errors import NotFound, SetupError
+from ..bucket.gate import GatedBucket
+from ..bucket.interface import IBucket
+from ..bucket.small_files import SmallFileCache
+from ..workers import Workers
+from . import layout
+from .blobs import Blobs
+from .catalog import Catalog
+from .collector import Collector
+from .guard import Clock, Guard
+from .manifests import Manifests
+from .monotonic import MonotonicClock
+from .original import OriginalLayout, is_original
+from .referrers import Referrers
+from .scrubber import Scrubber
+from .store import ContentStore
+from .tags import Tags
+from .uploads import Uploads
+from .verifier import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a configuration bounds. Sizes in bytes, times in seconds; None is unlimited."""
+
+    cache_memory: int
+    max_manifest_size: int
+    max_blob_size: int | None
+    max_uploads: int
+    upload_expiry: float
+    gc_grace: float
+    gc_untagged: float | None
+    scrub_rate: float | None
+
+
+class Registry:
+    """The nouns of the protocol over one bucket.
+
+    ``directory`` on this disk is the daemon's own: for upload sessions and for how far the scrub came.
+
+    ``alone`` says that no client was told anything lately, as in a command that runs while the daemon does not:
+    then nothing has to be kept for having been used. ``steady`` is the clock of the guard, by default one that
+    nobody can set.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        bucket: IBucket,
+        directory: Path,
+        workers: Workers,
+        clock: IReactorTime,
+        limits: Limits,
+        *,
+        alone: bool = False,
+        steady: Clock | None = None,
+    ) -> None:
+        self._original = OriginalLayout(bucket, clock)
+        self._gate = GatedBucket(self._original, self._check)
+        cached = SmallFileCache(self._gate, limits.cache_memory)
+        # For background work, which reads everything once and must leave alone what the original program wrote.
+        stored = GatedBucket(bucket, lambda _: self._gate.passed())
+        steady = MonotonicClock() if steady is None else steady
+        guard = Guard(steady, float("-inf") if alone else steady.seconds())
+        store = ContentStore(cached)
+        self.limits = limits
+        self.name = bucket.name
+        self.bucket = bucket
+        self._bucket = cached
+        self._checking: Deferred[None] | None = None
+        self.catalog = Catalog(cached, clock)
+        self.tags = Tags(cached)
+        self.referrers = Referrers(cached)
+        self.blobs = Blobs(cached, store, guard)
+        self.manifests = Manifests(
+            cached, store, self.blobs, self.tags, self.referrers, self.catalog, guard, workers, clock
+        )
+        self.uploads = Uploads(
+            directory / "uploads",
+            self.blobs,
+            workers,
+            clock,
+            expiry=limits.upload_expiry,
+            maximum=limits.max_uploads,
+            max_blob_size=limits.max_blob_size,
+        )
+        self.collector = Collector(
+            cached,
+            stored,
+            self.manifests,
+            self.uploads,
+            guard,
+            clock,
+            grace=limits.gc_grace,
+            untagged=limits.gc_untagged,
+        )
+        self.verifier = Verifier(stored, store, clock)
+        self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
+
+    async def start(self) -> None:
+        """Open the bucket and go on with the uploads of an earlier daemon.
+
+        :raises SetupError: where the user has to change something first.
+        """
+        await self._bucket.start()
+        await self.uploads.start()
+        if self._bucket.shared:
+            # It is on the network, and may not answer for long: the daemon is up meanwhile, and says 503.
+            self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
+        else:
+            await self._gate.passed()
+
+    async def stop(self) -> None:
+        """Close the bucket."""
+        if self._checking is not None:
+            self._checking.cancel()
+        await self._bucket.stop()
+
+    async def _check(self, bucket: IBucket) -> None:
+        await _check_layout(bucket)
+        # The original program had no backend on this disk alone.
+        self._original.active = bucket.shared and await is_original(bucket)
+
+    def _cannot_be_used_yet(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.error(
+                "{name} cannot be used yet: {error}. Each request tries again.", name=self.name, error=failure.value
+            )
+
+
+async def _check_layout(bucket: IBucket) -> None:
+    try:
+        found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
+    except NotFound:
+        await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
+        return
+    if found != str(layout.VERSION):
+        raise SetupError(
+            f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
+            "run the ipfsreg that wrote it, or choose another directory or bucket"
+        )

@@ -1,0 +1,142 @@
+"""The content that all repositories share: each blob and manifest once, by digest."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ..bucket.errors import Corrupt, NotFound, TooLarge
+from ..bucket.interface import IBucket, IReader, Stat
+from . import layout
+from .digest import Digest, digest_of
+from .turns import Turns
+
+_SMALL = 1 << 16
+
+
+def content_key(digest: Digest) -> tuple[str, Digest]:
+    """The guard's key of a content."""
+    return ("content", digest)
+
+
+class ContentStore:
+    """Content by digest in a bucket. Callers hold `content_key` in the guard until they have linked it."""
+
+    _log = Logger()
+
+    def __init__(self, bucket: IBucket) -> None:
+        self._bucket = bucket
+        self._changing = Turns()
+
+    async def has(self, digest: Digest, size: int) -> bool:
+        """Whether the content is there, whole. A file of another length is put into quarantine."""
+        found = await self._stat(digest)
+        if found is None:
+            return False
+        if found.size not in {None, size}:
+            await self.quarantine_if(digest, lambda: self._has_other_size(digest, size))
+            return False
+        return True
+
+    async def size(self, digest: Digest) -> int | None:
+        """The content's length in bytes, or None where it is not there or the storage does not know it."""
+        found = await self._stat(digest)
+        return None if found is None else found.size
+
+    async def open(self, digest: Digest, size: int) -> IReader | None:
+        """Open the content, or None where it is not there whole; never a file of another length."""
+        try:
+            reader = await self._bucket.open(layout.blob(digest))
+        except NotFound:
+            return None
+        if reader.size is not None and reader.size != size:
+            reader.close()
+            await self.quarantine_if(digest, lambda: self._has_other_size(digest, size))
+            return None
+        return reader
+
+    async def get(self, digest: Digest, size: int) -> bytes | None:
+        """Small content, verified, or None where it is not there whole.
+
+        :raises Corrupt: where what came is not the content, but may be so because of the way and not of the storage.
+        """
+        try:
+            content = await self._bucket.get(layout.blob(digest), max(size, _SMALL))
+        except NotFound:
+            return None
+        except TooLarge:
+            content = b""  # in any case not what it should be
+        if len(content) != size or digest_of(content, digest.algorithm) != digest:
+            if self._bucket.shared:
+                raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
+            await self.quarantine_if(digest, lambda: self._has_other_digest(digest, max(size, _SMALL)))
+            return None
+        return content
+
+    async def put(self, digest: Digest, content: bytes) -> None:
+        """Store small content durably, unless it is there: what is there is looked at."""
+        async with self._changing.of(digest):
+            try:
+                if await self._bucket.get(layout.blob(digest), len(content)) == content:
+                    return
+                damaged = True
+            except TooLarge:
+                damaged = True
+            except NotFound:
+                damaged = False
+            if damaged and not self._bucket.shared:  # far away it may have been the transfer: then it is just replaced
+                await self._quarantine(digest)
+            await self._bucket.put(layout.blob(digest), content)
+
+    async def put_file(self, digest: Digest, source: Path, size: int) -> None:
+        """Store a verified, fsynced file of the spool durably, unless it is there.
+
+        Several callers with the same content at once end with one transfer and one stored copy.
+        """
+        async with self._changing.of(digest):
+            if await self._needs_putting(digest, size):
+                await self._bucket.put_file(layout.blob(digest), source)
+
+    async def quarantine_if(self, digest: Digest, damaged: Callable[[], Awaitable[bool]]) -> bool:
+        """Take content out of the way if it is (still) damaged, so that it is missing and can be pushed again.
+
+        ``damaged`` is asked when nobody is storing the content, since a push may have healed it meanwhile.
+        """
+        async with self._changing.of(digest):
+            if not await damaged():
+                return False
+            await self._quarantine(digest)
+            return True
+
+    async def _needs_putting(self, digest: Digest, size: int) -> bool:
+        found = await self._stat(digest)
+        if found is not None and found.size not in {None, size}:
+            await self._quarantine(digest)
+            return True
+        return found is None
+
+    async def _stat(self, digest: Digest) -> Stat | None:
+        try:
+            return await self._bucket.stat(layout.blob(digest))
+        except NotFound:
+            return None
+
+    async def _has_other_size(self, digest: Digest, size: int) -> bool:
+        return await self.size(digest) not in {None, size}
+
+    async def _has_other_digest(self, digest: Digest, limit: int) -> bool:
+        try:
+            return digest_of(await self._bucket.get(layout.blob(digest), limit), digest.algorithm) != digest
+        except NotFound:
+            return False
+        except TooLarge:
+            return True
+
+    async def _quarantine(self, digest: Digest) -> None:
+        await self._bucket.move(layout.blob(digest), layout.quarantined(digest))
+        self._log.error(
+            "Damaged content {digest} was moved to {path}. `ipfsreg verify` names the images that use it; "
+            "pushing one of them again heals it.",
+            digest=str(digest),
+            path=layout.quarantined(digest),
+        )

@@ -1,0 +1,25 @@
+"""Work that must not be done twice at once."""
+
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+from twisted.internet.defer import DeferredLock
+
+
+class Turns:
+    """Blocks of code with the same key run one after the other, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, DeferredLock] = {}
+
+    @asynccontextmanager
+    async def of(self, key: Hashable) -> AsyncIterator[None]:
+        """Wait for one's turn; the next one begins when the block ends."""
+        lock = self._locks.setdefault(key, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not (lock.locked or lock.waiting) and self._locks.get(key) is lock:
+                del self._locks[key]
