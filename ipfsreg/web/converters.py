@@ -1,0 +1,51 @@
+"""Path segments become checked values before a handler sees them."""
+
+from typing import Any
+from urllib.parse import quote
+
+from werkzeug.routing import BaseConverter, Map
+
+from ..registry.digest import Digest, parse_digest
+from ..registry.names import Repository, Tag, parse_repository, parse_tag
+
+
+class RepositoryConverter(BaseConverter):
+    """A repository name of any number of components. `NameInvalid` where it does not follow the grammar."""
+
+    part_isolating = False
+    regex = r"[^?]+?"
+
+    def to_python(self, value: str) -> Repository:
+        """See `BaseConverter`."""
+        return parse_repository(value)
+
+
+class DigestConverter(BaseConverter):
+    """A digest. `DigestInvalid` where it does not follow the grammar."""
+
+    def to_python(self, value: str) -> Digest:
+        """See `BaseConverter`."""
+        return parse_digest(value)
+
+
+class ReferenceConverter(BaseConverter):
+    """A tag or a digest: what has a colon is a digest. `TagInvalid` or `DigestInvalid`."""
+
+    def to_python(self, value: str) -> Tag | Digest:
+        """See `BaseConverter`."""
+        return parse_digest(value) if ":" in value else parse_tag(value)
+
+
+def add_converters(url_map: "Map") -> None:
+    """Make ``<repository:…>``, ``<digest:…>`` and ``<reference:…>`` known to a route map."""
+    converters: dict[str, Any] = {
+        "repository": RepositoryConverter,
+        "digest": DigestConverter,
+        "reference": ReferenceConverter,
+    }
+    url_map.converters.update(converters)
+
+
+def path(*segments: object) -> str:
+    """A path below ``/v2/`` for a Location or Link header."""
+    return "/v2/" + "/".join(quote(str(segment), safe="/:") for segment in segments)

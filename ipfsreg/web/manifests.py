@@ -1,0 +1,67 @@
+"""``/v2/<name>/manifests/<reference>``."""
+
+from klein import Klein
+from werkzeug.http import parse_options_header
+
+from ..registry.digest import Digest
+from ..registry.manifests import Manifests
+from ..registry.names import Repository, Tag, parse_tag
+from .conditions import not_modified
+from .converters import path
+from .replies import IMMUTABLE, etag, header, parameters, reply
+from .request import StreamingRequest
+from .routes import add_route
+
+
+class ManifestRoutes:
+    """Pushing, pulling and deleting manifests (distribution-spec, "Pulling manifests" and so on)."""
+
+    def __init__(self, manifests: Manifests, max_size: int) -> None:
+        self._manifests = manifests
+        self._max_size = max_size
+
+    def add_to(self, app: Klein) -> None:
+        """Add the routes."""
+        one = "/v2/<repository:repository>/manifests/<reference:reference>"
+        add_route(app, one, ["GET", "HEAD"], "manifest-get", self.get)
+        add_route(app, one, ["PUT"], "manifest-put", self.put)
+        add_route(app, one, ["DELETE"], "manifest-delete", self.delete)
+
+    async def get(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
+        """The manifest as it was pushed."""
+        manifest = await self._manifests.get(repository, reference)
+        headers = {
+            "Docker-Content-Digest": manifest.digest,
+            "ETag": etag(manifest.digest),
+            # A tag can be moved: ask again each time, with If-None-Match.
+            "Cache-Control": IMMUTABLE if isinstance(reference, Digest) else "no-cache",
+        }
+        if not_modified(request, manifest.digest):
+            return reply(request, 304, headers)
+        return reply(request, 200, {**headers, "Content-Type": manifest.media_type}, manifest.content)
+
+    async def put(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
+        """Store a manifest and point a tag, or the tags of ``tag=`` parameters, to it."""
+        tags = [parse_tag(text) for text in parameters(request, "tag")]
+        expected = reference if isinstance(reference, Digest) else None
+        if not isinstance(reference, Digest) and reference not in tags:
+            tags.append(reference)
+        content = await request.body.read(self._max_size)
+        content_type, _ = parse_options_header(header(request, "content-type"))
+        stored = await self._manifests.put(repository, content, content_type.lower(), expected, tags)
+        headers: dict[str, object] = {
+            "Location": path(repository, "manifests", reference),
+            "Docker-Content-Digest": stored.digest,
+            "OCI-Subject": stored.subject,
+        }
+        if expected is not None and stored.tags:
+            request.responseHeaders.setRawHeaders(b"OCI-Tag", [tag.encode() for tag in stored.tags])
+        return reply(request, 201, headers)
+
+    async def delete(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
+        """Delete a tag, or a manifest with all its tags."""
+        if isinstance(reference, Digest):
+            await self._manifests.delete(repository, reference)
+        else:
+            await self._manifests.delete_tag(repository, reference)
+        return reply(request, 202, {})

@@ -1,0 +1,121 @@
+"""The registry's face on HTTP: all routes together, as a Twisted site."""
+
+import re
+from typing import Any, cast
+
+from klein import Klein
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from ..registry.registry import Registry
+from ..workers import Workers
+from .blobs import BlobRoutes
+from .channel import RegistryChannel
+from .converters import add_converters
+from .errors import add_error_handlers, answer_error
+from .listings import ListingRoutes
+from .manifests import ManifestRoutes
+from .request import StreamingRequest
+from .sending import Sending
+from .uploads import UploadRoutes
+
+
+def make_app(registry: Registry, sending: Sending) -> Klein:
+    """The Klein application with every route of the registry."""
+    app = Klein()
+    app.url_map.merge_slashes = False
+    add_converters(app.url_map)
+    ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
+    BlobRoutes(registry.blobs, sending).add_to(app)
+    UploadRoutes(registry.uploads, registry.blobs).add_to(app)
+    ManifestRoutes(registry.manifests, registry.limits.max_manifest_size).add_to(app)
+    add_error_handlers(app)
+    return app
+
+
+class _Front(Resource):
+    """Answers what Klein, which takes methods and paths for text, would stumble over."""
+
+    isLeaf = True
+
+    def __init__(self, inner: Resource) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def render(self, request: StreamingRequest) -> bytes | int:
+        """See `IResource`."""
+        if not re.fullmatch(rb"[A-Z]+", request.method):
+            return answer_error(request, 400, "UNSUPPORTED", "not a method")
+        try:
+            b"/".join(request.postpath or []).decode()
+        except UnicodeDecodeError:
+            return answer_error(request, 400, "NAME_INVALID", "the path is not UTF-8")
+        return cast(int, self._inner.render(request))
+
+
+class RegistrySite(Site):
+    """A site that knows its open connections, so that they can be brought to an end."""
+
+    protocol = RegistryChannel  # type: ignore[assignment]  # declared as Twisted's own wrapper of channels
+    _log = Logger()
+    displayTracebacks = False
+
+    def __init__(
+        self,
+        registry: Registry,
+        workers: Workers,
+        reactor: Any,
+        *,
+        idle: float,
+        stall: float,
+        access_log: bool,
+    ) -> None:
+        """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept."""
+        app = make_app(registry, Sending(reactor, workers, stall))
+        super().__init__(_Front(app.resource()), requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
+        self.idle = idle
+        self.stall = stall
+        self.connections: set[RegistryChannel] = set()
+        self._access_log = access_log
+        self._all_gone: Deferred[None] | None = None
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in the middle of a request."""
+        return sum(1 for channel in self.connections if channel.requests)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered to a TLS client."""
+        return [b"http/1.1"]
+
+    def lost(self, channel: RegistryChannel) -> None:
+        """A connection's side: it is no more."""
+        self.connections.discard(channel)
+        if self._all_gone is not None and not self.connections:
+            self._all_gone.callback(None)
+            self._all_gone = None
+
+    def close_connections(self) -> "Deferred[None]":
+        """Close every connection, whatever it is at; fires when all are closed."""
+        if not self.connections:
+            return succeed(None)
+        self._all_gone = Deferred()
+        gone = self._all_gone
+        for channel in list(self.connections):
+            channel.wire.abortConnection()
+        return gone
+
+    def log(self, request: Request) -> None:
+        """One line for a request that was answered, if the configuration wants it."""
+        if self._access_log:
+            self._log.info(
+                "{peer} {method} {uri} {status} {length}",
+                peer=getattr(request.getClientAddress(), "host", "-"),
+                method=request.method.decode("ascii", "replace"),
+                uri=request.uri.decode("ascii", "backslashreplace"),
+                status=request.code,
+                length=request.sentLength,
+            )

@@ -1,0 +1,143 @@
+"""Layers of any size with flat memory: a daemon's own process is watched while they go in and out."""
+
+import hashlib
+import http.client
+import random
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon_process import DaemonProcess
+from tests.docs.certificates import make_certificate
+
+MEBIBYTE = 1024 * 1024
+LARGE = 320
+ALLOWED = 64 * MEBIBYTE
+BLOCK = random.Random(5).randbytes(MEBIBYTE)
+
+SLOW_DISK = """
+import os, time
+_write = os.writev
+def writev(descriptor, buffers):
+    time.sleep(0.01)
+    return _write(descriptor, buffers)
+os.writev = writev
+"""
+
+
+def peak_of(pid: int) -> int:
+    """The most memory that a process had since `forget_peak`, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def forget_peak(pid: int) -> int:
+    """Begin anew with what the process has now, which is answered."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_of(pid)
+
+
+def pieces(mebibytes: int) -> Iterator[bytes]:
+    for _ in range(mebibytes):
+        yield BLOCK
+
+
+def digest_of(mebibytes: int) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces(mebibytes):
+        digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def push(connection: http.client.HTTPConnection, mebibytes: int, *, chunked: bool = False) -> str:
+    """Push a layer with one PATCH; answers its digest."""
+    connection.request("POST", "/v2/box/blobs/uploads/", b"")
+    answer = connection.getresponse()
+    answer.read()
+    location = answer.headers["Location"]
+    headers = {} if chunked else {"Content-Length": str(mebibytes * MEBIBYTE)}
+    connection.request("PATCH", location, pieces(mebibytes), headers, encode_chunked=chunked)
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (202, b"")
+    digest = digest_of(mebibytes)
+    connection.request("PUT", f"{location}?digest={digest}", b"")
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (201, b"")
+    return digest
+
+
+def pull_slowly(connection: http.client.HTTPConnection, digest: str) -> str:
+    """Pull a layer: not at all for a while, then a little, then the rest; answers the digest of what came."""
+    connection.request("GET", f"/v2/box/blobs/{digest}")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    received = hashlib.sha256()
+    time.sleep(0.5)
+    received.update(answer.read(MEBIBYTE))
+    time.sleep(0.3)
+    while piece := answer.read(MEBIBYTE):
+        received.update(piece)
+    return f"sha256:{received.hexdigest()}"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path) as running:
+        yield running
+
+
+def connect(daemon: DaemonProcess) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
+
+
+def test_a_large_layer_goes_in_and_out(daemon: DaemonProcess) -> None:
+    connection = connect(daemon)
+    push(connection, 1)  # what is loaded for the first request is not meant
+    before = forget_peak(daemon.pid)
+    digest = push(connection, LARGE)
+    grown_in = peak_of(daemon.pid) - before
+    before = forget_peak(daemon.pid)
+    assert pull_slowly(connection, digest) == digest
+    grown_out = peak_of(daemon.pid) - before
+    print(f"{LARGE} MiB: {grown_in / MEBIBYTE:.1f} MiB in, {grown_out / MEBIBYTE:.1f} MiB out")  # noqa: T201
+    assert grown_in < ALLOWED
+    assert grown_out < ALLOWED
+
+
+def test_a_slow_disk_holds_the_client_back(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SLOW_DISK)
+    with DaemonProcess(tmp_path, environment={"PYTHONPATH": str(site)}) as daemon:
+        connection = connect(daemon)
+        push(connection, 1)
+        before = forget_peak(daemon.pid)
+        begin = time.monotonic()
+        push(connection, 128, chunked=True)
+        grown = peak_of(daemon.pid) - before
+        print(f"128 MiB in {time.monotonic() - begin:.1f} s: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
+        assert time.monotonic() - begin > 1.0  # else it was not slow
+        assert grown < ALLOWED / 2
+
+
+def test_a_slow_reader_of_tls_is_not_read_ahead_for(tmp_path: Path) -> None:
+    """Behind TLS each byte passes through the daemon's memory."""
+    key, certificate = make_certificate(tmp_path)
+    daemon = DaemonProcess(tmp_path)
+    plain = f"tcp:{daemon.port}:interface=127.0.0.1"
+    both = f"{plain}, ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    daemon.config_file.write_text(daemon.config_file.read_text().replace(plain, both))
+    with daemon:
+        tls_port = int(daemon.log.rpartition("https://127.0.0.1:")[2].partition("/")[0])
+        context = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("127.0.0.1", tls_port, timeout=60, context=context)
+        digest = push(connection, 96)
+        before = forget_peak(daemon.pid)
+        assert pull_slowly(connection, digest) == digest
+        grown = peak_of(daemon.pid) - before
+        print(f"96 MiB over TLS: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
+        assert grown < ALLOWED / 2
