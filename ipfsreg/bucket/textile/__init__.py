@@ -1,0 +1,1 @@
+"""A bucket on a Textile Hub or a self-hosted buckd."""

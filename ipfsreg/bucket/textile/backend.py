@@ -1,0 +1,50 @@
+"""How the ``textile`` backend is made from its section of the configuration."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from twisted.logger import Logger
+
+from ...grpcweb.channel import Channel
+from ...workers import Workers
+from ..disk_cache import DiskCache
+from ..opened import Opened, Repeated
+from .breaker import Breaker
+from .bucket import TextileBucket
+from .client import TextileClient
+from .options import TextileOptions
+from .service import ShardService
+from .tasks import TEXTILE_TASKS, TextileTask
+
+_log = Logger()
+
+ANSWER_MAX = 8 * 1024**2
+"""The longest message taken from a server: every answer about a bucket carries all its paths."""
+
+
+def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Opened:
+    """The bucket that the section names, behind a cache on this disk."""
+    channel = Channel(reactor, options.host, message_limit=ANSWER_MAX)
+    breaker = Breaker(f"the server {options.host}", reactor)
+    client = TextileClient(
+        channel, options.metadata(), options.identity(), breaker, reactor, options.timeout, options.silence
+    )
+    bucket = TextileBucket(options, client, workers, reactor)
+
+    async def run(task: TextileTask, arguments: Mapping[str, str]) -> dict[str, Any]:
+        services = [ShardService(client, shard) for shard in await bucket.shards()]
+        return await task(services, arguments, reactor)
+
+    tasks = {name: partial(run, task) for name, task in TEXTILE_TASKS.items()}
+    repeated = []
+    if options.archive_every is not None:
+
+        async def archive() -> None:
+            for each in (await tasks["archive-start"]({}))["buckets"]:
+                if each["state"] == "refused":
+                    _log.error("The bucket was not archived to Filecoin: {why}", why=each["why"])
+
+        repeated.append(Repeated("archive the bucket to Filecoin", options.archive_every, archive))
+    cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
+    return Opened(cached, tasks, repeated)

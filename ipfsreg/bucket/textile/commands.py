@@ -1,0 +1,226 @@
+"""The commands of the Textile backend: ``ipfsreg identity``, ``ipfsreg share`` and ``ipfsreg archive``."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ...grpcweb.errors import one_line
+from ..errors import SetupError
+from .archive import news
+from .identity import Identity, check_public_key, load_identity, save_identity
+from .sharing import EVERYBODY, ROLES
+
+Run = Callable[[Path | None, str, dict[str, str]], dict[str, Any]]
+"""Does a task for the configuration file that was named, and ends the program where it fails."""
+
+RunAgain = Callable[[Path | None, str, dict[str, str], Callable[[dict[str, Any]], str | None]], None]
+"""A task, and then whichever a function names for its result, until it names none."""
+
+EXIT_PROBLEM = 1
+
+_BAD = {"failed", "canceled"}
+
+
+class PublicKey(click.ParamType):
+    """A public key string, or ``*``."""
+
+    name = "public key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        if value == EVERYBODY:
+            return EVERYBODY
+        try:
+            return check_public_key(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group()
+def identity() -> None:
+    """Make and show the key pair by which a Textile server knows this daemon."""
+
+
+@identity.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def make(file: Path) -> None:
+    """Make a new key pair in FILE, and print its public key, which others grant roles to.
+
+    FILE is what [textile] identity_file names. It holds the private key: keep it secret, and keep a copy.
+    """
+    made = Identity.generate()
+    try:
+        save_identity(made, file)
+    except SetupError as error:
+        _fail(str(error))
+    click.echo(made.public_key)
+
+
+@identity.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def show(file: Path) -> None:
+    """Print the public key of the pair in FILE."""
+    try:
+        click.echo(load_identity(file).public_key)
+    except SetupError as error:
+        _fail(str(error))
+
+
+def make_commands(
+    run: Run,
+    run_again: RunAgain,
+    config_option: Callable[[Any], Any],
+    repository_path: Callable[[str], str],
+) -> Sequence[click.Command]:
+    """All commands of this backend, to be added to the program's own.
+
+    :param config_option: a decorator that gives a command the option ``--config`` as its parameter ``path``.
+    :param repository_path: the directory of a repository; ValueError with one line for what is no repository.
+    """
+    return [identity, _share(run, config_option, repository_path), _archive(run, run_again, config_option)]
+
+
+def _share(run: Run, config_option: Callable[[Any], Any], repository_path: Callable[[str], str]) -> click.Group:
+    def where(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+        try:
+            return "" if value is None else repository_path(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    repository_option = click.option(
+        "--repository",
+        "directory",
+        metavar="NAME",
+        callback=where,
+        help="Only for this repository's tags and manifests; without it for the whole bucket.",
+    )
+
+    @click.group()
+    def share() -> None:
+        """Say who else may use the bucket.
+
+        Roles belong to public keys (see `ipfsreg identity`), or to * for everybody, and each includes the ones
+        before it: reader, writer, admin. Layers are shared by all repositories: a role on one repository is a role
+        on its tags and manifests.
+        """
+
+    @share.command()
+    @config_option
+    @repository_option
+    @click.argument("who", type=PublicKey())
+    @click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
+    def grant(path: Path | None, directory: str, who: str, role: str) -> None:
+        """Give WHO (a public key, or *) a ROLE. In a private bucket this encrypts all that it is about anew."""
+        _print_roles(run(path, "share-grant", {"who": who, "role": role, "path": directory}))
+
+    @share.command()
+    @config_option
+    @repository_option
+    @click.argument("who", type=PublicKey())
+    def revoke(path: Path | None, directory: str, who: str) -> None:
+        """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
+        roles = run(path, "share-grant", {"who": who, "role": "none", "path": directory})
+        _print_roles(roles)
+        if roles["roles"].get(who, "none") != "none":
+            _fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket")
+
+    @share.command("list")
+    @config_option
+    @repository_option
+    def list_(path: Path | None, directory: str) -> None:
+        """Show who has which role."""
+        _print_roles(run(path, "share-list", {"path": directory}))
+
+    return share
+
+
+def _archive(run: Run, run_again: RunAgain, config_option: Callable[[Any], Any]) -> click.Group:
+    @click.group()
+    def archive() -> None:
+        """Back the bucket up on Filecoin. The server needs a Powergate for that."""
+
+    @archive.command()
+    @config_option
+    def start(path: Path | None) -> None:
+        """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
+        buckets = run(path, "archive-start", {})["buckets"]
+        _print_once(each.get("why") or "The archive was started." for each in buckets)
+        if any(each["state"] == "refused" for each in buckets):
+            sys.exit(EXIT_PROBLEM)
+
+    @archive.command()
+    @config_option
+    def status(path: Path | None) -> None:
+        """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
+        buckets = run(path, "archive-status", {})["buckets"]
+        for bucket in buckets:
+            _print_archives(bucket)
+        _exit_if_bad(buckets)
+
+    @archive.command()
+    @config_option
+    def watch(path: Path | None) -> None:
+        """Follow the archives that are being made until they are finished (exit status 1 where one failed)."""
+        seen: dict[str, list[str]] = {}
+
+        ended: list[dict[str, Any]] = []
+        watching = True
+
+        def go_on(result: dict[str, Any]) -> str | None:
+            nonlocal watching
+            if not watching:
+                ended.extend(result["buckets"])
+                return None
+            for bucket in result["buckets"]:
+                known = seen.setdefault(bucket["bucket"], [])
+                for message in news(known, bucket["messages"]):
+                    click.echo(one_line(message))
+                    known.append(message)
+            watching = not all(bucket["ended"] for bucket in result["buckets"])
+            return "archive-watch" if watching else "archive-status"
+
+        run_again(path, "archive-watch", {}, go_on)
+        _print_once("The bucket was never archived." for bucket in ended if not bucket["current"])
+        _exit_if_bad(ended)
+
+    return archive
+
+
+def _print_roles(found: dict[str, Any]) -> None:
+    for who, role in found["roles"].items():
+        click.echo(f"{role:<8}{who}")
+    if not found["roles"]:
+        click.echo("Nobody has a role here but the owner.")
+    if found["uneven"]:
+        click.echo("Not everywhere in the bucket the same, grant or revoke again: " + ", ".join(found["uneven"]))
+
+
+def _print_archives(bucket: dict[str, Any]) -> None:
+    click.echo(f"Bucket {bucket['bucket']}:")
+    archives = [*bucket["history"], *([bucket["current"]] if bucket["current"] else [])]
+    for archive in archives:
+        why = f": {archive['failure']}" if archive["failure"] else ""
+        click.echo(f"  {archive['created'] or 'at an unknown time'}  {archive['state']}{why}  {archive['cid']}")
+        for deal in archive["deals"]:
+            message = f": {deal['message']}" if deal["message"] else ""
+            click.echo(f"    {deal['miner']} deal {deal['deal']} {deal['state']}{message}")
+    if not archives:
+        click.echo("  never archived")
+
+
+def _exit_if_bad(buckets: Sequence[dict[str, Any]]) -> None:
+    if any(bucket["current"] and bucket["current"]["state"] in _BAD for bucket in buckets):
+        sys.exit(EXIT_PROBLEM)
+
+
+def _print_once(lines: Any) -> None:
+    for line in dict.fromkeys(lines):
+        click.echo(line)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"ipfsreg: {message}", err=True)
+    sys.exit(EXIT_PROBLEM)

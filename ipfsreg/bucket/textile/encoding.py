@@ -1,0 +1,23 @@
+"""Textile's way to write bytes as text: multibase, base32 of its own."""
+
+import multibase
+
+
+def to_base32(data: bytes) -> str:
+    """Multibase base32: ``b``, then lower-case letters and digits without padding."""
+    return str(multibase.encode("base32", data).decode("ascii"))
+
+
+def decode_multibase(text: str) -> bytes:
+    """Decode a multibase string of any base, as the servers do.
+
+    :raises ValueError: where it is none, or empty. The text of the exception quotes nothing of it.
+    """
+    try:
+        data = bytes(multibase.decode(text))
+    except Exception:
+        # The library lets through whatever its codecs raise, and those quote what they were given.
+        raise ValueError("not a multibase string") from None
+    if not data:
+        raise ValueError("a multibase string of nothing")
+    return data

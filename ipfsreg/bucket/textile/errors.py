@@ -1,0 +1,217 @@
+"""What a Textile server's refusals mean, as the bucket's own errors.
+
+The servers' codes mislead: NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2), as is
+nearly everything else; only the texts tell. What no row of the table knows is an outage, never an absence. The
+codes and texts are those of the fact sheet, sections 2 to 5.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...grpcweb.errors import CallError, GrpcError, one_line
+from ...grpcweb.status import GrpcStatus
+from ..errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
+from .signing import SIGNATURE_SECONDS, clock_skew, describe_skew
+
+TEXT_MAX = 300
+"""Characters of a server's text that go into a message of ours."""
+
+
+class Gone(Unavailable):
+    """The server does not know the thread or bucket (any more): to be looked for anew, then asked again."""
+
+
+class ThreadGone(Gone):
+    """The server does not know the thread, or was not told of one that is well-formed."""
+
+
+class BucketGone(Gone):
+    """The thread has no bucket of that key."""
+
+
+class StaleRoot(Unavailable):
+    """The bucket was changed since its root was read: to be read anew, then tried again."""
+
+
+class BucketFull(Full):
+    """The bucket's metadata is larger than the server can handle: it takes no more paths, other buckets do."""
+
+
+class Unimplemented(Refused):
+    """The server does not have the method: an older release, or a buckd asked for what only a hub has."""
+
+
+class SignatureRefused(Refused):
+    """The server does not take the signature: the secret, or a clock. ``skew`` as in `signing.clock_skew`."""
+
+    def __init__(self, message: str, skew: float | None) -> None:
+        super().__init__(message)
+        self.skew = skew
+
+
+class TokenRefused(Refused):
+    """The server wants a token, or another one than it was sent: one from this server may help."""
+
+
+class ArchiveRefused(Refused):
+    """The server will not make or show a Filecoin archive."""
+
+
+class NeverArchived(ArchiveRefused):
+    """The bucket has no archive yet."""
+
+
+class ArchiveNotNeeded(ArchiveRefused):
+    """The bucket as it is was archived already, or is being archived now: no reason to worry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One refusal that is known: a status, a pattern that its text has somewhere, and what that means.
+
+    ``explanation`` is what the user should know; the server's own text follows it in brackets. Without one, the
+    server's text stands alone. A row of ``removing`` is for RemovePath only.
+    """
+
+    code: GrpcStatus
+    pattern: str
+    meaning: type[BucketError]
+    explanation: str = ""
+    removing: bool = False
+
+    def matches(self, code: GrpcStatus, text: str, removing: bool) -> bool:
+        """Whether the row is for this refusal."""
+        return code is self.code and (removing or not self.removing) and re.search(self.pattern, text) is not None
+
+
+def _whole(text: str) -> str:
+    return rf"^{re.escape(text)}$"
+
+
+_UNKNOWN = GrpcStatus.UNKNOWN
+_NOT_FOUND = GrpcStatus.NOT_FOUND
+_DENIED = GrpcStatus.PERMISSION_DENIED
+_UNAUTHENTICATED = GrpcStatus.UNAUTHENTICATED
+_EXHAUSTED = GrpcStatus.RESOURCE_EXHAUSTED
+
+_KEY = "[textile] key"
+_SECRET = "[textile] secret"
+_IDENTITY = "[textile] identity_file"
+_TOKEN_NEEDED = f"{_KEY} is a user-group key, which needs an identity: set {_IDENTITY}"
+_TOKEN_BAD = f"the token of {_IDENTITY} is not accepted"
+_NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
+_BUCKD_LIMIT = "a buckd whose limits for archives were never set takes none of any size"
+
+ROWS = (
+    # What a server says when its IPFS node does not answer may quote the path, so this comes before all absences.
+    Row(_UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable),
+    # Credentials.
+    Row(_NOT_FOUND, _whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
+    Row(_NOT_FOUND, _whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
+    Row(_NOT_FOUND, _whole("User not found"), Refused, "the account is gone"),
+    Row(_NOT_FOUND, _whole("Org not found"), Refused, "the organisation is gone"),
+    Row(_UNAUTHENTICATED, "API key signature required", Refused, f"{_KEY} needs its {_SECRET}"),
+    Row(_UNAUTHENTICATED, "Bad API key signature", SignatureRefused),
+    Row(_UNAUTHENTICATED, "Session or API key required", Refused, f"the server is a hub and wants {_KEY}"),
+    Row(_UNAUTHENTICATED, "Token required", TokenRefused, _TOKEN_NEEDED),
+    Row(_UNAUTHENTICATED, "Bad authorization string|unauthenticated with bearer", TokenRefused, _TOKEN_BAD),
+    Row(_UNAUTHENTICATED, "Invalid session|Expired session", Refused, "the session is not valid any more"),
+    Row(_UNAUTHENTICATED, "", Refused, f"the server does not accept {_KEY}, {_SECRET} or {_IDENTITY}"),
+    Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
+    Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
+    Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
+    Row(_UNKNOWN, _whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
+    # Permission.
+    Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
+    Row(_DENIED, "", Refused, "the server does not allow it"),
+    Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
+    Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
+    Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
+    Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
+    # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
+    Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
+    Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
+    Row(_UNKNOWN, "mongo: no documents in result", ThreadGone),
+    Row(_UNKNOWN, "(^|desc = )db required$", ThreadGone),
+    Row(_UNKNOWN, "(^|desc = )instance not found$", BucketGone),
+    Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
+    # Quotas.
+    Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
+    Row(_UNKNOWN, "max bucket size exceeded", Full, "the bucket is as large as the server allows"),
+    Row(_UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"),
+    Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
+    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", BucketFull, "the bucket holds too many paths"),
+    # Any number can stand there where the framing was lost on the way: then the connection is to blame.
+    Row(_EXHAUSTED, r"message larger than max", Unavailable),
+    Row(_EXHAUSTED, "", Refused, "a quota is used up"),
+    # Archives (fact sheet 4.7).
+    Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
+    Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
+    Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),
+    Row(_UNKNOWN, "archive size is too small", ArchiveRefused, "the bucket is too small to be archived"),
+    Row(_UNKNOWN, "already archived successfully", ArchiveNotNeeded, "nothing has changed since the last archive"),
+    Row(_UNKNOWN, "there is an in progress archive", ArchiveNotNeeded, "the last archive is still being made"),
+    Row(_UNKNOWN, "wallet FIL balance is zero", ArchiveRefused, "the server's Filecoin wallet is empty"),
+    Row(_UNKNOWN, "rep factor should be", ArchiveRefused, "the server does not make so many copies"),
+    Row(_UNKNOWN, "the bucket was never archived", NeverArchived, "the bucket was never archived"),
+    # The content. Only here is anything absent, and by code 2 only.
+    Row(_UNKNOWN, "message corrupt or incorrect password", Corrupt, "the server cannot decrypt it"),
+    Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
+    Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
+    Row(_UNKNOWN, r"^node is a directory$", NotFound),
+    Row(_UNKNOWN, r"^no link by that name$", NotFound, removing=True),
+    Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
+)
+"""The first row that matches counts."""
+
+
+def translate(
+    error: CallError,
+    what: str,
+    *,
+    skew: float | None = None,
+    lifetime: float = SIGNATURE_SECONDS,
+    clock: Callable[[], float] = time.time,
+) -> BucketError:
+    """The bucket's error for one of a call's.
+
+    :param what: what was tried, for the message: a method's short name or more, ``RemovePath`` for a removal.
+    :param skew: by how many seconds the server's clock is ahead, where that is known. Else the ``Date`` header
+        that came with a refusal is used, if one did: by POST it does, by websocket not.
+    :param lifetime: for how many seconds signatures are made.
+    :param clock: this machine's wall clock.
+    """
+    if not isinstance(error, GrpcError):
+        return Unavailable(f"{what}: {error}")
+    removing = what == "RemovePath"
+    row = next((row for row in ROWS if row.matches(error.code, error.message, removing)), None)
+    if row is None:
+        return Unavailable(f"{what}: the server answers {_shown(error)}")
+    if row.meaning is SignatureRefused:
+        if skew is None:
+            skew = clock_skew(error.trailers.get("date"), clock())
+        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({_shown(error)})", skew)
+    if row.explanation:
+        return row.meaning(f"{what}: {row.explanation} ({_shown(error)})")
+    return row.meaning(f"{what}: {_shown(error)}")
+
+
+def _why_refused(skew: float | None, lifetime: float) -> str:
+    if skew is None:
+        return (
+            f"the server does not accept the signature: either {_SECRET} is not the one of {_KEY}, or this machine's "
+            f"clock is more than {lifetime:.0f} s behind the server's"
+        )
+    # The header is rounded down to a second.
+    if skew > lifetime - 1:
+        return f"the server takes the signature for expired: {describe_skew(skew)}; set the clock"
+    return f"the server does not accept the signature: {_SECRET} is not the one of {_KEY}"
+
+
+def _shown(error: GrpcError) -> str:
+    text = one_line(error.message)
+    if len(text) > TEXT_MAX:
+        text = text[:TEXT_MAX] + "…"
+    return f"{text!r}, {error.code.name}" if text else error.code.name

@@ -1,0 +1,1 @@
+"""The messages of a Textile server, made by `generate` from the .proto files beside it."""

@@ -1,0 +1,117 @@
+"""A batch of files to the server, in one stream or one by one (fact sheet, sections 4.2 and 4.3)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ...grpcweb.call import Stream
+from ..errors import Unavailable
+from .client import BUCKETS, TextileClient
+from .proto import bucketsd_pb2
+from .pushing import Waiting
+from .shard import Shard
+
+CHUNK = 32_000
+"""Bytes of content in a message: servers since 2.6.10 take no websocket message above 32,768 bytes in all."""
+
+CHUNKS_MESSAGE = 32_000 - 512
+"""The same where the path is in each message: a path is at most some 480 bytes long."""
+
+SECONDS_PER_MEBIBYTE = 8.0
+"""What a stream's deadline allows beside ``timeout``: a slow server takes in 128 KiB a second."""
+
+
+class ShardSender:
+    """Sends files to one bucket of the server. ``timeout`` is in seconds, for what does not depend on the size."""
+
+    def __init__(self, client: TextileClient, shard: Shard, timeout: float) -> None:
+        self._client = client
+        self._shard = shard
+        self._timeout = timeout
+
+    async def push_paths(self, files: Sequence[Waiting]) -> None:
+        """All files in one stream. Acknowledged only by status 0: the server saves the bucket at the end."""
+        # Without a root there is no conflict with other writers: the server reads the bucket under its lock.
+        await self._shard.ensure()
+        header = bucketsd_pb2.PushPathsRequest.Header(key=self._shard.key, paths=[file.path for file in files])
+        taken = 0
+
+        def answer(message: bucketsd_pb2.PushPathsResponse) -> None:
+            nonlocal taken
+            taken += 1
+            self._shard.learn(message.root)
+
+        async def send(stream: Stream[Any]) -> None:
+            stream.requests.send(bucketsd_pb2.PushPathsRequest(header=header))
+            for file in files:
+                await _send(file, stream, CHUNKS_MESSAGE, lambda data, file=file: _chunk(file.path, data))  # type: ignore[misc]
+                # An empty chunk ends a file. Without it the server would wait for ever, with the bucket locked.
+                stream.requests.send(_chunk(file.path, b""))
+
+        await self._push("PushPaths", bucketsd_pb2.PushPathsResponse, files, send, answer)
+        if taken < len(files):
+            raise Unavailable(f"PushPaths: the server ended the stream after {taken} of {len(files)} files")
+
+    async def push_path(self, file: Waiting) -> None:
+        """One file. Acknowledged by the final event and status 0."""
+        await self._shard.ensure()
+        header = bucketsd_pb2.PushPathRequest.Header(key=self._shard.key, path=file.path)
+        final = False
+
+        def answer(message: bucketsd_pb2.PushPathResponse) -> None:
+            nonlocal final
+            if message.event.path:  # the others tell of progress
+                final = True
+                self._shard.learn(message.event.root)
+
+        async def send(stream: Stream[Any]) -> None:
+            stream.requests.send(bucketsd_pb2.PushPathRequest(header=header))
+            await _send(file, stream, CHUNK, lambda data: bucketsd_pb2.PushPathRequest(chunk=data))
+
+        await self._push("PushPath", bucketsd_pb2.PushPathResponse, [file], send, answer)
+        if not final:
+            raise Unavailable("PushPath: the server ended the stream without its final event")
+
+    async def _push(
+        self,
+        method: str,
+        response_type: type[Any],
+        files: Sequence[Waiting],
+        send: Callable[[Stream[Any]], Awaitable[None]],
+        answer: Callable[[Any], None],
+    ) -> None:
+        length = sum(file.source.size for file in files)
+        deadline = self._timeout + SECONDS_PER_MEBIBYTE * length / 1024**2
+
+        async def call() -> None:
+            with self._client.calling(method):
+                stream = self._client.stream(
+                    BUCKETS, method, response_type, thread=self._shard.thread, deadline=deadline
+                )
+                acknowledged: Deferred[None] = stream.responses.deliver(answer)
+                try:
+                    await send(stream)
+                    stream.requests.finish()
+                    await acknowledged
+                finally:
+                    # Whatever went wrong on this side, the server must not go on holding the bucket's lock.
+                    stream.cancel()
+                    acknowledged.addErrback(lambda _: None)
+
+        await self._client.authorized(call)
+
+
+async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:
+    """Send a file's content. Where the call ends before, its outcome says why."""
+    offset = 0
+    while data := await file.source.read(offset):
+        for start in range(0, len(data), size):
+            if not await stream.requests.ready():
+                return
+            stream.requests.send(pack(data[start : start + size]))
+        offset += len(data)
+
+
+def _chunk(path: str, data: bytes) -> bucketsd_pb2.PushPathsRequest:
+    return bucketsd_pb2.PushPathsRequest(chunk=bucketsd_pb2.PushPathsRequest.Chunk(path=path, data=data))

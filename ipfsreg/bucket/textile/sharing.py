@@ -1,0 +1,125 @@
+"""Who else may use a bucket: roles of public keys, on all of it or on the paths below one (fact sheet 4.6)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import NotFound, Refused
+from ..interface import check_path
+from .identity import check_public_key
+from .proto import bucketsd_pb2
+from .service import BucketsService
+
+EVERYBODY = "*"
+
+ROLES = {
+    "none": bucketsd_pb2.PATH_ACCESS_ROLE_NONE,
+    "reader": bucketsd_pb2.PATH_ACCESS_ROLE_READER,
+    "writer": bucketsd_pb2.PATH_ACCESS_ROLE_WRITER,
+    "admin": bucketsd_pb2.PATH_ACCESS_ROLE_ADMIN,
+}
+"""Each includes the ones before it."""
+
+_NAMES = {int(number): name for name, number in ROLES.items()}
+
+
+async def grant(service: BucketsService, who: str, role: str, path: str = "") -> None:
+    """Give a role at a path, and by that below it, in place of the one that was given there before.
+
+    In a private bucket the server encrypts all that is there anew, which takes as long as its size demands.
+
+    :param who: a public key string, or ``*`` for everybody.
+    :param role: a name in `ROLES`; ``none`` takes the role away.
+    :param path: of a file or directory; empty for the whole bucket.
+    :raises NotFound: where the path is not there.
+    :raises Refused: for no public key, role or path; where the caller is no admin; for a bucket without owner, as
+        buckets are that were made without an identity: everybody may do everything there.
+    """
+    roles = {_checked(who): _role(role)}
+    _check_path(path)
+    found = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
+    if not found.root.owner:
+        raise Refused("the bucket was made without an identity: whoever reaches the server may do everything with it")
+    request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)
+    await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse)
+
+
+async def revoke(service: BucketsService, who: str, path: str = "") -> None:
+    """Take away the role that was given at exactly this path; one that was given above it stays. See `grant`."""
+    await grant(service, who, "none", path)
+
+
+async def list_roles(service: BucketsService, path: str = "") -> dict[str, str]:
+    """The roles at a path, by public key string or ``*``: those given above it are among them.
+
+    :raises NotFound: where the path is not there.
+    """
+    _check_path(path)
+    request = bucketsd_pb2.PullPathAccessRolesRequest(key=service.key, path=path)
+    found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse)
+    return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
+
+
+async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, path: str = "") -> dict[str, Any]:
+    """`grant` in all of several buckets that have the path; answers as `list_in_all`.
+
+    Where one fails, those before it have the role already: doing it again does no harm.
+    """
+    found = False
+    for service in services:
+        try:
+            await grant(service, who, role, path)
+            found = True
+        except NotFound:
+            continue
+    if not found:
+        raise NotFound(f"there is nothing at {path}")
+    return await list_in_all(services, path)
+
+
+async def list_in_all(services: Sequence[BucketsService], path: str = "") -> dict[str, Any]:
+    """`list_roles` of all of several buckets that have the path.
+
+    Answers ``path``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
+    ``uneven``: those whose role is not the same in all of them, as when a grant was broken off.
+
+    :raises NotFound: where none has the path.
+    """
+    listed: list[dict[str, str]] = []
+    for service in services:
+        try:
+            listed.append(await list_roles(service, path))
+        except NotFound:
+            continue
+    if not listed:
+        raise NotFound(f"there is nothing at {path}")
+    roles: dict[str, str] = {}
+    uneven: list[str] = []
+    for who in sorted(set().union(*listed)):
+        of_all = {roles_there.get(who, "none") for roles_there in listed}
+        roles[who] = min(of_all, key=lambda name: ROLES.get(name, -1))
+        if len(of_all) > 1:
+            uneven.append(who)
+    return {"path": path, "roles": roles, "uneven": uneven}
+
+
+def _checked(who: str) -> str:
+    if who == EVERYBODY:
+        return who
+    try:
+        return check_public_key(who)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _role(name: str) -> bucketsd_pb2.PathAccessRole:
+    if name not in ROLES:
+        raise Refused(f"{name!r} is no role; there are {', '.join(ROLES)}")
+    return ROLES[name]
+
+
+def _check_path(path: str) -> None:
+    if path:
+        try:
+            check_path(path)
+        except ValueError as error:
+            raise Refused(str(error)) from None

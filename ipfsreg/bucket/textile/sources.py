@@ -1,0 +1,54 @@
+"""Where the bytes of a push come from, a piece at a time."""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from ...workers import Workers
+
+PIECE = 256 * 1024
+
+
+class Source(Protocol):
+    """Content that can be read again from its beginning, should a push have to be repeated."""
+
+    size: int
+    """Its length in bytes."""
+
+    async def read(self, offset: int) -> bytes:
+        """Some bytes from ``offset``; none at the end."""
+
+
+class MemorySource:
+    """Bytes in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    async def read(self, offset: int) -> bytes:
+        """See `Source`."""
+        return self._content[offset : offset + PIECE]
+
+
+class FileSource:
+    """A file of this disk, read in a thread."""
+
+    def __init__(self, path: Path, size: int, workers: Workers) -> None:
+        self._path = path
+        self.size = size
+        self._workers = workers
+
+    @classmethod
+    async def of(cls, path: Path, workers: Workers) -> "FileSource":
+        """A file of this disk, with the length that it has now."""
+        return cls(path, (await workers.run(path.stat)).st_size, workers)
+
+    async def read(self, offset: int) -> bytes:
+        """See `Source`."""
+        return await self._workers.run(_read, self._path, offset)
+
+
+def _read(path: Path, offset: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return os.pread(file.fileno(), PIECE, offset)

@@ -1,0 +1,160 @@
+"""The backend on a double, for the tests of it: made as the daemon makes it, and without what is not wanted."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as default_reactor
+from twisted.internet.task import deferLater
+
+from ipfsreg.bucket.disk_cache import DiskCache
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.textile.breaker import Breaker
+from ipfsreg.bucket.textile.bucket import TextileBucket
+from ipfsreg.bucket.textile.client import TextileClient
+from ipfsreg.bucket.textile.options import TextileOptions
+from ipfsreg.grpcweb.channel import Channel
+from ipfsreg.workers import Workers
+
+from ..bucket.storage import Storage
+from .double import TextileDouble
+from .double.accounts import ApiKey
+
+reactor: Any = default_reactor
+
+LIMIT = 1024 * 1024
+
+
+async def pause(seconds: float) -> None:
+    """Let others do something."""
+    await deferLater(reactor, seconds, lambda: None)
+
+
+def options_for(
+    double: TextileDouble, directory: Path, key: ApiKey | None, more: Mapping[str, object]
+) -> dict[str, Any]:
+    """What the ``[textile]`` section has to say for a bucket on the double."""
+    options: dict[str, Any] = {"host": double.url, "path": directory}
+    if key is not None:
+        options |= {"key": key.key, "secret": key.secret}
+    return options | dict(more)
+
+
+class Backend:
+    """A `TextileBucket` on a double, as one daemon has it; ``cached`` puts the disk cache before it."""
+
+    def __init__(
+        self,
+        double: TextileDouble,
+        directory: Path,
+        key: ApiKey | None = None,
+        *,
+        cached: bool = False,
+        **more: object,
+    ) -> None:
+        self.double = double
+        directory.mkdir(parents=True, exist_ok=True)
+        self.options = TextileOptions.model_validate(options_for(double, directory, key, more))
+        self.workers = Workers(reactor, 8)
+        self.breaker = Breaker("the server", reactor)
+        self.channel = Channel(reactor, self.options.host, message_limit=8 * 1024**2)
+        options = self.options
+        self.client = TextileClient(
+            self.channel,
+            options.metadata(),
+            options.identity(),
+            self.breaker,
+            reactor,
+            options.timeout,
+            options.silence,
+        )
+        self.textile = TextileBucket(options, self.client, self.workers, reactor)
+        self.bucket: IBucket = self.textile
+        if cached:
+            self.bucket = DiskCache(self.textile, directory / "cache", 1024**3, self.workers, reactor)
+
+    async def start(self) -> "Backend":
+        """Start it."""
+        self.workers.startService()
+        await self.bucket.start()
+        return self
+
+    async def stop(self) -> None:
+        """Stop it."""
+        await self.bucket.stop()
+        self.workers.stopService()
+
+    async def answers(self) -> None:
+        """Wait until it has noticed that the server is back."""
+        while True:
+            try:
+                await self.bucket.list("none")
+            except Unavailable:
+                await pause(0.05)
+            else:
+                return
+
+
+@asynccontextmanager
+async def running(backend: Backend) -> AsyncIterator[Backend]:
+    """A backend that is started for a block."""
+    await backend.start()
+    try:
+        yield backend
+    finally:
+        await backend.stop()
+
+
+@asynccontextmanager
+async def listening(double: TextileDouble) -> AsyncIterator[TextileDouble]:
+    """A double that listens for a block."""
+    double.start()
+    try:
+        yield double
+    finally:
+        await double.stop()
+
+
+class TextileStorage(Storage):
+    """For the contract: one double, and a backend on it."""
+
+    def __init__(self, double: TextileDouble, directory: Path, *, cached: bool, **more: object) -> None:
+        self.double = double
+        self._directory = directory
+        self._key = double.accounts.add_key() if double.hub else None
+        self._cached = cached
+        self._more = more
+        self._backends: list[Backend] = []
+
+    async def reopened(self) -> IBucket:
+        directory = self._directory / str(len(self._backends))
+        backend = Backend(self.double, directory, self._key, cached=self._cached, **self._more)
+        self._backends.append(await backend.start())
+        self.bucket = backend.bucket
+        return self.bucket
+
+    def spooled(self, content: bytes) -> Path:
+        source = self._directory / secrets.token_hex(8)
+        with source.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return source
+
+    @asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        await self.double.go_away()
+        try:
+            yield
+        finally:
+            self.double.come_back()
+            await self._backends[-1].answers()
+
+    async def close(self) -> None:
+        for backend in self._backends:
+            await backend.stop()
+        await self.double.stop()

@@ -1,0 +1,31 @@
+"""A double of a Textile Hub (hubd) and of a self-hosted buckd: gRPC-Web by POST and by websocket.
+
+What it imitates is in the project's fact sheet of Textile's protocol; comments name its sections. In a test::
+
+    from tests.textile.double import TextileDouble
+
+    double = TextileDouble(hub=True).start()
+    key = double.accounts.add_key()          # key.key, key.secret: what a user puts in the config
+    ...                                      # talk to double.url
+    await double.stop()
+
+or the fixtures of `tests.textile.double.fixtures`. From the shell: ``python -m tests.textile.double --help``.
+"""
+
+from .call import RpcError
+from .content import Synthetic
+from .faults import Fault
+from .server import TextileDouble
+from .settings import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, Generation, Limits
+
+__all__ = [
+    "CURRENT",
+    "NO_PUSH_PATHS",
+    "OLD_WEBSOCKET",
+    "Fault",
+    "Generation",
+    "Limits",
+    "RpcError",
+    "Synthetic",
+    "TextileDouble",
+]

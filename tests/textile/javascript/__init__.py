@@ -1,0 +1,1 @@
+"""The official JavaScript clients of Textile, run by our tests; see `runner`."""
