@@ -1,0 +1,211 @@
+"""The ``ipfsreg`` command: checks a configuration, and has the registry do what its protocol has no word for."""
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from pydantic import ByteSize
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.python.failure import Failure
+
+from . import __version__
+from .bucket.backends import BACKENDS
+from .bucket.errors import BucketError, SetupError
+from .config import Config, ConfigError, find_config, load_config
+from .control.client import ControlError, ask
+from .control.tasks import tasks_of
+from .registry import layout
+from .registry.errors import NameInvalid
+from .registry.names import parse_repository
+from .registry.registry import Registry
+from .state import Locked, StateDirectory
+from .workers import Workers
+
+EXIT_PROBLEM = 1
+EXIT_USAGE = 2
+
+config_option = click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path),
+    help="The configuration file; without it ./ipfsreg.ini, the user's and the system's are looked for.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ipfsreg")
+def main() -> None:
+    """Look after an ipfsreg registry. The daemon itself is started with `twistd -n ipfsreg`.
+
+    Where the daemon runs, it is asked to do the work; else the command does it itself.
+    """
+
+
+@main.command()
+@config_option
+def check(path: Path | None) -> None:
+    """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
+    found = path or find_config()
+    config = _load(path, for_daemon=True)
+    problem = StateDirectory(config.backend.path).problem()
+    if problem is not None:
+        _fail(f"{found or 'configuration'}: [{config.registry.backend}] path: {problem}")
+    click.echo(f"OK: {found}" if found else "OK: no configuration file, the defaults run")
+
+
+@main.command()
+@config_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
+@click.option("--now", is_flag=True, help="Ignore the grace period: also free what was used a moment ago.")
+def gc(path: Path | None, dry_run: bool, now: bool) -> None:
+    """Free what no tag leads to. Safe while clients push and pull."""
+    arguments = {name: "1" for name, given in (("dry_run", dry_run), ("now", now)) if given}
+    found = _run(path, "gc", arguments)
+    did = "Would free" if dry_run else "Freed"
+    click.echo(
+        f"{did} {_in_bytes(found['freed'])}: {found['manifests']} manifests, {found['blob_links']} blobs of "
+        f"repositories, {found['contents']} stored contents."
+    )
+    if found["skipped"]:
+        click.echo(
+            f"Nothing is collected from {', '.join(found['skipped'])}: something there is damaged; "
+            "`ipfsreg verify` names it."
+        )
+    if found["waiting"]:
+        click.echo(
+            f"{found['waiting']} more are not needed but were used too recently ([gc] grace, untagged); "
+            "they go later, or with --now as far as only the grace period keeps them."
+        )
+
+
+@main.command()
+@config_option
+def verify(path: Path | None) -> None:
+    """Read everything that is stored and compare it with its digests (exit status 1 where something is wrong)."""
+    found = _run(path, "verify", {})
+    click.echo(f"Read {found['contents']} contents, {_in_bytes(found['bytes'])}.")
+    for what, digests in (("damaged, moved to quarantine", "damaged"), ("missing", "missing")):
+        for digest in found[digests]:
+            click.echo(f"{digest} is {what}. Used by: {', '.join(found['images'].get(digest) or ['no image'])}")
+    for unreadable in found["unreadable"]:
+        click.echo(f"{unreadable} cannot be read.")
+    if found["damaged"] or found["missing"] or found["unreadable"]:
+        click.echo("Push one of the images again to heal it.")
+        sys.exit(EXIT_PROBLEM)
+    click.echo("Everything is whole.")
+
+
+def _load(path: Path | None, *, for_daemon: bool = False) -> Config:
+    from twisted.internet import reactor
+
+    try:
+        return load_config(path or find_config(), reactor, for_daemon=for_daemon)
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
+    click.echo(f"ipfsreg: {message}", err=True)
+    sys.exit(status)
+
+
+def _run(path: Path | None, task: str, arguments: dict[str, str]) -> dict[str, Any]:
+    """Do a task in the daemon if it runs, else here."""
+    results: list[dict[str, Any]] = []
+
+    def once(result: dict[str, Any]) -> None:
+        results.append(result)
+
+    _run_again(path, task, arguments, once)
+    return results[0]
+
+
+def _run_again(
+    path: Path | None, task: str, arguments: dict[str, str], go_on: Callable[[dict[str, Any]], str | None]
+) -> None:
+    """Do a task, and then whichever ``go_on`` names for its result, until it names none.
+
+    All in one run of the reactor, which cannot be started twice.
+    """
+    config = _load(path)
+
+    async def work(reactor: Any) -> None:
+        state = StateDirectory(config.backend.path)
+        try:
+            state.acquire()
+        except Locked:
+            next_one: str | None = task
+            while next_one is not None:
+                next_one = go_on(await ask(reactor, state.control_socket, next_one, arguments))
+            return
+        try:
+            await _alone(config, reactor, task, arguments, go_on)
+        finally:
+            state.release()
+
+    failure = _react(work)
+    if failure is not None:
+        if failure.check(ControlError, BucketError, SetupError):
+            _fail(str(failure.value), EXIT_PROBLEM)
+        failure.raiseException()
+
+
+def _react(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Failure | None:
+    failures: list[Failure] = []
+
+    def main(reactor: Any) -> "Deferred[None]":
+        return Deferred.fromCoroutine(work(reactor)).addErrback(failures.append)
+
+    try:
+        react(main, [])
+    except SystemExit as end:
+        if end.code:
+            raise
+    return failures[0] if failures else None
+
+
+async def _alone(
+    config: Config,
+    reactor: Any,
+    task: str,
+    arguments: dict[str, str],
+    go_on: Callable[[dict[str, Any]], str | None],
+) -> None:
+    workers = Workers(reactor, config.registry.threads)
+    workers.startService()
+    try:
+        backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
+        registry = Registry(backend.bucket, config.backend.path, workers, reactor, config.limits, alone=True)
+        await registry.start()
+        try:
+            tasks = tasks_of(registry, backend)
+            if task not in tasks:
+                raise ControlError(f"the backend {config.registry.backend} has no {task.partition('-')[0]}")
+            next_one: str | None = task
+            while next_one is not None:
+                next_one = go_on(await tasks[next_one](arguments))
+        finally:
+            await registry.stop()
+    finally:
+        workers.stopService()
+
+
+def _in_bytes(length: int) -> str:
+    return str(ByteSize(length).human_readable())
+
+
+def _repository_path(name: str) -> str:
+    try:
+        return f"{layout.REPOSITORIES}/{parse_repository(name)}"
+    except NameInvalid as error:
+        raise ValueError(error.message) from None
+
+
+for _backend in BACKENDS.values():
+    if _backend.commands is not None:
+        for _command in _backend.commands(_run, _run_again, config_option, _repository_path):
+            main.add_command(_command)

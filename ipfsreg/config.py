@@ -1,0 +1,238 @@
+"""The configuration file: where it is looked for, what it may say, and what is wrong with it in one line."""
+
+import configparser
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from platformdirs import user_config_path
+from pydantic import BeforeValidator, Field, ValidationError
+from twisted.internet.endpoints import serverFromString
+
+from .bucket.backends import BACKENDS
+from .bucket.options import BackendOptions
+from .environment import options_from
+from .options import Duration, OptionalDuration, OptionalSize, Rate, Section, Size
+from .registry.registry import Limits
+
+S = TypeVar("S", bound=Section)
+
+_PORT = re.compile(r"(?:tcp[46]?|ssl):(?:port=)?([0-9]{1,9})\b")
+_PORT_MAX = 65535
+_SHOWN_MAX = 200  # characters of a wrong value
+
+
+class ConfigError(Exception):
+    """Something that the user has to change: one line that names file, section and option."""
+
+
+def _endpoints(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
+    return value
+
+
+class RegistryOptions(Section):
+    """``[registry]``."""
+
+    listen: Annotated[tuple[str, ...], BeforeValidator(_endpoints), Field(min_length=1)] = (
+        "tcp:5000:interface=127.0.0.1",
+    )
+    backend: str = "local"
+    max_manifest_size: Annotated[Size, Field(gt=0)] = 4 * 1024**2
+    max_blob_size: OptionalSize = None
+    cache_memory: Size = 32 * 1024**2
+    threads: Annotated[int, Field(ge=2, le=256)] = 16
+    idle_timeout: Annotated[Duration, Field(gt=0)] = 60.0
+    stall_timeout: Annotated[Duration, Field(gt=0)] = 300.0
+    shutdown_grace: Duration = 10.0
+    access_log: bool = False
+
+
+class UploadOptions(Section):
+    """``[uploads]``."""
+
+    expiry: Duration = 24 * 3600.0
+    maximum: Annotated[int, Field(ge=1)] = 10_000
+
+
+class GcOptions(Section):
+    """``[gc]``."""
+
+    interval: OptionalDuration = 3600.0
+    grace: Duration = 3600.0
+    untagged: OptionalDuration = 24 * 3600.0
+
+
+class ScrubOptions(Section):
+    """``[scrub]``."""
+
+    rate: Rate = 10 * 1024**2
+    interval: OptionalDuration = 7 * 24 * 3600.0
+
+
+SYSTEM_FILE = Path("/etc/ipfsreg.ini")
+"""Where the configuration is looked for last."""
+
+_SECRETS = {"key", "secret"}  # their values are never quoted
+
+SECTIONS: dict[str, type[Section]] = {
+    "registry": RegistryOptions,
+    "uploads": UploadOptions,
+    "gc": GcOptions,
+    "scrub": ScrubOptions,
+    **{name: backend.options for name, backend in BACKENDS.items()},
+}
+"""Every section that a file may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration that was read and found sensible."""
+
+    registry: RegistryOptions
+    uploads: UploadOptions
+    gc: GcOptions
+    scrub: ScrubOptions
+    backend: BackendOptions
+    """The section of the backend that is used."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the registry is told of it."""
+        return Limits(
+            cache_memory=self.registry.cache_memory,
+            max_manifest_size=self.registry.max_manifest_size,
+            max_blob_size=self.registry.max_blob_size,
+            max_uploads=self.uploads.maximum,
+            upload_expiry=self.uploads.expiry,
+            gc_grace=self.gc.grace,
+            gc_untagged=self.gc.untagged,
+            scrub_rate=self.scrub.rate,
+        )
+
+
+def find_config() -> Path | None:
+    """The first of ``./ipfsreg.ini``, the user's and the system's configuration file that is there."""
+    candidates = [Path("ipfsreg.ini"), user_config_path("ipfsreg") / "ipfsreg.ini", SYSTEM_FILE]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load_config(
+    path: Path | None,
+    reactor: Any,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    for_daemon: bool = True,
+) -> Config:
+    """Read a configuration file; without one (None) the defaults are the configuration.
+
+    What the file does not say may come from the environment; see `environment`. Only ``for_daemon`` is it checked
+    that one can listen as it says, which may need files that only the daemon can read.
+
+    :raises ConfigError: for anything that has to be changed.
+    """
+    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    name = "configuration" if path is None else str(path)
+    if path is not None:
+        try:
+            parser.read_string(path.read_text(encoding="utf-8-sig"), source=name)
+        except OSError as error:
+            raise ConfigError(f"{name}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})") from None
+        except configparser.Error as error:
+            raise ConfigError(f"{name}: {_what_is_wrong(error)}") from None
+    for section in parser.sections():
+        if section not in SECTIONS:
+            raise ConfigError(f"{name}: unknown section [{section}]{_suggestion(section, SECTIONS)}")
+    given = options_from(environment, has_file=path is not None)
+    sections = {
+        section: _read(parser, name, section, options, given.get(section, {})) for section, options in SECTIONS.items()
+    }
+    registry = sections["registry"]
+    assert isinstance(registry, RegistryOptions)
+    if registry.backend not in BACKENDS:
+        raise ConfigError(
+            f"{name}: [registry] backend: {registry.backend!r} is not one of {', '.join(BACKENDS)}"
+            f"{_suggestion(registry.backend, BACKENDS)}"
+        )
+    twice = next((each for each in registry.listen if registry.listen.count(each) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{name}: [registry] listen: {twice!r} is there twice")
+    for endpoint in registry.listen if for_daemon else ():
+        _check_endpoint(name, endpoint, reactor)
+    return Config(
+        registry=registry,
+        uploads=_as(UploadOptions, sections["uploads"]),
+        gc=_as(GcOptions, sections["gc"]),
+        scrub=_as(ScrubOptions, sections["scrub"]),
+        backend=_as(BackendOptions, sections[registry.backend]),
+    )
+
+
+def _as(kind: type[S], section: Section) -> S:
+    assert isinstance(section, kind)
+    return section
+
+
+def _read(parser: configparser.ConfigParser, name: str, section: str, options: type[S], given: Mapping[str, str]) -> S:
+    values = dict(parser.items(section)) if parser.has_section(section) else {}
+    values = {**given, **values}
+    try:
+        return options.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            what = f"unknown option{_suggestion(option, options.model_fields)}"
+        else:
+            what = first["msg"].removeprefix("Value error, ")
+            if not option:  # what is wrong concerns several options, and says which
+                raise ConfigError(f"{name}: {what}") from None
+            if option not in _SECRETS:
+                what += f" (it is {_short(repr(values.get(option)))})"
+        raise ConfigError(f"{name}: [{section}] {option}: {what}") from None
+
+
+def _check_endpoint(name: str, endpoint: str, reactor: Any) -> None:
+    try:
+        serverFromString(reactor, endpoint)
+        port = _PORT.match(endpoint)
+        if port is not None and int(port[1]) > _PORT_MAX:
+            raise ValueError(f"a port is at most {_PORT_MAX}")
+    except OSError as error:  # of a key or certificate that it names
+        raise ConfigError(f"{name}: [registry] listen: {endpoint!r}: {error.strerror}: {error.filename}") from None
+    except Exception as error:
+        # Each kind of endpoint has its own parser, with its own exceptions.
+        raise ConfigError(
+            f"{name}: [registry] listen: {endpoint!r} is not a Twisted endpoint string, such as "
+            f"tcp:5000:interface=127.0.0.1 ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from None
+
+
+def _what_is_wrong(error: configparser.Error) -> str:
+    # The library quotes the line, and that may have a secret in it.
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno}: an option outside of any section"
+    if isinstance(error, configparser.ParsingError):
+        return f"line {error.errors[0][0]}: neither a section, an option nor a comment"
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"line {error.lineno}: [{error.section}] {error.option}: there already"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f"line {error.lineno}: [{error.section}]: there already"
+    return _short(" ".join(str(error).split()))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    matches = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""

@@ -1,0 +1,29 @@
+"""What can be asked of a registry beside its protocol, by name: the same in a daemon and in a command alone."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from ..bucket.opened import Opened
+from ..registry.registry import Registry
+
+Arguments = Mapping[str, str]
+Task = Callable[[Arguments], Awaitable[dict[str, Any]]]
+"""Answers something that can be written as JSON."""
+
+
+async def collect(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+    """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period."""
+    grace = 0.0 if arguments.get("now") else None
+    return asdict(await registry.collector.run(dry_run=bool(arguments.get("dry_run")), grace=grace))
+
+
+async def verify(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+    """Read everything and compare it with its digests."""
+    return asdict(await registry.verifier.verify())
+
+
+def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
+    """All tasks of a registry and its backend."""
+    return {"gc": partial(collect, registry), "verify": partial(verify, registry), **backend.tasks}

@@ -1,0 +1,192 @@
+"""The daemon's life: open, listen, look after itself, and end without losing anything."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .bucket.backends import BACKENDS
+from .bucket.errors import BucketError, SetupError
+from .config import Config
+from .control.server import ControlServer
+from .control.tasks import tasks_of
+from .notify import notify
+from .periodic import Periodic
+from .registry.registry import Registry
+from .state import StateDirectory
+from .web.site import RegistrySite
+from .workers import Workers
+
+_EXPIRE_EVERY = 600.0
+
+
+class Daemon(Service):
+    """The registry as a service.
+
+    ``fail`` is called with one line where it cannot start.
+    """
+
+    _log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, fail: Callable[[str], None]) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._fail = fail
+        self._state = StateDirectory(config.backend.path)
+        self._workers = Workers(reactor, config.registry.threads)
+        self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
+        self.registry = Registry(self._backend.bucket, config.backend.path, self._workers, reactor, config.limits)
+        self.ready = False
+        """Whether it takes clients."""
+        self.site = RegistrySite(
+            self.registry,
+            self._workers,
+            reactor,
+            idle=config.registry.idle_timeout,
+            stall=config.registry.stall_timeout,
+            access_log=config.registry.access_log,
+        )
+        self.ports: list[IListeningPort] = []
+        tasks = tasks_of(self.registry, self._backend)
+        self._control = ControlServer(tasks, self._state.control_socket, reactor)
+        self._background = MultiService()
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin to start: it is ready when it says so in the log and to systemd."""
+        super().startService()
+        self._workers.startService()
+        self._starting = ensureDeferred(self._start()).addErrback(self._could_not_start)
+
+    def stopService(self) -> "Deferred[None]":
+        """Take no new clients, give open transfers a bounded time, then end."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _start(self) -> None:
+        self._state.acquire()
+        await self.registry.start()
+        await self._control.start()
+        for description in self._config.registry.listen:
+            self.ports.append(await self._listen(description))
+        self._add_background_work()
+        self._background.startService()
+        self._say_ready()
+
+    async def _listen(self, description: str) -> IListeningPort:
+        try:
+            port: IListeningPort = await serverFromString(self._reactor, description).listen(self.site)
+        except CannotListenError as error:
+            raise SetupError(f"[registry] listen: {description}: {error.socketError}") from None
+        except CancelledError:
+            raise
+        except Exception as error:  # each kind of endpoint has its own
+            raise SetupError(f"[registry] listen: {description}: {error}") from None
+        return port
+
+    def _could_not_start(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, (SetupError, BucketError)):
+            self._fail(str(error))
+        elif isinstance(error, OSError):
+            self._fail(f"cannot use the directory {self._state.path}: {error}")
+        elif self.running:
+            self._log.failure("ipfsreg cannot start", failure)
+            self._fail("cannot start; the log says why")
+
+    def _say_ready(self) -> None:
+        url, host = _addresses(self._config.registry.listen, self.ports)
+        self._log.info(
+            "Ready: {url} on {bucket}. "
+            "Try: docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox",
+            url=url,
+            bucket=self.registry.name,
+            host=host,
+        )
+        self.ready = True
+        notify("READY=1")
+
+    def _add_background_work(self) -> None:
+        config, registry = self._config, self.registry
+        work: list[tuple[str, float | None, Callable[[], Any]]] = [
+            ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
+            ("collect garbage", self._gc_interval(), self._collect),
+            ("scrub", config.scrub.interval, registry.scrubber.run),
+        ]
+        work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
+        for what, seconds, function in work:
+            if seconds is not None:
+                Periodic(self._reactor, what, seconds, function).setServiceParent(self._background)
+
+    def _gc_interval(self) -> float | None:
+        # The collector knows what this daemon's clients rely on, and not what those of others do.
+        gc = self._config.gc
+        if self._backend.bucket.shared and "interval" not in gc.model_fields_set:
+            self._log.info(
+                "Other daemons may use {bucket}, so garbage is not collected by itself: run `ipfsreg gc` while "
+                "nobody pushes, or set [gc] interval where this is the only daemon.",
+                bucket=self.registry.name,
+            )
+            return None
+        return gc.interval
+
+    async def _collect(self) -> None:
+        collection = await self.registry.collector.run()
+        if collection.contents or collection.manifests or collection.blob_links:
+            self._log.info(
+                "Collected {manifests} manifests and {contents} contents: {freed} bytes freed.",
+                manifests=collection.manifests,
+                contents=collection.contents,
+                freed=collection.freed,
+            )
+
+    async def _stop(self) -> None:
+        notify("STOPPING=1")
+        self.ready = False
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._background.running:
+            self._background.stopService()
+        # A socket's file may have been removed, which is no reason to end otherwise than in order.
+        await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
+        try:
+            await self._control.stop()
+            await self._let_transfers_end()
+            await self.site.close_connections()
+            await self.registry.stop()
+        finally:
+            self._workers.stopService()  # else the threads keep the process
+            self._state.release()
+
+    async def _let_transfers_end(self) -> None:
+        until = self._reactor.seconds() + self._config.registry.shutdown_grace
+        if self.site.busy:
+            self._log.info(
+                "Stopping: {count} transfers have up to {seconds:g} s to end.",
+                count=self.site.busy,
+                seconds=self._config.registry.shutdown_grace,
+            )
+        while self.site.busy and self._reactor.seconds() < until:
+            await deferLater(self._reactor, 0.05, lambda: None)
+
+
+def _addresses(descriptions: Sequence[str], ports: Sequence[IListeningPort]) -> tuple[str, str]:
+    """What to call the daemon: all its URLs for a reader, and one host:port for `docker push`."""
+    urls, hosts = [], []
+    for description, port in zip(descriptions, ports, strict=True):
+        address = port.getHost()
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+            hosts.append(f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}")
+            urls.append(f"{'https' if description.startswith(('ssl:', 'tls:')) else 'http'}://{hosts[-1]}/v2/")
+        else:
+            urls.append(description)
+    return ", ".join(urls), (hosts or ["HOST"])[0]

@@ -1,0 +1,34 @@
+"""The variables of the program that this one replaces, so that its users can switch without writing a file."""
+
+from collections.abc import Mapping
+
+VARIABLES = {
+    "HUB_HOST": ("textile", "host"),
+    "HUB_KEY": ("textile", "key"),
+    "HUB_SECRET": ("textile", "secret"),
+    "BUCKET_NAME": ("textile", "bucket"),
+    "BUCKET_ENCRYPTION": ("textile", "encrypted"),
+    "BUCKET_TEMP_DIR": ("textile", "path"),
+}
+"""Which option each of them stands for. An empty one is as good as none, as in the original program."""
+
+_MEANS_TEXTILE = ("HUB_KEY", "HUB_HOST", "BUCKET_NAME")
+
+
+def options_from(environment: Mapping[str, str], *, has_file: bool) -> dict[str, dict[str, str]]:
+    """The options that the environment gives, by section; a configuration file's own come before them.
+
+    Without a file, a variable of the hub or its bucket also means that the backend is ``textile``. ``PORT`` is
+    the port to listen on.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for variable, (section, option) in VARIABLES.items():
+        value = environment.get(variable, "").strip()
+        if value:
+            found.setdefault(section, {})[option] = value
+    port = environment.get("PORT", "").strip()
+    if port and not has_file:
+        found.setdefault("registry", {})["listen"] = f"tcp:{port}:interface=127.0.0.1"
+    if not has_file and any(environment.get(variable, "").strip() for variable in _MEANS_TEXTILE):
+        found.setdefault("registry", {})["backend"] = "textile"
+    return found

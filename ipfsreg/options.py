@@ -1,0 +1,88 @@
+"""The kinds of values that a configuration file has, and the base of its sections."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import durationpy
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+
+_BYTES = TypeAdapter(ByteSize)
+
+UNLIMITED = {"unlimited", "never", "off", "none"}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = durationpy.from_str(value.strip()).total_seconds()
+        except (durationpy.DurationError, OverflowError):
+            raise ValueError("a time is a number with ms, s, m, h, d or w, such as 90s or 1h30m") from None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in UNLIMITED else value
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return int(_BYTES.validate_python(value))
+        except (ValidationError, OverflowError):
+            raise ValueError("a size is a number of bytes, or one with KiB, MiB, GiB, kB, MB or GB") from None
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+"""Seconds, written like ``90s``, ``1h30m`` or ``7d``."""
+
+OptionalDuration = Annotated[Duration | None, BeforeValidator(_or_none)]
+"""A `Duration`, or None for ``never``."""
+
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+"""Bytes, written like ``512``, ``64MiB`` or ``10GB``."""
+
+OptionalSize = Annotated[Size | None, BeforeValidator(_or_none)]
+"""A `Size`, or None for ``unlimited``."""
+
+
+Rate = Annotated[Annotated[Size, Field(gt=0)] | None, BeforeValidator(_or_none)]
+"""Bytes a second, or None for ``unlimited``."""
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str):
+        if not value:
+            raise ValueError("an empty path")
+        if "\0" in value:
+            raise ValueError("a path has no NUL")
+    return value
+
+
+def _expanded(value: Path) -> Path:
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError as error:  # of a user that there is not
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+Directory = Annotated[Path, BeforeValidator(_path), AfterValidator(_expanded)]
+"""A path; ``~`` is the user's home."""
+
+
+class Section(BaseModel):
+    """The options of one section of the configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

@@ -1,0 +1,67 @@
+"""Work that a daemon does again and again in the background."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from .bucket.errors import BucketError
+
+_FIRST_AFTER = 60.0
+
+
+class Periodic(Service):
+    """Runs ``work`` each time ``seconds`` after it ended, the first time within a minute.
+
+    A failure is logged and does not end it. Stopping cancels what is under way.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, what: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        self._reactor = reactor
+        self._what = what
+        self._seconds = seconds
+        self._work = work
+        self._call: IDelayedCall | None = None
+        self._running: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Wait for the first time."""
+        super().startService()
+        self._wait(min(self._seconds, _FIRST_AFTER))
+
+    def stopService(self) -> None:
+        """Stop, in the middle of it if need be."""
+        super().stopService()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self._running is not None:
+            self._running.cancel()
+
+    def _wait(self, seconds: float) -> None:
+        self._call = self._reactor.callLater(seconds, self._begin)
+
+    def _begin(self) -> None:
+        self._call = None
+        self._running = ensureDeferred(self._once())
+        self._running.addBoth(self._ended)
+
+    async def _once(self) -> None:
+        try:
+            await self._work()
+        except CancelledError:
+            return
+        except BucketError as error:
+            self._log.error("Could not {what}: {error}. It is tried again.", what=self._what, error=error)
+        except Exception:
+            self._log.failure("Could not {what}", what=self._what)
+
+    def _ended(self, _: object) -> None:
+        self._running = None
+        if self.running:
+            self._wait(max(self._seconds, 1.0))

@@ -1,0 +1,62 @@
+"""The daemon's own directory on this disk: one daemon at a time, and where it listens for the command."""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from .bucket.errors import SetupError
+
+
+class Locked(SetupError):
+    """Another ipfsreg uses the directory."""
+
+
+class StateDirectory:
+    """A directory that one process at a time may use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the daemon listens for the `ipfsreg` command."""
+        return self.path / "control.sock"
+
+    def problem(self) -> str | None:
+        """Why the directory cannot be used, or None: the nearest one that exists has to be writable."""
+        nearest = next(each for each in (self.path, *self.path.parents) if each.exists())
+        if not nearest.is_dir():
+            return f"{nearest} is not a directory"
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            return f"{nearest} is not writable for this user"
+        return None
+
+    def acquire(self) -> None:
+        """Create the directory and keep other daemons out of it until `release`.
+
+        :raises Locked: where another process has it.
+        :raises SetupError: where it cannot be created or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise SetupError(f"cannot use the directory {self.path}: {error.strerror}; change `path`") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Locked(f"another ipfsreg is using {self.path}") from None
+        self._lock = lock  # what counts is the flock: the number is for people, and a full disk has no room for it
+        with suppress(OSError):
+            os.ftruncate(lock.fileno(), 0)
+            os.pwrite(lock.fileno(), f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others use the directory."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

@@ -1,0 +1,54 @@
+"""What all tests share."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_twisted
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+
+from tests.web.served import Serve, Served
+
+
+@pytest.fixture
+def log() -> Iterator[list[LogEvent]]:
+    """What is logged during the test."""
+    events: list[LogEvent] = []
+    observer = cast(ILogObserver, events.append)
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture
+def clean_log(log: list[LogEvent]) -> Iterator[list[LogEvent]]:
+    """What is logged during the test; at its end, nothing of it may be a traceback."""
+    yield log
+    tracebacks = [formatEvent(event) + event["log_failure"].getTraceback() for event in log if "log_failure" in event]
+    assert not tracebacks, "\n".join(tracebacks)
+    assert not [formatEvent(event) for event in log if event.get("log_level") == LogLevel.critical]
+
+
+@pytest_twisted.async_yield_fixture()
+async def serve(tmp_path: Path, clean_log: list[LogEvent]) -> AsyncIterator[Serve]:
+    """Starts daemons: ``await serve(registry={"idle_timeout": "1s"})``. Each is stopped at the end."""
+    running: list[Served] = []
+
+    async def start(**options: Mapping[str, object]) -> Served:
+        directory = tmp_path / str(len(running))
+        directory.mkdir()
+        served = Served(directory, options)
+        running.append(served)
+        await served.start()
+        return served
+
+    yield start
+    for served in running:
+        await served.stop()
+
+
+@pytest_twisted.async_yield_fixture()
+async def registry(serve: Serve) -> AsyncIterator[Served]:
+    """A daemon with the defaults."""
+    yield await serve()
