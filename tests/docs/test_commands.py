@@ -1,0 +1,227 @@
+"""The commands in the documents, run as they stand there by a shell.
+
+What has to differ here is replaced by name: the port, and images of public registries, for no test talks to one.
+"""
+
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.clients.engines import DockerEngine
+from tests.clients.images import busybox_layout
+from tests.clients.programs import NEWER_ENGINE_PATH, client_environment, require_program, require_root, run
+from tests.daemon_process import DaemonProcess, free_port, program
+from tests.docs.certificates import make_certificate
+from tests.docs.documents import CHECKOUT, block, blocks
+
+RUN_HERE = {
+    ("README.md", "Two commands"),
+    ("README.md", "Docker"),
+    ("README.md", "Podman"),
+    ("README.md", "skopeo"),
+    ("README.md", "oras"),
+    ("README.md", "ctr (containerd)"),
+    ("README.md", "What is there"),
+    ("README.md", "Configuration"),
+    ("README.md", "Deleting, and getting the space back"),
+    ("README.md", "Damage"),
+    ("CONTRIBUTING.md", "Contributing"),
+    ("docs/configuration.md", "The file"),
+}
+ELSEWHERE = {
+    # It needs root and a running systemd; tests/docs/test_unit.py has its file, its configuration and its command.
+    ("docs/configuration.md", "As a service"),
+    ("docs/performance.md", "Performance"),  # tests/bench runs it, small
+}
+HUB = "docker.io/library/busybox"
+
+
+def test_every_command_is_run_somewhere() -> None:
+    shown = [(each.document, each.heading) for each in blocks("sh") if each.document != "docs/textile.md"]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == RUN_HERE | ELSEWHERE
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path_factory.mktemp("daemon")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OCI layout of a runnable image (`amd64`), and an archive of it named busybox:latest beside the layout."""
+    for name in ("umoci", "busybox", "skopeo"):
+        require_program(name)
+    directory = tmp_path_factory.mktemp("images")
+    layout = busybox_layout(directory, directory)
+    archive = f"docker-archive:{layout.parent / 'busybox.tar'}:busybox:latest"
+    run("skopeo", "copy", "--quiet", f"oci:{layout}:amd64", archive, env=client_environment(directory))
+    return layout
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+    with DockerEngine(tmp_path_factory.mktemp("docker"), newer=False) as running:
+        yield running
+
+
+def shell(commands: str, where: Path, env: Mapping[str, str], replaced: Mapping[str, str]) -> str:
+    """Run the lines of a block, ended by the first that fails; what they printed."""
+    for text, substitute in replaced.items():
+        assert text in commands, f"{text} is not in the document any more"
+        commands = commands.replace(text, substitute)
+    return run("sh", "-euc", commands, env=env, cwd=where)
+
+
+def tags(daemon: DaemonProcess, repository: str) -> list[str]:
+    with urllib.request.urlopen(f"{daemon.url}/v2/{repository}/tags/list", timeout=10) as answer:
+        listed: list[str] = json.load(answer)["tags"]
+        return listed
+
+
+def test_docker(daemon: DaemonProcess, engine: DockerEngine, busybox: Path) -> None:
+    engine.docker("load", "--input", busybox.parent / "busybox.tar")
+    env = engine.env | {"DOCKER_HOST": f"unix://{engine.directory / 'docker.sock'}"}
+    replaced = {"docker pull busybox\n": "", "127.0.0.1:5000": daemon.host}
+    assert "digest: sha256:" in shell(block("README.md", "Docker"), engine.directory, env, replaced)
+    assert tags(daemon, "busybox") == ["latest"]
+
+
+def test_podman(daemon: DaemonProcess, busybox: Path, tmp_path: Path) -> None:
+    require_root()
+    require_program("podman")
+    settings = tmp_path / "storage.conf"
+    # podman takes at most 50 characters for a run root.
+    run_root = tempfile.mkdtemp(prefix="run-")
+    settings.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path / "root"}"\nrunroot = "{run_root}"\n')
+    env = client_environment(tmp_path / "home") | {"CONTAINERS_STORAGE_CONF": str(settings)}
+    loaded = f"podman load --input {busybox.parent / 'busybox.tar'} && podman tag busybox:latest {HUB}"
+    replaced = {f"podman pull {HUB}\n": f"{loaded}\n", "127.0.0.1:5000/busybox": f"{daemon.host}/podman"}
+    try:
+        shell(block("README.md", "Podman"), tmp_path, env, replaced)
+    finally:
+        for directory in (tmp_path / "root", run_root):
+            shutil.rmtree(directory, ignore_errors=True)
+    assert tags(daemon, "podman") == ["latest"]
+
+
+def test_skopeo(daemon: DaemonProcess, busybox: Path, tmp_path: Path) -> None:
+    replaced = {f"docker://{HUB}": f"oci:{busybox}:amd64", "127.0.0.1:5000/busybox": f"{daemon.host}/skopeo"}
+    printed = shell(block("README.md", "skopeo"), tmp_path, client_environment(tmp_path / "home"), replaced)
+    assert '"latest"' in printed
+
+
+def test_oras(daemon: DaemonProcess, tmp_path: Path) -> None:
+    env = client_environment(tmp_path / "home", [NEWER_ENGINE_PATH])
+    require_program("oras", env["PATH"])
+    shell(block("README.md", "oras"), tmp_path, env, {"127.0.0.1:5000": daemon.host})
+    assert (tmp_path / "fetched" / "hello.txt").read_text() == "hello\n"
+
+
+def test_ctr(daemon: DaemonProcess, engine: DockerEngine, busybox: Path) -> None:
+    hub = f"{daemon.host}/hub/busybox"
+    to_hub = ("--dest-tls-verify=false", f"oci:{busybox}:multi", f"docker://{hub}:latest")
+    run("skopeo", "copy", "--quiet", "--all", *to_hub, env=engine.env)
+    env = engine.env | {
+        "CONTAINERD_ADDRESS": str(engine.directory / "exec" / "containerd" / "containerd.sock"),
+        "CONTAINERD_NAMESPACE": "documents",
+    }
+    replaced = {
+        "ctr images pull --all-platforms docker.io": "ctr images pull --plain-http --all-platforms docker.io",
+        HUB: hub,
+        "127.0.0.1:5000/busybox": f"{daemon.host}/ctr/busybox",
+    }
+    shell(block("README.md", "ctr (containerd)"), engine.directory, env, replaced)
+    assert tags(daemon, "ctr/busybox") == ["latest"]
+
+
+def test_the_ipfsreg_command_and_curl(daemon: DaemonProcess, busybox: Path, tmp_path: Path) -> None:
+    """Each in the folder of the daemon, whose ipfsreg.ini the command finds by itself."""
+    require_program("curl")
+    home = client_environment(tmp_path / "home")
+    to_daemon = ("--dest-tls-verify=false", f"oci:{busybox}:amd64", f"docker://{daemon.host}/busybox:latest")
+    run("skopeo", "copy", "--quiet", *to_daemon, env=home)
+    env = home | {"PATH": f"{Path(program('ipfsreg')).parent}:{home['PATH']}"}
+
+    def do(document: str, heading: str, *replaced: tuple[str, str]) -> str:
+        return shell(block(document, heading), daemon.directory, env, dict(replaced))
+
+    installed = (".venv/bin/ipfsreg", "ipfsreg")
+    assert do("README.md", "Configuration", installed) == "OK: ipfsreg.ini\n"
+    assert block("docs/configuration.md", "The file") == block("README.md", "Configuration").replace(*installed)
+    assert "Would free " in do("README.md", "Deleting, and getting the space back", installed)
+    assert "Everything is whole." in do("README.md", "Damage", installed)
+    listed = do("README.md", "What is there", ("http://127.0.0.1:5000", daemon.url))
+    assert '"busybox"' in listed
+    assert '"tags":["latest"]' in listed
+
+
+def test_make_knows_its_targets(tmp_path: Path) -> None:
+    """Only told what they would do: they would install, and run this test."""
+    make = require_program("make")
+    for document, heading in (("README.md", "Two commands"), ("CONTRIBUTING.md", "Contributing")):
+        lines = block(document, heading).splitlines()
+        for line in lines:
+            told = run("sh", "-euc", line.replace("make ", f"{make} --dry-run VENV={tmp_path} "), cwd=CHECKOUT)
+            assert f"{tmp_path}/bin/" in told
+            for argument in line.split()[2:]:
+                assert argument.partition("=")[2].strip('"') in told
+
+
+def test_make_run(tmp_path: Path) -> None:
+    """With this virtual environment as it is, since its installation would take the network and half a minute."""
+    make = require_program("make")
+    port = free_port()
+    config = tmp_path / "ipfsreg.ini"
+    config.write_text(f"[registry]\nlisten = tcp:{port}:interface=127.0.0.1\n[local]\npath = {tmp_path / 'store'}\n")
+    venv = Path(program("twistd")).parents[1]
+    command = [make, f"--assume-old={venv}/.installed", f"VENV={venv}", "run", f"CONFIG={config}"]
+    env = os.environ | {"HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+    ) as process:
+        assert process.stdout is not None
+        printed = []
+        try:
+            for line in process.stdout:
+                printed.append(line)
+                if "Ready: " in line:
+                    break
+        finally:
+            os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends, to make and the daemon alike
+        printed += process.stdout
+    text = "".join(printed)
+    assert f": http://127.0.0.1:{port}/v2/ on local directory {tmp_path / 'store'}. Try: docker " in text
+    assert "Server Shut Down" in text
+    assert "pip install" not in text
+
+
+def test_tls_as_it_is_configured(tmp_path: Path) -> None:
+    key, certificate = make_certificate(tmp_path)
+    plain, secure = free_port(), free_port()
+    listen = block("docs/configuration.md", "TLS", "ini").partition("listen =")[2].strip()
+    for text, substitute in {
+        "tcp:5000:": f"tcp:{plain}:",
+        "ssl:5443:": f"ssl:{secure}:interface=127.0.0.1:",
+        "/etc/ipfsreg/tls-key.pem": str(key),
+        "/etc/ipfsreg/tls-cert.pem": str(certificate),
+    }.items():
+        assert text in listen
+        listen = listen.replace(text, substitute)
+    process = DaemonProcess(tmp_path, {"registry": {"listen": listen}})
+    process.port = plain
+    with process:
+        context = ssl.create_default_context(cafile=str(certificate))
+        with urllib.request.urlopen(f"https://127.0.0.1:{secure}/v2/", timeout=10, context=context) as answer:
+            assert answer.status == 200
+            assert answer.read() == b"{}"
