@@ -1,0 +1,224 @@
+"""The registries that are compared: how each is configured, started, watched and stopped."""
+
+import http.client
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from .errors import BenchError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+READY_WITHIN = 60.0
+STOP_WITHIN = 20.0
+
+_IPFSREG_CONFIG = """\
+[registry]
+listen = tcp:{port}:interface=127.0.0.1
+backend = local
+
+[local]
+path = {directory}/data
+"""
+
+# What Debian ships in /etc/docker/registry/config.yml, less its password file and its logs; with the purge of
+# old uploads off, and a catalogue that may be had in one answer, so that the peer is seen at its best.
+_DOCKER_REGISTRY_CONFIG = """\
+version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: {directory}/data
+  delete:
+    enabled: true
+  maintenance:
+    uploadpurging:
+      enabled: false
+catalog:
+  maxentries: 100000
+http:
+  addr: 127.0.0.1:{port}
+  headers:
+    X-Content-Type-Options: [nosniff]
+health:
+  storagedriver:
+    enabled: true
+    interval: 10s
+    threshold: 3
+"""
+
+
+class RegistryError(BenchError):
+    """A registry did not start, or ended by itself; the message has the end of what it printed."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that can be started: its name in the table, and a function to its command line.
+
+    ``prepare`` gets a port and an existing private directory, may write a configuration there, and returns
+    the command; all that the registry keeps has to stay below that directory.
+    """
+
+    name: str
+    prepare: Callable[[int, Path], list[str]]
+    version: Callable[[], str]
+
+
+def _twistd() -> str:
+    beside = Path(sys.executable).with_name("twistd")
+    if beside.exists():
+        return str(beside)
+    raise RegistryError(f"there is no twistd beside {sys.executable}: run this with the project's virtual environment")
+
+
+def _prepare_ipfsreg(port: int, directory: Path) -> list[str]:
+    config = directory / "ipfsreg.ini"
+    config.write_text(_IPFSREG_CONFIG.format(port=port, directory=directory), encoding="utf-8")
+    return [_twistd(), "-n", "--pidfile=", "ipfsreg", "--config", str(config)]
+
+
+def _ipfsreg_version() -> str:
+    import twisted
+
+    return f"this checkout, Python {sys.version.split()[0]}, Twisted {twisted.__version__}"
+
+
+def _prepare_docker_registry(port: int, directory: Path) -> list[str]:
+    program = shutil.which("docker-registry")
+    if program is None:
+        raise RegistryError("docker-registry is not installed (Debian's package of that name)")
+    config = directory / "config.yml"
+    config.write_text(_DOCKER_REGISTRY_CONFIG.format(port=port, directory=directory), encoding="utf-8")
+    return [program, "serve", str(config)]
+
+
+def _docker_registry_version() -> str:
+    found = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown version"
+
+
+IPFSREG = Registry("ipfsreg", _prepare_ipfsreg, _ipfsreg_version)
+DOCKER_REGISTRY = Registry("docker-registry", _prepare_docker_registry, _docker_registry_version)
+KNOWN = {registry.name: registry for registry in (IPFSREG, DOCKER_REGISTRY)}
+
+
+def peer(name: str, template: str) -> Registry:
+    """Any other registry, from a command line with ``{port}`` and ``{dir}`` in it (no shell, but quotes).
+
+    :raises ValueError: where the template lacks either, or holds another placeholder.
+    """
+    try:
+        for part in ("{port}", "{dir}"):
+            if part not in template:
+                raise ValueError(f"the command of {name} has no {part}")
+        template.format(port=1, dir="x")
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"the command of {name} has an unknown placeholder: {error}") from error
+
+    def prepare(port: int, directory: Path) -> list[str]:
+        return [part.format(port=port, dir=str(directory)) for part in shlex.split(template)]
+
+    return Registry(name, prepare, lambda: template)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Running:
+    """A started registry on 127.0.0.1; ``ready_after`` is the time in seconds from start to the first 200."""
+
+    def __init__(self, registry: Registry, directory: Path) -> None:
+        """Start it on the data in ``directory`` and wait until GET /v2/ answers 200.
+
+        :raises RegistryError: where it does not within a minute.
+        """
+        self.name = registry.name
+        self.directory = directory
+        self.port = _free_port()
+        command = registry.prepare(self.port, directory)
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        self._output = directory / "output.txt"
+        with self._output.open("ab") as output:
+            started = time.perf_counter()
+            self._process = psutil.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=CHECKOUT, env=environment
+            )
+        try:
+            while not self._answers():
+                if self._process.poll() is not None:
+                    raise RegistryError(f"{self.name} ended with {self._process.returncode}: {self._printed()}")
+                if time.perf_counter() - started > READY_WITHIN:
+                    raise RegistryError(f"{self.name} was not ready within {READY_WITHIN:g} s: {self._printed()}")
+                time.sleep(0.001)
+            self.ready_after = time.perf_counter() - started
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_WITHIN)
+        try:
+            connection.request("GET", "/v2/")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _printed(self) -> str:
+        return self._output.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+    def processes(self) -> list[psutil.Process]:
+        """The daemon and all that it has started."""
+        return [self._process, *self._process.children(recursive=True)]
+
+    def cpu_seconds(self) -> float:
+        """The CPU time, user's and system's, that the daemon's processes have used so far."""
+        total = 0.0
+        for process in self.processes():
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
+
+    def stop(self) -> None:
+        """End the daemon and whatever it started, politely first; does nothing to one that has ended."""
+        try:
+            processes = self.processes()
+        except psutil.NoSuchProcess:
+            processes = []
+        if self._process.poll() is None:
+            self._process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=STOP_WITHIN)
+        for process in alive:
+            process.kill()
+        psutil.wait_procs(alive, timeout=STOP_WITHIN)
+
+
+@contextmanager
+def running(registry: Registry, directory: Path) -> Iterator[Running]:
+    """A registry that runs while the block does; its data stays in ``directory``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    daemon = Running(registry, directory)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()

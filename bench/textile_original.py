@@ -1,0 +1,119 @@
+"""How the original program pushes, for `bench.textile` (``python -m bench.textile_original``): a job in, seconds out.
+
+It pushes one file at a time, and for each it looks for thread and bucket first (GetThread, List), then opens the
+PushPath stream while it asks for the root, and sends the root along. Each call is a websocket of its own, as in the
+JavaScript client that the program uses. What is kinder to it than life: no HTTP between docker and the program, no
+temporary files, no hashing, and content in pieces of 32,000 bytes, where the JavaScript client sends 1024.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+
+from ipfsreg.bucket.textile.client import BUCKETS, THREADS, USERS
+from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
+from ipfsreg.bucket.textile.signing import CallMetadata
+from ipfsreg.bucket.textile.threads import thread_id_string
+from ipfsreg.grpcweb.channel import Channel, Transport
+from ipfsreg.grpcweb.errors import GrpcError
+
+THREAD = "original"
+BUCKET = "original"
+_PIECE = 32_000
+_DEADLINE = 600.0
+_THREAD_ID = b"\x01\x55" + b"o" * 32
+
+
+class Original:
+    """The calls of the original program, on a hub."""
+
+    def __init__(self, channel: Channel, key: str, secret: str) -> None:
+        self._channel = channel
+        self._metadata = CallMetadata(key, secret)
+
+    async def push(self, path: str, content: bytes) -> None:
+        """Push a file the way the program does it, from looking for the bucket on.
+
+        :raises RuntimeError: where the server ends the stream without its final event.
+        """
+        thread, key = await self.get_or_create()
+        pushing = self._channel.stream(
+            f"/{BUCKETS}/PushPath",
+            bucketsd_pb2.PushPathResponse,
+            deadline=_DEADLINE,
+            metadata=self._metadata(thread, THREAD),
+        )
+        final: list[str] = []
+        acknowledged = pushing.responses.deliver(
+            lambda answer: final.extend([answer.event.path] * bool(answer.event.path))
+        )
+        asked = await self._unary(BUCKETS, "Root", bucketsd_pb2.RootRequest(key=key), bucketsd_pb2.RootResponse, thread)
+        header = bucketsd_pb2.PushPathRequest.Header(key=key, path=path, root=asked.root.path)
+        pushing.requests.send(bucketsd_pb2.PushPathRequest(header=header))
+        for start in range(0, len(content), _PIECE):
+            if not await pushing.requests.ready():
+                break
+            pushing.requests.send(bucketsd_pb2.PushPathRequest(chunk=content[start : start + _PIECE]))
+        pushing.requests.finish()
+        await acknowledged
+        if not final:
+            raise RuntimeError(f"{path}: the server ended the stream without its final event")
+
+    async def get_or_create(self) -> tuple[str, str]:
+        """The thread's id and the bucket's key."""
+        try:
+            found = await self._unary(
+                USERS, "GetThread", usersd_pb2.GetThreadRequest(name=THREAD), usersd_pb2.GetThreadResponse, ""
+            )
+            thread = thread_id_string(found.id)
+        except GrpcError as error:
+            if "Thread not found" not in error.message:
+                raise
+            await self._unary(
+                THREADS, "NewDB", threads_pb2.NewDBRequest(db_id=_THREAD_ID, name=THREAD), threads_pb2.NewDBReply, ""
+            )
+            thread = thread_id_string(_THREAD_ID)
+        listed = await self._unary(BUCKETS, "List", bucketsd_pb2.ListRequest(), bucketsd_pb2.ListResponse, thread)
+        for root in listed.roots:
+            if root.name == BUCKET:
+                return thread, root.key
+        created = await self._unary(
+            BUCKETS, "Create", bucketsd_pb2.CreateRequest(name=BUCKET), bucketsd_pb2.CreateResponse, thread
+        )
+        return thread, created.root.key
+
+    def _unary(self, service: str, method: str, request: Any, response_type: Any, thread: str) -> "Deferred[Any]":
+        return self._channel.unary(
+            f"/{service}/{method}",
+            request,
+            response_type,
+            deadline=_DEADLINE,
+            metadata=self._metadata(thread, THREAD),
+        )
+
+
+def _main() -> None:
+    job = json.load(sys.stdin)
+    payload = Path(job["payload"]).read_bytes()
+    files = {path: bytes.fromhex(prefix) + payload[len(prefix) // 2 : size] for path, prefix, size in job["files"]}
+
+    async def run(reactor: Any) -> None:
+        channel = Channel(reactor, job["url"], transport=Transport.WEBSOCKET)
+        original = Original(channel, job["key"], job["secret"])
+        started, cpu = time.perf_counter(), time.process_time()
+        for path, content in files.items():
+            await original.push(path, content)
+        done = {"seconds": time.perf_counter() - started, "client_cpu": time.process_time() - cpu}
+        await channel.close()
+        sys.stdout.write(json.dumps(done))
+
+    react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,85 @@
+"""The benchmark runs, measures this registry, and leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WITHIN = 120
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=CHECKOUT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=False,
+    )
+
+
+def processes_that_mention(text: str) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any(text in part for part in process.info["cmdline"] or [])
+    ]
+
+
+def test_start_of_this_registry(tmp_path: Path) -> None:
+    data, document = tmp_path / "data", tmp_path / "figures.json"
+    data.mkdir()
+    done = run("--quick", "--only", "start", "--registry", "ipfsreg", "--dir", str(data), "--json", str(document))
+    assert done.returncode == 0, done.stderr
+    assert "| start to ready " in done.stdout
+
+    figures = {figure["name"]: figure for figure in json.loads(document.read_text())["figures"]["start"]}
+    (seconds,) = figures["start to ready"]["samples"]["ipfsreg"]
+    assert 0.01 < seconds < 60
+    (idle,) = figures["memory when idle (PSS)"]["samples"]["ipfsreg"]
+    assert 1 < idle < 1024
+    assert list(data.iterdir()) == []
+    assert processes_that_mention(str(data)) == []
+
+
+def test_a_registry_that_does_not_start_is_reported_and_cleaned_up(tmp_path: Path) -> None:
+    program = f"{sys.executable} -c 'raise SystemExit(\"no luck on {{port}} in {{dir}}\")'"
+    done = run(
+        "--quick",
+        "--only",
+        "start",
+        "--registry",
+        "ipfsreg",
+        "--peer",
+        f"broken={program}",
+        "--dir",
+        str(tmp_path),
+    )
+    assert done.returncode == 1
+    assert "broken ended with 1" in done.stderr
+    assert "no luck on" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert processes_that_mention(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("name", "NAME=COMMAND is wanted"),
+        ("name=serve --port {port}", "has no {dir}"),
+        ("name=serve {port} {dir} {other}", "unknown placeholder"),
+        ("ipfsreg=serve {port} {dir}", "same name"),
+    ],
+)
+def test_a_peer_that_cannot_be_run_is_refused(value: str, complaint: str) -> None:
+    done = run("--quick", "--only", "start", "--peer", value)
+    assert done.returncode == 2
+    assert complaint in " ".join(done.stderr.split())
