@@ -162,7 +162,9 @@ def load_config(
             f"{name}: [registry] backend: {registry.backend!r} is not one of {', '.join(BACKENDS)}"
             f"{_suggestion(registry.backend, BACKENDS)}"
         )
-    twice = next((each for each in registry.listen if registry.listen.count(each) > 1), None)
+    # Port 0 is any free port, another one each time.
+    taken = [each for each in registry.listen if (port := _PORT.match(each)) is None or int(port[1])]
+    twice = next((each for each in taken if taken.count(each) > 1), None)
     if twice is not None:
         raise ConfigError(f"{name}: [registry] listen: {twice!r} is there twice")
     for endpoint in registry.listen if for_daemon else ():

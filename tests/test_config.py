@@ -71,6 +71,7 @@ WRONG = {
     "[registry]\nlisten_on = x": "[registry] listen_on: unknown option; did you mean listen?",
     "[gc]\ngraze = 1h": "[gc] graze: unknown option; did you mean grace?",
     "[local]\nqqq = 1": "[local] qqq: unknown option",
+    "[registry]\nlisten = tcp:5001, tcp:5000, tcp:5001": "[registry] listen: 'tcp:5001' is there twice",
     "[registry]\nbackend = locale": "[registry] backend: 'locale' is not one of",
     "[registry]\nbackend =": "[registry] backend: '' is not one of",
     "[registry]\nthreads = many": "[registry] threads: Input should be a valid integer",
