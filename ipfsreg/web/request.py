@@ -93,8 +93,6 @@ class StreamingRequest(Request):
         """Write a part of the answer; its headers first."""
         if not self.startedWriting:
             self.setHeader(b"Server", SERVER)
-            self.setHeader(b"Docker-Distribution-API-Version", b"registry/2.0")
-            self.setHeader(b"X-Content-Type-Options", b"nosniff")
             if not self.body.can_be_drained(DRAIN_MAX):
                 self.setHeader(b"Connection", b"close")
                 self.channel.persistent = False

@@ -12,9 +12,9 @@ from twisted.web.server import Site
 
 from ..registry.registry import Registry
 from ..workers import Workers
+from .app import RegistryApp
 from .blobs import BlobRoutes
 from .channel import RegistryChannel
-from .converters import add_converters
 from .errors import add_error_handlers, answer_error
 from .listings import ListingRoutes
 from .manifests import ManifestRoutes
@@ -25,9 +25,7 @@ from .uploads import UploadRoutes
 
 def make_app(registry: Registry, sending: Sending) -> Klein:
     """The Klein application with every route of the registry."""
-    app = Klein()
-    app.url_map.merge_slashes = False
-    add_converters(app.url_map)
+    app = RegistryApp()
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
     BlobRoutes(registry.blobs, sending).add_to(app)
     UploadRoutes(registry.uploads, registry.blobs).add_to(app)
