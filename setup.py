@@ -49,6 +49,7 @@ setup(
             "pytest>=8",
             "psutil>=5.9",
             "pytest-twisted>=1.14",
+            "pytest-xdist>=3.5",
             "pyyaml>=6",
             "ruff>=0.6",
             "types-cachetools",
