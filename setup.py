@@ -23,6 +23,7 @@ setup(
     ],
     install_requires=[
         "cachetools>=5.3",
+        "cbor2>=5.6",
         "click>=8.1",
         "durationpy>=0.9",
         "h11>=0.14",

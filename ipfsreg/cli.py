@@ -18,8 +18,8 @@ from .config import Config, ConfigError, find_config, load_config
 from .control.client import ControlError, ask
 from .control.tasks import tasks_of
 from .registry import layout
-from .registry.errors import NameInvalid
-from .registry.names import parse_repository
+from .registry.errors import NameInvalid, RegistryError
+from .registry.names import parse_reference, parse_repository
 from .registry.registry import Registry
 from .state import Locked, StateDirectory
 from .workers import Workers
@@ -99,6 +99,30 @@ def verify(path: Path | None) -> None:
     click.echo("Everything is whole.")
 
 
+@main.command()
+@config_option
+@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@click.option("--blobs", is_flag=True, help="Also those of its config, layers and manifests, with digest and length.")
+def cid(path: Path | None, name: str, blobs: bool) -> None:
+    """Print the CID of an image's manifest.
+
+    It is the one that `ipfs add` gives with the profile unixfs-v1-2025.
+    """
+    try:
+        parse_reference(name)
+    except RegistryError as error:
+        _fail(f"{name}: {error.message}")
+    found = _run(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}))["parts"]
+    if not blobs:
+        click.echo(found[0]["cid"])
+        return
+    for part in found:
+        if part["cid"] is None:
+            click.echo(f"{'not here':59}  {part['digest']}")
+        else:
+            click.echo(f"{part['cid']:59}  {part['digest']}  {part['size']}")
+
+
 def _load(path: Path | None, *, for_daemon: bool = False) -> Config:
     from twisted.internet import reactor
 
@@ -149,7 +173,7 @@ def _run_again(
 
     failure = _react(work)
     if failure is not None:
-        if failure.check(ControlError, BucketError, SetupError):
+        if failure.check(ControlError, BucketError, SetupError, RegistryError):
             _fail(str(failure.value), EXIT_PROBLEM)
         failure.raiseException()
 

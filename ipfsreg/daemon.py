@@ -26,6 +26,7 @@ from .web.site import RegistrySite
 from .workers import Workers
 
 _EXPIRE_EVERY = 600.0
+_CIDS_EVERY = 3600.0
 
 
 class Daemon(Service):
@@ -118,6 +119,7 @@ class Daemon(Service):
         config, registry = self._config, self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
+            ("bring the index of CIDs up to date", _CIDS_EVERY, registry.cid_refresh.run_if_needed),
             ("collect garbage", self._gc_interval(), self._collect),
             ("scrub", config.scrub.interval, registry.scrubber.run),
         ]

@@ -17,6 +17,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request, Site
 
 from ..bucket.errors import BucketError
+from ..registry.errors import RegistryError
 from ..uninterrupted import uninterrupted
 from .socket_name import short_name
 from .tasks import Task
@@ -25,7 +26,7 @@ _log = Logger()
 
 
 def make_control_app(tasks: Mapping[str, Task]) -> Klein:
-    """``POST /<task>`` with its arguments in the query: 200 with the result, 503 with one line of text.
+    """``POST /<task>`` with its arguments in the query: 200 with the result, 404 or 503 with one line of text.
 
     ``GET /`` says that the daemon is alive.
     """
@@ -47,6 +48,12 @@ def make_control_app(tasks: Mapping[str, Task]) -> Klein:
     def bucket_error(request: IRequest, failure: Failure) -> bytes:
         request.setResponseCode(503)
         return str(failure.value).encode()
+
+    @app.handle_errors(RegistryError)
+    def registry_error(request: IRequest, failure: Failure) -> bytes:
+        request.setResponseCode(404)
+        assert isinstance(failure.value, RegistryError)
+        return failure.value.message.encode()
 
     @app.handle_errors(Exception)
     def unexpected(request: IRequest, failure: Failure) -> bytes:

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 from ..bucket.opened import Opened
+from ..registry.image_cids import cids_of
+from ..registry.names import parse_reference
 from ..registry.registry import Registry
 
 Arguments = Mapping[str, str]
@@ -24,6 +26,19 @@ async def verify(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     return asdict(await registry.verifier.verify())
 
 
+async def cid(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+    """The CID of the image ``name``; with ``parts`` also of its parts."""
+    repository, reference = parse_reference(arguments["name"])
+    with_parts = bool(arguments.get("parts"))
+    found = await cids_of(registry.manifests, registry.blobs, repository, reference, with_parts=with_parts)
+    return {"parts": [asdict(each) for each in found]}
+
+
 def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
     """All tasks of a registry and its backend."""
-    return {"gc": partial(collect, registry), "verify": partial(verify, registry), **backend.tasks}
+    return {
+        "gc": partial(collect, registry),
+        "verify": partial(verify, registry),
+        "cid": partial(cid, registry),
+        **backend.tasks,
+    }

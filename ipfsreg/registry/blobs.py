@@ -7,6 +7,8 @@ from pathlib import Path
 from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket, IReader
 from . import layout
+from .cid_index import CidIndex, Holder
+from .dags import Dags
 from .digest import Digest
 from .errors import BlobUnknown
 from .guard import Guard
@@ -34,9 +36,11 @@ class OpenBlob:
 class Blobs:
     """Which repository has which blob, and the blobs' content."""
 
-    def __init__(self, bucket: IBucket, store: ContentStore, guard: Guard) -> None:
+    def __init__(self, bucket: IBucket, store: ContentStore, dags: Dags, index: CidIndex, guard: Guard) -> None:
         self._bucket = bucket
         self._store = store
+        self._dags = dags
+        self._index = index
         self._guard = guard
 
     async def size(self, repository: Repository, digest: Digest) -> int:
@@ -62,17 +66,36 @@ class Blobs:
                 raise _unknown(digest)
             return OpenBlob(digest, size, reader)
 
-    async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int) -> None:
-        """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns."""
+    async def cid(self, repository: Repository, digest: Digest) -> str:
+        """A blob's CID; computed by reading it where that was never done.
+
+        :raises BlobUnknown: where the repository does not have it, or not whole.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            blob = await self.open(repository, digest)
+            try:
+                dag = await self._dags.get(digest, blob.size, blob.reader)
+            finally:
+                blob.reader.close()
+            assert dag is not None
+            return str(dag.cid)
+
+    async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int, leaves: bytes) -> None:
+        """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns.
+
+        ``leaves`` are the hashes of its DAG's leaves.
+        """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             await self._store.put_file(digest, source, size)
+            await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
 
-    async def link(self, repository: Repository, digest: Digest, size: int) -> bool:
+    async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes) -> bool:
         """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             if not await self._store.has(digest, size):
                 return False
+            await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
             return True
 
@@ -115,6 +138,7 @@ class Blobs:
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
         await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
+        self._index.held(Holder(digest, repository, is_manifest=False))
 
 
 def _unknown(digest: Digest) -> BlobUnknown:

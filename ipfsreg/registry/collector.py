@@ -22,6 +22,7 @@ from ..bucket.interface import IBucket
 from ..uninterrupted import uninterrupted
 from . import layout
 from .blobs import link_key
+from .dags import Dags
 from .digest import Digest
 from .guard import Guard
 from .inventory import Inventory, take_inventory
@@ -66,6 +67,7 @@ class Collector:
         bucket: IBucket,
         stored: IBucket,
         manifests: Manifests,
+        dags: Dags,
         uploads: Uploads,
         guard: Guard,
         clock: IReactorTime,
@@ -76,6 +78,7 @@ class Collector:
         self._bucket = bucket
         self._stored = stored
         self._manifests = manifests
+        self._dags = dags
         self._uploads = uploads
         self._guard = guard
         self._clock = clock
@@ -113,6 +116,10 @@ class Collector:
             await pace.step()
             if digest not in needed:
                 await uninterrupted(self._collect_content(digest, since, report))
+        async for digest in layout.all_dags(self._stored):
+            await pace.step()
+            if digest not in needed:
+                await uninterrupted(self._collect_dag(digest, since, report.dry_run))
         return report
 
     async def _collect_manifests(
@@ -213,9 +220,16 @@ class Collector:
             except NotFound:
                 return
             if not report.dry_run:
+                await self._dags.remove(digest)
                 await self._remove(layout.blob(digest))
             report.contents += 1
             report.freed += size or 0
+
+    async def _collect_dag(self, digest: Digest, since: float, dry_run: bool) -> None:
+        """A DAG may outlive its content where that was damaged, or moved away by hand."""
+        async with self._guard.removing([content_key(digest)], since) as may:
+            if may and not dry_run:
+                await self._dags.remove(digest)
 
     async def _remove(self, path: str) -> None:
         try:

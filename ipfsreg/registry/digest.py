@@ -14,8 +14,11 @@ HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 class Hash(Protocol):
     """What `hashlib` makes."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take more content in."""
+
+    def digest(self) -> bytes:
+        """The digest of what came so far."""
 
     def hexdigest(self) -> str:
         """The digest of what came so far, in lower-case hexadecimal."""

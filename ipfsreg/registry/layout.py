@@ -28,6 +28,11 @@ def blob(digest: Digest) -> str:
     return f"blobs/{_spread(digest)}"
 
 
+def dag(digest: Digest) -> str:
+    """The DAG of a content that is not one block of that digest; see `dags`."""
+    return f"dags/{_spread(digest)}"
+
+
 def quarantined(digest: Digest) -> str:
     """Where content goes that was found damaged."""
     return f"quarantine/{_spread(digest)}"
@@ -66,6 +71,12 @@ def referrers(repository: Repository, subject: Digest) -> str:
 async def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
     """Each content in the bucket."""
     async for digest in _digests_below(bucket, "blobs"):
+        yield digest
+
+
+async def all_dags(bucket: IBucket) -> AsyncIterator[Digest]:
+    """Each content whose DAG is stored."""
+    async for digest in _digests_below(bucket, "dags"):
         yield digest
 
 

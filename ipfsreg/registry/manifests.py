@@ -13,6 +13,9 @@ from . import layout
 from .at_once import at_once
 from .blobs import Blobs, link_key
 from .catalog import Catalog
+from .cid_index import CidIndex, Holder
+from .content_hash import leaves_of
+from .dags import Dags, is_one_block
 from .digest import Digest, digest_of
 from .errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, SizeInvalid
 from .guard import Guard
@@ -60,6 +63,8 @@ class Manifests:
         self,
         bucket: IBucket,
         store: ContentStore,
+        dags: Dags,
+        index: CidIndex,
         blobs: Blobs,
         tags: Tags,
         referrers: Referrers,
@@ -70,6 +75,8 @@ class Manifests:
     ) -> None:
         self._bucket = bucket
         self._store = store
+        self._dags = dags
+        self._index = index
         self._blobs = blobs
         self._tags = tags
         self._referrers = referrers
@@ -109,6 +116,16 @@ class Manifests:
             content = None if record is None else await self._store.get(digest, record.size)
             return None if record is None or content is None else StoredManifest(digest, record.mediaType, content)
 
+    async def cid(self, manifest: StoredManifest) -> str:
+        """A manifest's CID; computed where that was never done."""
+        digest, size = manifest.digest, len(manifest.content)
+        known = await self._dags.cid_text(digest, size)
+        if known is not None:
+            return known
+        leaves = await self._workers.run(leaves_of, manifest.content)
+        async with self._guard.holding(content_key(digest)):
+            return await self._dags.add(digest, size, leaves)
+
     async def put(
         self,
         repository: Repository,
@@ -138,10 +155,13 @@ class Manifests:
         async with self._guard.holding(manifest_key(repository, digest), content_key(digest), *used, *used_manifests):
             await self._check_blobs(repository, manifest)
             await self._store.put(digest, content)
+            if not is_one_block(digest, len(content)):
+                await self._dags.add(digest, len(content), await self._workers.run(leaves_of, content))
             # Its entry before its record, so that who finds the manifest may rely on the entry.
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
             await self._note(repository, digest, manifest.media_type, len(content))
+            self._index.held(Holder(digest, repository, is_manifest=True))
             for tag in tags:
                 await self._point(repository, tag, digest)
         return PutManifest(digest, manifest.subject, tuple(tags))

@@ -3,6 +3,7 @@
 import re
 from typing import NewType
 
+from .digest import Digest, parse_digest
 from .errors import NameInvalid, TagInvalid
 
 Repository = NewType("Repository", str)
@@ -32,6 +33,18 @@ def parse_repository(text: str) -> Repository:
             {"name": text},
         )
     return Repository(text)
+
+
+def parse_reference(text: str) -> tuple[Repository, Tag | Digest]:
+    """Read ``NAME[:TAG|@DIGEST]``; without either the tag is ``latest``, as in Docker.
+
+    :raises NameInvalid: :raises TagInvalid: :raises DigestInvalid: with what the grammar is.
+    """
+    name, at, digest = text.partition("@")
+    if at:
+        return parse_repository(name), parse_digest(digest)
+    name, colon, tag = text.partition(":")
+    return parse_repository(name), parse_tag(tag if colon else "latest")
 
 
 def is_component(text: str) -> bool:

@@ -73,13 +73,12 @@ class _Repository:
     def entries(self, kind: str | None, rest: str | None) -> set[Entry]:
         """What today's layout would have in a directory."""
         if kind is None:
-            return {Entry("_tags", True), Entry("_manifests", True)}
-        if kind == "_tags" and rest is None:
-            return {Entry(tag, False) for tag in self.tags}
-        if kind != "_manifests":
-            return set()
+            return {Entry("_tags", True), Entry("_manifests", True), Entry("_blobs", True)}
+        if kind == "_tags":
+            return {Entry(tag, False) for tag in self.tags} if rest is None else set()
         depth = 0 if rest is None else rest.count("/") + 1
-        paths = [(each.algorithm, each.hex[:2], each.hex) for each in self.manifests]
+        digests = self.manifests if kind == "_manifests" else self.blobs
+        paths = [(each.algorithm, each.hex[:2], each.hex) for each in digests]
         return {Entry(path[depth], depth < 2) for path in paths if depth < 3 and "/".join(path[:depth]) == (rest or "")}
 
 

@@ -16,7 +16,10 @@ from ..workers import Workers
 from . import layout
 from .blobs import Blobs
 from .catalog import Catalog
+from .cid_index import CidIndex
+from .cid_refresh import CidRefresh
 from .collector import Collector
+from .dags import Dags
 from .guard import Clock, Guard
 from .manifests import Manifests
 from .monotonic import MonotonicClock
@@ -46,7 +49,7 @@ class Limits:
 class Registry:
     """The nouns of the protocol over one bucket.
 
-    ``directory`` on this disk is the daemon's own: for upload sessions and for how far the scrub came.
+    ``directory`` on this disk is the daemon's own: for upload sessions, the index of CIDs, and how far the scrub came.
 
     ``alone`` says that no client was told anything lately, as in a command that runs while the daemon does not:
     then nothing has to be kept for having been used. ``steady`` is the clock of the guard, by default one that
@@ -82,9 +85,22 @@ class Registry:
         self.catalog = Catalog(cached, clock)
         self.tags = Tags(cached)
         self.referrers = Referrers(cached)
-        self.blobs = Blobs(cached, store, guard)
+        self._index = CidIndex(directory / "cids.sqlite", workers)
+        self.dags = Dags(cached, self._index, workers)
+        self.cid_refresh = CidRefresh(self._gate, self._index, self.dags, clock)
+        self.blobs = Blobs(cached, store, self.dags, self._index, guard)
         self.manifests = Manifests(
-            cached, store, self.blobs, self.tags, self.referrers, self.catalog, guard, workers, clock
+            cached,
+            store,
+            self.dags,
+            self._index,
+            self.blobs,
+            self.tags,
+            self.referrers,
+            self.catalog,
+            guard,
+            workers,
+            clock,
         )
         self.uploads = Uploads(
             directory / "uploads",
@@ -99,6 +115,7 @@ class Registry:
             cached,
             stored,
             self.manifests,
+            self.dags,
             self.uploads,
             guard,
             clock,
@@ -114,6 +131,7 @@ class Registry:
         :raises SetupError: where the user has to change something first.
         """
         await self._bucket.start()
+        await self._index.open()
         await self.uploads.start()
         if self._bucket.shared:
             # It is on the network, and may not answer for long: the daemon is up meanwhile, and says 503.
@@ -125,6 +143,7 @@ class Registry:
         """Close the bucket."""
         if self._checking is not None:
             self._checking.cancel()
+        await self._index.close()
         await self._bucket.stop()
 
     async def _check(self, bucket: IBucket) -> None:

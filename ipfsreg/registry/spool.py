@@ -4,7 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
@@ -13,7 +13,10 @@ from zope.interface import implementer
 
 from ..bucket.errors import Full
 from ..workers import Workers
-from .digest import Hash, new_hash
+from .content_hash import ContentHash
+from .digest import Hash
+
+H = TypeVar("H", bound=Hash)
 
 NOTE = "session.json"
 
@@ -35,7 +38,7 @@ class SpoolWriter:
     than ``room``; those past it were dropped.
     """
 
-    def __init__(self, workers: Workers, descriptor: int, offset: int, hash_: Hash, room: int | None) -> None:
+    def __init__(self, workers: Workers, descriptor: int, offset: int, hash_: ContentHash, room: int | None) -> None:
         self.overflowed = False
         self._workers = workers
         self._descriptor = descriptor
@@ -58,7 +61,7 @@ class SpoolWriter:
         workers: Workers,
         path: Path,
         offset: int,
-        hash_: Hash | None,
+        hash_: ContentHash | None,
         room: int | None,
         length: int | None,
     ) -> "SpoolWriter":
@@ -111,7 +114,7 @@ class SpoolWriter:
         if self._error is not None:
             raise self._error
 
-    async def close(self) -> tuple[Hash, int]:
+    async def close(self) -> tuple[ContentHash, int]:
         """Bring to the file what still waits and close it; answers the hash and the length of the whole file.
 
         :raises Full: where the disk has no room for it.
@@ -229,9 +232,8 @@ def settle_file(path: Path, length: int) -> None:
         os.close(descriptor)
 
 
-async def hash_file(workers: Workers, path: Path, algorithm: str) -> Hash:
-    """Hash a whole file, in pieces of a few milliseconds each."""
-    hash_ = new_hash(algorithm)
+async def hash_file(workers: Workers, path: Path, hash_: H) -> H:
+    """Hash a whole file, in pieces of a few milliseconds each; answers ``hash_``, which was new."""
     offset = 0
     while length := await workers.run(_hash_piece, path, offset, hash_):
         offset += length

@@ -21,7 +21,8 @@ from ..bucket.interface import ConsumerGone
 from ..bucket.system_errors import bucket_error
 from ..workers import Workers
 from .blobs import Blobs
-from .digest import Digest, Hash, new_hash
+from .content_hash import ContentHash
+from .digest import Digest, new_hash
 from .errors import (
     DigestInvalid,
     TooLarge,
@@ -51,7 +52,7 @@ class Upload:
         self.stored: Digest | None = None  # set where the content is in the bucket already, but not linked
         self._directory = directory
         # The hash of the first `received` bytes, or None where they must be read again to know it.
-        self.hash: Hash | None = new_hash("sha256") if received == 0 else None
+        self.hash: ContentHash | None = ContentHash() if received == 0 else None
 
     @property
     def data(self) -> Path:
@@ -191,7 +192,7 @@ class Uploads:
         upload.busy = True
         try:
             upload.received = length
-            upload.hash = new_hash("sha256") if length == 0 else None
+            upload.hash = ContentHash() if length == 0 else None
             await self._give_back(upload)
         finally:
             upload.busy = False
@@ -210,7 +211,9 @@ class Uploads:
         try:
             if upload.stored is None:
                 await self._store(upload, digest)
-            elif upload.stored != digest or not await self._blobs.link(upload.repository, digest, upload.received):
+            elif upload.stored != digest or not await self._blobs.link(
+                upload.repository, digest, upload.received, await self._leaves(upload)
+            ):
                 await self._end(upload)
                 raise UploadInvalid("the content of this upload is lost; begin a new one")
             await self._end(upload)
@@ -226,7 +229,8 @@ class Uploads:
             raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
         await self._workers.run(settle_file, upload.data, upload.received)
         try:
-            await self._blobs.add_file(upload.repository, digest, upload.data, upload.received)
+            leaves = await self._leaves(upload)
+            await self._blobs.add_file(upload.repository, digest, upload.data, upload.received, leaves)
         except BaseException:
             # It may have failed between the content and the link: then the client's next try is for the link.
             if not await self._workers.run(upload.data.exists):
@@ -266,16 +270,19 @@ class Uploads:
             each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.values()
         )
 
-    async def _know_hash(self, upload: Upload) -> None:
+    async def _know_hash(self, upload: Upload) -> ContentHash:
         if upload.hash is None:
-            upload.hash = await hash_file(self._workers, upload.data, "sha256")
+            upload.hash = await hash_file(self._workers, upload.data, ContentHash())
+        return upload.hash
 
     async def _digest(self, upload: Upload, algorithm: str) -> Digest:
         if algorithm == "sha256":
-            await self._know_hash(upload)
-            assert upload.hash is not None
-            return Digest(algorithm, upload.hash.hexdigest())
-        return Digest(algorithm, (await hash_file(self._workers, upload.data, algorithm)).hexdigest())
+            return Digest(algorithm, (await self._know_hash(upload)).hexdigest())
+        hash_ = await hash_file(self._workers, upload.data, new_hash(algorithm))
+        return Digest(algorithm, hash_.hexdigest())
+
+    async def _leaves(self, upload: Upload) -> bytes:
+        return (await self._know_hash(upload)).leaves
 
     async def _give_back(self, upload: Upload) -> None:
         await self._workers.run(os.truncate, upload.data, upload.received)

@@ -3,10 +3,11 @@
 from klein import Klein
 
 from ..registry.blobs import Blobs
+from ..registry.dags import Dags
 from ..registry.digest import Digest
 from ..registry.names import Repository
 from .conditions import not_modified, requested_range
-from .replies import IMMUTABLE, etag, reply
+from .replies import CID_HEADER, IMMUTABLE, etag, reply
 from .request import StreamingRequest
 from .routes import add_route
 from .sending import Sending
@@ -17,8 +18,9 @@ OCTETS = "application/octet-stream"
 class BlobRoutes:
     """Reading and deleting blobs (distribution-spec, "Pulling blobs", "Deleting Blobs")."""
 
-    def __init__(self, blobs: Blobs, sending: Sending) -> None:
+    def __init__(self, blobs: Blobs, dags: Dags, sending: Sending) -> None:
         self._blobs = blobs
+        self._dags = dags
         self._sending = sending
 
     def add_to(self, app: Klein) -> None:
@@ -37,8 +39,8 @@ class BlobRoutes:
         """Whether the blob is there, and how long it is."""
         size = await self._blobs.size(repository, digest)
         if not_modified(request, digest):
-            return reply(request, 304, _validators(digest))
-        reply(request, 200, {**_validators(digest), "Content-Type": OCTETS})
+            return reply(request, 304, await self._validators(digest, size))
+        reply(request, 200, {**await self._validators(digest, size), "Content-Type": OCTETS})
         request.setHeader(b"Content-Length", b"%d" % size)
         return b""
 
@@ -47,10 +49,10 @@ class BlobRoutes:
         blob = await self._blobs.open(repository, digest)
         try:
             if not_modified(request, digest):
-                return reply(request, 304, _validators(digest))
+                return reply(request, 304, await self._validators(digest, blob.size))
             wanted = requested_range(request, digest, blob.size)
             first, end = wanted or (0, blob.size)
-            headers = {**_validators(digest), "Content-Type": OCTETS}
+            headers = {**await self._validators(digest, blob.size), "Content-Type": OCTETS}
             if wanted is not None:
                 headers["Content-Range"] = f"bytes {first}-{end - 1}/{blob.size}"
             reply(request, 200 if wanted is None else 206, headers)
@@ -66,11 +68,11 @@ class BlobRoutes:
         await self._blobs.delete(repository, digest)
         return reply(request, 202, {"Docker-Content-Digest": digest})
 
-
-def _validators(digest: Digest) -> dict[str, object]:
-    return {
-        "Docker-Content-Digest": digest,
-        "ETag": etag(digest),
-        "Cache-Control": IMMUTABLE,
-        "Accept-Ranges": "bytes",
-    }
+    async def _validators(self, digest: Digest, size: int) -> dict[str, object]:
+        return {
+            "Docker-Content-Digest": digest,
+            CID_HEADER: await self._dags.cid_text(digest, size),
+            "ETag": etag(digest),
+            "Cache-Control": IMMUTABLE,
+            "Accept-Ranges": "bytes",
+        }

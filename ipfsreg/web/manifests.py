@@ -3,12 +3,13 @@
 from klein import Klein
 from werkzeug.http import parse_options_header
 
+from ..registry.dags import Dags
 from ..registry.digest import Digest
 from ..registry.manifests import Manifests
 from ..registry.names import Repository, Tag, parse_tag
 from .conditions import not_modified
 from .converters import path
-from .replies import IMMUTABLE, etag, header, parameters, reply
+from .replies import CID_HEADER, IMMUTABLE, etag, header, parameters, reply
 from .request import StreamingRequest
 from .routes import add_route
 
@@ -16,8 +17,9 @@ from .routes import add_route
 class ManifestRoutes:
     """Pushing, pulling and deleting manifests (distribution-spec, "Pulling manifests" and so on)."""
 
-    def __init__(self, manifests: Manifests, max_size: int) -> None:
+    def __init__(self, manifests: Manifests, dags: Dags, max_size: int) -> None:
         self._manifests = manifests
+        self._dags = dags
         self._max_size = max_size
 
     def add_to(self, app: Klein) -> None:
@@ -32,6 +34,7 @@ class ManifestRoutes:
         manifest = await self._manifests.get(repository, reference)
         headers = {
             "Docker-Content-Digest": manifest.digest,
+            CID_HEADER: await self._dags.cid_text(manifest.digest, len(manifest.content)),
             "ETag": etag(manifest.digest),
             # A tag can be moved: ask again each time, with If-None-Match.
             "Cache-Control": IMMUTABLE if isinstance(reference, Digest) else "no-cache",
@@ -52,6 +55,7 @@ class ManifestRoutes:
         headers: dict[str, object] = {
             "Location": path(repository, "manifests", reference),
             "Docker-Content-Digest": stored.digest,
+            CID_HEADER: await self._dags.cid_text(stored.digest, len(content)),
             "OCI-Subject": stored.subject,
         }
         if expected is not None and stored.tags:

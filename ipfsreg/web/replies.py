@@ -34,6 +34,9 @@ def header(request: StreamingRequest, name: str) -> str | None:
     return value if value is None or isinstance(value, str) else value.decode("latin-1")
 
 
+CID_HEADER = "X-Ipfs-Cid"
+"""The CID of the content, as `ipfs add` gives it with the profile unixfs-v1-2025. Left out where it is not known."""
+
 IMMUTABLE = "public, max-age=31536000, immutable"
 """The caching header for what is addressed by its digest: it can never be anything else."""
 

@@ -27,9 +27,9 @@ def make_app(registry: Registry, sending: Sending) -> Klein:
     """The Klein application with every route of the registry."""
     app = RegistryApp()
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
-    BlobRoutes(registry.blobs, sending).add_to(app)
-    UploadRoutes(registry.uploads, registry.blobs).add_to(app)
-    ManifestRoutes(registry.manifests, registry.limits.max_manifest_size).add_to(app)
+    BlobRoutes(registry.blobs, registry.dags, sending).add_to(app)
+    UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
+    ManifestRoutes(registry.manifests, registry.dags, registry.limits.max_manifest_size).add_to(app)
     add_error_handlers(app)
     return app
 

@@ -5,12 +5,13 @@ import re
 from klein import Klein
 
 from ..registry.blobs import Blobs
+from ..registry.dags import Dags
 from ..registry.digest import HEX_LENGTHS, Digest, parse_digest
 from ..registry.errors import DigestInvalid, NameInvalid, SizeInvalid, UploadOutOfOrder
 from ..registry.names import Repository, parse_repository
 from ..registry.uploads import Upload, Uploads
 from .converters import path
-from .replies import header, parameter, reply
+from .replies import CID_HEADER, header, parameter, reply
 from .request import StreamingRequest
 from .routes import add_route
 
@@ -21,9 +22,10 @@ _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0
 class UploadRoutes:
     """Upload sessions and mounts."""
 
-    def __init__(self, uploads: Uploads, blobs: Blobs) -> None:
+    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags) -> None:
         self._uploads = uploads
         self._blobs = blobs
+        self._dags = dags
 
     def add_to(self, app: Klein) -> None:
         """Add the routes."""
@@ -39,7 +41,8 @@ class UploadRoutes:
         """Mount a blob, take a whole one, or begin a session."""
         mounted = await self._mount(request, repository)
         if mounted is not None:
-            return self._created(request, repository, mounted)
+            size = await self._blobs.linked_size(repository, mounted)
+            return await self._created(request, repository, mounted, size)
         digest = _digest_parameter(request)
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
@@ -53,7 +56,7 @@ class UploadRoutes:
         except BaseException:
             await self._uploads.cancel(upload)  # the client was never told the session's name
             raise
-        return self._created(request, repository, digest)
+        return await self._created(request, repository, digest, upload.received)
 
     async def status(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """How much of an upload has arrived."""
@@ -75,7 +78,7 @@ class UploadRoutes:
         if not request.body.ended:
             await self._receive(request, upload)
         await self._uploads.commit(upload, digest)
-        return self._created(request, repository, digest)
+        return await self._created(request, repository, digest, upload.received)
 
     async def cancel(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """Throw an upload away."""
@@ -115,9 +118,15 @@ class UploadRoutes:
     def _accepted(self, request: StreamingRequest, upload: Upload) -> bytes:
         return reply(request, 202, _progress(upload))
 
-    def _created(self, request: StreamingRequest, repository: Repository, digest: Digest) -> bytes:
-        location = path(repository, "blobs", digest)
-        return reply(request, 201, {"Location": location, "Docker-Content-Digest": digest})
+    async def _created(
+        self, request: StreamingRequest, repository: Repository, digest: Digest, size: int | None
+    ) -> bytes:
+        headers = {
+            "Location": path(repository, "blobs", digest),
+            "Docker-Content-Digest": digest,
+            CID_HEADER: None if size is None else await self._dags.cid_text(digest, size),
+        }
+        return reply(request, 201, headers)
 
 
 def _digest_parameter(request: StreamingRequest) -> Digest | None:

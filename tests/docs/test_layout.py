@@ -59,7 +59,7 @@ def files(directory: Path) -> set[str]:
 
 
 def test_every_path_is_documented_and_every_documented_path_is_there(tmp_path: Path) -> None:
-    image = make_image([random_layer("layout", 1000)])
+    image = make_image([random_layer("layout", 1_100_000)])
     attached = json.loads(image.manifest) | {"subject": descriptor(IMAGE, image.manifest)}
     signature = Image(json.dumps(attached).encode(), image.blobs)
     with DaemonProcess(tmp_path) as daemon:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.registry import layout
 from ipfsreg.registry.collector import Collection
+from ipfsreg.registry.content_hash import leaves_of
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown
 from ipfsreg.registry.names import Repository, Tag
@@ -90,6 +91,7 @@ class Clients:
         workers = ScheduledWorkers(self.scheduler)
         directory = Path(mkdtemp(dir=self.directory))
         self.registry = Registry(self.bucket, directory, workers, self.clock, limits, steady=self.clock)
+        self.registry.dags.index._path = Path(":memory:")  # hundreds of worlds a second, each with its own
         self.run([("start", self.registry.start)], in_order=True)
 
     # Running.
@@ -218,7 +220,7 @@ class Clients:
         self.bucket.spool[source] = blob
         operation = Operation("add blob", repository, digest, digest, self.now)
         self.operations.append(operation)
-        await blobs.add_file(repository, digest, source, len(blob))
+        await blobs.add_file(repository, digest, source, len(blob), leaves_of(blob))
         operation.ended = self.now
         self.tell("blob", repository, digest)
 

@@ -139,7 +139,7 @@ def test_content_between_its_storing_and_its_link(world: World, how: str) -> Non
         assert layout.blob(digest_of(BLOBS[0])) not in world.bucket.files
         world.bucket.spool[Path("source")] = BLOBS[0]
         add = world.registry.blobs.add_file
-        giving = world.begin(partial(add, BELOW, digest_of(BLOBS[0]), Path("source"), len(BLOBS[0])))
+        giving = world.begin(partial(add, BELOW, digest_of(BLOBS[0]), Path("source"), len(BLOBS[0]), b""))
     link = all_but(world, f"put {layout.blob_link(BELOW, digest_of(BLOBS[0]))}")
     world.run_but(link, partial(world.collect, 0.0))
     assert layout.blob(digest_of(BLOBS[0])) in world.bucket.files
@@ -211,7 +211,7 @@ def test_many_pushes_of_the_same_blob_are_one_transfer(world: World) -> None:
         source = Path(f"source {number}")
         world.bucket.spool[source] = blob
         world.begin(
-            partial(world.registry.blobs.add_file, REPOSITORIES[number % 2], digest_of(blob), source, len(blob))
+            partial(world.registry.blobs.add_file, REPOSITORIES[number % 2], digest_of(blob), source, len(blob), b"")
         )
     world.scheduler.fire_all()
     assert [event.label.split()[0] for event in world.scheduler.log].count(
@@ -228,7 +228,7 @@ def test_a_turn_that_is_given_up(world: World) -> None:
     for number in range(3):
         source = Path(f"source {number}")
         world.bucket.spool[source] = blob
-        add = partial(world.registry.blobs.add_file, A, digest_of(blob), source, len(blob))
+        add = partial(world.registry.blobs.add_file, A, digest_of(blob), source, len(blob), b"")
         waiting.append(world.begin(add))
     waiting[1].cancel()
     world.scheduler.fire_all()

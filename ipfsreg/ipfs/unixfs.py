@@ -1,0 +1,54 @@
+"""UnixFS: files and directories in the data of dag-pb blocks (https://specs.ipfs.tech/unixfs/)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .dag_pb import BlockInvalid, decode_fields, encode_field, encode_number
+
+RAW_LEAF, DIRECTORY, FILE, METADATA, SYMLINK, HAMT_SHARD = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class UnixFS:
+    """What a block says of its file or directory.
+
+    ``data`` are the bytes of the file that are in the block itself, ``size`` is the length of the whole file below it
+    (None: not said), and ``block_sizes`` are the lengths of the parts below its links.
+    """
+
+    kind: int
+    data: bytes = b""
+    size: int | None = None
+    block_sizes: Sequence[int] = ()
+
+
+def encode_unixfs(node: UnixFS) -> bytes:
+    """The message, with its fields in the order that all implementations write."""
+    fields = [encode_number(1, node.kind)]
+    if node.data:
+        fields.append(encode_field(2, node.data))
+    if node.size is not None:
+        fields.append(encode_number(3, node.size))
+    fields += [encode_number(4, size) for size in node.block_sizes]
+    return b"".join(fields)
+
+
+def decode_unixfs(data: bytes) -> UnixFS:
+    """Read the message.
+
+    :raises BlockInvalid: where it is none.
+    """
+    kind, content, size = None, b"", None
+    block_sizes: list[int] = []
+    for number, value in decode_fields(data):
+        if number == 1 and isinstance(value, int):
+            kind = value
+        elif number == 2 and isinstance(value, memoryview):
+            content = bytes(value)
+        elif number == 3 and isinstance(value, int):
+            size = value
+        elif number == 4 and isinstance(value, int):
+            block_sizes.append(value)
+    if kind is None:
+        raise BlockInvalid("a UnixFS message does not say what it is")
+    return UnixFS(kind, content, size, block_sizes)
