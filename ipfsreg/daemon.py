@@ -164,6 +164,8 @@ class Daemon(Service):
         try:
             await self._control.stop()
             await self._let_transfers_end()
+            self.site.close_idle_connections()
+            await deferLater(self._reactor, 0, lambda: None)  # those that have nothing to wait for are closed now
             await self.site.close_connections()
             await self.registry.stop()
         finally:
@@ -179,6 +181,7 @@ class Daemon(Service):
                 seconds=self._config.registry.shutdown_grace,
             )
         while self.site.busy and self._reactor.seconds() < until:
+            self.site.close_idle_connections()
             await deferLater(self._reactor, 0.05, lambda: None)
 
 

@@ -196,6 +196,22 @@ async def test_open_transfers_are_given_time(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_out_arrives_though_its_client_is_slow(serve: Serve) -> None:
+    """All of it is with the kernel, so its request is over: the daemon ends, and nothing is cut off."""
+    registry = await serve()
+    content = os.urandom(300_000)  # less than two sockets take
+    digest = await registry.push_blob(content)
+    slow = await registry.connect()
+    slow.wire.pauseProducing()
+    slow.begin("GET", f"/v2/box/blobs/{digest}")
+    await pause(0.2)
+    await until(lambda: registry.daemon.site.busy == 0)
+    await registry.daemon.stopService()
+    slow.wire.resumeProducing()
+    assert (await slow.answer()).content == content
+
+
+@pytest_twisted.ensureDeferred
 async def test_transfers_end_after_the_grace_period_and_uploads_go_on_later(serve: Serve, tmp_path: Path) -> None:
     registry = await serve(registry={"shutdown_grace": "200ms"})
     content = os.urandom(3_000_000)

@@ -96,6 +96,12 @@ class RegistrySite(Site):
             self._all_gone.callback(None)
             self._all_gone = None
 
+    def close_idle_connections(self) -> None:
+        """Close each connection that is not in the middle of a request. What it was sent last still arrives."""
+        for channel in list(self.connections):
+            if not channel.requests:
+                channel.wire.loseConnection()
+
     def close_connections(self) -> "Deferred[None]":
         """Close every connection, whatever it is at; fires when all are closed."""
         if not self.connections:
