@@ -17,9 +17,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.peer import Http, call, connect, eventually, parse_response, post, post_head
+from tests.grpcweb_double.wire import frame
 from tests.textile.double import Fault, TextileDouble
-from tests.textile.double.peer import Http, call, connect, eventually, parse_response, post, post_head
-from tests.textile.double.wire import frame
 from tests.textile.test_double_buckets import SERVICE, Server, header, part, server
 
 __all__ = ["server"]

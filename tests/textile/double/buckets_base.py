@@ -4,17 +4,17 @@ import posixpath
 from dataclasses import dataclass
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
+from tests.grpcweb_double.wire import field
 
 from .accounts import Identity
 from .bucket import Bucket, Buckets
-from .call import UNKNOWN, Call, RpcError
 from .content import ContentStore
 from .faults import Faults
 from .identity import decode_multibase, parse_thread_id
 from .settings import Generation, Limits
 from .threads import Threads
 from .tree import SEED, Directory, Ipfs, Node
-from .wire import field
 
 
 @dataclass(slots=True)

@@ -10,11 +10,12 @@ import secrets
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
-from .call import UNKNOWN, RpcError
+from tests.grpcweb_double.call import UNKNOWN, RpcError
+from tests.grpcweb_double.wire import varint_length
+
 from .content import Content, ContentStore, Synthetic
 from .identity import decode_multibase
 from .unixfs import DAG_PB, RAW, FileBuilder, cid_bytes, cid_string, dag_size_of_file
-from .wire import varint_length
 
 ENCRYPTION_OVERHEAD = 84
 """Bytes that Textile's encryption adds to a file or folder (fact sheet 5)."""
