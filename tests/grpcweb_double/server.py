@@ -32,6 +32,11 @@ class DoubleServer:
         """What a user would write as `host`."""
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def listening(self) -> bool:
+        """Whether one can connect."""
+        return self._port is not None
+
     def start(self, listen: str = "tcp:0:interface=127.0.0.1") -> Self:
         """Listen on a TCP endpoint given as Twisted writes it, by default on any free port.
 
