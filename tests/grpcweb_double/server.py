@@ -42,13 +42,7 @@ class DoubleServer:
 
         :raises twisted.internet.error.CannotListenError: where the port is taken.
         """
-        listening = serverFromString(self.reactor, listen).listen(ConnectionFactory(self._front))
-        # A TCP endpoint listens at once, so that the outcome is there already.
-        outcome: list[Any] = []
-        listening.addBoth(outcome.append)
-        if isinstance(outcome[0], Failure):
-            outcome[0].raiseException()
-        self._port = outcome[0]
+        self._port = listen_now(self.reactor, listen, ConnectionFactory(self._front))
         address = self._port.getHost()
         self.host, self.port = address.host, address.port
         return self
@@ -84,3 +78,16 @@ class DoubleServer:
     def stopped(self) -> "Deferred[None]":
         """`stop` for callers that want a Deferred."""
         return Deferred.fromCoroutine(self.stop())
+
+
+def listen_now(reactor: Any, listen: str, factory: Any) -> Any:
+    """The port of a TCP endpoint, given as Twisted writes it.
+
+    :raises twisted.internet.error.CannotListenError: where the port is taken.
+    """
+    # A TCP endpoint listens at once, so that the outcome is there already.
+    outcome: list[Any] = []
+    serverFromString(reactor, listen).listen(factory).addBoth(outcome.append)
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]

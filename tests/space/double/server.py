@@ -4,13 +4,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.defer import Deferred
 
 from ipfsreg.bucket.space.proto import space_pb2
 from tests.grpcweb_double.call import Call
-from tests.grpcweb_double.server import DoubleServer
+from tests.grpcweb_double.server import DoubleServer, listen_now
 from tests.grpcweb_double.settings import V0_13
 from tests.textile.double.bucket import Bucket, Buckets
 from tests.textile.double.content import ContentStore
@@ -21,6 +21,7 @@ from .account import Account, Record
 from .adding import Adding, SealedFile
 from .base import World
 from .faults import Faults
+from .gateway import gateway_factory
 from .keys import AppToken, KeyPair
 from .managing import Managing
 from .opened import OpenedFiles, Source
@@ -70,16 +71,39 @@ class SpaceDouble(DoubleServer):
         self.service = SpaceService(self.world)
         self.dispatcher.authorize = self._authorize
         self.dispatcher.add_service(space_pb2.DESCRIPTOR.services_by_name["SpaceApi"], self.service, set())
+        self._gateway = gateway_factory(self.dispatcher)
+        self._rest: Any = None
+        self.rest_port = 0
         if set_up:
             self.world.token = AppToken.generate()
             self.service.take(KeyPair.generate())
+
+    @property
+    def rest_url(self) -> str:
+        """Where the REST gateway is."""
+        return f"http://{self.host}:{self.rest_port}"
+
+    def start(self, listen: str = "tcp:0:interface=127.0.0.1") -> Self:
+        """Listen, and let the REST gateway do so on the same interface."""
+        super().start(listen)
+        self._rest = listen_now(self.reactor, f"tcp:{self.rest_port}:interface={self.host}", self._gateway)
+        self.rest_port = self._rest.getHost().port
+        return self
 
     def _authorize(self, call: Call, request: Any, unary: bool) -> None:
         self.service.authorize(call)
 
     async def go_away(self) -> None:
         self.world.opened.stop()
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            await rest.stopListening()
         await super().go_away()
+
+    def drop_connections(self) -> None:
+        super().drop_connections()
+        for protocol in list(self._gateway.protocols):
+            protocol.transport.abortConnection()
 
     async def stop(self) -> None:
         try:
