@@ -21,8 +21,13 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name."""
+    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
+
+    ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
+    scrubbed unless the configuration says so.
+    """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
+    not_read_needlessly: str | None = None

@@ -12,3 +12,10 @@ class BackendOptions(Section):
     """
 
     path: Directory = user_data_path("ipfsreg")
+
+    def problem(self) -> str | None:
+        """What has to be set or made before a daemon can use the backend, in one line; None where nothing has to.
+
+        Unlike what validation finds, it may be missing while the backend is only being set up.
+        """
+        return None
