@@ -1,6 +1,7 @@
 """The daemon's REST gateway: the same calls as JSON (fact sheet 5). Faults of bytes on a connection don't reach it."""
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
@@ -8,7 +9,6 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from twisted.internet.defer import Deferred
 from twisted.protocols.policies import WrappingFactory
-from twisted.web.http import RESPONSES
 from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -92,7 +92,7 @@ class JsonAnswer:
         status = 200 if code == 0 else HTTP_STATUS[code]
         if code and self._streaming:
             error = {"grpc_code": code, "http_code": status, "message": text}
-            error["http_status"] = RESPONSES[status].decode()
+            error["http_status"] = HTTPStatus(status).phrase
             self._write(status, compact({"error": error}))
         elif code:
             self._write(status, compact({"error": text, "code": code, "message": text}))
@@ -161,13 +161,12 @@ class Gateway(Resource):
 
 def find_route(verb: str, path: str) -> tuple[str, dict[str, str]] | None:
     """The method of a request, and the fields that its path has."""
-    parts = path.split("/")
+    parts = f"{verb} {path}".split("/")
     for route, method in ROUTES.items():
-        known_verb, _, known = route.partition(" ")
-        known_parts = known.split("/")
-        fields = {part[1:-1]: value for part, value in zip(known_parts, parts, strict=False) if part[:1] == "{"}
-        if known_verb == verb and known.format(**fields).split("/") == parts:
-            return method, fields
+        known = route.split("/")
+        pairs = list(zip(known, parts, strict=False))
+        if len(known) == len(parts) and all(one == other or one[:1] == "{" for one, other in pairs):
+            return method, {one[1:-1]: other for one, other in pairs if one[:1] == "{"}
     return None
 
 
@@ -181,6 +180,8 @@ def read_request(request: Request, kind: type[Message], fields: dict[str, str]) 
     if request.method == b"POST":
         body = request.content.read() if request.content is not None else b""
         values = json.loads(body or b"{}")
+        if not isinstance(values, dict):
+            raise ValueError(f"json: cannot unmarshal into Go value of type {kind.DESCRIPTOR.name}")
     else:
         known = kind.DESCRIPTOR.fields_by_name
         for raw, texts in (request.args or {}).items():
