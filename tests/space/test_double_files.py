@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.space.proto import space_pb2
-from tests.space.double import Fault, Limits, SpaceDouble
+from tests.space.double import Fault, Limits, RpcError, SpaceDouble
 from tests.space.double.fixtures import space_daemon
 from tests.space.double.peer import ask, get
 from tests.textile.double.tree import Directory
@@ -236,6 +236,18 @@ async def test_files_of_a_directory_are_limited_by_its_block(tmp_path: Path) -> 
     assert 10 < len(stored) == len(blobs.entries) < 15
     assert seen[-1].result.error.startswith("rpc error: code = Unknown desc = produced block is over 1MiB")
     await double.stop()
+
+
+def test_a_flat_directory_ends_at_about_4600_blobs(space_daemon: SpaceDouble) -> None:
+    """With names as long as they are once encrypted: half of what a plain bucket of Textile holds."""
+    record, draft = space_daemon.record(), space_daemon.bucket().draft()
+    space_daemon.put_files({"x": b"x"})
+    file, stored = space_daemon.files()["x"], 0
+    with pytest.raises(RpcError, match="produced block is over 1MiB"):
+        for number in range(5000):
+            space_daemon.service.link(record, draft, f"blobs/sha256:{number:064x}", file)
+            stored += 1
+    assert 4500 < stored < 4700
 
 
 @pytest.mark.parametrize("slug", ["", "personal"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
 from tests.textile.double.bucket import Bucket, Buckets
 from tests.textile.double.content import ContentStore
-from tests.textile.double.tree import Directory, File, Ipfs, Node
+from tests.textile.double.tree import File, Ipfs
 
 from .account import DEFAULT_BUCKET, Account, Record
 from .faults import Faults
@@ -120,17 +120,3 @@ class SpaceBase:
             draft.metadata.remove_below(sealed)
         else:
             draft.metadata.touch(sealed, self.world.buckets.now())
-
-    @staticmethod
-    def resolve(bucket: Bucket, names: list[str]) -> Node:
-        """What is at a path of encrypted names.
-
-        :raises RpcError: with the text of IPFS's resolver, which has the encrypted name.
-        """
-        node: Node = bucket.root
-        for name in names:
-            child = node.entries.get(name) if isinstance(node, Directory) else None
-            if child is None:
-                raise RpcError(UNKNOWN, f'no link named "{name}" under {node.cid}')
-            node = child
-        return node

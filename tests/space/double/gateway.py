@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from twisted.internet.defer import Deferred
 from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -130,6 +131,13 @@ class Gateway(Resource):
         self._dispatcher = dispatcher
 
     def render(self, request: Request) -> Any:
+        try:
+            return self._render(request)
+        except Exception:
+            self._dispatcher.failures.append(Failure())
+            raise
+
+    def _render(self, request: Request) -> Any:
         request.setHeader("Access-Control-Allow-Origin", "*")
         path = request.path.decode("latin-1")
         found = find_route(request.method.decode(), path)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from ipfsreg.bucket.space.proto import space_pb2
 from tests.grpcweb_double.call import Call
 from tests.textile.double.bucket import Bucket
-from tests.textile.double.tree import Directory, Node
+from tests.textile.double.tree import Directory, Node, follow
 
 from .account import DEFAULT_BUCKET, Record
 from .base import SpaceBase
@@ -35,7 +35,7 @@ class Managing(SpaceBase):
         record, bucket = await self.find(call, request.bucket)
         listing = Listing(self, call, record, bucket, request.omitMembers)
         names = record.cipher.encrypt_path(request.path)
-        entries = await listing.of(self.resolve(bucket, names), names, below=False)
+        entries = await listing.of(follow(bucket.root, names), names, below=False)
         return space_pb2.ListDirectoryResponse(entries=entries)
 
     async def ListDirectories(

@@ -8,7 +8,7 @@ from ipfsreg.bucket.space.proto import space_pb2
 from tests.grpcweb_double.call import UNIMPLEMENTED, UNKNOWN, Call, RpcError
 from tests.grpcweb_double.pace import Pace
 from tests.textile.double.content import ContentLostError
-from tests.textile.double.tree import Directory, File
+from tests.textile.double.tree import Directory, File, follow
 
 from .account import Record
 from .adding import plain_path
@@ -24,7 +24,7 @@ class Opening(SpaceBase):
         if request.dbId:
             raise RpcError(UNIMPLEMENTED, "the double has no files received from others")
         record, bucket = await self.find(call, request.bucket)
-        node = self.resolve(bucket, record.cipher.encrypt_path(request.path))
+        node = follow(bucket.root, record.cipher.encrypt_path(request.path))
         if isinstance(node, Directory):
             raise RpcError(UNKNOWN, "node is a directory")
         source = Source(record.slug, plain_path(request.path), request.dbId, node.cid)

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from ipfsreg.bucket.space.proto import space_pb2
 from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
 from tests.textile.double.identity import new_thread_id, to_base32
-from tests.textile.double.tree import random_cid
+from tests.textile.double.tree import follow, random_cid
 from tests.textile.double.unixfs import RAW, cid_string
 
 from .account import DEFAULT_BUCKET
@@ -47,7 +47,7 @@ class Sharing(SpaceBase):
             draft = self.world.buckets.load(bucket.key, record.thread).draft()
             for path, file in record.mirror.items():
                 try:
-                    self.resolve(draft, record.cipher.encrypt_path(path))
+                    follow(draft.root, record.cipher.encrypt_path(path))
                 except RpcError:
                     self.link(record, draft, path, file)
             await self.world.buckets.save(call, draft)
@@ -61,7 +61,7 @@ class Sharing(SpaceBase):
         if not request.itemPaths:
             raise RpcError(UNKNOWN, "no file passed to share link")
         for path in request.itemPaths:
-            self.resolve(bucket, record.cipher.encrypt_path(path))
+            follow(bucket.root, record.cipher.encrypt_path(path))
         if not self.world.hub:
             raise RpcError(UNKNOWN, "failed to get public files bucket: hub is not reachable")
         many = len(request.itemPaths) > 1
