@@ -48,11 +48,11 @@ async def test_who_may_call(space_daemon: SpaceDouble, method: str, header: str 
     assert (answer.status, answer.text) == ((16, text) if text else (0, ""))
 
 
-def test_token_and_words_are_not_in_a_repr() -> None:
-    double = SpaceDouble()
-    assert double.world.token is not None
-    assert double.world.token.secret not in repr(double.world.token)
-    assert double.account.pair.mnemonic not in repr(double.account.pair)
+def test_token_and_words_are_not_in_a_repr(space_daemon: SpaceDouble) -> None:
+    token, pair = space_daemon.world.token, space_daemon.account.pair
+    assert token is not None
+    assert token.secret not in repr(token)
+    assert pair.mnemonic not in repr(pair)
 
 
 def test_same_words_make_the_same_key() -> None:

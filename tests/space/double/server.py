@@ -1,6 +1,5 @@
 """The double of a Space Daemon, to be started in a test or by ``python -m``."""
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +57,7 @@ class SpaceDouble(DoubleServer):
         """
         self.touched: list[tuple[Path, bool]] = []
         """The copies that somebody has touched, and whether they are gone: nobody should."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="space-double-")
         ipfs, content = Ipfs(limits.directory_block), ContentStore()
         self.world = World(
             Buckets(ipfs, content, self.faults, limits, BUCKD),
@@ -66,7 +66,7 @@ class SpaceDouble(DoubleServer):
             self.faults,
             patience or Patience(),
             OpenedFiles(self.reactor, self._touched),
-            Path(tempfile.mkdtemp(prefix="space-double-")),
+            Path(self._temporary.name),
         )
         self.service = SpaceService(self.world)
         self.dispatcher.authorize = self._authorize
@@ -110,7 +110,7 @@ class SpaceDouble(DoubleServer):
             await super().stop()
         finally:
             self.world.content.close()
-            shutil.rmtree(self.world.temporary)
+            self._temporary.cleanup()
 
     # What happens to copies.
 
