@@ -169,10 +169,11 @@ class SpaceBucket:
 
     async def _get(self, path: str, limit: int) -> bytes:
         digest = digest_of_link(path)
-        known = None if digest is None else self._sizes.get(digest)
-        if known is not None and len(known) <= limit:
+        if digest is not None:
             await self._stat(path)
-            return known
+            known = self._sizes.get(digest)
+            if known is not None and len(known) <= limit:
+                return known
         content = await self._workers.run(read_copy, await self._location(path), limit)
         await self._learn(path, content)
         return content
