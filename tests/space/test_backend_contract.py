@@ -20,7 +20,7 @@ async def _storage(directory: Path, *, cached: bool) -> AsyncIterator[Storage]:
     assert storage.double.junk() == []
     await storage.close()
     # What was staged is gone, whatever became of it.
-    assert [each for each in directory.glob("*/staging/*")] == []
+    assert list(directory.glob("*/staging/*")) == []
 
 
 class TestSpace(BucketContract):

@@ -275,6 +275,31 @@ async def test_trap_07_junk_of_somebody_else(space_daemon: SpaceDouble, tmp_path
             await backend.bucket.list("d")
         space_daemon.add_bucket("junk")
         assert await backend.bucket.list("d") == []
+    space_daemon.account.record("half-made")
+    async with running(Backend(space_daemon, tmp_path / "half-made", bucket="half-made")) as backend:
+        await backend.bucket.put("d/f", b"x")
+    assert space_daemon.read("d/f", "half-made") == b"x"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bucket_that_is_lost_is_an_outage(backend: Backend) -> None:
+    bucket, double = backend.bucket, backend.double
+    await bucket.put("d/f", b"x")
+    double.world.buckets.remove(double.bucket().key)
+    for _ in range(2):
+        for ask in (
+            lambda: bucket.get("d/f", LIMIT),
+            lambda: bucket.get("none", LIMIT),
+            lambda: bucket.list("d"),
+            lambda: bucket.put("d/g", b"x"),
+            lambda: bucket.remove("d/f"),
+        ):
+            with pytest.raises(Unavailable):
+                await ask()
+    assert double.calls.of("CreateBucket") == []
+    double.add_bucket()
+    await bucket.put("d/f", b"y")
+    assert await bucket.get("d/f", LIMIT) == b"y"
 
 
 @pytest_twisted.ensureDeferred

@@ -65,7 +65,7 @@ class Home:
     async def _find(self) -> None:
         # This one does not wait for anything: it tells a wrong token and missing keys, which the others wait for.
         await self._client.call("GetPublicKey", space_pb2.GetPublicKeyRequest(), space_pb2.GetPublicKeyResponse)
-        names = await list_buckets(self._client)
+        names = await self._names()
         if self._bucket not in names:
             if self._was_there:
                 raise BucketGone(
@@ -82,20 +82,19 @@ class Home:
             self._log.info("Made the bucket {bucket}.", bucket=self._bucket)
         self._known = self._was_there = True
 
-
-async def list_buckets(client: SpaceClient) -> Sequence[str]:
-    """The names of the account's buckets.
-
-    :raises BucketError: where the daemon does not say.
-    """
-    try:
-        found = await client.call("ListBuckets", space_pb2.ListBucketsRequest(), space_pb2.ListBucketsResponse)
-    except BucketGone as error:
-        raise Refused(
-            f"the Space Daemon cannot list its buckets, since something once asked for {error.bucket!r}, which there "
-            f"is not: make it with `ipfsreg space create {error.bucket}`, and leave it empty"
-        ) from None
-    return [bucket.name for bucket in found.buckets]
+    async def _names(self) -> Sequence[str]:
+        """The names of the account's buckets; none where the daemon has nothing but a record of ours."""
+        request = space_pb2.ListBucketsRequest()
+        try:
+            found = await self._client.call("ListBuckets", request, space_pb2.ListBucketsResponse)
+        except BucketGone as error:
+            if error.bucket == self._bucket:
+                return []
+            raise Refused(
+                f"the Space Daemon cannot list its buckets, since something once asked for {error.bucket!r}, which "
+                f"there is not: make it with `ipfsreg space create {error.bucket}`, and leave it empty"
+            ) from None
+        return [bucket.name for bucket in found.buckets]
 
 
 async def create_bucket(client: SpaceClient, name: str) -> None:

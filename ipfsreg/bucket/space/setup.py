@@ -88,7 +88,9 @@ async def _get_key_pair(client: SpaceClient, mnemonic_file: Path) -> Sequence[st
         return ["The Space Daemon has a key pair already: it stays."]
     finally:
         file.discard()
-    return [f"A key pair was made. The words from which it can be made again are in {mnemonic_file}: keep a copy elsewhere."]
+    return [
+        f"A key pair was made. The words from which it can be made again are in {mnemonic_file}: keep a copy elsewhere."
+    ]
 
 
 def _new_file(path: Path) -> PrivateFile:
