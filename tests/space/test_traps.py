@@ -18,8 +18,8 @@ from ipfsreg.registry.names import Repository
 from ..bucket.contract import together
 from ..bucket.helpers import read
 from ..web.served import digest_of as digest_text
-from .backend import LIMIT, Backend, listening, pause, reactor, running
-from .double import Fault, Patience, SpaceDouble
+from .backend import LIMIT, Backend, pause, running
+from .double import Fault, SpaceDouble
 from .registry import served
 
 pytest_plugins = ["tests.space.double.fixtures"]
@@ -140,13 +140,13 @@ async def test_trap_02_copies_that_are_out_of_reach(backend: Backend, monkeypatc
         return location
 
     monkeypatch.setattr(type(backend.double.service), "_copy", copy)
-    await backend.bucket.put("d/f", b"x")
+    backend.double.put_files({"d/f": b"x"})
     with pytest.raises(Unavailable, match="on the daemon's machine"):
         await backend.bucket.get("d/f", LIMIT)
     with pytest.raises(Unavailable, match="on the daemon's machine"):
         await backend.bucket.move("d/f", "d/g")
     location = backend.double.world.temporary
-    await backend.bucket.put("d/f", b"y")
+    backend.double.put_files({"d/f": b"y"})
     with pytest.raises(Unavailable, match="no file"):
         await backend.bucket.open("d/f")
     backend.double.world.opened.stop()  # that directory changes by itself
@@ -282,27 +282,6 @@ async def test_trap_07_junk_of_somebody_else(space_daemon: SpaceDouble, tmp_path
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_bucket_that_is_lost_is_an_outage(backend: Backend) -> None:
-    bucket, double = backend.bucket, backend.double
-    await bucket.put("d/f", b"x")
-    double.world.buckets.remove(double.bucket().key)
-    for _ in range(2):
-        for ask in (
-            lambda: bucket.get("d/f", LIMIT),
-            lambda: bucket.get("none", LIMIT),
-            lambda: bucket.list("d"),
-            lambda: bucket.put("d/g", b"x"),
-            lambda: bucket.remove("d/f"),
-        ):
-            with pytest.raises(Unavailable):
-                await ask()
-    assert double.calls.of("CreateBucket") == []
-    double.add_bucket()
-    await bucket.put("d/f", b"y")
-    assert await bucket.get("d/f", LIMIT) == b"y"
-
-
-@pytest_twisted.ensureDeferred
 async def test_trap_08_head_opens_nothing(
     space_daemon: SpaceDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,12 +297,19 @@ async def test_trap_08_head_opens_nothing(
             assert (answer.status, answer["content-length"]) == (200, str(len(LAYER)))
             assert (await registry.ask("HEAD", f"/v2/box/blobs/{digest_text(b'none')}")).status == 404
         assert [path for path in opened(space_daemon) if path != layout.VERSION_FILE] == []
-        # Of an image what is read are its small files: the tag, the record and the manifest.
+        # Of an image that somebody else pushed its small files are read: the tag, the record and the manifest.
         for reference in ("1", digest_text(manifest)):
             answer = await registry.ask("HEAD", f"/v2/box/manifests/{reference}")
             assert (answer.status, answer["content-length"]) == (200, str(len(manifest)))
         small = {layout.VERSION_FILE, blob(manifest)}
         assert all("/_tags/" in path or "/_manifests/" in path for path in {*opened(space_daemon)} - small)
+        # Of one that was pushed here nothing is.
+        other = await registry.push_image("2", layers=[b"other"])
+        space_daemon.calls.clear()
+        for reference in ("2", digest_text(other)):
+            answer = await registry.ask("HEAD", f"/v2/box/manifests/{reference}")
+            assert (answer.status, answer["content-length"]) == (200, str(len(other)))
+        assert opened(space_daemon) == []
     # Where nobody has kept the size, one small file is read, once, and not the content.
     space_daemon.calls.clear()
     async with served(tmp_path / "other", space_daemon) as registry:
@@ -385,8 +371,24 @@ async def test_trap_13_the_same_name_again(backend: Backend) -> None:
     for content in (b"first", b"second", b"first", b""):
         await bucket.put("d/tag", content)
         assert await bucket.get("d/tag", LIMIT) == content
+    # What was written here is known, as long as it is what is there.
+    assert opened(backend.double) == []
     backend.double.put_files({"d/tag": b"of somebody else"})
     assert await bucket.get("d/tag", LIMIT) == b"of somebody else"
+    backend.double.put_files({"d/tag": b"first"})
+    assert await bucket.get("d/tag", LIMIT) == b"first"
+    assert opened(backend.double) == ["d/tag"] * 2
+    # Where listing is slow nothing waits for that, and then nothing is listed for it.
+    backend.double.faults.entry_seconds = 1.0
+    await bucket.put("d/tag", b"slow")
+    assert [record.method for record in backend.double.calls.running()] == ["ListDirectory"]
+    while backend.double.calls.running():
+        await pause(0.02)
+    await pause(0.02)
+    backend.double.calls.clear()
+    await bucket.put("d/tag", b"slower")
+    assert await bucket.get("d/tag", LIMIT) == b"slower"
+    assert backend.double.calls.methods() == ["AddItems", "OpenFile"]
 
 
 @pytest_twisted.ensureDeferred
@@ -415,42 +417,3 @@ def space_daemon_read(double: SpaceDouble, path: str) -> bytes:
 
 
 # Trap 15, that only the hub's own word says what it has, is in test_commands.
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_wait_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon keeps its callers waiting; ours are told so in a moment, and each is told what it is."""
-    monkeypatch.setattr("ipfsreg.bucket.space.home.PATIENCE", 0.1)
-    double = SpaceDouble(patience=Patience(initialised=1.0))
-    double.world.started = False
-    async with listening(double), served(tmp_path / "daemon", double) as registry:
-        began = reactor.seconds()
-        for target in ("/v2/box/manifests/1", "/v2/box/tags/list", f"/v2/box/blobs/{digest_text(LAYER)}"):
-            answer = await registry.ask("GET", target)
-            assert answer.status == 503
-            assert int(answer["retry-after"]) > 0
-        assert reactor.seconds() - began < 0.8
-        double.world.started = True
-        await registry.push_image("1", layers=[LAYER])
-        # It waits again after a new start.
-        double.world.started = False
-        await double.go_away()
-        assert (await registry.ask("GET", "/v2/box/manifests/2")).status == 503
-        double.come_back()
-        await pause(1.0)
-        assert (await registry.ask("GET", "/v2/box/manifests/2")).status == 503
-        assert double.junk() == []
-
-
-@pytest_twisted.ensureDeferred
-async def test_refusals_are_one_line_each(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
-    double = new_space_daemon
-    await double.service.InitializeMasterAppToken(None, None)  # type: ignore[arg-type]
-    async with running(Backend(double, tmp_path / "no keys")) as backend:
-        with pytest.raises(Refused, match="no key pair: run `ipfsreg space init`"):
-            await backend.bucket.list("d")
-    async with running(Backend(double, tmp_path / "wrong", token="wrong.token")) as backend:
-        with pytest.raises(Refused, match="does not accept the token") as caught:
-            await backend.bucket.list("d")
-        assert "wrong.token" not in str(caught.value)
-    assert double.world.account is None

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from ...workers import Workers
 from ..breaker import Unreachable
+from ..content_path import content_at
 from ..errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
 from ..file_reader import FileReader
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
@@ -27,6 +28,7 @@ from .home import Home
 from .listings import KEEP, Listings
 from .options import SpaceOptions
 from .proto import space_pb2
+from .remembered import Remembered
 from .sizes import SizeIndex, digest_of_link
 from .staging import Staging
 from .turns import Turns
@@ -60,6 +62,7 @@ class SpaceBucket:
         self._adder = Adder(client, self.slug, self._staging, workers)
         self.listings = Listings(client, self.slug, clock)
         self._sizes = SizeIndex(options.path / "sizes")
+        self._remembered = Remembered(self.listings, clock)
         self._turns = Turns()
 
     def start(self) -> "Deferred[None]":
@@ -174,6 +177,10 @@ class SpaceBucket:
             known = self._sizes.get(digest)
             if known is not None and len(known) <= limit:
                 return known
+        else:
+            remembered = await self._remembered.get(path)
+            if remembered is not None and len(remembered) <= limit:
+                return remembered
         content = await self._workers.run(read_copy, await self._location(path), limit)
         await self._learn(path, content)
         return content
@@ -185,10 +192,13 @@ class SpaceBucket:
 
     async def _large_location(self, path: str) -> str:
         # The daemon answers when the copy is whole, so how long that may take goes by the size, roughly known.
-        entry = await self.listings.entry(path)
-        if entry.isDir:
-            raise NotFound(f"{path} is a directory")
-        size = int(entry.sizeInBytes) if entry.sizeInBytes.isdecimal() else 0
+        content = content_at(path)
+        size = None if content is None else self._sizes.length(f"{content.algorithm}:{content.hex}")
+        if size is None:
+            entry = await self.listings.entry(path)
+            if entry.isDir:
+                raise NotFound(f"{path} is a directory")
+            size = int(entry.sizeInBytes) if entry.sizeInBytes.isdecimal() else 0
         return await self._location(path, self.client.timeout + SECONDS_PER_MEBIBYTE * size / 1024**2)
 
     async def _location(self, path: str, deadline: float | None = None) -> str:
@@ -215,7 +225,10 @@ class SpaceBucket:
     async def _put(self, path: str, content: bytes) -> None:
         async with self._turns.of(path):
             await self._add(path, content, len(content))
-        await self._learn(path, content)
+            if digest_of_link(path) is None:
+                await self._remembered.learn(path, content)
+            else:
+                await self._learn(path, content)
 
     async def _put_file(self, path: str, source: Path) -> None:
         size = (await self._workers.run(source.stat)).st_size
@@ -226,6 +239,7 @@ class SpaceBucket:
     async def _add(self, path: str, source: Path | bytes, size: int) -> None:
         directory = path.rpartition("/")[0]
         async with self._turns.adding(directory):
+            self._remembered.forget(path)
             try:
                 await self._adder.add(path, source, size)
             finally:
@@ -274,6 +288,7 @@ class SpaceBucket:
                 held = bool(directory) and await stack.enter_async_context(self._turns.holding(directory))
                 if held:
                     self.listings.changed(directory)
+            self._remembered.forget(path)
             request = space_pb2.RemoveDirOrFileRequest(path=gone, bucket=self.slug)
             try:
                 await self.client.call("RemoveDirOrFile", request, space_pb2.RemoveDirOrFileResponse)

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cachetools import LRUCache
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import NotFound
@@ -14,8 +15,14 @@ from .proto import space_pb2
 BELIEVED_SECONDS = 10.0
 """The longest time for which a listing is believed."""
 
+QUICK_SECONDS = 0.2
+"""A listing that took no longer is not believed at all, but asked for anew."""
+
 KNOWN_MAX = 16
 """So many listings are kept: the large ones, which take long, are few."""
+
+TIMES_MAX = 10_000
+"""Of so many directories it is known how long their listing took."""
 
 KEEP = ".keep"
 """What the daemon puts into folders that somebody made with another program."""
@@ -30,8 +37,8 @@ class _Known:
 class Listings:
     """The listings of one bucket of the daemon.
 
-    Those who want a directory at the same time get one listing, and it is believed for as long again as it took, at
-    most `BELIEVED_SECONDS`: only what was slow is ever asked for less often. What this process changes is seen at once.
+    Those who want a directory at the same time get one listing. One that took long is believed for as long again, at
+    most `BELIEVED_SECONDS`. What this process changes is seen at once.
     """
 
     def __init__(self, client: SpaceClient, bucket: str, clock: IReactorTime) -> None:
@@ -40,6 +47,7 @@ class Listings:
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._running: dict[str, SharedWork[Sequence[space_pb2.Entry]]] = {}
+        self._seconds: LRUCache[str, float] = LRUCache(TIMES_MAX)
 
     async def of(self, directory: str) -> Sequence[space_pb2.Entry]:
         """The entries of a directory, not sorted, hidden ones too; none where there is no such directory.
@@ -64,6 +72,10 @@ class Listings:
                 return entry
         raise NotFound(path)
 
+    def is_quick(self, directory: str) -> bool:
+        """Whether a directory took no longer than `QUICK_SECONDS` to list when it was last listed, if ever."""
+        return self._seconds.get(directory, 0.0) <= QUICK_SECONDS
+
     def changed(self, directory: str) -> None:
         """Something was, or may have been, added to a directory or removed from it: look anew."""
         # The directories above too, since it may have come or gone with that.
@@ -84,9 +96,10 @@ class Listings:
         began = self._clock.seconds()
         try:
             entries = await self._list(directory)
+            seconds = self._seconds[directory] = self._clock.seconds() - began
             # Unless something was changed meanwhile: then it may be of before.
-            if work is not None and self._running.get(directory) is work:
-                self._remember(directory, entries, self._clock.seconds() - began)
+            if seconds > QUICK_SECONDS and work is not None and self._running.get(directory) is work:
+                self._remember(directory, entries, seconds)
             return entries
         finally:
             if self._running.get(directory) is work:

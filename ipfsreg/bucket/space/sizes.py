@@ -39,6 +39,11 @@ class SizeIndex:
         """The content of the links to a blob, or None where it is not known."""
         return self._known.get(digest)
 
+    def length(self, digest: str) -> int | None:
+        """The length of a blob in bytes, or None where it is not known."""
+        content = self._known.get(digest)
+        return None if content is None else int(content)
+
     def learn(self, digest: str, content: bytes) -> str | None:
         """Take in what a link says. Answers a line for `save`, or None where it was known, or makes no sense."""
         if digest in self._known or _CONTENT.fullmatch(content) is None:
