@@ -392,8 +392,11 @@ async def test_trap_13_the_same_name_again(backend: Backend) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_trap_14_deletes_that_are_undone(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+async def test_trap_14_deletes_that_are_undone(
+    space_daemon: SpaceDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A restore brings back what the mirror has. That is then whole, and can be deleted again."""
+    monkeypatch.setattr(small_files, "SHARED_SECONDS", 0.0)
     space_daemon.record().backup = True
     async with served(tmp_path / "daemon", space_daemon) as registry:
         manifest = await registry.push_image("1", layers=[LAYER])
@@ -403,7 +406,6 @@ async def test_trap_14_deletes_that_are_undone(space_daemon: SpaceDouble, tmp_pa
         assert (await registry.ask("GET", target)).status == 404
         assert not [path for path in space_daemon.files() if path.startswith(("blobs", "repositories"))]
         space_daemon.put_files({path: space_daemon_read(space_daemon, path) for path in space_daemon.record().mirror})
-        await pause(2.1)  # for which small files are believed
         assert (await registry.ask("GET", "/v2/box/manifests/1")).content == manifest
         assert (await registry.ask("GET", f"/v2/box/blobs/{digest_text(LAYER)}")).content == LAYER
         assert (await registry.ask("DELETE", target)).status == 202
