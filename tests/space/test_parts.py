@@ -21,6 +21,7 @@ from ipfsreg.grpcweb.status import GrpcStatus
 from ..bucket.contract import together
 from .backend import LIMIT, Backend, pause, running
 from .double import Fault, SpaceDouble
+from .registry import logged, served, text_of
 
 pytest_plugins = ["tests.space.double.fixtures"]
 
@@ -65,6 +66,27 @@ async def test_a_directory_into_which_something_comes_stays(space_daemon: SpaceD
         assert removal.request.path == "d/e/last"
         await coming
         assert await bucket.get("d/e/new", LIMIT) == b"new"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listing_that_took_too_long_gets_more_time(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    space_daemon.put_files({f"d/{number}": b"x" for number in range(10)})
+    async with running(Backend(space_daemon, tmp_path / "daemon")) as backend:
+        assert await backend.bucket.list("none") == []
+        backend.client.timeout = 0.2
+        space_daemon.faults.entry_seconds = 0.05  # half a second for all
+        with pytest.raises(Unavailable):
+            await backend.bucket.list("d")
+        backend.client.timeout = 0.3
+        assert len(await backend.bucket.list("d")) == 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_only_read_when_wanted(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    with logged() as events:
+        async with served(tmp_path / "daemon", space_daemon):
+            pass
+    assert "not scrubbed unless [scrub] interval is set: the Space Daemon makes a plaintext copy" in text_of(events)
 
 
 @pytest_twisted.ensureDeferred

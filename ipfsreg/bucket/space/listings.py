@@ -12,8 +12,11 @@ from ..shared_work import SharedWork
 from .client import SpaceClient
 from .proto import space_pb2
 
-BELIEVED_SECONDS = 10.0
+BELIEVED_SECONDS = 60.0
 """The longest time for which a listing is believed."""
+
+DEADLINE_MAX = 3600.0
+"""The longest time that the daemon gets for one: it may take seconds for each file."""
 
 QUICK_SECONDS = 0.2
 """A listing that took no longer is not believed at all, but asked for anew."""
@@ -95,8 +98,10 @@ class Listings:
         work = self._running.get(directory)
         began = self._clock.seconds()
         try:
-            entries = await self._list(directory)
-            seconds = self._seconds[directory] = self._clock.seconds() - began
+            try:
+                entries = await self._list(directory)
+            finally:  # also where that was too long: then the next one gets more time
+                seconds = self._seconds[directory] = self._clock.seconds() - began
             # Unless something was changed meanwhile: then it may be of before.
             if seconds > QUICK_SECONDS and work is not None and self._running.get(directory) is work:
                 self._remember(directory, entries, seconds)
@@ -114,8 +119,11 @@ class Listings:
     async def _list(self, directory: str) -> Sequence[space_pb2.Entry]:
         # Without omitMembers the daemon would ask its hub about each entry.
         request = space_pb2.ListDirectoryRequest(path=directory, bucket=self._bucket, omitMembers=True)
+        deadline = min(self._client.timeout + 4 * self._seconds.get(directory, 0.0), DEADLINE_MAX)
         try:
-            found = await self._client.call("ListDirectory", request, space_pb2.ListDirectoryResponse)
+            found = await self._client.call(
+                "ListDirectory", request, space_pb2.ListDirectoryResponse, deadline=deadline
+            )
         except NotFound:
             return ()
         return found.entries
