@@ -43,6 +43,7 @@ setup(
         "bench": ["psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "build",
+            "cryptography>=41",
             "h11>=0.14",
             "hypothesis>=6.100",
             "mypy>=1.11",

@@ -78,7 +78,7 @@ class ScrubOptions(Section):
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-_SECRETS = {"key", "secret"}  # their values are never quoted
+_SECRETS = {"key", "secret", "token"}  # their values are never quoted
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
@@ -100,6 +100,8 @@ class Config:
     scrub: ScrubOptions
     backend: BackendOptions
     """The section of the backend that is used."""
+    backends: Mapping[str, BackendOptions]
+    """The sections of all backends, for what is done before one is used."""
 
     @property
     def limits(self) -> Limits:
@@ -169,12 +171,17 @@ def load_config(
         raise ConfigError(f"{name}: [registry] listen: {twice!r} is there twice")
     for endpoint in registry.listen if for_daemon else ():
         _check_endpoint(name, endpoint, reactor)
+    backend = _as(BackendOptions, sections[registry.backend])
+    problem = backend.problem() if for_daemon else None
+    if problem is not None:
+        raise ConfigError(f"{name}: [{registry.backend}] {problem}")
     return Config(
         registry=registry,
         uploads=_as(UploadOptions, sections["uploads"]),
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
-        backend=_as(BackendOptions, sections[registry.backend]),
+        backend=backend,
+        backends={each: _as(BackendOptions, sections[each]) for each in BACKENDS},
     )
 
 

@@ -118,12 +118,12 @@ class Daemon(Service):
         notify("READY=1")
 
     def _add_background_work(self) -> None:
-        config, registry = self._config, self.registry
+        registry = self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
             ("bring the index of CIDs up to date", _CIDS_EVERY, registry.cid_refresh.run_if_needed),
             ("collect garbage", self._gc_interval(), self._collect),
-            ("scrub", config.scrub.interval, registry.scrubber.run),
+            ("scrub", self._scrub_interval(), registry.scrubber.run),
         ]
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
         for what, seconds, function in work:
@@ -141,6 +141,13 @@ class Daemon(Service):
             )
             return None
         return gc.interval
+
+    def _scrub_interval(self) -> float | None:
+        scrub, why_not = self._config.scrub, self._backend.not_read_needlessly
+        if why_not is not None and "interval" not in scrub.model_fields_set:
+            self._log.info("Stored content is not scrubbed unless [scrub] interval is set: {why}.", why=why_not)
+            return None
+        return scrub.interval
 
     async def _collect(self) -> None:
         collection = await self.registry.collector.run()

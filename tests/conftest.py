@@ -11,7 +11,6 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 
 from tests.web.served import Serve, Served
 
-
 # How long an example takes says something of the machine and nothing of the code.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")

@@ -30,7 +30,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr("ipfsreg.config.SYSTEM_FILE", tmp_path / "etc" / "ipfsreg.ini")
-    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME"):
+    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME", "DAEMON_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return CliRunner()
 

@@ -25,9 +25,12 @@ class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
+    ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
+    scrubbed unless the configuration says so.
     """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
     content_by_cid: ContentByCid | None = None
+    not_read_needlessly: str | None = None

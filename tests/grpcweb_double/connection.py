@@ -9,11 +9,11 @@ from twisted.python.failure import Failure
 from wsproto.utilities import RemoteProtocolError
 
 from .dispatcher import Dispatcher
-from .faults import Faults
+from .faults import CallFaults
 from .link import Link
 from .post import PostExchange
 from .recorder import Recorder
-from .settings import Generation, Limits
+from .settings import MessageLimits, Wrapper
 from .websocket import WebsocketExchange
 
 
@@ -23,9 +23,9 @@ class Front:
 
     clock: IReactorTime
     dispatcher: Dispatcher
-    generation: Generation
-    limits: Limits
-    faults: Faults
+    wrapper: Wrapper
+    limits: MessageLimits
+    faults: CallFaults
     recorder: Recorder
     connections: "set[Connection]" = field(default_factory=set)
 

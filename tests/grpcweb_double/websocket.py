@@ -28,7 +28,7 @@ class WebsocketExchange:
     def __init__(self, connection: "Connection", request: h11.Request) -> None:
         self._connection = connection
         self._link = connection.link
-        self._old = connection.front.generation.old_websocket
+        self._old = connection.front.wrapper.old_websocket
         self._path = request.target.decode("latin-1").partition("?")[0]
         self._handshake = H11Handshake(ConnectionType.SERVER)
         self._handshake.initiate_upgrade_connection(list(request.headers), request.target)
@@ -44,7 +44,7 @@ class WebsocketExchange:
     def accept(self, trailing: bytes) -> None:
         """Agree to the upgrade, and read what came behind it."""
         extensions: list[Extension] = []
-        if self._connection.front.generation.compresses:
+        if self._connection.front.wrapper.compresses:
             deflate = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
             extensions.append(deflate)
         accept = AcceptConnection(subprotocol="grpc-websockets", extensions=extensions)

@@ -24,6 +24,22 @@ INTERNAL = 13
 UNAVAILABLE = 14
 UNAUTHENTICATED = 16
 
+CODE_NAMES = {
+    CANCELLED: "Canceled",
+    UNKNOWN: "Unknown",
+    INVALID_ARGUMENT: "InvalidArgument",
+    DEADLINE_EXCEEDED: "DeadlineExceeded",
+    NOT_FOUND: "NotFound",
+    PERMISSION_DENIED: "PermissionDenied",
+    RESOURCE_EXHAUSTED: "ResourceExhausted",
+    FAILED_PRECONDITION: "FailedPrecondition",
+    UNIMPLEMENTED: "Unimplemented",
+    INTERNAL: "Internal",
+    UNAVAILABLE: "Unavailable",
+    UNAUTHENTICATED: "Unauthenticated",
+}
+"""As Go writes them in the text of an error that wraps another."""
+
 
 class RpcError(Exception):
     """The end of a call with a status that is not 0."""

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from .call import INTERNAL, UNIMPLEMENTED, Call, EndWithoutStatusError, Responder, RpcError
-from .faults import Faults
+from .faults import CallFaults
 from .recorder import CallRecord, Recorder
-from .settings import Limits
+from .settings import MessageLimits
 
 Authorize = Callable[[Call, Any, bool], None]
 M = TypeVar("M", bound=Message)
@@ -33,7 +33,7 @@ class Method:
 class Dispatcher:
     """The methods of a server."""
 
-    def __init__(self, clock: IReactorTime, recorder: Recorder, faults: Faults, limits: Limits) -> None:
+    def __init__(self, clock: IReactorTime, recorder: Recorder, faults: CallFaults, limits: MessageLimits) -> None:
         self.services: dict[str, dict[str, Method]] = {}
         self.authorize: Authorize | None = None
         """Called before each method: with the call, the request (None for a stream), whether it is unary."""

@@ -1,4 +1,4 @@
-"""What the double sends is, byte for byte, what the real Go wrapper sent: replay of its golden vectors."""
+"""What the doubles send is, byte for byte, what the real Go wrapper sent: replay of its golden vectors."""
 
 import hashlib
 import json
@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.textile.double import CURRENT, OLD_WEBSOCKET, Generation, RpcError, TextileDouble
-from tests.textile.double.call import Call
-from tests.textile.double.dispatcher import Method
-from tests.textile.double.peer import Http, Websocket, connect, parse_response, post_head
-from tests.textile.double.wire import frame
+from .call import Call, RpcError
+from .dispatcher import Method
+from .faults import CallFaults
+from .peer import Http, Websocket, connect, parse_response, post_head
+from .server import DoubleServer
+from .settings import V0_13, V0_14, MessageLimits, Wrapper
+from .wire import frame
 
-CAPTURES = Path(__file__).parent / "double" / "captures"
-GENERATIONS = {"v0.14.1": CURRENT, "v0.13.0": OLD_WEBSOCKET}
+CAPTURES = Path(__file__).parents[1] / "grpcweb" / "captures"
+WRAPPERS = {"v0.14.1": V0_14, "v0.13.0": V0_13}
 
 
 def vectors(version: str, transport: str) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def vectors(version: str, transport: str) -> dict[str, Any]:
 def cases(transport: str) -> list[Any]:
     return [
         pytest.param(version, name, vector, id=f"{version}-{name}")
-        for version in GENERATIONS
+        for version in WRAPPERS
         for name, vector in vectors(version, transport).items()
     ]
 
@@ -77,15 +79,15 @@ class DummyService:
 UNARY = ("Echo", "Fail", "FailCode", "Nope")
 
 
-def dummy(generation: Generation) -> TextileDouble:
-    double = TextileDouble(hub=False, generation=generation)
+def dummy(wrapper: Wrapper) -> DoubleServer:
+    double = DoubleServer(wrapper, MessageLimits(), CallFaults())
     double.dispatcher.services["x.Svc"] = DummyService().methods()
     return double.start()
 
 
 @pytest_twisted.async_yield_fixture()
-async def double(request: Any) -> AsyncIterator[TextileDouble]:
-    double = dummy(GENERATIONS[request.getfixturevalue("version")])
+async def double(request: Any) -> AsyncIterator[DoubleServer]:
+    double = dummy(WRAPPERS[request.getfixturevalue("version")])
     yield double
     await double.stop()
 
@@ -101,7 +103,7 @@ def header_set(lines: list[tuple[str, str]]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize(("version", "name", "vector"), cases("http"))
 @pytest_twisted.ensureDeferred
-async def test_http_vector(double: TextileDouble, version: str, name: str, vector: dict[str, Any]) -> None:
+async def test_http_vector(double: DoubleServer, version: str, name: str, vector: dict[str, Any]) -> None:
     request, expected = vector["request"], vector["response"]
     too_large = name == "http-message-over-4MiB"
     body = frame(bytes(4194305)) if too_large else bytes.fromhex(request["bodyHex"])
@@ -136,7 +138,7 @@ def client_messages(vector: dict[str, Any]) -> list[bytes]:
 
 @pytest.mark.parametrize(("version", "name", "vector"), cases("websocket"))
 @pytest_twisted.ensureDeferred
-async def test_websocket_vector(double: TextileDouble, version: str, name: str, vector: dict[str, Any]) -> None:
+async def test_websocket_vector(double: DoubleServer, version: str, name: str, vector: dict[str, Any]) -> None:
     expected = [bytes.fromhex(frame["hex"]) for frame in vector["serverFrames"]]
     websocket = Websocket(vector["path"])
     await connect(double.port, websocket)
