@@ -1,6 +1,5 @@
 """Failures become the OCI error document with its status, in one place (distribution-spec, "Error Codes")."""
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -14,19 +13,12 @@ from werkzeug.exceptions import NotFound as RouteNotFound
 from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable
 from ..registry.errors import RangeInvalid, RegistryError
 from .body import ClientGone
+from .error_document import error_document
 from .request import StreamingRequest
 
 _log = Logger()
 
 E = TypeVar("E", bound=Exception)
-
-
-def error_document(code: str, message: str, detail: Any = None) -> bytes:
-    """The body of an error answer."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if detail is not None:
-        error["detail"] = detail
-    return json.dumps({"errors": [error]}).encode()
 
 
 def answer_error(request: StreamingRequest, status: int, code: str, message: str, detail: Any = None) -> bytes:

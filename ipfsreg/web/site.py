@@ -47,6 +47,9 @@ class _Front(Resource):
         """See `IResource`."""
         if not re.fullmatch(rb"[A-Z]+", request.method):
             return answer_error(request, 400, "UNSUPPORTED", "not a method")
+        hosts = request.requestHeaders.getRawHeaders(b"host", [])
+        if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
+            return answer_error(request, 400, "UNSUPPORTED", "a request has one Host header (RFC 9112, 3.2)")
         try:
             b"/".join(request.postpath or []).decode()
         except UnicodeDecodeError:
