@@ -56,7 +56,12 @@ def check(path: Path | None) -> None:
     problem = StateDirectory.of(config.backend).problem()
     if problem is not None:
         _fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
-    click.echo(f"OK: {found}" if found else "OK: no configuration file, the defaults run")
+    if found:
+        click.echo(f"OK: {found}")
+    elif config.registry.backend == "local":
+        click.echo("OK: no configuration file, the defaults run")
+    else:
+        click.echo(f"OK: no configuration file; by the environment the backend is {config.registry.backend}")
 
 
 @main.command()

@@ -88,11 +88,11 @@ class Daemon(Service):
         try:
             port: IListeningPort = await serverFromString(self._reactor, description).listen(self.site)
         except CannotListenError as error:
-            raise SetupError(f"[registry] listen: {description}: {error.socketError}") from None
+            raise SetupError(f"{self._config.name}: [registry] listen: {description}: {error.socketError}") from None
         except CancelledError:
             raise
         except Exception as error:  # each kind of endpoint has its own
-            raise SetupError(f"[registry] listen: {description}: {error}") from None
+            raise SetupError(f"{self._config.name}: [registry] listen: {description}: {error}") from None
         return port
 
     def _could_not_start(self, failure: Failure) -> None:

@@ -16,6 +16,12 @@ VARIABLES = {
 _MEANS = (("HUB_KEY", "textile"), ("HUB_HOST", "textile"), ("DAEMON_TOKEN", "space"), ("BUCKET_NAME", "textile"))
 
 
+def variable_of(section: str, option: str) -> str:
+    """The variable that stands for an option."""
+    names = [variable for variable, meant in VARIABLES.items() if meant == (section, option)]
+    return names[0] if names else "PORT"
+
+
 def options_from(environment: Mapping[str, str], *, has_file: bool) -> dict[str, dict[str, str]]:
     """The options that the environment gives, by section; a configuration file's own come before them.
 

@@ -131,7 +131,7 @@ def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
         (tmp_path / "x.ini").write_text(f"[registry]\nlisten = {endpoint}\n[local]\npath = {tmp_path}/store\n")
         ended = twistd("--config", "x.ini", cwd=tmp_path)
     assert ended.returncode == 2
-    assert said_by(ended) == f"[registry] listen: {endpoint}: [Errno 98] Address already in use"
+    assert said_by(ended) == f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use"
 
 
 class Client:

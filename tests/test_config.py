@@ -100,6 +100,12 @@ WRONG = {
     "[registry]\nlisten =": "[registry] listen: Value should have at least 1 item",
     "[registry]\nlisten = 5000": "[registry] listen: '5000' is not a Twisted endpoint string, such as tcp:5000",
     "[registry]\nlisten = tcp:http-alt:x=y": "[registry] listen: 'tcp:http-alt:x=y' is not a Twisted endpoint string",
+    "[registry]\nlisten = tcp:interface=127.0.0.1:port=99999": "[registry] listen: 'tcp:interface=127.0.0.1:port=99999'",
+    "[registry]\nlisten = tcp:99999999999": "[registry] listen: 'tcp:99999999999' is not a Twisted endpoint string",
+    "[registry]\nlisten = tcp:-1": "[registry] listen: 'tcp:-1' is not a Twisted endpoint string",
+    "[registry]\nlisten = tcp:1:interface=999.1.1.1": "[registry] listen: 'tcp:1:interface=999.1.1.1' is not a Twisted",
+    "[registry]\nlisten = tcp:1:backlog=99999999999": "[registry] listen: 'tcp:1:backlog=99999999999' is not a Twisted",
+    "[registry]\nlisten = unix:/nowhere/x.sock": "[registry] listen: 'unix:/nowhere/x.sock': no such directory",
     "[registry]\nlisten = tcp:70000": "[registry] listen: 'tcp:70000' is not a Twisted endpoint string",
     "[registry]\nlisten = ssl:0:privateKey=/nowhere.pem": "[registry] listen: 'ssl:0:privateKey=/nowhere.pem': No such",
     "[local]\npath =": "[local] path: an empty path",
@@ -155,3 +161,12 @@ def test_the_systems_file_is_in_etc() -> None:
     from ipfsreg.config import SYSTEM_FILE
 
     assert Path("/etc/ipfsreg.ini") == SYSTEM_FILE
+
+
+def test_the_environment_is_for_the_backend_that_is_used(tmp_path: Path) -> None:
+    file = tmp_path / "registry.ini"
+    file.write_text("[registry]\nbackend = local\n")
+    load_config(file, reactor, {"BUCKET_ENCRYPTION": "perhaps", "HUB_HOST": "x"})
+    file.write_text("[registry]\nbackend = textile\n")
+    with pytest.raises(ConfigError, match=r"^BUCKET_ENCRYPTION in the environment: Input should be a valid boolean"):
+        load_config(file, reactor, {"BUCKET_ENCRYPTION": "perhaps"})

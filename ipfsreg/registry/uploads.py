@@ -36,6 +36,9 @@ from .names import Repository
 from .spool import SpoolWriter, hash_file, new_session, read_note, settle_file
 from .upload import DATA, Upload
 
+EMPTY_SECONDS = 900.0
+"""A session that has received nothing loses nothing: it ends after so many seconds, if its time is not shorter."""
+
 TURN_SECONDS = 2.0
 """For how long a request waits for one before it on the same session, in seconds."""
 
@@ -84,7 +87,7 @@ class Uploads:
 
         :raises TooManyRequests: where there are as many as there may be.
         """
-        if len(self._sessions) >= self._maximum:
+        if len(self._sessions) >= self._maximum and not await self.expire():
             raise TooManyRequests(f"there are {self._maximum} unfinished uploads; try again later")
         identifier = str(uuid.uuid4())
         upload = Upload(identifier, repository, self._directory / identifier, 0, self._clock.seconds())
@@ -229,10 +232,11 @@ class Uploads:
 
     async def expire(self) -> int:
         """End the sessions that nobody used for long; answers how many."""
-        limit = self._clock.seconds() - self._expiry
+        now = self._clock.seconds()
         ended = 0
         for upload in list(self._sessions.values()):
-            if upload.last_used >= limit or upload.busy:  # maybe only since the one before was ended
+            patience = self._expiry if upload.received else min(self._expiry, EMPTY_SECONDS)
+            if upload.last_used >= now - patience or upload.busy:  # maybe only since the one before was ended
                 continue
             ended += 1
             self._log.info(

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
 from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable
-from ..registry.errors import RangeInvalid, RegistryError
+from ..registry.errors import RangeInvalid, RegistryError, TooManyRequests
 from .body import ClientGone
 from .error_document import error_document
 from .request import StreamingRequest
@@ -52,6 +52,8 @@ def _add(app: Klein, kind: type[E], answer: Callable[[StreamingRequest, E], byte
 def _registry_error(request: StreamingRequest, error: RegistryError) -> bytes | None:
     if isinstance(error, RangeInvalid):
         request.setHeader(b"Content-Range", b"bytes */%d" % error.detail["size"])
+    if isinstance(error, TooManyRequests):
+        request.setHeader(b"Retry-After", b"60")
     return _unless_begun(request, error.status, error.code, error.message, error.detail)
 
 

@@ -276,6 +276,7 @@ async def test_there_may_be_only_so_many_sessions(serve: Serve) -> None:
     await registry.begin_upload()
     refused = await registry.ask("POST", "/v2/box/blobs/uploads/", {"Content-Length": 0})
     assert refused.error == (429, "TOOMANYREQUESTS")
+    assert int(refused["retry-after"]) > 0
     await registry.ask("DELETE", first)
     await registry.begin_upload()
 
