@@ -100,7 +100,7 @@ WRONG = {
     "[registry]\nlisten =": "[registry] listen: Value should have at least 1 item",
     "[registry]\nlisten = 5000": "[registry] listen: '5000' is not a Twisted endpoint string, such as tcp:5000",
     "[registry]\nlisten = tcp:http-alt:x=y": "[registry] listen: 'tcp:http-alt:x=y' is not a Twisted endpoint string",
-    "[registry]\nlisten = tcp:interface=127.0.0.1:port=99999": "[registry] listen: 'tcp:interface=127.0.0.1:port=99999'",
+    "[registry]\nlisten = tcp:interface=127.0.0.1:port=99999": "[registry] listen: 'tcp:interface=127.0.0.1:port=99999",
     "[registry]\nlisten = tcp:99999999999": "[registry] listen: 'tcp:99999999999' is not a Twisted endpoint string",
     "[registry]\nlisten = tcp:-1": "[registry] listen: 'tcp:-1' is not a Twisted endpoint string",
     "[registry]\nlisten = tcp:1:interface=999.1.1.1": "[registry] listen: 'tcp:1:interface=999.1.1.1' is not a Twisted",
