@@ -21,8 +21,12 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name."""
+    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
+
+    ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
+    """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
+    encrypted: bool = False
