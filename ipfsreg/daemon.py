@@ -27,7 +27,7 @@ from .web.site import Gateway, RegistrySite
 from .workers import Workers
 
 _EXPIRE_EVERY = 600.0
-_CIDS_EVERY = 3600.0
+_CIDS_EVERY = 60.0
 
 
 class Daemon(Service):
@@ -132,10 +132,17 @@ class Daemon(Service):
         config, registry = self._config, self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
-            ("bring the index of CIDs up to date", _CIDS_EVERY, registry.cid_refresh.run_if_needed),
             ("collect garbage", self._gc_interval(), self._collect),
             ("scrub", config.scrub.interval, registry.scrubber.run),
         ]
+        refresh = Periodic(
+            self._reactor,
+            "bring the index of CIDs up to date",
+            _CIDS_EVERY,
+            registry.cid_refresh.run_if_needed,
+            first=0.0,
+        )
+        refresh.setServiceParent(self._background)
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
         for what, seconds, function in work:
             if seconds is not None:

@@ -116,6 +116,7 @@ class Registry:
         self.collector = Collector(
             cached,
             stored,
+            self.blobs,
             self.manifests,
             self.dags,
             self.uploads,
