@@ -69,7 +69,8 @@ class Sending:
                 await gate.opened()
         finally:
             watch.stop()
-            request.unregisterProducer()
+            if request.connection is not None:
+                request.unregisterProducer()
 
 
 @implementer(IPushProducer)
