@@ -23,8 +23,8 @@ class Kubo:
     """
 
     def __init__(self, directory: Path, router: str) -> None:
-        self._program = require_program("ipfs", f"{TOOLS / 'bin'}:{os.environ['PATH']}")
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "IPFS_PATH": str(directory / "repo")}
+        self.program = require_program("ipfs", f"{TOOLS / 'bin'}:{os.environ['PATH']}")
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "IPFS_PATH": str(directory / "repo")}
         self._log = directory / "kubo.log"
         self._daemon: subprocess.Popen[bytes] | None = None
         self.run("init", "--profile=test", "--empty-repo")
@@ -45,10 +45,10 @@ class Kubo:
     def run(self, *arguments: str, stdin: bytes = b"", deadline: float = 60.0) -> bytes:
         """Run `ipfs ARGUMENTS` and give what it printed."""
         done = subprocess.run(
-            [self._program, *arguments],
+            [self.program, *arguments],
             input=stdin,
             capture_output=True,
-            env=self._environment,
+            env=self.environment,
             timeout=deadline,
             check=False,
         )
@@ -63,7 +63,7 @@ class Kubo:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._daemon = subprocess.Popen(
-                [self._program, "daemon"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                [self.program, "daemon"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
         end = time.monotonic() + START_SECONDS
         while "Daemon is ready" not in self.log:
