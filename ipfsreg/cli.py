@@ -1,7 +1,7 @@
 """The ``ipfsreg`` command: checks a configuration, and has the registry do what its protocol has no word for."""
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +13,9 @@ from twisted.python.failure import Failure
 
 from . import __version__
 from .bucket.backends import BACKENDS
+from .bucket.command_line import CommandLine
 from .bucket.errors import BucketError, SetupError
+from .bucket.options import BackendOptions
 from .config import Config, ConfigError, find_config, load_config
 from .control.client import ControlError, ask
 from .control.tasks import tasks_of
@@ -51,10 +53,15 @@ def check(path: Path | None) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
     found = path or find_config()
     config = _load(path, for_daemon=True)
-    problem = StateDirectory(config.backend.path).problem()
+    problem = StateDirectory.of(config.backend).problem()
     if problem is not None:
-        _fail(f"{found or 'configuration'}: [{config.registry.backend}] path: {problem}")
-    click.echo(f"OK: {found}" if found else "OK: no configuration file, the defaults run")
+        _fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
+    if found:
+        click.echo(f"OK: {found}")
+    elif config.registry.backend == "local":
+        click.echo("OK: no configuration file, the defaults run")
+    else:
+        click.echo(f"OK: no configuration file; by the environment the backend is {config.registry.backend}")
 
 
 @main.command()
@@ -158,7 +165,7 @@ def _run_again(
     config = _load(path)
 
     async def work(reactor: Any) -> None:
-        state = StateDirectory(config.backend.path)
+        state = StateDirectory.of(config.backend)
         try:
             state.acquire()
         except Locked:
@@ -171,11 +178,22 @@ def _run_again(
         finally:
             state.release()
 
-    failure = _react(work)
+    _run_alone(work)
+
+
+def _run_alone(work: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Do something with the reactor; answers what it answers, and ends the program where it fails."""
+    results: list[Any] = []
+
+    async def keep_result(reactor: Any) -> None:
+        results.append(await work(reactor))
+
+    failure = _react(keep_result)
     if failure is not None:
         if failure.check(ControlError, BucketError, SetupError, RegistryError):
             _fail(str(failure.value), EXIT_PROBLEM)
         failure.raiseException()
+    return results[0]
 
 
 def _react(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Failure | None:
@@ -203,7 +221,7 @@ async def _alone(
     workers.startService()
     try:
         backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        registry = Registry(backend.bucket, config.backend.path, workers, reactor, config.limits, alone=True)
+        registry = Registry(backend.bucket, config.backend.state_directory, workers, reactor, config.limits, alone=True)
         await registry.start()
         try:
             tasks = tasks_of(registry, backend)
@@ -229,7 +247,12 @@ def _repository_path(name: str) -> str:
         raise ValueError(error.message) from None
 
 
+def _options(path: Path | None, backend: str) -> BackendOptions:
+    return _load(path).backends[backend]
+
+
+_line = CommandLine(_run, _run_again, config_option, _repository_path, _options, _run_alone)
 for _backend in BACKENDS.values():
     if _backend.commands is not None:
-        for _command in _backend.commands(_run, _run_again, config_option, _repository_path):
+        for _command in _backend.commands(_line):
             main.add_command(_command)

@@ -42,10 +42,12 @@ class Daemon(Service):
         self._config = config
         self._reactor = reactor
         self._fail = fail
-        self._state = StateDirectory(config.backend.path)
+        self._state = StateDirectory.of(config.backend)
         self._workers = Workers(reactor, config.registry.threads)
         self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
-        self.registry = Registry(self._backend.bucket, config.backend.path, self._workers, reactor, config.limits)
+        self.registry = Registry(
+            self._backend.bucket, config.backend.state_directory, self._workers, reactor, config.limits
+        )
         self._peer_id = ""
         self.ready = False
         """Whether it takes clients."""
@@ -99,11 +101,11 @@ class Daemon(Service):
         try:
             port: IListeningPort = await serverFromString(self._reactor, description).listen(self.site)
         except CannotListenError as error:
-            raise SetupError(f"[registry] listen: {description}: {error.socketError}") from None
+            raise SetupError(f"{self._config.name}: [registry] listen: {description}: {error.socketError}") from None
         except CancelledError:
             raise
         except Exception as error:  # each kind of endpoint has its own
-            raise SetupError(f"[registry] listen: {description}: {error}") from None
+            raise SetupError(f"{self._config.name}: [registry] listen: {description}: {error}") from None
         return port
 
     def _could_not_start(self, failure: Failure) -> None:
@@ -129,11 +131,11 @@ class Daemon(Service):
         notify("READY=1")
 
     def _add_background_work(self) -> None:
-        config, registry = self._config, self.registry
+        registry = self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
             ("collect garbage", self._gc_interval(), self._collect),
-            ("scrub", config.scrub.interval, registry.scrubber.run),
+            ("scrub", self._scrub_interval(), registry.scrubber.run),
         ]
         refresh = Periodic(
             self._reactor,
@@ -160,6 +162,13 @@ class Daemon(Service):
             return None
         return gc.interval
 
+    def _scrub_interval(self) -> float | None:
+        scrub, why_not = self._config.scrub, self._backend.not_read_needlessly
+        if why_not is not None and "interval" not in scrub.model_fields_set:
+            self._log.info("Stored content is not scrubbed unless [scrub] interval is set: {why}.", why=why_not)
+            return None
+        return scrub.interval
+
     async def _collect(self) -> None:
         collection = await self.registry.collector.run()
         if collection.contents or collection.manifests or collection.blob_links:
@@ -182,6 +191,8 @@ class Daemon(Service):
         try:
             await self._control.stop()
             await self._let_transfers_end()
+            self.site.close_idle_connections()
+            await deferLater(self._reactor, 0, lambda: None)  # those that have nothing to wait for are closed now
             await self.site.close_connections()
             await self.registry.stop()
         finally:
@@ -197,6 +208,7 @@ class Daemon(Service):
                 seconds=self._config.registry.shutdown_grace,
             )
         while self.site.busy and self._reactor.seconds() < until:
+            self.site.close_idle_connections()
             await deferLater(self._reactor, 0.05, lambda: None)
 
 

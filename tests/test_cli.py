@@ -32,7 +32,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr("ipfsreg.config.SYSTEM_FILE", tmp_path / "etc" / "ipfsreg.ini")
-    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME"):
+    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME", "DAEMON_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return CliRunner()
 
@@ -133,7 +133,7 @@ def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
         (tmp_path / "x.ini").write_text(f"[registry]\nlisten = {endpoint}\n[local]\npath = {tmp_path}/store\n")
         ended = twistd("--config", "x.ini", cwd=tmp_path)
     assert ended.returncode == 2
-    assert said_by(ended) == f"[registry] listen: {endpoint}: [Errno 98] Address already in use"
+    assert said_by(ended) == f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use"
 
 
 class Client:

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..workers import Workers
+from .command_line import CommandLine
 from .local.backend import open_local
 from .opened import Opened
-from .options import BackendOptions
+from .options import BackendOptions, PathOptions
+from .space.backend import open_space
+from .space.commands import make_commands as make_space_commands
+from .space.options import SpaceOptions
 from .textile.backend import open_textile
 from .textile.commands import make_commands
 from .textile.options import TextileOptions
@@ -23,10 +27,11 @@ class Backend:
 
     options: type[BackendOptions]
     make: Callable[[Any, Workers, Any], Opened]
-    commands: Callable[..., Sequence[Any]] | None = None
+    commands: Callable[[CommandLine], Sequence[Any]] | None = None
 
 
 BACKENDS = {
-    "local": Backend(BackendOptions, open_local),
+    "local": Backend(PathOptions, open_local),
     "textile": Backend(TextileOptions, open_textile, make_commands),
+    "space": Backend(SpaceOptions, open_space, make_space_commands),
 }

@@ -47,7 +47,7 @@ def test_its_two_sides_know_nothing_of_each_other(lengths: list[int], others: li
     """The whole may be ahead of the leaves, or behind them: they are at work in two threads."""
     content = Random(1).randbytes(min(sum(lengths), sum(others)))
     hash_ = ContentHash()
-    for update, steps in ((hash_.update_leaves, others), (hash_.update_whole, lengths)):
+    for update, steps in ((hash_.update_chunks, others), (hash_.update_whole, lengths)):
         begin = 0
         for length in steps:
             update(content[begin : begin + length])

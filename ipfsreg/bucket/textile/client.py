@@ -9,11 +9,11 @@ from twisted.internet.interfaces import IReactorTime
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Channel, Transport
 from ...grpcweb.errors import CallError, GrpcError
+from ..breaker import Breaker, Unreachable
 from ..errors import Unavailable
-from .breaker import Breaker, Unreachable
+from ..shared_work import SharedWork
 from .errors import TokenRefused, translate
 from .identity import Identity
-from .shared_work import SharedWork
 from .signing import CallMetadata
 from .token import get_token
 

@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..breaker import Unreachable
 from ..errors import Unavailable
-from .breaker import Unreachable
 from .errors import Gone, Unimplemented
 from .sources import Source
 
