@@ -109,8 +109,7 @@ class CidIndex:
             return
         with suppress(Unavailable):
             await self._do(_set_complete, self.complete)
-        await self._workers.run(self._connection.close)
-        self._connection = None
+        await self._let_go()
 
     async def holders(self, digest: Digest, allowed: Allowed, skip: int = 0) -> Sequence[Holder]:
         """The repositories that should have a content, a `PAGE` of them after the first ``skip``."""
@@ -156,10 +155,9 @@ class CidIndex:
 
     async def begin_pass(self) -> None:
         """From now on it is told of everything that is there."""
-        if self._damaged and self._connection is not None:
+        if self._damaged:
             self._damaged = False
-            connection, self._connection = self._connection, None
-            await self._workers.run(connection.close)
+            await self._let_go()
             await self._workers.run(_remove, self._path)
         if self._connection is None:
             await self.open()
@@ -173,6 +171,16 @@ class CidIndex:
     async def settled(self) -> None:
         """Wait until it has written what it was told."""
         await self._do(_nothing)
+
+    async def _let_go(self) -> None:
+        # In its turn: a connection that is closed while a thread is using it takes the whole process down.
+        await self._lock.acquire()
+        try:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await self._workers.run(connection.close)
+        finally:
+            self._lock.release()
 
     def _tell(self, statement: str, values: tuple[object, ...]) -> None:
         if self._connection is None:

@@ -11,14 +11,16 @@ from random import Random
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.logger import LogEvent, formatEvent
+from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.ipfs.cid import parse_cid, raw_cid
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.blocks import Located
+from ipfsreg.registry.cid_index import Holder
 from ipfsreg.registry.dags import decode_dag
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestUnknown
@@ -364,3 +366,19 @@ async def test_the_same_block_in_two_contents(place: Place) -> None:
     assert await read(place, cid) == shared
     await place.push_blob(OTHER, shared)
     assert await read(place, cid) == shared
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_closed_while_it_is_being_used(place: Place) -> None:
+    """What waits for its turn then finds it closed: it must not be at work in a thread meanwhile."""
+    index = place.registry.dags.index
+    held = [Holder(digest_of(b"%d" % number), REPOSITORY, is_manifest=False) for number in range(2000)]
+    for _ in range(5):
+        index.held(*held)
+        asked = [Deferred.fromCoroutine(index.parts(bytes(32), lambda repository: True)) for _ in range(20)]
+        closed = Deferred.fromCoroutine(index.close())
+        asked += [Deferred.fromCoroutine(index.parts(bytes(32), lambda repository: True)) for _ in range(20)]
+        for succeeded, result in await DeferredList(asked, consumeErrors=True):
+            assert succeeded or (isinstance(result, Failure) and result.check(Unavailable))
+        await closed
+        await index.open()
