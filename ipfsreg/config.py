@@ -5,16 +5,18 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from platformdirs import user_config_path
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from .bucket.backends import BACKENDS
 from .bucket.options import BackendOptions
 from .endpoints import EndpointError, check_endpoint, is_any_port
 from .environment import options_from, variable_of
+from .ipfs.multiaddr import to_multiaddr
 from .options import Duration, OptionalDuration, OptionalSize, Rate, Section, Size
 from .registry.registry import Limits
 
@@ -27,7 +29,7 @@ class ConfigError(Exception):
     """Something that the user has to change: one line that names file, section and option."""
 
 
-def _endpoints(value: Any) -> Any:
+def _list(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
     return value
@@ -36,9 +38,7 @@ def _endpoints(value: Any) -> Any:
 class RegistryOptions(Section):
     """``[registry]``."""
 
-    listen: Annotated[tuple[str, ...], BeforeValidator(_endpoints), Field(min_length=1)] = (
-        "tcp:5000:interface=127.0.0.1",
-    )
+    listen: Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)] = ("tcp:5000:interface=127.0.0.1",)
     backend: str = "local"
     max_manifest_size: Annotated[Size, Field(gt=0)] = 4 * 1024**2
     max_blob_size: OptionalSize = None
@@ -72,6 +72,18 @@ class ScrubOptions(Section):
     interval: OptionalDuration = 7 * 24 * 3600.0
 
 
+class GatewayOptions(Section):
+    """``[gateway]``."""
+
+    enabled: bool = True
+    private: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
+
+    def allows(self, repository: str) -> bool:
+        """Whether content of a repository may be had by CID."""
+        return not any(fnmatchcase(repository, pattern) for pattern in self.private)
+
+
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
@@ -82,6 +94,7 @@ SECTIONS: dict[str, type[Section]] = {
     "uploads": UploadOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
+    "gateway": GatewayOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
 }
 """Every section that a file may have."""
@@ -96,6 +109,7 @@ class Config:
     uploads: UploadOptions
     gc: GcOptions
     scrub: ScrubOptions
+    gateway: GatewayOptions
     backend: BackendOptions
     """The section of the backend that is used."""
     backends: Mapping[str, BackendOptions]
@@ -182,6 +196,7 @@ def load_config(
         uploads=_as(UploadOptions, sections["uploads"]),
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
+        gateway=_as(GatewayOptions, sections["gateway"]),
         backend=backend,
         backends={each: _as(BackendOptions, sections[each]) for each in BACKENDS},
     )

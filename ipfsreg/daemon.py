@@ -19,14 +19,15 @@ from .config import Config
 from .control.server import ControlServer
 from .control.tasks import tasks_of
 from .notify import notify
+from .peer_id import load_peer_id
 from .periodic import Periodic
 from .registry.registry import Registry
 from .state import StateDirectory
-from .web.site import RegistrySite
+from .web.site import Gateway, RegistrySite
 from .workers import Workers
 
 _EXPIRE_EVERY = 600.0
-_CIDS_EVERY = 3600.0
+_CIDS_EVERY = 60.0
 
 
 class Daemon(Service):
@@ -47,6 +48,7 @@ class Daemon(Service):
         self.registry = Registry(
             self._backend.bucket, config.backend.state_directory, self._workers, reactor, config.limits
         )
+        self._peer_id = ""
         self.ready = False
         """Whether it takes clients."""
         self.site = RegistrySite(
@@ -56,6 +58,7 @@ class Daemon(Service):
             idle=config.registry.idle_timeout,
             stall=config.registry.stall_timeout,
             access_log=config.registry.access_log,
+            gateway=self._gateway(),
         )
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
@@ -74,9 +77,19 @@ class Daemon(Service):
         super().stopService()
         return ensureDeferred(self._stop())
 
+    def _gateway(self) -> Gateway | None:
+        options = self._config.gateway
+        if not options.enabled:
+            return None
+        if self._backend.encrypted:
+            self._log.info("The bucket is encrypted, so nothing is served by CID.")
+            return None
+        return Gateway(options.allows, options.address, lambda: self._peer_id)
+
     async def _start(self) -> None:
         self._state.acquire()
         await self.registry.start()
+        self._peer_id = await self._workers.run(load_peer_id, self._state.path / "peer-id")
         await self._control.start()
         for description in self._config.registry.listen:
             self.ports.append(await self._listen(description))
@@ -121,10 +134,17 @@ class Daemon(Service):
         registry = self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
-            ("bring the index of CIDs up to date", _CIDS_EVERY, registry.cid_refresh.run_if_needed),
             ("collect garbage", self._gc_interval(), self._collect),
             ("scrub", self._scrub_interval(), registry.scrubber.run),
         ]
+        refresh = Periodic(
+            self._reactor,
+            "bring the index of CIDs up to date",
+            _CIDS_EVERY,
+            registry.cid_refresh.run_if_needed,
+            first=0.0,
+        )
+        refresh.setServiceParent(self._background)
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
         for what, seconds, function in work:
             if seconds is not None:

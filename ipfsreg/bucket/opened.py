@@ -24,6 +24,7 @@ class Repeated:
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
+    ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
@@ -32,5 +33,6 @@ class Opened:
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
+    encrypted: bool = False
     content_by_cid: ContentByCid | None = None
     not_read_needlessly: str | None = None

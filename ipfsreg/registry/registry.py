@@ -15,6 +15,7 @@ from ..bucket.small_files import SmallFileCache
 from ..workers import Workers
 from . import layout
 from .blobs import Blobs
+from .blocks import Blocks
 from .catalog import Catalog
 from .cid_index import CidIndex
 from .cid_refresh import CidRefresh
@@ -111,9 +112,11 @@ class Registry:
             maximum=limits.max_uploads,
             max_blob_size=limits.max_blob_size,
         )
+        self.blocks = Blocks(self.blobs, self.manifests, self.dags, workers)
         self.collector = Collector(
             cached,
             stored,
+            self.blobs,
             self.manifests,
             self.dags,
             self.uploads,

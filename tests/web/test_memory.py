@@ -110,6 +110,28 @@ def test_a_large_layer_goes_in_and_out(daemon: DaemonProcess) -> None:
     assert grown_out < ALLOWED
 
 
+def test_a_large_layer_goes_out_as_a_car(daemon: DaemonProcess) -> None:
+    connection = connect(daemon)
+    push(connection, 2)
+    digest = push(connection, LARGE)
+    connection.request("HEAD", f"/v2/box/blobs/{digest}")
+    answer = connection.getresponse()
+    answer.read()
+    cid = answer.headers["X-Ipfs-Cid"]
+    before = forget_peak(daemon.pid)
+    connection.request("GET", f"/ipfs/{cid}?format=car&car-dups=y")  # each of its blocks is the same
+    answer = connection.getresponse()
+    length, content = int(answer.headers["Content-Length"]), b""
+    time.sleep(0.5)
+    while piece := answer.read(MEBIBYTE):
+        length -= len(piece)
+        content = piece
+    grown = peak_of(daemon.pid) - before
+    print(f"{LARGE} MiB as a CAR: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
+    assert (length, content[-1000:]) == (0, BLOCK[-1000:])
+    assert grown < ALLOWED / 2
+
+
 def test_a_slow_disk_holds_the_client_back(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
