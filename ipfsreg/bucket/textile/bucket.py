@@ -26,28 +26,27 @@ from zope.interface import implementer
 
 from ...workers import Workers
 from ..content_path import content_at
-from ..errors import BucketError, Corrupt, Full, NotFound, TooLarge
+from ..errors import BucketError, Corrupt, NotFound, TooLarge
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..walking import walk_by_listing
 from .client import BUCKETS, TextileClient
-from .errors import Gone, StaleRoot
-from .levels import LEVELS, Place, all_places, place_of
+from .errors import BucketFull, Gone, StaleRoot
+from .levels import Place
 from .options import TextileOptions
 from .proto import bucketsd_pb2
 from .pushing import Pusher
 from .reading import RemoteReader, pull
+from .roles import Roles
 from .sending import ShardSender
 from .shard import Shard
+from .shards import AT_ONCE, Shards
 from .sources import FileSource, MemorySource, Source
-from .threads import Threads
+from .way import Way
 
 T = TypeVar("T")
 
 SEED = ".textileseed"
 """A file of the server's own in the top directory of each of its buckets."""
-
-AT_ONCE = 8
-"""How many buckets of the server are asked at once for a listing."""
 
 RAW = "bafkrei"
 """How the CID of a single raw block begins: only there is the size that the server tells that of the content."""
@@ -72,9 +71,10 @@ class TextileBucket:
         self.client = client
         self._workers = workers
         self._clock = clock
-        self._threads = Threads(client, clock)
+        self._shards = Shards(options, client, clock)
+        self._roles = Roles(client, self._shards)
+        self._way = Way(options.host)
         self._looking: Deferred[None] | None = None
-        self._shards: dict[Place, Shard] = {}
         self._pushers: dict[Place, Pusher] = {}
 
     def start(self) -> "Deferred[None]":
@@ -96,7 +96,7 @@ class TextileBucket:
         tries = 0
         while True:
             try:
-                await self.shard(Place(0, 0)).ensure()
+                await self._shards.first.ensure()
             except BucketError as error:
                 self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
             else:
@@ -104,6 +104,14 @@ class TextileBucket:
             await deferLater(self._clock, _pause(tries), lambda: None)
             tries += 1
         self._log.info("Using {name}.", name=self.name)
+        await self._look_for_the_others()
+
+    async def _look_for_the_others(self) -> None:
+        """One by one beside the first requests, which so need not, and so that all roles are known."""
+        try:
+            await self._shards.look_for_all()
+        except BucketError as error:
+            self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)
 
     def _looked_badly(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -157,38 +165,12 @@ class TextileBucket:
         """See `IBucket.walk`."""
         return walk_by_listing(self, directory, into)
 
-    def shard(self, place: Place) -> Shard:
-        """The bucket of the server at a place, which may not exist yet."""
-        if place not in self._shards:
-            self._shards[place] = Shard(
-                self.client,
-                self._threads,
-                self._clock,
-                place,
-                self._options.thread,
-                self._options.bucket,
-                encrypted=self._options.encrypted,
-            )
-        return self._shards[place]
-
     async def shards(self) -> Sequence[Shard]:
         """All buckets of the server that exist, the highest level first."""
-        await self.shard(Place(0, 0)).ensure()
-        known = await self._threads.known()
-        shards = [
-            self.shard(place)
-            for place in reversed(list(all_places()))
-            if place.thread_name(self._options.thread) in known or (place in self._shards and self._shards[place].known)
-        ]
-        return [shard for shard in shards if await shard.exists()]
-
-    async def _candidates(self, path: str) -> Sequence[Shard]:
-        """The buckets of the server that may have a path, the highest level first."""
-        of_levels = {place_of(path, level) for level in range(LEVELS)}
-        return [shard for shard in await self.shards() if shard.place in of_levels]
+        return await self._shards.all()
 
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
-        for shard in await self._candidates(path):
+        for shard in await self._shards.for_reading(path):
             try:
                 return await self._known(shard, ask)
             except NotFound:
@@ -259,14 +241,22 @@ class TextileBucket:
         item = await self._item(origin, source)
         if item.is_dir:
             raise NotFound(f"{source} is a directory")
-        shard = await self._for_writing(destination)
-        await shard.ensure()
-        if origin.private or shard.private:
+        if origin.private:
             return False
-        request = bucketsd_pb2.SetPathRequest(key=shard.key, path=destination, cid=item.cid)
-        await self.client.unary(
-            BUCKETS, "SetPath", request, bucketsd_pb2.SetPathResponse, thread=shard.thread, slow=True
-        )
+
+        async def link(shard: Shard) -> None:
+            if shard.private:
+                raise _Private
+            request = bucketsd_pb2.SetPathRequest(key=shard.key, path=destination, cid=item.cid)
+            await self.client.unary(
+                BUCKETS, "SetPath", request, bucketsd_pb2.SetPathResponse, thread=shard.thread, slow=True
+            )
+
+        try:
+            shard = await self._write(destination, item.size, link)
+        except _Private:
+            return False
+        await self._roles.carry(shard, destination)
         return True
 
     async def _copy(self, source: str, destination: str) -> None:
@@ -287,32 +277,33 @@ class TextileBucket:
         check_path(path)
         if SEED in path:
             raise ValueError(f"{SEED} is the server's own")
-        shard = await self._for_writing(path)
-        await shard.ensure()
-        await self._known(shard, lambda shard: self._pusher(shard).push(path, source))
+        shard = await self._write(path, source.size, lambda shard: self._pusher(shard).push(path, source))
+        await self._roles.carry(shard, path)
 
-    async def _for_writing(self, path: str) -> Shard:
-        """The bucket of the server that a path is written to, which may not exist yet."""
-        level = max(shard.place.level for shard in await self.shards())
-        shard = self.shard(place_of(path, level))
-        while shard.is_full:
-            if level + 1 == LEVELS:
-                raise Full(f"{self.name} has as many paths as there can be")
-            level += 1
-            shard = self.shard(place_of(path, level))
-            await shard.exists()
-        return shard
+    async def _write(self, path: str, size: int, write: Callable[[Shard], Awaitable[object]]) -> Shard:
+        """Write to the bucket of the server that a path belongs to, or to the next one that takes it; answers which."""
+        while True:
+            shard = await self._shards.for_writing(path, size)
+            await shard.ensure()
+            try:
+                with shard.room.reserved(path):
+                    await self._known(shard, write)
+                return shard
+            except BucketFull as error:
+                if shard.room.paths <= 1:  # its top directory: what an empty bucket does not take, none does
+                    raise
+                shard.room.refused(path, size, error)
 
     def _pusher(self, shard: Shard) -> Pusher:
         if shard.place not in self._pushers:
-            sender = ShardSender(self.client, shard, self._options.silence)
+            sender = ShardSender(self.client, shard, self._way, self._options.silence)
             self._pushers[shard.place] = Pusher(sender, self._clock)
         return self._pushers[shard.place]
 
     async def _remove(self, path: str) -> None:
         # It may be at several levels: all have to go, or an old one would come back. The oldest goes first.
         found = False
-        for shard in reversed(await self._candidates(path)):
+        for shard in reversed(await self._shards.for_reading(path)):
             try:
                 await self._known(shard, lambda shard: self._remove_from(shard, path))
                 found = True
@@ -376,6 +367,10 @@ class TextileBucket:
         except FirstError as error:
             error.subFailure.raiseException()
         return sorted(entries)
+
+
+class _Private(Exception):
+    """The bucket is a private one."""
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -36,7 +36,15 @@ class StaleRoot(Unavailable):
 
 
 class BucketFull(Full):
-    """The bucket's metadata is larger than the server can handle: it takes no more paths, other buckets do."""
+    """The bucket does not take the file, and another bucket may."""
+
+
+class TooManyPaths(BucketFull):
+    """The bucket's metadata is larger than the server can handle."""
+
+
+class DirectoryFull(BucketFull):
+    """The directory is larger than a block of IPFS may be."""
 
 
 class Unimplemented(Refused):
@@ -101,6 +109,7 @@ _SECRET = "[textile] secret"
 _IDENTITY = "[textile] identity_file"
 _TOKEN_NEEDED = f"{_KEY} is a user-group key, which needs an identity: set {_IDENTITY}"
 _TOKEN_BAD = f"the token of {_IDENTITY} is not accepted"
+_TOO_MANY = "the bucket holds too many paths"
 _NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
 _BUCKD_LIMIT = "a buckd whose limits for archives were never set takes none of any size"
 
@@ -139,10 +148,12 @@ ROWS = (
     Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
     # Quotas.
     Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
-    Row(_UNKNOWN, "max bucket size exceeded", Full, "the bucket is as large as the server allows"),
+    Row(_UNKNOWN, "max bucket size exceeded", BucketFull, "the bucket is as large as the server allows"),
+    Row(_UNKNOWN, r"block is over 1\s?MiB|block too (big|large)", DirectoryFull, "the directory has too many entries"),
     Row(_UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"),
     Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
-    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", BucketFull, "the bucket holds too many paths"),
+    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
+    Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
     # Any number can stand there where the framing was lost on the way: then the connection is to blame.
     Row(_EXHAUSTED, r"message larger than max", Unavailable),
     Row(_EXHAUSTED, "", Refused, "a quota is used up"),

@@ -9,6 +9,7 @@ from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .levels import Place
 from .proto import bucketsd_pb2
+from .room import Room
 from .shared_work import SharedWork
 from .threads import Threads, thread_id_string
 
@@ -18,9 +19,15 @@ PATIENCE = 5.0
 SETTLE = 2.0
 """Seconds after which two that made a bucket at the same time see each other's."""
 
+ROLES_SECONDS = 10.0
+"""For how long it is believed which paths of a bucket have roles: to look at them all takes milliseconds."""
+
 
 class Shard:
-    """A bucket of the server in a thread of its own. ``paths`` is how many paths it has, as far as is known.
+    """A bucket of the server in a thread of its own.
+
+    ``room`` is how much more it takes, ``with_roles`` the paths on which somebody was given a role there, as far as
+    is known. ``is_new`` from when this daemon made it, until somebody takes note.
 
     A server's answer about a bucket holds keys: none of it is kept but what is here, and none of it is logged.
     """
@@ -39,7 +46,9 @@ class Shard:
         encrypted: bool,
     ) -> None:
         self.place = place
-        self.paths = 0
+        self.room = Room(place)
+        self.with_roles: frozenset[str] = frozenset()
+        self.is_new = False
         self.thread = ""
         self.key = ""
         self.private = encrypted
@@ -53,11 +62,7 @@ class Shard:
         self._ensuring = SharedWork(self._ensure)
         self._was_there = False
         self._made_thread = False
-
-    @property
-    def is_full(self) -> bool:
-        """Whether writes should go elsewhere."""
-        return self.paths >= self.place.full_at
+        self._roles_seen: float | None = None
 
     @property
     def known(self) -> bool:
@@ -87,7 +92,11 @@ class Shard:
 
     def learn(self, root: bucketsd_pb2.Root) -> None:
         """Take what an answer says of the bucket."""
-        self.paths = len(root.path_metadata)
+        self.room.learn(root)
+        now = self._clock.seconds()
+        if root.owner and (self._roles_seen is None or now - self._roles_seen > ROLES_SECONDS):
+            self._roles_seen = now
+            self.with_roles = frozenset(path for path, entry in root.path_metadata.items() if path and entry.roles)
 
     async def _find(self) -> None:
         thread = await self._threads.find(self._thread_name)
@@ -149,6 +158,7 @@ class Shard:
             await deferLater(self._clock, SETTLE, lambda: None)
         if not await self._find_in(thread):
             self._adopt(thread, created.root)
+        self.is_new = self.key == created.root.key
         self._log.info("Made the bucket {bucket} in thread {thread}.", bucket=self._bucket, thread=self._thread_name)
 
     def _adopt(self, thread: str, root: bucketsd_pb2.Root) -> None:
