@@ -30,23 +30,16 @@ from ..errors import BucketError, Corrupt, NotFound, TooLarge
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..walking import walk_by_listing
 from .client import BUCKETS, TextileClient
-from .errors import BucketFull, Gone, StaleRoot
-from .levels import Place
+from .errors import StaleRoot
 from .options import TextileOptions
 from .proto import bucketsd_pb2
-from .pushing import Pusher
 from .reading import RemoteReader, pull
-from .roles import Roles
-from .sending import ShardSender
 from .shard import Shard
 from .shards import AT_ONCE, Shards
-from .sources import FileSource, MemorySource, Source
-from .way import Way
+from .sources import FileSource, MemorySource
+from .writing import SEED, Writer
 
 T = TypeVar("T")
-
-SEED = ".textileseed"
-"""A file of the server's own in the top directory of each of its buckets."""
 
 RAW = "bafkrei"
 """How the CID of a single raw block begins: only there is the size that the server tells that of the content."""
@@ -71,11 +64,9 @@ class TextileBucket:
         self.client = client
         self._workers = workers
         self._clock = clock
-        self._shards = Shards(options, client, clock)
-        self._roles = Roles(client, self._shards)
-        self._way = Way(options.host)
+        self.shards = Shards(options, client, clock)
+        self._writer = Writer(client, self.shards, options, clock)
         self._looking: Deferred[None] | None = None
-        self._pushers: dict[Place, Pusher] = {}
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
@@ -88,15 +79,14 @@ class TextileBucket:
         """See `IBucket.stop`."""
         if self._looking is not None:
             self._looking.cancel()
-        for pusher in self._pushers.values():
-            pusher.stop()
+        self._writer.stop()
         return ensureDeferred(self.client.stop())
 
     async def _look(self) -> None:
         tries = 0
         while True:
             try:
-                await self._shards.first.ensure()
+                await self.shards.first.ensure()
             except BucketError as error:
                 self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
             else:
@@ -109,7 +99,7 @@ class TextileBucket:
     async def _look_for_the_others(self) -> None:
         """One by one beside the first requests, which so need not, and so that all roles are known."""
         try:
-            await self._shards.look_for_all()
+            await self.shards.look_for_all()
         except BucketError as error:
             self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)
 
@@ -134,13 +124,13 @@ class TextileBucket:
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return ensureDeferred(self._push(path, MemorySource(content)))
+        return ensureDeferred(self._writer.push(path, MemorySource(content)))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
 
         async def push() -> None:
-            await self._push(path, await FileSource.of(source, self._workers))
+            await self._writer.push(path, await FileSource.of(source, self._workers))
             await self._workers.run(source.unlink, True)
 
         return ensureDeferred(push())
@@ -165,29 +155,13 @@ class TextileBucket:
         """See `IBucket.walk`."""
         return walk_by_listing(self, directory, into)
 
-    async def shards(self) -> Sequence[Shard]:
-        """All buckets of the server that exist, the highest level first."""
-        return await self._shards.all()
-
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
-        for shard in await self._shards.for_reading(path):
+        for shard in await self.shards.for_reading(path):
             try:
-                return await self._known(shard, ask)
+                return await shard.ask(ask)
             except NotFound:
                 continue
         raise NotFound(path)
-
-    async def _known(self, shard: Shard, ask: Callable[[Shard], Awaitable[T]]) -> T:
-        """Ask a bucket of the server; where it is not known there (any more), look for it and ask once more."""
-        key = shard.key
-        try:
-            return await ask(shard)
-        except Gone:
-            shard.forget(key)
-            await shard.ensure()
-            if shard.key == key:
-                raise
-            return await ask(shard)
 
     async def _stat(self, shard: Shard, path: str) -> Stat:
         item = await self._item(shard, path)
@@ -241,29 +215,13 @@ class TextileBucket:
         item = await self._item(origin, source)
         if item.is_dir:
             raise NotFound(f"{source} is a directory")
-        if origin.private:
-            return False
-
-        async def link(shard: Shard) -> None:
-            if shard.private:
-                raise _Private
-            request = bucketsd_pb2.SetPathRequest(key=shard.key, path=destination, cid=item.cid)
-            await self.client.unary(
-                BUCKETS, "SetPath", request, bucketsd_pb2.SetPathResponse, thread=shard.thread, slow=True
-            )
-
-        try:
-            shard = await self._write(destination, item.size, link)
-        except _Private:
-            return False
-        await self._roles.carry(shard, destination)
-        return True
+        return not origin.private and await self._writer.link(destination, item.cid, item.size)
 
     async def _copy(self, source: str, destination: str) -> None:
         draft = Path(await self._workers.run(tempfile.mkdtemp, dir=self._options.path)) / "content"
         try:
             await self._anywhere(source, lambda shard: self._save(shard, source, draft))
-            await self._push(destination, await FileSource.of(draft, self._workers))
+            await self._writer.push(destination, await FileSource.of(draft, self._workers))
         finally:
             await self._workers.run(shutil.rmtree, draft.parent, True)
 
@@ -273,39 +231,12 @@ class TextileBucket:
             async for data in content:
                 await self._workers.run(_append, destination, data)
 
-    async def _push(self, path: str, source: Source) -> None:
-        check_path(path)
-        if SEED in path:
-            raise ValueError(f"{SEED} is the server's own")
-        shard = await self._write(path, source.size, lambda shard: self._pusher(shard).push(path, source))
-        await self._roles.carry(shard, path)
-
-    async def _write(self, path: str, size: int, write: Callable[[Shard], Awaitable[object]]) -> Shard:
-        """Write to the bucket of the server that a path belongs to, or to the next one that takes it; answers which."""
-        while True:
-            shard = await self._shards.for_writing(path, size)
-            await shard.ensure()
-            try:
-                with shard.room.reserved(path):
-                    await self._known(shard, write)
-                return shard
-            except BucketFull as error:
-                if shard.room.paths <= 1:  # its top directory: what an empty bucket does not take, none does
-                    raise
-                shard.room.refused(path, size, error)
-
-    def _pusher(self, shard: Shard) -> Pusher:
-        if shard.place not in self._pushers:
-            sender = ShardSender(self.client, shard, self._way, self._options.silence)
-            self._pushers[shard.place] = Pusher(sender, self._clock)
-        return self._pushers[shard.place]
-
     async def _remove(self, path: str) -> None:
         # It may be at several levels: all have to go, or an old one would come back. The oldest goes first.
         found = False
-        for shard in reversed(await self._shards.for_reading(path)):
+        for shard in reversed(await self.shards.for_reading(path, self._clock.seconds())):
             try:
-                await self._known(shard, lambda shard: self._remove_from(shard, path))
+                await shard.ask(lambda shard: self._remove_from(shard, path))
                 found = True
             except NotFound:
                 continue
@@ -354,23 +285,19 @@ class TextileBucket:
 
         async def look(shard: Shard) -> None:
             try:
-                item = await self._known(shard, lambda shard: self._item(shard, directory))
+                item = await shard.ask(lambda shard: self._item(shard, directory))
             except NotFound:
                 return
             if item.is_dir:
                 entries.update(Entry(each.name, each.is_dir) for each in item.items if _is_ours(each))
 
         turns = DeferredSemaphore(AT_ONCE)
-        looks = [turns.run(look, shard) for shard in await self.shards()]
+        looks = [turns.run(look, shard) for shard in await self.shards.all()]
         try:
             await gatherResults(looks, consumeErrors=True)
         except FirstError as error:
             error.subFailure.raiseException()
         return sorted(entries)
-
-
-class _Private(Exception):
-    """The bucket is a private one."""
 
 
 def _append(path: Path, data: bytes) -> None:

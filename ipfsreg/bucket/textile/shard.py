@@ -1,5 +1,8 @@
 """One bucket of the server: found or made once, and what is known of it."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -13,13 +16,15 @@ from .room import Room
 from .shared_work import SharedWork
 from .threads import Threads, thread_id_string
 
+T = TypeVar("T")
+
 PATIENCE = 5.0
 """Seconds in which the bucket should appear in a thread that somebody else made: they are about to make it."""
 
 SETTLE = 2.0
 """Seconds after which two that made a bucket at the same time see each other's."""
 
-ROLES_SECONDS = 10.0
+ROLES_SECONDS = 1.0
 """For how long it is believed which paths of a bucket have roles: to look at them all takes milliseconds."""
 
 
@@ -84,17 +89,33 @@ class Shard:
         if not self.key:
             await self._ensuring.outcome()
 
+    async def ask(self, question: "Callable[[Shard], Awaitable[T]]") -> T:
+        """Ask the server about it; where the bucket is not known there (any more), look for it and ask once more."""
+        key = self.key
+        try:
+            return await question(self)
+        except Gone:
+            self.forget(key)
+            await self.ensure()
+            if self.key == key:
+                raise
+            return await question(self)
+
     def forget(self, key: str) -> None:
         """Look for it anew the next time: the server says that it does not know the thread, or a bucket of ``key``."""
         if key == self.key:
             self.key = ""
             self._threads.forget()
 
+    def forget_roles(self) -> None:
+        """Look at the roles with the next answer."""
+        self._roles_seen = None
+
     def learn(self, root: bucketsd_pb2.Root) -> None:
         """Take what an answer says of the bucket."""
         self.room.learn(root)
         now = self._clock.seconds()
-        if root.owner and (self._roles_seen is None or now - self._roles_seen > ROLES_SECONDS):
+        if root.owner and (self._roles_seen is None or now - self._roles_seen >= ROLES_SECONDS):
             self._roles_seen = now
             self.with_roles = frozenset(path for path, entry in root.path_metadata.items() if path and entry.roles)
 

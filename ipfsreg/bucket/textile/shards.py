@@ -49,6 +49,11 @@ class Shards:
         """Those that were found or made so far."""
         return [shard for shard in self._shards.values() if shard.known]
 
+    def forget_roles(self) -> None:
+        """Look at the roles of all of them with the next answer."""
+        for shard in self._shards.values():
+            shard.forget_roles()
+
     async def all(self) -> Sequence[Shard]:
         """All that exist, the highest level first."""
         return await _existing([self.at(place) for place in await self._listed()])
@@ -58,17 +63,17 @@ class Shards:
         for place in await self._listed():
             await self.at(place).exists()
 
-    async def for_reading(self, path: str) -> Sequence[Shard]:
-        """Those that may have a path, the highest level first."""
+    async def for_reading(self, path: str, since: float | None = None) -> Sequence[Shard]:
+        """Those that may have a path, the highest level first; ``since`` as in `Threads.known`."""
         places = {place_of(path, level) for level in range(LEVELS)}
-        return await _existing([self.at(place) for place in await self._listed() if place in places])
+        return await _existing([self.at(place) for place in await self._listed(since) if place in places])
 
     async def for_writing(self, path: str, size: int) -> Shard:
         """The one that a path is written to with so many bytes, which may not exist yet.
 
         :raises Full: where there is none.
         """
-        for level in range(await self._top(path), LEVELS):
+        for level in range(await self.top(path), LEVELS):
             shard = self.at(place_of(path, level))
             if level:
                 await shard.exists()
@@ -76,9 +81,12 @@ class Shards:
                 return shard
         raise Full(f"the bucket {self._options.bucket} has as many paths as there can be where {path} belongs")
 
-    async def _top(self, path: str) -> int:
-        """The highest level at which there is a bucket: what is written has to be found before what is below it."""
-        listed = await self._listed()
+    async def top(self, path: str, since: float | None = None) -> int:
+        """The highest level at which there is a bucket: what is written has to be found before what is below it.
+
+        ``since`` as in `Threads.known`; the path's own bucket is the first that is looked for.
+        """
+        listed = await self._listed(since)
         for level in sorted({place.level for place in listed}, reverse=True):
             shards = [self.at(place) for place in listed if place.level == level]
             own = place_of(path, level)
@@ -89,10 +97,10 @@ class Shards:
                 return level
         return 0
 
-    async def _listed(self) -> Sequence[Place]:
+    async def _listed(self, since: float | None = None) -> Sequence[Place]:
         """The places at which there may be a bucket, the highest level first: those that have a thread."""
         await self.first.ensure()
-        known = await self._threads.known()
+        known = await self._threads.known(since)
         return [
             place
             for place in reversed(list(all_places()))
