@@ -59,7 +59,9 @@ TOO_LONG = "grpc: received message larger than max (4194400 vs. 4194304)"
 
 TABLE = [
     # Fact sheet 2: the order in which a hub decides.
-    (7, "Method is not accessible", Refused, "does not allow"),
+    (7, "Method is not accessible", Refused, "wants [textile] key"),
+    (7, "something", Refused, "does not allow"),
+    (12, "unknown service api.usersd.pb.APIService", Unimplemented, "is a buckd"),
     (16, "Invalid session", Refused, "session"),
     (16, "Expired session", Refused, "session"),
     (5, "User not found", Refused, "account"),
@@ -92,7 +94,7 @@ TABLE = [
     (2, "mongo: no documents in result", ThreadGone, "mongo"),
     (2, "getting bucket: rpc error: code = NotFound desc = thread not found", ThreadGone, "thread not found"),
     (2, "db already exists", Unavailable, "already exists"),
-    (2, 'E11000 duplicate key error collection: "threads"', Unavailable, "E11000"),
+    (2, 'E11000 duplicate key error collection: "threads"', Refused, "in other letters"),
     (2, "name may only contain alphanumeric characters or non-consecutive hyphens", Refused, "[textile] thread"),
     # 4: buckets.
     (2, "instance not found", BucketGone, "instance not found"),

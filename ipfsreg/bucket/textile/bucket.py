@@ -156,6 +156,8 @@ class TextileBucket:
         return walk_by_listing(self, directory, into)
 
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
+        if SEED in path:
+            raise NotFound(path)  # nobody can have put it there, and the server refuses the question
         for shard in await self.shards.for_reading(path):
             try:
                 return await shard.ask(ask)
@@ -234,6 +236,8 @@ class TextileBucket:
     async def _remove(self, path: str) -> None:
         # It may be at several levels: all have to go, or an old one would come back. The oldest goes first.
         found = False
+        if SEED in path:
+            raise NotFound(path)
         for shard in reversed(await self.shards.for_reading(path, self._clock.seconds())):
             try:
                 await shard.ask(lambda shard: self._remove_from(shard, path))
@@ -282,6 +286,8 @@ class TextileBucket:
 
     async def _list(self, directory: str) -> Sequence[Entry]:
         entries: set[Entry] = set()
+        if SEED in directory:
+            return []
 
         async def look(shard: Shard) -> None:
             try:

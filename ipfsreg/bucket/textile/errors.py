@@ -109,6 +109,7 @@ _SECRET = "[textile] secret"
 _IDENTITY = "[textile] identity_file"
 _TOKEN_NEEDED = f"{_KEY} is a user-group key, which needs an identity: set {_IDENTITY}"
 _TOKEN_BAD = f"the token of {_IDENTITY} is not accepted"
+_OTHER_CASE = "the account has a thread of that name in other letters, upper or lower case: set [textile] thread to it"
 _TOO_MANY = "the bucket holds too many paths"
 _NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
 _BUCKD_LIMIT = "a buckd whose limits for archives were never set takes none of any size"
@@ -133,12 +134,14 @@ ROWS = (
     Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
     Row(_UNKNOWN, _whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
     # Permission.
+    Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
     Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
     Row(_DENIED, "", Refused, "the server does not allow it"),
     Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
     Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
     Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
     Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
+    Row(_UNKNOWN, "E11000 duplicate key", Refused, _OTHER_CASE),
     # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
     Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
     Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
@@ -173,6 +176,7 @@ ROWS = (
     Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
     Row(_UNKNOWN, r"^node is a directory$", NotFound),
     Row(_UNKNOWN, r"^no link by that name$", NotFound, removing=True),
+    Row(GrpcStatus.UNIMPLEMENTED, r"service api\.usersd", Unimplemented, f"the server is a buckd, which has no {_KEY}"),
     Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
 )
 """The first row that matches counts."""

@@ -41,11 +41,12 @@ class ShardSender:
         await self._shard.ensure()
         header = bucketsd_pb2.PushPathsRequest.Header(key=self._shard.key, paths=[file.path for file in files])
         taken = 0
+        root = bucketsd_pb2.Root()
 
         def answer(message: bucketsd_pb2.PushPathsResponse) -> None:
-            nonlocal taken
+            nonlocal taken, root
             taken += 1
-            self._shard.learn(message.root)
+            root = message.root  # each is longer than the one before, and to learn from it takes time
 
         async def send(stream: Stream[Any], size: int) -> None:
             stream.requests.send(bucketsd_pb2.PushPathsRequest(header=header))
@@ -57,6 +58,7 @@ class ShardSender:
         def check() -> None:
             if taken < len(files):
                 raise Unavailable(f"PushPaths: the server ended the stream after {taken} of {len(files)} files")
+            self._shard.learn(root)
 
         await self._push("PushPaths", bucketsd_pb2.PushPathsResponse, files, send, answer, check)
 

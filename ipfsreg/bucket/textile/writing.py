@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ..content_path import content_at
+from ..errors import Refused
 from ..interface import check_path
 from .client import BUCKETS, TextileClient
 from .errors import BucketFull
@@ -46,11 +47,11 @@ class Writer:
     async def push(self, path: str, source: Source) -> None:
         """Push a file; returns when the server has acknowledged it.
 
-        :raises ValueError: for what is no path.
+        :raises ValueError: for what is no path. :raises Refused: for one that the server keeps for itself.
         """
         check_path(path)
         if SEED in path:
-            raise ValueError(f"{SEED} is the server's own")
+            raise Refused(f"{path}: the server does not take a path with {SEED} in it")
 
         async def write(shard: Shard) -> None:
             await self._pusher(shard).push(path, source)

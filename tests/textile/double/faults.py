@@ -79,6 +79,8 @@ class Faults:
         """How long ListPath takes for each child: the real one fetches a block for each."""
         self.clock_offset = 0.0
         """Seconds by which the server's clock is ahead of ours."""
+        self.proxy_keeps_connections = False
+        """A proxy before the server keeps its connections, whatever a client asks for (fact sheet 1.4)."""
         self.storage_exhausted = False
         """Writes are refused: ``storage quota exhausted``."""
         self.egress_exhausted = False
