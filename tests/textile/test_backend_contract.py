@@ -59,7 +59,7 @@ class TestHubPrivateCached(TextileContract):
     @pytest_twisted.async_yield_fixture()
     async def storage(self, tmp_path: Path) -> AsyncIterator[Storage]:
         double = TextileDouble(hub=True, generation=OLD_WEBSOCKET)
-        async for each in _storage(TextileStorage(double, tmp_path, cached=True, encrypted=True)):
+        async for each in _storage(TextileStorage(double, tmp_path, cached=True, encrypted=True, websocket=True)):
             yield each
 
 
@@ -69,7 +69,7 @@ class TestBuckdPrivate(TextileContract):
     @pytest_twisted.async_yield_fixture()
     async def storage(self, tmp_path: Path) -> AsyncIterator[Storage]:
         double = TextileDouble(hub=False, generation=CURRENT)
-        async for each in _storage(TextileStorage(double, tmp_path, cached=False, encrypted=True)):
+        async for each in _storage(TextileStorage(double, tmp_path, cached=False, encrypted=True, websocket=True)):
             yield each
 
 

@@ -113,6 +113,23 @@ def test_a_thread_whose_name_is_one_of_a_level(thread: str, tmp_path: Path) -> N
     TextileOptions.model_validate({"thread": thread + "x", "path": tmp_path})
 
 
+@pytest.mark.parametrize("private", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_higher_levels_are_as_private_as_the_first(
+    private: bool, textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the configuration says by then."""
+    monkeypatch.setattr(room, "FULL", 4)
+    key = textile_hub.accounts.add_key()
+    async with running(Backend(textile_hub, tmp_path / "one", key, encrypted=private)) as backend:
+        await backend.bucket.put("d/first", b"x")
+    async with running(Backend(textile_hub, tmp_path / "two", key, encrypted=not private)) as backend:
+        for number in range(20):
+            await backend.bucket.put(f"d/{number}", b"x")
+    assert len(textile_hub.buckets.all()) >= 3
+    assert {each.private for each in textile_hub.buckets.all()} == {private}
+
+
 # When one is full.
 
 
@@ -285,12 +302,13 @@ async def team(
         file = tmp_path / f"{name}.identity"
         save_identity(identity, file)
         backends.append(Backend(textile_buckd, tmp_path / name, identity_file=file))
-    async with running(backends[0]) as first, running(backends[1]) as second:
+    async with running(backends[0]) as first:
         await first.bucket.put(f"{REPOSITORY}/_tags/1", b"1")
-        with pytest.raises(Refused):
-            await second.bucket.put("d/f", b"x")
-        await grant_in_all(await services(first), MATE.public_key, "writer")
-        yield first, second
+        async with running(backends[1]) as second:
+            with pytest.raises(Refused):
+                await second.bucket.put("d/f", b"x")
+            await grant_in_all(await services(first), MATE.public_key, "writer")
+            yield first, second
 
 
 async def services(backend: Backend) -> list[ShardService]:

@@ -108,8 +108,18 @@ async def test_trap_02_not_found_is_no_missing_file(on_hub: Backend) -> None:
     assert await bucket.get("d/f", LIMIT) == b"there"
 
 
+@pytest.mark.parametrize("websocket", [False, True], ids=["post", "websocket"])
 @pytest_twisted.ensureDeferred
-async def test_trap_03_pushes_neither_keep_alive_nor_too_long(on_hub: Backend) -> None:
+async def test_trap_03_pushes_neither_keep_alive_nor_too_long(
+    websocket: bool, hub: TextileDouble, tmp_path: Path
+) -> None:
+    async with running(Backend(hub, tmp_path / "daemon", hub.accounts.add_key(), websocket=websocket)) as backend:
+        await push_what_breaks(backend)
+    pushes = [*hub.calls.of("PushPath"), *hub.calls.of("PushPaths")]
+    assert {record.transport for record in pushes} == {"websocket" if websocket else "post"}
+
+
+async def push_what_breaks(on_hub: Backend) -> None:
     # Progress events come from 256 KiB on; paths as long as they get leave the least room in a message.
     contents = {f"{'x' * 200}/{'y' * 200}/{number}": os.urandom(700_000) for number in range(4)}
     await on_hub.bucket.put("first", os.urandom(700_000))

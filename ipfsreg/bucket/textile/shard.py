@@ -29,7 +29,7 @@ ROLES_SECONDS = 1.0
 
 
 class Shard:
-    """A bucket of the server in a thread of its own.
+    """A bucket of the server in a thread of its own. ``encrypted`` says whether it should be a private one.
 
     ``room`` is how much more it takes, ``with_roles`` the paths on which somebody was given a role there, as far as
     is known. ``is_new`` from when this daemon made it, until somebody takes note.
@@ -48,7 +48,7 @@ class Shard:
         thread: str,
         bucket: str,
         *,
-        encrypted: bool,
+        encrypted: Callable[[], bool],
     ) -> None:
         self.place = place
         self.room = Room(place)
@@ -56,7 +56,7 @@ class Shard:
         self.is_new = False
         self.thread = ""
         self.key = ""
-        self.private = encrypted
+        self.private = False
         self._client = client
         self._threads = threads
         self._clock = clock
@@ -165,7 +165,7 @@ class Shard:
     async def _create(self, thread: str) -> None:
         first = self._made_thread
         self._made_thread = False  # if this fails, who knows whether the server makes it all the same
-        request = bucketsd_pb2.CreateRequest(name=self._bucket, private=self._encrypted)
+        request = bucketsd_pb2.CreateRequest(name=self._bucket, private=self._encrypted())
         try:
             created = await self._client.unary(
                 BUCKETS, "Create", request, bucketsd_pb2.CreateResponse, thread=thread, slow=True
@@ -188,9 +188,10 @@ class Shard:
         self.private = bool(root.link_key)
         self._was_there = True
         self.learn(root)
-        if self.private != self._encrypted:
+        if self.private != self._encrypted():
             self._log.warn(
-                "The bucket {bucket} is {found}encrypted, the configuration says otherwise; it stays as it is.",
+                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so.",
                 bucket=self._bucket,
+                thread=self._thread_name,
                 found="" if self.private else "not ",
             )

@@ -36,7 +36,7 @@ class Shards:
                 place,
                 self._options.thread,
                 self._options.bucket,
-                encrypted=self._options.encrypted,
+                encrypted=lambda: self.first.private if place.level else self._options.encrypted,
             )
         return self._shards[place]
 
