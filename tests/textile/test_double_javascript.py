@@ -19,6 +19,9 @@ def _clients() -> None:
     runner.install()
 
 
+CLIENTS = runner.CLIENTS if FULL else runner.CLIENTS[:1]
+
+
 def some_of(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     """Of the four pairs of two by two, two with each of each; all at full length."""
     first, second, third, fourth = pairs
@@ -78,7 +81,7 @@ async def test_account_key_on_a_hub(client: str, private: bool) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("client", runner.CLIENTS)
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest_twisted.ensureDeferred
 async def test_key_without_required_signature(client: str) -> None:
     double = TextileDouble(hub=True).start()
@@ -89,7 +92,7 @@ async def test_key_without_required_signature(client: str) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("client", runner.CLIENTS)
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest_twisted.ensureDeferred
 async def test_user_group_key_with_token(client: str) -> None:
     double = TextileDouble(hub=True).start()
@@ -143,7 +146,7 @@ async def test_wrong_secret_is_told(secret: str | None, text: str) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("encrypted", [False, True] if FULL else [False])
 @pytest_twisted.ensureDeferred
 async def test_files_written_as_the_original_program_did(encrypted: bool) -> None:
     layer, config = b"layer" * 1000, b"{}"

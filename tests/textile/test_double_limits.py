@@ -130,7 +130,7 @@ async def test_bucket_size_and_quotas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("private", "files"), [(False, 200_000 if FULL else 20_000), (True, 40_000 if FULL else 5_000)]
+    ("private", "files"), [(False, 200_000 if FULL else 10_000), (True, 40_000 if FULL else 2_000)]
 )
 def test_many_files_with_the_limits_enforced(private: bool, files: int) -> None:
     """Spread as a client must spread them, and with flat cost."""

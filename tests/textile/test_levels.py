@@ -20,8 +20,8 @@ from ipfsreg.bucket.textile.room import Room
 from ipfsreg.bucket.textile.service import ShardService
 from ipfsreg.bucket.textile.sharing import grant_in_all, list_in_all
 
-from ..bucket.contract import together
-from .backend import LIMIT, Backend, listening, reactor, running
+from ..bucket.contract import spawn
+from .backend import LIMIT, Backend, listening, pause, reactor, running
 from .double import Fault, Limits, RpcError, TextileDouble
 from .double.bucket import Bucket
 
@@ -147,14 +147,22 @@ async def test_what_a_bucket_does_not_take_goes_to_the_next_level(
         assert not source.exists()
         assert holders(textile_hub, "d/f") == [1]
         assert await backend.bucket.get("d/f", LIMIT) == b"large"
-        # A batch that is refused as a whole, and each of it.
+        # A batch that is refused as a whole, and each of it: they wait for the end of a push.
+        textile_hub.faults.save_seconds = 0.2
+        first = spawn(backend.bucket.put("d/first", b"x"))
+        while not textile_hub.calls.running():
+            await pause(0.01)
         textile_hub.faults.add(Fault("PushPaths", code=2, text=f"getting bucket: rpc error: code = X desc = {text}"))
         textile_hub.faults.add(Fault("PushPath", code=code, text=text, times=3))
-        await together(*(backend.bucket.put(f"d/{number}", b"x") for number in range(3)))
+        batch = [spawn(backend.bucket.put(f"d/{number}", b"x")) for number in range(3)]
+        await pause(0.05)
+        textile_hub.faults.save_seconds = 0.0
+        for push in (first, *batch):
+            await push
         for number in range(3):
             assert holders(textile_hub, f"d/{number}") == [2]
         # All of it is one directory still.
-        assert [entry.name for entry in await backend.bucket.list("d")] == ["0", "1", "2", "f", "old"]
+        assert [entry.name for entry in await backend.bucket.list("d")] == ["0", "1", "2", "f", "first", "old"]
 
 
 @pytest_twisted.ensureDeferred

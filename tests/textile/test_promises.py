@@ -64,7 +64,7 @@ async def test_head_never_downloads_a_layer(empty_cache: Served, textile_hub: Te
 
 @pytest_twisted.ensureDeferred
 async def test_bytes_flow_while_they_arrive(empty_cache: Served, textile_hub: TextileDouble) -> None:
-    textile_hub.faults.pull_bytes_per_second = 1_000_000.0
+    textile_hub.faults.pull_bytes_per_second = 2_000_000.0
     first, second = await empty_cache.connect(), await empty_cache.connect()
     pulls = []
     for connection in (first, second):
@@ -112,7 +112,7 @@ async def test_archive_every(tmp_path: Path, log: list[LogEvent]) -> None:
     async with listening(TextileDouble(powergate=True)) as double:
         double.limits.archive_smallest = 1
         key = double.accounts.add_key()
-        async with served(tmp_path / "daemon", double, key, archive_every="200ms") as registry:
+        async with served(tmp_path / "daemon", double, key, archive_every="100ms") as registry:
             await registry.push_image("1")
             while len(double.calls.of("Archive")) < 3:
                 await pause(0.02)
@@ -120,7 +120,7 @@ async def test_archive_every(tmp_path: Path, log: list[LogEvent]) -> None:
         assert [record.status for record in double.calls.of("Archive")].count(0) == 1
         assert "not archived" not in text_of(log)
         double.world.powergate = False
-        async with served(tmp_path / "daemon", double, key, archive_every="200ms"):
+        async with served(tmp_path / "daemon", double, key, archive_every="100ms"):
             while "no Powergate" not in text_of(log):
                 await pause(0.02)
 
@@ -244,7 +244,7 @@ async def test_201_comes_after_status_0(textile_hub: TextileDouble, tmp_path: Pa
     async with served(tmp_path / "daemon", textile_hub, textile_hub.accounts.add_key()) as registry:
         await registry.push_image("1")
         textile_hub.calls.clear()
-        textile_hub.faults.save_seconds = 0.4
+        textile_hub.faults.save_seconds = 0.3
         pushing = spawn(registry.push_blob(LAYER))
         while not (pushes := textile_hub.calls.of("PushPath")) or pushes[0].messages_sent < 4:
             await pause(0.01)

@@ -23,8 +23,10 @@ from .full import FULL
 
 ROOT = Path(__file__).parents[2]
 MEBIBYTE = 1024 * 1024
-LARGE = (600 if FULL else 120) * MEBIBYTE
-MEMORY = 50 * MEBIBYTE
+LARGE = (600 if FULL else 80) * MEBIBYTE
+MEMORY = 40 * MEBIBYTE
+
+full = pytest.mark.skipif(not FULL, reason="IPFSREG_FULL_TESTS is not set")
 
 
 class Server(NamedTuple):
@@ -179,19 +181,19 @@ def shown(
         "containerd": lambda: docker(newer=True),
         "large": lambda: large_blob(server, directory("large")),
     }
-    wanted = {item.name for item in request.session.items if request.node.nodeid in item.nodeid}
+    items = [item for item in request.session.items if request.node.nodeid in item.nodeid]
+    wanted = {item.name for item in items if FULL or not item.get_closest_marker("skipif")}
     with ThreadPoolExecutor(len(work)) as pool:
         yield {name: pool.submit(each) for name, each in work.items() if any(name in test for test in wanted)}
 
 
+@full
 def test_the_conformance_program_passes(shown: dict[str, Future[None]]) -> None:
     shown["conformance"].result()
 
 
-@pytest.mark.parametrize(
-    "engine",
-    ["classic", pytest.param("containerd", marks=pytest.mark.skipif(not FULL, reason="IPFSREG_FULL_TESTS is not set"))],
-)
+@full
+@pytest.mark.parametrize("engine", ["classic", "containerd"])
 def test_docker_pushes_ten_layers_and_pulls_them_back(engine: str, shown: dict[str, Future[None]]) -> None:
     shown[engine].result()
 
