@@ -147,20 +147,23 @@ async def test_what_a_bucket_does_not_take_goes_to_the_next_level(
         assert not source.exists()
         assert holders(textile_hub, "d/f") == [1]
         assert await backend.bucket.get("d/f", LIMIT) == b"large"
-        # A batch that is refused as a whole, and each of it: they wait for the end of a push.
-        textile_hub.faults.save_seconds = 0.2
+        # A batch that is refused as a whole, and of it one: they wait for the end of a push.
+        textile_hub.faults.save_seconds = 0.5
         first = spawn(backend.bucket.put("d/first", b"x"))
-        while not textile_hub.calls.running():
+        while not [record for record in textile_hub.calls.running() if record.method == "PushPath"]:
             await pause(0.01)
         textile_hub.faults.add(Fault("PushPaths", code=2, text=f"getting bucket: rpc error: code = X desc = {text}"))
-        textile_hub.faults.add(Fault("PushPath", code=code, text=text, times=3))
+        textile_hub.faults.add(Fault("PushPath", code=code, text=text))
         batch = [spawn(backend.bucket.put(f"d/{number}", b"x")) for number in range(3)]
-        await pause(0.05)
+        queue = backend.textile._writer._pushers[place_of("d/f", 1)]
+        while len(queue._queue) < 3:
+            await pause(0.01)
         textile_hub.faults.save_seconds = 0.0
         for push in (first, *batch):
             await push
+        assert holders(textile_hub, "d/0") == [2]
         for number in range(3):
-            assert holders(textile_hub, f"d/{number}") == [2]
+            assert await backend.bucket.get(f"d/{number}", LIMIT) == b"x"
         # All of it is one directory still.
         assert [entry.name for entry in await backend.bucket.list("d")] == ["0", "1", "2", "f", "first", "old"]
 
