@@ -25,6 +25,7 @@ class Shards:
         self._clock = clock
         self._threads = Threads(client, clock)
         self._shards: dict[Place, Shard] = {}
+        self._names = [(place, place.thread_name(options.thread)) for place in reversed(list(all_places()))]
 
     def at(self, place: Place) -> Shard:
         """The bucket of the server at a place, which may not exist yet."""
@@ -101,11 +102,8 @@ class Shards:
         """The places at which there may be a bucket, the highest level first: those that have a thread."""
         await self.first.ensure()
         known = await self._threads.known(since)
-        return [
-            place
-            for place in reversed(list(all_places()))
-            if place.thread_name(self._options.thread) in known or (place in self._shards and self._shards[place].known)
-        ]
+        found = {place for place, shard in self._shards.items() if shard.known}
+        return [place for place, name in self._names if name in known or place in found]
 
 
 async def _existing(shards: Sequence[Shard]) -> Sequence[Shard]:
