@@ -67,6 +67,8 @@ class CallFaults:
         """Seconds of a round trip on the network, and of one more for each new connection."""
         self.clock_offset = 0.0
         """Seconds by which the server's clock is ahead of ours."""
+        self.proxy_keeps_connections = False
+        """A proxy before the server keeps its connections, whatever a client asks for (fact sheet 1.4)."""
 
     def now(self) -> float:
         """The server's wall clock, in seconds since 1970."""

@@ -34,7 +34,8 @@ class PostExchange:
         self._content_type = self.metadata.get("content-type", "")
         self._text = self._content_type.startswith("application/grpc-web-text")
         self._length = int(self.metadata["content-length"]) if "content-length" in self.metadata else None
-        self._close = "close" in self.metadata.get("connection", "").lower()
+        kept = connection.front.faults.proxy_keeps_connections
+        self._close = "close" in self.metadata.get("connection", "").lower() and not kept
         self._received = 0
         self._body_ended = False
         self._base64 = b""

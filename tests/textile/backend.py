@@ -45,7 +45,10 @@ def options_for(
 
 
 class Backend:
-    """A `TextileBucket` on a double, as one daemon has it; ``cached`` puts the disk cache before it."""
+    """A `TextileBucket` on a double, as one daemon has it.
+
+    ``cached`` puts the disk cache before it; with ``websocket`` it pushes as if the server were behind ``https``.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Backend:
         key: ApiKey | None = None,
         *,
         cached: bool = False,
+        websocket: bool = False,
         **more: object,
     ) -> None:
         self.double = double
@@ -73,6 +77,7 @@ class Backend:
             options.silence,
         )
         self.textile = TextileBucket(options, self.client, self.workers, reactor)
+        self.textile._writer._way._direct = not websocket
         self.bucket: IBucket = self.textile
         if cached:
             self.bucket = DiskCache(self.textile, directory / "cache", 1024**3, self.workers, reactor)
@@ -122,7 +127,7 @@ async def listening(double: TextileDouble) -> AsyncIterator[TextileDouble]:
 class TextileStorage(Storage):
     """For the contract: one double, and a backend on it."""
 
-    def __init__(self, double: TextileDouble, directory: Path, *, cached: bool, **more: object) -> None:
+    def __init__(self, double: TextileDouble, directory: Path, *, cached: bool, **more: Any) -> None:
         self.double = double
         self._directory = directory
         self._key = double.accounts.add_key() if double.hub else None

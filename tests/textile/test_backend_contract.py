@@ -1,5 +1,6 @@
 """The contract of a bucket, on each kind of server and bucket, without and with the disk cache."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ipfsreg.bucket.interface import IBucket
 
 from ..bucket import contract
 from ..bucket.contract import BucketContract
+from ..bucket.contract_reading import HELD_BACK_MAX
 from ..bucket.storage import Collecting, Storage
 from .backend import TextileStorage
 from .double import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, TextileDouble
@@ -39,7 +41,11 @@ async def _storage(storage: TextileStorage) -> AsyncIterator[Storage]:
     await storage.close()
 
 
-class TestHubPublic(BucketContract):
+class TextileContract(BucketContract):
+    CONTENT = os.urandom(HELD_BACK_MAX + 600_000)  # less than others, since a message of the server has 32 KiB of it
+
+
+class TestHubPublic(TextileContract):
     @pytest_twisted.async_yield_fixture()
     async def storage(self, tmp_path: Path) -> AsyncIterator[Storage]:
         double = TextileDouble(hub=True, generation=CURRENT)
@@ -47,25 +53,27 @@ class TestHubPublic(BucketContract):
             yield each
 
 
-class TestHubPrivateCached(BucketContract):
+class TestHubPrivateCached(TextileContract):
     test_back_pressure = None  # its path has no digest, so that the cache lets it pass, and it takes seconds
 
     @pytest_twisted.async_yield_fixture()
     async def storage(self, tmp_path: Path) -> AsyncIterator[Storage]:
         double = TextileDouble(hub=True, generation=OLD_WEBSOCKET)
-        async for each in _storage(TextileStorage(double, tmp_path, cached=True, encrypted=True)):
+        async for each in _storage(TextileStorage(double, tmp_path, cached=True, encrypted=True, websocket=True)):
             yield each
 
 
-class TestBuckdPrivate(BucketContract):
+class TestBuckdPrivate(TextileContract):
+    test_back_pressure = None  # it takes seconds, and is the same as of the public one
+
     @pytest_twisted.async_yield_fixture()
     async def storage(self, tmp_path: Path) -> AsyncIterator[Storage]:
         double = TextileDouble(hub=False, generation=CURRENT)
-        async for each in _storage(TextileStorage(double, tmp_path, cached=False, encrypted=True)):
+        async for each in _storage(TextileStorage(double, tmp_path, cached=False, encrypted=True, websocket=True)):
             yield each
 
 
-class TestBuckdPublicCached(BucketContract):
+class TestBuckdPublicCached(TextileContract):
     test_back_pressure = None  # its path has no digest, so that the cache lets it pass, and it takes seconds
 
     @pytest_twisted.async_yield_fixture()

@@ -1,19 +1,31 @@
 """The official JavaScript clients work with the double, which so can't share a mistake with our client."""
 
 import hashlib
+import itertools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import pytest_twisted
 
 from tests.textile.double import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, Generation, TextileDouble
+from tests.textile.full import FULL
 from tests.textile.javascript import runner
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _clients() -> None:
     runner.install()
+
+
+CLIENTS = runner.CLIENTS if FULL else runner.CLIENTS[:1]
+
+
+def some_of(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Of the four pairs of two by two, two with each of each; all at full length."""
+    first, second, third, fourth = pairs
+    return [first, second, third, fourth] if FULL else [second, third]
 
 
 async def trial(double: TextileDouble, client: str, **options: Any) -> Any:
@@ -58,8 +70,7 @@ def check(double: TextileDouble, client: str, seen: Any, *, private: bool, push_
     assert all(call.request.header.root for call in double.calls.of("PushPath"))
 
 
-@pytest.mark.parametrize("private", [False, True])
-@pytest.mark.parametrize("client", runner.CLIENTS)
+@pytest.mark.parametrize(("client", "private"), some_of(itertools.product(runner.CLIENTS, [False, True])))
 @pytest_twisted.ensureDeferred
 async def test_account_key_on_a_hub(client: str, private: bool) -> None:
     double = TextileDouble(hub=True).start()
@@ -70,7 +81,7 @@ async def test_account_key_on_a_hub(client: str, private: bool) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("client", runner.CLIENTS)
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest_twisted.ensureDeferred
 async def test_key_without_required_signature(client: str) -> None:
     double = TextileDouble(hub=True).start()
@@ -81,7 +92,7 @@ async def test_key_without_required_signature(client: str) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("client", runner.CLIENTS)
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest_twisted.ensureDeferred
 async def test_user_group_key_with_token(client: str) -> None:
     double = TextileDouble(hub=True).start()
@@ -99,8 +110,9 @@ async def test_user_group_key_with_token(client: str) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("generation", [CURRENT, OLD_WEBSOCKET], ids=str)
-@pytest.mark.parametrize("client", runner.CLIENTS)
+@pytest.mark.parametrize(
+    ("client", "generation"), some_of(itertools.product(runner.CLIENTS, [CURRENT, OLD_WEBSOCKET])), ids=str
+)
 @pytest_twisted.ensureDeferred
 async def test_buckd_without_keys(client: str, generation: Generation) -> None:
     double = TextileDouble(hub=False, generation=generation).start()
@@ -134,7 +146,7 @@ async def test_wrong_secret_is_told(secret: str | None, text: str) -> None:
     await double.stop()
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("encrypted", [False, True] if FULL else [False])
 @pytest_twisted.ensureDeferred
 async def test_files_written_as_the_original_program_did(encrypted: bool) -> None:
     layer, config = b"layer" * 1000, b"{}"

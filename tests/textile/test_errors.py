@@ -15,12 +15,14 @@ from ipfsreg.bucket.textile.errors import (
     ArchiveRefused,
     BucketFull,
     BucketGone,
+    DirectoryFull,
     Gone,
     NeverArchived,
     SignatureRefused,
     StaleRoot,
     ThreadGone,
     TokenRefused,
+    TooManyPaths,
     Unimplemented,
     translate,
 )
@@ -53,9 +55,13 @@ def refusal(code: int, text: str, trailers: Metadata | None = None) -> GrpcError
 
 
 # Status, the server's text, what it becomes, and what the message must name.
+TOO_LONG = "grpc: received message larger than max (4194400 vs. 4194304)"
+
 TABLE = [
     # Fact sheet 2: the order in which a hub decides.
-    (7, "Method is not accessible", Refused, "does not allow"),
+    (7, "Method is not accessible", Refused, "wants [textile] key"),
+    (7, "something", Refused, "does not allow"),
+    (12, "unknown service api.usersd.pb.APIService", Unimplemented, "is a buckd"),
     (16, "Invalid session", Refused, "session"),
     (16, "Expired session", Refused, "session"),
     (5, "User not found", Refused, "account"),
@@ -88,7 +94,7 @@ TABLE = [
     (2, "mongo: no documents in result", ThreadGone, "mongo"),
     (2, "getting bucket: rpc error: code = NotFound desc = thread not found", ThreadGone, "thread not found"),
     (2, "db already exists", Unavailable, "already exists"),
-    (2, 'E11000 duplicate key error collection: "threads"', Unavailable, "E11000"),
+    (2, 'E11000 duplicate key error collection: "threads"', Refused, "in other letters"),
     (2, "name may only contain alphanumeric characters or non-consecutive hyphens", Refused, "[textile] thread"),
     # 4: buckets.
     (2, "instance not found", BucketGone, "instance not found"),
@@ -98,7 +104,7 @@ TABLE = [
     (2, "update bucket: app denied net record body: permission denied", Refused, "role"),
     (7, "verifying bucket update: permission denied", Refused, "role"),
     (2, "paths containing .textileseed are not allowed", Refused, ".textileseed"),
-    (2, "max bucket size exceeded", Full, "as large"),
+    (2, "max bucket size exceeded", BucketFull, "as large"),
     (2, "unmarshaling role public key: selected encoding not supported", Refused, "public key"),
     (2, "push bucket path header is required", Unavailable, "header"),
     (2, "writing chunk: io: read/write on closed pipe", Unavailable, "pipe"),
@@ -109,7 +115,9 @@ TABLE = [
     (2, f"remove node failed: could not resolve path: /ipfs/{CID}/blobs/x", NotFound, "blobs/x"),
     (2, "node is a directory", NotFound, "directory"),
     (2, "merkledag: not found", Unavailable, "merkledag"),
-    (8, "grpc: received message larger than max (4194400 vs. 4194304)", BucketFull, "too many paths"),
+    (8, TOO_LONG, TooManyPaths, "too many paths"),
+    (2, f"getting bucket: rpc error: code = ResourceExhausted desc = {TOO_LONG}", TooManyPaths, "too many paths"),
+    (2, "adding file: produced block is over 1MiB: big blocks can't be exchanged", DirectoryFull, "entries"),
     # 4.7: archives.
     (2, "archiving feature is disabled", ArchiveRefused, "no Powergate"),
     (2, "archive size is too small, should be greater than: 64 MiB", ArchiveRefused, "64 MiB"),
@@ -159,7 +167,8 @@ def test_the_base_classes_are_those_that_the_rest_relies_on() -> None:
         assert issubclass(outage, Unavailable)
     for final in (SignatureRefused, TokenRefused, Unimplemented, ArchiveRefused):
         assert issubclass(final, Refused)
-    assert issubclass(BucketFull, Full)
+    for full in (BucketFull, TooManyPaths, DirectoryFull):
+        assert issubclass(full, Full)
     assert issubclass(NeverArchived, ArchiveRefused)
     assert issubclass(ArchiveNotNeeded, ArchiveRefused)
 

@@ -12,6 +12,7 @@ from twisted.web.http_headers import Headers
 
 from tests.daemon_process import DaemonProcess
 from tests.textile.double import TextileDouble
+from tests.textile.full import FULL
 from tests.textile.javascript.runner import install, write_as_original
 
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -48,7 +49,7 @@ async def _get(url: str, range: str | None = None) -> tuple[int, bytes, str]:
     return response.code, content, (response.headers.getRawHeaders("content-type") or [""])[0]
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("encrypted", [False, True] if FULL else [True])
 @pytest_twisted.ensureDeferred
 async def test_a_bucket_of_the_original_program(tmp_path: Path, encrypted: bool) -> None:
     install()

@@ -15,8 +15,9 @@ from ipfsreg.bucket.textile.identity import Identity
 
 from ..web.client import Answer, pause, query
 from ..web.served import Served, digest_of, image
+from .backend import listening
 from .double import Fault, TextileDouble
-from .registry import TextileServed, check_no_secrets, logged, served, text_of
+from .registry import check_no_secrets, logged, served, text_of
 
 pytest_plugins = ["tests.textile.double.fixtures"]
 
@@ -38,15 +39,25 @@ def log() -> Iterator[list[LogEvent]]:
     assert "Traceback" not in text_of(events)
 
 
+_image: dict[str, bytes] = {}
+
+
+async def files_of_the_image(directory: Path) -> dict[str, bytes]:
+    """What a daemon makes of a push of the image ``box:1``; found out once."""
+    if not _image:
+        async with listening(TextileDouble(hub=False)) as double, served(directory / "first", double, None) as first:
+            await first.push_image("1", layers=[LAYER])
+            _image.update((path, double.read(BUCKET, path)) for path in double.files(BUCKET))
+    return _image
+
+
 @pytest_twisted.async_yield_fixture()
 async def registry(textile_hub: TextileDouble, tmp_path: Path, log: list[LogEvent]) -> AsyncIterator[Served]:
     """A daemon with the image ``box:1``; only the server has its layer."""
     key = textile_hub.accounts.add_key()
-    options = {"timeout": "1s", "silence": "1s"}
-    async with served(tmp_path / "daemon", textile_hub, key, **options) as first:
-        await first.push_image("1", layers=[LAYER])
-    TextileServed(tmp_path / "daemon", textile_hub, key).wipe_cache()
-    async with served(tmp_path / "daemon", textile_hub, key, **options) as daemon:
+    textile_hub.add_bucket(textile_hub.add_thread(key=key), BUCKET)
+    textile_hub.put_files(BUCKET, await files_of_the_image(tmp_path))
+    async with served(tmp_path / "daemon", textile_hub, key, timeout="600ms", silence="600ms") as daemon:
         yield daemon
     check_no_secrets(textile_hub, text_of(log))
 

@@ -1,4 +1,8 @@
-"""A bucket that grows: to 200,000 blobs with all of the server's limits, and over each border between levels."""
+"""A bucket that grows: to 200,000 blobs with all of the server's limits, and over each border between levels.
+
+The 200,000 take a while: a tenth of them, with a tenth of each limit, go the same way, unless the environment has
+``IPFSREG_FULL_TESTS=1``.
+"""
 
 import hashlib
 import statistics
@@ -13,7 +17,7 @@ import pytest_twisted
 
 from ipfsreg.bucket.errors import Full, NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.textile import levels
+from ipfsreg.bucket.textile import room
 from ipfsreg.bucket.textile.levels import LEVELS, Place, place_of
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
@@ -26,12 +30,14 @@ from .double.accounts import ApiKey
 from .double.bucket import Bucket
 from .double.tree import Directory, File, Node
 from .double.unixfs import RAW, cid_bytes
+from .full import FULL
 
 THREAD, BUCKET = "buckets", "ipfsreg"
 REPOSITORY = Repository("team/app")
 
-STAGES = (0, 50_000, 100_000, 200_000)
-PUSHES = 10
+TENTH = 1 if FULL else 10
+STAGES = (0, 50_000, 100_000, 200_000) if FULL else (0, 5_000, 20_000)
+PUSHES = 10 if FULL else 4
 
 NETWORK = 0.02
 """Seconds of a round trip to a server that is near."""
@@ -71,7 +77,7 @@ class Growth:
 
     def place_for(self, path: str) -> Place:
         place = place_of(path, self.level)
-        while self.paths[place] >= place.full_at:
+        while self.paths[place] >= (room.LAST_FULL if place.is_last else room.FULL):
             self.level += 1
             place = place_of(path, self.level)
         return place
@@ -186,8 +192,18 @@ async def read(bucket: IBucket, path: str) -> bytes:
 
 
 @pytest_twisted.ensureDeferred
-async def test_200_000_blobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_200_000_blobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     limits = Limits()
+    assert limits.document is not None
+    assert limits.documents is not None
+    assert limits.directory_block is not None
+    limits.document //= TENTH
+    limits.documents //= TENTH
+    limits.directory_block //= TENTH
+    for name in ("FULL", "LAST_FULL", "FULL_BYTES", "LAST_FULL_BYTES", "COUNTED_BYTES"):
+        monkeypatch.setattr(room, name, getattr(room, name) // TENTH)
     double = TextileDouble(hub=True, limits=limits).start()
     growth = Growth(double, double.accounts.add_key())
     far: dict[int, float] = {}
@@ -209,7 +225,8 @@ async def test_200_000_blobs(tmp_path: Path, capsys: pytest.CaptureFixture[str])
             assert {record.status for record in double.calls} == {0}
             methods = Counter(double.calls.methods())
             assert methods.pop("PushPath") == 4 * PUSHES
-            assert methods.pop("ListThreads", 0) <= 3
+            # What may be replaced asks for the levels meanwhile: the links.
+            assert methods.pop("ListThreads", 0) <= 2 * PUSHES + 3
             made = methods.pop("NewDB", 0)
             assert made == methods.pop("Create", 0)
             assert set(methods) <= {"List"}
@@ -226,8 +243,6 @@ async def test_200_000_blobs(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     lines.append(f"paths of a bucket at most: {max(growth.paths.values())}")
     with capsys.disabled():
         sys.stdout.write("\n".join(["", *lines, ""]))
-    assert limits.document is not None
-    assert limits.directory_block is not None
     assert max(document, documents) <= limits.document / 2
     assert block <= limits.directory_block / 2
     assert sum(growth.paths.values()) >= 2 * STAGES[-1]
@@ -257,7 +272,7 @@ def directories_of(paths: Iterable[str]) -> list[str]:
 async def fill(bucket: IBucket, directory: str) -> list[str]:
     """Put files into a directory until no more can be put there; their paths."""
     paths: list[str] = []
-    for number in range(levels.LAST_FULL + 1):
+    for number in range(room.LAST_FULL + 1):
         try:
             await bucket.put(f"{directory}/more{number}", b"x")
         except Full:
@@ -269,8 +284,8 @@ async def fill(bucket: IBucket, directory: str) -> list[str]:
 @pytest_twisted.ensureDeferred
 async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For real: small buckets, that the backend fills, and makes where there are none yet."""
-    monkeypatch.setattr(levels, "FULL", 4)
-    monkeypatch.setattr(levels, "LAST_FULL", 30)
+    monkeypatch.setattr(room, "FULL", 3)
+    monkeypatch.setattr(room, "LAST_FULL", 12)
     double = TextileDouble(hub=True).start()
     key = double.accounts.add_key()
     contents: dict[str, bytes] = {}
@@ -282,11 +297,11 @@ async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pyte
 
     async with running(Backend(double, tmp_path / "one", key)) as backend:
         bucket = backend.bucket
-        for number in range(120):
-            path = f"d{number % 40}/{number:03}"
+        for number in range(54):
+            path = f"d{number % 18}/{number:03}"
             contents[path] = content_of(number)
             await bucket.put(path, contents[path])
-            if number % 20 == 0:
+            if number % 9 == 0:
                 contents[tag] = b"%d" % number
                 await bucket.put(tag, contents[tag])
                 assert await bucket.get(tag, LIMIT) == contents[tag]
@@ -300,15 +315,15 @@ async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pyte
         # Every write of a tag went to the level of its time, and none of the older ones was taken away.
         assert max(written) >= 3
         assert len({bucket.thread for bucket in double.buckets.all()}) == len(double.buckets.all())
-        assert all(len(each.metadata) <= levels.LAST_FULL + 1 for each in double.buckets.all())
+        assert all(len(each.metadata) <= room.LAST_FULL + 1 for each in double.buckets.all())
 
     async with running(Backend(double, tmp_path / "two", key)) as backend:
         bucket = backend.bucket
-        for path, content in contents.items():
+        for path, content in [*list(contents.items())[::3], (tag, contents[tag])]:
             assert (await bucket.stat(path)).size == len(content)
             assert await bucket.get(path, LIMIT) == content
             assert await read(bucket, path) == content
-        assert [each.name for each in await bucket.list("d7")] == ["007", "047", "087"]
+        assert [each.name for each in await bucket.list("d7")] == ["007", "025", "043"]
         walked = [
             f"{listing.directory}/{entry.name}"
             for directory in directories_of(contents)
@@ -326,13 +341,15 @@ async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pyte
             await bucket.put("d7/yet", b"x")
         assert await bucket.get("d7/007", LIMIT) == content_of(7)
 
-        for path in contents:
+        gone = [path for path in contents if path.startswith(("d1", "d2", "d7", "repositories"))]
+        for path in gone:
             await bucket.remove(path)
             with pytest.raises(NotFound):
                 await bucket.stat(path)
             assert not holders(path)
-        assert not [entry for directory in directories_of(contents) for entry in await bucket.list(directory)]
-        assert sum(len(double.files(each.key)) for each in double.buckets.all()) == 0
+        assert not [entry for directory in directories_of(gone) for entry in await bucket.list(directory)]
+        left = [path for each in double.buckets.all() for path in double.files(each.key)]
+        assert sorted(left) == sorted(set(contents) - set(gone))
         # There is room again.
         await bucket.put("d7/007", b"again")
         assert await bucket.get("d7/007", LIMIT) == b"again"

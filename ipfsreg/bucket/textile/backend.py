@@ -33,8 +33,10 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
     bucket = TextileBucket(options, client, workers, reactor)
 
     async def run(task: TextileTask, arguments: Mapping[str, str]) -> dict[str, Any]:
-        services = [ShardService(client, shard) for shard in await bucket.shards()]
-        return await task(services, arguments, reactor)
+        services = [ShardService(client, shard) for shard in await bucket.shards.all()]
+        done = await task(services, arguments, reactor)
+        bucket.shards.forget_roles()
+        return done
 
     tasks = {name: partial(run, task) for name, task in TEXTILE_TASKS.items()}
     repeated = []

@@ -26,28 +26,20 @@ from zope.interface import implementer
 
 from ...workers import Workers
 from ..content_path import content_at
-from ..errors import BucketError, Corrupt, Full, NotFound, TooLarge
+from ..errors import BucketError, Corrupt, NotFound, TooLarge
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..walking import walk_by_listing
 from .client import BUCKETS, TextileClient
-from .errors import Gone, StaleRoot
-from .levels import LEVELS, Place, all_places, place_of
+from .errors import StaleRoot
 from .options import TextileOptions
 from .proto import bucketsd_pb2
-from .pushing import Pusher
 from .reading import RemoteReader, pull
-from .sending import ShardSender
 from .shard import Shard
-from .sources import FileSource, MemorySource, Source
-from .threads import Threads
+from .shards import AT_ONCE, Shards
+from .sources import FileSource, MemorySource
+from .writing import SEED, Writer
 
 T = TypeVar("T")
-
-SEED = ".textileseed"
-"""A file of the server's own in the top directory of each of its buckets."""
-
-AT_ONCE = 8
-"""How many buckets of the server are asked at once for a listing."""
 
 RAW = "bafkrei"
 """How the CID of a single raw block begins: only there is the size that the server tells that of the content."""
@@ -72,10 +64,9 @@ class TextileBucket:
         self.client = client
         self._workers = workers
         self._clock = clock
-        self._threads = Threads(client, clock)
+        self.shards = Shards(options, client, clock)
+        self._writer = Writer(client, self.shards, options, clock)
         self._looking: Deferred[None] | None = None
-        self._shards: dict[Place, Shard] = {}
-        self._pushers: dict[Place, Pusher] = {}
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
@@ -88,15 +79,14 @@ class TextileBucket:
         """See `IBucket.stop`."""
         if self._looking is not None:
             self._looking.cancel()
-        for pusher in self._pushers.values():
-            pusher.stop()
+        self._writer.stop()
         return ensureDeferred(self.client.stop())
 
     async def _look(self) -> None:
         tries = 0
         while True:
             try:
-                await self.shard(Place(0, 0)).ensure()
+                await self.shards.first.ensure()
             except BucketError as error:
                 self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
             else:
@@ -104,6 +94,14 @@ class TextileBucket:
             await deferLater(self._clock, _pause(tries), lambda: None)
             tries += 1
         self._log.info("Using {name}.", name=self.name)
+        await self._look_for_the_others()
+
+    async def _look_for_the_others(self) -> None:
+        """One by one beside the first requests, which so need not, and so that all roles are known."""
+        try:
+            await self.shards.look_for_all()
+        except BucketError as error:
+            self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)
 
     def _looked_badly(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -126,13 +124,13 @@ class TextileBucket:
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return ensureDeferred(self._push(path, MemorySource(content)))
+        return ensureDeferred(self._writer.push(path, MemorySource(content)))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
 
         async def push() -> None:
-            await self._push(path, await FileSource.of(source, self._workers))
+            await self._writer.push(path, await FileSource.of(source, self._workers))
             await self._workers.run(source.unlink, True)
 
         return ensureDeferred(push())
@@ -157,55 +155,15 @@ class TextileBucket:
         """See `IBucket.walk`."""
         return walk_by_listing(self, directory, into)
 
-    def shard(self, place: Place) -> Shard:
-        """The bucket of the server at a place, which may not exist yet."""
-        if place not in self._shards:
-            self._shards[place] = Shard(
-                self.client,
-                self._threads,
-                self._clock,
-                place,
-                self._options.thread,
-                self._options.bucket,
-                encrypted=self._options.encrypted,
-            )
-        return self._shards[place]
-
-    async def shards(self) -> Sequence[Shard]:
-        """All buckets of the server that exist, the highest level first."""
-        await self.shard(Place(0, 0)).ensure()
-        known = await self._threads.known()
-        shards = [
-            self.shard(place)
-            for place in reversed(list(all_places()))
-            if place.thread_name(self._options.thread) in known or (place in self._shards and self._shards[place].known)
-        ]
-        return [shard for shard in shards if await shard.exists()]
-
-    async def _candidates(self, path: str) -> Sequence[Shard]:
-        """The buckets of the server that may have a path, the highest level first."""
-        of_levels = {place_of(path, level) for level in range(LEVELS)}
-        return [shard for shard in await self.shards() if shard.place in of_levels]
-
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
-        for shard in await self._candidates(path):
+        if SEED in path:
+            raise NotFound(path)  # nobody can have put it there, and the server refuses the question
+        for shard in await self.shards.for_reading(path):
             try:
-                return await self._known(shard, ask)
+                return await shard.ask(ask)
             except NotFound:
                 continue
         raise NotFound(path)
-
-    async def _known(self, shard: Shard, ask: Callable[[Shard], Awaitable[T]]) -> T:
-        """Ask a bucket of the server; where it is not known there (any more), look for it and ask once more."""
-        key = shard.key
-        try:
-            return await ask(shard)
-        except Gone:
-            shard.forget(key)
-            await shard.ensure()
-            if shard.key == key:
-                raise
-            return await ask(shard)
 
     async def _stat(self, shard: Shard, path: str) -> Stat:
         item = await self._item(shard, path)
@@ -259,21 +217,13 @@ class TextileBucket:
         item = await self._item(origin, source)
         if item.is_dir:
             raise NotFound(f"{source} is a directory")
-        shard = await self._for_writing(destination)
-        await shard.ensure()
-        if origin.private or shard.private:
-            return False
-        request = bucketsd_pb2.SetPathRequest(key=shard.key, path=destination, cid=item.cid)
-        await self.client.unary(
-            BUCKETS, "SetPath", request, bucketsd_pb2.SetPathResponse, thread=shard.thread, slow=True
-        )
-        return True
+        return not origin.private and await self._writer.link(destination, item.cid, item.size)
 
     async def _copy(self, source: str, destination: str) -> None:
         draft = Path(await self._workers.run(tempfile.mkdtemp, dir=self._options.path)) / "content"
         try:
             await self._anywhere(source, lambda shard: self._save(shard, source, draft))
-            await self._push(destination, await FileSource.of(draft, self._workers))
+            await self._writer.push(destination, await FileSource.of(draft, self._workers))
         finally:
             await self._workers.run(shutil.rmtree, draft.parent, True)
 
@@ -283,38 +233,14 @@ class TextileBucket:
             async for data in content:
                 await self._workers.run(_append, destination, data)
 
-    async def _push(self, path: str, source: Source) -> None:
-        check_path(path)
-        if SEED in path:
-            raise ValueError(f"{SEED} is the server's own")
-        shard = await self._for_writing(path)
-        await shard.ensure()
-        await self._known(shard, lambda shard: self._pusher(shard).push(path, source))
-
-    async def _for_writing(self, path: str) -> Shard:
-        """The bucket of the server that a path is written to, which may not exist yet."""
-        level = max(shard.place.level for shard in await self.shards())
-        shard = self.shard(place_of(path, level))
-        while shard.is_full:
-            if level + 1 == LEVELS:
-                raise Full(f"{self.name} has as many paths as there can be")
-            level += 1
-            shard = self.shard(place_of(path, level))
-            await shard.exists()
-        return shard
-
-    def _pusher(self, shard: Shard) -> Pusher:
-        if shard.place not in self._pushers:
-            sender = ShardSender(self.client, shard, self._options.silence)
-            self._pushers[shard.place] = Pusher(sender, self._clock)
-        return self._pushers[shard.place]
-
     async def _remove(self, path: str) -> None:
         # It may be at several levels: all have to go, or an old one would come back. The oldest goes first.
         found = False
-        for shard in reversed(await self._candidates(path)):
+        if SEED in path:
+            raise NotFound(path)
+        for shard in reversed(await self.shards.for_reading(path, self._clock.seconds())):
             try:
-                await self._known(shard, lambda shard: self._remove_from(shard, path))
+                await shard.ask(lambda shard: self._remove_from(shard, path))
                 found = True
             except NotFound:
                 continue
@@ -360,17 +286,19 @@ class TextileBucket:
 
     async def _list(self, directory: str) -> Sequence[Entry]:
         entries: set[Entry] = set()
+        if SEED in directory:
+            return []
 
         async def look(shard: Shard) -> None:
             try:
-                item = await self._known(shard, lambda shard: self._item(shard, directory))
+                item = await shard.ask(lambda shard: self._item(shard, directory))
             except NotFound:
                 return
             if item.is_dir:
                 entries.update(Entry(each.name, each.is_dir) for each in item.items if _is_ours(each))
 
         turns = DeferredSemaphore(AT_ONCE)
-        looks = [turns.run(look, shard) for shard in await self.shards()]
+        looks = [turns.run(look, shard) for shard in await self.shards.all()]
         try:
             await gatherResults(looks, consumeErrors=True)
         except FirstError as error:

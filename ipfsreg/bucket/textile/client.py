@@ -178,13 +178,15 @@ class TextileClient:
                 # cancelled call would close, is already used by another one.
                 self._clock.callLater(0, stream.cancel)
 
-    def stream(self, service: str, method: str, response_type: type[M], *, thread: str, deadline: float) -> Stream[M]:
-        """A call in both directions, by websocket, within a `calling` block of an `authorized` call."""
+    def stream(
+        self, service: str, method: str, response_type: type[M], *, thread: str, deadline: float, transport: Transport
+    ) -> Stream[M]:
+        """A call in both directions, within a `calling` block of an `authorized` call."""
         return self._channel.stream(
             f"/{service}/{method}",
             response_type,  # type: ignore[arg-type]
             deadline=deadline,
             idle=self._silence,
             metadata=self._metadata(thread, ""),
-            transport=Transport.WEBSOCKET,
+            transport=transport,
         )

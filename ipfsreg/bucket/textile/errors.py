@@ -36,7 +36,15 @@ class StaleRoot(Unavailable):
 
 
 class BucketFull(Full):
-    """The bucket's metadata is larger than the server can handle: it takes no more paths, other buckets do."""
+    """The bucket does not take the file, and another bucket may."""
+
+
+class TooManyPaths(BucketFull):
+    """The bucket's metadata is larger than the server can handle."""
+
+
+class DirectoryFull(BucketFull):
+    """The directory is larger than a block of IPFS may be."""
 
 
 class Unimplemented(Refused):
@@ -101,6 +109,8 @@ _SECRET = "[textile] secret"
 _IDENTITY = "[textile] identity_file"
 _TOKEN_NEEDED = f"{_KEY} is a user-group key, which needs an identity: set {_IDENTITY}"
 _TOKEN_BAD = f"the token of {_IDENTITY} is not accepted"
+_OTHER_CASE = "the account has a thread of that name in other letters, upper or lower case: set [textile] thread to it"
+_TOO_MANY = "the bucket holds too many paths"
 _NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
 _BUCKD_LIMIT = "a buckd whose limits for archives were never set takes none of any size"
 
@@ -124,12 +134,14 @@ ROWS = (
     Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
     Row(_UNKNOWN, _whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
     # Permission.
+    Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
     Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
     Row(_DENIED, "", Refused, "the server does not allow it"),
     Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
     Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
     Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
     Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
+    Row(_UNKNOWN, "E11000 duplicate key", Refused, _OTHER_CASE),
     # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
     Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
     Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
@@ -139,10 +151,12 @@ ROWS = (
     Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
     # Quotas.
     Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
-    Row(_UNKNOWN, "max bucket size exceeded", Full, "the bucket is as large as the server allows"),
+    Row(_UNKNOWN, "max bucket size exceeded", BucketFull, "the bucket is as large as the server allows"),
+    Row(_UNKNOWN, r"block is over 1\s?MiB|block too (big|large)", DirectoryFull, "the directory has too many entries"),
     Row(_UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"),
     Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
-    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", BucketFull, "the bucket holds too many paths"),
+    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
+    Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
     # Any number can stand there where the framing was lost on the way: then the connection is to blame.
     Row(_EXHAUSTED, r"message larger than max", Unavailable),
     Row(_EXHAUSTED, "", Refused, "a quota is used up"),
@@ -162,6 +176,7 @@ ROWS = (
     Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
     Row(_UNKNOWN, r"^node is a directory$", NotFound),
     Row(_UNKNOWN, r"^no link by that name$", NotFound, removing=True),
+    Row(GrpcStatus.UNIMPLEMENTED, r"service api\.usersd", Unimplemented, f"the server is a buckd, which has no {_KEY}"),
     Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
 )
 """The first row that matches counts."""

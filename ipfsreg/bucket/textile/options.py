@@ -11,6 +11,7 @@ from ..errors import SetupError
 from ..loopback import is_loopback
 from ..options import PathOptions
 from .identity import Identity, load_identity
+from .levels import may_be_of_a_level
 from .signing import CallMetadata
 
 _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"  # what a server takes for a thread's name (fact sheet, section 3)
@@ -40,6 +41,10 @@ class TextileOptions(PathOptions):
             self.identity()
         except (SetupError, OSError) as error:
             raise ValueError(str(error)) from None
+        if may_be_of_a_level(self.thread):
+            raise ValueError(
+                f"thread: {self.thread} may be one that another registry makes when it grows; add a letter"
+            )
         return self
 
     @property

@@ -19,8 +19,9 @@ from ..errors import Unavailable
 from .errors import Gone, Unimplemented
 from .sources import Source
 
-GATHER_SECONDS = 0.01
-"""For how long files are waited for before a stream begins."""
+GATHER_PART = 0.125
+GATHER_MAX = 0.02
+"""For how long files are waited for before a stream begins: a part of what the last one took, and seconds at most."""
 
 BATCH_FILES = 200
 BATCH_BYTES = 4 * 1024**3
@@ -61,6 +62,7 @@ class Pusher:
         self._running: Deferred[None] | None = None
         self._has_push_paths = True
         self._stopped = False
+        self._took = 0.0
 
     def push(self, path: str, source: Source) -> "Deferred[None]":
         """Push a file; fires when the server has acknowledged it."""
@@ -82,14 +84,16 @@ class Pusher:
 
     async def _run(self) -> None:
         while self._queue and not self._stopped:
-            # A stream costs three round trips: files that come a moment later had better go in the same one.
-            await deferLater(self._clock, GATHER_SECONDS, lambda: None)
+            # A stream costs some round trips: files that come a moment later had better go in the same one.
+            await deferLater(self._clock, min(GATHER_MAX, GATHER_PART * self._took), lambda: None)
             batch = self._next_batch()
+            began = self._clock.seconds()
             try:
                 await self._push(batch)
             except CancelledError:
                 _fail(batch, Failure(Unavailable("the daemon is stopping")))
                 raise
+            self._took = self._clock.seconds() - began
 
     def _next_batch(self) -> list[Waiting]:
         batch: list[Waiting] = []

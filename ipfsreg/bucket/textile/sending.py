@@ -6,17 +6,21 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ...grpcweb.call import Stream
+from ...grpcweb.channel import Transport
 from ..errors import Unavailable
 from .client import BUCKETS, TextileClient
+from .errors import Gone
 from .proto import bucketsd_pb2
 from .pushing import Waiting
 from .shard import Shard
+from .way import Way
 
-CHUNK = 32_000
-"""Bytes of content in a message: servers since 2.6.10 take no websocket message above 32,768 bytes in all."""
+CHUNK = {Transport.WEBSOCKET: 32_000 - 512, Transport.POST: 256 * 1024}
+"""Bytes of content in a message.
 
-CHUNKS_MESSAGE = 32_000 - 512
-"""The same where the path is in each message: a path is at most some 480 bytes long."""
+Servers since 2.6.10 take no websocket message above 32,768 bytes in all, and a path of at most some 480 bytes may be in
+each. By POST there is only the limit of 4 MiB for a message.
+"""
 
 SECONDS_PER_MEBIBYTE = 8.0
 """What a stream's deadline allows beside ``timeout``: a slow server takes in 128 KiB a second."""
@@ -25,9 +29,10 @@ SECONDS_PER_MEBIBYTE = 8.0
 class ShardSender:
     """Sends files to one bucket of the server. ``timeout`` is in seconds, for what does not depend on the size."""
 
-    def __init__(self, client: TextileClient, shard: Shard, timeout: float) -> None:
+    def __init__(self, client: TextileClient, shard: Shard, way: Way, timeout: float) -> None:
         self._client = client
         self._shard = shard
+        self._way = way
         self._timeout = timeout
 
     async def push_paths(self, files: Sequence[Waiting]) -> None:
@@ -36,22 +41,26 @@ class ShardSender:
         await self._shard.ensure()
         header = bucketsd_pb2.PushPathsRequest.Header(key=self._shard.key, paths=[file.path for file in files])
         taken = 0
+        root = bucketsd_pb2.Root()
 
         def answer(message: bucketsd_pb2.PushPathsResponse) -> None:
-            nonlocal taken
+            nonlocal taken, root
             taken += 1
-            self._shard.learn(message.root)
+            root = message.root  # each is longer than the one before, and to learn from it takes time
 
-        async def send(stream: Stream[Any]) -> None:
+        async def send(stream: Stream[Any], size: int) -> None:
             stream.requests.send(bucketsd_pb2.PushPathsRequest(header=header))
             for file in files:
-                await _send(file, stream, CHUNKS_MESSAGE, lambda data, file=file: _chunk(file.path, data))  # type: ignore[misc]
+                await _send(file, stream, size, lambda data, file=file: _chunk(file.path, data))  # type: ignore[misc]
                 # An empty chunk ends a file. Without it the server would wait for ever, with the bucket locked.
                 stream.requests.send(_chunk(file.path, b""))
 
-        await self._push("PushPaths", bucketsd_pb2.PushPathsResponse, files, send, answer)
-        if taken < len(files):
-            raise Unavailable(f"PushPaths: the server ended the stream after {taken} of {len(files)} files")
+        def check() -> None:
+            if taken < len(files):
+                raise Unavailable(f"PushPaths: the server ended the stream after {taken} of {len(files)} files")
+            self._shard.learn(root)
+
+        await self._push("PushPaths", bucketsd_pb2.PushPathsResponse, files, send, answer, check)
 
     async def push_path(self, file: Waiting) -> None:
         """One file. Acknowledged by the final event and status 0."""
@@ -65,33 +74,37 @@ class ShardSender:
                 final = True
                 self._shard.learn(message.event.root)
 
-        async def send(stream: Stream[Any]) -> None:
+        async def send(stream: Stream[Any], size: int) -> None:
             stream.requests.send(bucketsd_pb2.PushPathRequest(header=header))
-            await _send(file, stream, CHUNK, lambda data: bucketsd_pb2.PushPathRequest(chunk=data))
+            await _send(file, stream, size, lambda data: bucketsd_pb2.PushPathRequest(chunk=data))
 
-        await self._push("PushPath", bucketsd_pb2.PushPathResponse, [file], send, answer)
-        if not final:
-            raise Unavailable("PushPath: the server ended the stream without its final event")
+        def check() -> None:
+            if not final:
+                raise Unavailable("PushPath: the server ended the stream without its final event")
+
+        await self._push("PushPath", bucketsd_pb2.PushPathResponse, [file], send, answer, check)
 
     async def _push(
         self,
         method: str,
         response_type: type[Any],
         files: Sequence[Waiting],
-        send: Callable[[Stream[Any]], Awaitable[None]],
+        send: Callable[[Stream[Any], int], Awaitable[None]],
         answer: Callable[[Any], None],
+        check: Callable[[], None],
     ) -> None:
         length = sum(file.source.size for file in files)
         deadline = self._timeout + SECONDS_PER_MEBIBYTE * length / 1024**2
+        transport = self._way.transport
 
         async def call() -> None:
             with self._client.calling(method):
                 stream = self._client.stream(
-                    BUCKETS, method, response_type, thread=self._shard.thread, deadline=deadline
+                    BUCKETS, method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
                 )
                 acknowledged: Deferred[None] = stream.responses.deliver(answer)
                 try:
-                    await send(stream)
+                    await send(stream, CHUNK[transport])
                     stream.requests.finish()
                     await acknowledged
                 finally:
@@ -99,7 +112,15 @@ class ShardSender:
                     stream.cancel()
                     acknowledged.addErrback(lambda _: None)
 
-        await self._client.authorized(call)
+        try:
+            await self._client.authorized(call)
+            check()
+        except Gone:
+            raise
+        except Unavailable:
+            self._way.failed(transport)
+            raise
+        self._way.worked(transport, length)
 
 
 async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:

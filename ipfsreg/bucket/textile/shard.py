@@ -1,5 +1,8 @@
 """One bucket of the server: found or made once, and what is known of it."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -10,7 +13,10 @@ from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .levels import Place
 from .proto import bucketsd_pb2
+from .room import Room
 from .threads import Threads, thread_id_string
+
+T = TypeVar("T")
 
 PATIENCE = 5.0
 """Seconds in which the bucket should appear in a thread that somebody else made: they are about to make it."""
@@ -18,9 +24,15 @@ PATIENCE = 5.0
 SETTLE = 2.0
 """Seconds after which two that made a bucket at the same time see each other's."""
 
+ROLES_SECONDS = 1.0
+"""For how long it is believed which paths of a bucket have roles: to look at them all takes milliseconds."""
+
 
 class Shard:
-    """A bucket of the server in a thread of its own. ``paths`` is how many paths it has, as far as is known.
+    """A bucket of the server in a thread of its own. ``encrypted`` says whether it should be a private one.
+
+    ``room`` is how much more it takes, ``with_roles`` the paths on which somebody was given a role there, as far as
+    is known. ``is_new`` from when this daemon made it, until somebody takes note.
 
     A server's answer about a bucket holds keys: none of it is kept but what is here, and none of it is logged.
     """
@@ -36,13 +48,15 @@ class Shard:
         thread: str,
         bucket: str,
         *,
-        encrypted: bool,
+        encrypted: Callable[[], bool],
     ) -> None:
         self.place = place
-        self.paths = 0
+        self.room = Room(place)
+        self.with_roles: frozenset[str] = frozenset()
+        self.is_new = False
         self.thread = ""
         self.key = ""
-        self.private = encrypted
+        self.private = False
         self._client = client
         self._threads = threads
         self._clock = clock
@@ -53,11 +67,7 @@ class Shard:
         self._ensuring = SharedWork(self._ensure)
         self._was_there = False
         self._made_thread = False
-
-    @property
-    def is_full(self) -> bool:
-        """Whether writes should go elsewhere."""
-        return self.paths >= self.place.full_at
+        self._roles_seen: float | None = None
 
     @property
     def known(self) -> bool:
@@ -79,15 +89,35 @@ class Shard:
         if not self.key:
             await self._ensuring.outcome()
 
+    async def ask(self, question: "Callable[[Shard], Awaitable[T]]") -> T:
+        """Ask the server about it; where the bucket is not known there (any more), look for it and ask once more."""
+        key = self.key
+        try:
+            return await question(self)
+        except Gone:
+            self.forget(key)
+            await self.ensure()
+            if self.key == key:
+                raise
+            return await question(self)
+
     def forget(self, key: str) -> None:
         """Look for it anew the next time: the server says that it does not know the thread, or a bucket of ``key``."""
         if key == self.key:
             self.key = ""
             self._threads.forget()
 
+    def forget_roles(self) -> None:
+        """Look at the roles with the next answer."""
+        self._roles_seen = None
+
     def learn(self, root: bucketsd_pb2.Root) -> None:
         """Take what an answer says of the bucket."""
-        self.paths = len(root.path_metadata)
+        self.room.learn(root)
+        now = self._clock.seconds()
+        if root.owner and (self._roles_seen is None or now - self._roles_seen >= ROLES_SECONDS):
+            self._roles_seen = now
+            self.with_roles = frozenset(path for path, entry in root.path_metadata.items() if path and entry.roles)
 
     async def _find(self) -> None:
         thread = await self._threads.find(self._thread_name)
@@ -135,7 +165,7 @@ class Shard:
     async def _create(self, thread: str) -> None:
         first = self._made_thread
         self._made_thread = False  # if this fails, who knows whether the server makes it all the same
-        request = bucketsd_pb2.CreateRequest(name=self._bucket, private=self._encrypted)
+        request = bucketsd_pb2.CreateRequest(name=self._bucket, private=self._encrypted())
         try:
             created = await self._client.unary(
                 BUCKETS, "Create", request, bucketsd_pb2.CreateResponse, thread=thread, slow=True
@@ -149,6 +179,7 @@ class Shard:
             await deferLater(self._clock, SETTLE, lambda: None)
         if not await self._find_in(thread):
             self._adopt(thread, created.root)
+        self.is_new = self.key == created.root.key
         self._log.info("Made the bucket {bucket} in thread {thread}.", bucket=self._bucket, thread=self._thread_name)
 
     def _adopt(self, thread: str, root: bucketsd_pb2.Root) -> None:
@@ -157,9 +188,10 @@ class Shard:
         self.private = bool(root.link_key)
         self._was_there = True
         self.learn(root)
-        if self.private != self._encrypted:
+        if self.private != self._encrypted():
             self._log.warn(
-                "The bucket {bucket} is {found}encrypted, the configuration says otherwise; it stays as it is.",
+                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so.",
                 bucket=self._bucket,
+                thread=self._thread_name,
                 found="" if self.private else "not ",
             )

@@ -36,8 +36,7 @@ async def grant(service: BucketsService, who: str, role: str, path: str = "") ->
     """
     roles = {_checked(who): _role(role)}
     _check_path(path)
-    found = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
-    if not found.root.owner:
+    if not (await _root(service)).owner:
         raise Refused("the bucket was made without an identity: whoever reaches the server may do everything with it")
     request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)
     await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse)
@@ -80,26 +79,34 @@ async def list_in_all(services: Sequence[BucketsService], path: str = "") -> dic
     """`list_roles` of all of several buckets that have the path.
 
     Answers ``path``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
-    ``uneven``: those whose role is not the same in all of them, as when a grant was broken off.
+    ``uneven``: those whose role is not the same in all of them, as when a grant was broken off. Whoever made one of
+    the buckets owns it, which says nothing about the others.
 
     :raises NotFound: where none has the path.
     """
-    listed: list[dict[str, str]] = []
+    listed: list[tuple[str, dict[str, str]]] = []
     for service in services:
         try:
-            listed.append(await list_roles(service, path))
+            roles_there = await list_roles(service, path)
         except NotFound:
             continue
+        listed.append(((await _root(service)).owner, roles_there))
     if not listed:
         raise NotFound(f"there is nothing at {path}")
     roles: dict[str, str] = {}
     uneven: list[str] = []
-    for who in sorted(set().union(*listed)):
-        of_all = {roles_there.get(who, "none") for roles_there in listed}
+    for who in sorted(set().union(*(each for _, each in listed))):
+        of_all = {each.get(who, "none") for owner, each in listed if who != owner}
+        of_all = of_all or {each.get(who, "none") for _, each in listed}
         roles[who] = min(of_all, key=lambda name: ROLES.get(name, -1))
         if len(of_all) > 1:
             uneven.append(who)
     return {"path": path, "roles": roles, "uneven": uneven}
+
+
+async def _root(service: BucketsService) -> bucketsd_pb2.Root:
+    answer = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
+    return answer.root
 
 
 def _checked(who: str) -> str:

@@ -40,9 +40,11 @@ class Threads:
         self._creating: DeferredLock = DeferredLock()
         self._listing = SharedWork(self._list)
 
-    async def known(self) -> Mapping[str, bytes]:
-        """The ids of all threads by name, as the server said at most `KNOWN_SECONDS` ago."""
-        if self._listed is None or self._clock.seconds() - self._listed > KNOWN_SECONDS:
+    async def known(self, since: float | None = None) -> Mapping[str, bytes]:
+        """The ids of all threads by name, as the server said at most `KNOWN_SECONDS` ago, or after ``since``."""
+        if since is None:
+            since = self._clock.seconds() - KNOWN_SECONDS
+        while self._listed is None or self._listed < since:
             await self._listing.outcome()
         return self._ids
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+from functools import lru_cache
 
 import multibase
 from nacl.exceptions import BadSignatureError
@@ -32,6 +33,7 @@ def parse_public_key(text: str) -> VerifyKey:
     return VerifyKey(data[len(_PUBLIC_PREFIX) :])
 
 
+@lru_cache(10_000)
 def decode_multibase(text: str) -> bytes:
     """Decode a multibase string.
 

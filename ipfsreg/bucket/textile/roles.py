@@ -1,0 +1,116 @@
+"""Roles in buckets of the server that come into being after they were granted (fact sheet 4.6).
+
+`sharing` grants a role in all buckets that there are at that time. A bucket that is made later gets those of the
+whole bucket from level 0, and a directory that appears in another bucket later those of its namesakes elsewhere: of
+several the one that was changed last, so that what was revoked does not come back.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from ..errors import BucketError
+from .client import BUCKETS, TextileClient
+from .proto import bucketsd_pb2
+from .shard import Shard
+from .shards import Shards
+
+NONE = bucketsd_pb2.PATH_ACCESS_ROLE_NONE
+
+
+class Roles:
+    """Carries roles to where they are missing, after each push. That costs a call only where there are any."""
+
+    _log = Logger()
+
+    def __init__(self, client: TextileClient, shards: Shards) -> None:
+        self._client = client
+        self._shards = shards
+        self._settled: set[tuple[str, str]] = set()
+        """Pairs of bucket key and path for which nothing is left to be done."""
+        self._carrying: DeferredLock = DeferredLock()
+
+    async def carry(self, shard: Shard, path: str) -> None:
+        """See to the roles of a bucket that a path was just pushed to. What fails is logged, and tried again."""
+        if not (shard.is_new or self._missing(shard, path)):
+            return
+        await self._carrying.acquire()
+        try:
+            if shard.is_new:
+                await self._carry_all(shard)
+                shard.is_new = False
+            for directory in self._missing(shard, path):
+                await self._carry_one(shard, directory)
+                self._settled.add((shard.key, directory))
+        except BucketError as error:
+            self._log.warn(
+                "Roles could not be carried over to a new bucket of the server ({error}); `ipfsreg share list` shows "
+                "where they differ.",
+                error=error,
+            )
+        finally:
+            self._carrying.release()
+
+    def _missing(self, shard: Shard, path: str) -> Sequence[str]:
+        """The directories of a path that have roles in other buckets, and none here, as far as is known."""
+        elsewhere = frozenset[str]().union(*(each.with_roles for each in self._shards.known() if each is not shard))
+        if not elsewhere:
+            return []
+        parts = path.split("/")
+        directories = ["/".join(parts[:length]) for length in range(1, len(parts))]
+        return [
+            each
+            for each in directories
+            if each in elsewhere and each not in shard.with_roles and (shard.key, each) not in self._settled
+        ]
+
+    async def _carry_all(self, shard: Shard) -> None:
+        first = self._shards.first
+        if shard is first:
+            return
+        there, here = await self._root(first), await self._root(shard)
+        if not there.owner or not here.owner:
+            return  # without owners everybody may do everything
+        # Who owns the first bucket looks after all of them.
+        wanted = {**_entry(there, "").roles, there.owner: bucketsd_pb2.PATH_ACCESS_ROLE_ADMIN}
+        await self._equal(shard, "", _entry(here, "").roles, wanted, here.owner)
+
+    async def _carry_one(self, shard: Shard, directory: str) -> None:
+        others = [each for each in self._shards.known() if each is not shard and directory in each.with_roles]
+        entries = [_entry(await self._root(each), directory) for each in others]
+        here = await self._root(shard)
+        own = _entry(here, directory)
+        newest = max(entries, key=lambda entry: entry.updated_at, default=own)
+        if here.owner and newest.updated_at > own.updated_at:
+            await self._equal(shard, directory, own.roles, newest.roles, here.owner)
+
+    async def _equal(
+        self, shard: Shard, path: str, here: Mapping[str, int], wanted: Mapping[str, int], owner: str
+    ) -> None:
+        change = {
+            who: wanted.get(who, NONE) for who in {*here, *wanted} if here.get(who, NONE) != wanted.get(who, NONE)
+        }
+        change.pop(owner, None)
+        if not change:
+            return
+        request = bucketsd_pb2.PushPathAccessRolesRequest(key=shard.key, path=path, roles=change)  # type: ignore[arg-type]
+        await self._client.unary(
+            BUCKETS,
+            "PushPathAccessRoles",
+            request,
+            bucketsd_pb2.PushPathAccessRolesResponse,
+            thread=shard.thread,
+            slow=True,
+        )
+
+    async def _root(self, shard: Shard) -> bucketsd_pb2.Root:
+        request = bucketsd_pb2.RootRequest(key=shard.key)
+        answer = await self._client.unary(BUCKETS, "Root", request, bucketsd_pb2.RootResponse, thread=shard.thread)
+        return answer.root
+
+
+def _entry(root: bucketsd_pb2.Root, path: str) -> bucketsd_pb2.Metadata:
+    if path in root.path_metadata:
+        return root.path_metadata[path]
+    return bucketsd_pb2.Metadata() if path else root.metadata

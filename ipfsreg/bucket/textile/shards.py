@@ -1,0 +1,117 @@
+"""All buckets of the server that make one bucket, and which of them a path is read from and written to."""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+
+from ..errors import Full
+from .client import TextileClient
+from .levels import LEVELS, Place, all_places, place_of
+from .options import TextileOptions
+from .shard import Shard
+from .threads import Threads
+
+AT_ONCE = 8
+"""How many buckets of the server are asked at once."""
+
+
+class Shards:
+    """Which buckets there are is known from the list of threads; each is looked up when it is needed first."""
+
+    def __init__(self, options: TextileOptions, client: TextileClient, clock: IReactorTime) -> None:
+        self._options = options
+        self._client = client
+        self._clock = clock
+        self._threads = Threads(client, clock)
+        self._shards: dict[Place, Shard] = {}
+        self._names = [(place, place.thread_name(options.thread)) for place in reversed(list(all_places()))]
+
+    def at(self, place: Place) -> Shard:
+        """The bucket of the server at a place, which may not exist yet."""
+        if place not in self._shards:
+            self._shards[place] = Shard(
+                self._client,
+                self._threads,
+                self._clock,
+                place,
+                self._options.thread,
+                self._options.bucket,
+                encrypted=lambda: self.first.private if place.level else self._options.encrypted,
+            )
+        return self._shards[place]
+
+    @property
+    def first(self) -> Shard:
+        """The one that has the names which the user gave."""
+        return self.at(Place(0, 0))
+
+    def known(self) -> Sequence[Shard]:
+        """Those that were found or made so far."""
+        return [shard for shard in self._shards.values() if shard.known]
+
+    def forget_roles(self) -> None:
+        """Look at the roles of all of them with the next answer."""
+        for shard in self._shards.values():
+            shard.forget_roles()
+
+    async def all(self) -> Sequence[Shard]:
+        """All that exist, the highest level first."""
+        return await _existing([self.at(place) for place in await self._listed()])
+
+    async def look_for_all(self) -> None:
+        """Look all of them up, one after the other."""
+        for place in await self._listed():
+            await self.at(place).exists()
+
+    async def for_reading(self, path: str, since: float | None = None) -> Sequence[Shard]:
+        """Those that may have a path, the highest level first; ``since`` as in `Threads.known`."""
+        places = {place_of(path, level) for level in range(LEVELS)}
+        return await _existing([self.at(place) for place in await self._listed(since) if place in places])
+
+    async def for_writing(self, path: str, size: int) -> Shard:
+        """The one that a path is written to with so many bytes, which may not exist yet.
+
+        :raises Full: where there is none.
+        """
+        for level in range(await self.top(path), LEVELS):
+            shard = self.at(place_of(path, level))
+            if level:
+                await shard.exists()
+            if shard.room.takes(path, size):
+                return shard
+        raise Full(f"the bucket {self._options.bucket} has as many paths as there can be where {path} belongs")
+
+    async def top(self, path: str, since: float | None = None) -> int:
+        """The highest level at which there is a bucket: what is written has to be found before what is below it.
+
+        ``since`` as in `Threads.known`; the path's own bucket is the first that is looked for.
+        """
+        listed = await self._listed(since)
+        for level in sorted({place.level for place in listed}, reverse=True):
+            shards = [self.at(place) for place in listed if place.level == level]
+            own = place_of(path, level)
+            # Nearly always one that was used before, or the path's own, is there: no need to look for all of them.
+            if any(shard.key for shard in shards):
+                return level
+            if await _existing([shard for shard in shards if shard.place == own]) or await _existing(shards):
+                return level
+        return 0
+
+    async def _listed(self, since: float | None = None) -> Sequence[Place]:
+        """The places at which there may be a bucket, the highest level first: those that have a thread."""
+        await self.first.ensure()
+        known = await self._threads.known(since)
+        found = {place for place, shard in self._shards.items() if shard.known}
+        return [place for place, name in self._names if name in known or place in found]
+
+
+async def _existing(shards: Sequence[Shard]) -> Sequence[Shard]:
+    if all(shard.key for shard in shards):
+        return shards
+    turns = DeferredSemaphore(AT_ONCE)
+    try:
+        exist = await gatherResults([turns.run(shard.exists) for shard in shards], consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+    return [shard for shard, exists in zip(shards, exist, strict=True) if exists]

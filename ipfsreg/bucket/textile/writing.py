@@ -1,0 +1,120 @@
+"""Writing to a bucket that is one or many buckets of the server: to which of them, and what that brings with it."""
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..content_path import content_at
+from ..errors import Refused
+from ..interface import check_path
+from .client import BUCKETS, TextileClient
+from .errors import BucketFull
+from .levels import Place
+from .options import TextileOptions
+from .proto import bucketsd_pb2
+from .pushing import Pusher
+from .roles import Roles
+from .sending import ShardSender
+from .shard import Shard
+from .shards import Shards
+from .sources import Source
+from .way import Way
+
+SEED = ".textileseed"
+"""A file of the server's own in the top directory of each of its buckets."""
+
+Write = Callable[[Shard], Awaitable[None]]
+
+
+class Writer:
+    """Puts files to where they belong. Each failure is a `BucketError`."""
+
+    def __init__(self, client: TextileClient, shards: Shards, options: TextileOptions, clock: IReactorTime) -> None:
+        self._client = client
+        self._shards = shards
+        self._clock = clock
+        self._silence = options.silence
+        self._roles = Roles(client, shards)
+        self._way = Way(options.host)
+        self._pushers: dict[Place, Pusher] = {}
+
+    def stop(self) -> None:
+        """Give up what is under way and what waits."""
+        for pusher in self._pushers.values():
+            pusher.stop()
+
+    async def push(self, path: str, source: Source) -> None:
+        """Push a file; returns when the server has acknowledged it.
+
+        :raises ValueError: for what is no path. :raises Refused: for one that the server keeps for itself.
+        """
+        check_path(path)
+        if SEED in path:
+            raise Refused(f"{path}: the server does not take a path with {SEED} in it")
+
+        async def write(shard: Shard) -> None:
+            await self._pusher(shard).push(path, source)
+
+        await self._write(path, source.size, write)
+
+    async def link(self, path: str, cid: str, size: int) -> bool:
+        """Give what is on the server's IPFS node a path, without its content being moved; False in a private bucket."""
+
+        async def write(shard: Shard) -> None:
+            if shard.private:
+                raise _Private
+            request = bucketsd_pb2.SetPathRequest(key=shard.key, path=path, cid=cid)
+            await self._client.unary(
+                BUCKETS, "SetPath", request, bucketsd_pb2.SetPathResponse, thread=shard.thread, slow=True
+            )
+
+        try:
+            await self._write(path, size, write)
+        except _Private:
+            return False
+        return True
+
+    async def _write(self, path: str, size: int, write: Write) -> None:
+        """Write to the bucket of the server that a path belongs to.
+
+        Another daemon may have begun a higher level a moment ago, of which this one does not know yet. What is
+        written below it would be hidden by what is there; so the server is asked again meanwhile. Content that its
+        path names is the same everywhere.
+        """
+        while True:
+            top = None
+            if content_at(path) is None:
+                top = Deferred.fromCoroutine(self._shards.top(path, self._clock.seconds()))
+            try:
+                shard = await self._write_once(path, size, write)
+                if top is None or await top <= shard.place.level:
+                    break
+            finally:
+                if top is not None:
+                    top.addErrback(lambda _: None)
+        await self._roles.carry(shard, path)
+
+    async def _write_once(self, path: str, size: int, write: Write) -> Shard:
+        """Write to where a path belongs as far as is known, or to the next one that takes it; answers which."""
+        while True:
+            shard = await self._shards.for_writing(path, size)
+            await shard.ensure()
+            try:
+                with shard.room.reserved(path):
+                    await shard.ask(write)
+                return shard
+            except BucketFull as error:
+                if shard.room.paths <= 1:  # its top directory: what an empty bucket does not take, none does
+                    raise
+                shard.room.refused(path, size, error)
+
+    def _pusher(self, shard: Shard) -> Pusher:
+        if shard.place not in self._pushers:
+            sender = ShardSender(self._client, shard, self._way, self._silence)
+            self._pushers[shard.place] = Pusher(sender, self._clock)
+        return self._pushers[shard.place]
+
+
+class _Private(Exception):
+    """The bucket is a private one."""
