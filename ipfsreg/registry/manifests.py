@@ -114,7 +114,18 @@ class Manifests:
         async with self._guard.holding(manifest_key(repository, digest)):
             record = await read_record(self._bucket, repository, digest)
             content = None if record is None else await self._store.get(digest, record.size)
-            return None if record is None or content is None else StoredManifest(digest, record.mediaType, content)
+            if record is None or content is None:
+                return None
+            if len(content) != record.size and not record.original:
+                await self._mend_record(repository, digest, record, len(content))
+            return StoredManifest(digest, record.mediaType, content)
+
+    async def _mend_record(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
+        self._log.error(
+            "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
+            path=layout.manifest_record(repository, digest),
+        )
+        await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
 
     async def cid(self, manifest: StoredManifest) -> str:
         """A manifest's CID; computed where that was never done."""
@@ -267,8 +278,7 @@ class Manifests:
 
     async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
         async def stored_size(blob: tuple[Digest, int]) -> int | None:
-            linked = await self._blobs.linked_size(repository, blob[0])
-            return None if linked is None or not await self._store.has(blob[0], linked) else linked
+            return await self._blobs.whole_size(repository, blob[0])
 
         missing = []
         sizes = await at_once(stored_size, manifest.blobs)

@@ -76,7 +76,7 @@ class Registry:
         stored = GatedBucket(bucket, lambda _: self._gate.passed())
         steady = MonotonicClock() if steady is None else steady
         guard = Guard(steady, float("-inf") if alone else steady.seconds())
-        store = ContentStore(cached)
+        store = ContentStore(cached, workers, limits.max_manifest_size)
         self.limits = limits
         self.name = bucket.name
         self.bucket = bucket
@@ -122,7 +122,7 @@ class Registry:
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
-        self.verifier = Verifier(stored, store, clock)
+        self.verifier = Verifier(stored, store, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
     async def start(self) -> None:

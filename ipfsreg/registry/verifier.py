@@ -3,20 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
 
-from ..bucket.errors import Corrupt, NotFound
-from ..bucket.interface import IBucket, IReader
+from ..bucket.errors import NotFound
+from ..bucket.interface import IBucket
 from ..uninterrupted import uninterrupted
+from ..workers import Workers
 from . import layout
-from .digest import Digest, Hash, new_hash, parse_digest
+from .content_check import check_content
+from .digest import Digest, parse_digest
 from .inventory import Inventory, take_inventory
 from .names import Repository
 from .pace import Pace
 from .store import ContentStore
-
-_PIECE = 1024 * 1024
 
 
 @dataclass
@@ -43,8 +42,9 @@ class Verification:
 class Verifier:
     """Reads what is stored and compares. It changes nothing but to put damaged content into quarantine."""
 
-    def __init__(self, stored: IBucket, store: ContentStore, clock: IReactorTime) -> None:
+    def __init__(self, stored: IBucket, store: ContentStore, workers: Workers, clock: IReactorTime) -> None:
         self._stored = stored
+        self._workers = workers
         self._store = store
         self._clock = clock
 
@@ -64,13 +64,15 @@ class Verifier:
         """Read one content; answers whether it is there and whole, and quarantines it where it is not whole."""
 
         async def damaged() -> bool:
-            return await self._has_other_digest(digest, pace) is True
+            again = await check_content(self._stored, self._workers, digest, pace)
+            return again is not None and not again.whole
 
-        found = await self._has_other_digest(digest, pace, report)
-        if found is None:
+        checked = await check_content(self._stored, self._workers, digest, pace)
+        if checked is None:
             return False
         report.contents += 1
-        if found and await uninterrupted(self._store.quarantine_if(digest, damaged)):
+        report.bytes += checked.length
+        if not checked.whole and await uninterrupted(self._store.quarantine_if(digest, damaged)):
             report.damaged.append(str(digest))
             return False
         return True
@@ -120,59 +122,6 @@ class Verifier:
         except NotFound:
             return False
         return True
-
-    async def _has_other_digest(self, digest: Digest, pace: Pace, report: Verification | None = None) -> bool | None:
-        try:
-            reader = await self._stored.open(layout.blob(digest))
-        except NotFound:
-            return None
-        try:
-            hash_ = new_hash(digest.algorithm)
-            length = await self._read(reader, hash_, pace)
-        except Corrupt:
-            return True  # the disk cannot read it, or it became shorter
-        finally:
-            reader.close()
-        if report is not None:
-            report.bytes += length
-        return hash_.hexdigest() != digest.hex
-
-    async def _read(self, reader: IReader, hash_: Hash, pace: Pace) -> int:
-        consumer = _HashingConsumer(hash_)
-        # A reader that still fetches may come to know the size while it is read, or only by the end.
-        while (size := reader.size) is None or consumer.length < size:
-            length = _PIECE if size is None else min(_PIECE, size - consumer.length)
-            before = consumer.length
-            try:
-                await reader.read(consumer, before, length)
-            except Corrupt:
-                if size is not None:
-                    raise
-                break  # that was the end: the digest tells whether it was the right one
-            if size is None and consumer.length < before + length:
-                break
-            await pace.moved(consumer.length - before)
-        return consumer.length
-
-
-@implementer(IConsumer)
-class _HashingConsumer:
-    """Hashes what is written to it: pieces of a quarter of a MiB take a fraction of a millisecond."""
-
-    def __init__(self, hash_: Hash) -> None:
-        self.length = 0
-        self._hash = hash_
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """See `IConsumer`."""
-
-    def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
-
-    def write(self, data: bytes) -> None:
-        """See `IConsumer`."""
-        self.length += len(data)
-        self._hash.update(data)
 
 
 def _names(repository: Repository, digest: Digest, contents: Inventory) -> list[str]:

@@ -229,7 +229,7 @@ async def test_the_rate(open_place: Open) -> None:
     place = await open_place()
     await place.push_blob(APP, Random(2).randbytes(5 * 1024 * 1024))
     clock = SteppedClock()
-    verifier = Verifier(place.bucket, place.registry.verifier._store, clock)
+    verifier = Verifier(place.bucket, place.registry.verifier._store, place.workers, clock)
     running = Deferred.fromCoroutine(verifier.verify(rate=1024 * 1024))
     for _ in range(5):
         while not clock.getDelayedCalls():
@@ -288,7 +288,7 @@ async def test_a_scrub_goes_on_where_an_earlier_daemon_was_stopped(place: Place)
             clock.advance(100)  # it takes its time
             return await super().check(digest, *arguments)
 
-    verifier = Counting(place.bucket, place.registry.verifier._store, clock)
+    verifier = Counting(place.bucket, place.registry.verifier._store, place.workers, clock)
     with pytest.raises(Stopped):
         await scrubber(place, verifier, clock).run()
     assert seen == order[:7]
