@@ -93,8 +93,13 @@ def verify(path: Path | None) -> None:
             click.echo(f"{digest} is {what}. Used by: {', '.join(found['images'].get(digest) or ['no image'])}")
     for unreadable in found["unreadable"]:
         click.echo(f"{unreadable} cannot be read.")
+    for mended in found["mended"]:
+        click.echo(f"{mended} was damaged, and has been written anew from what is whole.")
     if found["damaged"] or found["missing"] or found["unreadable"]:
         click.echo("Push one of the images again to heal it.")
+        sys.exit(EXIT_PROBLEM)
+    if found["mended"]:
+        click.echo("Everything else is whole.")
         sys.exit(EXIT_PROBLEM)
     click.echo("Everything is whole.")
 

@@ -27,6 +27,18 @@ def link_key(repository: Repository, digest: Digest) -> tuple[str, Repository, D
     return ("link", repository, digest)
 
 
+async def read_link(bucket: IBucket, repository: Repository, digest: Digest) -> int | None:
+    """The length that a repository's link to a blob gives, or None for a damaged one.
+
+    :raises NotFound: where there is no link.
+    """
+    try:
+        link = await bucket.get(layout.blob_link(repository, digest), _LINK_MAX)
+    except TooLarge:
+        return None
+    return int(link) if _LINK.fullmatch(link) else None
+
+
 @dataclass(frozen=True, slots=True)
 class OpenBlob:
     """A blob opened for reading: close the reader when done."""
@@ -148,35 +160,44 @@ class Blobs:
                 linked = await self._link_of(repository, digest)  # somebody may have mended it while we waited
                 size = await self._store.whole_size(digest, linked)
                 if size is not None and size != linked:
-                    self._log.error(
-                        "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
-                        path=layout.blob_link(repository, digest),
-                    )
-                    await self._link(repository, digest, size)
+                    await self._write_anew(repository, digest, size)
                 return size
         except NotFound:
             return None
 
     async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
-        """The length that the repository's link gives, or None where there is no link, or a damaged one.
-
-        :raises Corrupt: where nothing is in it, in a bucket far away. That may be a transfer that broke, which must
-            not look like an absence.
-        """
+        """The length that the repository's link gives, or None where there is no link, or a damaged one."""
         try:
             return await self._link_of(repository, digest)
         except NotFound:
             return None
 
+    async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
+        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            try:
+                if await read_link(self._bucket, repository, digest) == size:
+                    return False
+            except NotFound:
+                return False
+            await self._write_anew(repository, digest, size)
+            return True
+
     async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
-        path = layout.blob_link(repository, digest)
-        try:
-            link = await self._bucket.get(path, _LINK_MAX)
-        except TooLarge:
-            return None
-        if not link and self._bucket.shared:
-            raise Corrupt(f"{path} is empty; push the blob again")
-        return int(link) if _LINK.fullmatch(link) else None
+        linked = await read_link(self._bucket, repository, digest)
+        if linked is None and self._bucket.shared:
+            # It may be a transfer that broke, which must not look like an absence.
+            raise Corrupt(
+                f"{layout.blob_link(repository, digest)} says no length; push the blob again, or run `verify`"
+            )
+        return linked
+
+    async def _write_anew(self, repository: Repository, digest: Digest, size: int) -> None:
+        self._log.error(
+            "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
+            path=layout.blob_link(repository, digest),
+        )
+        await self._link(repository, digest, size)
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
         await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)

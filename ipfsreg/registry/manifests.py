@@ -17,11 +17,11 @@ from .cid_index import CidIndex, Holder
 from .content_hash import leaves_of
 from .dags import Dags, is_one_block
 from .digest import Digest, digest_of
-from .errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, SizeInvalid
+from .errors import DigestInvalid, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, SizeInvalid
 from .guard import Guard
 from .manifest import Manifest, parse_manifest
 from .names import Repository, Tag
-from .record import Record, read_record, write_record
+from .record import Record, manifest_key, read_record, write_record
 from .referrers import Referrers
 from .store import ContentStore, content_key
 from .tags import Tags
@@ -29,11 +29,6 @@ from .tags import Tags
 _FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
 
 _INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
-
-
-def manifest_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
-    """The guard's key of a manifest in a repository."""
-    return ("manifest", repository, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +111,30 @@ class Manifests:
             content = None if record is None else await self._store.get(digest, record.size)
             if record is None or content is None:
                 return None
-            if len(content) != record.size and not record.original:
-                await self._mend_record(repository, digest, record, len(content))
+            await self._correct(repository, digest, record, len(content))
             return StoredManifest(digest, record.mediaType, content)
 
-    async def _mend_record(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
-        self._log.error(
-            "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
-            path=layout.manifest_record(repository, digest),
-        )
-        await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
+    async def mend_record(self, repository: Repository, digest: Digest) -> bool:
+        """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
+
+        :raises ManifestUnknown: where the repository does not have it.
+        """
+        found = await self._get(repository, digest)
+        if found is None:
+            raise _unknown(digest)
+        try:
+            await self._workers.run(parse_manifest, found.content, found.media_type)
+        except ManifestInvalid:
+            return False
+        return True
+
+    async def _correct(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
+        if size != record.size and not record.original:
+            self._log.error(
+                "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
+                path=layout.manifest_record(repository, digest),
+            )
+            await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
 
     async def cid(self, manifest: StoredManifest) -> str:
         """A manifest's CID; computed where that was never done."""

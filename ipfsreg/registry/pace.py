@@ -15,10 +15,11 @@ class Pace:
         self._rate = rate
         self._steps = 0
 
-    async def step(self) -> None:
-        """Call it once for each small step: now and then it lets the reactor do other things."""
-        self._steps += 1
-        if self._steps % _STEPS == 0:
+    async def step(self, weight: int = 1) -> None:
+        """Call it for each small step, or once for ``weight`` of them: now and then the reactor does other things."""
+        self._steps += weight
+        if self._steps >= _STEPS:
+            self._steps = 0
             await self._sleep(0)
 
     async def moved(self, length: int) -> None:

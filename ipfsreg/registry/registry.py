@@ -25,6 +25,7 @@ from .manifests import Manifests
 from .monotonic import MonotonicClock
 from .original import OriginalLayout, is_original
 from .referrers import Referrers
+from .repository_check import RepositoryCheck
 from .scrubber import Scrubber
 from .store import ContentStore
 from .tags import Tags
@@ -84,7 +85,7 @@ class Registry:
         self._checking: Deferred[None] | None = None
         self.catalog = Catalog(cached, clock)
         self.tags = Tags(cached)
-        self.referrers = Referrers(cached)
+        self.referrers = Referrers(cached, store, guard, workers, limits.max_manifest_size)
         self._index = CidIndex(directory / "cids.sqlite", workers)
         self.dags = Dags(cached, self._index, workers)
         self.cid_refresh = CidRefresh(self._gate, self._index, self.dags, clock)
@@ -118,11 +119,13 @@ class Registry:
             self.dags,
             self.uploads,
             guard,
+            workers,
             clock,
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
-        self.verifier = Verifier(stored, store, workers, clock)
+        repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
+        self.verifier = Verifier(stored, store, repositories, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
     async def start(self) -> None:

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 from cachetools import LRUCache
 
-from ..bucket.errors import Corrupt, NotFound
+from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket
 from . import layout
 from .digest import Digest, parse_digest
@@ -43,7 +43,7 @@ class Tags:
             return parse_digest(content.decode("ascii", "replace").strip())
         except NotFound:
             return None
-        except DigestInvalid:
+        except (DigestInvalid, TooLarge):
             raise Corrupt(f"{path} has no digest in it; push the tag again, or delete it") from None
 
     async def whole(self, repository: Repository, tag: Tag) -> Digest | None:

@@ -1,20 +1,19 @@
-"""Finding silent damage: every content read again and compared with its digest, and every image's parts counted."""
+"""Finding silent damage: every content is compared with its digest, and what refers to it is looked through."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..bucket.errors import NotFound
 from ..bucket.interface import IBucket
 from ..uninterrupted import uninterrupted
 from ..workers import Workers
 from . import layout
-from .content_check import check_content
+from .content_check import Checked, check_content
 from .digest import Digest, parse_digest
-from .inventory import Inventory, take_inventory
-from .names import Repository
+from .naming import images_using
 from .pace import Pace
+from .repository_check import Findings, RepositoryCheck
 from .store import ContentStore
 
 
@@ -31,105 +30,77 @@ class Verification:
     images: dict[str, list[str]] = field(default_factory=dict)
     """For each damaged or missing digest the images that use it."""
     unreadable: list[str] = field(default_factory=list)
-    """The paths of tags that say nothing sensible. They can be pushed again or deleted."""
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.damaged or self.missing or self.unreadable)
+    """The paths of tags and records that say nothing sensible. They can be pushed again or deleted."""
+    mended: list[str] = field(default_factory=list)
+    """The paths of small files that were damaged, and have been written anew from what is whole."""
 
 
 class Verifier:
-    """Reads what is stored and compares. It changes nothing but to put damaged content into quarantine."""
+    """Reads what is stored and compares. Damaged content is put into quarantine; small files are mended where
+    what is whole says what has to be in them.
+    """
 
-    def __init__(self, stored: IBucket, store: ContentStore, workers: Workers, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        stored: IBucket,
+        store: ContentStore,
+        repositories: RepositoryCheck,
+        workers: Workers,
+        clock: IReactorTime,
+    ) -> None:
         self._stored = stored
         self._workers = workers
         self._store = store
+        self._repositories = repositories
         self._clock = clock
 
     async def verify(self, *, rate: float | None = None) -> Verification:
         """Read everything once. ``rate`` bounds the reading, in bytes a second."""
         report = Verification()
         pace = Pace(self._clock, rate)
-        present: set[Digest] = set()
+        lengths: dict[Digest, int] = {}
         async for digest in layout.all_blobs(self._stored):
             await pace.step()
-            if await self.check(digest, pace, report):
-                present.add(digest)
-        await self._count_parts(present, pace, report)
+            length = await self.check(digest, pace, report)
+            if length is not None:
+                lengths[digest] = length
+        await self._check_repositories(lengths, pace, report)
         return report
 
-    async def check(self, digest: Digest, pace: Pace, report: Verification) -> bool:
-        """Read one content; answers whether it is there and whole, and quarantines it where it is not whole."""
-
-        async def damaged() -> bool:
-            again = await check_content(self._stored, self._workers, digest, pace)
-            return again is not None and not again.whole
+    async def check(self, digest: Digest, pace: Pace, report: Verification) -> int | None:
+        """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
 
         checked = await check_content(self._stored, self._workers, digest, pace)
         if checked is None:
-            return False
+            return None
         report.contents += 1
         report.bytes += checked.length
-        if not checked.whole and await uninterrupted(self._store.quarantine_if(digest, damaged)):
+        if checked.whole:
+            return checked.length
+        again: Checked | None = None
+
+        async def damaged() -> bool:
+            nonlocal again
+            again = await check_content(self._stored, self._workers, digest, pace)
+            return again is not None and not again.whole
+
+        if await uninterrupted(self._store.quarantine_if(digest, damaged)):
             report.damaged.append(str(digest))
-            return False
-        return True
+            return None
+        return None if again is None else again.length  # it was pushed again meanwhile
 
     async def images_using(self, digests: Iterable[Digest]) -> dict[str, list[str]]:
         """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
-        wanted = set(digests)
-        using: dict[str, list[str]] = {str(digest): [] for digest in wanted}
-        pace = Pace(self._clock)
-        async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, repository, pace)
-            for digest in sorted(contents.listed):
-                manifest = contents.manifests.get(digest)
-                parts = {digest} | (manifest.references if manifest is not None else set())
-                for part in parts & wanted:
-                    names = _names(repository, digest, contents)
-                    using[str(part)].extend(name for name in names if name not in using[str(part)])
-        return using
+        return await images_using(self._stored, self._workers, digests, Pace(self._clock))
 
-    async def _count_parts(self, present: set[Digest], pace: Pace, report: Verification) -> None:
-        missing: set[Digest] = set()
+    async def _check_repositories(self, lengths: Mapping[Digest, int], pace: Pace, report: Verification) -> None:
+        findings = Findings()
         async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, repository, pace)
-            links = {digest async for digest in layout.blob_links(self._stored, repository)}
-            for digest in contents.listed:
-                if digest not in contents.records:  # the record is damaged, so the manifest cannot be pulled
-                    missing.add(digest)
-                    continue
-                manifest = contents.manifests.get(digest)
-                blobs = {blob for blob, _ in manifest.blobs} if manifest is not None else set()
-                for part in ({digest} | blobs) - missing:
-                    # What the listings did not have may have been pushed meanwhile.
-                    if (part not in present and not await self._is_there(layout.blob(part))) or (
-                        part in blobs - links and not await self._is_there(layout.blob_link(repository, part))
-                    ):
-                        missing.add(part)
-            report.unreadable += [path for path in contents.unreadable if path.startswith(layout.tags_of(repository))]
+            await self._repositories.check(repository, lengths, pace, findings)
+        report.unreadable, report.mended = findings.unreadable, findings.mended
         damaged = {parse_digest(each) for each in report.damaged}
+        missing = findings.missing - damaged
         if missing or damaged:
             report.images = await self.images_using(missing | damaged)
         # What no image uses any more was deleted while we looked.
-        report.missing = [str(digest) for digest in sorted(missing - damaged) if report.images[str(digest)]]
-
-    async def _is_there(self, path: str) -> bool:
-        try:
-            await self._stored.stat(path)
-        except NotFound:
-            return False
-        return True
-
-
-def _names(repository: Repository, digest: Digest, contents: Inventory) -> list[str]:
-    within = {digest}
-    while True:  # the indexes that list it, and the indexes that list those
-        more = {each for each, manifest in contents.manifests.items() if within & set(manifest.manifests)} - within
-        if not more:
-            break
-        within |= more
-    names = [f"{repository}:{tag}" for tag, pointed_to in contents.tags.items() if pointed_to in within]
-    return sorted(names) or [f"{repository}@{digest}"]
+        report.missing = [str(digest) for digest in sorted(missing) if report.images[str(digest)]]
