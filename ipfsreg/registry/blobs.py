@@ -66,9 +66,10 @@ class Blobs:
 
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self.whole_size(repository, digest)
             if size is None:
+                use.in_vain = True
                 raise _unknown(digest)
             return size
 
@@ -77,13 +78,14 @@ class Blobs:
 
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self.linked_size(repository, digest)
             reader = None if size is None else await self._store.open(digest, size)
             if reader is None:  # the link, or the content, or neither of them is there and whole
                 size = await self.whole_size(repository, digest)
                 reader = None if size is None else await self._store.open(digest, size)
             if size is None or reader is None:
+                use.in_vain = True
                 raise _unknown(digest)
             return OpenBlob(digest, size, reader)
 
@@ -125,13 +127,10 @@ class Blobs:
 
         Answers False where there is no such blob: then it has to be uploaded.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
-            try:
-                size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
-            except NotFound:
-                return False
-            size = await self._store.whole_size(digest, size)
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
+            size = await self._size_elsewhere(digest, source)
             if size is None:
+                use.in_vain = True
                 return False
             await self._link(repository, digest, size)
             return True
@@ -171,6 +170,13 @@ class Blobs:
             return await self._link_of(repository, digest)
         except NotFound:
             return None
+
+    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
+        try:
+            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
+        except NotFound:
+            return None
+        return await self._store.whole_size(digest, size)
 
     async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
         """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""

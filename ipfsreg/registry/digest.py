@@ -10,6 +10,9 @@ HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 """The registered algorithms, with the number of hexadecimal digits of each."""
 
 
+_FORMS = {algorithm: re.compile(f"[a-f0-9]{{{length}}}") for algorithm, length in HEX_LENGTHS.items()}
+
+
 class Hash(Protocol):
     """What `hashlib` makes."""
 
@@ -45,11 +48,12 @@ def parse_digest(text: str) -> Digest:
     :raises DigestInvalid: where it does not follow the grammar or the algorithm is not one of `HEX_LENGTHS`.
     """
     algorithm, _, encoded = text.partition(":")
-    length = HEX_LENGTHS.get(algorithm)
-    if length is None:
+    form = _FORMS.get(algorithm)
+    if form is None:
         known = " or ".join(HEX_LENGTHS)
         raise DigestInvalid(f"a digest is {known}, a colon and hexadecimal digits", {"digest": text[:256]})
-    if not re.fullmatch(f"[a-f0-9]{{{length}}}", encoded):
+    if form.fullmatch(encoded) is None:
+        length = HEX_LENGTHS[algorithm]
         raise DigestInvalid(f"a {algorithm} digest has {length} lower-case hexadecimal digits", {"digest": text[:256]})
     return Digest(algorithm, encoded)
 

@@ -1,8 +1,10 @@
 """The manifests of a repository."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -21,10 +23,14 @@ from .errors import DigestInvalid, ManifestBlobUnknown, ManifestInvalid, Manifes
 from .guard import Guard
 from .manifest import Manifest, parse_manifest
 from .names import Repository, Tag
+from .pace import Pace
 from .record import Record, manifest_key, read_record, write_record
 from .referrers import Referrers
 from .store import ContentStore, content_key
 from .tags import Tags
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
 
@@ -106,10 +112,11 @@ class Manifests:
         return found
 
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
-        async with self._guard.holding(manifest_key(repository, digest)):
+        async with self._guard.holding(manifest_key(repository, digest)) as use:
             record = await read_record(self._bucket, repository, digest)
             content = None if record is None else await self._store.get(digest, record.size)
             if record is None or content is None:
+                use.in_vain = True
                 return None
             await self._correct(repository, digest, record, len(content))
             return StoredManifest(digest, record.mediaType, content)
@@ -123,7 +130,7 @@ class Manifests:
         if found is None:
             raise _unknown(digest)
         try:
-            await self._workers.run(parse_manifest, found.content, found.media_type)
+            await self._parsed(found.content, found.media_type)
         except ManifestInvalid:
             return False
         return True
@@ -164,15 +171,10 @@ class Manifests:
             manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
         """
         algorithm = "sha256" if expected is None else expected.algorithm
-        if len(content) <= _INLINE:
-            digest, manifest = _read(content, content_type, algorithm)
-        else:
-            digest, manifest = await self._workers.run(_read, content, content_type, algorithm)
+        digest, manifest = await self._maybe_in_thread(content, _read, content, content_type, algorithm)
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
-        used = [link_key(repository, each) for each in (*(blob for blob, _ in manifest.blobs), *manifest.foreign)]
-        used_manifests = [manifest_key(repository, each) for each in manifest.manifests]
-        async with self._guard.holding(manifest_key(repository, digest), content_key(digest), *used, *used_manifests):
+        async with self._guard.holding_all(_used(repository, digest, manifest), self._pace()):
             await self._check_blobs(repository, manifest)
             await self._store.put(digest, content)
             if not is_one_block(digest, len(content)):
@@ -193,7 +195,7 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest):
+            for tag in await self._tags.pointing_to(repository, digest, self._pace()):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)
@@ -208,7 +210,12 @@ class Manifests:
         if record is None:
             raise _unknown(digest)
         content = await self._store.get(digest, record.size)
-        return None if content is None else parse_manifest(content, record.mediaType).subject
+        if content is None:
+            return None
+        try:
+            return (await self._parsed(content, record.mediaType)).subject
+        except ManifestInvalid:
+            return None
 
     async def delete_tag(self, repository: Repository, tag: Tag) -> None:
         """Delete a tag; its manifest can be collected unless something else needs it.
@@ -285,6 +292,19 @@ class Manifests:
         except Corrupt:
             return None  # pushing the manifest heals it
 
+    def _pace(self) -> Pace:
+        return Pace(self._clock, steps=500)
+
+    def _parsed(self, content: bytes, media_type: str) -> "Deferred[Manifest]":
+        return self._maybe_in_thread(content, parse_manifest, content, media_type)
+
+    def _maybe_in_thread(
+        self, content: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        if len(content) <= _INLINE:
+            return maybeDeferred(function, *args, **kwargs)
+        return self._workers.run(function, *args, **kwargs)
+
     async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
         async def stored_size(blob: tuple[Digest, int]) -> int | None:
             return await self._blobs.whole_size(repository, blob[0])
@@ -301,6 +321,18 @@ class Manifests:
                 )
         if missing:
             raise ManifestBlobUnknown("the repository lacks blobs of this manifest", {"digests": missing})
+
+
+def _used(repository: Repository, digest: Digest, manifest: Manifest) -> Iterator[Hashable]:
+    """The guard's keys of what a push relies on."""
+    yield manifest_key(repository, digest)
+    yield content_key(digest)
+    for blob, _ in manifest.blobs:
+        yield link_key(repository, blob)
+    for blob in manifest.foreign:
+        yield link_key(repository, blob)
+    for child in manifest.manifests:
+        yield manifest_key(repository, child)
 
 
 def _read(content: bytes, content_type: str, algorithm: str) -> tuple[Digest, Manifest]:

@@ -11,6 +11,7 @@ from . import layout
 from .digest import Digest, parse_digest
 from .errors import DigestInvalid, NameUnknown
 from .names import Repository, Tag
+from .pace import Pace
 from .turns import Turns
 
 REMEMBERED = 200_000
@@ -86,10 +87,14 @@ class Tags:
             self._lists[repository] = found
         return found
 
-    async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag]:
+    async def pointing_to(self, repository: Repository, digest: Digest, pace: Pace) -> Sequence[Tag]:
         """The tags that point to a digest."""
-        tags = await layout.tags(self._bucket, repository)
-        return [tag for tag in tags if await self.whole(repository, tag) == digest]
+        found = []
+        for tag in await layout.tags(self._bucket, repository):
+            await pace.step(10)
+            if await self.whole(repository, tag) == digest:
+                found.append(tag)
+        return found
 
     def _forget(self, repository: Repository) -> None:
         self._changes += 1
