@@ -208,7 +208,10 @@ async def _alone(
     workers.startService()
     try:
         backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        registry = Registry(backend.bucket, config.backend.state_directory, workers, reactor, config.limits, alone=True)
+        if backend.existing is not None:
+            await backend.existing()
+        seen, directory = StateDirectory.of(config.backend).last_seen(), config.backend.state_directory
+        registry = Registry(backend.bucket, directory, workers, reactor, config.limits, daemon_seen=seen)
         await registry.start()
         try:
             tasks = tasks_of(registry, backend)

@@ -24,10 +24,14 @@ class Repeated:
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
+    ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
+    never makes one.
+
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
     """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
+    existing: Callable[[], Awaitable[None]] | None = None
     content_by_cid: ContentByCid | None = None

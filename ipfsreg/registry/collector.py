@@ -140,6 +140,7 @@ class Collector:
         while pending:  # an index that went may have been all that kept its manifests
             number = pending.pop()
             await pace.step(contents.weight(number))
+            contents.known[number].discarded |= self._manifests.was_discarded(repository, digests[number])
             group = {digests[number]: contents.known[number]}
             if await self._may_go(repository, group, since, report.dry_run):
                 pending += keeping.removed(number)

@@ -1,9 +1,10 @@
 """The manifests of a repository."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from cachetools import LRUCache
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -33,6 +34,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
+
+_TOLD = 10_000  # damaged files that the log has told of, each once
 
 _INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
 
@@ -85,6 +88,8 @@ class Manifests:
         self._guard = guard
         self._workers = workers
         self._clock = clock
+        self._discarded: set[tuple[Repository, Digest]] = set()
+        self._told: LRUCache[str, None] = LRUCache(_TOLD)
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
         """The digest that a reference stands for; a digest stands for itself.
@@ -93,10 +98,25 @@ class Manifests:
         """
         if isinstance(reference, Digest):
             return reference
-        digest = await self._tags.get(repository, reference)
+        path = layout.tag(repository, reference)
+        digest = await self._unless_damaged(path, self._tags.get(repository, reference))
         if digest is None:
             raise _unknown(reference)
         return digest
+
+    async def _unless_damaged(self, path: str, reading: Coroutine[Any, Any, T | None]) -> T | None:
+        """What is read from a small file; None where it is damaged and will not get better until it is pushed again."""
+        try:
+            found = await reading
+        except Corrupt as error:
+            if self._bucket.shared:
+                raise  # it may have been the way
+            if path not in self._told:
+                self._told[path] = None
+                self._log.error("{error}. Push the image again to heal it.", error=error)
+            return None
+        self._told.pop(path, None)
+        return found
 
     async def get(self, repository: Repository, reference: Tag | Digest) -> StoredManifest:
         """Read a manifest by tag or digest.
@@ -113,7 +133,8 @@ class Manifests:
 
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         async with self._guard.holding(manifest_key(repository, digest)) as use:
-            record = await read_record(self._bucket, repository, digest)
+            path = layout.manifest_record(repository, digest)
+            record = await self._unless_damaged(path, read_record(self._bucket, repository, digest))
             content = None if record is None else await self._store.get(digest, record.size)
             if record is None or content is None:
                 use.in_vain = True
@@ -183,6 +204,7 @@ class Manifests:
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
             await self._note(repository, digest, manifest.media_type, len(content))
+            self._discarded.discard((repository, digest))
             self._index.held(Holder(digest, repository, is_manifest=True))
             for tag in tags:
                 await self._point(repository, tag, digest)
@@ -224,19 +246,31 @@ class Manifests:
         """
         while True:
             try:
-                digest = await self.resolve(repository, tag)
+                digest = await self._tags.get(repository, tag)
             except Corrupt:
                 await self._tags.delete(repository, tag)
                 return
+            if digest is None:
+                raise _unknown(tag)
             async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
                 if await self._tags.whole(repository, tag) == digest:
-                    try:
-                        await self._release(repository, digest, discarded=True)
-                    except Full:
-                        # Who deletes makes room: without the note the manifest merely goes later ([gc] untagged).
-                        self._log.error("There was no room to note that {tag} was deleted.", tag=f"{repository}:{tag}")
+                    noted = await self._note_discarded(repository, digest)
                     await self._tags.delete(repository, tag)
+                    # Who deletes on a full disk makes room: maybe for the note, and else it is remembered.
+                    if not noted and not await self._note_discarded(repository, digest):
+                        self._discarded.add((repository, digest))
                     return
+
+    async def _note_discarded(self, repository: Repository, digest: Digest) -> bool:
+        try:
+            await self._release(repository, digest, discarded=True)
+        except Full:
+            return False
+        return True
+
+    def was_discarded(self, repository: Repository, digest: Digest) -> bool:
+        """Whether its tag was deleted when there was no room to note that in its record."""
+        return (repository, digest) in self._discarded
 
     async def remove_record(self, repository: Repository, digest: Digest, subject: Digest | None) -> None:
         """Take a manifest out of a repository; the caller has made sure that nobody uses it."""
@@ -248,6 +282,7 @@ class Manifests:
         except BucketError:
             self._catalog.doubted()
             raise
+        self._discarded.discard((repository, digest))
         # An entry without a record is not shown, and the collector takes it.
         if subject is not None:
             await self._referrers.remove(repository, subject, digest)

@@ -52,9 +52,9 @@ class Registry:
 
     ``directory`` on this disk is the daemon's own: for upload sessions, the index of CIDs, and how far the scrub came.
 
-    ``alone`` says that no client was told anything lately, as in a command that runs while the daemon does not:
-    then nothing has to be kept for having been used. ``steady`` is the clock of the guard, by default one that
-    nobody can set.
+    ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
+    since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
+    the clock of the guard, by default one that nobody can set.
     """
 
     _log = Logger()
@@ -67,7 +67,7 @@ class Registry:
         clock: IReactorTime,
         limits: Limits,
         *,
-        alone: bool = False,
+        daemon_seen: float | None = None,
         steady: Clock | None = None,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
@@ -76,7 +76,8 @@ class Registry:
         # For background work, which reads everything once and must leave alone what the original program wrote.
         stored = GatedBucket(bucket, lambda _: self._gate.passed())
         steady = MonotonicClock() if steady is None else steady
-        guard = Guard(steady, float("-inf") if alone else steady.seconds())
+        since = 0.0 if daemon_seen is None else max(0.0, clock.seconds() - daemon_seen)
+        guard = Guard(steady, steady.seconds() - since)
         store = ContentStore(cached, workers, limits.max_manifest_size)
         self.limits = limits
         self.name = bucket.name

@@ -45,7 +45,7 @@ class Tags:
         except NotFound:
             return None
         except (DigestInvalid, TooLarge):
-            raise Corrupt(f"{path} has no digest in it; push the tag again, or delete it") from None
+            raise Corrupt(f"{path} has no digest in it") from None
 
     async def whole(self, repository: Repository, tag: Tag) -> Digest | None:
         """As `get`, but a damaged tag points to nothing."""

@@ -5,7 +5,6 @@ survives the daemon. Its offset is the length of the file: bytes that were recei
 request that brought them broke, and after a restart the file is simply hashed again.
 """
 
-import json
 import os
 import shutil
 import uuid
@@ -39,7 +38,7 @@ DATA = "data"
 
 
 class Upload:
-    """One session. ``received`` is the number of bytes that are in the spool."""
+    """One session in a directory of the spool. ``received`` is the number of bytes that are there."""
 
     def __init__(
         self, identifier: str, repository: Repository, directory: Path, received: int, last_used: float
@@ -50,19 +49,14 @@ class Upload:
         self.last_used = last_used
         self.busy = False
         self.stored: Digest | None = None  # set where the content is in the bucket already, but not linked
-        self._directory = directory
+        self.directory = directory
         # The hash of the first `received` bytes, or None where they must be read again to know it.
         self.hash: ContentHash | None = ContentHash() if received == 0 else None
 
     @property
     def data(self) -> Path:
         """The file with the bytes received."""
-        return self._directory / DATA
-
-    @property
-    def directory(self) -> Path:
-        """The session's directory in the spool."""
-        return self._directory
+        return self.directory / DATA
 
 
 class Uploads:
@@ -96,7 +90,12 @@ class Uploads:
 
     async def start(self) -> None:
         """Find the sessions that an earlier daemon left, and go on with them."""
-        for identifier, note, received in await self._workers.run(_scan, self._directory):
+        found, unreadable = await self._workers.run(_scan, self._directory)
+        for error in unreadable:
+            self._log.error(
+                "An unfinished upload cannot be read, and is left alone until the next start: {error}", error=error
+            )
+        for identifier, note, received in found:
             self._sessions[identifier] = Upload(
                 identifier, Repository(note["repository"]), self._directory / identifier, received, note["modified"]
             )
@@ -295,16 +294,19 @@ class Uploads:
         return TooLarge(f"blobs longer than {self._max_blob_size} bytes are not accepted here")
 
 
-def _scan(directory: Path) -> list[tuple[str, dict, int]]:
+def _scan(directory: Path) -> tuple[list[tuple[str, dict, int]], list[OSError]]:
     directory.mkdir(parents=True, exist_ok=True)
-    found = []
+    found, unreadable = [], []
     for each in directory.iterdir():
         try:
             note = read_note(each)
             status = (each / DATA).stat()
-        except (OSError, ValueError, json.JSONDecodeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             # A session that was ended, or not quite begun, when the daemon was killed.
             shutil.rmtree(each, ignore_errors=True)
-            continue
-        found.append((each.name, {**note, "modified": status.st_mtime}, status.st_size))
-    return found
+        except OSError as error:
+            error.filename = error.filename or str(each)
+            unreadable.append(error)
+        else:
+            found.append((each.name, {**note, "modified": status.st_mtime}, status.st_size))
+    return found, unreadable

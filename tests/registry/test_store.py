@@ -200,3 +200,29 @@ async def test_what_comes_broken_from_far_away_is_not_taken_for_damage(place: Pl
     await store.put(digest_of(content), content)
     assert await store.get(digest_of(content), len(content)) == content
     assert not (place.files / "quarantine").exists()
+
+
+@pytest.mark.parametrize("what", ["tag", "record"])
+@pytest.mark.parametrize("content", [b"damaged", b"", b"x" * 10_000])
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_tag_or_record_is_as_good_as_none(
+    place: Place, log: list[LogEvent], what: str, content: bytes
+) -> None:
+    """On this disk it will not get better: a client that is told so pushes again. Far away it may have been the way."""
+    manifest = await place.push_image(REPOSITORY, ["t"], CONFIG)
+    tag, record = layout.tag(REPOSITORY, Tag("t")), layout.manifest_record(REPOSITORY, digest_of(manifest))
+    path = tag if what == "tag" else record
+    (place.files / path).write_bytes(content)
+    await place.restart()
+    for _ in range(3):
+        with pytest.raises(ManifestUnknown):
+            await place.registry.manifests.get(REPOSITORY, Tag("t"))
+    (told,) = [formatEvent(event) or "" for event in log if event.get("log_level") == LogLevel.error]
+    assert path in told
+    assert "Push the image again" in told
+    await place.restart(shared=True)
+    with pytest.raises(Corrupt):
+        await place.registry.manifests.get(REPOSITORY, Tag("t"))
+    await place.restart()
+    await place.registry.manifests.put(REPOSITORY, manifest, OCI_IMAGE, None, [Tag("t")])
+    assert (await place.registry.manifests.get(REPOSITORY, Tag("t"))).content == manifest
