@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
 
+_NAMED = 50  # missing blobs that an error names one by one
 _TOLD = 10_000  # damaged files that the log has told of, each once
 
 _INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
@@ -206,9 +207,10 @@ class Manifests:
             await self._note(repository, digest, manifest.media_type, len(content))
             self._discarded.discard((repository, digest))
             self._index.held(Holder(digest, repository, is_manifest=True))
-            for tag in tags:
+            pointing = tuple(dict.fromkeys(tags))
+            for tag in pointing:
                 await self._point(repository, tag, digest)
-        return PutManifest(digest, manifest.subject, tuple(tags))
+        return PutManifest(digest, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
@@ -355,7 +357,11 @@ class Manifests:
                     {"digest": str(digest)},
                 )
         if missing:
-            raise ManifestBlobUnknown("the repository lacks blobs of this manifest", {"digests": missing})
+            more = len(missing) - _NAMED
+            raise ManifestBlobUnknown(
+                f"the repository lacks {len(missing)} blobs of this manifest",
+                {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
+            )
 
 
 def _used(repository: Repository, digest: Digest, manifest: Manifest) -> Iterator[Hashable]:
