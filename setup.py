@@ -36,6 +36,7 @@ setup(
         "service-identity>=24.1",
         "treq>=24.9",
         "twisted[tls]>=24.11",
+        "typing-extensions>=4.8",
         "werkzeug>=3.0",
         "wsproto>=1.2",
     ],

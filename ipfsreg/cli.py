@@ -100,8 +100,13 @@ def verify(path: Path | None) -> None:
             click.echo(f"{digest} is {what}. Used by: {', '.join(found['images'].get(digest) or ['no image'])}")
     for unreadable in found["unreadable"]:
         click.echo(f"{unreadable} cannot be read.")
+    for mended in found["mended"]:
+        click.echo(f"{mended} was damaged, and has been written anew from what is whole.")
     if found["damaged"] or found["missing"] or found["unreadable"]:
         click.echo("Push one of the images again to heal it.")
+        sys.exit(EXIT_PROBLEM)
+    if found["mended"]:
+        click.echo("Everything else is whole.")
         sys.exit(EXIT_PROBLEM)
     click.echo("Everything is whole.")
 
@@ -221,7 +226,10 @@ async def _alone(
     workers.startService()
     try:
         backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        registry = Registry(backend.bucket, config.backend.state_directory, workers, reactor, config.limits, alone=True)
+        if backend.existing is not None:
+            await backend.existing()
+        seen, directory = StateDirectory.of(config.backend).last_seen(), config.backend.state_directory
+        registry = Registry(backend.bucket, directory, workers, reactor, config.limits, daemon_seen=seen)
         await registry.start()
         try:
             tasks = tasks_of(registry, backend)

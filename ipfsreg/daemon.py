@@ -28,6 +28,7 @@ from .workers import Workers
 
 _EXPIRE_EVERY = 600.0
 _CIDS_EVERY = 60.0
+_SEEN_EVERY = 60.0
 
 
 class Daemon(Service):
@@ -51,6 +52,7 @@ class Daemon(Service):
         self._peer_id = ""
         self.ready = False
         """Whether it takes clients."""
+        self._serving = False
         self.site = RegistrySite(
             self.registry,
             self._workers,
@@ -93,6 +95,7 @@ class Daemon(Service):
         await self._control.start()
         for description in self._config.registry.listen:
             self.ports.append(await self._listen(description))
+        self._note_seen()
         self._add_background_work()
         self._background.startService()
         self._say_ready()
@@ -127,12 +130,13 @@ class Daemon(Service):
             bucket=self.registry.name,
             host=host,
         )
-        self.ready = True
+        self.ready = self._serving = True
         notify("READY=1")
 
     def _add_background_work(self) -> None:
         registry = self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
+            ("note that the daemon runs", _SEEN_EVERY, self._note_seen),
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
             ("collect garbage", self._gc_interval(), self._collect),
             ("scrub", self._scrub_interval(), registry.scrubber.run),
@@ -149,6 +153,9 @@ class Daemon(Service):
         for what, seconds, function in work:
             if seconds is not None:
                 Periodic(self._reactor, what, seconds, function).setServiceParent(self._background)
+
+    def _note_seen(self) -> None:
+        self._state.note_daemon(2 * _SEEN_EVERY)
 
     def _gc_interval(self) -> float | None:
         # The collector knows what this daemon's clients rely on, and not what those of others do.
@@ -195,6 +202,8 @@ class Daemon(Service):
             await deferLater(self._reactor, 0, lambda: None)  # those that have nothing to wait for are closed now
             await self.site.close_connections()
             await self.registry.stop()
+            if self._serving:
+                self._state.note_daemon()
         finally:
             self._workers.stopService()  # else the threads keep the process
             self._state.release()

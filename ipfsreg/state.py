@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,7 @@ class StateDirectory:
     def __init__(self, path: Path, option: str = "path") -> None:
         self.path = path
         self._option = option
+        self._seen = path / "last-seen"
         self._lock: IO[str] | None = None
 
     @classmethod
@@ -45,13 +47,13 @@ class StateDirectory:
         return None
 
     def acquire(self) -> None:
-        """Create the directory and keep other daemons out of it until `release`.
+        """Create the directory, for its user alone, and keep other daemons out of it until `release`.
 
         :raises Locked: where another process has it.
         :raises SetupError: where it cannot be created or written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.path / "lock").open("a+")
         except OSError as error:
             raise SetupError(
@@ -66,6 +68,23 @@ class StateDirectory:
         with suppress(OSError):
             os.ftruncate(lock.fileno(), 0)
             os.pwrite(lock.fileno(), f"{os.getpid()}\n".encode(), 0)
+
+    def note_daemon(self, ahead: float = 0.0) -> None:
+        """Note that a daemon serves clients from here, and will for ``ahead`` seconds: see `last_seen`."""
+        until = time.time() + ahead
+        with suppress(OSError):  # of a full disk, which is no reason not to serve
+            self._seen.touch()
+            os.utime(self._seen, (until, until))
+
+    def last_seen(self) -> float:
+        """When a daemon last served clients from here, in seconds since 1970; 0 where none ever did.
+
+        While one runs, and after one was killed, it may be in the future.
+        """
+        try:
+            return self._seen.stat().st_mtime
+        except OSError:
+            return 0.0
 
     def release(self) -> None:
         """Let others use the directory."""

@@ -1,6 +1,7 @@
 """The twistd plugin's options and service: ``twistd -n ipfsreg``."""
 
 import atexit
+import gc
 import os
 import resource
 import sys
@@ -45,6 +46,9 @@ def makeService(options: Options) -> IService:
     _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
     service: IService = Daemon(options.config, reactor, _fail_with(reactor))
+    # Python's garbage collector stops everything while it looks at all there is: the program itself it may pass over.
+    gc.collect()
+    gc.freeze()
     return service
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -192,6 +193,39 @@ def test_commands_answer_the_same_with_the_daemon_and_alone(tmp_path: Path) -> N
     assert f"{name} is damaged, moved to quarantine. Used by: box:damaged\n" in verified[1]
     assert f"{name} is missing. Used by: box:damaged\n" in verified_again[1]
     assert "Push one of the images again to heal it.\n" in verified_again[1]
+
+
+def test_a_command_keeps_what_the_last_daemons_clients_rely_on(tmp_path: Path) -> None:
+    """As README says of `[gc] grace`, though no daemon runs that could remember it."""
+    with DaemonProcess(tmp_path) as daemon:
+        client = Client(daemon)
+        for end in (daemon.stop, daemon.kill):
+            client.push_image("deleted", b"layer")
+            client.ask("DELETE", "/v2/box/manifests/deleted", 202)
+            end()
+            kept = daemon.command("gc")
+            assert kept.stdout.startswith("Freed 0B: 0 manifests"), kept
+            assert "used too recently" in kept.stdout
+            seen = daemon.path / "last-seen"
+            os.utime(seen, (0, seen.stat().st_mtime - 3590))
+            assert daemon.command("gc").stdout.startswith("Freed 0B")
+            os.utime(seen, (0, seen.stat().st_mtime - 300))
+            assert "1 manifests, 2 blobs of repositories, 3 stored contents" in daemon.command("gc").stdout
+            daemon.start()
+
+
+def test_a_command_makes_no_bucket(tmp_path: Path) -> None:
+    """A daemon that finds a new, empty bucket in the place of its own would say that nothing is there."""
+    with DaemonProcess(tmp_path) as daemon:
+        client = Client(daemon)
+        client.push_image("t", b"layer")
+        shutil.rmtree(daemon.path)
+        client.ask("GET", "/v2/box/manifests/t", 503)
+        for command in ("gc", "verify"):
+            ended = daemon.command(command)
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert ended.stderr.startswith(f"ipfsreg: there is no bucket in {daemon.path}")
+        client.ask("GET", "/v2/box/manifests/t", 503)
 
 
 def test_uploads_go_on_after_a_stop_and_after_a_kill(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,27 @@ def test_what_is_not_writable_is_a_problem(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_command_finds_the_daemon_by_its_directory(tmp_path: Path) -> None:
     assert StateDirectory(tmp_path).control_socket == tmp_path / "control.sock"
+
+
+def test_when_a_daemon_was_last_seen(tmp_path: Path) -> None:
+    """While it runs, for the next minute as well: nobody can tell of a kill."""
+    state = StateDirectory(tmp_path)
+    assert state.last_seen() == 0.0
+    state.acquire()
+    assert state.last_seen() == 0.0  # a command also holds the directory
+    state.note_daemon(60.0)
+    assert time.time() + 50 < state.last_seen() <= time.time() + 60
+    state.note_daemon()
+    assert time.time() - 10 < state.last_seen() <= time.time()
+    state.release()
+    assert StateDirectory(tmp_path).last_seen() == state.last_seen()
+
+
+def test_nobody_else_may_look_into_a_new_directory(tmp_path: Path) -> None:
+    """One that is there is left as its owner wants it."""
+    (tmp_path / "old").mkdir(mode=0o755)
+    for name, mode in (("old", 0o755), ("a/new", 0o700)):
+        state = StateDirectory(tmp_path / name)
+        state.acquire()
+        state.release()
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode

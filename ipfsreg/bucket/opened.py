@@ -25,6 +25,8 @@ class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
     ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
+    ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
+    never makes one.
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
@@ -34,5 +36,6 @@ class Opened:
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
     encrypted: bool = False
+    existing: Callable[[], Awaitable[None]] | None = None
     content_by_cid: ContentByCid | None = None
     not_read_needlessly: str | None = None

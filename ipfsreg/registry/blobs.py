@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket, IReader
 from . import layout
@@ -14,6 +16,7 @@ from .errors import BlobUnknown
 from .guard import Guard
 from .names import Repository
 from .store import ContentStore, content_key
+from .turns import Turns
 
 _LINK_MAX = 64
 _LINK = re.compile(rb"[0-9]+\n?")
@@ -22,6 +25,18 @@ _LINK = re.compile(rb"[0-9]+\n?")
 def link_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
     """The guard's key of a repository's link to a blob."""
     return ("link", repository, digest)
+
+
+async def read_link(bucket: IBucket, repository: Repository, digest: Digest) -> int | None:
+    """The length that a repository's link to a blob gives, or None for a damaged one.
+
+    :raises NotFound: where there is no link.
+    """
+    try:
+        link = await bucket.get(layout.blob_link(repository, digest), _LINK_MAX)
+    except TooLarge:
+        return None
+    return int(link) if _LINK.fullmatch(link) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +51,25 @@ class OpenBlob:
 class Blobs:
     """Which repository has which blob, and the blobs' content."""
 
+    _log = Logger()
+
     def __init__(self, bucket: IBucket, store: ContentStore, dags: Dags, index: CidIndex, guard: Guard) -> None:
         self._bucket = bucket
         self._store = store
         self._dags = dags
         self._index = index
         self._guard = guard
+        self._mending = Turns()
 
     async def size(self, repository: Repository, digest: Digest) -> int:
         """A blob's length in bytes.
 
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
-            size = await self.linked_size(repository, digest)
-            if size is None or not await self._store.has(digest, size):
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
+            size = await self.whole_size(repository, digest)
+            if size is None:
+                use.in_vain = True
                 raise _unknown(digest)
             return size
 
@@ -59,10 +78,14 @@ class Blobs:
 
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self.linked_size(repository, digest)
             reader = None if size is None else await self._store.open(digest, size)
+            if reader is None:  # the link, or the content, or neither of them is there and whole
+                size = await self.whole_size(repository, digest)
+                reader = None if size is None else await self._store.open(digest, size)
             if size is None or reader is None:
+                use.in_vain = True
                 raise _unknown(digest)
             return OpenBlob(digest, size, reader)
 
@@ -93,7 +116,7 @@ class Blobs:
     async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes) -> bool:
         """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
-            if not await self._store.has(digest, size):
+            if await self._store.whole_size(digest, size) != size:
                 return False
             await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
@@ -104,9 +127,10 @@ class Blobs:
 
         Answers False where there is no such blob: then it has to be uploaded.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
-            size = await (self._store.size(digest) if source is None else self.linked_size(source, digest))
-            if size is None or not await self._store.has(digest, size):
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
+            size = await self._size_elsewhere(digest, source)
+            if size is None:
+                use.in_vain = True
                 return False
             await self._link(repository, digest, size)
             return True
@@ -130,19 +154,64 @@ class Blobs:
         self._index.lost(Holder(digest, repository, is_manifest=False))
         return removed
 
-    async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
-        """The length that the repository's link gives, or None where there is no link, or a damaged one.
+    async def whole_size(self, repository: Repository, digest: Digest) -> int | None:
+        """A blob's length in bytes, or None where the repository does not have it, or not whole.
 
-        :raises Corrupt: where nothing is in it. That may be a transfer that broke, which must not look like an absence.
+        A damaged link to whole content is written anew. The caller holds `link_key` in the guard.
         """
-        path = layout.blob_link(repository, digest)
         try:
-            link = await self._bucket.get(path, _LINK_MAX)
-        except (NotFound, TooLarge):
+            linked = await self._link_of(repository, digest)
+            if linked is not None and await self._store.has(digest, linked):
+                return linked
+            async with self._mending.of((repository, digest)):
+                linked = await self._link_of(repository, digest)  # somebody may have mended it while we waited
+                size = await self._store.whole_size(digest, linked)
+                if size is not None and size != linked:
+                    await self._write_anew(repository, digest, size)
+                return size
+        except NotFound:
             return None
-        if not link:
-            raise Corrupt(f"{path} is empty; push the blob again")
-        return int(link) if _LINK.fullmatch(link) else None
+
+    async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
+        """The length that the repository's link gives, or None where there is no link, or a damaged one."""
+        try:
+            return await self._link_of(repository, digest)
+        except NotFound:
+            return None
+
+    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
+        try:
+            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
+        except NotFound:
+            return None
+        return await self._store.whole_size(digest, size)
+
+    async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
+        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            try:
+                if await read_link(self._bucket, repository, digest) == size:
+                    return False
+            except NotFound:
+                return False
+            await self._write_anew(repository, digest, size)
+            return True
+
+    async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
+        linked = await read_link(self._bucket, repository, digest)
+        if linked is None and self._bucket.shared:
+            # It may be a transfer that broke, which must not look like an absence.
+            raise Corrupt(
+                f"{layout.blob_link(repository, digest)} says no length; push the blob again, or run `verify`"
+            )
+        return linked
+
+    async def _write_anew(self, repository: Repository, digest: Digest, size: int) -> None:
+        self._log.error(
+            "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
+            path=layout.blob_link(repository, digest),
+        )
+        await self._link(repository, digest, size)
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
         await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)

@@ -11,6 +11,7 @@ Rules (docs/architecture.md has the argument why nothing reachable is taken):
 Whatever was used after the run began, or within the grace period, is left for the next run; see `guard`.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
@@ -20,16 +21,18 @@ from twisted.logger import Logger
 from ..bucket.errors import NotFound
 from ..bucket.interface import IBucket
 from ..uninterrupted import uninterrupted
+from ..workers import Workers
 from . import layout
 from .blobs import Blobs, link_key
 from .dags import Dags
 from .digest import Digest
 from .guard import Guard
-from .inventory import Inventory, take_inventory
-from .manifests import Manifests, manifest_key
+from .inventory import Inventory, Known, take_inventory
+from .keeping import Keeping
+from .manifests import Manifests
 from .names import Repository
 from .pace import Pace
-from .record import Record
+from .record import manifest_key
 from .store import content_key
 from .uploads import Uploads
 
@@ -71,6 +74,7 @@ class Collector:
         dags: Dags,
         uploads: Uploads,
         guard: Guard,
+        workers: Workers,
         clock: IReactorTime,
         *,
         grace: float,
@@ -83,6 +87,7 @@ class Collector:
         self._dags = dags
         self._uploads = uploads
         self._guard = guard
+        self._workers = workers
         self._clock = clock
         self._grace = grace
         self._untagged = untagged
@@ -101,7 +106,7 @@ class Collector:
         pace = Pace(self._clock)
         needed: set[Digest] = set()
         async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, repository, pace)
+            contents = await take_inventory(self._stored, self._workers, repository, pace)
             if contents.damaged:
                 report.skipped.append(repository)
                 self._log.error(
@@ -112,8 +117,11 @@ class Collector:
             else:
                 await self._collect_manifests(repository, contents, since, report, pace)
                 await self._collect_referrers(repository, contents, since, report, pace)
-            needed |= contents.listed
-            needed |= await self._collect_links(repository, contents, since, report, pace)
+            for digest in contents.listed:
+                await pace.step()
+                if contents.has(digest):
+                    needed.add(digest)
+            await self._collect_links(repository, contents, since, report, pace, needed)
         async for digest in layout.all_blobs(self._stored):
             await pace.step()
             if digest not in needed:
@@ -127,33 +135,42 @@ class Collector:
     async def _collect_manifests(
         self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
     ) -> None:
-        waiting: set[Digest] = set()
-
-        async def collect(group: set[Digest]) -> bool:
-            await pace.step()
-            if not all(self._is_over(contents.records[digest]) for digest in group) or not await uninterrupted(
-                self._remove_manifests(repository, group, contents, since, report.dry_run)
-            ):
-                waiting.update(group)
-                return False
-            contents.listed -= group
-            for digest in group:
-                del contents.records[digest], contents.manifests[digest]
-            report.manifests += len(group)
-            return True
-
-        removed = True
-        while removed:  # an index that went may have been all that kept its manifests
-            removed = False
-            for digest in _unneeded(contents) - waiting:
-                removed = await collect({digest}) or removed
+        keeping = await Keeping.of(contents, pace)
+        digests = list(contents.listed)
+        pending = keeping.unneeded()
+        waiting: set[int] = set()
+        while pending:  # an index that went may have been all that kept its manifests
+            number = pending.pop()
+            await pace.step(contents.weight(number))
+            contents.known[number].discarded |= self._manifests.was_discarded(repository, digests[number])
+            group = {digests[number]: contents.known[number]}
+            if await self._may_go(repository, group, since, report.dry_run):
+                pending += keeping.removed(number)
+                self._went(contents, [number], report)
+            else:
+                waiting.add(number)
         # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
         # own subject: they go all at once, or none of them.
-        kept = waiting | {digest for digest, record in contents.records.items() if not self._is_over(record)}
-        circle = contents.listed - _reachable(contents, kept)
+        kept = waiting | {number for number, known in contents.known.items() if not self._is_over(known)}
+        circle = await keeping.unreachable(kept, pace)
         if circle:
-            await collect(circle)
+            group = {digests[number]: contents.known[number] for number in circle}
+            if await self._may_go(repository, group, since, report.dry_run):
+                self._went(contents, circle, report)
+            else:
+                waiting |= circle
         report.waiting += len(waiting)
+
+    async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool) -> bool:
+        return all(map(self._is_over, group.values())) and await uninterrupted(
+            self._remove_manifests(repository, group, since, dry_run)
+        )
+
+    def _went(self, contents: Inventory, numbers: Iterable[int], report: Collection) -> None:
+        for number in numbers:
+            del contents.known[number]
+            contents.gone.add(number)
+            report.manifests += 1
 
     async def _collect_referrers(
         self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
@@ -161,7 +178,7 @@ class Collector:
         """A crash may leave an entry of a manifest that is not there."""
         async for subject, digest in layout.referrer_entries(self._stored, repository):
             await pace.step()
-            if digest not in contents.listed:
+            if not contents.has(digest):
                 await uninterrupted(self._remove_referrer(repository, subject, digest, since, report.dry_run))
 
     async def _remove_referrer(
@@ -171,38 +188,44 @@ class Collector:
             if may and not dry_run:
                 await self._remove(layout.referrer(repository, subject, digest))
 
-    def _is_over(self, record: Record) -> bool:
-        if record.discarded:
+    def _is_over(self, manifest: Known) -> bool:
+        if manifest.discarded:
             return True
-        return self._untagged is not None and record.released + self._untagged <= self._clock.seconds()
+        return self._untagged is not None and manifest.released + self._untagged <= self._clock.seconds()
 
     async def _remove_manifests(
-        self, repository: Repository, group: set[Digest], contents: Inventory, since: float, dry_run: bool
+        self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool
     ) -> bool:
         # A subject that is being pushed just now makes its referrers needed: its key is asked for as well.
-        subjects = {digest: contents.manifests[digest].subject for digest in group}
-        things = group | {subject for subject in subjects.values() if subject is not None}
+        things = group.keys() | {known.subject for known in group.values() if known.subject is not None}
         async with self._guard.removing([manifest_key(repository, each) for each in things], since) as may:
             if may and not dry_run:
-                for digest, subject in subjects.items():
-                    await self._manifests.remove_record(repository, digest, subject)
+                for digest, known in group.items():
+                    await self._manifests.remove_record(repository, digest, known.subject)
             return may
 
     async def _collect_links(
-        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
-    ) -> set[Digest]:
-        referred = {digest for manifest in contents.manifests.values() for digest in manifest.references}
-        kept = set()
-        async for digest in layout.blob_links(self._stored, repository):
+        self,
+        repository: Repository,
+        contents: Inventory,
+        since: float,
+        report: Collection,
+        pace: Pace,
+        needed: set[Digest],
+    ) -> None:
+        referred: set[int] = set()
+        for number, known in contents.known.items():
+            await pace.step(contents.weight(number))
+            referred.update(known.links)
+        for digest, number in contents.links.items():
             await pace.step()
-            if digest in referred or contents.damaged:
-                kept.add(digest)
+            if number in referred or contents.damaged:
+                needed.add(digest)
             elif await uninterrupted(self._remove_link(repository, digest, since, report.dry_run)):
                 report.blob_links += 1
             else:
-                kept.add(digest)
+                needed.add(digest)
                 report.waiting += 1
-        return kept
 
     async def _remove_link(self, repository: Repository, digest: Digest, since: float, dry_run: bool) -> bool:
         if self._uploads.active(repository, self._guard.now() - since):
@@ -238,29 +261,3 @@ class Collector:
             await self._bucket.remove(path)
         except NotFound:
             return
-
-
-def _unneeded(contents: Inventory) -> set[Digest]:
-    """The manifests that no tag and no other manifest keeps."""
-    listed = {child for manifest in contents.manifests.values() for child in manifest.manifests}
-    return {
-        digest
-        for digest in contents.listed - set(contents.tags.values()) - listed
-        if contents.manifests[digest].subject not in contents.listed
-    }
-
-
-def _reachable(contents: Inventory, kept: set[Digest]) -> set[Digest]:
-    """The manifests that a tag, or one of those to keep, leads to."""
-    referring: dict[Digest, list[Digest]] = {}
-    for digest, manifest in contents.manifests.items():
-        if manifest.subject is not None:
-            referring.setdefault(manifest.subject, []).append(digest)
-    reached: set[Digest] = set()
-    pending = [*contents.tags.values(), *kept]
-    while pending:
-        digest = pending.pop()
-        if digest in contents.listed and digest not in reached:
-            reached.add(digest)
-            pending += [*contents.manifests[digest].manifests, *referring.get(digest, ())]
-    return reached

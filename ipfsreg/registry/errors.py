@@ -123,13 +123,6 @@ class TooManyRequests(RegistryError):
     status = 429
 
 
-class Unsupported(RegistryError):
-    """The operation is not one that this registry has."""
-
-    code = "UNSUPPORTED"
-    status = 405
-
-
 class RangeInvalid(RegistryError):
     """The range asked for is not in the content."""
 

@@ -6,11 +6,14 @@ and what the collector is *removing* right now cannot begin to be used until tha
 between two users of a thing, only between users and the remover.
 """
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
+
+from .pace import Pace
 
 
 class Clock(Protocol):
@@ -21,7 +24,14 @@ class Clock(Protocol):
 
 
 REMEMBERED = 200_000
-"""How many uses are remembered one by one. Past that, everything counts as used just then."""
+"""How many uses are remembered. What is not counts as used when the last one was that had to be forgotten."""
+
+
+class Use:
+    """Things that somebody holds."""
+
+    in_vain = False
+    """To be set where nothing was there: then nobody relies on it, and the use is not remembered."""
 
 
 class Guard:
@@ -34,7 +44,7 @@ class Guard:
     def __init__(self, clock: Clock, began: float) -> None:
         self._clock = clock
         self._floor = began
-        self._used: dict[Hashable, float] = {}
+        self._used: OrderedDict[Hashable, float] = OrderedDict()
         self._held: dict[Hashable, int] = {}
         self._removing: dict[Hashable, list[Deferred[None]]] = {}
         self._released: dict[Hashable, list[Deferred[None]]] = {}
@@ -45,32 +55,46 @@ class Guard:
 
     def touch(self, key: Hashable) -> None:
         """Remember that a thing was used now."""
-        if len(self._used) >= REMEMBERED and key not in self._used:
-            self._used.clear()
-            self._floor = self._clock.seconds()
         self._used[key] = self._clock.seconds()
+        self._used.move_to_end(key)
+        if len(self._used) > REMEMBERED:
+            _, self._floor = self._used.popitem(last=False)
 
     @asynccontextmanager
-    async def holding(self, *keys: Hashable) -> AsyncIterator[None]:
+    async def holding(self, *keys: Hashable) -> AsyncIterator[Use]:
         """Keep things from being removed while the block runs, and count them as used when it ends.
 
         Waits first until none of them is being removed. Any number of blocks may hold the same thing.
         """
-        while busy := [key for key in keys if key in self._removing]:
-            done: Deferred[None] = Deferred()
-            self._removing[busy[0]].append(done)
-            await done
-        for key in keys:
-            self._held[key] = self._held.get(key, 0) + 1
+        async with self.holding_all(keys) as use:
+            yield use
+
+    @asynccontextmanager
+    async def holding_all(self, keys: Iterable[Hashable], pace: Pace | None = None) -> AsyncIterator[Use]:
+        """As `holding`, for so many things that it has to be done in pieces."""
+        use = Use()
+        held: list[Hashable] = []
         try:
-            yield
-        finally:
             for key in keys:
-                self.touch(key)
+                while key in self._removing:
+                    done: Deferred[None] = Deferred()
+                    self._removing[key].append(done)
+                    await done
+                self._held[key] = self._held.get(key, 0) + 1
+                held.append(key)
+                if pace is not None:
+                    await pace.step()
+            yield use
+        finally:
+            for key in held:
+                if not use.in_vain:
+                    self.touch(key)
                 self._held[key] -= 1
                 if not self._held[key]:
                     del self._held[key]
                     _fire(self._released.pop(key, []))
+                if pace is not None:
+                    await pace.step()
 
     @asynccontextmanager
     async def removing(self, keys: Sequence[Hashable], since: float) -> AsyncIterator[bool]:

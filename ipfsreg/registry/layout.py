@@ -16,7 +16,11 @@ VERSION = 1
 
 VERSION_FILE = "layout-version"
 REPOSITORIES = "repositories"
-_MANIFESTS = "_manifests"
+_BLOBS, _MANIFESTS, _TAGS, _REFERRERS = "_blobs", "_manifests", "_tags", "_referrers"
+
+
+def _own(repository: Repository, kind: str) -> str:
+    return f"{REPOSITORIES}/{repository}/{kind}"
 
 
 def _spread(digest: Digest) -> str:
@@ -40,12 +44,12 @@ def quarantined(digest: Digest) -> str:
 
 def blob_link(repository: Repository, digest: Digest) -> str:
     """A small file that says that a repository has a blob, and how long the blob is."""
-    return f"{REPOSITORIES}/{repository}/_blobs/{_spread(digest)}"
+    return f"{_own(repository, _BLOBS)}/{_spread(digest)}"
 
 
 def manifest_record(repository: Repository, digest: Digest) -> str:
     """A small file that says that a repository has a manifest, its media type and its length."""
-    return f"{REPOSITORIES}/{repository}/_manifests/{_spread(digest)}"
+    return f"{_own(repository, _MANIFESTS)}/{_spread(digest)}"
 
 
 def tag(repository: Repository, name: Tag) -> str:
@@ -55,7 +59,7 @@ def tag(repository: Repository, name: Tag) -> str:
 
 def tags_of(repository: Repository) -> str:
     """The directory of a repository's tags."""
-    return f"{REPOSITORIES}/{repository}/_tags"
+    return _own(repository, _TAGS)
 
 
 def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
@@ -65,7 +69,7 @@ def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
 
 def referrers(repository: Repository, subject: Digest) -> str:
     """The directory of all the descriptors that refer to a subject."""
-    return f"{REPOSITORIES}/{repository}/_referrers/{_spread(subject)}"
+    return f"{_own(repository, _REFERRERS)}/{_spread(subject)}"
 
 
 async def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
@@ -82,19 +86,19 @@ async def all_dags(bucket: IBucket) -> AsyncIterator[Digest]:
 
 async def blob_links(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
     """The blobs that a repository has."""
-    async for digest in _digests_below(bucket, f"{REPOSITORIES}/{repository}/_blobs"):
+    async for digest in _digests_below(bucket, _own(repository, _BLOBS)):
         yield digest
 
 
 async def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
     """The manifests that a repository has."""
-    async for digest in _digests_below(bucket, f"{REPOSITORIES}/{repository}/_manifests"):
+    async for digest in _digests_below(bucket, _own(repository, _MANIFESTS)):
         yield digest
 
 
 async def has_manifests(bucket: IBucket, repository: Repository) -> bool:
     """Whether a repository has any manifest, tagged or not."""
-    return bool(await bucket.list(f"{REPOSITORIES}/{repository}/{_MANIFESTS}"))
+    return bool(await bucket.list(_own(repository, _MANIFESTS)))
 
 
 async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
@@ -117,7 +121,7 @@ async def referring(bucket: IBucket, repository: Repository, subject: Digest) ->
 
 async def referrer_entries(bucket: IBucket, repository: Repository) -> AsyncIterator[tuple[Digest, Digest]]:
     """Each subject of a repository with each manifest that is noted to refer to it."""
-    directory = f"{REPOSITORIES}/{repository}/_referrers"
+    directory = _own(repository, _REFERRERS)
     async for listing in _listings_below(bucket, directory):
         parent, _, name = listing.directory.rpartition("/")
         subject = _spread_digest(directory, parent, name)

@@ -1,8 +1,11 @@
 """The manifests of a repository."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
+from cachetools import LRUCache
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -17,23 +20,25 @@ from .cid_index import CidIndex, Holder
 from .content_hash import leaves_of
 from .dags import Dags, is_one_block
 from .digest import Digest, digest_of
-from .errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, SizeInvalid
+from .errors import DigestInvalid, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, SizeInvalid
 from .guard import Guard
 from .manifest import Manifest, parse_manifest
 from .names import Repository, Tag
-from .record import Record, read_record, write_record
+from .pace import Pace
+from .record import Record, manifest_key, read_record, write_record
 from .referrers import Referrers
 from .store import ContentStore, content_key
 from .tags import Tags
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
 
+_NAMED = 50  # missing blobs that an error names one by one
+_TOLD = 10_000  # damaged files that the log has told of, each once
+
 _INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
-
-
-def manifest_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
-    """The guard's key of a manifest in a repository."""
-    return ("manifest", repository, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class Manifests:
         self._guard = guard
         self._workers = workers
         self._clock = clock
+        self._discarded: set[tuple[Repository, Digest]] = set()
+        self._told: LRUCache[str, None] = LRUCache(_TOLD)
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
         """The digest that a reference stands for; a digest stands for itself.
@@ -92,10 +99,25 @@ class Manifests:
         """
         if isinstance(reference, Digest):
             return reference
-        digest = await self._tags.get(repository, reference)
+        path = layout.tag(repository, reference)
+        digest = await self._unless_damaged(path, self._tags.get(repository, reference))
         if digest is None:
             raise _unknown(reference)
         return digest
+
+    async def _unless_damaged(self, path: str, reading: Coroutine[Any, Any, T | None]) -> T | None:
+        """What is read from a small file; None where it is damaged and will not get better until it is pushed again."""
+        try:
+            found = await reading
+        except Corrupt as error:
+            if self._bucket.shared:
+                raise  # it may have been the way
+            if path not in self._told:
+                self._told[path] = None
+                self._log.error("{error}. Push the image again to heal it.", error=error)
+            return None
+        self._told.pop(path, None)
+        return found
 
     async def get(self, repository: Repository, reference: Tag | Digest) -> StoredManifest:
         """Read a manifest by tag or digest.
@@ -111,10 +133,37 @@ class Manifests:
         return found
 
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
-        async with self._guard.holding(manifest_key(repository, digest)):
-            record = await read_record(self._bucket, repository, digest)
+        async with self._guard.holding(manifest_key(repository, digest)) as use:
+            path = layout.manifest_record(repository, digest)
+            record = await self._unless_damaged(path, read_record(self._bucket, repository, digest))
             content = None if record is None else await self._store.get(digest, record.size)
-            return None if record is None or content is None else StoredManifest(digest, record.mediaType, content)
+            if record is None or content is None:
+                use.in_vain = True
+                return None
+            await self._correct(repository, digest, record, len(content))
+            return StoredManifest(digest, record.mediaType, content)
+
+    async def mend_record(self, repository: Repository, digest: Digest) -> bool:
+        """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
+
+        :raises ManifestUnknown: where the repository does not have it.
+        """
+        found = await self._get(repository, digest)
+        if found is None:
+            raise _unknown(digest)
+        try:
+            await self._parsed(found.content, found.media_type)
+        except ManifestInvalid:
+            return False
+        return True
+
+    async def _correct(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
+        if size != record.size and not record.original:
+            self._log.error(
+                "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
+                path=layout.manifest_record(repository, digest),
+            )
+            await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
 
     async def cid(self, manifest: StoredManifest) -> str:
         """A manifest's CID; computed where that was never done."""
@@ -144,15 +193,10 @@ class Manifests:
             manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
         """
         algorithm = "sha256" if expected is None else expected.algorithm
-        if len(content) <= _INLINE:
-            digest, manifest = _read(content, content_type, algorithm)
-        else:
-            digest, manifest = await self._workers.run(_read, content, content_type, algorithm)
+        digest, manifest = await self._maybe_in_thread(content, _read, content, content_type, algorithm)
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
-        used = [link_key(repository, each) for each in (*(blob for blob, _ in manifest.blobs), *manifest.foreign)]
-        used_manifests = [manifest_key(repository, each) for each in manifest.manifests]
-        async with self._guard.holding(manifest_key(repository, digest), content_key(digest), *used, *used_manifests):
+        async with self._guard.holding_all(_used(repository, digest, manifest), self._pace()):
             await self._check_blobs(repository, manifest)
             await self._store.put(digest, content)
             if not is_one_block(digest, len(content)):
@@ -161,10 +205,12 @@ class Manifests:
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
             await self._note(repository, digest, manifest.media_type, len(content))
+            self._discarded.discard((repository, digest))
             self._index.held(Holder(digest, repository, is_manifest=True))
-            for tag in tags:
+            pointing = tuple(dict.fromkeys(tags))
+            for tag in pointing:
                 await self._point(repository, tag, digest)
-        return PutManifest(digest, manifest.subject, tuple(tags))
+        return PutManifest(digest, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
@@ -173,7 +219,7 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest):
+            for tag in await self._tags.pointing_to(repository, digest, self._pace()):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)
@@ -188,7 +234,12 @@ class Manifests:
         if record is None:
             raise _unknown(digest)
         content = await self._store.get(digest, record.size)
-        return None if content is None else parse_manifest(content, record.mediaType).subject
+        if content is None:
+            return None
+        try:
+            return (await self._parsed(content, record.mediaType)).subject
+        except ManifestInvalid:
+            return None
 
     async def delete_tag(self, repository: Repository, tag: Tag) -> None:
         """Delete a tag; its manifest can be collected unless something else needs it.
@@ -197,19 +248,31 @@ class Manifests:
         """
         while True:
             try:
-                digest = await self.resolve(repository, tag)
+                digest = await self._tags.get(repository, tag)
             except Corrupt:
                 await self._tags.delete(repository, tag)
                 return
+            if digest is None:
+                raise _unknown(tag)
             async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
                 if await self._tags.whole(repository, tag) == digest:
-                    try:
-                        await self._release(repository, digest, discarded=True)
-                    except Full:
-                        # Who deletes makes room: without the note the manifest merely goes later ([gc] untagged).
-                        self._log.error("There was no room to note that {tag} was deleted.", tag=f"{repository}:{tag}")
+                    noted = await self._note_discarded(repository, digest)
                     await self._tags.delete(repository, tag)
+                    # Who deletes on a full disk makes room: maybe for the note, and else it is remembered.
+                    if not noted and not await self._note_discarded(repository, digest):
+                        self._discarded.add((repository, digest))
                     return
+
+    async def _note_discarded(self, repository: Repository, digest: Digest) -> bool:
+        try:
+            await self._release(repository, digest, discarded=True)
+        except Full:
+            return False
+        return True
+
+    def was_discarded(self, repository: Repository, digest: Digest) -> bool:
+        """Whether its tag was deleted when there was no room to note that in its record."""
+        return (repository, digest) in self._discarded
 
     async def remove_record(self, repository: Repository, digest: Digest, subject: Digest | None) -> None:
         """Take a manifest out of a repository; the caller has made sure that nobody uses it."""
@@ -222,6 +285,7 @@ class Manifests:
             self._catalog.doubted()
             raise
         self._index.lost(Holder(digest, repository, is_manifest=True))
+        self._discarded.discard((repository, digest))
         # An entry without a record is not shown, and the collector takes it.
         if subject is not None:
             await self._referrers.remove(repository, subject, digest)
@@ -266,10 +330,22 @@ class Manifests:
         except Corrupt:
             return None  # pushing the manifest heals it
 
+    def _pace(self) -> Pace:
+        return Pace(self._clock, steps=500)
+
+    def _parsed(self, content: bytes, media_type: str) -> "Deferred[Manifest]":
+        return self._maybe_in_thread(content, parse_manifest, content, media_type)
+
+    def _maybe_in_thread(
+        self, content: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        if len(content) <= _INLINE:
+            return maybeDeferred(function, *args, **kwargs)
+        return self._workers.run(function, *args, **kwargs)
+
     async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
         async def stored_size(blob: tuple[Digest, int]) -> int | None:
-            linked = await self._blobs.linked_size(repository, blob[0])
-            return None if linked is None or not await self._store.has(blob[0], linked) else linked
+            return await self._blobs.whole_size(repository, blob[0])
 
         missing = []
         sizes = await at_once(stored_size, manifest.blobs)
@@ -282,7 +358,23 @@ class Manifests:
                     {"digest": str(digest)},
                 )
         if missing:
-            raise ManifestBlobUnknown("the repository lacks blobs of this manifest", {"digests": missing})
+            more = len(missing) - _NAMED
+            raise ManifestBlobUnknown(
+                f"the repository lacks {len(missing)} blobs of this manifest",
+                {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
+            )
+
+
+def _used(repository: Repository, digest: Digest, manifest: Manifest) -> Iterator[Hashable]:
+    """The guard's keys of what a push relies on."""
+    yield manifest_key(repository, digest)
+    yield content_key(digest)
+    for blob, _ in manifest.blobs:
+        yield link_key(repository, blob)
+    for blob in manifest.foreign:
+        yield link_key(repository, blob)
+    for child in manifest.manifests:
+        yield manifest_key(repository, child)
 
 
 def _read(content: bytes, content_type: str, algorithm: str) -> tuple[Digest, Manifest]:

@@ -4,21 +4,24 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-_STEPS = 20
-
 
 class Pace:
-    """Pauses for background work. ``rate`` is in bytes a second, None for as fast as it goes."""
+    """Pauses for background work. ``rate`` is in bytes a second, None for as fast as it goes.
 
-    def __init__(self, clock: IReactorTime, rate: float | None = None) -> None:
+    There is a pause after ``steps``, which should take no more than a millisecond or two together.
+    """
+
+    def __init__(self, clock: IReactorTime, rate: float | None = None, steps: int = 20) -> None:
         self._clock = clock
         self._rate = rate
+        self._every = steps
         self._steps = 0
 
-    async def step(self) -> None:
-        """Call it once for each small step: now and then it lets the reactor do other things."""
-        self._steps += 1
-        if self._steps % _STEPS == 0:
+    async def step(self, weight: int = 1) -> None:
+        """Call it for each small step, or once for ``weight`` of them: now and then the reactor does other things."""
+        self._steps += weight
+        if self._steps >= self._every:
+            self._steps = 0
             await self._sleep(0)
 
     async def moved(self, length: int) -> None:

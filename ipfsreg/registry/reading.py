@@ -1,4 +1,4 @@
-"""Parts of open content, in memory."""
+"""Open content: parts of it in memory, and all of it hashed."""
 
 import os
 
@@ -9,6 +9,10 @@ from ..bucket.errors import Corrupt
 from ..bucket.interface import IReader
 from ..bucket.system_errors import bucket_error
 from ..workers import Workers
+from .digest import Hash
+from .pace import Pace
+
+_PIECE = 1024 * 1024
 
 
 async def read_part(workers: Workers, reader: IReader, offset: int, length: int) -> bytes:
@@ -28,6 +32,38 @@ async def read_part(workers: Workers, reader: IReader, offset: int, length: int)
     if len(part) != length:
         raise Corrupt("content became shorter while it was read")
     return part
+
+
+async def hash_content(workers: Workers, reader: IReader, hash_: Hash, pace: Pace | None = None) -> int:
+    """Put all of open content into a hash, a MiB at a time; answers its length in bytes.
+
+    :raises Corrupt: where the disk cannot read it, or it ends before its size.
+    """
+    done = 0
+    # A reader that still fetches may come to know the size while it is read, or only by the end.
+    while (size := reader.size) is None or done < size:
+        wanted = _PIECE if size is None else min(_PIECE, size - done)
+        collector = _Collector()
+        try:
+            await reader.read(collector, done, wanted)
+            ended = False
+        except Corrupt:
+            if size is not None:
+                raise
+            ended = True  # that was the end: the digest tells whether it was the right one
+        length = sum(map(len, collector.pieces))
+        await workers.run(_update, hash_, collector.pieces)
+        done += length
+        if ended or (size is None and length < wanted):
+            break
+        if pace is not None:
+            await pace.moved(length)
+    return done
+
+
+def _update(hash_: Hash, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        hash_.update(piece)
 
 
 def _pread(descriptor: int, offset: int, length: int) -> bytes:

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..bucket.errors import Corrupt, NotFound
+from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket
 from . import layout
 from .digest import Digest
@@ -28,8 +28,16 @@ class Record(BaseModel):
     """Whether it is one that the original program wrote, which has no record in the bucket; see `original`."""
 
 
+def manifest_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
+    """The guard's key of a manifest in a repository."""
+    return ("manifest", repository, digest)
+
+
 async def read_record(bucket: IBucket, repository: Repository, digest: Digest) -> Record | None:
-    """A manifest's record, or None where the repository does not have the manifest."""
+    """A manifest's record, or None where the repository does not have the manifest.
+
+    :raises Corrupt: where it says nothing sensible.
+    """
     path = layout.manifest_record(repository, digest)
     try:
         return _parsed(await bucket.get(path, _RECORD_MAX))
@@ -37,6 +45,8 @@ async def read_record(bucket: IBucket, repository: Repository, digest: Digest) -
         return None
     except ValidationError as error:
         raise Corrupt(f"{path} is not a manifest's record: {error.error_count()} errors") from None
+    except TooLarge:
+        raise Corrupt(f"{path} is too long for a manifest's record") from None
 
 
 @lru_cache(maxsize=1024)

@@ -1,41 +1,84 @@
 """Which manifests refer to a subject (distribution-spec, "Listing Referrers")."""
 
-import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from pydantic import BaseModel, ConfigDict, ValidationError
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
 
-from ..bucket.errors import NotFound
+from ..bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket
+from ..workers import Workers
 from . import layout
 from .digest import Digest
-from .manifest import Manifest
+from .errors import ManifestInvalid
+from .guard import Guard
+from .manifest import Manifest, parse_manifest
 from .names import Repository
-from .record import read_record
+from .record import Record, manifest_key, read_record
+from .store import ContentStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PAGE = 1024 * 1024
 """How many bytes of descriptors one answer has before the rest is left to the next."""
 
-_DESCRIPTOR_MAX = 5 * 1024 * 1024  # it carries the manifest's annotations, so it can be as long as one
+_INLINE = 64 * 1024  # a shorter one is parsed faster than a thread is woken
+
+
+class Descriptor(BaseModel):
+    """What the list shows of a manifest."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    mediaType: str
+    digest: str
+    size: int
+    artifactType: str | None = None
+    annotations: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, digest: Digest, size: int, manifest: Manifest) -> "Descriptor":
+        """That of a manifest of ``size`` bytes."""
+        return cls(
+            mediaType=manifest.media_type,
+            digest=str(digest),
+            size=size,
+            artifactType=manifest.artifact_type or None,
+            annotations=manifest.annotations or None,
+        )
+
+    def encoded(self) -> bytes:
+        """As it is stored: never longer than its manifest by more than what the other fields take."""
+        return self.model_dump_json(exclude_none=True).encode()
 
 
 class Referrers:
-    """The descriptors of manifests by their subject. Each is a file of its own, so no list is ever rewritten."""
+    """The descriptors of manifests by their subject. Each is a file of its own, so no list is ever rewritten.
 
-    def __init__(self, bucket: IBucket) -> None:
+    ``max_manifest_size``, in bytes, bounds what is read of each: it has the manifest's annotations.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, bucket: IBucket, store: ContentStore, guard: Guard, workers: Workers, max_manifest_size: int
+    ) -> None:
         self._bucket = bucket
+        self._store = store
+        self._guard = guard
+        self._workers = workers
+        self._longest = max_manifest_size
 
-    def add(
+    async def add(
         self, repository: Repository, subject: Digest, digest: Digest, size: int, manifest: Manifest
-    ) -> "Deferred[None]":
+    ) -> Descriptor:
         """Note that a manifest refers to a subject, durably."""
-        descriptor: dict[str, Any] = {"mediaType": manifest.media_type, "digest": str(digest), "size": size}
-        if manifest.artifact_type:
-            descriptor["artifactType"] = manifest.artifact_type
-        if manifest.annotations:
-            descriptor["annotations"] = manifest.annotations
-        content = json.dumps(descriptor, separators=(",", ":")).encode()
-        return self._bucket.put(layout.referrer(repository, subject, digest), content)
+        descriptor, content = await self._maybe_in_thread(size, _described, digest, size, manifest)
+        await self._bucket.put(layout.referrer(repository, subject, digest), content)
+        return descriptor
 
     async def remove(self, repository: Repository, subject: Digest, digest: Digest) -> None:
         """Forget that a manifest refers to a subject."""
@@ -64,16 +107,88 @@ class Referrers:
                 continue
             if length >= PAGE:
                 return found, last
-            if await read_record(self._bucket, repository, digest) is None:
-                continue  # what a crash left behind of one that was being pushed or deleted
-            try:
-                path = layout.referrer(repository, subject, digest)
-                content = await self._bucket.get(path, _DESCRIPTOR_MAX)
-            except NotFound:  # deleted since it was listed
+            descriptor = await self._whole(repository, subject, digest)
+            if descriptor is None:
                 continue
-            descriptor = json.loads(content)
-            if artifact_type is None or descriptor.get("artifactType") == artifact_type:
-                found.append(descriptor)
-                length += len(content)
+            if artifact_type is None or descriptor.artifactType == artifact_type:
+                found.append(descriptor.model_dump(exclude_none=True))
+                length += _length(descriptor)
             last = digest
         return found, None
+
+    async def entry(self, bucket: IBucket, repository: Repository, subject: Digest, digest: Digest) -> Descriptor:
+        """The descriptor that is stored. ``bucket`` is the one to read it from.
+
+        :raises NotFound: where there is none.
+        :raises Corrupt: where it is none.
+        """
+        path = layout.referrer(repository, subject, digest)
+        try:
+            content = await bucket.get(path, self._longest + _INLINE)
+            descriptor = await self._maybe_in_thread(len(content), Descriptor.model_validate_json, content)
+        except (ValidationError, TooLarge):
+            raise Corrupt(f"{path} is not the descriptor of a manifest") from None
+        if descriptor.digest != str(digest):
+            raise Corrupt(f"{path} is the descriptor of another manifest")
+        return descriptor
+
+    async def mend(self, repository: Repository, subject: Digest, digest: Digest) -> Descriptor | None:
+        """Write a damaged descriptor anew from its manifest; None where that cannot be read or is not there."""
+        async with self._guard.holding(manifest_key(repository, digest)):
+            record = await read_record(self._bucket, repository, digest)
+            content = None if record is None else await self._store.get(digest, record.size)
+            if record is None or content is None:
+                return None
+            try:
+                manifest = await self._maybe_in_thread(len(content), parse_manifest, content, record.mediaType)
+            except ManifestInvalid:
+                return None
+            if manifest.subject != subject:
+                return None
+            self._log.error(
+                "{path} was damaged or missing: it was written anew from its manifest. Is the disk in order?",
+                path=layout.referrer(repository, subject, digest),
+            )
+            try:
+                return await self.add(repository, subject, digest, len(content), manifest)
+            except BucketError as error:
+                self._log.error("It could not be written: {error}", error=error)
+                return Descriptor.of(digest, len(content), manifest)
+
+    async def _whole(self, repository: Repository, subject: Digest, digest: Digest) -> Descriptor | None:
+        try:
+            if await self._record(repository, digest) is None:
+                return None  # what a crash left behind of one that was being pushed or deleted
+            return await self.entry(self._bucket, repository, subject, digest)
+        except NotFound:  # deleted since it was listed
+            return None
+        except Corrupt:
+            if self._bucket.shared:
+                raise
+            return await self.mend(repository, subject, digest)
+
+    async def _record(self, repository: Repository, digest: Digest) -> Record | None:
+        try:
+            return await read_record(self._bucket, repository, digest)
+        except Corrupt:
+            if self._bucket.shared:
+                raise
+            return None  # the manifest cannot be pulled either
+
+    def _maybe_in_thread(
+        self, length: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        if length <= _INLINE:
+            return maybeDeferred(function, *args, **kwargs)
+        return self._workers.run(function, *args, **kwargs)
+
+
+def _described(digest: Digest, size: int, manifest: Manifest) -> tuple[Descriptor, bytes]:
+    descriptor = Descriptor.of(digest, size, manifest)
+    return descriptor, descriptor.encoded()
+
+
+def _length(descriptor: Descriptor) -> int:
+    """About how many bytes it is in an answer."""
+    annotations = descriptor.annotations or {}
+    return 300 + sum(len(key) + len(value) + 6 for key, value in annotations.items())

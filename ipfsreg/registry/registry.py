@@ -26,6 +26,7 @@ from .manifests import Manifests
 from .monotonic import MonotonicClock
 from .original import OriginalLayout, is_original
 from .referrers import Referrers
+from .repository_check import RepositoryCheck
 from .scrubber import Scrubber
 from .store import ContentStore
 from .tags import Tags
@@ -52,9 +53,9 @@ class Registry:
 
     ``directory`` on this disk is the daemon's own: for upload sessions, the index of CIDs, and how far the scrub came.
 
-    ``alone`` says that no client was told anything lately, as in a command that runs while the daemon does not:
-    then nothing has to be kept for having been used. ``steady`` is the clock of the guard, by default one that
-    nobody can set.
+    ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
+    since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
+    the clock of the guard, by default one that nobody can set.
     """
 
     _log = Logger()
@@ -67,7 +68,7 @@ class Registry:
         clock: IReactorTime,
         limits: Limits,
         *,
-        alone: bool = False,
+        daemon_seen: float | None = None,
         steady: Clock | None = None,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
@@ -76,8 +77,9 @@ class Registry:
         # For background work, which reads everything once and must leave alone what the original program wrote.
         stored = GatedBucket(bucket, lambda _: self._gate.passed())
         steady = MonotonicClock() if steady is None else steady
-        guard = Guard(steady, float("-inf") if alone else steady.seconds())
-        store = ContentStore(cached)
+        since = 0.0 if daemon_seen is None else max(0.0, clock.seconds() - daemon_seen)
+        guard = Guard(steady, steady.seconds() - since)
+        store = ContentStore(cached, workers, limits.max_manifest_size)
         self.limits = limits
         self.name = bucket.name
         self.bucket = bucket
@@ -85,7 +87,7 @@ class Registry:
         self._checking: Deferred[None] | None = None
         self.catalog = Catalog(cached, clock)
         self.tags = Tags(cached)
-        self.referrers = Referrers(cached)
+        self.referrers = Referrers(cached, store, guard, workers, limits.max_manifest_size)
         self._index = CidIndex(directory / "cids.sqlite", workers)
         self.dags = Dags(cached, self._index, workers)
         self.cid_refresh = CidRefresh(self._gate, self._index, self.dags, clock)
@@ -121,11 +123,13 @@ class Registry:
             self.dags,
             self.uploads,
             guard,
+            workers,
             clock,
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
-        self.verifier = Verifier(stored, store, clock)
+        repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
+        self.verifier = Verifier(stored, store, repositories, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
     async def start(self) -> None:

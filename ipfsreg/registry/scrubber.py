@@ -16,6 +16,9 @@ from .verifier import Verification, Verifier
 _SAVE_EVERY = 10.0
 """Seconds of reading that a restart may cost."""
 
+_NAMED = 50
+"""How many images the log names. `ipfsreg verify` names them all."""
+
 
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
@@ -66,7 +69,8 @@ class Scrubber:
         self._log.error(
             "The scrub found {digest} damaged. It is used by: {images}. Push one of them again to heal it.",
             digest=str(digest),
-            images=", ".join(images) or "no image",
+            images=", ".join([*images[:_NAMED], *([f"{len(images) - _NAMED} more"] if len(images) > _NAMED else [])])
+            or "no image",
         )
 
     def _load(self) -> Digest | None:

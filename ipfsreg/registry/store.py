@@ -7,11 +7,13 @@ from twisted.logger import Logger
 
 from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket, IReader, Stat
+from ..workers import Workers
 from . import layout
+from .content_check import check_content
 from .digest import Digest, digest_of
 from .turns import Turns
 
-_SMALL = 1 << 16
+_INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
 
 
 def content_key(digest: Digest) -> tuple[str, Digest]:
@@ -20,23 +22,41 @@ def content_key(digest: Digest) -> tuple[str, Digest]:
 
 
 class ContentStore:
-    """Content by digest in a bucket. Callers hold `content_key` in the guard until they have linked it."""
+    """Content by digest in a bucket. Callers hold `content_key` in the guard until they have linked it.
+
+    ``small`` is how long content may be, in bytes, that is read into memory though nobody said its size.
+    """
 
     _log = Logger()
 
-    def __init__(self, bucket: IBucket) -> None:
+    def __init__(self, bucket: IBucket, workers: Workers, small: int) -> None:
         self._bucket = bucket
+        self._workers = workers
+        self._small = small
         self._changing = Turns()
 
-    async def has(self, digest: Digest, size: int) -> bool:
-        """Whether the content is there, whole. A file of another length is put into quarantine."""
+    async def whole_size(self, digest: Digest, expected: int | None) -> int | None:
+        """The content's length in bytes, or None where it is not there whole.
+
+        ``expected`` is what a link says, or None for one that says nothing. Where the content has another length, one
+        of the two is damaged: the content is read, and put into quarantine if it is not what its digest says. If it
+        is, then its length is the answer, and the link is wrong.
+        """
         found = await self._stat(digest)
         if found is None:
-            return False
-        if found.size not in {None, size}:
-            await self.quarantine_if(digest, lambda: self._has_other_size(digest, size))
-            return False
-        return True
+            return None
+        if found.size is None or found.size == expected:
+            return expected
+        async with self._changing.of(digest):
+            checked = await check_content(self._bucket, self._workers, digest)
+            if checked is not None and not checked.whole:
+                await self._quarantine(digest)
+            return checked.length if checked is not None and checked.whole else None
+
+    async def has(self, digest: Digest, size: int) -> bool:
+        """Whether content of that length is there, as far as the storage knows lengths."""
+        found = await self._stat(digest)
+        return found is not None and found.size in {None, size}
 
     async def size(self, digest: Digest) -> int | None:
         """The content's length in bytes, or None where it is not there or the storage does not know it."""
@@ -44,32 +64,31 @@ class ContentStore:
         return None if found is None else found.size
 
     async def open(self, digest: Digest, size: int) -> IReader | None:
-        """Open the content, or None where it is not there whole; never a file of another length."""
+        """Open the content, or None where it is not there or has another length."""
         try:
             reader = await self._bucket.open(layout.blob(digest))
         except NotFound:
             return None
         if reader.size is not None and reader.size != size:
             reader.close()
-            await self.quarantine_if(digest, lambda: self._has_other_size(digest, size))
             return None
         return reader
 
     async def get(self, digest: Digest, size: int) -> bytes | None:
-        """Small content, verified, or None where it is not there whole.
+        """Small content, verified, or None where it is not there whole. ``size`` is what its record says.
 
         :raises Corrupt: where what came is not the content, but may be so because of the way and not of the storage.
         """
         try:
-            content = await self._bucket.get(layout.blob(digest), max(size, _SMALL))
+            content = await self._bucket.get(layout.blob(digest), max(size, self._small))
         except NotFound:
             return None
         except TooLarge:
             content = b""  # in any case not what it should be
-        if len(content) != size or digest_of(content, digest.algorithm) != digest:
+        if not await self._is(content, digest):
             if self._bucket.shared:
                 raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
-            await self.quarantine_if(digest, lambda: self._has_other_digest(digest, max(size, _SMALL)))
+            await self.quarantine_if(digest, lambda: self._is_damaged(digest))
             return None
         return content
 
@@ -121,16 +140,14 @@ class ContentStore:
         except NotFound:
             return None
 
-    async def _has_other_size(self, digest: Digest, size: int) -> bool:
-        return await self.size(digest) not in {None, size}
+    async def _is(self, content: bytes, digest: Digest) -> bool:
+        if len(content) <= _INLINE:
+            return digest_of(content, digest.algorithm) == digest
+        return await self._workers.run(digest_of, content, digest.algorithm) == digest
 
-    async def _has_other_digest(self, digest: Digest, limit: int) -> bool:
-        try:
-            return digest_of(await self._bucket.get(layout.blob(digest), limit), digest.algorithm) != digest
-        except NotFound:
-            return False
-        except TooLarge:
-            return True
+    async def _is_damaged(self, digest: Digest) -> bool:
+        checked = await check_content(self._bucket, self._workers, digest)
+        return checked is not None and not checked.whole
 
     async def _quarantine(self, digest: Digest) -> None:
         await self._bucket.move(layout.blob(digest), layout.quarantined(digest))

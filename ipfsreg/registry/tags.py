@@ -5,12 +5,13 @@ from contextlib import AbstractAsyncContextManager
 
 from cachetools import LRUCache
 
-from ..bucket.errors import Corrupt, NotFound
+from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket
 from . import layout
 from .digest import Digest, parse_digest
 from .errors import DigestInvalid, NameUnknown
 from .names import Repository, Tag
+from .pace import Pace
 from .turns import Turns
 
 REMEMBERED = 200_000
@@ -43,8 +44,8 @@ class Tags:
             return parse_digest(content.decode("ascii", "replace").strip())
         except NotFound:
             return None
-        except DigestInvalid:
-            raise Corrupt(f"{path} has no digest in it; push the tag again, or delete it") from None
+        except (DigestInvalid, TooLarge):
+            raise Corrupt(f"{path} has no digest in it") from None
 
     async def whole(self, repository: Repository, tag: Tag) -> Digest | None:
         """As `get`, but a damaged tag points to nothing."""
@@ -86,10 +87,14 @@ class Tags:
             self._lists[repository] = found
         return found
 
-    async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag]:
+    async def pointing_to(self, repository: Repository, digest: Digest, pace: Pace) -> Sequence[Tag]:
         """The tags that point to a digest."""
-        tags = await layout.tags(self._bucket, repository)
-        return [tag for tag in tags if await self.whole(repository, tag) == digest]
+        found = []
+        for tag in await layout.tags(self._bucket, repository):
+            await pace.step(10)
+            if await self.whole(repository, tag) == digest:
+                found.append(tag)
+        return found
 
     def _forget(self, repository: Repository) -> None:
         self._changes += 1

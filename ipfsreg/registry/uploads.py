@@ -5,7 +5,6 @@ survives the daemon. Its offset is the length of the file: bytes that were recei
 request that brought them broke, and after a restart the file is simply hashed again.
 """
 
-import json
 import os
 import shutil
 import uuid
@@ -77,7 +76,12 @@ class Uploads:
 
     async def start(self) -> None:
         """Find the sessions that an earlier daemon left, and go on with them."""
-        for identifier, note, received in await self._workers.run(_scan, self._directory):
+        found, unreadable = await self._workers.run(_scan, self._directory)
+        for error in unreadable:
+            self._log.error(
+                "An unfinished upload cannot be read, and is left alone until the next start: {error}", error=error
+            )
+        for identifier, note, received in found:
             self._sessions[identifier] = Upload(
                 identifier, Repository(note["repository"]), self._directory / identifier, received, note["modified"]
             )
@@ -280,16 +284,19 @@ class Uploads:
         return TooLarge(f"blobs longer than {self._max_blob_size} bytes are not accepted here")
 
 
-def _scan(directory: Path) -> list[tuple[str, dict, int]]:
+def _scan(directory: Path) -> tuple[list[tuple[str, dict, int]], list[OSError]]:
     directory.mkdir(parents=True, exist_ok=True)
-    found = []
+    found, unreadable = [], []
     for each in directory.iterdir():
         try:
             note = read_note(each)
             status = (each / DATA).stat()
-        except (OSError, ValueError, json.JSONDecodeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             # A session that was ended, or not quite begun, when the daemon was killed.
             shutil.rmtree(each, ignore_errors=True)
-            continue
-        found.append((each.name, {**note, "modified": status.st_mtime}, status.st_size))
-    return found
+        except OSError as error:
+            error.filename = error.filename or str(each)
+            unreadable.append(error)
+        else:
+            found.append((each.name, {**note, "modified": status.st_mtime}, status.st_size))
+    return found, unreadable

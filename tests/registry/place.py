@@ -54,14 +54,15 @@ class Place:
         self.registry: Registry
         self.bucket: IBucket
 
-    async def start(self) -> "Place":
+    async def start(self, *, shared: bool = False) -> "Place":
         self.bucket = LocalBucket(self.directory, self.workers)
+        self.bucket.shared = shared
         self.registry = Registry(self.bucket, self.directory, self.workers, self.clock, self.limits)
         await self.registry.start()
         return self
 
-    async def restart(self) -> None:
-        await self.start()
+    async def restart(self, *, shared: bool = False) -> None:
+        await self.start(shared=shared)
 
     async def stop(self) -> None:
         await self.registry.stop()

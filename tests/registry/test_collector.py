@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, note, settings
 
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.errors import Full, Unavailable
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Tag
@@ -271,3 +271,32 @@ def test_a_dry_run_tells_what_a_real_one_does(world: World) -> None:
     dry, real = world.collections
     assert (dry.manifests, dry.contents, dry.freed) == (real.manifests, real.contents, real.freed)
     assert (real.manifests, real.dry_run, dry.dry_run) == (4, False, True)
+
+
+@pytest.mark.parametrize("room", ["none", "what the tag leaves"])
+def test_a_tag_deleted_on_a_full_disk(world: World, room: str) -> None:
+    """That it was deleted cannot be noted at first, or at all: what it kept goes all the same, at the next run."""
+    run(world, ("push", A, IMAGES[0], T, "head"))
+    world.clock.advance(GRACE + 1)
+
+    def fail(label: str) -> tuple[Full, bool] | None:
+        full = room == "none" or layout.tag(A, T) in world.bucket.files
+        return (Full("no space left"), False) if label.startswith("put ") and full else None
+
+    world.bucket.fail = fail
+    run(world, ("delete_tag", A, T))
+    world.clock.advance(GRACE + 1)
+    run(world, ("collect",))
+    assert set(world.bucket.files) == {layout.VERSION_FILE}
+
+
+def test_a_manifest_pushed_again_after_that(world: World) -> None:
+    """It is kept like any other that has no tag."""
+    run(world, ("push", A, IMAGES[0], T, "head"))
+    world.bucket.fail = lambda label: (Full("no space left"), False) if label.startswith("put ") else None
+    run(world, ("delete_tag", A, T))
+    world.bucket.fail = lambda label: None
+    run(world, ("push", A, IMAGES[0], None, "head"))
+    world.clock.advance(GRACE + 1)
+    run(world, ("collect",))
+    assert holds(world, IMAGES[0])

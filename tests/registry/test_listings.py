@@ -12,12 +12,14 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel
 
 from ipfsreg.bucket.errors import NotFound, Unavailable
 from ipfsreg.registry import layout, referrers
 from ipfsreg.registry.catalog import SHARED_SECONDS, Catalog
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
+from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
 
@@ -273,3 +275,50 @@ async def test_what_a_crash_left_is_not_listed(place: Place) -> None:
     entry.parent.mkdir(parents=True)
     entry.write_bytes(b'{"digest": "?"}')
     assert await all_pages(place, subject) == [[]]
+
+
+@pytest.mark.parametrize("entry", [b"[]", b'{"mediaType": "', b"{}", b"\xff"])
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_entry_is_made_again_from_its_manifest(place: Place, log: list[LogEvent], entry: bytes) -> None:
+    subject = await place.push_image(APP, ["t"], b"config")
+    first = await place.push_image(APP, [], b"config", b"1", subject=subject, annotations={"by": "somebody"})
+    await place.push_image(APP, [], b"config", b"2", subject=subject)
+    whole = await all_pages(place, subject)
+    file = place.files / layout.referrer(APP, digest_of(subject), digest_of(first))
+    content = file.read_bytes()
+    file.write_bytes(entry)
+    await place.restart()
+    assert await all_pages(place, subject) == whole
+    assert file.read_bytes() == content
+    assert len([event for event in log if event.get("log_level") == LogLevel.error]) == 1
+
+
+@pytest.mark.parametrize("what", ["record", "content"])
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_entry_of_a_damaged_manifest_hides_no_other(place: Place, what: str) -> None:
+    subject = await place.push_image(APP, ["t"], b"config")
+    first = await place.push_image(APP, [], b"config", b"1", subject=subject)
+    second = await place.push_image(APP, [], b"config", b"2", subject=subject)
+    (place.files / layout.referrer(APP, digest_of(subject), digest_of(first))).write_bytes(b"{")
+    path = layout.manifest_record(APP, digest_of(first)) if what == "record" else layout.blob(digest_of(first))
+    (place.files / path).write_bytes(b"{")
+    await place.restart()
+    (page,) = await all_pages(place, subject)
+    assert [each["digest"] for each in page] == [str(digest_of(second))]
+
+
+@pytest.mark.parametrize("longest", [4 * 1024**2, 8 * 1024**2])
+@pytest_twisted.ensureDeferred
+async def test_a_manifest_as_long_as_it_may_be_can_be_listed(open_place: Open, longest: int) -> None:
+    """Its annotations are in its descriptor, and are no longer there than in the manifest."""
+    place = await open_place(max_manifest_size=longest)
+    subject = await place.push_image(APP, ["t"], b"config")
+    left = longest - len(image(b"config", subject=subject, annotations={"a": ""}))
+    text = "é" * (left // 2 - 10)
+    manifest = json.dumps(
+        json.loads(image(b"config", subject=subject)) | {"annotations": {"a": text}}, ensure_ascii=False
+    ).encode()
+    assert longest - 1000 < len(manifest) <= longest
+    await place.registry.manifests.put(APP, manifest, OCI_IMAGE, None, [])
+    (page,) = await all_pages(place, subject)
+    assert page[0]["annotations"] == {"a": text}

@@ -227,3 +227,51 @@ def test_an_artifact_of_the_former_draft() -> None:
     manifest = parse_manifest(encoded({"blobs": [CONFIG], "artifactType": "a/b", "subject": CONFIG}), OCI_ARTIFACT)
     assert (len(manifest.blobs), manifest.artifact_type, str(manifest.subject)) == (1, "a/b", DIGEST)
     assert parse_manifest(encoded(IMAGE), DOCKER_IMAGE).media_type == DOCKER_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("document", "media_type"),
+    [
+        ({**IMAGE, "layers": None}, OCI_IMAGE),
+        ({**IMAGE, "layers": None, "mediaType": None, "artifactType": None}, DOCKER_IMAGE),
+        ({**IMAGE, "subject": None, "annotations": None}, OCI_IMAGE),
+        ({**IMAGE, "config": {**CONFIG, "urls": None, "annotations": None}}, OCI_IMAGE),
+        ({**INDEX, "manifests": None}, OCI_INDEX),
+        ({**INDEX, "manifests": None, "mediaType": None}, DOCKER_LIST),
+        ({"blobs": None, "mediaType": None}, OCI_ARTIFACT),
+    ],
+)
+def test_null_is_nothing(document: object, media_type: str) -> None:
+    """Go writes it for an empty slice, map or pointer, and reads it as one."""
+    manifest = parse_manifest(encoded(document), media_type)
+    assert (manifest.media_type, manifest.subject, manifest.annotations) == (media_type, None, None)
+    assert (len(manifest.blobs), manifest.manifests) == (int(media_type in IMAGES), ())
+
+
+@pytest.mark.parametrize(
+    ("document", "media_type", "says"),
+    [
+        ({**IMAGE, "config": None}, OCI_IMAGE, "config"),
+        ({**IMAGE, "manifests": None}, OCI_IMAGE, "manifests"),  # clients count its bytes
+        ({**INDEX, "layers": None}, OCI_INDEX, "layers"),
+        ({**IMAGE, "mediaType": None}, "", "mediaType"),
+        ({**IMAGE, "config": {**CONFIG, "digest": None}}, OCI_IMAGE, "digest"),
+        ({**IMAGE, "schemaVersion": None}, OCI_IMAGE, "schemaVersion"),
+    ],
+)
+def test_but_not_everywhere(document: object, media_type: str, says: str) -> None:
+    with pytest.raises(ManifestInvalid, match=says):
+        parse_manifest(encoded(document), media_type)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", '[{"a": ["\\"", NaN]}]'])
+def test_numbers_that_json_does_not_have(value: str) -> None:
+    content = encoded(IMAGE)[:-1] + f', "x": {value}}}'.encode()
+    with pytest.raises(ManifestInvalid, match="NaN"):
+        parse_manifest(content, OCI_IMAGE)
+
+
+@pytest.mark.parametrize("text", ["NaN", "to Infinity", 'a "NaN" in it', "\\", "NaN\\"])
+def test_but_text_that_looks_like_them(text: str) -> None:
+    manifest = parse_manifest(encoded({**IMAGE, "annotations": {"Infinity": text}}), OCI_IMAGE)
+    assert manifest.annotations == {"Infinity": text}

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from ipfsreg.bucket.errors import Full, Unavailable
 from ipfsreg.bucket.local import files as local_files
-from ipfsreg.registry import spool
+from ipfsreg.registry import spool, uploads
 from ipfsreg.registry.digest import digest_of
-from ipfsreg.registry.errors import (
-    BlobUnknown,
-)
+from ipfsreg.registry.errors import BlobUnknown, UploadUnknown
 from ipfsreg.registry.uploads import Upload
 
 from .place import Place
@@ -185,3 +184,43 @@ async def test_a_disk_that_is_really_full(small_disk: Path, open_place: Open) ->
         assert await stored(place, digest_of(CONTENT[:1_500_000])) == CONTENT[:1_500_000]
     finally:
         await place.stop()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ELOOP])
+@pytest_twisted.ensureDeferred
+async def test_a_session_that_cannot_be_read_just_now_is_left_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch, log: list[LogEvent], number: int
+) -> None:
+    """A later start goes on with it."""
+    upload = await place.registry.uploads.begin(REPOSITORY)
+    await place.append(upload, CONTENT[:1000])
+    read_note = uploads.read_note
+
+    def fail(directory: Path) -> dict:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "read_note", fail)
+        await place.restart()
+    assert upload.data.stat().st_size == 1000
+    assert any(
+        upload.identifier in (formatEvent(event) or "") for event in log if event.get("log_level") == LogLevel.error
+    )
+    with pytest.raises(UploadUnknown):
+        place.registry.uploads.find(REPOSITORY, upload.identifier)
+    assert uploads.read_note is read_note
+    await place.restart()
+    assert place.registry.uploads.find(REPOSITORY, upload.identifier).received == 1000
+
+
+@pytest.mark.parametrize("note", [None, b"", b"{", b"[]", b"\xff"])
+@pytest_twisted.ensureDeferred
+async def test_a_session_that_says_nothing_is_removed(place: Place, note: bytes | None) -> None:
+    upload = await place.registry.uploads.begin(REPOSITORY)
+    file = upload.data.with_name("session.json")
+    if note is None:
+        file.unlink()
+    else:
+        file.write_bytes(note)
+    await place.restart()
+    assert place.sessions() == []

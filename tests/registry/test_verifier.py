@@ -48,6 +48,10 @@ async def fill(place: Place) -> dict[str, bytes]:
     }
 
 
+def well(report: Verification) -> bool:
+    return not (report.damaged or report.missing or report.unreadable or report.mended)
+
+
 def named(report: Verification) -> dict[str, list[str]]:
     return {digest: sorted(names) for digest, names in report.images.items()}
 
@@ -65,7 +69,7 @@ async def test_all_is_well(place: Place) -> None:
     report = await place.registry.verifier.verify()
     everything = {CONFIG, SHARED, OWN, b"signature", *images.values()}
     assert report == Verification(contents=len(everything), bytes=sum(map(len, everything)))
-    assert report.well
+    assert well(report)
 
 
 @pytest_twisted.ensureDeferred
@@ -75,7 +79,7 @@ async def test_the_images_that_use_damaged_content(place: Place) -> None:
     alone = f"other/app@{digest_of(images['alone'])}"
     report = await place.registry.verifier.verify()
     assert sorted(report.damaged) == sorted([shared, own])
-    assert (report.missing, report.well) == ([], False)
+    assert report.missing == []
     assert named(report) == {
         shared: ["app:also", "app:plain", "other/app:multi"],
         own: sorted([alone, "other/app:multi"]),
@@ -88,7 +92,7 @@ async def test_the_images_that_use_damaged_content(place: Place) -> None:
     assert named(report)[shared] == ["app:also", "app:plain", "other/app:multi"]
     await place.push_blob(APP, SHARED)
     await place.push_blob(OTHER, OWN)
-    assert (await place.registry.verifier.verify()).well
+    assert well(await place.registry.verifier.verify())
 
 
 @pytest_twisted.ensureDeferred
@@ -114,14 +118,14 @@ async def test_what_is_not_there(place: Place) -> None:
     assert "app:plain" in report.images[str(digest_of(CONFIG))]
     assert report.images[signature] == [f"other/app@{signature}"]
     assert report.unreadable == [layout.tag(APP, Tag("also"))]
-    assert not report.well
+    assert not well(report)
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_deleted_meanwhile_is_not_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     images = await fill(place)
     verifier = place.registry.verifier
-    count_parts = verifier._count_parts
+    check_repositories = verifier._check_repositories
 
     async def after_a_deletion(*arguments: Any) -> None:
         place.content_file(SHARED).unlink()
@@ -140,9 +144,9 @@ async def test_what_is_deleted_meanwhile_is_not_missing(place: Place, monkeypatc
                 await place.registry.manifests.delete(OTHER, digest_of(images["nested"]))
 
         monkeypatch.setattr(place.bucket, "stat", lambda path: Deferred.fromCoroutine(gone(path)))
-        await count_parts(*arguments)
+        await check_repositories(*arguments)
 
-    monkeypatch.setattr(verifier, "_count_parts", after_a_deletion)
+    monkeypatch.setattr(verifier, "_check_repositories", after_a_deletion)
     report = await verifier.verify()
     assert str(digest_of(SHARED)) not in report.missing
 
@@ -198,7 +202,7 @@ async def test_content_whose_length_nobody_knows(place: Place, monkeypatch: pyte
     await place.push_blob(APP, b"")
     open_ = place.bucket.open
     monkeypatch.setattr(place.bucket, "open", lambda path: open_(path).addCallback(_SizeUnknown, says_so))
-    assert (await place.registry.verifier.verify()).well
+    assert well(await place.registry.verifier.verify())
     damaged = damage(place, SHARED)
     assert (await place.registry.verifier.verify()).damaged == [damaged]
 
@@ -219,7 +223,7 @@ async def test_content_that_is_pushed_again_while_it_is_looked_at(
 
     monkeypatch.setattr(store, "quarantine_if", healed)
     report = await place.registry.verifier.verify()
-    assert report.well
+    assert well(report)
     assert place.content_file(SHARED).read_bytes() == SHARED
 
 
@@ -229,7 +233,9 @@ async def test_the_rate(open_place: Open) -> None:
     place = await open_place()
     await place.push_blob(APP, Random(2).randbytes(5 * 1024 * 1024))
     clock = SteppedClock()
-    verifier = Verifier(place.bucket, place.registry.verifier._store, clock)
+    verifier = Verifier(
+        place.bucket, place.registry.verifier._store, place.registry.verifier._repositories, place.workers, clock
+    )
     running = Deferred.fromCoroutine(verifier.verify(rate=1024 * 1024))
     for _ in range(5):
         while not clock.getDelayedCalls():
@@ -240,6 +246,66 @@ async def test_the_rate(open_place: Open) -> None:
         assert clock.getDelayedCalls()
         clock.advance(0.011)
     assert (await running).bytes == 5 * 1024 * 1024
+
+
+@pytest.mark.parametrize("link", [b"30x0\n", b"", b"3000001\n"])
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_link_is_said_and_mended(place: Place, link: bytes) -> None:
+    await fill(place)
+    path = layout.blob_link(OTHER, digest_of(SHARED))
+    (place.files / path).write_bytes(link)
+    await place.restart()
+    report = await place.registry.verifier.verify()
+    assert (report.damaged, report.missing, report.unreadable, report.mended) == ([], [], [], [path])
+    assert (place.files / path).read_bytes() == b"3000000\n"
+    assert well(await place.registry.verifier.verify())
+
+
+@pytest_twisted.ensureDeferred
+async def test_damaged_records_of_whole_manifests(place: Place) -> None:
+    images = await fill(place)
+    wrong_length, wrong_type = (
+        layout.manifest_record(APP, digest_of(images["plain"])),
+        layout.manifest_record(OTHER, digest_of(images["outer"])),
+    )
+    file = place.files / wrong_length
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"size":', b'"size":1'))
+    other = place.files / wrong_type
+    other.write_bytes(other.read_bytes().replace(b"index", b"imdex"))
+    await place.restart()
+    report = await place.registry.verifier.verify()
+    assert (report.mended, report.unreadable) == ([wrong_length], [wrong_type])
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("entry", [b"", b"[]", b'{"mediaType": "', b"{}", None])
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_referrer_is_said_and_mended(place: Place, entry: bytes | None) -> None:
+    """As is one that is not there, or says something else than its manifest."""
+    images = await fill(place)
+    subject, signature = digest_of(images["outer"]), digest_of(images["signature"])
+    path = layout.referrer(OTHER, subject, signature)
+    file = place.files / path
+    whole = file.read_bytes()
+    if entry is None:
+        file.unlink()
+    else:
+        file.write_bytes(entry or whole.replace(b"config.v1", b"konfig.v1"))
+    await place.restart()
+    report = await place.registry.verifier.verify()
+    assert (report.damaged, report.missing, report.mended) == ([], [], [path])
+    assert file.read_bytes() == whole
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tag_whose_manifest_has_no_record(place: Place) -> None:
+    images = await fill(place)
+    digest = digest_of(images["outer"])
+    (place.files / layout.manifest_record(OTHER, digest)).unlink()
+    report = await place.registry.verifier.verify()
+    assert report.missing == [str(digest)]
+    assert report.images[str(digest)] == ["other/app:multi"]
 
 
 class Stopped(Exception):
@@ -281,14 +347,16 @@ async def test_a_scrub_goes_on_where_an_earlier_daemon_was_stopped(place: Place)
     class Counting(Verifier):
         stop_after = 7
 
-        async def check(self, digest: Any, *arguments: Any) -> bool:
+        async def check(self, digest: Any, *arguments: Any) -> int | None:
             if len(seen) == self.stop_after:
                 raise Stopped
             seen.append(digest)
             clock.advance(100)  # it takes its time
             return await super().check(digest, *arguments)
 
-    verifier = Counting(place.bucket, place.registry.verifier._store, clock)
+    verifier = Counting(
+        place.bucket, place.registry.verifier._store, place.registry.verifier._repositories, place.workers, clock
+    )
     with pytest.raises(Stopped):
         await scrubber(place, verifier, clock).run()
     assert seen == order[:7]
@@ -313,5 +381,5 @@ async def test_a_damaged_position_is_the_beginning(place: Place, position: str) 
 async def test_a_scrub_that_finds_nothing_says_nothing(place: Place, log: list[LogEvent]) -> None:
     await fill(place)
     report = await place.registry.scrubber.run()
-    assert report.well
+    assert well(report)
     assert not [event for event in log if event.get("log_level") in {LogLevel.error, LogLevel.critical}]

@@ -184,6 +184,24 @@ async def test_the_digest_has_to_be_that_of_the_content(registry: Served) -> Non
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_list_of_missing_blobs_is_bounded(registry: Served) -> None:
+    layers = [b"layer %d" % number for number in range(60)]
+    answer = await registry.push(image(layers=layers), "v1")
+    assert answer.error == (404, "MANIFEST_BLOB_UNKNOWN")
+    (error,) = answer.json()["errors"]
+    assert error["detail"]["digests"] == [digest_of(b"{}"), *(digest_of(layer) for layer in layers[:49])]
+    assert error["detail"]["more"] == 11
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tag_that_is_named_twice(registry: Served) -> None:
+    await registry.push_blob(b"{}")
+    target = query(f"/v2/box/manifests/{digest_of(image())}", tag=["a", "b", "a"])
+    answer = await registry.ask("PUT", target, {"Content-Type": MANIFEST_TYPE}, image())
+    assert (answer.status, answer.headers["oci-tag"]) == (201, ["a", "b"])
+
+
+@pytest_twisted.ensureDeferred
 async def test_blobs_have_to_be_in_the_repository(registry: Served) -> None:
     await registry.push_blob(b"here", "box")
     await registry.push_blob(b"{}", "another")

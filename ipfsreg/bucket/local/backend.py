@@ -10,4 +10,5 @@ from .bucket import LocalBucket
 
 def open_local(options: PathOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket in the directory that ``path`` names."""
-    return Opened(LocalBucket(options.path, workers))
+    bucket = LocalBucket(options.path, workers)
+    return Opened(bucket, existing=bucket.existing)

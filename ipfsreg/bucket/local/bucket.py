@@ -1,10 +1,12 @@
 """A bucket that is a directory on this disk."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -26,8 +28,11 @@ _WALK_PIECE = 200
 class LocalBucket:
     """Files below ``directory / "bucket"``; drafts go through ``directory / "drafts"`` on the same file system.
 
-    An empty file marks the directory: where that is gone, the volume is not mounted, and nothing is missing.
+    An empty file marks the directory: where that is gone, or is another than at the start, the volume is not mounted,
+    or somebody removed everything: then nothing can be said to be missing.
     """
+
+    _log = Logger()
 
     shared = False
 
@@ -35,28 +40,63 @@ class LocalBucket:
         self.name = f"local directory {directory}"
         self._top = directory / "bucket"
         self._drafts = directory / "drafts"
+        self._mark = self._top / _MARK
         self._workers = workers
+        self._marked: int | None = None  # the open mark, so that no other file can get its inode
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. Drafts of a daemon that was killed are thrown away."""
         return self._workers.run(self._prepare)
 
+    def existing(self) -> "Deferred[None]":
+        """Fire if there is a bucket, and make none. `SetupError` where there is none."""
+        return self._workers.run(self._look)
+
+    def _look(self) -> None:
+        if not self._mark.exists():
+            raise SetupError(
+                f"there is no bucket in {self._top.parent}; if `path` is right, the daemon makes one at its start"
+            )
+
     def _prepare(self) -> None:
         try:
-            for directory in (self._top, self._drafts):
-                files.make_directory(directory, Path(directory.anchor))
+            self._make_if_new()
+            files.make_directory(self._drafts, Path(self._drafts.anchor))
             if self._top.stat().st_dev != self._drafts.stat().st_dev:
                 raise SetupError(f"{self._top} and {self._drafts} must be on one file system")
             for draft in self._drafts.iterdir():
                 draft.unlink()
-            (self._top / _MARK).touch()
-            files.sync_directory(self._top)
+            self._close_mark()
+            self._marked = os.open(self._mark, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise SetupError(f"cannot use {error.filename or self._top}: {error.strerror}; change `path`") from error
 
+    def _make_if_new(self) -> None:
+        if self._mark.exists():
+            return
+        # Drafts are made after the bucket: with them, this is no new directory.
+        if self._drafts.exists() or (self._top.exists() and any(self._top.iterdir())):
+            raise SetupError(
+                f"{self._top} is not the bucket that was there: its file {_MARK} is missing. Is the volume mounted, "
+                f"or the copy whole? If the bucket is to begin anew, remove {self._drafts} and {self._top}"
+            )
+        files.make_directory(self._top, Path(self._top.anchor))
+        self._mark.touch()
+        files.sync_directory(self._top)
+        self._log.info(
+            "{top}: there was no bucket, so a new, empty one was made. Should images be there? Is the volume mounted?",
+            top=self._top,
+        )
+
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
+        self._close_mark()
         return succeed(None)
+
+    def _close_mark(self) -> None:
+        if self._marked is not None:
+            os.close(self._marked)
+            self._marked = None
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
@@ -138,9 +178,14 @@ class LocalBucket:
 
     def _check_mark(self) -> None:
         try:
-            (self._top / _MARK).stat()
+            found = self._mark.stat()
+            mine = found if self._marked is None else os.fstat(self._marked)
         except OSError as error:
             raise Unavailable(f"{self._top} is not there any more; is its volume mounted? ({error})") from error
+        if (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino):
+            raise Unavailable(
+                f"{self._top} is another one than at the start: was it removed, or is another volume mounted?"
+            )
 
 
 def _none_if_missing(failure: Failure) -> Sequence[Entry]:

@@ -1,0 +1,83 @@
+"""What is remembered of uses, and for how long the memory of them is enough."""
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from ipfsreg.registry import guard as module
+from ipfsreg.registry.digest import digest_of
+from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
+from ipfsreg.registry.guard import Guard
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.pace import Pace
+
+from .place import Place, pause
+
+APP = Repository("app")
+
+
+async def may_go(guard: Guard, key: str, since: float) -> bool:
+    async with guard.removing([key], since) as may:
+        return may
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_oldest_use_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is not remembered counts as used when the last one was that was forgotten."""
+    monkeypatch.setattr(module, "REMEMBERED", 3)
+    clock = Clock()
+    guard = Guard(clock, float("-inf"))
+    for key in "abacd":
+        clock.advance(1)
+        guard.touch(key)
+    assert [await may_go(guard, key, 3.5) for key in "abcdx"] == [True, True, False, False, True]
+    assert [await may_go(guard, key, 2.5) for key in "abcdx"] == [False, True, False, False, True]
+    assert not await may_go(guard, "x", 1.5)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_there_is_not_remembered(place: Place) -> None:
+    """Nobody relies on what they were told is missing, and there are many more digests than anybody can remember."""
+    registry = place.registry
+    guard = registry.blobs._guard
+    await place.push_image(APP, ["t"], b"config")
+    before = len(guard._used)
+    for number in range(10):
+        digest = digest_of(b"%d" % number)
+        with pytest.raises(BlobUnknown):
+            await registry.blobs.size(APP, digest)
+        with pytest.raises(BlobUnknown):
+            await registry.blobs.open(APP, digest)
+        assert not await registry.blobs.mount(APP, digest, None)
+        with pytest.raises(ManifestUnknown):
+            await registry.manifests.get(APP, digest)
+        with pytest.raises(ManifestUnknown):
+            await registry.manifests.delete_tag(APP, Tag(f"t{number}"))
+    assert len(guard._used) == before
+    assert not guard._held
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_things_are_held_in_pieces(place: Place) -> None:
+    """All of them are held when the block begins, and used when it has ended, with the reactor free in between."""
+    guard = place.registry.blobs._guard
+    keys = [f"key-{number}" for number in range(5000)]
+    running: Deferred[None] = Deferred()
+    turns = 0
+
+    async def hold() -> None:
+        async with guard.holding_all(iter(keys), Pace(place.clock, steps=500)):
+            assert not any([await may_go(guard, key, float("inf")) for key in keys[::500]])
+            await running
+
+    holding = Deferred.fromCoroutine(hold())
+    while len(guard._held) < len(keys):
+        turns += 1
+        await pause()
+    assert turns > 3
+    running.callback(None)
+    await holding
+    assert not guard._held
+    since = guard.now() - 60
+    assert not any([await may_go(guard, key, since) for key in keys])
