@@ -31,7 +31,17 @@ Allowed = Callable[[Repository], bool]
 _FOUND_MAX = 8
 """How many places of one block are looked at."""
 
+_MEMORY = Path(":memory:")
 _VERSION = 1
+_OF_THE_DISK = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Errors that say nothing of the file."""
 _ALGORITHMS = {"sha256": SHA2_256, "sha512": SHA2_512}
 _NAMES = {code: name for name, code in _ALGORITHMS.items()}
 
@@ -97,8 +107,14 @@ class CidIndex:
         """Whether it knows of all that the bucket has: if not, what it does not know may be there all the same."""
 
     async def open(self) -> None:
-        """Open the file, or make it."""
-        self._connection, self._pass, self.complete = await self._workers.run(_open, self._path)
+        """Open the file, or make it. Where the disk does not allow that, it is in memory until the next start."""
+        try:
+            self._connection, self._pass, self.complete = await self._workers.run(_open, self._path)
+        except (sqlite3.OperationalError, OSError) as error:
+            self._log.error(
+                "The index of CIDs is kept in memory this time: {path}: {error}", path=self._path, error=error
+            )
+            self._connection, self._pass, self.complete = await self._workers.run(_open_file, _MEMORY)
 
     async def close(self) -> None:
         """Write what it was told, and close the file. A file that is not closed is incomplete when it is opened."""
@@ -195,8 +211,10 @@ class CidIndex:
 def _open(path: Path) -> tuple[sqlite3.Connection, int, bool]:
     try:
         return _open_file(path)
-    except sqlite3.DatabaseError:  # damaged, or of another version
-        _remove(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+            raise
+        _remove(path)  # it is damaged
         return _open_file(path)
 
 
@@ -209,7 +227,9 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, int, bool]:
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
         elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"version {version}")
+            connection.close()
+            _remove(path)
+            return _open_file(path)
         complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
         connection.execute("UPDATE state SET complete = 0")
     except BaseException:
