@@ -32,6 +32,15 @@ PAGE = 8
 """How many of the places of one block are told at a time."""
 
 _VERSION = 1
+_OF_THE_DISK = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Errors that say nothing of the file."""
 _ALGORITHMS = {"sha256": SHA2_256, "sha512": SHA2_512}
 _NAMES = {code: name for name, code in _ALGORITHMS.items()}
 
@@ -220,8 +229,10 @@ class CidIndex:
 def _open(path: Path) -> tuple[sqlite3.Connection, int, bool]:
     try:
         return _open_file(path)
-    except sqlite3.DatabaseError:  # damaged, or of another version
-        _remove(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+            raise
+        _remove(path)  # it is damaged
         return _open_file(path)
 
 
@@ -234,7 +245,9 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, int, bool]:
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
         elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"version {version}")
+            connection.close()
+            _remove(path)
+            return _open_file(path)
         complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
         connection.execute("UPDATE state SET complete = 0")
     except BaseException:

@@ -6,7 +6,6 @@ and what the collector is *removing* right now cannot begin to be used until tha
 between two users of a thing, only between users and the remover.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -24,7 +23,9 @@ class Clock(Protocol):
 
 
 REMEMBERED = 200_000
-"""How many uses are remembered. What is not counts as used when the last one was that had to be forgotten."""
+"""How many uses are remembered at the most, half of them at the least. What is not remembered counts as used when the
+last one was that had to be forgotten.
+"""
 
 
 class Use:
@@ -44,7 +45,11 @@ class Guard:
     def __init__(self, clock: Clock, began: float) -> None:
         self._clock = clock
         self._floor = began
-        self._used: OrderedDict[Hashable, float] = OrderedDict()
+        # Of a key only its hash is kept: two keys with the same one are merely kept for too long. Numbers are nothing
+        # that Python's garbage collector looks at, as it would at hundreds of thousands of keys.
+        self._used: dict[int, float] = {}
+        self._used_before: dict[int, float] = {}
+        self._before = began
         self._held: dict[Hashable, int] = {}
         self._removing: dict[Hashable, list[Deferred[None]]] = {}
         self._released: dict[Hashable, list[Deferred[None]]] = {}
@@ -55,10 +60,11 @@ class Guard:
 
     def touch(self, key: Hashable) -> None:
         """Remember that a thing was used now."""
-        self._used[key] = self._clock.seconds()
-        self._used.move_to_end(key)
-        if len(self._used) > REMEMBERED:
-            _, self._floor = self._used.popitem(last=False)
+        known = hash(key)
+        if len(self._used) >= REMEMBERED // 2 and known not in self._used:
+            self._floor, self._before = self._before, self._clock.seconds()
+            self._used_before, self._used = self._used, {}
+        self._used[known] = self._clock.seconds()
 
     @asynccontextmanager
     async def holding(self, *keys: Hashable) -> AsyncIterator[Use]:
@@ -130,7 +136,8 @@ class Guard:
                 _fire(waiting)
 
     def _last_used(self, key: Hashable) -> float:
-        return max(self._used.get(key, self._floor), self._floor)
+        known = hash(key)
+        return max(self._used.get(known, self._floor), self._used_before.get(known, self._floor), self._floor)
 
 
 def _fire(waiting: list["Deferred[None]"]) -> None:

@@ -17,23 +17,34 @@ from .place import Place, pause
 APP = Repository("app")
 
 
+def remembered(guard: Guard) -> int:
+    return len(guard._used) + len(guard._used_before)
+
+
 async def may_go(guard: Guard, key: str, since: float) -> bool:
     async with guard.removing([key], since) as may:
         return may
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_oldest_use_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what is not remembered counts as used when the last one was that was forgotten."""
-    monkeypatch.setattr(module, "REMEMBERED", 3)
+async def test_the_oldest_uses_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is not remembered counts as used when the last one was that was forgotten, or a little later."""
+    monkeypatch.setattr(module, "REMEMBERED", 4)
     clock = Clock()
     guard = Guard(clock, float("-inf"))
+
+    async def may_go_by(since: float) -> str:
+        return "".join([key for key in "abcdefx" if await may_go(guard, key, since)])
+
     for key in "abacd":
         clock.advance(1)
         guard.touch(key)
-    assert [await may_go(guard, key, 3.5) for key in "abcdx"] == [True, True, False, False, True]
-    assert [await may_go(guard, key, 2.5) for key in "abcdx"] == [False, True, False, False, True]
-    assert not await may_go(guard, "x", 1.5)
+    assert [await may_go_by(since) for since in (0.5, 2.5, 3.5, 4.5)] == ["efx", "befx", "abefx", "abcefx"]
+    for key in "cef":
+        clock.advance(1)
+        guard.touch(key)
+    # a, b and d are forgotten: all that is known of them is that it was before c was used again
+    assert [await may_go_by(since) for since in (3.5, 6.5, 7.5)] == ["", "abcdx", "abcdex"]
 
 
 @pytest_twisted.ensureDeferred
@@ -42,7 +53,7 @@ async def test_what_is_not_there_is_not_remembered(place: Place) -> None:
     registry = place.registry
     guard = registry.blobs._guard
     await place.push_image(APP, ["t"], b"config")
-    before = len(guard._used)
+    before = remembered(guard)
     for number in range(10):
         digest = digest_of(b"%d" % number)
         with pytest.raises(BlobUnknown):
@@ -54,7 +65,7 @@ async def test_what_is_not_there_is_not_remembered(place: Place) -> None:
             await registry.manifests.get(APP, digest)
         with pytest.raises(ManifestUnknown):
             await registry.manifests.delete_tag(APP, Tag(f"t{number}"))
-    assert len(guard._used) == before
+    assert remembered(guard) == before
     assert not guard._held
 
 
