@@ -315,6 +315,7 @@ class Index:
         elif found is None:
             # With a mark, so that no two folders are ever the same: a node counts one pin for both.
             mark = await self._node.add(MemorySource(f"{secrets.token_hex(16)}\n".encode()))
+            await self._node.make_directory(self._top)
             await self._node.copy(mark, f"{self._top}/{MARK}")
         root = (await self._node.stat(self._top)).cid
         await self._node.pin(root)
