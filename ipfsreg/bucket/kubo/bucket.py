@@ -1,6 +1,7 @@
 """A bucket that is a folder in the MFS of an IPFS node."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +13,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...workers import Workers
-from ..errors import BucketError, SetupError, Unavailable
+from ..errors import BucketError, NotFound, SetupError, Unavailable
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..shared_work import SharedWork
 from ..sources import FileSource, MemorySource, Source
 from .changes import Link, Move, Remove
+from .errors import RETRY_AFTER, ContentLost, NotPinned
 from .index import FolderGone, Index
 from .node import Node
 from .options import KuboOptions
@@ -24,6 +26,9 @@ from .rpc import Rpc
 from .tree import Tree
 
 T = TypeVar("T")
+
+TRIES = 3
+"""How often content is added again that garbage collection took before it was linked."""
 
 _pause = backoffPolicy(1.0, 30.0)
 
@@ -141,7 +146,33 @@ class KuboBucket:
         if not self._ready:
             await self._setup.outcome()
         cid = await self.node.add(source)
-        await self._change(Link(path, cid, source))
+        for _ in range(TRIES):
+            try:
+                await self._change(Link(path, cid))
+                return
+            except ContentLost as error:
+                self._log.info("{error}; it is added again", error=error)
+                if await self._store_pinned(path, source, cid):
+                    return
+        raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
+
+    async def _store_pinned(self, path: str, source: Source, cid: str) -> bool:
+        """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
+
+        Answers whether that helped: the node may fail to pin, and does not say so to us.
+        """
+        # A node counts one pin for all who wanted it: one that was there before is somebody else's.
+        others = await self.node.is_pinned(cid)
+        cid = await self.node.add(source, pin=True)
+        try:
+            await self._change(Link(path, cid))
+        except ContentLost:
+            return False
+        finally:
+            if not others:
+                with suppress(NotPinned, NotFound):
+                    await self.node.unpin(cid)
+        return True
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. What the node has lost blocks of is removed, since it cannot be kept anywhere."""

@@ -4,31 +4,23 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..errors import NotFound
-from ..sources import Source
+from .errors import RETRY_AFTER, ContentLost
 from .index import WorkingCopy
 
 
 class Link:
-    """Let a path lead to content that was added, and can be added again."""
+    """Let a path lead to content that was added."""
 
-    def __init__(self, path: str, cid: str, source: Source) -> None:
+    def __init__(self, path: str, cid: str) -> None:
         self.done: Deferred[None] = Deferred()
         self._path = path
         self._cid = cid
-        self._source = source
-        self._pinned = False
 
     async def make(self, folder: WorkingCopy, again: int) -> None:
-        """See `Change`. From the second time on the content is added again, if the node has lost any of it."""
-        if again and not await self._is_whole(folder):
-            await self._add_again(folder)
+        """See `Change`. `ContentLost` where the node has not all of it any more."""
+        if again and not await folder.is_whole(self._cid):
+            raise ContentLost(f"garbage was collected, with what was added for {self._path}", RETRY_AFTER)
         await folder.link(self._path, self._cid)
-
-    async def _is_whole(self, folder: WorkingCopy) -> bool:
-        return await folder.node.is_whole(self._cid)
-
-    async def _add_again(self, folder: WorkingCopy) -> None:
-        self._cid = await folder.node.add(self._source)
 
 
 class Move:
@@ -49,7 +41,7 @@ class Move:
         if self._source == self._destination:
             return
         # Not by files/mv: it leaves the file where it was if both directories have the same name.
-        if not again or await folder.node.is_whole(found.cid):
+        if not again or await folder.is_whole(found.cid):
             await folder.link(self._destination, found.cid)
         else:
             self._log.error("The node has lost a part of {path}; it is not kept.", path=self._source)

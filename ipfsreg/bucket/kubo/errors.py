@@ -19,6 +19,10 @@ class Missing(Unavailable):
     """The node lacks a block of what it has otherwise: garbage was collected beside us, or its disk lost it."""
 
 
+class ContentLost(Missing):
+    """The node lacks a block of what was just added: to be added again."""
+
+
 class Exists(Refused):
     """There is something by that name already."""
 

@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from ...workers import Workers
 from ..errors import BucketError, NotFound, Refused, Unavailable
 from ..sources import MemorySource
-from .errors import RETRY_AFTER, AlreadyPinned, Exists, Missing, NotPinned
-from .node import CID, Found, Node
+from .errors import RETRY_AFTER, AlreadyPinned, ContentLost, Exists, Missing, NotPinned
+from .node import CID, Found, Node, inline_cid
 
 BATCH = 64
 """Changes in one batch at most: a node allows 256 that are not flushed, of all its clients."""
@@ -52,6 +52,16 @@ class Change(Protocol):
         """Make it. ``again`` counts how often it was tried before."""
 
 
+class Nothing:
+    """No change: it has the folder looked after."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[None] = Deferred()
+
+    async def make(self, folder: "WorkingCopy", again: int) -> None:
+        """See `Change`."""
+
+
 class WorkingCopy:
     """The folder that changes are made in, and what they say has to be there afterwards."""
 
@@ -67,6 +77,13 @@ class WorkingCopy:
             return await self.node.stat(f"{self._top}/{path}")
         except NotFound:
             return None
+
+    async def is_whole(self, cid: str) -> bool:
+        """Whether the node has every block of a content."""
+        try:
+            return await self.node.is_whole(cid)
+        except Missing:
+            return False
 
     async def link(self, path: str, cid: str) -> None:
         """Let a path lead to content, in place of what was there.
@@ -119,6 +136,7 @@ class Index:
         self._asking: list[Deferred[str]] | None = None
         self._owner = ""
         self._owner_cid = ""
+        self._known: str | None = None
         self._stopped = False
         self._began = 0.0
         self._turn: DeferredLock = DeferredLock()
@@ -130,11 +148,13 @@ class Index:
         """
         noted = await self._workers.run(self._read_state)
         self._owner = noted.get("owner") or secrets.token_hex(16)
+        self._owner_cid = inline_cid(f"ipfsreg {self._owner}\n".encode())
+        self._known = self._known or noted.get("root")
         await self._note(noted.get("root"), noted.get("pinning"))
         await self._node.make_directory(self._folder)
         await self._acquire()
         try:
-            root = await self._stored_root()
+            root = await self._counting_root()
             if root is None:
                 root = await self._begin(noted.get("root"))
             # What a crash left pinned that never came to count.
@@ -177,7 +197,14 @@ class Index:
                 else:
                     each.callback(result)
 
-        ensureDeferred(self._stored_root()).addBoth(answered)
+        ensureDeferred(self._readable_root()).addBoth(answered)
+
+    async def _readable_root(self) -> str | None:
+        try:
+            return await self._stored_root()
+        except Missing:
+            await self.change(Nothing())  # which makes the folder anew, if anybody can
+            return await self._stored_root()
 
     def change(self, change: Change) -> "Deferred[None]":
         """Have a change made in the next batch; fires when it is durable."""
@@ -226,7 +253,7 @@ class Index:
         return failed
 
     async def _changed(self, batch: Sequence[Change]) -> dict[Change, Failure]:
-        old = await self._stored_root()
+        old = await self._counting_root()
         if old is None:
             raise FolderGone(f"{self._pointer} is not there any more", RETRY_AFTER)
         failed: dict[Change, Failure] = {}
@@ -255,7 +282,7 @@ class Index:
         before = copy.changes
         try:
             await change.make(copy, again)
-        except (NotFound, Refused) as error:
+        except (NotFound, Refused, ContentLost) as error:
             if copy.changes != before:  # half of it is made: the others have to begin anew, without it
                 failed[change] = Failure(error)
                 raise Missing(str(error)) from None
@@ -322,6 +349,25 @@ class Index:
         await self._node.write(self._pointer, root.encode())
         return root
 
+    async def _counting_root(self) -> str | None:
+        """See `_stored_root`; where the node has lost blocks of the folder itself, it is made anew."""
+        try:
+            return await self._stored_root()
+        except Missing as error:
+            known = self._known
+            # Exactly one state is pinned, and that is the one that counts: no daemon may bring back an older one.
+            if known is None or not await self._node.is_pinned(known):
+                raise
+            self._log.warn(
+                "The node has lost a part of {folder}, which is made anew: {error}", folder=self._folder, error=error
+            )
+            await self._node.remove(self._folder)
+            await self._node.make_directory(self._folder)
+            await self._node.copy(self._owner_cid, self._lock)
+            await self._node.copy(known, self._top)
+            await self._node.write(self._pointer, known.encode())
+            return known
+
     async def _stored_root(self) -> str | None:
         try:
             text = (await self._node.read_path(self._pointer, _POINTER_MAX)).decode("ascii", "replace").strip()
@@ -345,7 +391,7 @@ class Index:
         since = began
         while True:
             try:
-                await self._take_lock()
+                await self._node.copy(self._owner_cid, self._lock)
                 self._began = self._reactor.seconds()
                 return
             except Exists:
@@ -365,16 +411,6 @@ class Index:
             if now - began > self._node.index.timeout:
                 raise Unavailable(f"another daemon is changing {self._folder} all the time", RETRY_AFTER)
             await deferLater(self._reactor, LOCK_POLL * (1 + secrets.randbelow(100) / 100), lambda: None)
-
-    async def _take_lock(self) -> None:
-        if self._owner_cid:
-            try:
-                await self._node.copy(self._owner_cid, self._lock)
-                return
-            except Missing:
-                pass  # nothing but the lock refers to it, and garbage was collected
-        self._owner_cid = await self._node.add(MemorySource(f"ipfsreg {self._owner}\n".encode()))
-        await self._node.copy(self._owner_cid, self._lock)
 
     async def _release(self) -> None:
         await self._remove_lock()
@@ -397,10 +433,12 @@ class Index:
             found = json.loads(self._state.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        # What was noted of another folder is of no use for this one.
+        return found if isinstance(found, dict) and found.get("folder") == self._folder else {}
 
     async def _note(self, root: str | None, pinning: str | None = None) -> None:
-        noted = json.dumps({"owner": self._owner, "root": root, "pinning": pinning})
+        self._known = root
+        noted = json.dumps({"folder": self._folder, "owner": self._owner, "root": root, "pinning": pinning})
         await self._workers.run(_replace, self._state, noted + "\n")
 
 
