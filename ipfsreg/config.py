@@ -75,16 +75,24 @@ class ScrubOptions(Section):
     interval: OptionalDuration = 7 * 24 * 3600.0
 
 
+class PinOptions(Section):
+    """``[pin]``."""
+
+    service: Annotated[str, Field(min_length=1)] | None = None
+    interval: Annotated[Duration, Field(gt=0)] = 60.0
+
+
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-_SECRETS = {"key", "secret"}  # their values are never quoted
+_SECRETS = {"key", "secret", "authorization"}  # their values are never quoted
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
     "uploads": UploadOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
+    "pin": PinOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
 }
 """Every section that a file may have."""
@@ -98,6 +106,7 @@ class Config:
     uploads: UploadOptions
     gc: GcOptions
     scrub: ScrubOptions
+    pin: PinOptions
     backend: BackendOptions
     """The section of the backend that is used."""
 
@@ -172,6 +181,7 @@ def load_config(
         uploads=_as(UploadOptions, sections["uploads"]),
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
+        pin=_as(PinOptions, sections["pin"]),
         backend=_as(BackendOptions, sections[registry.backend]),
     )
 

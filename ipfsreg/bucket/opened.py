@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .by_cid import ContentByCid
 from .interface import IBucket
@@ -20,14 +20,23 @@ class Repeated:
     work: Callable[[], Awaitable[object]]
 
 
+class RemotePins(Protocol):
+    """Copies of the bucket at remote pinning services."""
+
+    async def keep_copy(self, service: str) -> None:
+        """See to it that a service has the bucket as it is now; called again and again. `BucketError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
-    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
+    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
+    it can have others keep copies.
     """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
     content_by_cid: ContentByCid | None = None
+    remote_pins: RemotePins | None = None

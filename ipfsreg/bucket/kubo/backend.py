@@ -7,7 +7,9 @@ from ..disk_cache import DiskCache
 from ..interface import IBucket
 from ..opened import Opened
 from .bucket import KuboBucket
+from .by_cid import KuboContent
 from .options import KuboOptions
+from .remote_pins import RemotePins
 from .rpc import Rpc
 
 
@@ -22,4 +24,6 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     bucket: IBucket = kubo
     if options.cache_size:
         bucket = DiskCache(kubo, options.directory / "cache", options.cache_size, workers, reactor)
-    return Opened(bucket)
+    by_cid = KuboContent(content, kubo.root, options.network_timeout)
+    remote = RemotePins(content, kubo.root, options.path)
+    return Opened(bucket, content_by_cid=by_cid, remote_pins=remote)

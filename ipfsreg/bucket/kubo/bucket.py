@@ -48,7 +48,7 @@ class KuboBucket:
         self._workers = workers
         self._reactor = reactor
         self._index = Index(self.node, options.path, options.directory / "kubo.json", workers, reactor)
-        self._tree = Tree(self.node, content.bulk, self.root)
+        self._tree = Tree(self.node.contents, self.root)
         self._ready = False
         self._setup: SharedWork[None] = SharedWork(self._set_up)
         self._looking: Deferred[None] | None = None

@@ -22,8 +22,9 @@ from twisted.python.failure import Failure
 from ...workers import Workers
 from ..errors import BucketError, NotFound, Refused, Unavailable
 from ..sources import MemorySource
+from .contents import Found
 from .errors import RETRY_AFTER, AlreadyPinned, ContentLost, Exists, Missing, NotPinned
-from .node import CID, Found, Node, inline_cid
+from .node import CID, Node, inline_cid
 
 BATCH = 64
 """Changes in one batch at most: a node allows 256 that are not flushed, of all its clients."""
@@ -157,14 +158,21 @@ class Index:
             root = await self._counting_root()
             if root is None:
                 root = await self._begin(noted.get("root"))
-            # What a crash left pinned that never came to count.
             left = noted.get("pinning")
             if left is not None and left != root:
-                await self._unpin(left)
+                root = await self._after_crash(root, left)
             await self._note(root)
         finally:
             await self._release()
         await self._node.flush(self._folder)
+
+    async def _after_crash(self, root: str, left: str) -> str:
+        """Which state counts, where this daemon was about to make another one count: the one that is pinned."""
+        if await self._node.is_pinned(left) and not await self._node.is_pinned(root):
+            await self._point_to(left)
+            return left
+        await self._unpin(left)
+        return root
 
     def stop(self) -> None:
         """Give up what waits and what is under way."""
@@ -271,7 +279,7 @@ class Index:
                 if new != old:
                     await self._check(new, copy.expected)
                     await self._pin(old, new)
-                    await self._node.write(self._pointer, new.encode())
+                    await self._point_to(new)
                     await self._note(new)
                 return failed
             except Missing as error:
@@ -320,6 +328,7 @@ class Index:
             # Somebody unpinned it, or a crash came between the pin and the pointer.
             await self._node.pin(new)
             await self._unpin(old)
+        self._known = new
 
     async def _unpin(self, cid: str) -> None:
         try:
@@ -358,15 +367,24 @@ class Index:
             # Exactly one state is pinned, and that is the one that counts: no daemon may bring back an older one.
             if known is None or not await self._node.is_pinned(known):
                 raise
-            self._log.warn(
-                "The node has lost a part of {folder}, which is made anew: {error}", folder=self._folder, error=error
-            )
-            await self._node.remove(self._folder)
-            await self._node.make_directory(self._folder)
-            await self._node.copy(self._owner_cid, self._lock)
-            await self._node.copy(known, self._top)
-            await self._node.write(self._pointer, known.encode())
+            await self._make_anew(known, error)
             return known
+
+    async def _point_to(self, root: str) -> None:
+        try:
+            await self._node.write(self._pointer, root.encode())
+        except Missing as error:
+            await self._make_anew(root, error)
+
+    async def _make_anew(self, root: str, why: Missing) -> None:
+        self._log.warn(
+            "The node has lost a part of {folder}, which is made anew: {error}", folder=self._folder, error=why
+        )
+        await self._node.remove(self._folder)
+        await self._node.make_directory(self._folder)
+        await self._node.copy(self._owner_cid, self._lock)
+        await self._node.copy(root, self._top)
+        await self._node.write(self._pointer, root.encode())
 
     async def _stored_root(self) -> str | None:
         try:
@@ -374,7 +392,8 @@ class Index:
         except NotFound:
             return None
         if not CID.fullmatch(text):
-            raise Unavailable(f"{self._pointer} holds no CID, or did not come whole", 1)
+            # The node reports what it lacks in a trailer, after an answer that is merely empty.
+            raise Missing(f"{self._pointer} holds no CID, or did not come whole", RETRY_AFTER)
         return text
 
     async def _acquire(self) -> None:

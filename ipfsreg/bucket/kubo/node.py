@@ -7,14 +7,14 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.logger import Logger
 
-from ..errors import Corrupt, NotFound, Refused, SetupError, Unavailable
+from ..errors import NotFound, Refused, SetupError, Unavailable
 from ..sources import MemorySource, Source
 from .body import MultipartBody
+from .contents import Contents, Found
 from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
 from .rpc import Option, Rpc
 
@@ -31,26 +31,6 @@ CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
 
 _CLUSTER = "ipfs-cluster"
 _VERSION = re.compile(r"(\d+)\.(\d+)")
-_DIRECTORY_LINK = 1  # UnixFS' own number in a listing; files are 2
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a path leads to. ``size`` is a file's length in bytes; ``children`` a directory's links."""
-
-    cid: str
-    size: int
-    is_directory: bool
-    children: int
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An entry of a directory."""
-
-    name: str
-    cid: str
-    is_directory: bool
 
 
 class Node:
@@ -66,9 +46,14 @@ class Node:
         self.index = index
         self.version = OLDEST
         self.cluster = bool(cluster)
+        self.contents = Contents(content, index, lambda: self.local)
         self._chunker = chunker
         self._max_file_links = max_file_links
         self._look_for_cluster = cluster is None
+
+    async def stat(self, path: str) -> Found:
+        """See `Contents.stat`."""
+        return await self.contents.stat(path)
 
     @property
     def local(self) -> bool:
@@ -137,29 +122,6 @@ class Node:
         if not CID.fullmatch(cid):
             raise Unavailable("add: the node names no CID", RETRY_AFTER)
         return cid
-
-    async def stat(self, path: str) -> Found:
-        """What a path of the MFS, or below ``/ipfs/``, leads to. `NotFound`."""
-        found = await self.index.json("files/stat", path, offline=self.local)
-        return Found(found["Hash"], found["Size"], found["Type"] == "directory", found.get("Blocks", 0))
-
-    async def links(self, cid: str) -> Sequence[Link]:
-        """The entries of a directory, sorted by name."""
-        found = await self.index.json("ls", f"/ipfs/{cid}", offline=self.local)
-        links = [
-            Link(each["Name"], each["Hash"], each["Type"] == _DIRECTORY_LINK)
-            for each in found["Objects"][0]["Links"] or ()
-        ]
-        return sorted(links, key=lambda link: link.name)
-
-    async def read(self, cid: str, size: int) -> bytes:
-        """The whole of a small file. `Missing` where the node lacks a block of it."""
-        if not size:
-            return b""
-        content = await self.content.call("cat", [f"/ipfs/{cid}"], {"offline": self.local}, limit=size + 1)
-        if len(content) != size:
-            raise Corrupt(f"cat: {len(content)} bytes came of {cid}, which has {size}")
-        return content
 
     async def is_whole(self, cid: str) -> bool:
         """Whether the node has every block of a file or directory."""

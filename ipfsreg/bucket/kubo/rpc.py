@@ -113,7 +113,7 @@ class Rpc:
 
         :raises BucketError: where it fails.
         """
-        return self._parsed(command, await self.call(command, arguments, options))
+        return self.parsed(command, await self.call(command, arguments, options))
 
     async def call(
         self,
@@ -165,7 +165,8 @@ class Rpc:
         """A turn in a lane, for the length of an ``async with``."""
         return Turn(self, lane, timeout or self.timeout)
 
-    def _parsed(self, command: str, content: bytes) -> Any:
+    def parsed(self, command: str, content: bytes) -> Any:
+        """The JSON document that an answer is, or None for an empty one."""
         if not content.strip():
             return None
         try:

@@ -6,10 +6,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from ..errors import NotFound, TooLarge
 from ..interface import Entry, IReader, Listing, Stat, check_path
+from .contents import Contents, Found, Link
 from .errors import Missing
-from .node import Found, Link, Node
-from .reading import CidReader
-from .rpc import Lane
 
 EMPTY_DIRECTORIES = {
     "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
@@ -20,9 +18,8 @@ EMPTY_DIRECTORIES = {
 class Tree:
     """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
 
-    def __init__(self, node: Node, lane: Lane, root: Callable[[], Awaitable[str]]) -> None:
-        self.node = node
-        self._lane = lane
+    def __init__(self, contents: Contents, root: Callable[[], Awaitable[str]]) -> None:
+        self._contents = contents
         self._root = root
 
     def stat(self, path: str) -> "Deferred[Stat]":
@@ -50,7 +47,7 @@ class Tree:
         found = await self._file(path)
         if found.size > limit:
             raise TooLarge(f"{path} has {found.size} bytes, and at most {limit} are wanted")
-        return await self.node.read(found.cid, found.size)
+        return await self._contents.read(found.cid, found.size)
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
@@ -59,7 +56,7 @@ class Tree:
 
     async def _open(self, path: str) -> IReader:
         found = await self._file(path)
-        reader: IReader = CidReader(self.node.content, self._lane, found.cid, found.size, local=self.node.local)
+        reader: IReader = self._contents.reader(found)
         return reader
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
@@ -69,7 +66,7 @@ class Tree:
 
     async def _list(self, directory: str) -> Sequence[Entry]:
         cid = await self._directory(directory)
-        return [] if cid is None else _entries(await self.node.links(cid))
+        return [] if cid is None else _entries(await self._contents.links(cid))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`: one state of the directory, however long it takes."""
@@ -79,11 +76,11 @@ class Tree:
         while pending:
             path, cid = pending.pop()
             try:
-                links = await self.node.links(cid)
+                links = await self._contents.links(cid)
             except Missing:
                 # That state is no longer kept, and garbage was collected: go on with the one of now.
                 now = await self._directory(path)
-                links = [] if now is None else await self.node.links(now)
+                links = [] if now is None else await self._contents.links(now)
             entries = _entries(links)
             if not entries:
                 continue
@@ -92,7 +89,7 @@ class Tree:
             pending += [each for each in reversed(below) if into is None or into(each[0])]
 
     async def _find(self, path: str) -> Found:
-        return await self.node.stat(f"/ipfs/{await self._root()}/{path}")
+        return await self._contents.stat(f"/ipfs/{await self._root()}/{path}")
 
     async def _file(self, path: str) -> Found:
         found = await self._find(path)
