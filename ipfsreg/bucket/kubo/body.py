@@ -15,8 +15,8 @@ from ..sources import Source
 class MultipartBody:
     """A form with one file, named ``file``: a fixed name has nothing that a node could unescape (trap 9).
 
-    ``moved`` is when bytes were last taken. Stopped early it ends as if it were through: the closing boundary is
-    missing then, and a node takes no form without it.
+    ``moved`` is when bytes were last taken, ``content_length`` the length of it all. Stopped early it ends as if it
+    were through: the closing boundary is missing then, and a node takes no form without it.
     """
 
     length = UNKNOWN_LENGTH
@@ -30,6 +30,7 @@ class MultipartBody:
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
+        self.content_length = len(self._head) + source.size + len(self._tail)
         self._source = source
         self._clock = clock
         self._paused: Deferred[None] | None = None

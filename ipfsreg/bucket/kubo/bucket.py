@@ -27,6 +27,9 @@ from .tree import Tree
 
 T = TypeVar("T")
 
+PIECE = 1024 * 1024
+"""How much of a file is read at once on its way to the node: fewer turns of the threads, and it is not in the way."""
+
 TRIES = 3
 """How often content is added again that garbage collection took before it was linked."""
 
@@ -137,7 +140,7 @@ class KuboBucket:
         check_path(path)
 
         async def put() -> None:
-            await self._store(path, await FileSource.of(source, self._workers))
+            await self._store(path, await FileSource.of(source, self._workers, PIECE))
             await self._workers.run(source.unlink, True)
 
         return ensureDeferred(put())

@@ -29,6 +29,9 @@ ALL_BEFORE = 174
 CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
 """What may be a CID. The node reads it; this only keeps paths and options out."""
 
+LONG = 256 * 1024
+"""From so many bytes on content goes on a connection of its own, and not between the short calls."""
+
 _CLUSTER = "ipfs-cluster"
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
@@ -116,7 +119,10 @@ class Node:
             for name in ("only-hash", "nocopy", "inline", "max-file-links"):
                 del options[name]
         body = MultipartBody(source, self.content.reactor)
-        answer = await self.content.call("add", [], options, body=body, lane=self.content.bulk)
+        if source.size < LONG:
+            answer = await self.content.call("add", [], options, body=body)
+        else:
+            answer = await self.content.send("add", options, body, self.content.bulk)
         lines = [json.loads(line) for line in answer.splitlines() if line.strip()]
         cid = str(lines[-1].get("Hash", "")) if lines else ""
         if not CID.fullmatch(cid):

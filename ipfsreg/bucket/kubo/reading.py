@@ -1,21 +1,19 @@
 """An open file of the node: ranges of it by ``cat``, straight through to whoever takes them."""
 
-from typing import IO, cast
+from typing import IO
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
-from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..errors import Corrupt, Unavailable
 from ..interface import ConsumerGone, IReader
-from .errors import RETRY_AFTER, Missing, Unreachable
+from .bulk import BulkCall
+from .errors import RETRY_AFTER, Missing
 from .rpc import Lane, Rpc
 
-SENT = "X-Content-Length"
+SENT = "x-content-length"
 """The header in which ``cat`` says how much it is going to send (fact sheet, section 1.4)."""
 
 
@@ -58,11 +56,12 @@ class CidReader:
             transfer.check()
             options = {"offset": offset, "length": length, "offline": self._local}
             try:
-                response = await self._rpc.begin(turn, "cat", [f"/ipfs/{self.cid}"], options)
-                (sent,) = response.headers.getRawHeaders(SENT, ["unknown"])[:1]
-                if sent not in {str(length), "unknown"}:
+                call = await self._rpc.begin(turn, "cat", [f"/ipfs/{self.cid}"], options)
+                sent = call.headers.get(SENT, str(length))
+                if sent != str(length):
+                    call.abort()
                     raise Corrupt(f"{self.cid} has not the length that it should have: cat would send {sent} bytes")
-                await transfer.take(response)
+                await transfer.take(call)
             except Missing as error:
                 raise Corrupt(str(error)) from None
         if transfer.came != length:
@@ -83,7 +82,7 @@ class CidReader:
 
 
 @implementer(IPushProducer)
-class _Transfer(Protocol):
+class _Transfer:
     """A stream of the node on its way to a consumer, which sets the pace."""
 
     def __init__(self, consumer: IConsumer, length: int, timeout: float, rpc: Rpc) -> None:
@@ -96,7 +95,7 @@ class _Transfer(Protocol):
         self._paused = False
         self._stopped = False
         self._resumed: Deferred[None] | None = None
-        self._streaming = False
+        self._call: BulkCall | None = None
         self._moved = 0.0
         self._look: IDelayedCall | None = None
 
@@ -118,24 +117,24 @@ class _Transfer(Protocol):
             await self._resumed
         self.check()
 
-    async def take(self, response: IResponse) -> None:
-        """Write what comes; returns at its end, however long it was."""
-        await self.turn()  # what came with the headers would not wait
-        self._streaming = True
-        self._moved = self._clock.seconds()
+    async def take(self, call: BulkCall) -> None:
+        """Write what comes; returns when all of it has, or at the end, however early."""
+        self._call = call
         self._look = self._clock.callLater(self._timeout, self._stalled)
-        response.deliverBody(self)
-        if self._paused:
-            self._pause()
         try:
+            await self.turn()  # what came with the headers would not wait
+            self._moved = self._clock.seconds()
+            call.ended.addBoth(self._ended)
+            call.take(self._came)
             await self._done
         finally:
-            self._streaming = False
+            self._call = None
+            call.abort()
             if self._look.active():
                 self._look.cancel()
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._stopped or self._done.called:
+    def _came(self, data: bytes) -> None:
+        if self._done.called:
             return
         self.came += len(data)
         self._moved = self._clock.seconds()
@@ -143,36 +142,29 @@ class _Transfer(Protocol):
             self._finish(Failure(Corrupt("cat: the node sends more than it was asked for")))
             return
         self._consumer.write(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._stopped:
-            self._finish(Failure(ConsumerGone()))
-        elif reason.check(ResponseDone):
+        if self.came == self._length:
             self._finish(None)
-        else:
-            self._finish(Failure(Unreachable(f"cat: {reason.getErrorMessage() or 'cut off'}", RETRY_AFTER)))
+
+    def _ended(self, _: object) -> None:
+        self._finish(Failure(ConsumerGone()) if self._stopped else None)
 
     def pauseProducing(self) -> None:
         self._paused = True
-        if self._streaming:
-            self._pause()
+        if self._call is not None and not self._done.called:
+            self._call.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._paused = False
         self._moved = self._clock.seconds()
-        if self._streaming and self.transport is not None and not self._done.called:
-            cast(IPushProducer, self.transport).resumeProducing()
-        self._go_on()
+        if self._resumed is not None:
+            self._go_on()
+        elif self._call is not None and not self._done.called:
+            self._call.resumeProducing()
 
     def stopProducing(self) -> None:
         self._stopped = True
-        if self._streaming:
-            self._finish(Failure(ConsumerGone()))
+        self._finish(Failure(ConsumerGone()))
         self._go_on()
-
-    def _pause(self) -> None:
-        if self.transport is not None and not self._done.called:
-            cast(IPushProducer, self.transport).pauseProducing()
 
     def _go_on(self) -> None:
         resumed, self._resumed = self._resumed, None
@@ -189,6 +181,9 @@ class _Transfer(Protocol):
     def _finish(self, result: None | Failure) -> None:
         if self._done.called:
             return
-        if result is not None and self.transport is not None:
-            self.transport.loseConnection()
-        self._done.callback(None) if result is None else self._done.errback(result)
+        if result is None:
+            self._done.callback(None)
+        else:
+            self._done.errback(result)
+            # Stopped before it was waited for: whoever asks is told by `check`.
+            self._done.addErrback(lambda failure: failure if self._call is not None else None)

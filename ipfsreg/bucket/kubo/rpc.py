@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
@@ -24,6 +24,7 @@ from zope.interface import implementer
 from ..errors import BucketError, Unavailable
 from .address import Address
 from .body import MultipartBody
+from .bulk import BulkCall
 from .errors import RETRY_AFTER, Unreachable, refusal
 
 ANSWER_MAX = 64 * 1024**2
@@ -64,7 +65,8 @@ class Lane:
         self.pool.maxPersistentPerHost = connections
         self.pool.cachedConnectionTimeout = KEPT_SECONDS
         self.pool.retryAutomatically = False
-        self.agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, address), self.pool)
+        self.endpoints = _Endpoints(reactor, address)
+        self.agent = Agent.usingEndpointFactory(reactor, self.endpoints, self.pool)
 
 
 class Rpc:
@@ -150,16 +152,31 @@ class Rpc:
             return headers
 
     async def begin(
-        self, turn: "Turn", command: str, arguments: Sequence[str], options: Mapping[str, Option]
-    ) -> IResponse:
-        """Begin a command that answers a stream, and return when its status is known to be 200.
+        self,
+        turn: "Turn",
+        command: str,
+        arguments: Sequence[str],
+        options: Mapping[str, Option],
+        body: MultipartBody | None = None,
+    ) -> BulkCall:
+        """Begin a call whose body or answer is long, and return when its status is known to be 200.
 
-        The node does not bound it: whoever takes the stream has to see that it moves.
+        The node does not bound it: whoever takes the answer has to see that it moves, and to `abort` it.
         """
-        response = await turn.request(command, arguments, options, None, bounded=False)
-        if response.code != 200:
-            raise refusal(command, response.code, await turn.collect(response, ANSWER_MAX))
-        return response
+        call = await turn.begin(command, arguments, options, body)
+        if call.status != 200:
+            raise refusal(command, call.status, await turn.rest(call, ANSWER_MAX))
+        return call
+
+    async def send(self, command: str, options: Mapping[str, Option], body: MultipartBody, lane: Lane) -> bytes:
+        """Send something long; all that the command answers."""
+        async with self.turn(lane) as turn:
+            call = await self.begin(turn, command, [], options, body)
+            return await turn.rest(call, ANSWER_MAX)
+
+    def headers_sent(self) -> list[tuple[bytes, Sequence[bytes]]]:
+        """What is sent with every call."""
+        return list(self._headers.getAllRawHeaders())
 
     def turn(self, lane: Lane, timeout: float | None = None) -> "Turn":
         """A turn in a lane, for the length of an ``async with``."""
@@ -174,7 +191,8 @@ class Rpc:
         except ValueError:
             raise Unavailable(f"{command}: the node's answer is not JSON", RETRY_AFTER) from None
 
-    def _url(self, command: str, arguments: Sequence[str], options: Mapping[str, Option]) -> bytes:
+    def url(self, command: str, arguments: Sequence[str], options: Mapping[str, Option]) -> bytes:
+        """Where a command is called."""
         query = [("arg", each) for each in arguments]
         query += [(name.replace("_", "-"), _text(value)) for name, value in options.items()]
         return f"{self._address().url}/api/v0/{command}?{urlencode(query)}".encode("ascii")
@@ -204,17 +222,15 @@ class Turn:
         arguments: Sequence[str],
         options: Mapping[str, Option],
         body: MultipartBody | None,
-        *,
-        bounded: bool = True,
     ) -> IResponse:
         """Send a command; returns with the headers of its answer, whatever the status."""
         self._what = command
-        if bounded and body is None:
+        if body is None:
             options = {**options, "timeout": f"{self._timeout:g}s"}
         headers = self._rpc._headers.copy()
         if body is not None:
             headers.setRawHeaders(b"Content-Type", [body.content_type])
-        url = self._rpc._url(command, arguments, options)
+        url = self._rpc.url(command, arguments, options)
         answer = self._lane.agent.request(b"POST", url, headers, _producer(body))
         message = f"{command}: the node does not answer"
         try:
@@ -228,6 +244,44 @@ class Turn:
             if body is not None:
                 body.stopProducing()
 
+    async def begin(
+        self, command: str, arguments: Sequence[str], options: Mapping[str, Option], body: MultipartBody | None
+    ) -> BulkCall:
+        """Send a command on a connection of its own; returns with the headers of its answer, whatever the status."""
+        self._what = command
+        url = self._rpc.url(command, arguments, options)
+        uri = URI.fromBytes(url)
+        headers = [(b"Host", uri.netloc), *((name, values[0]) for name, values in self._rpc.headers_sent())]
+        call = BulkCall(uri.originForm, headers, body)
+        endpoint = self._lane.endpoints.endpointForURI(uri)
+        message = f"{command}: the node does not answer"
+        await self._bounded(connectProtocol(endpoint, call), CONNECT_SECONDS + GRACE_SECONDS, message)
+        try:
+            if body is None:
+                await self._bounded(call.answered, self._timeout, message)
+            else:
+                await self._while_moving(call.answered, body, message)
+        except BaseException:
+            call.abort()
+            raise
+        finally:
+            if body is not None:
+                body.stopProducing()
+        return call
+
+    async def rest(self, call: BulkCall, limit: int) -> bytes:
+        """The whole of an answer's body, which ends the call."""
+        pieces: list[bytes] = []
+        call.take(pieces.append)
+        try:
+            await self._bounded(call.ended, self._timeout, f"{self._what}: the node's answer does not end")
+        finally:
+            call.abort()
+        content = b"".join(pieces)
+        if len(content) > limit:
+            raise Unavailable("the node's answer is longer than it can be", RETRY_AFTER)
+        return content
+
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
         collector = _Collector(limit)
@@ -236,7 +290,7 @@ class Turn:
         content: bytes = await self._bounded(collector.done, self._timeout + GRACE_SECONDS, message)
         return content
 
-    async def _while_moving(self, answer: "Deferred[IResponse]", body: MultipartBody, message: str) -> IResponse:
+    async def _while_moving(self, answer: "Deferred[Any]", body: MultipartBody, message: str) -> Any:
         call: IDelayedCall
 
         def look() -> None:
@@ -250,8 +304,7 @@ class Turn:
         body.moved = self._rpc.reactor.seconds()
         call = self._rpc.reactor.callLater(self._timeout, look)
         try:
-            response: IResponse = await self._translated(answer, message)
-            return response
+            return await self._translated(answer, message)
         finally:
             if call.active():
                 call.cancel()
