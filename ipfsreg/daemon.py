@@ -45,7 +45,12 @@ class Daemon(Service):
         self._workers = Workers(reactor, config.registry.threads)
         self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
         self.registry = Registry(
-            self._backend.bucket, config.backend.state_directory, self._workers, reactor, config.limits
+            self._backend.bucket,
+            config.backend.state_directory,
+            self._workers,
+            reactor,
+            config.limits,
+            ahead=self._backend.ahead,
         )
         self.ready = False
         """Whether it takes clients."""

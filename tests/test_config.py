@@ -19,7 +19,7 @@ def test_without_a_file_the_defaults_run() -> None:
     config = load_config(None, reactor, {})
     assert config.registry.listen == ("tcp:5000:interface=127.0.0.1",)
     assert config.registry.backend == "local"
-    assert config.backend.path == user_data_path("ipfsreg")
+    assert config.backend.state_directory == user_data_path("ipfsreg")
     assert config.limits.max_manifest_size == 4 * 1024 * 1024
     assert config.limits.max_blob_size is None
 
@@ -56,7 +56,7 @@ def test_every_kind_of_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert config.gc.grace == 0.25
     assert config.gc.untagged == 7 * 86400
     assert config.scrub.rate is None
-    assert config.backend.path == Path("/home/somebody/images")
+    assert config.backend.state_directory == Path("/home/somebody/images")
 
 
 def test_a_file_may_begin_with_the_mark_of_a_windows_editor(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .ahead import TakesAhead
 from .by_cid import ContentByCid
 from .interface import IBucket
 
@@ -32,7 +33,7 @@ class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
-    it can have others keep copies.
+    it can have others keep copies, ``ahead`` where it can take content before it is whole.
     """
 
     bucket: IBucket
@@ -40,3 +41,4 @@ class Opened:
     repeated: Sequence[Repeated] = ()
     content_by_cid: ContentByCid | None = None
     remote_pins: RemotePins | None = None
+    ahead: TakesAhead | None = None

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..bucket.ahead import TakesAhead
 from ..bucket.errors import NotFound, SetupError
 from ..bucket.gate import GatedBucket
 from ..bucket.interface import IBucket
@@ -50,7 +51,7 @@ class Registry:
 
     ``alone`` says that no client was told anything lately, as in a command that runs while the daemon does not:
     then nothing has to be kept for having been used. ``steady`` is the clock of the guard, by default one that
-    nobody can set.
+    nobody can set. ``ahead`` is told of what uploads bring while they bring it.
     """
 
     _log = Logger()
@@ -65,6 +66,7 @@ class Registry:
         *,
         alone: bool = False,
         steady: Clock | None = None,
+        ahead: TakesAhead | None = None,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
         self._gate = GatedBucket(self._original, self._check)
@@ -94,6 +96,7 @@ class Registry:
             expiry=limits.upload_expiry,
             maximum=limits.max_uploads,
             max_blob_size=limits.max_blob_size,
+            ahead=ahead,
         )
         self.collector = Collector(
             cached,

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -32,16 +33,26 @@ class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
     A consumer: it pauses its producer while the disk is behind. ``overflowed`` says that there were more bytes
-    than ``room``; those past it were dropped.
+    than ``room``; those past it were dropped. ``grown`` is told the file's length whenever it has grown; where
+    there is one, somebody else stores the bytes, and the disk is not made to.
     """
 
-    def __init__(self, workers: Workers, descriptor: int, offset: int, hash_: Hash, room: int | None) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        descriptor: int,
+        offset: int,
+        hash_: Hash,
+        room: int | None,
+        grown: Callable[[int], None] | None,
+    ) -> None:
         self.overflowed = False
         self._workers = workers
         self._descriptor = descriptor
         self._offset = offset
         self._hash = hash_
         self._room = room
+        self._grown = grown
         self._waiting: list[bytes] = []
         self._waiting_length = 0
         self._writing = False
@@ -61,6 +72,7 @@ class SpoolWriter:
         hash_: Hash | None,
         room: int | None,
         length: int | None,
+        grown: Callable[[int], None] | None = None,
     ) -> "SpoolWriter":
         """Open a file to append at ``offset``, where it must end; ``length`` is how much will come, if known.
 
@@ -68,7 +80,7 @@ class SpoolWriter:
         """
         assert hash_ is not None
         descriptor = await workers.run(_open, path, offset, length)
-        return cls(workers, descriptor, offset, hash_.copy(), room)
+        return cls(workers, descriptor, offset, hash_.copy(), room, grown)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer`. Only push producers."""
@@ -141,8 +153,10 @@ class SpoolWriter:
     def _written(self, length: int) -> None:
         self._writing = False
         self._offset += length
+        if self._grown is not None:
+            self._grown(self._offset)
         self._unsynced += length
-        if self._unsynced >= SYNC_EVERY and self._syncing is None:
+        if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
             self._begin_sync()
         if self._waiting_length >= PIECE:
             self._hand_over()
@@ -218,13 +232,17 @@ def read_note(directory: Path) -> dict:
     return note
 
 
-def settle_file(path: Path, length: int) -> None:
-    """Make a file's first bytes all that it has, durably: what a broken write left behind them is dropped."""
+def settle_file(path: Path, length: int, *, sync: bool) -> None:
+    """Make a file's first bytes all that it has: what a broken write left behind them is dropped.
+
+    ``sync`` makes it durable.
+    """
     descriptor = os.open(path, os.O_RDWR)
     try:
         if os.fstat(descriptor).st_size > length:
             os.ftruncate(descriptor, length)
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -26,4 +26,4 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         bucket = DiskCache(kubo, options.directory / "cache", options.cache_size, workers, reactor)
     by_cid = KuboContent(content, kubo.root, options.network_timeout)
     remote = RemotePins(content, kubo.root, options.path)
-    return Opened(bucket, content_by_cid=by_cid, remote_pins=remote)
+    return Opened(bucket, content_by_cid=by_cid, remote_pins=remote, ahead=kubo.ahead)

@@ -17,6 +17,7 @@ from ..errors import BucketError, NotFound, SetupError, Unavailable
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..shared_work import SharedWork
 from ..sources import FileSource, MemorySource, Source
+from .ahead import Ahead
 from .changes import Link, Move, Remove
 from .errors import RETRY_AFTER, ContentLost, NotPinned
 from .index import FolderGone, Index
@@ -52,6 +53,7 @@ class KuboBucket:
         self._reactor = reactor
         self._index = Index(self.node, options.path, options.directory / "kubo.json", workers, reactor)
         self._tree = Tree(self.node.contents, self.root)
+        self.ahead = Ahead(self._add_ahead, workers)
         self._ready = False
         self._setup: SharedWork[None] = SharedWork(self._set_up)
         self._looking: Deferred[None] | None = None
@@ -70,6 +72,7 @@ class KuboBucket:
     async def _stop(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
+        self.ahead.stop()
         self._index.stop()
         for rpc in {self.node.content, self.node.index}:
             await rpc.stop()
@@ -140,15 +143,22 @@ class KuboBucket:
         check_path(path)
 
         async def put() -> None:
-            await self._store(path, await FileSource.of(source, self._workers, PIECE))
+            file = await FileSource.of(source, self._workers, PIECE)
+            await self._store(path, file, await self.ahead.finish(source, file.size))
             await self._workers.run(source.unlink, True)
 
         return ensureDeferred(put())
 
-    async def _store(self, path: str, source: Source) -> None:
+    async def _add_ahead(self, source: Source) -> str:
         if not self._ready:
             await self._setup.outcome()
-        cid = await self.node.add(source)
+        return await self.node.add(source, growing=True)
+
+    async def _store(self, path: str, source: Source, cid: str | None = None) -> None:
+        if not self._ready:
+            await self._setup.outcome()
+        if cid is None:
+            cid = await self.node.add(source)
         for _ in range(TRIES):
             try:
                 await self._change(Link(path, cid))

@@ -92,8 +92,10 @@ class Node:
                 links=ALL_BEFORE,
             )
 
-    async def add(self, source: Source, *, pin: bool = False) -> str:
+    async def add(self, source: Source, *, pin: bool = False, growing: bool = False) -> str:
         """Store content as a UnixFS file; answers its CID. Every option that the CID depends on is sent.
+
+        ``growing`` says that the length of the source is not known yet.
 
         The node may have failed after that answer, in pinning or on its disk, and says so only where nobody looks:
         what was added counts when it was pinned as part of something.
@@ -119,7 +121,9 @@ class Node:
             for name in ("only-hash", "nocopy", "inline", "max-file-links"):
                 del options[name]
         body = MultipartBody(source, self.content.reactor)
-        if source.size < LONG:
+        if growing:
+            answer = await self.content.call("add", [], options, body=body, lane=self.content.bulk)
+        elif source.size < LONG:
             answer = await self.content.call("add", [], options, body=body)
         else:
             answer = await self.content.send("add", options, body, self.content.bulk)
