@@ -5,7 +5,7 @@ from twisted.logger import Logger
 
 from ..errors import NotFound
 from .errors import RETRY_AFTER, ContentLost
-from .index import WorkingCopy
+from .working_copy import WorkingCopy
 
 
 class Link:

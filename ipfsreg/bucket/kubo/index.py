@@ -12,9 +12,9 @@ import json
 import secrets
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,9 +22,10 @@ from twisted.python.failure import Failure
 from ...workers import Workers
 from ..errors import BucketError, NotFound, Refused, Unavailable
 from ..sources import MemorySource
-from .contents import Found
-from .errors import RETRY_AFTER, AlreadyPinned, ContentLost, Exists, Missing, NotPinned
-from .node import CID, Node, inline_cid
+from .errors import RETRY_AFTER, AlreadyPinned, ContentLost, Missing, NotPinned
+from .lock import FolderLock
+from .node import CID, Node
+from .working_copy import Change, Nothing, WorkingCopy
 
 BATCH = 64
 """Changes in one batch at most: a node allows 256 that are not flushed, of all its clients."""
@@ -32,90 +33,10 @@ BATCH = 64
 GATHER_SECONDS = 0.002
 TRIES = 4
 
-LOCK_POLL = 0.02
-"""Seconds between two looks at a lock that somebody else has."""
-
-STALE_TIMEOUTS = 4
-"""After so many timeouts without any change, a lock belongs to nobody who lives."""
-
 _POINTER_MAX = 256
 
 MARK = ".ipfsreg"
 """A file in every bucket's top directory, which nothing else reads."""
-
-
-class Change(Protocol):
-    """One change of the working copy. It may be made again, from the same state."""
-
-    done: "Deferred[None]"
-
-    async def make(self, folder: "WorkingCopy", again: int) -> None:
-        """Make it. ``again`` counts how often it was tried before."""
-
-
-class Nothing:
-    """No change: it has the folder looked after."""
-
-    def __init__(self) -> None:
-        self.done: Deferred[None] = Deferred()
-
-    async def make(self, folder: "WorkingCopy", again: int) -> None:
-        """See `Change`."""
-
-
-class WorkingCopy:
-    """The folder that changes are made in, and what they say has to be there afterwards."""
-
-    def __init__(self, node: Node, top: str) -> None:
-        self.node = node
-        self._top = top
-        self.expected: dict[str, str | None] = {}
-        self.changes = 0
-
-    async def find(self, path: str) -> Found | None:
-        """What a path leads to now."""
-        try:
-            return await self.node.stat(f"{self._top}/{path}")
-        except NotFound:
-            return None
-
-    async def is_whole(self, cid: str) -> bool:
-        """Whether the node has every block of a content."""
-        try:
-            return await self.node.is_whole(cid)
-        except Missing:
-            return False
-
-    async def link(self, path: str, cid: str) -> None:
-        """Let a path lead to content, in place of what was there.
-
-        :raises Exists: for a directory. :raises Missing: where the node has lost the content.
-        """
-        try:
-            await self.node.copy(cid, f"{self._top}/{path}")
-        except Exists:
-            found = await self.find(path)
-            if found is None or found.is_directory:
-                raise
-            if found.cid != cid:
-                self.changes += 1
-                await self.node.remove(f"{self._top}/{path}")
-                await self.node.copy(cid, f"{self._top}/{path}")
-        self.changes += 1
-        self.expected[path] = cid
-
-    async def unlink(self, path: str) -> None:
-        """Remove a file, and the directories that are empty then."""
-        await self.node.remove(f"{self._top}/{path}")
-        self.changes += 1
-        self.expected[path] = None
-        directory = path.rpartition("/")[0]
-        while directory:
-            found = await self.find(directory)
-            if found is None or not found.is_directory or found.children:
-                return
-            await self.node.remove(f"{self._top}/{directory}")
-            directory = directory.rpartition("/")[0]
 
 
 class Index:
@@ -128,7 +49,6 @@ class Index:
         self._folder = folder
         self._top = f"{folder}/bucket"
         self._pointer = f"{folder}/root"
-        self._lock = f"{folder}/lock"
         self._state = state
         self._workers = workers
         self._reactor = reactor
@@ -136,11 +56,9 @@ class Index:
         self._running: Deferred[None] | None = None
         self._asking: list[Deferred[str]] | None = None
         self._owner = ""
-        self._owner_cid = ""
         self._known: str | None = None
         self._stopped = False
-        self._began = 0.0
-        self._turn: DeferredLock = DeferredLock()
+        self._lock: FolderLock | None = None
 
     async def open(self) -> None:
         """Make the folder where it is not there, or bring it back from what this daemon last saw of it.
@@ -148,12 +66,14 @@ class Index:
         :raises BucketError: where the node does not let us.
         """
         noted = await self._workers.run(self._read_state)
-        self._owner = noted.get("owner") or secrets.token_hex(16)
-        self._owner_cid = inline_cid(f"ipfsreg {self._owner}\n".encode())
+        if self._lock is None:
+            self._owner = noted.get("owner") or secrets.token_hex(16)
+            self._lock = FolderLock(self._node, self._folder, self._owner, self._state_or_none, self._reactor)
+        lock = self._lock
         self._known = self._known or noted.get("root")
         await self._note(noted.get("root"), noted.get("pinning"))
         await self._node.make_directory(self._folder)
-        await self._acquire()
+        await lock.acquire()
         try:
             root = await self._counting_root()
             if root is None:
@@ -163,7 +83,7 @@ class Index:
                 root = await self._after_crash(root, left)
             await self._note(root)
         finally:
-            await self._release()
+            await lock.release()
         await self._node.flush(self._folder)
 
     async def _after_crash(self, root: str, left: str) -> str:
@@ -251,22 +171,24 @@ class Index:
             _finish(batch, failed)
 
     async def _commit(self, batch: Sequence[Change]) -> dict[Change, Failure]:
-        await self._acquire()
+        assert self._lock is not None
+        await self._lock.acquire()
         try:
             failed = await self._changed(batch)
         finally:
-            await self._release()
+            await self._lock.release()
         # Without the lock: a node that is killed now comes back without it, too.
         await self._node.flush(self._folder)
         return failed
 
     async def _changed(self, batch: Sequence[Change]) -> dict[Change, Failure]:
+        assert self._lock is not None
         old = await self._counting_root()
         if old is None:
             raise FolderGone(f"{self._pointer} is not there any more", RETRY_AFTER)
         failed: dict[Change, Failure] = {}
         for again in range(TRIES):
-            self._in_time()
+            self._lock.check()
             await self._reset(old)
             copy = WorkingCopy(self._node, self._top)
             try:
@@ -376,13 +298,20 @@ class Index:
         except Missing as error:
             await self._make_anew(root, error)
 
+    async def _state_or_none(self) -> str | None:
+        try:
+            return await self._stored_root()
+        except Missing:
+            return None
+
     async def _make_anew(self, root: str, why: Missing) -> None:
+        assert self._lock is not None
         self._log.warn(
             "The node has lost a part of {folder}, which is made anew: {error}", folder=self._folder, error=why
         )
         await self._node.remove(self._folder)
         await self._node.make_directory(self._folder)
-        await self._node.copy(self._owner_cid, self._lock)
+        await self._lock.take()
         await self._node.copy(root, self._top)
         await self._node.write(self._pointer, root.encode())
 
@@ -395,57 +324,6 @@ class Index:
             # The node reports what it lacks in a trailer, after an answer that is merely empty.
             raise Missing(f"{self._pointer} holds no CID, or did not come whole", RETRY_AFTER)
         return text
-
-    async def _acquire(self) -> None:
-        await self._turn.acquire()
-        try:
-            await self._wait_for_lock()
-        except BaseException:
-            self._turn.release()
-            raise
-
-    async def _wait_for_lock(self) -> None:
-        self._began = began = self._reactor.seconds()
-        seen: tuple[str, str | None] | None = None
-        since = began
-        while True:
-            try:
-                await self._node.copy(self._owner_cid, self._lock)
-                self._began = self._reactor.seconds()
-                return
-            except Exists:
-                pass
-            now = self._reactor.seconds()
-            holder = await WorkingCopy(self._node, self._folder).find("lock")
-            if holder is not None:
-                state = (holder.cid, await self._stored_root())
-                if state != seen:
-                    seen, since = state, now
-                stale = now - since > STALE_TIMEOUTS * self._node.index.timeout
-                # This daemon does not hold it now: if it is its own, the node or the daemon ended in between.
-                if stale or holder.cid == self._owner_cid:
-                    self._log.warn("Removing the lock that a daemon left behind: {lock}", lock=self._lock)
-                    await self._remove_lock()
-                    continue
-            if now - began > self._node.index.timeout:
-                raise Unavailable(f"another daemon is changing {self._folder} all the time", RETRY_AFTER)
-            await deferLater(self._reactor, LOCK_POLL * (1 + secrets.randbelow(100) / 100), lambda: None)
-
-    async def _release(self) -> None:
-        await self._remove_lock()
-        self._turn.release()
-
-    async def _remove_lock(self) -> None:
-        try:
-            await self._node.remove(self._lock)
-        except NotFound:
-            return
-        except BucketError as error:
-            self._log.warn("The lock {lock} stays behind: {error}", lock=self._lock, error=error)
-
-    def _in_time(self) -> None:
-        if self._reactor.seconds() - self._began > self._node.index.timeout:
-            raise Unavailable("the node is too slow for a change to be made", RETRY_AFTER)
 
     def _read_state(self) -> dict[str, Any]:
         try:
