@@ -35,7 +35,7 @@ def unique_folder() -> str:
 class Backend:
     """The backend as one daemon has it."""
 
-    def __init__(self, api: str, directory: Path, **more: object) -> None:
+    def __init__(self, api: object, directory: Path, **more: object) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.options = KuboOptions.model_validate({"api": api, "directory": directory, **more})
@@ -90,11 +90,11 @@ class KuboStorage(Storage):
     def __init__(self, node: KuboNode, directory: Path, **more: object) -> None:
         self.node = node
         self._directory = directory
-        self._more: dict[str, object] = {"path": unique_folder(), **more}
+        self._more: dict[str, object] = {"path": unique_folder(), "api": node.url, **more}
         self._backends: list[Backend] = []
 
     async def reopened(self) -> IBucket:
-        backend = Backend(self.node.url, self._directory / str(len(self._backends)), **self._more)
+        backend = Backend(directory=self._directory / str(len(self._backends)), **self._more)
         self._backends.append(await backend.start())
         self.bucket = backend.bucket
         return self.bucket

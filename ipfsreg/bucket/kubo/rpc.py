@@ -16,7 +16,8 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -349,7 +350,8 @@ class _Collector(Protocol):
             self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        ended = reason.type is not None and reason.type.__name__ == "ResponseDone"
+        # An answer without a length ends with its connection: what is made of it has to show that it is whole.
+        ended = reason.check(ResponseDone, PotentialDataLoss)
         self._finish(b"".join(self._pieces) if ended else reason)
 
     def _abort(self) -> None:
