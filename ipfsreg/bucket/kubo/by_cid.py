@@ -69,7 +69,12 @@ class KuboContent:
     async def resolve(self, name: str) -> str:
         """See `ContentByCid.resolve`."""
         path = name if name.startswith("/ipns/") else f"/ipns/{name}"
-        found = str((await self._ask("name/resolve", [path], {"recursive": True}))["Path"])
+        try:
+            answer = await self._ask("name/resolve", [path], {"recursive": True})
+        except NotFound:
+            # A node that has nobody to ask does not even say what it knows itself, unless it is told to ask nobody.
+            answer = await self._ask("name/resolve", [path], {"recursive": True, "offline": True})
+        found = str(answer["Path"])
         if not found.startswith("/ipfs/"):
             raise NotFound(f"{name} points to {found}, and not to something on IPFS")
         return found.removeprefix("/ipfs/")

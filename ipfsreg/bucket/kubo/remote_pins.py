@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from .rpc import Option, Rpc
 
-_ALL_STATES = "queued,pinning,pinned,failed"
+_ALL_STATES = ("queued", "pinning", "pinned", "failed")
 
 
 class RemotePins:

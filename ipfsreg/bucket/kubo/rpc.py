@@ -39,7 +39,8 @@ KEPT_SECONDS = 30
 
 _AGENT = b"ipfsreg"
 
-Option = str | int | bool
+Option = str | int | bool | tuple[str, ...]
+"""A value of an option; several are sent as the option several times."""
 
 
 @implementer(IAgentEndpointFactory)
@@ -195,7 +196,9 @@ class Rpc:
     def url(self, command: str, arguments: Sequence[str], options: Mapping[str, Option]) -> bytes:
         """Where a command is called."""
         query = [("arg", each) for each in arguments]
-        query += [(name.replace("_", "-"), _text(value)) for name, value in options.items()]
+        for name, value in options.items():
+            values = value if isinstance(value, tuple) else (_text(value),)
+            query += [(name.replace("_", "-"), each) for each in values]
         return f"{self._address().url}/api/v0/{command}?{urlencode(query)}".encode("ascii")
 
 
@@ -367,7 +370,7 @@ def _producer(body: MultipartBody | None) -> IBodyProducer | None:
     return None if body is None else body
 
 
-def _text(value: Option) -> str:
+def _text(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
