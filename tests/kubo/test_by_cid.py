@@ -24,9 +24,10 @@ ABSENT = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5f"
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboNode, KuboNode]]:
     """Two nodes with a connection between them and to nobody else."""
     directory = tmp_path_factory.mktemp("nodes")
+    routing = {"Routing.Type": "dht"}  # of these two alone
     with (
-        running_node(directory / "one", online=True) as one,
-        running_node(directory / "two", online=True) as two,
+        running_node(directory / "one", routing, online=True) as one,
+        running_node(directory / "two", routing, online=True) as two,
     ):
         two.rpc("swarm/connect", one.rpc("id")[0]["Addresses"][0])
         yield one, two
@@ -113,7 +114,7 @@ async def test_the_root_is_a_bucket_for_another_node(
 
 
 @pytest_twisted.ensureDeferred
-async def test_names(backend: Backend) -> None:
+async def test_names(nodes: tuple[KuboNode, KuboNode], backend: Backend, tmp_path: Path) -> None:
     by_cid = by_cid_of(backend)
     await backend.bucket.put("a", b"1")
     first = await by_cid.root()
@@ -123,6 +124,9 @@ async def test_names(backend: Backend) -> None:
     second = await by_cid.root()
     assert await by_cid.publish(second, "mirror") == name
     assert await by_cid.resolve(name) == second
+    async with running(Backend(nodes[0].url, tmp_path / "other", path=unique_folder())) as other:
+        assert await by_cid_of(other).resolve(name) == second
+        assert await by_cid_of(other).view(second).get("a", 1) == b"2"
     with pytest.raises(BucketError):
         await by_cid.resolve("k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8")
 

@@ -18,6 +18,7 @@ CONNECTIONS = 8
 """How many questions to the network may be under way: each may take its whole time."""
 
 _RECORD_LIFETIME = "48h"
+_RECORD_TTL = "1m"  # for so long others may go on with what a name pointed to before
 
 
 class KuboContent:
@@ -56,6 +57,7 @@ class KuboContent:
             "resolve": False,
             "allow-offline": True,
             "lifetime": _RECORD_LIFETIME,
+            "ttl": _RECORD_TTL,
             "ipns-base": "base36",
         }
         answer = await self._ask("name/publish", [f"/ipfs/{_checked(cid)}"], options)
@@ -69,11 +71,12 @@ class KuboContent:
     async def resolve(self, name: str) -> str:
         """See `ContentByCid.resolve`."""
         path = name if name.startswith("/ipns/") else f"/ipns/{name}"
+        options: dict[str, Option] = {"recursive": True, "nocache": True}
         try:
-            answer = await self._ask("name/resolve", [path], {"recursive": True})
+            answer = await self._ask("name/resolve", [path], options)
         except NotFound:
             # A node that has nobody to ask does not even say what it knows itself, unless it is told to ask nobody.
-            answer = await self._ask("name/resolve", [path], {"recursive": True, "offline": True})
+            answer = await self._ask("name/resolve", [path], {**options, "offline": True})
         found = str(answer["Path"])
         if not found.startswith("/ipfs/"):
             raise NotFound(f"{name} points to {found}, and not to something on IPFS")

@@ -45,7 +45,10 @@ class Unreachable(Unavailable):
 
 _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
     # What is missing locally quotes nothing of ours, but may follow a path: before all absences.
-    (r"not found locally|could not find|block not found|could not retrieve some links", Missing),
+    (
+        r"not found locally|could not find|block not found|could not retrieve some links|failed to fetch all nodes",
+        Missing,
+    ),
     (r"reached limit of \d+ unflushed", TooManyUnflushed),
     (r"no space left|disk quota exceeded|maximum storage limit exceeded|not enough space|file too large", Full),
     (r"context deadline exceeded|context canceled|request canceled|connection refused|i/o timeout", Unavailable),
