@@ -84,10 +84,17 @@ class GatewayOptions(Section):
         return not any(fnmatchcase(repository, pattern) for pattern in self.private)
 
 
+class PinOptions(Section):
+    """``[pin]``."""
+
+    service: Annotated[str, Field(min_length=1)] | None = None
+    interval: Annotated[Duration, Field(gt=0)] = 60.0
+
+
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-_SECRETS = {"key", "secret", "token"}  # their values are never quoted
+_SECRETS = {"key", "secret", "token", "authorization"}  # their values are never quoted
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
@@ -95,6 +102,7 @@ SECTIONS: dict[str, type[Section]] = {
     "gc": GcOptions,
     "scrub": ScrubOptions,
     "gateway": GatewayOptions,
+    "pin": PinOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
 }
 """Every section that a file may have."""
@@ -110,6 +118,7 @@ class Config:
     gc: GcOptions
     scrub: ScrubOptions
     gateway: GatewayOptions
+    pin: PinOptions
     backend: BackendOptions
     """The section of the backend that is used."""
     backends: Mapping[str, BackendOptions]
@@ -197,6 +206,7 @@ def load_config(
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
         gateway=_as(GatewayOptions, sections["gateway"]),
+        pin=_as(PinOptions, sections["pin"]),
         backend=backend,
         backends={each: _as(BackendOptions, sections[each]) for each in BACKENDS},
     )

@@ -1,6 +1,7 @@
 """The daemon's life: open, listen, look after itself, and end without losing anything."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -47,7 +48,12 @@ class Daemon(Service):
         self._workers = Workers(reactor, config.registry.threads)
         self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
         self.registry = Registry(
-            self._backend.bucket, config.backend.state_directory, self._workers, reactor, config.limits
+            self._backend.bucket,
+            config.backend.state_directory,
+            self._workers,
+            reactor,
+            config.limits,
+            ahead=self._backend.ahead,
         )
         self._peer_id = ""
         self.ready = False
@@ -89,6 +95,8 @@ class Daemon(Service):
         return Gateway(options.allows, options.address, lambda: self._peer_id)
 
     async def _start(self) -> None:
+        if self._config.pin.service is not None and self._backend.remote_pins is None:
+            raise SetupError(f"[pin] service: the backend {self._config.registry.backend} cannot use a pinning service")
         self._state.acquire()
         await self.registry.start()
         self._peer_id = await self._workers.run(load_peer_id, self._state.path / "peer-id")
@@ -134,7 +142,7 @@ class Daemon(Service):
         notify("READY=1")
 
     def _add_background_work(self) -> None:
-        registry = self.registry
+        config, registry = self._config, self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("note that the daemon runs", _SEEN_EVERY, self._note_seen),
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
@@ -150,6 +158,11 @@ class Daemon(Service):
         )
         refresh.setServiceParent(self._background)
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
+        service, remote_pins = config.pin.service, self._backend.remote_pins
+        if service is not None and remote_pins is not None:
+            work.append(
+                ("keep a copy at the pinning service", config.pin.interval, partial(remote_pins.keep_copy, service))
+            )
         for what, seconds, function in work:
             if seconds is not None:
                 Periodic(self._reactor, what, seconds, function).setServiceParent(self._background)

@@ -6,6 +6,8 @@ from typing import Any
 
 from ..workers import Workers
 from .command_line import CommandLine
+from .kubo.backend import open_kubo
+from .kubo.options import KuboOptions
 from .local.backend import open_local
 from .opened import Opened
 from .options import BackendOptions, PathOptions
@@ -32,6 +34,7 @@ class Backend:
 
 BACKENDS = {
     "local": Backend(PathOptions, open_local),
+    "kubo": Backend(KuboOptions, open_kubo),
     "textile": Backend(TextileOptions, open_textile, make_commands),
     "space": Backend(SpaceOptions, open_space, make_space_commands),
 }

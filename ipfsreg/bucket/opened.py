@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from .ahead import TakesAhead
 from .by_cid import ContentByCid
 from .interface import IBucket
 
@@ -20,6 +21,13 @@ class Repeated:
     work: Callable[[], Awaitable[object]]
 
 
+class RemotePins(Protocol):
+    """Copies of the bucket at remote pinning services."""
+
+    async def keep_copy(self, service: str) -> None:
+        """See to it that a service has the bucket as it is now; called again and again. `BucketError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
@@ -27,7 +35,8 @@ class Opened:
     ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
     ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
     never makes one.
-    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
+    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
+    it can have others keep copies, ``ahead`` where it can take content before it is whole.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
     """
@@ -39,3 +48,5 @@ class Opened:
     existing: Callable[[], Awaitable[None]] | None = None
     content_by_cid: ContentByCid | None = None
     not_read_needlessly: str | None = None
+    remote_pins: RemotePins | None = None
+    ahead: TakesAhead | None = None

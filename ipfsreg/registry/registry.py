@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..bucket.ahead import TakesAhead
 from ..bucket.errors import NotFound, SetupError
 from ..bucket.gate import GatedBucket
 from ..bucket.interface import IBucket
@@ -55,7 +56,8 @@ class Registry:
 
     ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
     since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
-    the clock of the guard, by default one that nobody can set.
+    the clock of the guard, by default one that nobody can set. ``ahead`` is told of what uploads bring while they bring
+    it.
     """
 
     _log = Logger()
@@ -70,6 +72,7 @@ class Registry:
         *,
         daemon_seen: float | None = None,
         steady: Clock | None = None,
+        ahead: TakesAhead | None = None,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
         self._gate = GatedBucket(self._original, self._check)
@@ -113,6 +116,7 @@ class Registry:
             expiry=limits.upload_expiry,
             maximum=limits.max_uploads,
             max_blob_size=limits.max_blob_size,
+            ahead=ahead,
         )
         self.blocks = Blocks(self.blobs, self.manifests, self.dags, workers)
         self.collector = Collector(

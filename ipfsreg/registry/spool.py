@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -39,7 +39,9 @@ class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
     A consumer: it pauses its producer while the disk is behind. ``overflowed`` says that there were more bytes
-    than ``room``; those past it were dropped. ``given_up`` says that its user was told to let go of it.
+    than ``room``; those past it were dropped. ``given_up`` says that its user was told to let go of it. ``grown`` is
+    told the file's length whenever it has grown; where there is one, somebody else stores the bytes, and the disk is
+    not made to.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SpoolWriter:
         hash_: ContentHash,
         room: int | None,
         clock: IReactorTime,
+        grown: Callable[[int], None] | None,
     ) -> None:
         self.overflowed = False
         self.given_up = False
@@ -60,6 +63,7 @@ class SpoolWriter:
         self._offset = offset
         self._hash = hash_
         self._room = room
+        self._grown = grown
         self._waiting: list[bytes | bytearray] = []
         self._waiting_length = 0
         self._writing = False
@@ -80,6 +84,7 @@ class SpoolWriter:
         room: int | None,
         length: int | None,
         clock: IReactorTime,
+        grown: Callable[[int], None] | None = None,
     ) -> "SpoolWriter":
         """Open a file to append at ``offset``, where it must end; ``length`` is how much will come, if known.
 
@@ -87,7 +92,7 @@ class SpoolWriter:
         """
         assert hash_ is not None
         descriptor = await workers.run(_open, path, offset, length)
-        return cls(workers, descriptor, offset, hash_.copy(), room, clock)
+        return cls(workers, descriptor, offset, hash_.copy(), room, clock, grown)
 
     @property
     def offset(self) -> int:
@@ -203,8 +208,10 @@ class SpoolWriter:
     def _written(self, length: int) -> None:
         self._writing = False
         self._offset += length
+        if self._grown is not None:
+            self._grown(self._offset)
         self._unsynced += length
-        if self._unsynced >= SYNC_EVERY and self._syncing is None:
+        if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
             self._begin_sync()
         if self._waiting_length >= PIECE:
             self._hand_over()
@@ -280,13 +287,17 @@ def read_note(directory: Path) -> dict:
     return note
 
 
-def settle_file(path: Path, length: int) -> None:
-    """Make a file's first bytes all that it has, durably: what a broken write left behind them is dropped."""
+def settle_file(path: Path, length: int, *, sync: bool) -> None:
+    """Make a file's first bytes all that it has: what a broken write left behind them is dropped.
+
+    ``sync`` makes it durable.
+    """
     descriptor = os.open(path, os.O_RDWR)
     try:
         if os.fstat(descriptor).st_size > length:
             os.ftruncate(descriptor, length)
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -10,11 +10,13 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ..bucket.ahead import TakesAhead
 from ..bucket.errors import Full
 from ..bucket.interface import ConsumerGone
 from ..bucket.system_errors import bucket_error
@@ -50,6 +52,7 @@ class Uploads:
 
     ``expiry`` is the number of seconds after which an untouched session is thrown away, ``maximum`` the number
     of sessions at once, ``max_blob_size`` the longest blob in bytes (None: any). ``clock`` tells seconds since 1970.
+    ``ahead`` is told of what sessions bring while they bring it.
     """
 
     _log = Logger()
@@ -64,7 +67,9 @@ class Uploads:
         expiry: float,
         maximum: int,
         max_blob_size: int | None,
+        ahead: TakesAhead | None = None,
     ) -> None:
+        self._ahead = ahead
         self._directory = directory
         self._blobs = blobs
         self._workers = workers
@@ -158,8 +163,9 @@ class Uploads:
         with upload.occupied():
             try:
                 await self._know_hash(upload)
+                grown = None if self._ahead is None else partial(self._ahead.grown, upload.data)
                 upload.writer = await SpoolWriter.open(
-                    self._workers, upload.data, begin, upload.hash, room, length, self._clock
+                    self._workers, upload.data, begin, upload.hash, room, length, self._clock, grown
                 )
                 with suppress(ConsumerGone):  # the writer stopped it: why, is said below
                     try:
@@ -215,7 +221,7 @@ class Uploads:
         if found != digest:
             await self._end(upload)
             raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
-        await self._workers.run(settle_file, upload.data, upload.received)
+        await self._workers.run(settle_file, upload.data, upload.received, sync=self._ahead is None)
         try:
             leaves = await self._leaves(upload)
             await self._blobs.add_file(upload.repository, digest, upload.data, upload.received, leaves)
@@ -273,11 +279,17 @@ class Uploads:
     async def _leaves(self, upload: Upload) -> bytes:
         return (await self._know_hash(upload)).leaves
 
+    def _forget(self, upload: Upload) -> None:
+        if self._ahead is not None:
+            self._ahead.forget(upload.data)
+
     async def _give_back(self, upload: Upload) -> None:
+        self._forget(upload)
         await self._workers.run(os.truncate, upload.data, upload.received)
 
     async def _end(self, upload: Upload) -> None:
         self._sessions.pop(upload.identifier, None)
+        self._forget(upload)
         await self._workers.run(shutil.rmtree, upload.directory, True)
 
     def _too_large(self) -> TooLarge:

@@ -28,6 +28,7 @@ from ...workers import Workers
 from ..content_path import content_at
 from ..errors import BucketError, Corrupt, NotFound, TooLarge
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ..sources import FileSource, MemorySource
 from ..walking import walk_by_listing
 from .client import BUCKETS, TextileClient
 from .errors import StaleRoot
@@ -36,7 +37,6 @@ from .proto import bucketsd_pb2
 from .reading import RemoteReader, pull
 from .shard import Shard
 from .shards import AT_ONCE, Shards
-from .sources import FileSource, MemorySource
 from .writing import SEED, Writer
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from ..breaker import Unreachable
 from ..errors import Unavailable
+from ..sources import Source
 from .errors import Gone, Unimplemented
-from .sources import Source
 
 GATHER_PART = 0.125
 GATHER_MAX = 0.02

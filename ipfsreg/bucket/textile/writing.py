@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from ..content_path import content_at
 from ..errors import Refused
 from ..interface import check_path
+from ..sources import Source
 from .client import BUCKETS, TextileClient
 from .errors import BucketFull
 from .levels import Place
@@ -18,7 +19,6 @@ from .roles import Roles
 from .sending import ShardSender
 from .shard import Shard
 from .shards import Shards
-from .sources import Source
 from .way import Way
 
 SEED = ".textileseed"

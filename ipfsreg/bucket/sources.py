@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from ...workers import Workers
+from ..workers import Workers
 
 PIECE = 256 * 1024
 
@@ -32,23 +32,24 @@ class MemorySource:
 
 
 class FileSource:
-    """A file of this disk, read in a thread."""
+    """A file of this disk, read in a thread, at most ``piece`` bytes at a time."""
 
-    def __init__(self, path: Path, size: int, workers: Workers) -> None:
+    def __init__(self, path: Path, size: int, workers: Workers, piece: int = PIECE) -> None:
         self._path = path
         self.size = size
         self._workers = workers
+        self._piece = piece
 
     @classmethod
-    async def of(cls, path: Path, workers: Workers) -> "FileSource":
+    async def of(cls, path: Path, workers: Workers, piece: int = PIECE) -> "FileSource":
         """A file of this disk, with the length that it has now."""
-        return cls(path, (await workers.run(path.stat)).st_size, workers)
+        return cls(path, (await workers.run(path.stat)).st_size, workers, piece)
 
     async def read(self, offset: int) -> bytes:
         """See `Source`."""
-        return await self._workers.run(_read, self._path, offset)
+        return await self._workers.run(_read, self._path, offset, self._piece)
 
 
-def _read(path: Path, offset: int) -> bytes:
+def _read(path: Path, offset: int, piece: int) -> bytes:
     with path.open("rb", buffering=0) as file:
-        return os.pread(file.fileno(), PIECE, offset)
+        return os.pread(file.fileno(), piece, offset)

@@ -1,0 +1,110 @@
+"""Content that goes to the node while the client still sends it: see `TakesAhead`.
+
+It is added without a pin and linked nowhere, so what is given up is garbage for the node's next collection.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...workers import Workers
+from ..errors import BucketError
+from ..sources import Source
+
+BEGIN = 8 * 1024**2
+"""From so many bytes on a file is worth the trouble."""
+
+AT_ONCE = 8
+"""How many files go ahead at the same time; others are sent when they are whole."""
+
+_PIECE = 1024**2
+
+
+class GrowingFile:
+    """A `Source` whose end is not there yet: a read at what has come so far waits. ``size`` counts once it is whole."""
+
+    def __init__(self, path: Path, workers: Workers) -> None:
+        self.size = 0
+        self._path = path
+        self._workers = workers
+        self._available = 0
+        self._whole = False
+        self._waiting: Deferred[None] | None = None
+
+    def grow(self, available: int, *, whole: bool = False) -> None:
+        """So many bytes can be read now."""
+        self.size = self._available = available
+        self._whole = whole
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    async def read(self, offset: int) -> bytes:
+        """See `Source`."""
+        # Full pieces only, as long as there will be more.
+        while not self._whole and self._available < offset + _PIECE:
+            self._waiting = Deferred()
+            await self._waiting
+        length = min(_PIECE, self._available - offset)
+        return await self._workers.run(_read, self._path, offset, length) if length else b""
+
+
+class Ahead:
+    """Adds files while they grow. ``add`` stores a source, and answers its CID."""
+
+    _log = Logger()
+
+    def __init__(self, add: Callable[[Source], Awaitable[str]], workers: Workers) -> None:
+        self._add = add
+        self._workers = workers
+        self._going: dict[Path, tuple[GrowingFile, Deferred[str]]] = {}
+
+    def grown(self, source: Path, size: int) -> None:
+        """See `TakesAhead`."""
+        if source in self._going:
+            self._going[source][0].grow(size)
+        elif size >= BEGIN and len(self._going) < AT_ONCE:
+            file = GrowingFile(source, self._workers)
+            file.grow(size)
+
+            async def add() -> str:
+                return await self._add(file)
+
+            self._going[source] = (file, ensureDeferred(add()))
+
+    def forget(self, source: Path) -> None:
+        """See `TakesAhead`."""
+        found = self._going.pop(source, None)
+        if found is not None:
+            found[1].addErrback(self._given_up)
+            found[1].cancel()
+
+    async def finish(self, source: Path, size: int) -> str | None:
+        """The CID of a file that is whole now, or None where it has to be added as any other."""
+        found = self._going.pop(source, None)
+        if found is None:
+            return None
+        file, done = found
+        file.grow(size, whole=True)
+        try:
+            return await done
+        except BucketError as error:
+            self._log.info("A file that went ahead has to be sent again: {error}", error=error)
+            return None
+
+    def stop(self) -> None:
+        """Give up all of them."""
+        for source in list(self._going):
+            self.forget(source)
+
+    def _given_up(self, failure: Failure) -> None:
+        failure.trap(CancelledError, BucketError)
+
+
+def _read(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return os.pread(file.fileno(), length, offset)
