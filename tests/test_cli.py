@@ -262,31 +262,33 @@ def written(daemon: DaemonProcess) -> int:
 
 def test_cids(tmp_path: Path) -> None:
     layer = b"a layer" * 300_000
+    manifest = image(layers=[layer])
+    cid = str(raw_cid(hashlib.sha256(manifest).digest()))
     with DaemonProcess(tmp_path) as daemon:
-        Client(daemon).push_image("1", layer)
-        manifest = str(raw_cid(hashlib.sha256(image(layers=[layer])).digest()))
-        digest = digest_of(image(layers=[layer]))
-        for alone in (False, True):
-            if alone:
-                daemon.stop()
-            for name in ("box:1", f"box@{digest}"):
-                said = daemon.command("cid", name)
-                assert (said.returncode, said.stdout, said.stderr) == (0, f"{manifest}\n", "")
-            said = daemon.command("cid", "--blobs", "box:1")
-            assert [line.split() for line in said.stdout.splitlines()] == [
-                [manifest, digest, str(len(image(layers=[layer])))],
-                [str(raw_cid(hashlib.sha256(b"{}").digest())), digest_of(b"{}"), "2"],
-                ["bafybeiarah43a2jivznkrhh2ue5ebdldemrzaintoowwwxsoxvr45qwdxa", digest_of(layer), str(len(layer))],
-            ]
-            for name, problem, status in (
-                ("box", "manifest unknown to this repository", 1),
-                (f"box@sha256:{'0' * 64}", "manifest unknown to this repository", 1),
-                ("Box:1", "Box:1: repository name must be lower-case letters and digits, joined by", 2),
-                ("box:", "box:: a tag is at most 128 letters", 2),
-                ("box@sha256:1", "box@sha256:1: a sha256 digest has 64 lower-case hexadecimal digits", 2),
-            ):
-                said = daemon.command("cid", name)
-                assert (said.returncode, said.stdout) == (status, "")
-                assert said.stderr.startswith(f"ipfsreg: {problem}")
-                assert len(said.stderr.splitlines()) == 1
+        Client(daemon).push_image("latest", layer)
+        assert daemon.command("cid", "box").stdout == f"{cid}\n"
+        said = daemon.command("cid", "box:none")
+        assert (said.returncode, said.stdout, said.stderr) == (1, "", "ipfsreg: manifest unknown to this repository\n")
+        listed = daemon.command("cid", "--blobs", "box:latest")
+        daemon.stop()
+        alone = daemon.command("cid", "--blobs", f"box@{digest_of(manifest)}")
+        assert alone.stdout == listed.stdout
+        assert [line.split() for line in listed.stdout.splitlines()] == [
+            [cid, digest_of(manifest), str(len(manifest))],
+            [str(raw_cid(hashlib.sha256(b"{}").digest())), digest_of(b"{}"), "2"],
+            ["bafybeiarah43a2jivznkrhh2ue5ebdldemrzaintoowwwxsoxvr45qwdxa", digest_of(layer), str(len(layer))],
+        ]
         daemon.start()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Box:1", "Box:1: repository name must be lower-case letters and digits, joined by"),
+        ("box:", "box:: a tag is at most 128 letters"),
+        ("box@sha256:1", "box@sha256:1: a sha256 digest has 64 lower-case hexadecimal digits"),
+        ("box:1@sha256:1", "box:1@sha256:1: repository name must be lower-case"),
+    ],
+)
+def test_cids_of_names_that_are_none(command: CliRunner, name: str, problem: str) -> None:
+    assert fails(command.invoke(main, ["cid", name])).startswith(problem)

@@ -214,8 +214,8 @@ class Blobs:
         await self._link(repository, digest, size)
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
-        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
         self._index.held(Holder(digest, repository, is_manifest=False))
+        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
 
 
 def _unknown(digest: Digest) -> BlobUnknown:

@@ -204,9 +204,9 @@ class Manifests:
             # Its entry before its record, so that who finds the manifest may rely on the entry.
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
+            self._index.held(Holder(digest, repository, is_manifest=True))
             await self._note(repository, digest, manifest.media_type, len(content))
             self._discarded.discard((repository, digest))
-            self._index.held(Holder(digest, repository, is_manifest=True))
             pointing = tuple(dict.fromkeys(tags))
             for tag in pointing:
                 await self._point(repository, tag, digest)

@@ -88,7 +88,7 @@ def push_in_a_loop(daemon: DaemonProcess, random: Random, tag: str, told: Acknow
     try:
         while True:
             client = Client(daemon)
-            blobs = [random.randbytes(random.choice([10, 5000, 300_000, 1_000_000])) for _ in range(2)]
+            blobs = [random.randbytes(random.choice([10, 5000, 300_000, 1_500_000])) for _ in range(2)]
             for blob in blobs:
                 client.push_blob(repository, blob)
                 told.blobs.append((repository, blob))
@@ -105,8 +105,9 @@ def push_in_a_loop(daemon: DaemonProcess, random: Random, tag: str, told: Acknow
 def check(daemon: DaemonProcess, told: Acknowledged) -> None:
     client = Client(daemon)
     for repository, blob in told.blobs:
-        status, _, content = client.ask("GET", f"/v2/{repository}/blobs/{digest_of(blob)}")
+        status, headers, content = client.ask("GET", f"/v2/{repository}/blobs/{digest_of(blob)}")
         assert (status, content == blob) == (200, True)
+        assert headers["X-Ipfs-Cid"].startswith("bafkrei" if len(blob) <= 1024 * 1024 else "bafybei")
     for repository, manifest in told.manifests:
         status, _, content = client.ask("GET", f"/v2/{repository}/manifests/{digest_of(manifest)}")
         assert (status, content) == (200, manifest)
