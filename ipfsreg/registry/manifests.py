@@ -360,7 +360,7 @@ class Manifests:
         if missing:
             more = len(missing) - _NAMED
             raise ManifestBlobUnknown(
-                f"the repository lacks {len(missing)} blobs of this manifest",
+                "the repository lacks blobs of this manifest",
                 {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
             )
 
