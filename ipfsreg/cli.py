@@ -51,9 +51,9 @@ def check(path: Path | None) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
     found = path or find_config()
     config = _load(path, for_daemon=True)
-    problem = StateDirectory(config.backend.path).problem()
+    problem = StateDirectory.of(config.backend).problem()
     if problem is not None:
-        _fail(f"{found or 'configuration'}: [{config.registry.backend}] path: {problem}")
+        _fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
     click.echo(f"OK: {found}" if found else "OK: no configuration file, the defaults run")
 
 
@@ -158,7 +158,7 @@ def _run_again(
     config = _load(path)
 
     async def work(reactor: Any) -> None:
-        state = StateDirectory(config.backend.path)
+        state = StateDirectory.of(config.backend)
         try:
             state.acquire()
         except Locked:
@@ -203,7 +203,7 @@ async def _alone(
     workers.startService()
     try:
         backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        registry = Registry(backend.bucket, config.backend.path, workers, reactor, config.limits, alone=True)
+        registry = Registry(backend.bucket, config.backend.state_directory, workers, reactor, config.limits, alone=True)
         await registry.start()
         try:
             tasks = tasks_of(registry, backend)

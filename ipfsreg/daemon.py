@@ -41,10 +41,12 @@ class Daemon(Service):
         self._config = config
         self._reactor = reactor
         self._fail = fail
-        self._state = StateDirectory(config.backend.path)
+        self._state = StateDirectory.of(config.backend)
         self._workers = Workers(reactor, config.registry.threads)
         self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
-        self.registry = Registry(self._backend.bucket, config.backend.path, self._workers, reactor, config.limits)
+        self.registry = Registry(
+            self._backend.bucket, config.backend.state_directory, self._workers, reactor, config.limits
+        )
         self.ready = False
         """Whether it takes clients."""
         self.site = RegistrySite(

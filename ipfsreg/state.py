@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from .bucket.errors import SetupError
+from .bucket.options import BackendOptions
 
 
 class Locked(SetupError):
@@ -14,11 +15,17 @@ class Locked(SetupError):
 
 
 class StateDirectory:
-    """A directory that one process at a time may use."""
+    """A directory that one process at a time may use. ``option`` is what to change where it cannot be used."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, option: str = "path") -> None:
         self.path = path
+        self._option = option
         self._lock: IO[str] | None = None
+
+    @classmethod
+    def of(cls, options: BackendOptions) -> "StateDirectory":
+        """The one that a backend's section names."""
+        return cls(options.state_directory, options.directory_option)
 
     @property
     def control_socket(self) -> Path:
@@ -44,7 +51,9 @@ class StateDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / "lock").open("a+")
         except OSError as error:
-            raise SetupError(f"cannot use the directory {self.path}: {error.strerror}; change `path`") from None
+            raise SetupError(
+                f"cannot use the directory {self.path}: {error.strerror}; change `{self._option}`"
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

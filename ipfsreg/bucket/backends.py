@@ -7,7 +7,7 @@ from typing import Any
 from ..workers import Workers
 from .local.backend import open_local
 from .opened import Opened
-from .options import BackendOptions
+from .options import BackendOptions, PathOptions
 from .textile.backend import open_textile
 from .textile.commands import make_commands
 from .textile.options import TextileOptions
@@ -27,6 +27,6 @@ class Backend:
 
 
 BACKENDS = {
-    "local": Backend(BackendOptions, open_local),
+    "local": Backend(PathOptions, open_local),
     "textile": Backend(TextileOptions, open_textile, make_commands),
 }

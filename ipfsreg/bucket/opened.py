@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .by_cid import ContentByCid
 from .interface import IBucket
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
@@ -21,8 +22,12 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name."""
+    """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
+
+    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
+    """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
+    content_by_cid: ContentByCid | None = None

@@ -1,14 +1,33 @@
 """What the sections of all backends have in common."""
 
+from pathlib import Path
+from typing import ClassVar
+
 from platformdirs import user_data_path
 
 from ..options import Directory, Section
+
+DEFAULT_DIRECTORY = user_data_path("ipfsreg")
+"""Where a backend keeps what it has on this disk, unless its section says otherwise."""
 
 
 class BackendOptions(Section):
     """The base of a backend's section.
 
     Every backend has a directory on this disk: ``local`` keeps everything there, the others what is on its way.
+    ``directory_option`` is the name of the option that says which.
     """
 
-    path: Directory = user_data_path("ipfsreg")
+    directory_option: ClassVar[str] = "path"
+
+    @property
+    def state_directory(self) -> Path:
+        """The daemon's own directory on this disk."""
+        directory: Path = getattr(self, self.directory_option)
+        return directory
+
+
+class PathOptions(BackendOptions):
+    """For backends whose ``path`` is the directory on this disk."""
+
+    path: Directory = DEFAULT_DIRECTORY

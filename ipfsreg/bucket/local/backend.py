@@ -4,10 +4,10 @@ from typing import Any
 
 from ...workers import Workers
 from ..opened import Opened
-from ..options import BackendOptions
+from ..options import PathOptions
 from .bucket import LocalBucket
 
 
-def open_local(options: BackendOptions, workers: Workers, reactor: Any) -> Opened:
+def open_local(options: PathOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket in the directory that ``path`` names."""
     return Opened(LocalBucket(options.path, workers))

@@ -9,14 +9,14 @@ from pydantic import Field, SecretStr, model_validator
 
 from ...options import Directory, Duration, OptionalDuration, Size
 from ..errors import SetupError
-from ..options import BackendOptions
+from ..options import PathOptions
 from .identity import Identity, load_identity
 from .signing import CallMetadata
 
 _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"  # what a server takes for a thread's name (fact sheet, section 3)
 
 
-class TextileOptions(BackendOptions):
+class TextileOptions(PathOptions):
     """How to reach a hub (with a key) or a buckd (without), and what to use there."""
 
     host: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] = "http://127.0.0.1:3007"
