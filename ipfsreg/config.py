@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from platformdirs import user_config_path
 from pydantic import BeforeValidator, Field, ValidationError
@@ -75,6 +75,13 @@ class ScrubOptions(Section):
     interval: OptionalDuration = 7 * 24 * 3600.0
 
 
+class IpfsOptions(Section):
+    """``[ipfs]``."""
+
+    pull_by_cid: Literal["network", "registry", "never"] = "network"
+    publish: Literal["never", "always"] = "never"
+
+
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
@@ -85,6 +92,7 @@ SECTIONS: dict[str, type[Section]] = {
     "uploads": UploadOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
+    "ipfs": IpfsOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
 }
 """Every section that a file may have."""
@@ -98,6 +106,7 @@ class Config:
     uploads: UploadOptions
     gc: GcOptions
     scrub: ScrubOptions
+    ipfs: IpfsOptions
     backend: BackendOptions
     """The section of the backend that is used."""
 
@@ -172,6 +181,7 @@ def load_config(
         uploads=_as(UploadOptions, sections["uploads"]),
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
+        ipfs=_as(IpfsOptions, sections["ipfs"]),
         backend=_as(BackendOptions, sections[registry.backend]),
     )
 

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .assembly import make_registry
 from .bucket.backends import BACKENDS
 from .bucket.errors import BucketError, SetupError
 from .config import Config
@@ -20,7 +21,7 @@ from .control.server import ControlServer
 from .control.tasks import tasks_of
 from .notify import notify
 from .periodic import Periodic
-from .registry.registry import Registry
+from .registry.publish_queue import PublishQueue
 from .state import StateDirectory
 from .web.site import RegistrySite
 from .workers import Workers
@@ -44,9 +45,10 @@ class Daemon(Service):
         self._state = StateDirectory.of(config.backend)
         self._workers = Workers(reactor, config.registry.threads)
         self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
-        self.registry = Registry(
-            self._backend.bucket, config.backend.state_directory, self._workers, reactor, config.limits
-        )
+        self.registry = make_registry(config, self._backend, self._workers, reactor)
+        self._publishing = PublishQueue(self.registry.publisher)
+        if config.ipfs.publish == "always":
+            self.registry.manifests.tagged = self._publishing.add
         self.ready = False
         """Whether it takes clients."""
         self.site = RegistrySite(
@@ -165,6 +167,7 @@ class Daemon(Service):
             await self._control.stop()
             await self._let_transfers_end()
             await self.site.close_connections()
+            self._publishing.stop()
             await self.registry.stop()
         finally:
             self._workers.stopService()  # else the threads keep the process

@@ -8,6 +8,7 @@ from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket, IReader
 from . import layout
 from .cid_index import CidIndex, Holder
+from .content_hash import leaves_of
 from .dags import Dags
 from .digest import Digest
 from .errors import BlobUnknown
@@ -89,6 +90,13 @@ class Blobs:
             await self._store.put_file(digest, source, size)
             await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
+
+    async def add(self, repository: Repository, digest: Digest, content: bytes) -> None:
+        """Give a repository a small blob, of at most some KiB. Durable when it returns."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            await self._store.put(digest, content)
+            await self._dags.add(digest, len(content), leaves_of(content))
+            await self._link(repository, digest, len(content))
 
     async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes) -> bool:
         """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""

@@ -1,6 +1,6 @@
 """The manifests of a repository."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -84,6 +84,8 @@ class Manifests:
         self._guard = guard
         self._workers = workers
         self._clock = clock
+        self.tagged: Callable[[Repository, Digest], None] | None = None
+        """Told of each manifest that was pushed with a tag, once it is durable."""
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
         """The digest that a reference stands for; a digest stands for itself.
@@ -164,6 +166,8 @@ class Manifests:
             self._index.held(Holder(digest, repository, is_manifest=True))
             for tag in tags:
                 await self._point(repository, tag, digest)
+        if tags and self.tagged is not None:
+            self.tagged(repository, digest)
         return PutManifest(digest, manifest.subject, tuple(tags))
 
     async def delete(self, repository: Repository, digest: Digest) -> None:

@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..bucket.by_cid import ContentByCid
 from ..bucket.errors import NotFound, SetupError
 from ..bucket.gate import GatedBucket
 from ..bucket.interface import IBucket
@@ -15,6 +17,7 @@ from ..bucket.small_files import SmallFileCache
 from ..workers import Workers
 from . import layout
 from .blobs import Blobs
+from .by_cid import ImagesByCid
 from .catalog import Catalog
 from .cid_index import CidIndex
 from .cid_refresh import CidRefresh
@@ -23,7 +26,9 @@ from .dags import Dags
 from .guard import Clock, Guard
 from .manifests import Manifests
 from .monotonic import MonotonicClock
+from .names import Repository
 from .original import OriginalLayout, is_original
+from .publishing import Publisher
 from .referrers import Referrers
 from .scrubber import Scrubber
 from .store import ContentStore
@@ -54,6 +59,9 @@ class Registry:
     ``alone`` says that no client was told anything lately, as in a command that runs while the daemon does not:
     then nothing has to be kept for having been used. ``steady`` is the clock of the guard, by default one that
     nobody can set.
+
+    ``node`` is what fetches by CID, where the bucket is on a node, and ``on_node`` says that it is. ``pull_by_cid``
+    switches `by_cid` on. Nothing of a ``hidden`` repository is shown by its CID; it is asked in threads as well.
     """
 
     _log = Logger()
@@ -68,6 +76,10 @@ class Registry:
         *,
         alone: bool = False,
         steady: Clock | None = None,
+        node: ContentByCid | None = None,
+        on_node: bool = False,
+        pull_by_cid: bool = True,
+        hidden: Callable[[Repository], bool] = lambda repository: False,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
         self._gate = GatedBucket(self._original, self._check)
@@ -102,6 +114,19 @@ class Registry:
             workers,
             clock,
         )
+        self.hidden = hidden
+        self.by_cid: ImagesByCid | None = None
+        if pull_by_cid:
+            self.by_cid = ImagesByCid(
+                self.manifests,
+                self.blobs,
+                self._index,
+                workers,
+                node,
+                limits.max_manifest_size,
+                lambda repository: not hidden(repository),
+            )
+        self.publisher = Publisher(cached, self.manifests, self.blobs, workers, on_node=on_node)
         self.uploads = Uploads(
             directory / "uploads",
             self.blobs,

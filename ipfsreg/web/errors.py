@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
 from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable
-from ..registry.errors import RangeInvalid, RegistryError
+from ..registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError
 from .body import ClientGone
 from .request import StreamingRequest
 
@@ -60,6 +60,10 @@ def _add(app: Klein, kind: type[E], answer: Callable[[StreamingRequest, E], byte
 def _registry_error(request: StreamingRequest, error: RegistryError) -> bytes | None:
     if isinstance(error, RangeInvalid):
         request.setHeader(b"Content-Range", b"bytes */%d" % error.detail["size"])
+    elif isinstance(error, NotInTime):
+        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+    elif isinstance(error, ReadOnly):
+        request.setHeader(b"Allow", b"GET, HEAD")
     return _unless_begun(request, error.status, error.code, error.message, error.detail)
 
 

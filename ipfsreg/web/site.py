@@ -12,7 +12,9 @@ from twisted.web.server import Site
 
 from ..registry.registry import Registry
 from ..workers import Workers
+from .blob_answers import BlobAnswers
 from .blobs import BlobRoutes
+from .by_cid import ByCidRoutes
 from .channel import RegistryChannel
 from .converters import add_converters
 from .errors import add_error_handlers, answer_error
@@ -29,7 +31,10 @@ def make_app(registry: Registry, sending: Sending) -> Klein:
     app.url_map.merge_slashes = False
     add_converters(app.url_map)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
-    BlobRoutes(registry.blobs, registry.dags, sending).add_to(app)
+    answers = BlobAnswers(registry.dags, sending)
+    if registry.by_cid is not None:
+        ByCidRoutes(registry.by_cid, registry.dags, answers).add_to(app)
+    BlobRoutes(registry.blobs, answers).add_to(app)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
     ManifestRoutes(registry.manifests, registry.dags, registry.limits.max_manifest_size).add_to(app)
     add_error_handlers(app)

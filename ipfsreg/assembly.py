@@ -1,0 +1,24 @@
+"""A registry put together as a configuration says: for the daemon, and for a command that works alone."""
+
+from typing import Any
+
+from .bucket.opened import Opened
+from .config import Config
+from .registry.registry import Registry
+from .workers import Workers
+
+
+def make_registry(config: Config, backend: Opened, workers: Workers, reactor: Any, *, alone: bool = False) -> Registry:
+    """The registry over an opened backend; see `Registry` for ``alone``."""
+    by_cid = config.ipfs.pull_by_cid
+    return Registry(
+        backend.bucket,
+        config.backend.state_directory,
+        workers,
+        reactor,
+        config.limits,
+        alone=alone,
+        node=backend.content_by_cid if by_cid == "network" else None,
+        on_node=backend.content_by_cid is not None,
+        pull_by_cid=by_cid != "never",
+    )
