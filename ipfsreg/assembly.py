@@ -4,6 +4,7 @@ from typing import Any
 
 from .bucket.opened import Opened
 from .config import Config
+from .registry.names import Repository
 from .registry.registry import Registry
 from .workers import Workers
 
@@ -11,6 +12,10 @@ from .workers import Workers
 def make_registry(config: Config, backend: Opened, workers: Workers, reactor: Any, *, alone: bool = False) -> Registry:
     """The registry over an opened backend; see `Registry` for ``alone``."""
     by_cid = config.ipfs.pull_by_cid
+
+    def hidden(repository: Repository) -> bool:
+        return backend.encrypted or not config.gateway.allows(repository)
+
     return Registry(
         backend.bucket,
         config.backend.state_directory,
@@ -21,4 +26,5 @@ def make_registry(config: Config, backend: Opened, workers: Workers, reactor: An
         node=backend.content_by_cid if by_cid == "network" else None,
         on_node=backend.content_by_cid is not None,
         pull_by_cid=by_cid != "never",
+        hidden=hidden,
     )

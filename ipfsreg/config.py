@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from platformdirs import user_config_path
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from twisted.internet.endpoints import serverFromString
 
 from .bucket.backends import BACKENDS
 from .bucket.options import BackendOptions
 from .environment import options_from
+from .ipfs.multiaddr import to_multiaddr
 from .options import Duration, OptionalDuration, OptionalSize, Rate, Section, Size
 from .registry.registry import Limits
 
@@ -30,7 +32,7 @@ class ConfigError(Exception):
     """Something that the user has to change: one line that names file, section and option."""
 
 
-def _endpoints(value: Any) -> Any:
+def _list(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
     return value
@@ -39,9 +41,7 @@ def _endpoints(value: Any) -> Any:
 class RegistryOptions(Section):
     """``[registry]``."""
 
-    listen: Annotated[tuple[str, ...], BeforeValidator(_endpoints), Field(min_length=1)] = (
-        "tcp:5000:interface=127.0.0.1",
-    )
+    listen: Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)] = ("tcp:5000:interface=127.0.0.1",)
     backend: str = "local"
     max_manifest_size: Annotated[Size, Field(gt=0)] = 4 * 1024**2
     max_blob_size: OptionalSize = None
@@ -82,6 +82,18 @@ class IpfsOptions(Section):
     publish: Literal["never", "always"] = "never"
 
 
+class GatewayOptions(Section):
+    """``[gateway]``."""
+
+    enabled: bool = True
+    private: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
+
+    def allows(self, repository: str) -> bool:
+        """Whether content of a repository may be had by CID."""
+        return not any(fnmatchcase(repository, pattern) for pattern in self.private)
+
+
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
@@ -93,6 +105,7 @@ SECTIONS: dict[str, type[Section]] = {
     "gc": GcOptions,
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
+    "gateway": GatewayOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
 }
 """Every section that a file may have."""
@@ -107,6 +120,7 @@ class Config:
     gc: GcOptions
     scrub: ScrubOptions
     ipfs: IpfsOptions
+    gateway: GatewayOptions
     backend: BackendOptions
     """The section of the backend that is used."""
 
@@ -182,6 +196,7 @@ def load_config(
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
         ipfs=_as(IpfsOptions, sections["ipfs"]),
+        gateway=_as(GatewayOptions, sections["gateway"]),
         backend=_as(BackendOptions, sections[registry.backend]),
     )
 

@@ -20,10 +20,11 @@ from .config import Config
 from .control.server import ControlServer
 from .control.tasks import tasks_of
 from .notify import notify
+from .peer_id import load_peer_id
 from .periodic import Periodic
 from .registry.publish_queue import PublishQueue
 from .state import StateDirectory
-from .web.site import RegistrySite
+from .web.site import Gateway, RegistrySite
 from .workers import Workers
 
 _EXPIRE_EVERY = 600.0
@@ -49,6 +50,7 @@ class Daemon(Service):
         self._publishing = PublishQueue(self.registry.publisher)
         if config.ipfs.publish == "always":
             self.registry.manifests.tagged = self._publishing.add
+        self._peer_id = ""
         self.ready = False
         """Whether it takes clients."""
         self.site = RegistrySite(
@@ -58,6 +60,7 @@ class Daemon(Service):
             idle=config.registry.idle_timeout,
             stall=config.registry.stall_timeout,
             access_log=config.registry.access_log,
+            gateway=self._gateway(),
         )
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
@@ -76,9 +79,19 @@ class Daemon(Service):
         super().stopService()
         return ensureDeferred(self._stop())
 
+    def _gateway(self) -> Gateway | None:
+        options = self._config.gateway
+        if not options.enabled:
+            return None
+        if self._backend.encrypted:
+            self._log.info("The bucket is encrypted, so nothing is served by CID.")
+            return None
+        return Gateway(options.allows, options.address, lambda: self._peer_id)
+
     async def _start(self) -> None:
         self._state.acquire()
         await self.registry.start()
+        self._peer_id = await self._workers.run(load_peer_id, self._state.path / "peer-id")
         await self._control.start()
         for description in self._config.registry.listen:
             self.ports.append(await self._listen(description))

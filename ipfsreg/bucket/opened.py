@@ -25,9 +25,11 @@ class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
+    ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
     """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
     content_by_cid: ContentByCid | None = None
+    encrypted: bool = False

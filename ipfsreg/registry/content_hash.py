@@ -7,26 +7,52 @@ from .digest import Hash, new_hash
 class ContentHash:
     """A sha256 of all that came, and one of each chunk.
 
-    The first chunk's is the whole's as it is then, so content of no more than a chunk is hashed once only.
+    The first chunk's is the whole's as it is then, so content of no more than a chunk is hashed once only. Beyond
+    that the two know nothing of each other: `update_whole` and `update_leaves` may be at work in two threads.
     """
 
     def __init__(self) -> None:
         self._whole = new_hash("sha256")
-        self._chunk: Hash | None = None  # from the second chunk on
+        self._until_first = PROFILE.chunk  # how much is to come of the first chunk
+        self._first = b""
+        self._to_skip = PROFILE.chunk
+        self._chunk: Hash = new_hash("sha256")
         self._room = PROFILE.chunk
-        self._leaves = bytearray()
+        self._others = bytearray()
 
     def update(self, data: bytes | memoryview, /) -> None:
         """See `Hash`."""
-        view = memoryview(data)
+        self.update_whole(data)
+        self.update_leaves(data)
+
+    def update_whole(self, data: bytes | memoryview, /) -> None:
+        """Take bytes in for the digest; `update_leaves` has to get the same."""
+        if 0 < self._until_first <= len(data):
+            view = memoryview(data)
+            self._whole.update(view[: self._until_first])
+            self._first = self._whole.digest()
+            self._whole.update(view[self._until_first :])
+        else:
+            self._whole.update(data)
+        self._until_first = max(self._until_first - len(data), 0)
+
+    def update_leaves(self, data: bytes | memoryview, /) -> None:
+        """Take bytes in for the leaves."""
+        skipped = min(self._to_skip, len(data))
+        self._to_skip -= skipped
+        view = memoryview(data)[skipped:]
         while view:
             piece, view = view[: self._room], view[self._room :]
-            self._whole.update(piece)
-            if self._chunk is not None:
-                self._chunk.update(piece)
+            self._chunk.update(piece)
             self._room -= len(piece)
             if not self._room:
-                self._end_chunk()
+                self._others += self._chunk.digest()
+                self._chunk, self._room = new_hash("sha256"), PROFILE.chunk
+
+    @property
+    def has_more_leaves(self) -> bool:
+        """Whether `update_leaves` has anything to do but to count."""
+        return not self._to_skip
 
     def digest(self) -> bytes:
         """See `Hash`."""
@@ -39,26 +65,17 @@ class ContentHash:
     def copy(self) -> "ContentHash":
         """See `Hash`."""
         other = ContentHash()
-        other._whole = self._whole.copy()
-        other._chunk = None if self._chunk is None else self._chunk.copy()
-        other._room = self._room
-        other._leaves = self._leaves.copy()
+        other._whole, other._chunk = self._whole.copy(), self._chunk.copy()
+        other._until_first, other._first = self._until_first, self._first
+        other._to_skip, other._room = self._to_skip, self._room
+        other._others = self._others.copy()
         return other
 
     @property
     def leaves(self) -> bytes:
         """The sha256 of each chunk, one after the other; where nothing came, that of nothing."""
-        if self._leaves and self._room == PROFILE.chunk:
-            return bytes(self._leaves)
-        return bytes(self._leaves) + self._current().digest()
-
-    def _current(self) -> Hash:
-        return self._whole if self._chunk is None else self._chunk
-
-    def _end_chunk(self) -> None:
-        self._leaves += self._current().digest()
-        self._chunk = new_hash("sha256")
-        self._room = PROFILE.chunk
+        begun = b"" if self._room == PROFILE.chunk else self._chunk.digest()
+        return (self._first or self._whole.digest()) + self._others + begun
 
 
 def leaves_of(content: bytes) -> bytes:

@@ -130,6 +130,13 @@ class Unsupported(RegistryError):
     status = 405
 
 
+class Denied(RegistryError):
+    """The configuration does not allow it."""
+
+    code = "DENIED"
+    status = 403
+
+
 class ReadOnly(RegistryError):
     """The name is one that can only be read."""
 
@@ -153,6 +160,38 @@ class RangeInvalid(RegistryError):
 
     code = "RANGE_INVALID"
     status = 416
+
+
+class CidInvalid(RegistryError):
+    """What stands where a CID should is none."""
+
+    code = "CID_INVALID"
+
+
+class CidUnknown(RegistryError):
+    """There is no such block or file, or none that everybody may have."""
+
+    code = "CID_UNKNOWN"
+    status = 404
+
+
+class NotCached(CidUnknown):
+    """As `CidUnknown`, for a client that wants only what is here already (RFC 9111, only-if-cached)."""
+
+    status = 412
+
+
+class FormatUnsupported(RegistryError):
+    """Blocks and CARs are the formats in which content can be had by CID."""
+
+    code = "FORMAT_UNSUPPORTED"
+    status = 406
+
+
+class ParameterInvalid(RegistryError):
+    """A parameter of a request for content by CID says nothing sensible."""
+
+    code = "PARAMETER_INVALID"
 
 
 class PaginationInvalid(RegistryError):

@@ -26,7 +26,9 @@ class PublishQueue:
         self._stopped = False
 
     def add(self, repository: Repository, digest: Digest) -> None:
-        """Publish an image soon. Never fails."""
+        """Publish an image soon, unless its repository is hidden. Never fails."""
+        if self._publisher.hidden(repository):
+            return
         if len(self._waiting) >= WAITING_MAX or self._stopped:
             self._log.warn("{name} is not published: run `ipfsreg publish {name}`.", name=f"{repository}@{digest}")
             return

@@ -14,7 +14,7 @@ from . import layout
 from .blobs import Blobs
 from .dags import block_cid_text
 from .digest import Digest, digest_of
-from .errors import BlobUnknown, ManifestInvalid, ManifestUnknown
+from .errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown
 from .ipfs_view import (
     EMPTY_CONTENT,
     View,
@@ -46,21 +46,38 @@ class Published:
 
 
 class Publisher:
-    """Makes views. ``on_node`` says that the bucket's own CIDs are those under which the network has the content."""
+    """Makes views, unless the repository is ``hidden``.
 
-    def __init__(self, bucket: IBucket, manifests: Manifests, blobs: Blobs, workers: Workers, *, on_node: bool) -> None:
+    ``on_node`` says that the bucket's own CIDs are those under which the network has the content.
+    """
+
+    def __init__(
+        self,
+        bucket: IBucket,
+        manifests: Manifests,
+        blobs: Blobs,
+        workers: Workers,
+        *,
+        on_node: bool,
+        hidden: Callable[[Repository], bool],
+    ) -> None:
         self._bucket = bucket
         self._manifests = manifests
         self._blobs = blobs
         self._workers = workers
         self._on_node = on_node
+        self.hidden = hidden
+        """Whether a repository's content is not to be had by CID."""
 
     async def publish(self, repository: Repository, reference: Tag | Digest) -> Published:
         """Publish an image. Doing so again gives the same CID.
 
         :raises ManifestUnknown: where the repository does not have it.
+        :raises Denied: where it is not to be had by CID.
         :raises BlobUnknown: where one of its blobs is lost.
         """
+        if self.hidden(repository):
+            raise Denied(f"{repository} is not to be had by CID ([gateway] private, or an encrypted bucket)")
         image = await self._manifests.get(repository, reference)
         missing: list[Digest] = []
         view = await self._view(repository, image, missing, 0)

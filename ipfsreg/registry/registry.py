@@ -17,6 +17,7 @@ from ..bucket.small_files import SmallFileCache
 from ..workers import Workers
 from . import layout
 from .blobs import Blobs
+from .blocks import Blocks
 from .by_cid import ImagesByCid
 from .catalog import Catalog
 from .cid_index import CidIndex
@@ -114,7 +115,6 @@ class Registry:
             workers,
             clock,
         )
-        self.hidden = hidden
         self.by_cid: ImagesByCid | None = None
         if pull_by_cid:
             self.by_cid = ImagesByCid(
@@ -126,7 +126,7 @@ class Registry:
                 limits.max_manifest_size,
                 lambda repository: not hidden(repository),
             )
-        self.publisher = Publisher(cached, self.manifests, self.blobs, workers, on_node=on_node)
+        self.publisher = Publisher(cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=hidden)
         self.uploads = Uploads(
             directory / "uploads",
             self.blobs,
@@ -136,6 +136,7 @@ class Registry:
             maximum=limits.max_uploads,
             max_blob_size=limits.max_blob_size,
         )
+        self.blocks = Blocks(self.blobs, self.manifests, self.dags, workers)
         self.collector = Collector(
             cached,
             stored,

@@ -3,10 +3,11 @@
 import errno
 import json
 import os
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,6 +23,8 @@ NOTE = "session.json"
 
 PIECE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
+
+_PIECES_MAX = 64  # more are so small that it pays to join them before they are hashed
 
 WAITING_MAX = 1024 * 1024
 """The sender is paused while more than this many bytes wait for the disk."""
@@ -132,14 +135,27 @@ class SpoolWriter:
             return
         pieces, self._waiting, self._waiting_length = self._waiting, [], 0
         self._writing = True
-        self._workers.run(self._write, pieces).addCallbacks(self._written, self._failed)
+        if self._hash.has_more_leaves and len(pieces) <= _PIECES_MAX:
+            leaves = self._workers.run(self._hash_leaves, pieces)
+            whole = self._workers.run(self._write, pieces, beside=True)
+            work = gatherResults([whole, leaves], consumeErrors=True).addCallbacks(itemgetter(0), _first_failure)
+        else:
+            work = self._workers.run(self._write, pieces, beside=False)
+        work.addCallbacks(self._written, self._failed)
 
-    def _write(self, pieces: list[bytes]) -> int:
+    def _write(self, pieces: list[bytes], beside: bool) -> int:
         # In a thread. Hashing and writing both let other threads run.
         data = b"".join(pieces)  # a client may send them a byte at a time
-        self._hash.update(data)
+        self._hash.update_whole(data)
+        if not beside:
+            self._hash.update_leaves(data)
         _write_all(self._descriptor, data)
         return len(data)
+
+    def _hash_leaves(self, pieces: list[bytes]) -> int:
+        for piece in pieces:
+            self._hash.update_leaves(piece)
+        return sum(map(len, pieces))
 
     def _written(self, length: int) -> None:
         self._writing = False
@@ -195,6 +211,11 @@ def _open(path: Path, offset: int, length: int | None) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _first_failure(failure: Failure) -> Failure:
+    error = failure.value
+    return error.subFailure if isinstance(error, FirstError) else failure
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -4,7 +4,6 @@ import re
 
 from werkzeug.http import parse_etags, parse_if_range_header
 
-from ..registry.digest import Digest
 from ..registry.errors import RangeInvalid
 from .replies import header
 from .request import StreamingRequest
@@ -12,12 +11,12 @@ from .request import StreamingRequest
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 
-def not_modified(request: StreamingRequest, digest: Digest) -> bool:
-    """Whether the client has this content already and says so with If-None-Match."""
-    return parse_etags(header(request, "if-none-match")).contains_weak(str(digest))
+def not_modified(request: StreamingRequest, tag: object) -> bool:
+    """Whether the client has this content already and says so with If-None-Match. ``tag`` is the entity tag."""
+    return parse_etags(header(request, "if-none-match")).contains_weak(str(tag))
 
 
-def requested_range(request: StreamingRequest, digest: Digest, size: int) -> tuple[int, int] | None:
+def requested_range(request: StreamingRequest, tag: object, size: int) -> tuple[int, int] | None:
     """The range asked for as (first, past the last), or None for the whole content.
 
     A header that is malformed, has several ranges, or whose If-Range names other content is ignored, as the RFC
@@ -33,7 +32,7 @@ def requested_range(request: StreamingRequest, digest: Digest, size: int) -> tup
     if match is None or match[1] == match[2] == "":
         return None
     condition = header(request, "if-range")
-    if condition is not None and parse_if_range_header(condition).etag != str(digest):
+    if condition is not None and parse_if_range_header(condition).etag != str(tag):
         return None
     if match[1] == "":
         first, end = max(size - int(match[2]), 0), size

@@ -1,6 +1,8 @@
 """The registry's face on HTTP: all routes together, as a Twisted site."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from klein import Klein
@@ -10,6 +12,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from ..registry.cid_index import Allowed
 from ..registry.registry import Registry
 from ..workers import Workers
 from .blob_answers import BlobAnswers
@@ -18,14 +21,25 @@ from .by_cid import ByCidRoutes
 from .channel import RegistryChannel
 from .converters import add_converters
 from .errors import add_error_handlers, answer_error
+from .gateway import GatewayRoutes
 from .listings import ListingRoutes
 from .manifests import ManifestRoutes
+from .providers import ProviderRoutes
 from .request import StreamingRequest
 from .sending import Sending
 from .uploads import UploadRoutes
 
 
-def make_app(registry: Registry, sending: Sending) -> Klein:
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What may be had by CID, and what routing records say of this daemon; see `GatewayRoutes` and `ProviderRoutes`."""
+
+    allowed: Allowed
+    address: str | None
+    peer_id: Callable[[], str]
+
+
+def make_app(registry: Registry, sending: Sending, workers: Workers, gateway: Gateway | None) -> Klein:
     """The Klein application with every route of the registry."""
     app = Klein()
     app.url_map.merge_slashes = False
@@ -37,6 +51,9 @@ def make_app(registry: Registry, sending: Sending) -> Klein:
     BlobRoutes(registry.blobs, answers).add_to(app)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
     ManifestRoutes(registry.manifests, registry.dags, registry.limits.max_manifest_size).add_to(app)
+    if gateway is not None:
+        GatewayRoutes(registry.blocks, sending, workers, gateway.allowed).add_to(app)
+        ProviderRoutes(registry.blocks, gateway.allowed, gateway.address, gateway.peer_id).add_to(app)
     add_error_handlers(app)
     return app
 
@@ -77,9 +94,10 @@ class RegistrySite(Site):
         idle: float,
         stall: float,
         access_log: bool,
+        gateway: Gateway | None = None,
     ) -> None:
         """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept."""
-        app = make_app(registry, Sending(reactor, workers, stall))
+        app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
         super().__init__(_Front(app.resource()), requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
         self.idle = idle
         self.stall = stall

@@ -47,4 +47,4 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
 
         repeated.append(Repeated("archive the bucket to Filecoin", options.archive_every, archive))
     cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
-    return Opened(cached, tasks, repeated)
+    return Opened(cached, tasks, repeated, encrypted=options.encrypted)
