@@ -4,6 +4,7 @@ All of it are ordinary manifests and blobs of the repository, none of them tagge
 as its subject lists them, so the collector keeps them for as long as the image is there, and no longer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..bucket.errors import NotFound
