@@ -94,10 +94,17 @@ class GatewayOptions(Section):
         return not any(fnmatchcase(repository, pattern) for pattern in self.private)
 
 
+class PinOptions(Section):
+    """``[pin]``."""
+
+    service: Annotated[str, Field(min_length=1)] | None = None
+    interval: Annotated[Duration, Field(gt=0)] = 60.0
+
+
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-_SECRETS = {"key", "secret"}  # their values are never quoted
+_SECRETS = {"key", "secret", "authorization"}  # their values are never quoted
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
@@ -106,6 +113,7 @@ SECTIONS: dict[str, type[Section]] = {
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
+    "pin": PinOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
 }
 """Every section that a file may have."""
@@ -121,6 +129,7 @@ class Config:
     scrub: ScrubOptions
     ipfs: IpfsOptions
     gateway: GatewayOptions
+    pin: PinOptions
     backend: BackendOptions
     """The section of the backend that is used."""
 
@@ -197,6 +206,7 @@ def load_config(
         scrub=_as(ScrubOptions, sections["scrub"]),
         ipfs=_as(IpfsOptions, sections["ipfs"]),
         gateway=_as(GatewayOptions, sections["gateway"]),
+        pin=_as(PinOptions, sections["pin"]),
         backend=_as(BackendOptions, sections[registry.backend]),
     )
 

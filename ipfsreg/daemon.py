@@ -1,6 +1,7 @@
 """The daemon's life: open, listen, look after itself, and end without losing anything."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -89,6 +90,8 @@ class Daemon(Service):
         return Gateway(options.allows, options.address, lambda: self._peer_id)
 
     async def _start(self) -> None:
+        if self._config.pin.service is not None and self._backend.remote_pins is None:
+            raise SetupError(f"[pin] service: the backend {self._config.registry.backend} cannot use a pinning service")
         self._state.acquire()
         await self.registry.start()
         self._peer_id = await self._workers.run(load_peer_id, self._state.path / "peer-id")
@@ -141,6 +144,11 @@ class Daemon(Service):
             ("scrub", config.scrub.interval, registry.scrubber.run),
         ]
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
+        service, remote_pins = config.pin.service, self._backend.remote_pins
+        if service is not None and remote_pins is not None:
+            work.append(
+                ("keep a copy at the pinning service", config.pin.interval, partial(remote_pins.keep_copy, service))
+            )
         for what, seconds, function in work:
             if seconds is not None:
                 Periodic(self._reactor, what, seconds, function).setServiceParent(self._background)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..workers import Workers
+from .kubo.backend import open_kubo
+from .kubo.options import KuboOptions
 from .local.backend import open_local
 from .opened import Opened
 from .options import BackendOptions, PathOptions
@@ -28,5 +30,6 @@ class Backend:
 
 BACKENDS = {
     "local": Backend(PathOptions, open_local),
+    "kubo": Backend(KuboOptions, open_kubo),
     "textile": Backend(TextileOptions, open_textile, make_commands),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .by_cid import ContentByCid
 from .interface import IBucket
@@ -20,12 +20,20 @@ class Repeated:
     work: Callable[[], Awaitable[object]]
 
 
+class RemotePins(Protocol):
+    """Copies of the bucket at remote pinning services."""
+
+    async def keep_copy(self, service: str) -> None:
+        """See to it that a service has the bucket as it is now; called again and again. `BucketError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
-    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of.
-    ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
+    ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
+    it can have others keep copies. ``encrypted`` says that what is stored is encrypted there, so that its content is
+    for those only who may pull it.
     """
 
     bucket: IBucket
@@ -33,3 +41,4 @@ class Opened:
     repeated: Sequence[Repeated] = ()
     content_by_cid: ContentByCid | None = None
     encrypted: bool = False
+    remote_pins: RemotePins | None = None

@@ -9,9 +9,9 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
+from ipfsreg.bucket.shared_work import SharedWork
 from ipfsreg.bucket.textile import shard
 from ipfsreg.bucket.textile.breaker import BROKEN_IN_A_ROW, LONGEST_PAUSE, Breaker, Unreachable
-from ipfsreg.bucket.textile.shared_work import SharedWork
 from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded, NotConnected
 
 from ..bucket.contract import together

@@ -28,6 +28,7 @@ from ...workers import Workers
 from ..content_path import content_at
 from ..errors import BucketError, Corrupt, Full, NotFound, TooLarge
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ..sources import FileSource, MemorySource, Source
 from ..walking import walk_by_listing
 from .client import BUCKETS, TextileClient
 from .errors import Gone, StaleRoot
@@ -38,7 +39,6 @@ from .pushing import Pusher
 from .reading import RemoteReader, pull
 from .sending import ShardSender
 from .shard import Shard
-from .sources import FileSource, MemorySource, Source
 from .threads import Threads
 
 T = TypeVar("T")

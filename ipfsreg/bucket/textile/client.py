@@ -10,10 +10,10 @@ from ...grpcweb.call import Stream
 from ...grpcweb.channel import Channel, Transport
 from ...grpcweb.errors import CallError, GrpcError
 from ..errors import Unavailable
+from ..shared_work import SharedWork
 from .breaker import Breaker, Unreachable
 from .errors import TokenRefused, translate
 from .identity import Identity
-from .shared_work import SharedWork
 from .signing import CallMetadata
 from .token import get_token
 

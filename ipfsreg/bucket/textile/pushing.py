@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import Unavailable
+from ..sources import Source
 from .breaker import Unreachable
 from .errors import Gone, Unimplemented
-from .sources import Source
 
 GATHER_SECONDS = 0.01
 """For how long files are waited for before a stream begins."""

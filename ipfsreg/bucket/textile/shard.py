@@ -5,11 +5,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..errors import BucketError, Unavailable
+from ..shared_work import SharedWork
 from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .levels import Place
 from .proto import bucketsd_pb2
-from .shared_work import SharedWork
 from .threads import Threads, thread_id_string
 
 PATIENCE = 5.0

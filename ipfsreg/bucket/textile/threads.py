@@ -9,9 +9,9 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import BucketError
+from ..shared_work import SharedWork
 from .client import THREADS, USERS, TextileClient
 from .proto import threads_pb2, usersd_pb2
-from .shared_work import SharedWork
 
 KNOWN_SECONDS = 3.0
 """For how long the list of threads is believed: another daemon may make one."""

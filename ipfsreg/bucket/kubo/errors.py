@@ -1,0 +1,97 @@
+"""What a node's refusals mean, as the bucket's own errors.
+
+Nearly all are status 500 with code 0, and only the text tells them apart (fact sheet, section 1.4 and trap 6). What
+no row of the table knows is an outage, never an absence.
+"""
+
+import json
+import re
+
+from ..errors import BucketError, Full, NotFound, Refused, Unavailable
+
+TEXT_MAX = 300
+"""Characters of a node's text that go into a message of ours."""
+
+RETRY_AFTER = 5
+
+
+class Missing(Unavailable):
+    """The node lacks a block of what it has otherwise: garbage was collected beside us, or its disk lost it."""
+
+
+class ContentLost(Missing):
+    """The node lacks a block of what was just added: to be added again."""
+
+
+class Exists(Refused):
+    """There is something by that name already."""
+
+
+class NotPinned(Refused):
+    """The CID is not pinned."""
+
+
+class AlreadyPinned(Refused):
+    """The CID is pinned."""
+
+
+class TooManyUnflushed(Unavailable):
+    """The node wants something to be flushed before it changes its MFS any further."""
+
+
+class Unreachable(Unavailable):
+    """No answer came: the node is away, or the way to it is broken."""
+
+
+_ROWS: tuple[tuple[str, type[BucketError]], ...] = (
+    # What is missing locally quotes nothing of ours, but may follow a path: before all absences.
+    (r"not found locally|could not find|block not found|could not retrieve some links", Missing),
+    (r"reached limit of \d+ unflushed", TooManyUnflushed),
+    (r"no space left|disk quota exceeded|maximum storage limit exceeded|not enough space|file too large", Full),
+    (r"context deadline exceeded|context canceled|request canceled|connection refused|i/o timeout", Unavailable),
+    (r"was not recursively pinned|is not pinned|not pinned or pinned", NotPinned),
+    (r"already recursively pinned", AlreadyPinned),
+    (r"already has entry by that name|file already exists", Exists),
+    (r"(was|is) not a directory|path is a directory", Refused),
+    (r"read-only file system|permission denied", Refused),
+    (
+        r"no link named|no link by that name|file does not exist|does not exist|called on wrong kind|Not a directory",
+        NotFound,
+    ),
+    (r"could not resolve name|no key by the given name|no IPNS record|routing: not found", NotFound),
+)
+
+
+def translate(what: str, text: str) -> BucketError:
+    """The bucket's error for what a node answered, or sent in its trailer. ``what`` is the command."""
+    shown = f"{what}: the node answers {_shown(text)}"
+    for pattern, meaning in _ROWS:
+        if re.search(pattern, text):
+            return meaning(shown, RETRY_AFTER) if issubclass(meaning, Unavailable) else meaning(shown)
+    return Unavailable(shown, RETRY_AFTER)
+
+
+def refusal(what: str, status: int, body: bytes) -> BucketError:
+    """The bucket's error for an answer whose status is not 200."""
+    text = _message(body)
+    if status in {401, 403}:
+        return Refused(f"{what}: the node does not allow it; look at [kubo] authorization ({status}, {_shown(text)})")
+    if status in {404, 405}:
+        return Refused(f"{what}: this is not the RPC of a node, or the node is too old ({status}, {_shown(text)})")
+    if status in {502, 503, 504}:
+        return Unavailable(f"{what}: {status}, {_shown(text)}", RETRY_AFTER)
+    return translate(what, text)
+
+
+def _message(body: bytes) -> str:
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text
+    return str(document.get("Message", text)) if isinstance(document, dict) else str(document)
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return repr(text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…")

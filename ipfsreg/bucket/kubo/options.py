@@ -1,0 +1,116 @@
+"""The ``[kubo]`` section."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from ...options import Directory, Duration, Size
+from ..options import DEFAULT_DIRECTORY, BackendOptions
+from .address import Address, find_address, parse_address
+
+CHUNK_MAX = 2 * 1024**2 - 256
+"""The longest chunk that newer nodes take; before 0.40 it is 1 MiB."""
+
+_SECRET = re.compile(r"[\x20-\x7e]+")
+
+
+def _folder(value: str) -> str:
+    parts = value.strip("/").split("/")
+    if not value.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in value:
+        raise ValueError("a folder of the node's MFS is an absolute path such as /ipfsreg")
+    return "/" + "/".join(parts)
+
+
+def _chunker(value: str) -> str:
+    match = re.fullmatch(r"size-([0-9]{1,9})", value)
+    if match is None or not 1 <= int(match[1]) <= CHUNK_MAX:
+        raise ValueError(f"a chunker is size-N, with N at most {CHUNK_MAX}: only that gives the same CIDs everywhere")
+    return value
+
+
+def _automatic(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
+def _address(value: str | None) -> str | None:
+    if value is not None:
+        parse_address(value)
+    return value
+
+
+NodeAddress = Annotated[str | None, AfterValidator(_address)]
+Automatic = Annotated[bool | None, BeforeValidator(_automatic)]
+"""Yes, no, or None for ``auto``."""
+
+
+class KuboOptions(BackendOptions):
+    """How to reach a node, and what to use there. ``path`` is a folder of its MFS, ``directory`` one of this disk."""
+
+    directory_option: ClassVar[str] = "directory"
+
+    directory: Directory = DEFAULT_DIRECTORY
+    api: NodeAddress = None
+    index: NodeAddress = None
+    authorization: SecretStr | None = None
+    authorization_file: Directory | None = None
+    path: Annotated[str, AfterValidator(_folder)] = "/ipfsreg"
+    chunker: Annotated[str, AfterValidator(_chunker)] = "size-1048576"
+    max_file_links: Annotated[int, Field(ge=2, le=8192)] = 1024
+    cluster: Automatic = None
+    connections: Annotated[int, Field(ge=2, le=256)] = 32
+    timeout: Annotated[Duration, Field(gt=0)] = 60.0
+    network_timeout: Annotated[Duration, Field(gt=0)] = 60.0
+    cache_size: Size = 0
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> Self:
+        try:
+            self.header()
+        except OSError as error:
+            raise ValueError(f"[kubo] authorization_file: {error.strerror}: {error.filename}") from None
+        return self
+
+    def node(self) -> Address:
+        """Where the node is, looked up now."""
+        return find_address() if self.api is None else parse_address(self.api)
+
+    def index_node(self) -> Address:
+        """Where the node is whose MFS has the folder."""
+        return self.node() if self.index is None else parse_address(self.index)
+
+    def header(self) -> bytes | None:
+        """The ``Authorization`` header, computed as Kubo does from an ``AuthSecret`` (fact sheet, section 1.3).
+
+        :raises OSError: for a file that cannot be read. :raises ValueError: for what is no secret.
+        """
+        secret = _value(self.authorization, self.authorization_file)
+        if secret is None:
+            return None
+        if not _SECRET.fullmatch(secret):
+            raise ValueError("[kubo] authorization: bearer:TOKEN or basic:USER:PASSWORD, in printable characters")
+        kind, colon, rest = secret.partition(":")
+        if not colon or kind == "bearer":
+            return f"Bearer {rest if colon else secret}".encode()
+        if kind != "basic":
+            raise ValueError("[kubo] authorization: it begins with bearer: or basic:")
+        return b"Basic " + (base64.b64encode(rest.encode()) if ":" in rest else rest.encode())
+
+    def warnings(self) -> list[str]:
+        """What the user should be told, though it may be meant so: one line each."""
+        if self.header() is None:
+            return []
+        return [
+            f"The secret of [kubo] authorization goes to {address} unencrypted; use https or an address of this "
+            "machine."
+            for address in {self.node(), self.index_node()}
+            if not address.is_private
+        ]
+
+
+def _value(value: SecretStr | None, file: Path | None) -> str | None:
+    if value is not None:
+        return value.get_secret_value().strip()
+    return None if file is None else file.read_text(encoding="utf-8").strip()

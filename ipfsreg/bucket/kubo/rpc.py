@@ -1,0 +1,323 @@
+"""A node's RPC: commands as POSTs, each bounded in time, in lanes that cannot starve each other.
+
+Twisted's Agent without treq, whose redirects, cookies and decompression would be wrong here. Neither shows the
+trailer in which a node reports an error after output began (``X-Stream-Error``): whoever reads a stream has to check
+what came against what should have come (fact sheet, trap 1).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from ..errors import BucketError, Unavailable
+from .address import Address
+from .body import MultipartBody
+from .errors import RETRY_AFTER, Unreachable, refusal
+
+ANSWER_MAX = 64 * 1024**2
+"""The longest answer that is collected: a listing of a directory with some hundred thousand entries."""
+
+CONNECT_SECONDS = 10.0
+GRACE_SECONDS = 2.0
+"""How much later than the node this side gives up on a call, so that the node's own answer comes first."""
+
+KEPT_SECONDS = 30
+
+_AGENT = b"ipfsreg"
+
+Option = str | int | bool
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    def __init__(self, reactor: Any, address: Callable[[], Address]) -> None:
+        self._reactor = reactor
+        self._address = address
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        address = self._address()
+        if address.socket is not None:
+            return UNIXClientEndpoint(self._reactor, address.socket, CONNECT_SECONDS)
+        host = uri.host.decode("ascii").strip("[]")
+        endpoint = HostnameEndpoint(self._reactor, host, uri.port, CONNECT_SECONDS)
+        return wrapClientTLS(optionsForClientTLS(host), endpoint) if uri.scheme == b"https" else endpoint
+
+
+class Lane:
+    """So many calls of a kind at once; the others wait for their turn, and not longer than for an answer."""
+
+    def __init__(self, reactor: Any, address: Callable[[], Address], connections: int) -> None:
+        self.turns = DeferredSemaphore(connections)
+        self.pool = HTTPConnectionPool(reactor)
+        self.pool.maxPersistentPerHost = connections
+        self.pool.cachedConnectionTimeout = KEPT_SECONDS
+        self.pool.retryAutomatically = False
+        self.agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, address), self.pool)
+
+
+class Rpc:
+    """One node. ``address`` is asked for each call; ``authorization`` is the header's value, or None.
+
+    ``connections`` are for bodies that are long on the way; listings and small files have as many of their own.
+    ``timeout`` is for one answer, in seconds.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: Callable[[], Address],
+        authorization: bytes | None,
+        connections: int,
+        timeout: float,
+    ) -> None:
+        self.reactor = reactor
+        self.timeout = timeout
+        self._address = address
+        self._headers = Headers({b"User-Agent": [_AGENT]})
+        if authorization is not None:
+            self._headers.setRawHeaders(b"Authorization", [authorization])
+        self.quick = Lane(reactor, address, connections)
+        self.bulk = Lane(reactor, address, connections)
+        self._lanes = [self.quick, self.bulk]
+        self._under_way: set[Deferred[Any]] = set()
+        self._stopped = False
+
+    def lane(self, connections: int) -> Lane:
+        """Another lane, for calls that may take long for reasons of their own."""
+        lane = Lane(self.reactor, self._address, connections)
+        self._lanes.append(lane)
+        return lane
+
+    async def stop(self) -> None:
+        """Give up what is under way, and close the connections."""
+        self._stopped = True
+        for call in list(self._under_way):
+            call.cancel()
+        for lane in self._lanes:
+            await lane.pool.closeCachedConnections()
+
+    async def json(self, command: str, *arguments: str, **options: Option) -> Any:
+        """The one JSON document that a command answers, or None where the answer is empty.
+
+        :raises BucketError: where it fails.
+        """
+        return self.parsed(command, await self.call(command, arguments, options))
+
+    async def call(
+        self,
+        command: str,
+        arguments: Sequence[str] = (),
+        options: Mapping[str, Option] | None = None,
+        *,
+        body: MultipartBody | None = None,
+        lane: Lane | None = None,
+        seconds: float | None = None,
+        limit: int = ANSWER_MAX,
+    ) -> bytes:
+        """All that a command answers, at most ``limit`` bytes.
+
+        ``seconds`` is how long the node may work; where there is a body, how long nothing may move.
+
+        :raises BucketError: where it fails.
+        """
+        async with Turn(self, lane or self.quick, seconds or self.timeout) as turn:
+            response = await turn.request(command, arguments, options or {}, body)
+            content = await turn.collect(response, limit)
+            if response.code != 200:
+                raise refusal(command, response.code, content)
+            return content
+
+    async def headers(self, command: str, *arguments: str, **options: Option) -> Headers:
+        """The headers of a command's answer."""
+        async with Turn(self, self.quick, self.timeout) as turn:
+            response = await turn.request(command, arguments, options, None)
+            content = await turn.collect(response, ANSWER_MAX)
+            if response.code != 200:
+                raise refusal(command, response.code, content)
+            headers: Headers = response.headers
+            return headers
+
+    async def begin(
+        self, turn: "Turn", command: str, arguments: Sequence[str], options: Mapping[str, Option]
+    ) -> IResponse:
+        """Begin a command that answers a stream, and return when its status is known to be 200.
+
+        The node does not bound it: whoever takes the stream has to see that it moves.
+        """
+        response = await turn.request(command, arguments, options, None, bounded=False)
+        if response.code != 200:
+            raise refusal(command, response.code, await turn.collect(response, ANSWER_MAX))
+        return response
+
+    def turn(self, lane: Lane, timeout: float | None = None) -> "Turn":
+        """A turn in a lane, for the length of an ``async with``."""
+        return Turn(self, lane, timeout or self.timeout)
+
+    def parsed(self, command: str, content: bytes) -> Any:
+        """The JSON document that an answer is, or None for an empty one."""
+        if not content.strip():
+            return None
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise Unavailable(f"{command}: the node's answer is not JSON", RETRY_AFTER) from None
+
+    def _url(self, command: str, arguments: Sequence[str], options: Mapping[str, Option]) -> bytes:
+        query = [("arg", each) for each in arguments]
+        query += [(name.replace("_", "-"), _text(value)) for name, value in options.items()]
+        return f"{self._address().url}/api/v0/{command}?{urlencode(query)}".encode("ascii")
+
+
+class Turn:
+    """One call: its place in a lane, its deadline, and what can go wrong on the way, as a `BucketError`."""
+
+    def __init__(self, rpc: Rpc, lane: Lane, timeout: float) -> None:
+        self._rpc = rpc
+        self._lane = lane
+        self._timeout = timeout
+        self._what = ""
+
+    async def __aenter__(self) -> "Turn":
+        if self._rpc._stopped:
+            raise Unavailable("the daemon is stopping")
+        await self._bounded(self._lane.turns.acquire(), self._timeout, "too many calls are waiting for the node")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lane.turns.release()
+
+    async def request(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        options: Mapping[str, Option],
+        body: MultipartBody | None,
+        *,
+        bounded: bool = True,
+    ) -> IResponse:
+        """Send a command; returns with the headers of its answer, whatever the status."""
+        self._what = command
+        if bounded and body is None:
+            options = {**options, "timeout": f"{self._timeout:g}s"}
+        headers = self._rpc._headers.copy()
+        if body is not None:
+            headers.setRawHeaders(b"Content-Type", [body.content_type])
+        url = self._rpc._url(command, arguments, options)
+        answer = self._lane.agent.request(b"POST", url, headers, _producer(body))
+        message = f"{command}: the node does not answer"
+        try:
+            if body is None:
+                response: IResponse = await self._bounded(answer, self._timeout + GRACE_SECONDS, message)
+            else:
+                response = await self._while_moving(answer, body, message)
+            return response
+        finally:
+            # A node that answers early reads no more, and the Agent would go on sending (fact sheet, trap 17).
+            if body is not None:
+                body.stopProducing()
+
+    async def collect(self, response: IResponse, limit: int) -> bytes:
+        """The whole of an answer's body."""
+        collector = _Collector(limit)
+        response.deliverBody(collector)
+        message = f"{self._what}: the node's answer does not end"
+        content: bytes = await self._bounded(collector.done, self._timeout + GRACE_SECONDS, message)
+        return content
+
+    async def _while_moving(self, answer: "Deferred[IResponse]", body: MultipartBody, message: str) -> IResponse:
+        call: IDelayedCall
+
+        def look() -> None:
+            nonlocal call
+            left = body.moved + self._timeout - self._rpc.reactor.seconds()
+            if left > 0:
+                call = self._rpc.reactor.callLater(left, look)
+            else:
+                answer.cancel()
+
+        body.moved = self._rpc.reactor.seconds()
+        call = self._rpc.reactor.callLater(self._timeout, look)
+        try:
+            response: IResponse = await self._translated(answer, message)
+            return response
+        finally:
+            if call.active():
+                call.cancel()
+
+    async def _bounded(self, work: "Deferred[Any]", seconds: float, message: str) -> Any:
+        call = self._rpc.reactor.callLater(seconds, work.cancel)
+        try:
+            return await self._translated(work, message)
+        finally:
+            if call.active():
+                call.cancel()
+
+    async def _translated(self, work: "Deferred[Any]", message: str) -> Any:
+        under_way = self._rpc._under_way
+        under_way.add(work)
+        try:
+            return await work
+        except BucketError:
+            raise
+        except CancelledError:
+            raise Unavailable("the daemon is stopping" if self._rpc._stopped else message, RETRY_AFTER) from None
+        except Exception as error:
+            if self._rpc._stopped:
+                raise Unavailable("the daemon is stopping") from None
+            raise Unreachable(f"{self._what or 'the node'}: {_why(error)}", RETRY_AFTER) from None
+        finally:
+            under_way.discard(work)
+
+
+class _Collector(Protocol):
+    def __init__(self, limit: int) -> None:
+        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._length += len(data)
+        if self._length > self._limit:
+            self._finish(Failure(Unavailable("the node's answer is longer than it can be", RETRY_AFTER)))
+            self._abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        ended = reason.type is not None and reason.type.__name__ == "ResponseDone"
+        self._finish(b"".join(self._pieces) if ended else reason)
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def _finish(self, result: bytes | Failure) -> None:
+        if not self.done.called:
+            self.done.callback(result) if isinstance(result, bytes) else self.done.errback(result)
+
+
+def _producer(body: MultipartBody | None) -> IBodyProducer | None:
+    return None if body is None else body
+
+
+def _text(value: Option) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _why(error: Exception) -> str:
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        return _why(reasons[0].value)
+    return " ".join(str(error).split()) or type(error).__name__
