@@ -19,6 +19,7 @@ from .bucket.backends import BACKENDS
 from .bucket.errors import BucketError, SetupError
 from .config import Config
 from .control.server import ControlServer
+from .control.streams import Streams
 from .control.tasks import tasks_of
 from .notify import notify
 from .peer_id import load_peer_id
@@ -65,7 +66,8 @@ class Daemon(Service):
         )
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
-        self._control = ControlServer(tasks, self._state.control_socket, reactor)
+        streams = Streams(self.registry, self._workers, reactor)
+        self._control = ControlServer(tasks, self._state.control_socket, reactor, streams)
         self._background = MultiService()
         self._starting: Deferred[None] | None = None
 

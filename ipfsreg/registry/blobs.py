@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..bucket.errors import Corrupt, NotFound, TooLarge
 from ..bucket.interface import IBucket, IReader
+from ..ipfs.file_dag import FileDag
 from . import layout
 from .cid_index import CidIndex, Holder
 from .content_hash import leaves_of
@@ -68,7 +69,11 @@ class Blobs:
             return OpenBlob(digest, size, reader)
 
     async def cid(self, repository: Repository, digest: Digest) -> str:
-        """A blob's CID; computed by reading it where that was never done.
+        """A blob's CID; see `dag`."""
+        return str((await self.dag(repository, digest)).cid)
+
+    async def dag(self, repository: Repository, digest: Digest) -> FileDag:
+        """A blob's DAG; computed by reading it where that was never done.
 
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
@@ -79,7 +84,7 @@ class Blobs:
             finally:
                 blob.reader.close()
             assert dag is not None
-            return str(dag.cid)
+            return dag
 
     async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int, leaves: bytes) -> None:
         """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns.

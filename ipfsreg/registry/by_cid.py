@@ -8,10 +8,10 @@ so only what an image lists is remembered, and no more of it than `REMEMBERED`.
 from base64 import b32decode
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cachetools import LRUCache, TTLCache
 
-from ..bucket.by_cid import ContentByCid
 from ..bucket.errors import NotFound, Refused, Unavailable
 from ..bucket.interface import IReader
 from ..ipfs.cid import CID, DAG_PB, SHA2_256, CIDInvalid, decode_cid, parse_cid
@@ -49,6 +49,13 @@ _DIRECTORIES = (
 )
 
 _Key = tuple[bool, Digest]
+
+
+class OpensCids(Protocol):
+    """What can fetch by CID; see `ContentByCid`."""
+
+    async def open_cid(self, cid: str, size: int | None) -> IReader:
+        """See `ContentByCid.open_cid`."""
 
 
 @dataclass(slots=True)
@@ -105,7 +112,7 @@ class ImagesByCid:
         blobs: Blobs,
         index: CidIndex,
         workers: Workers,
-        node: ContentByCid | None,
+        node: OpensCids | None,
         max_manifest_size: int,
         allowed: Allowed,
     ) -> None:
@@ -160,6 +167,11 @@ class ImagesByCid:
             await self._find(image, None)
             self._images[cid] = image
         return list(image.listed.values())
+
+    async def root(self, cid: CID) -> Listed:
+        """The image's manifest or index."""
+        async with self._turns.of(cid):
+            return (await self._image(cid)).root
 
     async def _find(self, image: _Image, key: _Key | None) -> Listed | None:
         """Look in what the image lists, reading no more of its manifests than needed; with None all of them."""
@@ -231,7 +243,7 @@ class ImagesByCid:
             raise ManifestUnknown(f"what this CID leads to is not an image: {error.message}") from None
         if listed is None:
             document = await self._parse(content)
-            listed = Listed(document.media_type, digest_of(content, "sha256"), len(content), True, None)
+            listed = Listed(document.media_type, digest_of(content, "sha256"), len(content), True)
             if folder is not None and path.endswith(_INDEX) and len(document.lists) == 1:
                 listed, path = document.lists[0], ""
         image = _Image(listed, folder, root_path=path if listed.cid is None else None)

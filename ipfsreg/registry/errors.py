@@ -130,6 +130,12 @@ class Unsupported(RegistryError):
     status = 405
 
 
+class ImportInvalid(RegistryError):
+    """There is no whole image in what is to be imported."""
+
+    code = "MANIFEST_INVALID"
+
+
 class Denied(RegistryError):
     """The configuration does not allow it."""
 

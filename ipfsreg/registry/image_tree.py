@@ -9,12 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .digest import Digest, parse_digest
 from .errors import DigestInvalid, ManifestInvalid
-from .manifest import INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX
+from .manifest import INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX, is_foreign
 
 M = TypeVar("M", bound=BaseModel)
 
 SCHEME = "ipfs://"
 """How the URL begins that an IPFS-enabled image has in each descriptor; the first such URL counts."""
+
+REF_NAME = "org.opencontainers.image.ref.name"
+"""The annotation with the name that an image has in a layout."""
 
 _MEDIA_TYPE = re.compile(r"application/[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,126}")
 
@@ -46,14 +49,17 @@ class _Document(BaseModel):
 class Listed:
     """A content that an image consists of. ``size`` is in bytes.
 
-    ``cid`` is what its descriptor says, as text of a stranger, or None.
+    ``cid`` and ``name`` are what its descriptor says, as text of a stranger, or None; so is ``may_be_missing``, of a
+    layer that is to be had from elsewhere.
     """
 
     media_type: str
     digest: Digest
     size: int
     is_manifest: bool
-    cid: str | None
+    cid: str | None = None
+    name: str | None = None
+    may_be_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +115,17 @@ def _guessed(document: _Document) -> str | None:
 
 
 def _listed(descriptor: DescriptorOf, *, is_manifest: bool) -> Listed:
-    url = next((each for each in descriptor.urls or () if each.startswith(SCHEME)), None)
+    urls = descriptor.urls or []
+    url = next((each for each in urls if each.startswith(SCHEME)), None)
+    elsewhere = [each for each in urls if not each.startswith(SCHEME)]
+    name = (descriptor.annotations or {}).get(REF_NAME)
     try:
         digest = parse_digest(descriptor.digest)
     except DigestInvalid as error:
         raise ManifestInvalid(f"descriptor of {descriptor.mediaType[:128]}: {error.message}") from None
     cid = None if url is None else url.removeprefix(SCHEME)
-    return Listed(descriptor.mediaType, digest, descriptor.size, is_manifest, cid)
+    foreign = is_foreign(descriptor.mediaType, elsewhere)
+    return Listed(descriptor.mediaType, digest, descriptor.size, is_manifest, cid, name, foreign)
 
 
 def _validated(model: type[M], content: bytes) -> M:

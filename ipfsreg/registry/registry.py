@@ -24,7 +24,9 @@ from .cid_index import CidIndex
 from .cid_refresh import CidRefresh
 from .collector import Collector
 from .dags import Dags
+from .exporting import Exporter
 from .guard import Clock, Guard
+from .importing import Importer
 from .manifests import Manifests
 from .monotonic import MonotonicClock
 from .names import Repository
@@ -127,6 +129,7 @@ class Registry:
                 lambda repository: not hidden(repository),
             )
         self.publisher = Publisher(cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=hidden)
+        self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.uploads = Uploads(
             directory / "uploads",
             self.blobs,
@@ -137,6 +140,15 @@ class Registry:
             max_blob_size=limits.max_blob_size,
         )
         self.blocks = Blocks(self.blobs, self.manifests, self.dags, workers)
+        self.importer = Importer(
+            directory / "imports",
+            self.manifests,
+            self.blobs,
+            self.uploads,
+            self._index,
+            workers,
+            limits.max_manifest_size,
+        )
         self.collector = Collector(
             cached,
             stored,
@@ -159,6 +171,7 @@ class Registry:
         await self._bucket.start()
         await self._index.open()
         await self.uploads.start()
+        await self.importer.start()
         if self._bucket.shared:
             # It is on the network, and may not answer for long: the daemon is up meanwhile, and says 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)

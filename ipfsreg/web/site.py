@@ -78,27 +78,16 @@ class _Front(Resource):
         return cast(int, self._inner.render(request))
 
 
-class RegistrySite(Site):
+class StreamingSite(Site):
     """A site that knows its open connections, so that they can be brought to an end."""
 
     protocol = RegistryChannel  # type: ignore[assignment]  # declared as Twisted's own wrapper of channels
     _log = Logger()
     displayTracebacks = False
 
-    def __init__(
-        self,
-        registry: Registry,
-        workers: Workers,
-        reactor: Any,
-        *,
-        idle: float,
-        stall: float,
-        access_log: bool,
-        gateway: Gateway | None = None,
-    ) -> None:
+    def __init__(self, resource: Resource, reactor: Any, *, idle: float, stall: float, access_log: bool) -> None:
         """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept."""
-        app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
-        super().__init__(_Front(app.resource()), requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
+        super().__init__(resource, requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
         self.idle = idle
         self.stall = stall
         self.connections: set[RegistryChannel] = set()
@@ -142,3 +131,22 @@ class RegistrySite(Site):
                 status=request.code,
                 length=request.sentLength,
             )
+
+
+class RegistrySite(StreamingSite):
+    """The registry's own site."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        workers: Workers,
+        reactor: Any,
+        *,
+        idle: float,
+        stall: float,
+        access_log: bool,
+        gateway: Gateway | None = None,
+    ) -> None:
+        """See `StreamingSite`."""
+        app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
+        super().__init__(_Front(app.resource()), reactor, idle=idle, stall=stall, access_log=access_log)
