@@ -9,12 +9,13 @@ from treq.content import collect
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.threads import deferToThread
+from twisted.web.client import ResponseFailed
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ..bucket.interface import ConsumerGone
 from ..bucket.pieces import Gate
-from .client import check, result_of, talk, url_of
+from .client import ControlError, check, result_of, talk, url_of
 from .streams import MISSING_HEADER, ROOT_HEADER
 
 PIECE = 256 * 1024
@@ -38,7 +39,10 @@ async def export_through(
         response: Any = await client.post(url_of("export"), params={"name": name}, unbuffered=True)
         await check(response)
         began(response.length)
-        await collect(response, write)
+        try:
+            await collect(response, write)
+        except ResponseFailed:
+            raise ControlError("the daemon could not read all of the image, or was stopped; its log says why") from None
         (root,) = response.headers.getRawHeaders(ROOT_HEADER)
         (missing,) = response.headers.getRawHeaders(MISSING_HEADER)
         return root, int(missing)

@@ -106,6 +106,8 @@ class ControlServer:
 def _say(request: IRequest, status: int, text: str) -> bytes:
     streaming = cast(StreamingRequest, request)
     if streaming.startedWriting:  # all that can still say "this failed" is a connection cut short
+        if text:
+            _log.error("What a command asked for could not be sent to its end: {error}", error=text)
         streaming.drop()
     else:
         streaming.setResponseCode(status)

@@ -56,6 +56,26 @@ def file_size(get: GetBlock, cid: CID) -> int:
     return len(data) + sum(size for _, size in parts)
 
 
+def check_file(get: GetBlock, has: Callable[[CID], bool], cid: CID, seen: set[CID]) -> CID | None:
+    """Whether all blocks of a file are there, without reading its leaves; answers one that is missing.
+
+    ``seen`` are inner blocks that need not be looked at (again).
+
+    :raises BlockInvalid: where a block is not what it should be.
+    """
+    pending = [cid]
+    while pending:
+        block = pending.pop()
+        if block in seen:
+            continue
+        if not has(block):
+            return block
+        if block.codec != RAW:
+            seen.add(block)
+            pending += [each for each, _ in _parts(get(block), block)[1]]
+    return None
+
+
 def read_file(get: GetBlock, cid: CID, offset: int, length: int) -> Iterator[bytes]:
     """Some bytes of a file, exactly as many as asked for.
 

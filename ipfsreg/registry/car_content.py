@@ -12,7 +12,7 @@ from ..bucket.interface import IReader
 from ..bucket.pieces import write_pieces
 from ..ipfs.cid import CID, CIDInvalid, parse_cid
 from ..ipfs.dag_pb import BlockInvalid
-from ..ipfs.reading import LinkMissing, file_size, read_directory, read_file
+from ..ipfs.reading import LinkMissing, check_file, file_size, read_directory, read_file
 from ..workers import Workers
 from .car_spool import BlockMissing, CarSpool
 
@@ -25,10 +25,14 @@ class CarContent:
     def __init__(self, spool: CarSpool, workers: Workers) -> None:
         self._spool = spool
         self._workers = workers
+        self._whole: set[CID] = set()
         self._directories: LRUCache[CID, dict[str, CID]] = LRUCache(_DIRECTORIES)
 
     async def open_cid(self, cid: str, size: int | None) -> IReader:
-        """See `ContentByCid`. `NotFound` is what nothing in the CAR leads to; `Corrupt`, what a block is missing of."""
+        """See `ContentByCid`. `NotFound` is what nothing in the CAR leads to; `Corrupt`, what a block is missing of.
+
+        So what is open has all its blocks.
+        """
         found, length = await self._workers.run(self._find, cid)
         if size is not None and length != size:
             raise Corrupt(f"{cid} has {length} bytes and not {size}")
@@ -44,7 +48,11 @@ class CarContent:
                 if name not in self._directories[cid]:
                     raise NotFound(f"the directory in the CAR has no {name}")
                 cid = self._directories[cid][name]
-            return cid, file_size(self._spool.get, cid)
+            size = file_size(self._spool.get, cid)
+            missing = check_file(self._spool.get, self._spool.has, cid, self._whole)
+            if missing is not None:
+                raise BlockMissing(missing)
+            return cid, size
         except BlockMissing as error:
             if error.cid == first:
                 raise NotFound(str(error)) from None

@@ -71,12 +71,21 @@ class CarSpool:
         """
         if cid.hash_code == IDENTITY:
             return cid.hash
-        assert self._index is not None
-        row = self._index.execute("SELECT offset, length FROM blocks WHERE hash = ?", (cid.multihash,)).fetchone()
-        if row is None:
+        place = self._place(cid)
+        if place is None:
             raise BlockMissing(cid)
-        offset, length = row
+        offset, length = place
         return os.pread(self._descriptor, length, offset)
+
+    def has(self, cid: CID) -> bool:
+        """Whether the CAR has a block. To be called in a thread."""
+        return cid.hash_code == IDENTITY or self._place(cid) is not None
+
+    def _place(self, cid: CID) -> tuple[int, int] | None:
+        assert self._index is not None
+        found = self._index.execute("SELECT offset, length FROM blocks WHERE hash = ?", (cid.multihash,))
+        row: tuple[int, int] | None = found.fetchone()
+        return row
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..bucket.errors import Corrupt
 from ..ipfs.cid import CID
 from ..workers import Workers
-from .blobs import Blobs
+from .blobs import Blobs, OpenBlob
 from .by_cid import ImagesByCid
 from .car_content import CarContent
 from .car_spool import CarSpool
@@ -59,8 +59,8 @@ class Importer:
     async def run(self, take: Callable[[], Awaitable[bytes]], name: str | None) -> Imported:
         """Import the image of a CAR. ``take`` answers its next bytes, or none at its end.
 
-        Without a ``name`` it is the one that the image has in the CAR. Nothing is stored before all of the CAR is
-        there and every block of it was compared with its CID.
+        Without a ``name`` it is the one that the image has in the CAR. Nothing is stored before all blocks
+        of the image are there and were compared with their CIDs.
 
         :raises ImportInvalid: where it is no CAR, a block of it is wrong or missing, or there is no image in it.
         """
@@ -99,9 +99,13 @@ class Importer:
             raise ImportInvalid(f"{error.message}: give the image another name, NAME:TAG") from None
         if isinstance(reference, Digest) and reference != root.digest:
             raise ImportInvalid(f"the image has the digest {root.digest}")
-        for part in parts:
-            if not part.is_manifest:
-                await self._blob(images, cid, repository, part)
+        blobs = [part for part in parts if not part.is_manifest]
+        for part in blobs:  # is all of it there?
+            blob = await self._open(images, cid, part)
+            if blob is not None:
+                blob.reader.close()
+        for part in blobs:
+            await self._blob(images, cid, repository, part)
         missing = []
         for part in reversed(parts):  # what is listed before what lists it; the root is the last
             if part.is_manifest:
@@ -116,18 +120,23 @@ class Importer:
             f"{repository}{'@' if isinstance(reference, Digest) else ':'}{reference}", root.digest, tuple(missing)
         )
 
+    async def _open(self, images: ImagesByCid, cid: CID, part: Listed) -> OpenBlob | None:
+        try:
+            return await images.blob(cid, part.digest)
+        except BlobUnknown:
+            if part.may_be_missing:
+                return None
+            raise ImportInvalid(f"the CAR does not have the blob {part.digest}") from None
+
     async def _blob(self, images: ImagesByCid, cid: CID, repository: Repository, part: Listed) -> None:
         try:
             if await self._blobs.size(repository, part.digest) == part.size:
                 return
         except BlobUnknown:
             pass
-        try:
-            blob = await images.blob(cid, part.digest)
-        except BlobUnknown:
-            if part.may_be_missing:
-                return
-            raise ImportInvalid(f"the CAR does not have the blob {part.digest}") from None
+        blob = await self._open(images, cid, part)
+        if blob is None:
+            return
         try:
             upload = await self._uploads.begin(repository)
             try:

@@ -23,6 +23,7 @@ class PublishQueue:
         self._publisher = publisher
         self._waiting: dict[tuple[Repository, Digest], None] = {}
         self._working: Deferred[None] | None = None
+        self._idle: list[Deferred[None]] = []
         self._stopped = False
 
     def add(self, repository: Repository, digest: Digest) -> None:
@@ -36,6 +37,13 @@ class PublishQueue:
         if self._working is None:
             self._working = Deferred.fromCoroutine(self._work())
             self._working.addErrback(self._ended)
+
+    async def settled(self) -> None:
+        """Wait until nothing waits."""
+        while self._working is not None:
+            done: Deferred[None] = Deferred()
+            self._idle.append(done)
+            await done
 
     def stop(self) -> None:
         """Publish no more."""
@@ -52,6 +60,9 @@ class PublishQueue:
             await self._publish(repository, digest)
             self._waiting.pop((repository, digest), None)
         self._working = None
+        idle, self._idle = self._idle, []
+        for done in idle:
+            done.callback(None)
 
     async def _publish(self, repository: Repository, digest: Digest) -> None:
         name = f"{repository}@{digest}"

@@ -1,6 +1,6 @@
 """A node with a network behind it, in memory: for what a real one can hardly be brought to do."""
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +30,6 @@ class Network:
 
     def add(self, content: bytes) -> str:
         """Have content, as one raw block; answers its CID."""
-        import hashlib
-
         cid = str(raw_cid(hashlib.sha256(content).digest()))
         self.content[cid] = content
         return cid
@@ -56,11 +54,11 @@ class Network:
     async def resolve(self, name: str) -> str:
         raise NotImplementedError
 
-    def behind_local(self, monkeypatch: pytest.MonkeyPatch, **more: object) -> None:
+    def behind_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the backend `local` have it."""
 
         def make(*arguments: Any) -> Opened:
-            return replace(open_local(*arguments), content_by_cid=self, **more)
+            return replace(open_local(*arguments), content_by_cid=self)
 
         monkeypatch.setitem(backends.BACKENDS, "local", replace(backends.BACKENDS["local"], make=make))
 
@@ -90,6 +88,3 @@ class _Reader:
 def missing(_: str = "") -> BucketError:
     """The node says that there is no such thing."""
     return NotFound("no link named so")
-
-
-Make = Callable[[], Network]
