@@ -1,6 +1,6 @@
 # The project's commands. Needs make and Python 3.11 or newer with venv; everything else goes into $(VENV).
 #   make run [CONFIG=FILE]     the registry, on port 5000 of this machine unless the configuration says otherwise
-#   make test [ARGS=...]       the whole test suite; ARGS go to pytest
+#   make test [ARGS=...]       the whole test suite, JOBS files at a time; ARGS go to pytest
 #   make lint                  style and types
 #   make wheel                 dist/ipfsreg-….whl
 #   make clean, make distclean what was built; the virtual environment and the tools too
@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?=
 ARGS ?=
+# More than a small machine has processors: tests of a network program wait most of the time.
+JOBS ?= 3
 
 bin := $(VENV)/bin
 # `compat`: the plain form of an editable installation, which lets twistd find the plugin in the checkout.
@@ -20,7 +22,7 @@ run: $(VENV)/.installed
 	$(bin)/twistd -n --pidfile= ipfsreg $(if $(CONFIG),--config "$(CONFIG)")
 
 test: $(VENV)/.installed-test
-	$(bin)/python -m pytest $(ARGS)
+	$(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(bin)/ruff check .

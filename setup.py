@@ -43,6 +43,7 @@ setup(
         "bench": ["psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "build",
+            "cryptography>=41",
             "h11>=0.14",
             "hypothesis>=6.100",
             "mypy>=1.11",
@@ -50,6 +51,7 @@ setup(
             "pytest>=8",
             "psutil>=5.9",
             "pytest-twisted>=1.14",
+            "pytest-xdist>=3.5",
             "pyyaml>=6",
             "ruff>=0.6",
             "types-cachetools",

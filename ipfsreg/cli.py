@@ -8,8 +8,9 @@ from pydantic import ByteSize
 
 from . import __version__
 from .bucket.backends import BACKENDS
+from .bucket.command_line import CommandLine
 from .cli_images import make_image_commands
-from .command import EXIT_PROBLEM, fail, load, run, run_again
+from .command import EXIT_PROBLEM, fail, load, options_of, run, run_again, run_alone
 from .config import find_config
 from .registry import layout
 from .registry.errors import NameInvalid, RegistryError
@@ -43,7 +44,12 @@ def check(path: Path | None) -> None:
     problem = StateDirectory.of(config.backend).problem()
     if problem is not None:
         fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
-    click.echo(f"OK: {found}" if found else "OK: no configuration file, the defaults run")
+    if found:
+        click.echo(f"OK: {found}")
+    elif config.registry.backend == "local":
+        click.echo("OK: no configuration file, the defaults run")
+    else:
+        click.echo(f"OK: no configuration file; by the environment the backend is {config.registry.backend}")
 
 
 @main.command()
@@ -126,7 +132,8 @@ def _repository_path(name: str) -> str:
 for _command in make_image_commands(config_option):
     main.add_command(_command)
 
+_line = CommandLine(run, run_again, config_option, _repository_path, options_of, run_alone)
 for _backend in BACKENDS.values():
     if _backend.commands is not None:
-        for _command in _backend.commands(run, run_again, config_option, _repository_path):
+        for _command in _backend.commands(_line):
             main.add_command(_command)

@@ -15,6 +15,7 @@ from .assembly import make_registry
 from .bucket.backends import BACKENDS
 from .bucket.errors import BucketError, SetupError
 from .bucket.opened import Opened
+from .bucket.options import BackendOptions
 from .config import Config, ConfigError, find_config, load_config
 from .control.client import ControlError, ask
 from .control.tasks import tasks_of
@@ -46,6 +47,11 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
         return load_config(path or find_config(), reactor, for_daemon=for_daemon)
     except ConfigError as error:
         fail(str(error))
+
+
+def options_of(path: Path | None, backend: str) -> BackendOptions:
+    """The section of a backend, whether it is the one that is used or not."""
+    return load(path).backends[backend]
 
 
 def fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
@@ -99,21 +105,29 @@ def run_with(
     A failure that a user can understand ends the program with one line.
     """
     config = load(path)
-    results: list[T] = []
 
-    async def work(reactor: Any) -> None:
+    async def work(reactor: Any) -> T:
         state = StateDirectory.of(config.backend)
         try:
             state.acquire()
         except Locked:
-            results.append(await in_daemon(reactor, state.control_socket))
-            return
+            return await in_daemon(reactor, state.control_socket)
         try:
-            results.append(await _alone(config, reactor, alone))
+            return await _alone(config, reactor, alone)
         finally:
             state.release()
 
-    failure = _react(work)
+    return run_alone(work)
+
+
+def run_alone(work: Callable[[Any], Awaitable[T]]) -> T:
+    """Do something with the reactor; answers what it answers, and ends the program where it fails."""
+    results: list[T] = []
+
+    async def keep_result(reactor: Any) -> None:
+        results.append(await work(reactor))
+
+    failure = _react(keep_result)
     if failure is not None:
         if failure.check(ControlError, BucketError, SetupError, RegistryError):
             fail(str(failure.value), EXIT_PROBLEM)

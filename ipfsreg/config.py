@@ -2,9 +2,8 @@
 
 import configparser
 import os
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,19 +11,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from platformdirs import user_config_path
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from twisted.internet.endpoints import serverFromString
 
 from .bucket.backends import BACKENDS
 from .bucket.options import BackendOptions
-from .environment import options_from
+from .endpoints import EndpointError, check_endpoint, is_any_port
+from .environment import options_from, variable_of
 from .ipfs.multiaddr import to_multiaddr
 from .options import Duration, OptionalDuration, OptionalSize, Rate, Section, Size
 from .registry.registry import Limits
 
 S = TypeVar("S", bound=Section)
 
-_PORT = re.compile(r"(?:tcp[46]?|ssl):(?:port=)?([0-9]{1,9})\b")
-_PORT_MAX = 65535
 _SHOWN_MAX = 200  # characters of a wrong value
 
 
@@ -104,7 +101,7 @@ class PinOptions(Section):
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-_SECRETS = {"key", "secret", "authorization"}  # their values are never quoted
+_SECRETS = {"authorization", "key", "secret", "token"}  # their values are never quoted
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
@@ -121,8 +118,9 @@ SECTIONS: dict[str, type[Section]] = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration that was read and found sensible."""
+    """A configuration that was read and found sensible. ``name`` is what to call it: its file, mostly."""
 
+    name: str = field(compare=False)
     registry: RegistryOptions
     uploads: UploadOptions
     gc: GcOptions
@@ -132,6 +130,8 @@ class Config:
     pin: PinOptions
     backend: BackendOptions
     """The section of the backend that is used."""
+    backends: Mapping[str, BackendOptions]
+    """The sections of all backends, for what is done before one is used."""
 
     @property
     def limits(self) -> Limits:
@@ -184,8 +184,11 @@ def load_config(
         if section not in SECTIONS:
             raise ConfigError(f"{name}: unknown section [{section}]{_suggestion(section, SECTIONS)}")
     given = options_from(environment, has_file=path is not None)
+    backend_name = parser.get("registry", "backend", fallback=given.get("registry", {}).get("backend", "local"))
+    # What the environment says of other backends is not meant for this daemon.
     sections = {
-        section: _read(parser, name, section, options, given.get(section, {})) for section, options in SECTIONS.items()
+        section: _read(parser, name, section, options, {} if section in BACKENDS.keys() - {backend_name} else given)
+        for section, options in SECTIONS.items()
     }
     registry = sections["registry"]
     assert isinstance(registry, RegistryOptions)
@@ -194,12 +197,19 @@ def load_config(
             f"{name}: [registry] backend: {registry.backend!r} is not one of {', '.join(BACKENDS)}"
             f"{_suggestion(registry.backend, BACKENDS)}"
         )
-    twice = next((each for each in registry.listen if registry.listen.count(each) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"{name}: [registry] listen: {twice!r} is there twice")
     for endpoint in registry.listen if for_daemon else ():
-        _check_endpoint(name, endpoint, reactor)
+        try:
+            check_endpoint(endpoint, reactor)
+        except EndpointError as error:
+            raise ConfigError(f"{name}: [registry] listen: {error}") from None
+        if registry.listen.count(endpoint) > 1 and not is_any_port(endpoint):
+            raise ConfigError(f"{name}: [registry] listen: {endpoint!r} is there twice")
+    backend = _as(BackendOptions, sections[registry.backend])
+    problem = backend.problem() if for_daemon else None
+    if problem is not None:
+        raise ConfigError(f"{name}: [{registry.backend}] {problem}")
     return Config(
+        name=name,
         registry=registry,
         uploads=_as(UploadOptions, sections["uploads"]),
         gc=_as(GcOptions, sections["gc"]),
@@ -207,7 +217,8 @@ def load_config(
         ipfs=_as(IpfsOptions, sections["ipfs"]),
         gateway=_as(GatewayOptions, sections["gateway"]),
         pin=_as(PinOptions, sections["pin"]),
-        backend=_as(BackendOptions, sections[registry.backend]),
+        backend=backend,
+        backends={each: _as(BackendOptions, sections[each]) for each in BACKENDS},
     )
 
 
@@ -216,11 +227,17 @@ def _as(kind: type[S], section: Section) -> S:
     return section
 
 
-def _read(parser: configparser.ConfigParser, name: str, section: str, options: type[S], given: Mapping[str, str]) -> S:
+def _read(
+    parser: configparser.ConfigParser,
+    name: str,
+    section: str,
+    options: type[S],
+    given: Mapping[str, Mapping[str, str]],
+) -> S:
     values = dict(parser.items(section)) if parser.has_section(section) else {}
-    values = {**given, **values}
+    from_environment = given.get(section, {})
     try:
-        return options.model_validate(values)
+        return options.model_validate({**from_environment, **values})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = str(first["loc"][0]) if first["loc"] else ""
@@ -229,26 +246,12 @@ def _read(parser: configparser.ConfigParser, name: str, section: str, options: t
         else:
             what = first["msg"].removeprefix("Value error, ")
             if not option:  # what is wrong concerns several options, and says which
-                raise ConfigError(f"{name}: {what}") from None
+                raise ConfigError(f"{name}: [{section}]: {what}") from None
             if option not in _SECRETS:
-                what += f" (it is {_short(repr(values.get(option)))})"
+                what += f" (it is {_short(repr(values.get(option, from_environment.get(option))))})"
+        if option in from_environment and option not in values:
+            raise ConfigError(f"{variable_of(section, option)} in the environment: {what}") from None
         raise ConfigError(f"{name}: [{section}] {option}: {what}") from None
-
-
-def _check_endpoint(name: str, endpoint: str, reactor: Any) -> None:
-    try:
-        serverFromString(reactor, endpoint)
-        port = _PORT.match(endpoint)
-        if port is not None and int(port[1]) > _PORT_MAX:
-            raise ValueError(f"a port is at most {_PORT_MAX}")
-    except OSError as error:  # of a key or certificate that it names
-        raise ConfigError(f"{name}: [registry] listen: {endpoint!r}: {error.strerror}: {error.filename}") from None
-    except Exception as error:
-        # Each kind of endpoint has its own parser, with its own exceptions.
-        raise ConfigError(
-            f"{name}: [registry] listen: {endpoint!r} is not a Twisted endpoint string, such as "
-            f"tcp:5000:interface=127.0.0.1 ({' '.join(str(error).split()) or type(error).__name__})"
-        ) from None
 
 
 def _what_is_wrong(error: configparser.Error) -> str:

@@ -30,7 +30,7 @@ from .web.site import Gateway, RegistrySite
 from .workers import Workers
 
 _EXPIRE_EVERY = 600.0
-_CIDS_EVERY = 3600.0
+_CIDS_EVERY = 60.0
 
 
 class Daemon(Service):
@@ -108,11 +108,11 @@ class Daemon(Service):
         try:
             port: IListeningPort = await serverFromString(self._reactor, description).listen(self.site)
         except CannotListenError as error:
-            raise SetupError(f"[registry] listen: {description}: {error.socketError}") from None
+            raise SetupError(f"{self._config.name}: [registry] listen: {description}: {error.socketError}") from None
         except CancelledError:
             raise
         except Exception as error:  # each kind of endpoint has its own
-            raise SetupError(f"[registry] listen: {description}: {error}") from None
+            raise SetupError(f"{self._config.name}: [registry] listen: {description}: {error}") from None
         return port
 
     def _could_not_start(self, failure: Failure) -> None:
@@ -138,18 +138,29 @@ class Daemon(Service):
         notify("READY=1")
 
     def _add_background_work(self) -> None:
-        config, registry = self._config, self.registry
+        registry = self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
-            ("bring the index of CIDs up to date", _CIDS_EVERY, registry.cid_refresh.run_if_needed),
             ("collect garbage", self._gc_interval(), self._collect),
-            ("scrub", config.scrub.interval, registry.scrubber.run),
+            ("scrub", self._scrub_interval(), registry.scrubber.run),
         ]
+        refresh = Periodic(
+            self._reactor,
+            "bring the index of CIDs up to date",
+            _CIDS_EVERY,
+            registry.cid_refresh.run_if_needed,
+            first=0.0,
+        )
+        refresh.setServiceParent(self._background)
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
-        service, remote_pins = config.pin.service, self._backend.remote_pins
+        service, remote_pins = self._config.pin.service, self._backend.remote_pins
         if service is not None and remote_pins is not None:
             work.append(
-                ("keep a copy at the pinning service", config.pin.interval, partial(remote_pins.keep_copy, service))
+                (
+                    "keep a copy at the pinning service",
+                    self._config.pin.interval,
+                    partial(remote_pins.keep_copy, service),
+                )
             )
         for what, seconds, function in work:
             if seconds is not None:
@@ -166,6 +177,13 @@ class Daemon(Service):
             )
             return None
         return gc.interval
+
+    def _scrub_interval(self) -> float | None:
+        scrub, why_not = self._config.scrub, self._backend.not_read_needlessly
+        if why_not is not None and "interval" not in scrub.model_fields_set:
+            self._log.info("Stored content is not scrubbed unless [scrub] interval is set: {why}.", why=why_not)
+            return None
+        return scrub.interval
 
     async def _collect(self) -> None:
         collection = await self.registry.collector.run()
@@ -189,6 +207,8 @@ class Daemon(Service):
         try:
             await self._control.stop()
             await self._let_transfers_end()
+            self.site.close_idle_connections()
+            await deferLater(self._reactor, 0, lambda: None)  # those that have nothing to wait for are closed now
             await self.site.close_connections()
             self._publishing.stop()
             await self.registry.stop()
@@ -205,6 +225,7 @@ class Daemon(Service):
                 seconds=self._config.registry.shutdown_grace,
             )
         while self.site.busy and self._reactor.seconds() < until:
+            self.site.close_idle_connections()
             await deferLater(self._reactor, 0.05, lambda: None)
 
 

@@ -14,25 +14,33 @@ _FIRST_AFTER = 60.0
 
 
 class Periodic(Service):
-    """Runs ``work`` each time ``seconds`` after it ended, the first time within a minute.
+    """Runs ``work`` each time ``seconds`` after it ended; the first time after ``first`` seconds, if that is less.
 
     A failure is logged and does not end it. Stopping cancels what is under way.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, what: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        what: str,
+        seconds: float,
+        work: Callable[[], Awaitable[object]],
+        first: float = _FIRST_AFTER,
+    ) -> None:
         self._reactor = reactor
         self._what = what
         self._seconds = seconds
         self._work = work
+        self._first = first
         self._call: IDelayedCall | None = None
         self._running: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Wait for the first time."""
         super().startService()
-        self._wait(min(self._seconds, _FIRST_AFTER))
+        self._wait(min(self._seconds, self._first))
 
     def stopService(self) -> None:
         """Stop, in the middle of it if need be."""

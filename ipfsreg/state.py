@@ -34,7 +34,10 @@ class StateDirectory:
 
     def problem(self) -> str | None:
         """Why the directory cannot be used, or None: the nearest one that exists has to be writable."""
-        nearest = next(each for each in (self.path, *self.path.parents) if each.exists())
+        try:
+            nearest = next(each for each in (self.path, *self.path.parents) if each.exists())
+        except OSError as error:
+            return f"{error.strerror}: {self.path}"
         if not nearest.is_dir():
             return f"{nearest} is not a directory"
         if not os.access(nearest, os.W_OK | os.X_OK):

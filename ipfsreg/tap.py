@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .config import Config, ConfigError, find_config, load_config
 from .daemon import Daemon
 
 _EXIT_USAGE = 2
+_DESCRIPTORS = 65536
 
 
 class Options(usage.Options):
@@ -40,9 +42,18 @@ def makeService(options: Options) -> IService:
     """The daemon for a configuration."""
     from twisted.internet import reactor
 
+    _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
     service: IService = Daemon(options.config, reactor, _fail_with(reactor))
     return service
+
+
+def _allow_many_descriptors() -> None:
+    # A download takes three. The usual soft limit of 1,024 is for programs that use `select`.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _fail_with(reactor: Any) -> Any:

@@ -17,6 +17,9 @@ def uninterrupted(
     Cancelled, the caller goes on at once and the work goes on by itself; its result is then dropped, and so is a
     failure once ``dropped`` has been told of it.
     """
+    inner = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+    if inner.called and not inner.paused:
+        return inner  # done already: there is nothing to cancel
     outer: Deferred[T] = Deferred()
 
     def ended(result: T | Failure) -> None:
@@ -29,6 +32,5 @@ def uninterrupted(
         else:
             outer.callback(result)
 
-    inner = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
     inner.addBoth(ended)
     return outer

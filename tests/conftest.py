@@ -6,9 +6,14 @@ from typing import cast
 
 import pytest
 import pytest_twisted
+from hypothesis import settings
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from tests.web.served import Serve, Served
+
+# How long an example takes says something of the machine and nothing of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture

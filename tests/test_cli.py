@@ -1,5 +1,6 @@
 """The ``ipfsreg`` command and ``twistd ipfsreg`` as users run them."""
 
+import hashlib
 import http.client
 import os
 import socket
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from ipfsreg import __version__
 from ipfsreg.cli import main
+from ipfsreg.ipfs.cid import raw_cid
 from tests.daemon_process import DaemonProcess, free_port, program
 from tests.web.served import MANIFEST_TYPE, digest_of, image
 
@@ -30,7 +32,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr("ipfsreg.config.SYSTEM_FILE", tmp_path / "etc" / "ipfsreg.ini")
-    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME"):
+    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME", "DAEMON_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return CliRunner()
 
@@ -131,7 +133,7 @@ def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
         (tmp_path / "x.ini").write_text(f"[registry]\nlisten = {endpoint}\n[local]\npath = {tmp_path}/store\n")
         ended = twistd("--config", "x.ini", cwd=tmp_path)
     assert ended.returncode == 2
-    assert said_by(ended) == f"[registry] listen: {endpoint}: [Errno 98] Address already in use"
+    assert said_by(ended) == f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use"
 
 
 class Client:
@@ -222,3 +224,35 @@ def written(daemon: DaemonProcess) -> int:
     """How many bytes the only upload has in the spool."""
     (data,) = (daemon.path / "uploads").glob("*/data")
     return data.stat().st_size
+
+
+def test_cids(tmp_path: Path) -> None:
+    layer = b"a layer" * 300_000
+    with DaemonProcess(tmp_path) as daemon:
+        Client(daemon).push_image("1", layer)
+        manifest = str(raw_cid(hashlib.sha256(image(layers=[layer])).digest()))
+        digest = digest_of(image(layers=[layer]))
+        for alone in (False, True):
+            if alone:
+                daemon.stop()
+            for name in ("box:1", f"box@{digest}"):
+                said = daemon.command("cid", name)
+                assert (said.returncode, said.stdout, said.stderr) == (0, f"{manifest}\n", "")
+            said = daemon.command("cid", "--blobs", "box:1")
+            assert [line.split() for line in said.stdout.splitlines()] == [
+                [manifest, digest, str(len(image(layers=[layer])))],
+                [str(raw_cid(hashlib.sha256(b"{}").digest())), digest_of(b"{}"), "2"],
+                ["bafybeiarah43a2jivznkrhh2ue5ebdldemrzaintoowwwxsoxvr45qwdxa", digest_of(layer), str(len(layer))],
+            ]
+            for name, problem, status in (
+                ("box", "manifest unknown to this repository", 1),
+                (f"box@sha256:{'0' * 64}", "manifest unknown to this repository", 1),
+                ("Box:1", "Box:1: repository name must be lower-case letters and digits, joined by", 2),
+                ("box:", "box:: a tag is at most 128 letters", 2),
+                ("box@sha256:1", "box@sha256:1: a sha256 digest has 64 lower-case hexadecimal digits", 2),
+            ):
+                said = daemon.command("cid", name)
+                assert (said.returncode, said.stdout) == (status, "")
+                assert said.stderr.startswith(f"ipfsreg: {problem}")
+                assert len(said.stderr.splitlines()) == 1
+        daemon.start()

@@ -19,7 +19,7 @@ def test_without_a_file_the_defaults_run() -> None:
     config = load_config(None, reactor, {})
     assert config.registry.listen == ("tcp:5000:interface=127.0.0.1",)
     assert config.registry.backend == "local"
-    assert config.backend.path == user_data_path("ipfsreg")
+    assert config.backend.state_directory == user_data_path("ipfsreg")
     assert config.limits.max_manifest_size == 4 * 1024 * 1024
     assert config.limits.max_blob_size is None
 
@@ -56,7 +56,7 @@ def test_every_kind_of_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert config.gc.grace == 0.25
     assert config.gc.untagged == 7 * 86400
     assert config.scrub.rate is None
-    assert config.backend.path == Path("/home/somebody/images")
+    assert config.backend.state_directory == Path("/home/somebody/images")
 
 
 def test_a_file_may_begin_with_the_mark_of_a_windows_editor(tmp_path: Path) -> None:
@@ -71,6 +71,7 @@ WRONG = {
     "[registry]\nlisten_on = x": "[registry] listen_on: unknown option; did you mean listen?",
     "[gc]\ngraze = 1h": "[gc] graze: unknown option; did you mean grace?",
     "[local]\nqqq = 1": "[local] qqq: unknown option",
+    "[registry]\nlisten = tcp:5001, tcp:5000, tcp:5001": "[registry] listen: 'tcp:5001' is there twice",
     "[registry]\nbackend = locale": "[registry] backend: 'locale' is not one of",
     "[registry]\nbackend =": "[registry] backend: '' is not one of",
     "[registry]\nthreads = many": "[registry] threads: Input should be a valid integer",
@@ -99,6 +100,12 @@ WRONG = {
     "[registry]\nlisten =": "[registry] listen: Value should have at least 1 item",
     "[registry]\nlisten = 5000": "[registry] listen: '5000' is not a Twisted endpoint string, such as tcp:5000",
     "[registry]\nlisten = tcp:http-alt:x=y": "[registry] listen: 'tcp:http-alt:x=y' is not a Twisted endpoint string",
+    "[registry]\nlisten = tcp:interface=127.0.0.1:port=99999": "[registry] listen: 'tcp:interface=127.0.0.1:port=99999",
+    "[registry]\nlisten = tcp:99999999999": "[registry] listen: 'tcp:99999999999' is not a Twisted endpoint string",
+    "[registry]\nlisten = tcp:-1": "[registry] listen: 'tcp:-1' is not a Twisted endpoint string",
+    "[registry]\nlisten = tcp:1:interface=999.1.1.1": "[registry] listen: 'tcp:1:interface=999.1.1.1' is not a Twisted",
+    "[registry]\nlisten = tcp:1:backlog=99999999999": "[registry] listen: 'tcp:1:backlog=99999999999' is not a Twisted",
+    "[registry]\nlisten = unix:/nowhere/x.sock": "[registry] listen: 'unix:/nowhere/x.sock': no such directory",
     "[registry]\nlisten = tcp:70000": "[registry] listen: 'tcp:70000' is not a Twisted endpoint string",
     "[registry]\nlisten = ssl:0:privateKey=/nowhere.pem": "[registry] listen: 'ssl:0:privateKey=/nowhere.pem': No such",
     "[local]\npath =": "[local] path: an empty path",
@@ -154,3 +161,12 @@ def test_the_systems_file_is_in_etc() -> None:
     from ipfsreg.config import SYSTEM_FILE
 
     assert Path("/etc/ipfsreg.ini") == SYSTEM_FILE
+
+
+def test_the_environment_is_for_the_backend_that_is_used(tmp_path: Path) -> None:
+    file = tmp_path / "registry.ini"
+    file.write_text("[registry]\nbackend = local\n")
+    load_config(file, reactor, {"BUCKET_ENCRYPTION": "perhaps", "HUB_HOST": "x"})
+    file.write_text("[registry]\nbackend = textile\n")
+    with pytest.raises(ConfigError, match=r"^BUCKET_ENCRYPTION in the environment: Input should be a valid boolean"):
+        load_config(file, reactor, {"BUCKET_ENCRYPTION": "perhaps"})

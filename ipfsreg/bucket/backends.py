@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..workers import Workers
+from .command_line import CommandLine
 from .kubo.backend import open_kubo
 from .kubo.options import KuboOptions
 from .local.backend import open_local
 from .opened import Opened
 from .options import BackendOptions, PathOptions
+from .space.backend import open_space
+from .space.commands import make_commands as make_space_commands
+from .space.options import SpaceOptions
 from .textile.backend import open_textile
 from .textile.commands import make_commands
 from .textile.options import TextileOptions
@@ -25,11 +29,12 @@ class Backend:
 
     options: type[BackendOptions]
     make: Callable[[Any, Workers, Any], Opened]
-    commands: Callable[..., Sequence[Any]] | None = None
+    commands: Callable[[CommandLine], Sequence[Any]] | None = None
 
 
 BACKENDS = {
     "local": Backend(PathOptions, open_local),
     "kubo": Backend(KuboOptions, open_kubo),
     "textile": Backend(TextileOptions, open_textile, make_commands),
+    "space": Backend(SpaceOptions, open_space, make_space_commands),
 }

@@ -31,14 +31,17 @@ class RemotePins(Protocol):
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
+    ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
-    it can have others keep copies. ``encrypted`` says that what is stored is encrypted there, so that its content is
-    for those only who may pull it.
+    it can have others keep copies.
+    ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
+    scrubbed unless the configuration says so.
     """
 
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
-    content_by_cid: ContentByCid | None = None
     encrypted: bool = False
+    content_by_cid: ContentByCid | None = None
     remote_pins: RemotePins | None = None
+    not_read_needlessly: str | None = None

@@ -26,6 +26,13 @@ class BackendOptions(Section):
         directory: Path = getattr(self, self.directory_option)
         return directory
 
+    def problem(self) -> str | None:
+        """What has to be set or made before a daemon can use the backend, in one line; None where nothing has to.
+
+        Unlike what validation finds, it may be missing while the backend is only being set up.
+        """
+        return None
+
 
 class PathOptions(BackendOptions):
     """For backends whose ``path`` is the directory on this disk."""

@@ -130,10 +130,18 @@ class Blobs:
         :raises BlobUnknown: where the repository does not have it.
         """
         async with self._guard.deleting(link_key(repository, digest)):
-            try:
-                await self._bucket.remove(layout.blob_link(repository, digest))
-            except NotFound:
-                raise _unknown(digest) from None
+            if not await self.remove_link(repository, digest):
+                raise _unknown(digest)
+
+    async def remove_link(self, repository: Repository, digest: Digest) -> bool:
+        """Take a blob out of a repository; the caller has made sure that nobody uses it. False where there is none."""
+        try:
+            await self._bucket.remove(layout.blob_link(repository, digest))
+            removed = True
+        except NotFound:
+            removed = False
+        self._index.lost(Holder(digest, repository, is_manifest=False))
+        return removed
 
     async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
         """The length that the repository's link gives, or None where there is no link, or a damaged one.

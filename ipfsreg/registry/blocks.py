@@ -110,15 +110,30 @@ class Blocks:
         """
         if cid.hash_code != SHA2_256 or len(cid.hash) != HASH:
             return None
-        for holder in await self._index.holders(Digest("sha256", cid.hash.hex()), allowed):
-            size = await self._size(holder)
-            if size is not None and size <= BLOCK_MAX:
-                return Located(cid, holder, size, Place(0, 0), True)
-        for part in await self._index.parts(cid.hash, allowed):
-            if await self._size(part.holder) == part.size:
-                return Located(cid, part.holder, part.size, part.place, False)
+        located = await self._find_whole(cid, allowed) or await self._find_part(cid, allowed)
+        if located is not None:
+            return located
         if not self._index.complete:
             raise Unavailable("the index of CIDs is being made", _RETRY)
+        return None
+
+    async def _find_whole(self, cid: CID, allowed: Allowed) -> Located | None:
+        digest, seen = Digest("sha256", cid.hash.hex()), 0
+        while holders := await self._index.holders(digest, allowed, seen):
+            seen += len(holders)
+            for holder in holders:
+                size = await self._size(holder)
+                if size is not None and size <= BLOCK_MAX:
+                    return Located(cid, holder, size, Place(0, 0), True)
+        return None
+
+    async def _find_part(self, cid: CID, allowed: Allowed) -> Located | None:
+        seen = 0
+        while parts := await self._index.parts(cid.hash, allowed, seen):
+            seen += len(parts)
+            for part in parts:
+                if await self._size(part.holder) == part.size:
+                    return Located(cid, part.holder, part.size, part.place, False)
         return None
 
     async def open(self, located: Located) -> OpenBlock | None:

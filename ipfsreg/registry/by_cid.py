@@ -126,6 +126,7 @@ class ImagesByCid:
         self._images: LRUCache[CID, _Image] = LRUCache(REMEMBERED, getsizeof=lambda image: len(image.listed) + 1)
         self._late: TTLCache[CID, NotInTime] = TTLCache(_LATE_MAX, _LATE_SECONDS)
         self._turns = Turns()
+        self._large = Turns()
 
     async def manifest(self, cid: CID, reference: Tag | Digest) -> StoredManifest:
         """The image's manifest or index (`LATEST`), or any that it lists.
@@ -204,7 +205,8 @@ class ImagesByCid:
         try:
             if len(content) <= _INLINE:
                 return read_document(content, media_type)
-            return await self._workers.run(read_document, content, media_type)
+            async with self._large.of(None):  # taken apart, a document needs ten times its length
+                return await self._workers.run(read_document, content, media_type)
         except ManifestInvalid as error:
             raise ManifestUnknown(f"what this CID leads to is not an image: {error.message}") from None
 

@@ -28,8 +28,8 @@ T = TypeVar("T")
 Allowed = Callable[[Repository], bool]
 """Whether somebody may have what a repository has. It is called in a thread."""
 
-_FOUND_MAX = 8
-"""How many places of one block are looked at."""
+PAGE = 8
+"""How many of the places of one block are told at a time."""
 
 _VERSION = 1
 _ALGORITHMS = {"sha256": SHA2_256, "sha512": SHA2_512}
@@ -97,8 +97,11 @@ class CidIndex:
         """Whether it knows of all that the bucket has: if not, what it does not know may be there all the same."""
 
     async def open(self) -> None:
-        """Open the file, or make it."""
-        self._connection, self._pass, self.complete = await self._workers.run(_open, self._path)
+        """Open the file, or make it. Where that cannot be done there is none until the next pass."""
+        try:
+            self._connection, self._pass, self.complete = await self._workers.run(_open, self._path)
+        except (sqlite3.Error, OSError) as error:
+            self._log.error("The index of CIDs cannot be opened: {error}. It is tried again.", error=error)
 
     async def close(self) -> None:
         """Write what it was told, and close the file. A file that is not closed is incomplete when it is opened."""
@@ -109,30 +112,33 @@ class CidIndex:
         await self._workers.run(self._connection.close)
         self._connection = None
 
-    async def holders(self, digest: Digest, allowed: Allowed) -> Sequence[Holder]:
-        """Some of the repositories that should have a content."""
-        return [_holder(row) for row in await self._do(_rows, _WHOLE, _key(digest), allowed)]
+    async def holders(self, digest: Digest, allowed: Allowed, skip: int = 0) -> Sequence[Holder]:
+        """The repositories that should have a content, a `PAGE` of them after the first ``skip``."""
+        return [_holder(row) for row in await self._do(_rows, _WHOLE, _key(digest), allowed, skip)]
 
-    async def parts(self, sha256: bytes, allowed: Allowed) -> Sequence[Part]:
-        """Some of the DAGs that the block with that hash should be in, each with a repository that should have it."""
-        rows = await self._do(_rows, _PART, sha256, allowed)
+    async def parts(self, sha256: bytes, allowed: Allowed, skip: int = 0) -> Sequence[Part]:
+        """The DAGs in which the block with that hash should be, each with a repository that should have the content.
+
+        A `PAGE` of them after the first ``skip``.
+        """
+        rows = await self._do(_rows, _PART, sha256, allowed, skip)
         return [Part(_holder(row), row[3], Place(row[4], row[5])) for row in rows]
 
     async def cid(self, digest: Digest) -> CID | None:
         """The CID of a content whose DAG is stored."""
-        rows = await self._do(_rows, "SELECT cid FROM dags WHERE content = ?", _key(digest))
-        return decode_cid(rows[0][0])[0] if rows else None
+        found = await self._do(_cid, _key(digest))
+        return None if found is None else decode_cid(found)[0]
 
     def held(self, *holders: Holder) -> None:
-        """Repositories have contents now."""
-        if self._connection is None:
-            return
+        """Repositories have contents now. The caller keeps others from taking them away meanwhile."""
         for each in holders:
             row = (_key(each.digest), each.repository, int(each.is_manifest), self._pass)
-            self._news.append(("INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?)", row))
-        if not self._writing:
-            self._writing = True
-            Deferred.fromCoroutine(self._write()).addErrback(self._could_not_write)
+            self._tell("INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?)", row)
+
+    def lost(self, holder: Holder) -> None:
+        """A repository has a content no more. The caller keeps others from giving it meanwhile."""
+        row = (_key(holder.digest), holder.repository, int(holder.is_manifest))
+        self._tell("DELETE FROM holders WHERE content = ? AND repository = ? AND manifest = ?", row)
 
     async def add_dag(self, digest: Digest, dag: FileDag) -> None:
         """The DAG of a content is stored now."""
@@ -152,8 +158,10 @@ class CidIndex:
         """From now on it is told of everything that is there."""
         if self._damaged and self._connection is not None:
             self._damaged = False
-            await self._workers.run(self._connection.close)
+            connection, self._connection = self._connection, None
+            await self._workers.run(connection.close)
             await self._workers.run(_remove, self._path)
+        if self._connection is None:
             await self.open()
         self._pass = await self._do(_begin_pass)
 
@@ -165,6 +173,15 @@ class CidIndex:
     async def settled(self) -> None:
         """Wait until it has written what it was told."""
         await self._do(_nothing)
+
+    def _tell(self, statement: str, values: tuple[object, ...]) -> None:
+        if self._connection is None:
+            self.complete = False
+            return
+        self._news.append((statement, values))
+        if not self._writing:
+            self._writing = True
+            Deferred.fromCoroutine(self._write()).addErrback(self._could_not_write)
 
     async def _write(self) -> None:
         try:
@@ -245,11 +262,14 @@ def _nothing(connection: sqlite3.Connection) -> None:
     """For who only wants what it was told to be written."""
 
 
-def _rows(connection: sqlite3.Connection, query: str, value: bytes, allowed: Allowed | None = None) -> list[Any]:
+def _rows(connection: sqlite3.Connection, query: str, value: bytes, allowed: Allowed, skip: int) -> list[Any]:
     found = connection.execute(query, (value,))
-    if allowed is None:
-        return found.fetchall()
-    return list(islice((row for row in found if allowed(Repository(row[1]))), _FOUND_MAX))
+    return list(islice((row for row in found if allowed(Repository(row[1]))), skip, skip + PAGE))
+
+
+def _cid(connection: sqlite3.Connection, key: bytes) -> bytes | None:
+    row = connection.execute("SELECT cid FROM dags WHERE content = ?", (key,)).fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def _add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: int) -> None:

@@ -12,6 +12,9 @@ from .digest import Digest
 from .names import Repository
 from .pace import Pace
 
+SHARED_SECONDS = 3600.0
+"""How long after one pass over a bucket that others write to the next begins."""
+
 _AT_ONCE = 500
 
 
@@ -23,10 +26,11 @@ class CidRefresh:
         self._index = index
         self._dags = dags
         self._clock = clock
+        self._last: float | None = None
 
     async def run(self) -> None:
         """One pass over everything."""
-        pace = Pace(self._clock)
+        pace, began = Pace(self._clock), self._clock.seconds()
         await self._index.begin_pass()
         async for digest in layout.all_dags(self._bucket):
             await pace.step()
@@ -38,10 +42,12 @@ class CidRefresh:
             await self._tell(repository, layout.blob_links, pace, is_manifest=False)
             await self._tell(repository, layout.manifest_records, pace, is_manifest=True)
         await self._index.end_pass()
+        self._last = began
 
     async def run_if_needed(self) -> None:
-        """One pass, unless the index knows of everything."""
-        if self._bucket.shared or not self._index.complete:
+        """One pass, unless the index knows of everything, as far as one can know what others write."""
+        due = self._last is None or self._clock.seconds() - self._last >= SHARED_SECONDS
+        if not self._index.complete or (self._bucket.shared and due):
             await self.run()
 
     async def _tell(

@@ -21,7 +21,7 @@ from ..bucket.errors import NotFound
 from ..bucket.interface import IBucket
 from ..uninterrupted import uninterrupted
 from . import layout
-from .blobs import link_key
+from .blobs import Blobs, link_key
 from .dags import Dags
 from .digest import Digest
 from .guard import Guard
@@ -66,6 +66,7 @@ class Collector:
         self,
         bucket: IBucket,
         stored: IBucket,
+        blobs: Blobs,
         manifests: Manifests,
         dags: Dags,
         uploads: Uploads,
@@ -77,6 +78,7 @@ class Collector:
     ) -> None:
         self._bucket = bucket
         self._stored = stored
+        self._blobs = blobs
         self._manifests = manifests
         self._dags = dags
         self._uploads = uploads
@@ -207,7 +209,7 @@ class Collector:
             return False  # somebody is pushing layers; the manifest that needs them comes last
         async with self._guard.removing([link_key(repository, digest)], since) as may:
             if may and not dry_run:
-                await self._remove(layout.blob_link(repository, digest))
+                await self._blobs.remove_link(repository, digest)
             return may
 
     async def _collect_content(self, digest: Digest, since: float, report: Collection) -> None:

@@ -1,58 +1,54 @@
 """The hash of content on its way in: of the whole, and of each MiB of it, which are the leaves of its DAG."""
 
 from ..ipfs.file_dag import PROFILE
-from .digest import Hash, new_hash
+from .digest import new_hash
 
 
 class ContentHash:
     """A sha256 of all that came, and one of each chunk.
 
-    The first chunk's is the whole's as it is then, so content of no more than a chunk is hashed once only. Beyond
-    that the two know nothing of each other: `update_whole` and `update_leaves` may be at work in two threads.
+    The two can be fed by two threads at once, each in order. The first chunk's is the whole's as it is then, so content
+    of no more than a chunk is hashed once only.
     """
 
     def __init__(self) -> None:
         self._whole = new_hash("sha256")
-        self._until_first = PROFILE.chunk  # how much is to come of the first chunk
-        self._first = b""
-        self._to_skip = PROFILE.chunk
-        self._chunk: Hash = new_hash("sha256")
-        self._room = PROFILE.chunk
-        self._others = bytearray()
+        self._length = 0
+        self._first = b""  # the first chunk's, once it is whole
+        self._chunk = new_hash("sha256")  # of the second chunk and those after it
+        self._chunks_length = 0
+        self._later_leaves = bytearray()
 
-    def update(self, data: bytes | memoryview, /) -> None:
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
         """See `Hash`."""
         self.update_whole(data)
-        self.update_leaves(data)
+        self.update_chunks(data)
 
-    def update_whole(self, data: bytes | memoryview, /) -> None:
-        """Take bytes in for the digest; `update_leaves` has to get the same."""
-        if 0 < self._until_first <= len(data):
-            view = memoryview(data)
-            self._whole.update(view[: self._until_first])
+    def update_whole(self, data: bytes | bytearray | memoryview) -> None:
+        """Take content into the hash of the whole."""
+        missing = PROFILE.chunk - self._length
+        self._length += len(data)
+        view = memoryview(data)
+        if 0 < missing <= len(view):
+            self._whole.update(view[:missing])
             self._first = self._whole.digest()
-            self._whole.update(view[self._until_first :])
-        else:
-            self._whole.update(data)
-        self._until_first = max(self._until_first - len(data), 0)
+            view = view[missing:]
+        self._whole.update(view)
 
-    def update_leaves(self, data: bytes | memoryview, /) -> None:
-        """Take bytes in for the leaves."""
-        skipped = min(self._to_skip, len(data))
-        self._to_skip -= skipped
-        view = memoryview(data)[skipped:]
+    def update_chunks(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the same content into the hashes of its chunks."""
+        view = memoryview(data)[max(PROFILE.chunk - self._chunks_length, 0) :]
+        self._chunks_length += len(data)
+        left = PROFILE.chunk - (self._chunks_length - len(view)) % PROFILE.chunk
         while view:
-            piece, view = view[: self._room], view[self._room :]
+            piece, view = view[:left], view[left:]
             self._chunk.update(piece)
-            self._room -= len(piece)
-            if not self._room:
-                self._others += self._chunk.digest()
-                self._chunk, self._room = new_hash("sha256"), PROFILE.chunk
-
-    @property
-    def has_more_leaves(self) -> bool:
-        """Whether `update_leaves` has anything to do but to count."""
-        return not self._to_skip
+            if len(piece) == left:
+                self._later_leaves += self._chunk.digest()
+                self._chunk = new_hash("sha256")
+                left = PROFILE.chunk
+            else:
+                left -= len(piece)
 
     def digest(self) -> bytes:
         """See `Hash`."""
@@ -65,17 +61,21 @@ class ContentHash:
     def copy(self) -> "ContentHash":
         """See `Hash`."""
         other = ContentHash()
-        other._whole, other._chunk = self._whole.copy(), self._chunk.copy()
-        other._until_first, other._first = self._until_first, self._first
-        other._to_skip, other._room = self._to_skip, self._room
-        other._others = self._others.copy()
+        other._whole = self._whole.copy()
+        other._length = self._length
+        other._first = self._first
+        other._chunk = self._chunk.copy()
+        other._chunks_length = self._chunks_length
+        other._later_leaves = self._later_leaves.copy()
         return other
 
     @property
     def leaves(self) -> bytes:
         """The sha256 of each chunk, one after the other; where nothing came, that of nothing."""
-        begun = b"" if self._room == PROFILE.chunk else self._chunk.digest()
-        return (self._first or self._whole.digest()) + self._others + begun
+        if self._length < PROFILE.chunk:
+            return self.digest()
+        last = self._chunk.digest() if self._length % PROFILE.chunk and self._length > PROFILE.chunk else b""
+        return self._first + bytes(self._later_leaves) + last
 
 
 def leaves_of(content: bytes) -> bytes:

@@ -225,6 +225,7 @@ class Manifests:
         except BucketError:
             self._catalog.doubted()
             raise
+        self._index.lost(Holder(digest, repository, is_manifest=True))
         # An entry without a record is not shown, and the collector takes it.
         if subject is not None:
             await self._referrers.remove(repository, subject, digest)

@@ -1,5 +1,7 @@
 """The record of a manifest in a repository: a small JSON file beside the content."""
 
+from functools import lru_cache
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..bucket.errors import Corrupt, NotFound
@@ -30,11 +32,16 @@ async def read_record(bucket: IBucket, repository: Repository, digest: Digest) -
     """A manifest's record, or None where the repository does not have the manifest."""
     path = layout.manifest_record(repository, digest)
     try:
-        return Record.model_validate_json(await bucket.get(path, _RECORD_MAX))
+        return _parsed(await bucket.get(path, _RECORD_MAX))
     except NotFound:
         return None
     except ValidationError as error:
         raise Corrupt(f"{path} is not a manifest's record: {error.error_count()} errors") from None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(content: bytes) -> Record:
+    return Record.model_validate_json(content)
 
 
 async def write_record(bucket: IBucket, repository: Repository, digest: Digest, record: Record) -> None:

@@ -152,6 +152,7 @@ class Registry:
         self.collector = Collector(
             cached,
             stored,
+            self.blobs,
             self.manifests,
             self.dags,
             self.uploads,

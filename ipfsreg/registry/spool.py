@@ -3,12 +3,12 @@
 import errno
 import json
 import os
-from operator import itemgetter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
-from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -24,7 +24,8 @@ NOTE = "session.json"
 PIECE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
 
-_PIECES_MAX = 64  # more are so small that it pays to join them before they are hashed
+SMALL = 16 * 1024
+"""What comes in smaller pieces is put together first."""
 
 WAITING_MAX = 1024 * 1024
 """The sender is paused while more than this many bytes wait for the disk."""
@@ -38,17 +39,28 @@ class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
     A consumer: it pauses its producer while the disk is behind. ``overflowed`` says that there were more bytes
-    than ``room``; those past it were dropped.
+    than ``room``; those past it were dropped. ``given_up`` says that its user was told to let go of it.
     """
 
-    def __init__(self, workers: Workers, descriptor: int, offset: int, hash_: ContentHash, room: int | None) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        descriptor: int,
+        offset: int,
+        hash_: ContentHash,
+        room: int | None,
+        clock: IReactorTime,
+    ) -> None:
         self.overflowed = False
+        self.given_up = False
+        self._clock = clock
+        self._last_write = clock.seconds()
         self._workers = workers
         self._descriptor = descriptor
         self._offset = offset
         self._hash = hash_
         self._room = room
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | bytearray] = []
         self._waiting_length = 0
         self._writing = False
         self._error: BaseException | None = None
@@ -67,6 +79,7 @@ class SpoolWriter:
         hash_: ContentHash | None,
         room: int | None,
         length: int | None,
+        clock: IReactorTime,
     ) -> "SpoolWriter":
         """Open a file to append at ``offset``, where it must end; ``length`` is how much will come, if known.
 
@@ -74,7 +87,22 @@ class SpoolWriter:
         """
         assert hash_ is not None
         descriptor = await workers.run(_open, path, offset, length)
-        return cls(workers, descriptor, offset, hash_.copy(), room)
+        return cls(workers, descriptor, offset, hash_.copy(), room, clock)
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are in the file."""
+        return self._offset
+
+    def silent_for(self, seconds: float) -> bool:
+        """Whether nothing came for so long, though it was wanted."""
+        return not self._paused and self._clock.seconds() - self._last_write >= seconds
+
+    def give_up(self) -> None:
+        """Stop the producer: somebody else goes on with what came."""
+        self.given_up = True
+        if self._producer is not None:
+            self._producer.stopProducing()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer`. Only push producers."""
@@ -96,7 +124,8 @@ class SpoolWriter:
                     self._producer.stopProducing()
                 return
             self._room -= len(data)
-        self._waiting.append(data)
+        self._last_write = self._clock.seconds()
+        self._keep(data)
         self._waiting_length += len(data)
         if self._waiting_length >= PIECE:
             self._hand_over()
@@ -133,29 +162,43 @@ class SpoolWriter:
     def _hand_over(self) -> None:
         if self._writing or not self._waiting:
             return
-        pieces, self._waiting, self._waiting_length = self._waiting, [], 0
+        pieces, length, self._waiting, self._waiting_length = self._waiting, self._waiting_length, [], 0
         self._writing = True
-        if self._hash.has_more_leaves and len(pieces) <= _PIECES_MAX:
-            leaves = self._workers.run(self._hash_leaves, pieces)
-            whole = self._workers.run(self._write, pieces, beside=True)
-            work = gatherResults([whole, leaves], consumeErrors=True).addCallbacks(itemgetter(0), _first_failure)
+        work = [self._workers.run(self._write, pieces)]
+        if length < PIECE:
+            self._hash_chunks(pieces)
         else:
-            work = self._workers.run(self._write, pieces, beside=False)
-        work.addCallbacks(self._written, self._failed)
+            work.append(self._workers.run(self._hash_chunks, pieces))
+        all_done = DeferredList(work, consumeErrors=True)
+        all_done.addCallback(self._done, length)  # type: ignore[call-overload]  # declared as if none could fail
 
-    def _write(self, pieces: list[bytes], beside: bool) -> int:
+    def _done(self, results: list[tuple[bool, None | Failure]], length: int) -> None:
+        for succeeded, result in results:
+            if not succeeded:
+                assert isinstance(result, Failure)
+                self._failed(result)
+                return
+        self._written(length)
+
+    def _keep(self, data: bytes) -> None:
+        last = self._waiting[-1] if self._waiting else None
+        if len(data) >= SMALL:
+            self._waiting.append(data)
+        elif isinstance(last, bytearray) and len(last) < PIECE:
+            last += data  # a client may send them a byte at a time, and each object costs far more than that
+        else:
+            self._waiting.append(bytearray(data))
+
+    def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In a thread. Hashing and writing both let other threads run.
-        data = b"".join(pieces)  # a client may send them a byte at a time
-        self._hash.update_whole(data)
-        if not beside:
-            self._hash.update_leaves(data)
-        _write_all(self._descriptor, data)
-        return len(data)
-
-    def _hash_leaves(self, pieces: list[bytes]) -> int:
         for piece in pieces:
-            self._hash.update_leaves(piece)
-        return sum(map(len, pieces))
+            self._hash.update_whole(piece)
+            _write_all(self._descriptor, piece)
+
+    def _hash_chunks(self, pieces: Sequence[bytes | bytearray]) -> None:
+        # In another thread, beside the first: it is about as much work.
+        for piece in pieces:
+            self._hash.update_chunks(piece)
 
     def _written(self, length: int) -> None:
         self._writing = False
@@ -213,12 +256,7 @@ def _open(path: Path, offset: int, length: int | None) -> int:
     return descriptor
 
 
-def _first_failure(failure: Failure) -> Failure:
-    error = failure.value
-    return error.subFailure if isinstance(error, FirstError) else failure
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.writev(descriptor, [view]) :]

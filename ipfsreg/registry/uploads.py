@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
@@ -34,35 +34,16 @@ from .errors import (
 )
 from .names import Repository
 from .spool import SpoolWriter, hash_file, new_session, read_note, settle_file
+from .upload import DATA, Upload
 
-DATA = "data"
+EMPTY_SECONDS = 900.0
+"""A session that has received nothing loses nothing: it ends after so many seconds, if its time is not shorter."""
 
+TURN_SECONDS = 2.0
+"""For how long a request waits for one before it on the same session, in seconds."""
 
-class Upload:
-    """One session. ``received`` is the number of bytes that are in the spool."""
-
-    def __init__(
-        self, identifier: str, repository: Repository, directory: Path, received: int, last_used: float
-    ) -> None:
-        self.identifier = identifier
-        self.repository = repository
-        self.received = received
-        self.last_used = last_used
-        self.busy = False
-        self.stored: Digest | None = None  # set where the content is in the bucket already, but not linked
-        self._directory = directory
-        # The hash of the first `received` bytes, or None where they must be read again to know it.
-        self.hash: ContentHash | None = ContentHash() if received == 0 else None
-
-    @property
-    def data(self) -> Path:
-        """The file with the bytes received."""
-        return self._directory / DATA
-
-    @property
-    def directory(self) -> Path:
-        """The session's directory in the spool."""
-        return self._directory
+SILENT_SECONDS = 15.0
+"""After so many seconds without a byte a request is taken for one whose client is gone, if there is another one."""
 
 
 class Uploads:
@@ -106,7 +87,7 @@ class Uploads:
 
         :raises TooManyRequests: where there are as many as there may be.
         """
-        if len(self._sessions) >= self._maximum:
+        if len(self._sessions) >= self._maximum and not await self.expire():
             raise TooManyRequests(f"there are {self._maximum} unfinished uploads; try again later")
         identifier = str(uuid.uuid4())
         upload = Upload(identifier, repository, self._directory / identifier, 0, self._clock.seconds())
@@ -128,6 +109,21 @@ class Uploads:
             raise UploadUnknown("no such upload session; begin a new one with POST", {"session": identifier[:64]})
         upload.last_used = self._clock.seconds()
         return upload
+
+    async def find_idle(self, repository: Repository, identifier: str) -> Upload:
+        """As `find`, but waits a moment for a request that is using the session.
+
+        A client whose connection broke asks at once how far it came, when its last bytes are still on their way to the
+        disk. If it vanished without a word, its old request is ended here for the sake of the new one.
+
+        :raises UploadUnknown: where there is none (any more).
+        """
+        upload = self.find(repository, identifier)
+        if upload.busy:
+            if upload.writer is not None and upload.writer.silent_for(SILENT_SECONDS):
+                upload.writer.give_up()
+            await upload.idle(self._clock, TURN_SECONDS)
+        return self.find(repository, identifier)
 
     def check_append(self, upload: Upload, begin: int | None, length: int | None) -> None:
         """Whether bytes may be appended: asked before any of them is read.
@@ -153,49 +149,41 @@ class Uploads:
         Leaving the block normally makes sure that all bytes are in the file. Leaving it by an exception keeps
         the bytes that came, unless the disk was full: then what this request brought is given back.
         """
-        if upload.busy:
-            raise UploadBusy("another request is writing to this upload session")
-        upload.busy = True
         room = None if self._max_blob_size is None else self._max_blob_size - upload.received
         begin = upload.received
-        writer = None
-        try:
-            await self._know_hash(upload)
-            writer = await SpoolWriter.open(self._workers, upload.data, begin, upload.hash, room, length)
+        with upload.occupied():
             try:
-                yield writer
-            except ConsumerGone:  # the writer stopped it: why, is said below
-                upload.hash, upload.received = await writer.close()
-            except BaseException:
-                upload.hash, upload.received = await writer.close()
+                await self._know_hash(upload)
+                upload.writer = await SpoolWriter.open(
+                    self._workers, upload.data, begin, upload.hash, room, length, self._clock
+                )
+                with suppress(ConsumerGone):  # the writer stopped it: why, is said below
+                    try:
+                        yield upload.writer
+                    finally:
+                        upload.hash, upload.received = await upload.writer.close()
+                if upload.writer.overflowed:
+                    raise self._too_large()
+                if upload.writer.given_up:
+                    raise UploadBusy("a later request goes on with this upload session")
+            except Full:
+                await self._give_back(upload)
                 raise
-            else:
-                upload.hash, upload.received = await writer.close()
-            if writer.overflowed:
-                raise self._too_large()
-        except Full:
-            await self._give_back(upload)
-            raise
-        except TooLarge:
-            await self._end(upload)
-            raise
-        except OSError as error:
-            raise bucket_error(error) from error
-        finally:
-            upload.busy = False
-            upload.last_used = self._clock.seconds()
+            except TooLarge:
+                await self._end(upload)
+                raise
+            except OSError as error:
+                raise bucket_error(error) from error
+            finally:
+                upload.writer = None
+                upload.last_used = self._clock.seconds()
 
     async def take_back(self, upload: Upload, length: int) -> None:
         """Forget what a session received after its first ``length`` bytes: they were not what was announced."""
-        if upload.busy:
-            raise UploadBusy("another request is writing to this upload session")
-        upload.busy = True
-        try:
+        with upload.occupied():
             upload.received = length
             upload.hash = ContentHash() if length == 0 else None
             await self._give_back(upload)
-        finally:
-            upload.busy = False
 
     async def commit(self, upload: Upload, digest: Digest) -> None:
         """Make a blob of what a session received, and end it. Durable when this returns.
@@ -205,22 +193,18 @@ class Uploads:
         :raises DigestInvalid: where the content has another digest; the session is ended.
         :raises UploadBusy: where another request is using the session.
         """
-        if upload.busy:
-            raise UploadBusy("another request is writing to this upload session")
-        upload.busy = True
-        try:
-            if upload.stored is None:
-                await self._store(upload, digest)
-            elif upload.stored != digest or not await self._blobs.link(
-                upload.repository, digest, upload.received, await self._leaves(upload)
-            ):
+        with upload.occupied():
+            try:
+                if upload.stored is None:
+                    await self._store(upload, digest)
+                elif upload.stored != digest or not await self._blobs.link(
+                    upload.repository, digest, upload.received, await self._leaves(upload)
+                ):
+                    await self._end(upload)
+                    raise UploadInvalid("the content of this upload is lost; begin a new one")
                 await self._end(upload)
-                raise UploadInvalid("the content of this upload is lost; begin a new one")
-            await self._end(upload)
-        except OSError as error:
-            raise bucket_error(error) from error
-        finally:
-            upload.busy = False
+            except OSError as error:
+                raise bucket_error(error) from error
 
     async def _store(self, upload: Upload, digest: Digest) -> None:
         found = await self._digest(upload, digest.algorithm)
@@ -248,10 +232,11 @@ class Uploads:
 
     async def expire(self) -> int:
         """End the sessions that nobody used for long; answers how many."""
-        limit = self._clock.seconds() - self._expiry
+        now = self._clock.seconds()
         ended = 0
         for upload in list(self._sessions.values()):
-            if upload.last_used >= limit or upload.busy:  # maybe only since the one before was ended
+            patience = self._expiry if upload.received else min(self._expiry, EMPTY_SECONDS)
+            if upload.last_used >= now - patience or upload.busy:  # maybe only since the one before was ended
                 continue
             ended += 1
             self._log.info(

@@ -14,8 +14,6 @@ from ..registry.errors import TooLarge
 if TYPE_CHECKING:
     from .request import StreamingRequest
 
-_LARGE = 1024 * 1024  # from this length on a body is worth larger pieces
-
 
 class ClientGone(Exception):
     """The client went away before its request was whole."""
@@ -68,17 +66,26 @@ class Body:
     async def read(self, limit: int) -> bytes:
         """The whole body.
 
+        It has to be there within the time that a client may take for nothing (``stall_timeout``).
+
         :raises TooLarge: where it is longer than ``limit`` bytes, if possible before it is read.
-        :raises ClientGone: where the client went away.
+        :raises ClientGone: where the client went away, or was too slow.
         """
         if self.length is not None and self.length > limit:
             raise TooLarge(f"the request's body is longer than {limit} bytes")
         collector = _Collector(limit)
+        connection = self._request.connection
+        if connection is None:
+            raise ClientGone
+        too_late = connection.callLater(connection.site.stall, self._request.drop)
         try:
             await self.copy_to(collector)
         except ConsumerGone:
             raise TooLarge(f"the request's body is longer than {limit} bytes") from None
-        return b"".join(collector.pieces)
+        finally:
+            if too_late.active():
+                too_late.cancel()
+        return bytes(collector.content)
 
     def copy_to(self, consumer: IConsumer) -> "Deferred[None]":
         """Write the body to a consumer, with this as its push producer; fires when all has been written.
@@ -92,8 +99,6 @@ class Body:
         if self._expects_continue and not self.ended:
             self._expects_continue = False
             self._request.send_continue()
-        if self._request.connection is not None and (self.length is None or self.length > _LARGE):
-            self._request.connection.receive_large_pieces()
         self._full = False
         early, self._early = self._early, []
         for data in early:
@@ -180,7 +185,7 @@ class Body:
 @implementer(IConsumer)
 class _Collector:
     def __init__(self, limit: int) -> None:
-        self.pieces: list[bytes] = []
+        self.content = bytearray()  # and no list of pieces: they may be of one byte each
         self._left = limit
         self._producer: IProducer | None = None
 
@@ -193,6 +198,6 @@ class _Collector:
     def write(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left >= 0:
-            self.pieces.append(data)
+            self.content += data
         elif self._producer is not None:
             self._producer.stopProducing()

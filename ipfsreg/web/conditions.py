@@ -8,7 +8,7 @@ from ..registry.errors import RangeInvalid
 from .replies import header
 from .request import StreamingRequest
 
-_ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
+_ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,99})-([0-9]{0,99})", re.IGNORECASE)
 
 
 def not_modified(request: StreamingRequest, tag: object) -> bool:
@@ -32,7 +32,10 @@ def requested_range(request: StreamingRequest, tag: object, size: int) -> tuple[
     if match is None or match[1] == match[2] == "":
         return None
     condition = header(request, "if-range")
-    if condition is not None and parse_if_range_header(condition).etag != str(tag):
+    # A weak tag never matches here (RFC 9110, 13.1.5), but the parser does not tell them apart.
+    if condition is not None and (
+        condition.lstrip().startswith("W/") or parse_if_range_header(condition).etag != str(tag)
+    ):
         return None
     if match[1] == "":
         first, end = max(size - int(match[2]), 0), size

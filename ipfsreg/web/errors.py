@@ -1,6 +1,5 @@
 """Failures become the OCI error document with its status, in one place (distribution-spec, "Error Codes")."""
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -12,21 +11,14 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
 from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable
-from ..registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError
+from ..registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 from .body import ClientGone
+from .error_document import error_document
 from .request import StreamingRequest
 
 _log = Logger()
 
 E = TypeVar("E", bound=Exception)
-
-
-def error_document(code: str, message: str, detail: Any = None) -> bytes:
-    """The body of an error answer."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if detail is not None:
-        error["detail"] = detail
-    return json.dumps({"errors": [error]}).encode()
 
 
 def answer_error(request: StreamingRequest, status: int, code: str, message: str, detail: Any = None) -> bytes:
@@ -60,6 +52,8 @@ def _add(app: Klein, kind: type[E], answer: Callable[[StreamingRequest, E], byte
 def _registry_error(request: StreamingRequest, error: RegistryError) -> bytes | None:
     if isinstance(error, RangeInvalid):
         request.setHeader(b"Content-Range", b"bytes */%d" % error.detail["size"])
+    elif isinstance(error, TooManyRequests):
+        request.setHeader(b"Retry-After", b"60")
     elif isinstance(error, NotInTime):
         request.setHeader(b"Retry-After", b"%d" % error.retry_after)
     elif isinstance(error, ReadOnly):

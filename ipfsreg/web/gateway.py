@@ -19,6 +19,7 @@ from .sending import Sending
 from .trustless import RAW, Wanted, wanted_by
 
 CACHE_CONTROL = "public, max-age=29030400, immutable"
+"""As the specification has it. What is served by CID is for everybody who has the CID."""
 
 _IDENTITY_MAX = 128
 

@@ -7,11 +7,14 @@ from ..registry.dags import Dags
 from ..registry.digest import Digest
 from ..registry.manifests import Manifests
 from ..registry.names import Repository, Tag, parse_tag
+from .budget import Budget
 from .converters import path
 from .manifest_answers import answer_manifest
 from .replies import CID_HEADER, header, parameters, reply
 from .request import StreamingRequest
 from .routes import add_route
+
+_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
 
 class ManifestRoutes:
@@ -21,6 +24,7 @@ class ManifestRoutes:
         self._manifests = manifests
         self._dags = dags
         self._max_size = max_size
+        self._memory = Budget(max(_AT_ONCE, max_size))
 
     def add_to(self, app: Klein) -> None:
         """Add the routes."""
@@ -40,9 +44,11 @@ class ManifestRoutes:
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
-        content = await request.body.read(self._max_size)
         content_type, _ = parse_options_header(header(request, "content-type"))
-        stored = await self._manifests.put(repository, content, content_type.lower(), expected, tags)
+        length = request.body.length
+        async with self._memory.of(self._max_size if length is None else min(length, self._max_size)):
+            content = await request.body.read(self._max_size)
+            stored = await self._manifests.put(repository, content, content_type.lower(), expected, tags)
         headers: dict[str, object] = {
             "Location": path(repository, "manifests", reference),
             "Docker-Content-Digest": stored.digest,

@@ -84,6 +84,8 @@ def _address_of(request: StreamingRequest) -> str:
     secure = request.isSecure()
     try:
         url = urlsplit(f"//{header(request, 'host') or ''}")
+        if url.path or url.query or url.username:
+            raise ValueError("more than a host and a port")
         return multiaddr(url.hostname or "", url.port or (443 if secure else 80), secure=secure)
     except ValueError:
         host = request.getHost()

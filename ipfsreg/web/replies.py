@@ -37,8 +37,10 @@ def header(request: StreamingRequest, name: str) -> str | None:
 CID_HEADER = "X-Ipfs-Cid"
 """The CID of the content, as `ipfs add` gives it with the profile unixfs-v1-2025. Left out where it is not known."""
 
-IMMUTABLE = "public, max-age=31536000, immutable"
-"""The caching header for what is addressed by its digest: it can never be anything else."""
+IMMUTABLE = "max-age=31536000, immutable"
+"""The caching header for what is addressed by its digest: it can never be anything else.
+
+Without ``public``, so that a shared cache before a proxy that asks for passwords keeps nothing for others."""
 
 
 def etag(digest: Digest) -> str:

@@ -32,12 +32,14 @@ class StreamingRequest(Request):
     """The request factory of our site."""
 
     body: Body
+    answered: bool
+    """Whether the answer is complete, though the request may not be over."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.body = Body(self, 0)  # until the headers are there
         self._dispatched_early = False
-        self._answered = False
+        self.answered = False
         self._deadline: IDelayedCall | None = None
 
     @property
@@ -73,7 +75,7 @@ class StreamingRequest(Request):
         expects_continue = any(value.lower() == b"100-continue" for value in expect)
         self.body.hold(expects_continue=expects_continue and channel._version == b"HTTP/1.1")
         self._dispatched_early = True
-        super().requestReceived(channel._command, channel._path, channel._version)
+        super().requestReceived(channel._command, _origin_form(channel._path), channel._version)
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body came."""
@@ -84,7 +86,7 @@ class StreamingRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The whole request is there: dispatch now unless that was done."""
         if not self._dispatched_early:
-            super().requestReceived(command, path, version)
+            super().requestReceived(command, _origin_form(path), version)
             return
         self.body.bodyEnded()
         self._finish_if_over()
@@ -93,8 +95,6 @@ class StreamingRequest(Request):
         """Write a part of the answer; its headers first."""
         if not self.startedWriting:
             self.setHeader(b"Server", SERVER)
-            self.setHeader(b"Docker-Distribution-API-Version", b"registry/2.0")
-            self.setHeader(b"X-Content-Type-Options", b"nosniff")
             if not self.body.can_be_drained(DRAIN_MAX):
                 self.setHeader(b"Connection", b"close")
                 self.channel.persistent = False
@@ -111,7 +111,7 @@ class StreamingRequest(Request):
             return
         if not self.startedWriting:
             self.write(b"")
-        self._answered = True
+        self.answered = True
         self.body.discard()
         if not self.body.can_be_drained(DRAIN_MAX):
             self._deadline = self.connection.callLater(LINGER_SECONDS, self._give_up)
@@ -136,7 +136,7 @@ class StreamingRequest(Request):
 
     def _finish_if_over(self) -> None:
         channel = self.connection
-        if self._answered and channel is not None and self.body.ended and not channel.congested:
+        if self.answered and channel is not None and self.body.ended and not channel.congested:
             self._stop_deadline()
             super().finish()
 
@@ -151,3 +151,11 @@ class StreamingRequest(Request):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a request target; a server has to take the absolute form too (RFC 9112, 3.2.2)."""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in {b"http", b"https"}:
+        return target
+    return b"/" + rest.partition(b"/")[2]

@@ -108,7 +108,8 @@ class _WatchedConsumer:
         self._request.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        self._request.unregisterProducer()
+        if self._request.connection is not None:
+            self._request.unregisterProducer()
 
     def write(self, data: bytes) -> None:
         self._watch.moved()

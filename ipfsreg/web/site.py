@@ -15,11 +15,11 @@ from twisted.web.server import Site
 from ..registry.cid_index import Allowed
 from ..registry.registry import Registry
 from ..workers import Workers
+from .app import RegistryApp
 from .blob_answers import BlobAnswers
 from .blobs import BlobRoutes
 from .by_cid import ByCidRoutes
 from .channel import RegistryChannel
-from .converters import add_converters
 from .errors import add_error_handlers, answer_error
 from .gateway import GatewayRoutes
 from .listings import ListingRoutes
@@ -41,9 +41,7 @@ class Gateway:
 
 def make_app(registry: Registry, sending: Sending, workers: Workers, gateway: Gateway | None) -> Klein:
     """The Klein application with every route of the registry."""
-    app = Klein()
-    app.url_map.merge_slashes = False
-    add_converters(app.url_map)
+    app = RegistryApp()
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
     answers = BlobAnswers(registry.dags, sending)
     if registry.by_cid is not None:
@@ -71,6 +69,9 @@ class _Front(Resource):
         """See `IResource`."""
         if not re.fullmatch(rb"[A-Z]+", request.method):
             return answer_error(request, 400, "UNSUPPORTED", "not a method")
+        hosts = request.requestHeaders.getRawHeaders(b"host", [])
+        if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
+            return answer_error(request, 400, "UNSUPPORTED", "a request has one Host header (RFC 9112, 3.2)")
         try:
             b"/".join(request.postpath or []).decode()
         except UnicodeDecodeError:
@@ -109,6 +110,12 @@ class StreamingSite(Site):
         if self._all_gone is not None and not self.connections:
             self._all_gone.callback(None)
             self._all_gone = None
+
+    def close_idle_connections(self) -> None:
+        """Close each connection that is not in the middle of a request. What it was sent last still arrives."""
+        for channel in list(self.connections):
+            if not channel.requests:
+                channel.wire.loseConnection()
 
     def close_connections(self) -> "Deferred[None]":
         """Close every connection, whatever it is at; fires when all are closed."""

@@ -60,18 +60,18 @@ class UploadRoutes:
 
     async def status(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """How much of an upload has arrived."""
-        upload = self._uploads.find(repository, session)
+        upload = await self._uploads.find_idle(repository, session)
         return reply(request, 204, _progress(upload))
 
     async def append(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """Take the next part, of known or unknown length."""
-        upload = self._uploads.find(repository, session)
+        upload = await self._uploads.find_idle(repository, session)
         await self._receive(request, upload)
         return self._accepted(request, upload)
 
     async def finish(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """Take the last part, if there is one, and make the blob."""
-        upload = self._uploads.find(repository, session)
+        upload = await self._uploads.find_idle(repository, session)
         digest = _digest_parameter(request)
         if digest is None:
             raise DigestInvalid("a PUT that completes an upload has a digest parameter")
@@ -82,7 +82,7 @@ class UploadRoutes:
 
     async def cancel(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """Throw an upload away."""
-        upload = self._uploads.find(repository, session)
+        upload = await self._uploads.find_idle(repository, session)
         self._uploads.check_append(upload, None, None)  # not while another request is using it
         await self._uploads.cancel(upload)
         return reply(request, 204, {})
@@ -153,7 +153,7 @@ def _progress(upload: Upload) -> dict[str, object]:
     # "0-0" also for nothing: that is what Docker's registry says, and what clients know.
     return {
         "Location": path(upload.repository, "blobs/uploads", upload.identifier),
-        "Range": f"0-{max(upload.received - 1, 0)}",
+        "Range": f"0-{max(upload.offset - 1, 0)}",
         "Docker-Upload-UUID": upload.identifier,
         "Blob-Upload-Session-ID": upload.identifier,
     }

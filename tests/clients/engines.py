@@ -53,8 +53,16 @@ class DockerEngine:
         return run(self._ctr, "--address", socket, "--namespace", "tests", *arguments, env=self.env, fails=fails)
 
     def run_image(self, name: str, *command: str) -> str:
-        """Run a command in a container of an image that is there, without a network; what it printed."""
-        return self.docker("run", "--rm", "--pull=never", "--network=none", name, *command)
+        """Run a command in a container of an image that is there, without a network; what it printed.
+
+        Not attached: on a busy machine an engine may lose what a short-lived container prints to who is attached.
+        """
+        container = self.docker("run", "--detach", "--pull=never", "--network=none", name, *command).strip()
+        try:
+            assert self.docker("wait", container).strip() == "0"
+            return self.docker("logs", container)
+        finally:
+            self.docker("rm", "--force", container)
 
     def pulled_digest(self, name: str) -> str:
         """The digest that the engine says an image of this name came with."""

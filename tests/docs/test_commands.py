@@ -31,6 +31,7 @@ RUN_HERE = {
     ("README.md", "oras"),
     ("README.md", "ctr (containerd)"),
     ("README.md", "What is there"),
+    ("README.md", "CIDs"),
     ("README.md", "Configuration"),
     ("README.md", "Deleting, and getting the space back"),
     ("README.md", "Damage"),
@@ -42,11 +43,13 @@ ELSEWHERE = {
     ("docs/configuration.md", "As a service"),
     ("docs/performance.md", "Performance"),  # tests/bench runs it, small
 }
+WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md"}
+"""Documents whose commands are run by the tests beside those of what they are about."""
 HUB = "docker.io/library/busybox"
 
 
 def test_every_command_is_run_somewhere() -> None:
-    shown = [(each.document, each.heading) for each in blocks("sh") if each.document != "docs/textile.md"]
+    shown = [(each.document, each.heading) for each in blocks("sh") if each.document not in WITH_THEIR_BACKEND]
     assert len(shown) == len(set(shown))
     assert set(shown) == RUN_HERE | ELSEWHERE
 
@@ -161,6 +164,9 @@ def test_the_ipfsreg_command_and_curl(daemon: DaemonProcess, busybox: Path, tmp_
     assert block("docs/configuration.md", "The file") == block("README.md", "Configuration").replace(*installed)
     assert "Would free " in do("README.md", "Deleting, and getting the space back", installed)
     assert "Everything is whole." in do("README.md", "Damage", installed)
+    cid, *headers = do("README.md", "CIDs", installed, ("http://127.0.0.1:5000", daemon.url)).splitlines()
+    assert cid.startswith("bafkrei")
+    assert f"X-Ipfs-Cid: {cid}" in headers
     listed = do("README.md", "What is there", ("http://127.0.0.1:5000", daemon.url))
     assert '"busybox"' in listed
     assert '"tags":["latest"]' in listed

@@ -36,8 +36,9 @@ def options_shown() -> dict[str, set[str]]:
     return shown
 
 
-def load(path: Path | None) -> Config:
-    return load_config(path, reactor, {})
+def load(path: Path) -> Config:
+    # What a daemon needs beside its configuration, which `ipfsreg space init` makes, is not there.
+    return load_config(path, reactor, {}, for_daemon="backend = space" not in path.read_text(encoding="utf-8"))
 
 
 def test_it_sets_nothing() -> None:

@@ -93,7 +93,8 @@ def test_its_command_starts_and_says_so(tmp_path: Path) -> None:
     made = tmp_path / "ipfsreg.ini"
     assert f" {shipped} > {config}" in sed
     run("sh", "-c", sed.replace(f" {shipped} > {config}", f" {CHECKOUT / 'etc' / 'ipfsreg.ini'} > {made}"))
-    assert load_config(made, reactor, {}).backend.path == Path("/var/lib") / directives()["StateDirectory"][0]
+    kept = load_config(made, reactor, {}).backend.state_directory
+    assert kept == Path("/var/lib") / directives()["StateDirectory"][0]
     made.write_text(
         made.read_text()
         .replace("/var/lib/ipfsreg", str(state))

@@ -75,7 +75,7 @@ class Clients:
         self.random = Random(self.seed)
         self.scheduler = Scheduler()
         self.catalog: list[Repository] | None = None
-        self.failing = False
+        self.failing = self.has_failed = False
         self.clock = ScheduledClock(self.scheduler)
         self.bucket = ScheduledBucket(self.scheduler)
         limits = Limits(
@@ -99,6 +99,7 @@ class Clients:
     def fail_now_and_then(self, odds: float) -> None:
         """From now on the storage fails with these odds, before or after an operation had its effect."""
         self.failing = odds > 0
+        self.has_failed = self.has_failed or self.failing
 
         def fail(label: str) -> tuple[BucketError, bool] | None:
             if self.random.random() >= odds:

@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
+from .known import WITH_DAG
 from .place import Place
 
 Open = Callable[..., Awaitable[Place]]
@@ -32,6 +33,14 @@ async def open_place(tmp_path: Path) -> AsyncIterator[Open]:
 async def place(open_place: Open) -> AsyncIterator[Place]:
     """A registry with the usual limits."""
     yield await open_place()
+
+
+@pytest.fixture(scope="module")
+def kept_dags() -> Iterator[None]:
+    """In a `World` one of the blobs has a DAG that is kept, though it is short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipfsreg.registry.dags.is_one_block", lambda digest, size: digest != WITH_DAG)
+        yield
 
 
 @pytest.fixture

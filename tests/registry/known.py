@@ -13,6 +13,8 @@ from .place import descriptor
 REPOSITORIES = [Repository("a"), Repository("a/b")]
 TAGS = [Tag("t"), Tag("u")]
 BLOBS = [b"config", b"layer"]
+WITH_DAG = digest_of(BLOBS[1])
+"""The blob whose DAG is kept, as if it were a long one."""
 
 
 @dataclass(frozen=True)

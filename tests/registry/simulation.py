@@ -8,7 +8,7 @@ from ipfsreg.registry.names import Repository, Tag
 from tests.bucket.scheduled import Event
 
 from .clients import GRACE, UNTAGGED, Clients, Operation, Told
-from .known import BY_DIGEST, BY_TEXT, MANIFESTS, REPOSITORIES, TAGS, Known
+from .known import BY_DIGEST, BY_TEXT, MANIFESTS, REPOSITORIES, TAGS, WITH_DAG, Known
 
 
 class World(Clients):
@@ -102,6 +102,8 @@ class World(Clients):
             self.problems.append(f"{where} is lost")
         elif digest_of(files.get(layout.blob(told.digest), b"missing")) != told.digest:
             self.problems.append(f"the content of {where} is lost")
+        elif told.digest == WITH_DAG and layout.dag(told.digest) not in files and not self.has_failed:
+            self.problems.append(f"the DAG of {where} is lost")
         elif told.kind == "manifest":
             manifest = BY_DIGEST[told.digest]
             if manifest.subject is not None:
@@ -155,5 +157,6 @@ class World(Clients):
                 for blob in manifest.blobs:
                     link = layout.blob_link(repository, digest_of(blob))
                     if link in files:
-                        reachable |= {link, layout.blob(digest_of(blob))}
+                        digest = digest_of(blob)
+                        reachable |= {link, layout.blob(digest), layout.dag(digest)}
         return reachable & set(files)

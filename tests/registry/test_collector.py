@@ -19,6 +19,8 @@ from .clients import GRACE, UNTAGGED
 from .known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
 from .simulation import World
 
+pytestmark = pytest.mark.usefixtures("kept_dags")
+
 Step = tuple[Any, ...]
 
 A, BELOW = REPOSITORIES

@@ -21,6 +21,8 @@ from .clients import GRACE, UNTAGGED
 from .known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
 from .simulation import World
 
+pytestmark = pytest.mark.usefixtures("kept_dags")
+
 A, BELOW = REPOSITORIES
 T, U = TAGS
 OLD, NEW = IMAGES[0], IMAGES[1]

@@ -23,7 +23,8 @@ from ipfsreg.registry.errors import (
     UploadUnknown,
 )
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.uploads import Upload
+from ipfsreg.registry.upload import Upload
+from ipfsreg.registry.uploads import EMPTY_SECONDS
 
 from .place import Place, pause
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored
@@ -232,6 +233,24 @@ async def test_as_many_as_there_may_be(open_place: Open) -> None:
         await place.registry.uploads.begin(REPOSITORY)
     await place.registry.uploads.cancel(first)
     await place.registry.uploads.begin(REPOSITORY)
+
+
+@pytest_twisted.ensureDeferred
+async def test_sessions_that_received_nothing_do_not_keep_others_out_for_long(open_place: Open) -> None:
+    place = Place((await open_place()).directory, max_uploads=2)
+    place.clock = clock = Clock()
+    await place.start()
+    uploads = place.registry.uploads
+    try:
+        empty, begun = [await uploads.begin(REPOSITORY) for _ in range(2)]
+        await place.append(begun, b"something")
+        clock.advance(EMPTY_SECONDS + 1)
+        await uploads.begin(REPOSITORY)
+        with pytest.raises(UploadUnknown):
+            uploads.find(REPOSITORY, empty.identifier)
+        assert uploads.find(REPOSITORY, begun.identifier).received == 9
+    finally:
+        await place.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -10,10 +10,10 @@ from typing import Any
 from twisted.internet import reactor as default_reactor
 from twisted.internet.task import deferLater
 
+from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.disk_cache import DiskCache
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.textile.breaker import Breaker
 from ipfsreg.bucket.textile.bucket import TextileBucket
 from ipfsreg.bucket.textile.client import TextileClient
 from ipfsreg.bucket.textile.options import TextileOptions

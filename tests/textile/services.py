@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.internet import reactor as default_reactor
 
-from ipfsreg.bucket.textile.breaker import Breaker
+from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.textile.client import TextileClient
 from ipfsreg.bucket.textile.identity import Identity
 from ipfsreg.bucket.textile.service import ShardService

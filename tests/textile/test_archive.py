@@ -26,9 +26,9 @@ from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from ipfsreg.bucket.textile.service import ShardService
 from ipfsreg.bucket.textile.signing import CallMetadata
 from ipfsreg.bucket.textile.tasks import TEXTILE_TASKS
+from tests.grpcweb_double.peer import eventually
 from tests.textile.double import Limits, TextileDouble
 from tests.textile.double.fixtures import textile_buckd, textile_hub
-from tests.textile.double.peer import eventually
 from tests.textile.services import client_of, reactor, service_of
 
 __all__ = ["textile_buckd", "textile_hub"]

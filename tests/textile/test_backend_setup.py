@@ -8,10 +8,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from ipfsreg.bucket.breaker import BROKEN_IN_A_ROW, LONGEST_PAUSE, Breaker, Unreachable
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
 from ipfsreg.bucket.shared_work import SharedWork
 from ipfsreg.bucket.textile import shard
-from ipfsreg.bucket.textile.breaker import BROKEN_IN_A_ROW, LONGEST_PAUSE, Breaker, Unreachable
 from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded, NotConnected
 
 from ..bucket.contract import together

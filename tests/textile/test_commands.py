@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from ipfsreg.bucket.command_line import CommandLine
 from ipfsreg.bucket.textile.commands import make_commands
 from ipfsreg.bucket.textile.identity import Identity, load_identity
 
@@ -23,7 +24,8 @@ class Program:
         self.asked: list[tuple[Path | None, str, dict[str, str]]] = []
         self.main = click.Group()
         option = click.option("--config", "path", type=click.Path(path_type=Path))
-        for command in make_commands(self._run, self._run_again, option, self._repository_path):
+        line = CommandLine(self._run, self._run_again, option, self._repository_path, self._unused, self._unused)
+        for command in make_commands(line):
             self.main.add_command(command)
 
     def _run(self, path: Path | None, task: str, arguments: dict[str, str]) -> dict[str, Any]:
@@ -36,6 +38,10 @@ class Program:
         next_one: str | None = task
         while next_one is not None:
             next_one = go_on(self._run(path, next_one, arguments))
+
+    @staticmethod
+    def _unused(*arguments: object) -> Any:
+        raise AssertionError(arguments)
 
     @staticmethod
     def _repository_path(name: str) -> str:

@@ -7,9 +7,9 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.peer import Answer, Websocket, call, eventually, open_call, pause
 from tests.textile.double import NO_PUSH_PATHS, TextileDouble
 from tests.textile.double.bucket import Bucket
-from tests.textile.double.peer import Answer, Websocket, call, eventually, open_call, pause
 
 SERVICE = "/api.bucketsd.pb.APIService"
 KIBIBYTE = 1024

@@ -11,10 +11,10 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
+from tests.grpcweb_double.peer import Websocket, connect
+from tests.grpcweb_double.wire import FrameParser
 from tests.textile.double import TextileDouble
-from tests.textile.double.peer import Websocket, connect
 from tests.textile.double.unixfs import cid_bytes, cid_string
-from tests.textile.double.wire import FrameParser
 
 CAPTURES = Path(__file__).parent / "double" / "captures"
 CLIENTS = sorted(CAPTURES.glob("textile-*.json"))

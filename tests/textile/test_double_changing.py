@@ -7,11 +7,11 @@ import pytest_twisted
 from nacl.signing import SigningKey
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.peer import Answer, call, eventually, open_call
 from tests.textile.double import Synthetic, TextileDouble
 from tests.textile.double.accounts import ApiKey
 from tests.textile.double.fixtures import metadata_of, textile_hub
 from tests.textile.double.identity import issue_token, public_key_string
-from tests.textile.double.peer import Answer, call, eventually, open_call
 from tests.textile.test_double_buckets import Server, server
 
 __all__ = ["server", "textile_hub"]

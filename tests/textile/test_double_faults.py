@@ -1,30 +1,21 @@
 """The double's switches do what they say."""
 
-import json
-import signal
-import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor as default_reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.protocol import ProcessProtocol
-from twisted.python.failure import Failure
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.alone import Alone
+from tests.grpcweb_double.peer import Http, call, connect, eventually, parse_response, post, post_head
+from tests.grpcweb_double.wire import frame
 from tests.textile.double import Fault, TextileDouble
-from tests.textile.double.peer import Http, call, connect, eventually, parse_response, post, post_head
-from tests.textile.double.wire import frame
 from tests.textile.test_double_buckets import SERVICE, Server, header, part, server
 
 __all__ = ["server"]
-
-ROOT = Path(__file__).parents[2]
 
 
 async def post_call(server: Server, method: str, request: Any) -> Any:
@@ -265,38 +256,16 @@ async def test_mistake_of_the_double_is_not_hidden() -> None:
         await server.double.stop()
 
 
-class Process(ProcessProtocol):
-    """The double run by itself."""
-
-    def __init__(self) -> None:
-        self.output = b""
-        self.errors = b""
-        self.ended: Deferred[int | None] = Deferred()
-
-    def outReceived(self, data: bytes) -> None:
-        self.output += data
-
-    def errReceived(self, data: bytes) -> None:
-        self.errors += data
-
-    def processEnded(self, reason: Failure) -> None:
-        self.ended.callback(getattr(reason.value, "exitCode", None))
-
-
 @pytest.mark.parametrize("kind", ["--hub", "--buckd"])
 @pytest_twisted.ensureDeferred
 async def test_run_by_itself(kind: str) -> None:
-    process, reactor = Process(), default_reactor
-    command = [sys.executable, "-m", "tests.textile.double", kind, "--generation", "v2.6.9", "--key", "bk"]
-    transport = reactor.spawnProcess(process, sys.executable, command, env=None, path=str(ROOT))
-    await eventually(lambda: b"\n" in process.output, 20)
-    known = json.loads(process.output)
+    process = Alone()
+    known = await process.start("tests.textile.double", [kind, "--generation", "v2.6.9", "--key", "bk"])
     assert set(known) == ({"url", "key", "secret"} if kind == "--hub" else {"url"})
     port = int(known["url"].rpartition(":")[2])
     answer = await call(port, "/threads.pb.API/ListDBs", {}, b"")
     assert answer.status == (7 if kind == "--hub" else 0)
-    transport.signalProcess(signal.SIGTERM)
-    assert await process.ended == 0, process.errors
+    await process.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -8,11 +8,11 @@ import pytest_twisted
 from nacl.signing import SigningKey
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
+from tests.grpcweb_double.peer import Answer, call, open_call, pause
 from tests.textile.double import Limits, TextileDouble
 from tests.textile.double.accounts import ApiKey
 from tests.textile.double.fixtures import metadata_of, textile_buckd, textile_hub
 from tests.textile.double.identity import decode_multibase, new_thread_id, public_key_string, to_base32
-from tests.textile.double.peer import Answer, call, open_call, pause
 
 __all__ = ["textile_buckd", "textile_hub"]
 

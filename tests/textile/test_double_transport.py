@@ -8,9 +8,7 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from tests.textile.double import CURRENT, OLD_WEBSOCKET, Generation, TextileDouble
-from tests.textile.double.bucket import Bucket
-from tests.textile.double.peer import (
+from tests.grpcweb_double.peer import (
     CONTENT_TYPE,
     Http,
     HttpResponse,
@@ -25,7 +23,9 @@ from tests.textile.double.peer import (
     post_head,
     read_answer,
 )
-from tests.textile.double.wire import frame
+from tests.grpcweb_double.wire import frame
+from tests.textile.double import CURRENT, OLD_WEBSOCKET, Generation, TextileDouble
+from tests.textile.double.bucket import Bucket
 
 SERVICE = "/api.bucketsd.pb.APIService"
 

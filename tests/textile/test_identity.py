@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from ipfsreg.bucket import private_file
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.textile import identity as module
 from ipfsreg.bucket.textile.encoding import decode_multibase, to_base32
 from ipfsreg.bucket.textile.identity import Identity, check_public_key, load_identity, save_identity
 
@@ -128,7 +128,7 @@ def test_the_file_has_its_name_only_once_it_is_durable(tmp_path: Path, monkeypat
         seen.append(path.exists())
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(private_file.os, "fsync", full)
     with pytest.raises(SetupError, match="No space left"):
         save_identity(GOOD, path)
     assert seen == [False]

@@ -96,7 +96,9 @@ class Connection(Protocol):
         self, method: str, target: str, headers: Mapping[str, object] | None = None, version: str = "1.1"
     ) -> None:
         """Send a request's line and headers, and no body."""
-        lines = [f"{method} {target} HTTP/{version}", "Host: registry.test"]
+        lines = [f"{method} {target} HTTP/{version}"]
+        if "Host" not in (headers or {}):
+            lines.append("Host: registry.test")
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1"), method)
 

@@ -56,6 +56,18 @@ class Client:
     def download(self) -> None:
         assert len(self._ask("GET", f"/v2/box/blobs/{layer_digest()}", 200)) == LAYER_MEBIBYTES * len(MEBIBYTE)
 
+    def upload_of_tiny_chunks(self) -> None:
+        self._connection.request("POST", "/v2/box/blobs/uploads/", b"")
+        answer = self._connection.getresponse()
+        answer.read()
+        sent = b"1\r\nx\r\n" * 100_000
+        self._connection.putrequest("PATCH", answer.headers["Location"])
+        self._connection.putheader("Transfer-Encoding", "chunked")
+        self._connection.endheaders()
+        self._connection.send(sent + b"0\r\n\r\n")
+        answer = self._connection.getresponse()
+        assert (answer.status, answer.headers["Range"], answer.read()) == (202, "0-99999", b"")
+
     def list_tags(self) -> None:
         assert len(json.loads(self._ask("GET", "/v2/many/tags/list", 200))["tags"]) == 10_000
 

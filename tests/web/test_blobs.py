@@ -121,9 +121,17 @@ async def test_a_range_counts_only_for_the_content_that_if_range_names(registry:
     same = await registry.ask("GET", target(), {"Range": "bytes=1-2", "If-Range": f'"{digest}"'})
     assert (same.status, same.content) == (206, CONTENT[1:3])
     for value in ("bytes=1-2", "bytes=2-1", f"bytes={SIZE}-"):
-        for condition in ('"other"', "Wed, 21 Oct 2015 07:28:00 GMT"):
+        for condition in ('"other"', f'W/"{digest}"', "Wed, 21 Oct 2015 07:28:00 GMT"):
             other = await registry.ask("GET", target(), {"Range": value, "If-Range": condition})
             assert (other.status, other.content) == (200, CONTENT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_range_past_all_numbers_cannot_be_satisfied(registry: Served) -> None:
+    await registry.push_blob(CONTENT)
+    for first in ("9" * 18, "9" * 20, "9" * 99):
+        answer = await registry.ask("GET", target(), {"Range": f"bytes={first}-"})
+        assert (answer.status, answer["content-range"]) == (416, f"bytes */{SIZE}")
 
 
 @pytest_twisted.ensureDeferred

@@ -1,5 +1,7 @@
 """What is no HTTP, or no sensible HTTP: one answer or a closed connection, and never a traceback in the log."""
 
+import json
+
 import pytest
 import pytest_twisted
 
@@ -40,10 +42,13 @@ CLIENT_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(194)
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_junk_is_answered_with_400_and_the_end(registry: Served, junk: bytes) -> None:
+async def test_junk_is_answered_with_an_error_document_and_the_end(registry: Served, junk: bytes) -> None:
     connection = await registry.connect()
     connection.send(junk)
-    assert (await connection.read()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    head, _, content = (await connection.read()).partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 414 ", b"HTTP/1.1 431 "))
+    assert b"Content-Length: %d" % len(content) in head
+    assert json.loads(content)["errors"][0]["code"] in {"UNSUPPORTED", "NAME_INVALID"}
     assert await connection.ended() < 2.0
     await until(lambda: not registry.daemon.site.connections)
 
@@ -53,8 +58,41 @@ async def test_a_tls_hello_on_the_plain_port_is_answered(registry: Served) -> No
     """A client that tries TLS first takes any answer for "no TLS here"; a mere reset makes some give up."""
     connection = await registry.connect()
     connection.send(CLIENT_HELLO)
-    assert await connection.read() == b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+    answer = await connection.read()
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"without TLS" in answer
     await connection.ended()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /v2/ HTTP/1.1\r\n" + b"X: y\r\n" * 600 + b"\r\n", 431),
+        (b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /v2/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET http://anywhere/v2/ HTTP/1.1\r\nHost: anywhere\r\n\r\n", 200),
+        (b"GET HTTPS://anywhere HTTP/1.1\r\nHost: anywhere\r\n\r\n", 404),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_each_refusal_has_its_status(registry: Served, sent: bytes, status: int) -> None:
+    connection = await registry.connect()
+    connection.send(sent)
+    assert (await connection.read()).startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest_twisted.ensureDeferred
+async def test_junk_after_an_early_answer_does_not_make_a_second_one(registry: Served) -> None:
+    connection = await registry.connect()
+    connection.send(
+        b"PATCH /v2/box/blobs/uploads/none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n"
+    )
+    answer = await connection.read()
+    await connection.ended()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import hashlib
 import http.client
 import random
+import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,28 @@ def test_a_large_layer_goes_in_and_out(daemon: DaemonProcess) -> None:
     assert grown_out < ALLOWED
 
 
+def test_a_large_layer_goes_out_as_a_car(daemon: DaemonProcess) -> None:
+    connection = connect(daemon)
+    push(connection, 2)
+    digest = push(connection, LARGE)
+    connection.request("HEAD", f"/v2/box/blobs/{digest}")
+    answer = connection.getresponse()
+    answer.read()
+    cid = answer.headers["X-Ipfs-Cid"]
+    before = forget_peak(daemon.pid)
+    connection.request("GET", f"/ipfs/{cid}?format=car&car-dups=y")  # each of its blocks is the same
+    answer = connection.getresponse()
+    length, content = int(answer.headers["Content-Length"]), b""
+    time.sleep(0.5)
+    while piece := answer.read(MEBIBYTE):
+        length -= len(piece)
+        content = piece
+    grown = peak_of(daemon.pid) - before
+    print(f"{LARGE} MiB as a CAR: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
+    assert (length, content[-1000:]) == (0, BLOCK[-1000:])
+    assert grown < ALLOWED / 2
+
+
 def test_a_slow_disk_holds_the_client_back(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
@@ -122,6 +146,54 @@ def test_a_slow_disk_holds_the_client_back(tmp_path: Path) -> None:
         print(f"128 MiB in {time.monotonic() - begin:.1f} s: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
         assert time.monotonic() - begin > 1.0  # else it was not slow
         assert grown < ALLOWED / 2
+
+
+def test_many_long_manifests_at_once_share_what_memory_there_is(daemon: DaemonProcess) -> None:
+    """Each is all but there, so that each would be in memory if nothing was shared."""
+    connection = connect(daemon)
+    push(connection, 1)
+    before = forget_peak(daemon.pid)
+    length = 4 * MEBIBYTE
+    pushing = []
+    for _ in range(40):
+        client = socket.create_connection(("127.0.0.1", daemon.port), timeout=60)
+        client.setblocking(False)
+        pushing.append(client)
+        client.send(b"PUT /v2/box/manifests/v1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+    left = dict.fromkeys(pushing, length - 10)
+    until = time.monotonic() + 3.0
+    while time.monotonic() < until and any(left.values()):
+        for client in pushing:
+            with suppress(BlockingIOError):
+                left[client] -= client.send(BLOCK[: left[client]])
+        time.sleep(0.001)
+    grown = peak_of(daemon.pid) - before
+    print(f"{len(pushing)} manifests of 4 MiB: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
+    assert grown < ALLOWED
+    for client in pushing:
+        client.close()
+    connection.request("GET", "/v2/")
+    assert connection.getresponse().status == 200
+
+
+def test_tiny_chunks_take_no_more_memory_than_large_ones(daemon: DaemonProcess) -> None:
+    connection = connect(daemon)
+    push(connection, 1)
+    before = forget_peak(daemon.pid)
+    connection.request("POST", "/v2/box/blobs/uploads/", b"")
+    answer = connection.getresponse()
+    answer.read()
+    for target, method in ((answer.headers["Location"], "PATCH"), ("/v2/box/manifests/v1", "PUT")):
+        connection.putrequest(method, target)
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"1\r\nx\r\n" * 200_000 + b"0\r\n\r\n")
+        answer = connection.getresponse()
+        assert answer.status in {202, 400}
+        answer.read()
+    grown = peak_of(daemon.pid) - before
+    print(f"400,000 chunks: {grown / MEBIBYTE:.1f} MiB")  # noqa: T201
+    assert grown < 16 * MEBIBYTE
 
 
 def test_a_slow_reader_of_tls_is_not_read_ahead_for(tmp_path: Path) -> None:

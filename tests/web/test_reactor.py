@@ -25,6 +25,7 @@ OPERATIONS = [
     "pull_long_manifest",
     "push_index",
     "upload",
+    "upload_of_tiny_chunks",
     "download",
     "list_tags",
     "list_repositories",

@@ -1,9 +1,12 @@
 """Pushing blobs in every way that there is (distribution-spec, "Pushing blobs")."""
 
+import os
 import uuid
 
 import pytest
 import pytest_twisted
+
+from ipfsreg.registry import uploads
 
 from .client import pause, query
 from .served import Serve, Served, digest_of
@@ -273,6 +276,7 @@ async def test_there_may_be_only_so_many_sessions(serve: Serve) -> None:
     await registry.begin_upload()
     refused = await registry.ask("POST", "/v2/box/blobs/uploads/", {"Content-Length": 0})
     assert refused.error == (429, "TOOMANYREQUESTS")
+    assert int(refused["retry-after"]) > 0
     await registry.ask("DELETE", first)
     await registry.begin_upload()
 
@@ -297,3 +301,44 @@ async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(r
     answer = await slow.answer()
     assert (answer.status, answer["range"]) == (202, f"0-{len(WHOLE) - 1}")
     assert (await registry.ask("PUT", query(location, digest=digest_of(WHOLE)), None, b"")).status == 201
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_asks_at_once_after_a_broken_connection_is_told_the_truth(registry: Served) -> None:
+    """And can go on there without Content-Range, as docker does: nothing is lost, doubled or mixed."""
+    content = os.urandom(2_000_000)
+    for attempt in range(5):
+        location = await registry.begin_upload()
+        broken = await registry.connect()
+        broken.begin("PATCH", location, {"Content-Length": len(content)})
+        broken.send(content[: 1_200_000 + attempt])
+        await pause(0.02)
+        if attempt % 2:
+            broken.close()
+        else:
+            broken.wire.abortConnection()
+        status = await registry.ask("GET", location)
+        received = int(status["range"].partition("-")[2]) + 1
+        assert (await registry.ask("PATCH", location, None, content[received:])).status == 202
+        finished = await registry.ask("PUT", query(location, digest=digest_of(content)), None, b"")
+        assert finished.status == 201
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_vanished_without_a_word_makes_room_for_its_next_try(
+    registry: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SILENT_SECONDS", 0.2)
+    content = os.urandom(500_000)
+    location = await registry.begin_upload()
+    vanished = await registry.connect()
+    vanished.begin("PATCH", location, {"Content-Length": len(content)})
+    vanished.send(content[:300_000])
+    await pause(0.3)
+    status = await registry.ask("GET", location)
+    assert status["range"] == "0-299999"
+    assert (await registry.ask("PATCH", location, None, content[300_000:])).status == 202
+    vanished.send(b"from the grave")
+    finished = await registry.ask("PUT", query(location, digest=digest_of(content)), None, b"")
+    assert finished.status == 201
+    assert (await vanished.answer()).status in {404, 409}

@@ -8,9 +8,9 @@ from twisted.logger import Logger
 
 from ...grpcweb.channel import Channel
 from ...workers import Workers
+from ..breaker import Breaker
 from ..disk_cache import DiskCache
 from ..opened import Opened, Repeated
-from .breaker import Breaker
 from .bucket import TextileBucket
 from .client import TextileClient
 from .options import TextileOptions

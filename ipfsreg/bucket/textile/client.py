@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Channel, Transport
 from ...grpcweb.errors import CallError, GrpcError
+from ..breaker import Breaker, Unreachable
 from ..errors import Unavailable
 from ..shared_work import SharedWork
-from .breaker import Breaker, Unreachable
 from .errors import TokenRefused, translate
 from .identity import Identity
 from .signing import CallMetadata

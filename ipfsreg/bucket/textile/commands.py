@@ -8,16 +8,11 @@ from typing import Any, NoReturn
 import click
 
 from ...grpcweb.errors import one_line
+from ..command_line import CommandLine, Run, RunAgain
 from ..errors import SetupError
 from .archive import news
 from .identity import Identity, check_public_key, load_identity, save_identity
 from .sharing import EVERYBODY, ROLES
-
-Run = Callable[[Path | None, str, dict[str, str]], dict[str, Any]]
-"""Does a task for the configuration file that was named, and ends the program where it fails."""
-
-RunAgain = Callable[[Path | None, str, dict[str, str], Callable[[dict[str, Any]], str | None]], None]
-"""A task, and then whichever a function names for its result, until it names none."""
 
 EXIT_PROBLEM = 1
 
@@ -69,18 +64,10 @@ def show(file: Path) -> None:
         _fail(str(error))
 
 
-def make_commands(
-    run: Run,
-    run_again: RunAgain,
-    config_option: Callable[[Any], Any],
-    repository_path: Callable[[str], str],
-) -> Sequence[click.Command]:
-    """All commands of this backend, to be added to the program's own.
-
-    :param config_option: a decorator that gives a command the option ``--config`` as its parameter ``path``.
-    :param repository_path: the directory of a repository; ValueError with one line for what is no repository.
-    """
-    return [identity, _share(run, config_option, repository_path), _archive(run, run_again, config_option)]
+def make_commands(line: CommandLine) -> Sequence[click.Command]:
+    """All commands of this backend, to be added to the program's own."""
+    share = _share(line.run, line.config_option, line.repository_path)
+    return [identity, share, _archive(line.run, line.run_again, line.config_option)]
 
 
 def _share(run: Run, config_option: Callable[[Any], Any], repository_path: Callable[[str], str]) -> click.Group:

@@ -5,13 +5,12 @@ The type is always Ed25519 and both lengths are fixed, so that the message is a 
 32 of a public key; 32 of the seed and the 32 of the public key again of a private one.
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 from nacl.signing import SigningKey
 
 from ..errors import SetupError
+from ..private_file import PrivateFile
 from .encoding import decode_multibase, to_base32
 
 KEY_LENGTH = 32
@@ -101,22 +100,7 @@ def save_identity(identity: Identity, path: Path) -> None:
 
     :raises SetupError: where that cannot be.
     """
-    try:
-        descriptor, draft = tempfile.mkstemp(prefix=".identity-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(identity.private_key() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike a rename, this fails where the name is taken
-        finally:
-            os.unlink(draft)
-        _sync_directory(path.parent)
-    except FileExistsError:
-        raise SetupError(f"{path} is there already; it is never overwritten") from None
-    except OSError as error:
-        raise SetupError(f"cannot write {path}: {error.strerror}") from None
+    PrivateFile(path).keep(identity.private_key() + "\n")
 
 
 def load_identity(path: Path) -> Identity:
@@ -136,11 +120,3 @@ def load_identity(path: Path) -> Identity:
     except ValueError as error:
         why = str(error)
     raise SetupError(f"{path} holds no identity ({why}); make one with `ipfsreg identity make`")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

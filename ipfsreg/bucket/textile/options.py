@@ -1,6 +1,5 @@
 """The ``[textile]`` section."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from ...options import Directory, Duration, OptionalDuration, Size
 from ..errors import SetupError
+from ..loopback import is_loopback
 from ..options import PathOptions
 from .identity import Identity, load_identity
 from .signing import CallMetadata
@@ -49,7 +49,7 @@ class TextileOptions(PathOptions):
 
     def warnings(self) -> list[str]:
         """What the user should be told, though it may be meant so: one line each."""
-        if self.is_hub or _is_loopback(urlsplit(self.host).hostname or ""):
+        if self.is_hub or is_loopback(urlsplit(self.host).hostname or ""):
             return []
         return [
             f"{self.host} is used without a key, as a buckd, which has no authentication: whoever reaches it can read "
@@ -75,10 +75,3 @@ def _value(value: SecretStr | None, file: Path | None) -> str | None:
     if value is not None:
         return value.get_secret_value()
     return None if file is None else file.read_text(encoding="utf-8").strip()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

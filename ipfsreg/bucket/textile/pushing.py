@@ -14,9 +14,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..breaker import Unreachable
 from ..errors import Unavailable
 from ..sources import Source
-from .breaker import Unreachable
 from .errors import Gone, Unimplemented
 
 GATHER_SECONDS = 0.01

@@ -12,9 +12,10 @@ What it imitates is in the project's fact sheet of Textile's protocol; comments 
 or the fixtures of `tests.textile.double.fixtures`. From the shell: ``python -m tests.textile.double --help``.
 """
 
-from .call import RpcError
+from tests.grpcweb_double.call import RpcError
+from tests.grpcweb_double.faults import Fault
+
 from .content import Synthetic
-from .faults import Fault
 from .server import TextileDouble
 from .settings import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, Generation, Limits
 

@@ -1,13 +1,8 @@
 """Run the double by itself: for the JavaScript client, benchmarks, and trials by hand."""
 
 import argparse
-import json
-import signal
-import sys
-from typing import Any
 
-from twisted.internet import reactor as default_reactor
-from twisted.internet.defer import Deferred
+from tests.grpcweb_double.alone import run_until_stopped
 
 from .server import TextileDouble
 from .settings import Generation, Limits
@@ -37,7 +32,6 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Start the double, tell how to reach it (one line of JSON on standard output), run until stopped."""
     options = parse_arguments()
-    reactor: Any = default_reactor
     double = TextileDouble(
         hub=options.hub,
         generation=options.generation,
@@ -57,17 +51,7 @@ def main() -> None:
             secret=options.secret,
         )
         known |= {"key": key.key, "secret": key.secret}
-    sys.stdout.write(json.dumps(known) + "\n")
-    sys.stdout.flush()
-
-    def stop(*_: object) -> None:
-        stopping = Deferred.fromCoroutine(double.stop())
-        stopping.addErrback(lambda failure: failure.printTraceback(sys.stderr))
-        stopping.addBoth(lambda _: reactor.stop())
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: reactor.callFromThread(stop))
-    reactor.run(installSignalHandlers=False)
+    run_until_stopped(double, known)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from nacl.signing import SigningKey
 
-from .call import NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, Call, RpcError
+from tests.grpcweb_double.call import NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, Call, RpcError
+
 from .faults import Faults
 from .identity import decode_multibase, public_key_string, to_base32, token_subject
 

@@ -4,11 +4,11 @@ import secrets
 from typing import Any
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
+from tests.grpcweb_double.settings import MEBIBYTE
 
 from .bucket import Bucket
 from .buckets_base import BucketsBase
-from .call import UNKNOWN, Call, RpcError
-from .settings import MEBIBYTE
 
 QUEUED = bucketsd_pb2.ARCHIVE_STATUS_QUEUED
 EXECUTING = bucketsd_pb2.ARCHIVE_STATUS_EXECUTING

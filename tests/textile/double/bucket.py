@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import DeferredLock
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import FAILED_PRECONDITION, RESOURCE_EXHAUSTED, UNKNOWN, Call, RpcError
 
-from .call import FAILED_PRECONDITION, RESOURCE_EXHAUSTED, UNKNOWN, Call, RpcError
 from .content import ContentStore
 from .faults import Faults
 from .metadata import Entry, PathMetadata

@@ -4,17 +4,17 @@ import posixpath
 from dataclasses import dataclass
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
+from tests.grpcweb_double.wire import field
 
 from .accounts import Identity
 from .bucket import Bucket, Buckets
-from .call import UNKNOWN, Call, RpcError
 from .content import ContentStore
 from .faults import Faults
 from .identity import decode_multibase, parse_thread_id
 from .settings import Generation, Limits
 from .threads import Threads
-from .tree import SEED, Directory, Ipfs, Node
-from .wire import field
+from .tree import SEED, Directory, Ipfs, Node, follow
 
 
 @dataclass(slots=True)
@@ -82,12 +82,7 @@ class BucketsBase:
         node = root if root is not None and root.cid == cid else self.world.ipfs.find(cid)
         if node is None:
             raise RpcError(UNKNOWN, "merkledag: not found")
-        for name in names:
-            child = node.entries.get(name) if isinstance(node, Directory) else None
-            if child is None:
-                raise RpcError(UNKNOWN, f'no link named "{name}" under {node.cid}')
-            node = child
-        return node
+        return follow(node, names)
 
     def find_cid(self, text: str, what: str) -> Node:
         """The node of a CID that a client sent.

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
 
 from .bucket import ADMIN, WRITER, Bucket
 from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root
-from .call import UNKNOWN, Call, RpcError
 from .identity import parse_public_key
 from .metadata import Entry
 from .tree import SEED, Directory, File, Node

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-
-from .wire import field as wire_field
+from tests.grpcweb_double.wire import field as wire_field
 
 PATH_METADATA = bucketsd_pb2.Root.PATH_METADATA_FIELD_NUMBER
 

@@ -1,18 +1,17 @@
 """PushPath and PushPaths: the methods that take content in (fact sheet 4.2 and 4.3)."""
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import CODE_NAMES, PERMISSION_DENIED, UNKNOWN, Call, RpcError
+from tests.grpcweb_double.dispatcher import decode
+from tests.grpcweb_double.pace import Pace
+from tests.grpcweb_double.wire import field
 
 from .bucket import WRITER, Bucket
 from .buckets_base import BucketsBase, World, clean_path, identity_of, segments_of, with_root
-from .call import PERMISSION_DENIED, UNKNOWN, Call, RpcError
-from .dispatcher import decode
-from .pace import Pace
 from .tree import ENCRYPTION_OVERHEAD, File
 from .unixfs import FileBuilder
-from .wire import field
 
 PROGRESS_STEP = 256 * 1024
-_CODE_NAMES = {1: "Canceled", 2: "Unknown", 5: "NotFound", 8: "ResourceExhausted"}
 
 
 class Incoming:
@@ -133,7 +132,7 @@ class Pushing(BucketsBase):
         try:
             return self.world.buckets.load(key, thread).draft()
         except RpcError as error:
-            name = _CODE_NAMES.get(error.code, "Unknown")
+            name = CODE_NAMES[error.code]
             raise RpcError(UNKNOWN, f"getting bucket: rpc error: code = {name} desc = {error.text}") from None
 
     @staticmethod

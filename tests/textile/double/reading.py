@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.grpcweb_double.call import RESOURCE_EXHAUSTED, UNKNOWN, Call, RpcError
+from tests.grpcweb_double.pace import Pace
+from tests.grpcweb_double.wire import field
 
 from .bucket import READER, Bucket
 from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root
-from .call import RESOURCE_EXHAUSTED, UNKNOWN, Call, RpcError
 from .content import Content, ContentLostError
 from .metadata import Entry
-from .pace import Pace
 from .tree import Directory, File, Node
-from .wire import field
 
 PULL_CHUNK = 32768
 

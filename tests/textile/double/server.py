@@ -4,27 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from nacl.signing import SigningKey
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
+from tests.grpcweb_double.call import PERMISSION_DENIED, Call, RpcError
+from tests.grpcweb_double.server import DoubleServer
 
 from .accounts import Accounts, ApiKey, Identity
 from .archiving import Archiving
 from .bucket import Bucket, Buckets
 from .buckets_base import World
-from .call import PERMISSION_DENIED, Call, RpcError
 from .changing import Changing
-from .connection import ConnectionFactory, Front
 from .content import Content, ContentStore
-from .dispatcher import Dispatcher
 from .faults import Faults
 from .identity import new_thread_id, parse_thread_id
 from .pushing import Pushing
 from .reading import Reading, stored_pieces
-from .recorder import Recorder
 from .settings import CURRENT, Generation, Limits
 from .threads import Thread, Threads, ThreadsService, UsersService
 from .tree import SEED, File, Ipfs, files_below
@@ -49,7 +43,7 @@ class BucketsService(Reading, Pushing, Changing, Archiving):
     """``api.bucketsd.pb.APIService``."""
 
 
-class TextileDouble:
+class TextileDouble(DoubleServer):
     """A server with all its state. `start` makes it listen."""
 
     def __init__(
@@ -62,15 +56,12 @@ class TextileDouble:
         powergate: bool = False,
         reactor: Any = None,
     ) -> None:
-        if reactor is None:
-            from twisted.internet import reactor
-        self.reactor: Any = reactor
         self.hub = hub
         self.limits = limits or Limits()
         if hub and self.limits.bucket_size is None:
             self.limits.bucket_size = generation.hub_bucket_size
         self.faults = Faults()
-        self.calls = Recorder()
+        super().__init__(generation, self.limits, self.faults, reactor)
         self.content = ContentStore(keep_content)
         self.ipfs = Ipfs(self.limits.directory_block)
         server_key = SigningKey.generate()
@@ -88,7 +79,6 @@ class TextileDouble:
             hub,
             powergate=powergate,
         )
-        self.dispatcher = Dispatcher(reactor, self.calls, self.faults, self.limits)
         self.dispatcher.authorize = self._authorize
         self.threads_service = ThreadsService(self.threads, hub, server_key, self.faults, self.limits)
         self.buckets_service = BucketsService(self.world)
@@ -102,65 +92,12 @@ class TextileDouble:
             services.append((usersd_pb2, "APIService", UsersService(self.threads)))
         for module, name, implementation in services:
             self.dispatcher.add_service(module.DESCRIPTOR.services_by_name[name], implementation, hidden)
-        self._front = Front(reactor, self.dispatcher, generation, self.limits, self.faults, self.calls)
-        self._port: Any = None
-        self.host, self.port = "127.0.0.1", 0
-
-    # Life.
-
-    @property
-    def url(self) -> str:
-        """What a user would write as `host`."""
-        return f"http://{self.host}:{self.port}"
-
-    def start(self, listen: str = "tcp:0:interface=127.0.0.1") -> "TextileDouble":
-        """Listen on a TCP endpoint given as Twisted writes it, by default on any free port.
-
-        :raises twisted.internet.error.CannotListenError: where the port is taken.
-        """
-        listening = serverFromString(self.reactor, listen).listen(ConnectionFactory(self._front))
-        # A TCP endpoint listens at once, so that the outcome is there already.
-        outcome: list[Any] = []
-        listening.addBoth(outcome.append)
-        if isinstance(outcome[0], Failure):
-            outcome[0].raiseException()
-        self._port = outcome[0]
-        address = self._port.getHost()
-        self.host, self.port = address.host, address.port
-        return self
-
-    async def go_away(self) -> None:
-        """Stop listening and reset all connections, as a server that was killed. What was saved stays."""
-        port, self._port = self._port, None
-        if port is not None:
-            await port.stopListening()
-        self.dispatcher.stop()
-        self.drop_connections()
-        while self._front.connections:
-            await deferLater(self.reactor, 0.001)
-
-    def drop_connections(self) -> None:
-        """Reset all connections that are open now."""
-        for connection in list(self._front.connections):
-            connection.transport.abortConnection()  # type: ignore[union-attr]
-
-    def come_back(self) -> None:
-        """Listen again, on the same port."""
-        self.start(f"tcp:{self.port}:interface={self.host}")
 
     async def stop(self) -> None:
-        """Stop for good.
-
-        :raises Exception: the first thing that went wrong in the double itself, if any did.
-        """
-        await self.go_away()
-        self.content.close()
-        for failure in self.dispatcher.failures:
-            failure.raiseException()
-
-    def stopped(self) -> "Deferred[None]":
-        """`stop` for callers that want a Deferred."""
-        return Deferred.fromCoroutine(self.stop())
+        try:
+            await super().stop()
+        finally:
+            self.content.close()
 
     # Who may do what.
 

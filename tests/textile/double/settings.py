@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from tests.grpcweb_double.settings import MEBIBYTE, MessageLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,8 @@ NO_PUSH_PATHS = Generation(2, 1, 7)
 
 
 @dataclass(slots=True)
-class Limits:
+class Limits(MessageLimits):
     """What the server refuses; None takes a limit away. Sizes in bytes, times in seconds."""
-
-    message: int = 4 * MEBIBYTE
-    """One gRPC message from a client (fact sheet 1.2)."""
-
-    websocket_message: int | None = 32768
-    """One websocket message, only with the wrapper v0.14 (fact sheet 1.3)."""
 
     document: int | None = 4 * MEBIBYTE
     """The bucket's JSON document, as a gRPC message inside the server (fact sheet 0.8)."""

@@ -10,10 +10,10 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
 from ipfsreg.bucket.textile.proto import threads_pb2, usersd_pb2
+from tests.grpcweb_double.call import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, UNKNOWN, Call, RpcError
+from tests.grpcweb_double.dispatcher import decode
 
 from .accounts import Identity
-from .call import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, UNKNOWN, Call, RpcError
-from .dispatcher import decode
 from .faults import Faults
 from .identity import check_thread_id, issue_token, parse_public_key, to_base32
 from .settings import Limits

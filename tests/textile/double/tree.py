@@ -7,14 +7,15 @@ so that a push into a large bucket costs no more than into a small one.
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from weakref import WeakValueDictionary
 
-from .call import UNKNOWN, RpcError
+from tests.grpcweb_double.call import UNKNOWN, RpcError
+from tests.grpcweb_double.wire import varint_length
+
 from .content import Content, ContentStore, Synthetic
 from .identity import decode_multibase
 from .unixfs import DAG_PB, RAW, FileBuilder, cid_bytes, cid_string, dag_size_of_file
-from .wire import varint_length
 
 ENCRYPTION_OVERHEAD = 84
 """Bytes that Textile's encryption adds to a file or folder (fact sheet 5)."""
@@ -244,6 +245,19 @@ def _as_plaintext(file: File) -> Content:
     if not file.private:
         return file.content
     return Synthetic(file.content.size + ENCRYPTION_OVERHEAD, file.binary_cid)
+
+
+def follow(node: Node, names: Iterable[str]) -> Node:
+    """What is at a path below a node.
+
+    :raises RpcError: with the text of IPFS's resolver.
+    """
+    for name in names:
+        child = node.entries.get(name) if isinstance(node, Directory) else None
+        if child is None:
+            raise RpcError(UNKNOWN, f'no link named "{name}" under {node.cid}')
+        node = child
+    return node
 
 
 def files_below(node: Node, path: str = "") -> dict[str, File]:

@@ -6,8 +6,9 @@ As ``ipfs add --cid-version=1`` with go-ipfs's defaults: blocks of 256 KiB as ra
 
 import hashlib
 
+from tests.grpcweb_double.wire import field, varint
+
 from .identity import to_base32
-from .wire import field, varint
 
 BLOCK = 262144
 LINKS = 174

@@ -1,1 +1,1 @@
-"""The messages of a Textile server, made by `generate` from the .proto files beside it."""
+"""The messages of a Textile server, made by `bucket/generate` from the .proto files beside it."""

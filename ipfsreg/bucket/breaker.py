@@ -1,0 +1,82 @@
+"""What keeps a server that is away from being asked by every request of every client."""
+
+import math
+import random
+
+from twisted.application.internet import backoffPolicy
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..grpcweb.errors import CallError, ConnectionBroken, DeadlineExceeded, NotConnected
+from .errors import Unavailable
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+"""Seconds between two questions to a server that does not answer. Clients are told to come back as late."""
+
+BROKEN_IN_A_ROW = 3
+"""After so many calls in a row that broke or took too long the server counts as away; one refused connection does."""
+
+_pause = backoffPolicy(FIRST_PAUSE, LONGEST_PAUSE, jitter=lambda: random.uniform(0.0, 0.25))
+
+
+class Unreachable(Unavailable):
+    """No answer came: the server is away, or the way to it is broken."""
+
+
+class Breaker:
+    """Lets calls through while the server answers; while it does not, one call at a time, with growing pauses.
+
+    The others fail at once, and say when to come back. Any answer, also a refusal, ends that.
+    """
+
+    _log = Logger()
+
+    def __init__(self, name: str, clock: IReactorTime) -> None:
+        self._name = name
+        self._clock = clock
+        self._broken = 0
+        self._pauses = 0
+        self._until: float | None = None
+        self._probe: float | None = None
+
+    def check(self) -> None:
+        """Ask before each call, which has to end with one of the other methods.
+
+        :raises Unreachable: where it should not be made.
+        """
+        if self._until is None:
+            return
+        now = self._clock.seconds()
+        # A question that hangs must not keep the next one from being asked for its whole deadline.
+        probing = self._probe is not None and now - self._probe < LONGEST_PAUSE
+        if now < self._until or probing:
+            wait = math.ceil(max(self._until - now, 1.0))
+            raise Unreachable(f"{self._name} does not answer; it is asked again within seconds", wait)
+        self._probe = now
+
+    def answered(self) -> None:
+        """The server answered, whatever it was."""
+        if self._until is not None:
+            self._log.info("{name} answers again.", name=self._name)
+        self._broken = self._pauses = 0
+        self._until = self._probe = None
+
+    def failed(self, error: CallError) -> None:
+        """The call failed without an answer."""
+        self._probe = None
+        if not isinstance(error, ConnectionBroken | DeadlineExceeded):
+            return
+        self._broken += 1
+        now = self._clock.seconds()
+        if self._until is not None and now < self._until:
+            return  # one of several that were under way when the server went
+        if isinstance(error, NotConnected) or self._broken >= BROKEN_IN_A_ROW:
+            if self._until is None:
+                self._log.error("{name} does not answer: {error}.", name=self._name, error=error)
+            self._until = now + _pause(self._pauses)
+            self._pauses += 1
+
+    def undecided(self) -> None:
+        """The call was given up by this side."""
+        self._probe = None

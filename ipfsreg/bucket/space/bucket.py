@@ -1,0 +1,304 @@
+"""A bucket of a Space Daemon on this machine."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ...workers import Workers
+from ..breaker import Unreachable
+from ..content_path import content_at
+from ..errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
+from ..file_reader import FileReader
+from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ..walking import walk_by_listing
+from .adding import SECONDS_PER_MEBIBYTE, Adder
+from .client import SpaceClient
+from .copies import open_copy, read_copy, save_copy
+from .errors import BucketGone, NotReady
+from .home import Home
+from .listings import KEEP, Listings
+from .options import SpaceOptions
+from .proto import space_pb2
+from .remembered import Remembered
+from .sizes import SizeIndex, digest_of_link
+from .staging import Staging
+from .turns import Turns
+
+T = TypeVar("T")
+
+_pause = backoffPolicy(1.0, 60.0)
+
+
+@implementer(IBucket)
+class SpaceBucket:
+    """See `IBucket`. Others may see and change the bucket through the same daemon, and through those it is shared with.
+
+    What is opened is the daemon's own plaintext copy, which nobody has verified: `DiskCache` does that.
+    """
+
+    shared = True
+
+    _log = Logger()
+
+    def __init__(self, options: SpaceOptions, client: SpaceClient, workers: Workers, clock: IReactorTime) -> None:
+        self.name = f"bucket {options.bucket} of the Space Daemon at {options.url}"
+        self.slug = options.bucket
+        self.client = client
+        self._options = options
+        self._workers = workers
+        self._clock = clock
+        self._home = Home(client, self.slug, clock)
+        self._looking: Deferred[None] | None = None
+        self._staging = Staging(options.staging)
+        self._adder = Adder(client, self.slug, self._staging, workers)
+        self.listings = Listings(client, self.slug, clock)
+        self._sizes = SizeIndex(options.path / "sizes")
+        self._remembered = Remembered(self.listings, clock)
+        self._turns = Turns()
+
+    def start(self) -> "Deferred[None]":
+        """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
+        return ensureDeferred(self._start())
+
+    async def _start(self) -> None:
+        problem = self._options.problem()
+        if problem is not None:
+            raise SetupError(problem)
+        for warning in self._options.warnings():
+            self._log.warn("{warning}", warning=warning)
+        await self._workers.run(self._staging.prepare)
+        try:
+            await self._workers.run(self._sizes.load)
+        except OSError as error:
+            raise SetupError(f"cannot use {self._options.path}: {error.strerror}; change `path`") from None
+        self._looking = ensureDeferred(self._look()).addErrback(self._looked_badly)
+
+    def stop(self) -> "Deferred[None]":
+        """See `IBucket.stop`."""
+        if self._looking is not None:
+            self._looking.cancel()
+        return ensureDeferred(self.client.stop())
+
+    async def _look(self) -> None:
+        tries = 0
+        while True:
+            try:
+                await self._home.found()
+            except BucketError as error:
+                self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
+            else:
+                break
+            await deferLater(self._clock, _pause(tries), lambda: None)
+            tries += 1
+        self._log.info("Using {name}.", name=self.name)
+
+    def _looked_badly(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("Looking for {name} failed", failure, name=self.name)
+
+    def stat(self, path: str) -> "Deferred[Stat]":
+        """See `IBucket.stat`. The daemon tells sizes that are right for short files only, so none is passed on."""
+        check_path(path)
+        return ensureDeferred(self._at_home(lambda: self._stat(path)))
+
+    def get(self, path: str, limit: int) -> "Deferred[bytes]":
+        """See `IBucket.get`."""
+        check_path(path)
+        return ensureDeferred(self._at_home(lambda: self._get(path, limit)))
+
+    def open(self, path: str) -> "Deferred[IReader]":
+        """See `IBucket.open`."""
+        check_path(path)
+        return ensureDeferred(self._at_home(lambda: self._open(path)))
+
+    def put(self, path: str, content: bytes) -> "Deferred[None]":
+        """See `IBucket.put`."""
+        check_path(path)
+        return ensureDeferred(self._at_home(lambda: self._put(path, content)))
+
+    def put_file(self, path: str, source: Path) -> "Deferred[None]":
+        """See `IBucket.put_file`."""
+        check_path(path)
+        return ensureDeferred(self._at_home(lambda: self._put_file(path, source)))
+
+    def move(self, source: str, destination: str) -> "Deferred[None]":
+        """See `IBucket.move`. The daemon has no such thing: the file is added again and then removed."""
+        check_path(source)
+        check_path(destination)
+        return ensureDeferred(self._at_home(lambda: self._move(source, destination)))
+
+    def remove(self, path: str) -> "Deferred[None]":
+        """See `IBucket.remove`."""
+        check_path(path)
+        return ensureDeferred(self._at_home(lambda: self._remove_in_turn(path)))
+
+    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
+        """See `IBucket.list`."""
+        check_path(directory)
+        return ensureDeferred(self._at_home(lambda: self._list(directory)))
+
+    async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+        """See `IBucket.walk`."""
+        async for listings in walk_by_listing(self, directory, into):
+            yield listings
+
+    async def at_home(self) -> None:
+        """See to it that the daemon has the bucket, before it is named in a call. Fails with a `BucketError`."""
+        await self._home.ensure()
+
+    async def _at_home(self, operation: Callable[[], Awaitable[T]]) -> T:
+        await self._home.ensure()
+        try:
+            return await operation()
+        except (Unreachable, NotReady, BucketGone):
+            # A daemon that was started anew makes all calls wait, and may be another one.
+            self._home.forget()
+            self.listings.forget()
+            raise
+
+    async def _stat(self, path: str) -> Stat:
+        if (await self.listings.entry(path)).isDir:
+            raise NotFound(f"{path} is a directory")
+        return Stat(None)
+
+    async def _get(self, path: str, limit: int) -> bytes:
+        digest = digest_of_link(path)
+        if digest is not None:
+            await self._stat(path)
+            known = self._sizes.get(digest)
+            if known is not None and len(known) <= limit:
+                return known
+        else:
+            remembered = await self._remembered.get(path)
+            if remembered is not None and len(remembered) <= limit:
+                return remembered
+        content = await self._workers.run(read_copy, await self._location(path), limit)
+        await self._learn(path, content)
+        return content
+
+    async def _open(self, path: str) -> IReader:
+        file = await self._workers.run(open_copy, await self._large_location(path))
+        reader: IReader = FileReader(file, self._workers)
+        return reader
+
+    async def _large_location(self, path: str) -> str:
+        # The daemon answers when the copy is whole, so how long that may take goes by the size, roughly known.
+        content = content_at(path)
+        size = None if content is None else self._sizes.length(f"{content.algorithm}:{content.hex}")
+        if size is None:
+            entry = await self.listings.entry(path)
+            if entry.isDir:
+                raise NotFound(f"{path} is a directory")
+            size = int(entry.sizeInBytes) if entry.sizeInBytes.isdecimal() else 0
+        return await self._location(path, self.client.timeout + SECONDS_PER_MEBIBYTE * size / 1024**2)
+
+    async def _location(self, path: str, deadline: float | None = None) -> str:
+        """The daemon's plaintext copy of a file. It must not be touched: see `copies`."""
+        request = space_pb2.OpenFileRequest(path=path, bucket=self.slug)
+        for again in (True, False):
+            try:
+                opened = await self.client.call("OpenFile", request, space_pb2.OpenFileResponse, deadline=deadline)
+                return opened.location
+            except Corrupt:
+                # The daemon says so as well where fetching it failed, by which of the two comes first.
+                if not again:
+                    raise
+            except (NotFound, Unreachable, NotReady, BucketGone):
+                raise
+            except Unavailable:
+                # It may be a directory: only a listing made now tells for sure.
+                self.listings.changed(path.rpartition("/")[0])
+                await self._stat(path)
+                if not again:
+                    raise
+        raise AssertionError
+
+    async def _put(self, path: str, content: bytes) -> None:
+        async with self._turns.of(path):
+            await self._add(path, content, len(content))
+            if digest_of_link(path) is None:
+                await self._remembered.learn(path, content)
+            else:
+                await self._learn(path, content)
+
+    async def _put_file(self, path: str, source: Path) -> None:
+        size = (await self._workers.run(source.stat)).st_size
+        async with self._turns.of(path):
+            await self._add(path, source, size)
+        await self._workers.run(source.unlink, True)
+
+    async def _add(self, path: str, source: Path | bytes, size: int) -> None:
+        directory = path.rpartition("/")[0]
+        async with self._turns.adding(directory):
+            self._remembered.forget(path)
+            try:
+                await self._adder.add(path, source, size)
+            finally:
+                self.listings.changed(directory)
+
+    async def _learn(self, path: str, content: bytes) -> None:
+        digest = digest_of_link(path)
+        line = None if digest is None else self._sizes.learn(digest, content)
+        if line is not None:
+            try:
+                await self._workers.run(self._sizes.save, line)
+            except OSError as error:
+                self._log.warn("The index of sizes cannot be written: {error}", error=error)
+
+    async def _move(self, source: str, destination: str) -> None:
+        async with self._turns.of(source, destination):
+            location = await self._large_location(source)
+            if source == destination:
+                return
+            draft = await self._workers.run(self._staging.place, "moved", b"")
+            try:
+                await self._workers.run(draft.unlink)
+                size = await self._workers.run(save_copy, location, draft)
+                await self._add(destination, draft, size)
+            finally:
+                await self._workers.run(self._staging.remove, draft)
+            await self._remove(source)
+
+    async def _remove_in_turn(self, path: str) -> None:
+        async with self._turns.of(path):
+            await self._remove(path)
+
+    async def _remove(self, path: str) -> None:
+        """Remove a file, and with it in the same call the directories that have nothing else in them."""
+        gone = path
+        directory = path.rpartition("/")[0]
+        async with AsyncExitStack() as stack:
+            held = bool(directory) and await stack.enter_async_context(self._turns.holding(directory))
+            if held:
+                self.listings.changed(directory)
+            if (await self.listings.entry(path)).isDir:  # the daemon would remove all of it
+                raise NotFound(f"{path} is a directory")
+            while held and await self._has_only(directory, gone):
+                gone = directory
+                directory = directory.rpartition("/")[0]
+                held = bool(directory) and await stack.enter_async_context(self._turns.holding(directory))
+                if held:
+                    self.listings.changed(directory)
+            self._remembered.forget(path)
+            request = space_pb2.RemoveDirOrFileRequest(path=gone, bucket=self.slug)
+            try:
+                await self.client.call("RemoveDirOrFile", request, space_pb2.RemoveDirOrFileResponse)
+            finally:
+                self.listings.changed(path.rpartition("/")[0])
+
+    async def _has_only(self, directory: str, path: str) -> bool:
+        return [f"{directory}/{entry.name}" for entry in await self.listings.of(directory)] == [path]
+
+    async def _list(self, directory: str) -> Sequence[Entry]:
+        return sorted(
+            Entry(entry.name, entry.isDir) for entry in await self.listings.of(directory) if entry.name != KEEP
+        )

@@ -1,0 +1,86 @@
+"""Which Twisted endpoint strings one can listen on: checked before anything is bound."""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+
+_PARTS = re.compile(r"(?<!\\):")
+_PORTS = {"tcp", "tcp4", "tcp6", "ssl"}  # kinds whose first part is a port
+_PORT_MAX = 65535
+_BACKLOG_MAX = 2**31 - 1
+_SOCKET_PATH_MAX = 107  # bytes; Linux has 108 with the NUL at the end
+
+
+class EndpointError(Exception):
+    """A string that is no endpoint, or one that nothing can listen on; the text says why."""
+
+
+def check_endpoint(description: str, reactor: Any) -> None:
+    """Refuse what will certainly not work. Whether a port is free only shows when it is bound.
+
+    :raises EndpointError: with what is wrong.
+    """
+    try:
+        serverFromString(reactor, description)
+    except OSError as error:  # of a key or certificate that it names
+        raise EndpointError(f"{description!r}: {error.strerror}: {error.filename}") from None
+    except Exception as error:
+        # Each kind of endpoint has its own parser, with its own exceptions.
+        raise _no_endpoint(description, " ".join(str(error).split()) or type(error).__name__) from None
+    kind, parts = _parts_of(description)
+    if kind in _PORTS:
+        if not 0 <= _number(description, parts, "port") <= _PORT_MAX:
+            raise _no_endpoint(description, f"a port is at most {_PORT_MAX}")
+        interface = parts.get("interface", "")
+        if "\0" in interface or (re.fullmatch(r"[0-9.]+", interface) and not _is_address(interface)):
+            raise _no_endpoint(description, "the interface is no IP address")
+    if not 0 <= _number(description, parts, "backlog") <= _BACKLOG_MAX:
+        raise _no_endpoint(description, f"a backlog is at most {_BACKLOG_MAX}")
+    if kind == "unix":
+        address = Path(parts["address"])
+        if len(bytes(address)) > _SOCKET_PATH_MAX:
+            raise EndpointError(f"{description!r}: the path of a socket has at most {_SOCKET_PATH_MAX} bytes")
+        if not address.parent.is_dir():
+            raise EndpointError(f"{description!r}: no such directory: {address.parent}")
+
+
+def is_any_port(description: str) -> bool:
+    """Whether a string that was found good stands for any free port, another one each time."""
+    kind, parts = _parts_of(description)
+    return kind in _PORTS and int(parts["port"]) == 0
+
+
+def _parts_of(description: str) -> tuple[str, dict[str, str]]:
+    kind, *rest = _PARTS.split(description)
+    parts: dict[str, str] = {}
+    for part in rest:
+        name, separator, value = part.partition("=")
+        if separator:
+            parts[name] = value.replace("\\:", ":")
+        elif "port" not in parts and "address" not in parts:
+            parts["address" if kind == "unix" else "port"] = part.replace("\\:", ":")
+    return kind, parts
+
+
+def _number(description: str, parts: dict[str, str], name: str) -> int:
+    try:
+        return int(parts.get(name, "0"))
+    except ValueError:
+        raise _no_endpoint(description, f"{name} is not a number") from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_endpoint(description: str, why: str) -> EndpointError:
+    return EndpointError(
+        f"{description!r} is not a Twisted endpoint string, such as tcp:5000:interface=127.0.0.1 ({why})"
+    )

@@ -1,0 +1,78 @@
+"""Runs scripts with an official client from npm.
+
+The client is installed into ``node_modules`` beside the scripts, from the lock file there. Where that cannot be done
+a test is skipped with the reason, or fails if the environment has ``IPFSREG_REQUIRE_PROGRAMS=1``.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.utils import getProcessOutputAndValue
+
+INSTALL_SECONDS = 300
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test, or fail it where programs are required."""
+    if os.environ.get("IPFSREG_REQUIRE_PROGRAMS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def listed(files: Mapping[str, bytes]) -> list[dict[str, str]]:
+    """Files by path, as the scripts take them."""
+    return [{"path": path, "base64": b64encode(content).decode()} for path, content in files.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class JavaScriptClient:
+    """A directory of scripts with a package.json and a lock file, and what it installs, as messages call it."""
+
+    directory: Path
+    name: str
+
+    def install(self) -> None:
+        """Have the client installed as the lock file says; returns at once where it is."""
+        npm, node = shutil.which("npm"), shutil.which("node")
+        if npm is None or node is None:
+            unavailable(f"node and npm are needed to run {self.name}")
+            return
+        installed = self.directory / "node_modules" / ".package-lock.json"
+        lock = self.directory / "package-lock.json"
+        if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+            return
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        try:
+            done = subprocess.run(
+                command, cwd=self.directory, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            unavailable(f"npm ci of {self.name} took more than {INSTALL_SECONDS} s")
+            return
+        if done.returncode:
+            unavailable(f"npm ci of {self.name} failed: {done.stderr.strip()[-500:]}")
+
+    async def run(self, script: str, options: dict[str, Any]) -> Any:
+        """Run a script with options (its ``session.mjs`` names them), and give its answer.
+
+        :raises AssertionError: where it failed, with what it wrote to standard error.
+        """
+        node = shutil.which("node")
+        assert node is not None
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(options, file)
+            file.flush()
+            output, errors, code = await getProcessOutputAndValue(
+                node, [str(self.directory / script), file.name], env=dict(os.environ), path=str(self.directory)
+            )
+        assert code == 0, errors.decode()[-2000:]
+        return json.loads(output)

@@ -1,0 +1,1 @@
+"""The official JavaScript client of the Space Daemon, run by our tests; see `runner`."""

@@ -1,0 +1,108 @@
+"""A daemon that is not ready, refuses, or has lost its bucket: an outage or a refusal in one line, never an absence."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from ipfsreg.bucket.errors import Refused, Unavailable
+
+from ..web.served import digest_of as digest_text
+from .backend import LIMIT, Backend, listening, pause, reactor, running
+from .double import Fault, Patience, SpaceDouble
+from .registry import logged, served, text_of
+
+pytest_plugins = ["tests.space.double.fixtures"]
+
+LAYER = b"layer"
+
+
+@pytest_twisted.async_yield_fixture()
+async def backend(space_daemon: SpaceDouble, tmp_path: Path) -> AsyncIterator[Backend]:
+    async with running(Backend(space_daemon, tmp_path / "daemon", cached=True)) as each:
+        yield each
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bucket_that_is_lost_is_an_outage(backend: Backend) -> None:
+    bucket, double = backend.bucket, backend.double
+    await bucket.put("d/f", b"x")
+    double.world.buckets.remove(double.bucket().key)
+    for _ in range(2):
+        for ask in (
+            lambda: bucket.get("d/f", LIMIT),
+            lambda: bucket.get("none", LIMIT),
+            lambda: bucket.list("d"),
+            lambda: bucket.put("d/g", b"x"),
+            lambda: bucket.remove("d/f"),
+        ):
+            with pytest.raises(Unavailable):
+                await ask()
+    assert double.calls.of("CreateBucket") == []
+    double.add_bucket()
+    await bucket.put("d/f", b"y")
+    assert await bucket.get("d/f", LIMIT) == b"y"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_wait_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon keeps its callers waiting; ours are told so in a moment, and each is told what it is."""
+    monkeypatch.setattr("ipfsreg.bucket.space.home.PATIENCE", 0.1)
+    double = SpaceDouble(patience=Patience(initialised=1.0))
+    double.world.started = False
+    async with listening(double), served(tmp_path / "daemon", double) as registry:
+        began = reactor.seconds()
+        for target in ("/v2/box/manifests/1", "/v2/box/tags/list", f"/v2/box/blobs/{digest_text(LAYER)}"):
+            answer = await registry.ask("GET", target)
+            assert answer.status == 503
+            assert int(answer["retry-after"]) > 0
+        assert reactor.seconds() - began < 0.8
+        double.world.started = True
+        await registry.push_image("1", layers=[LAYER])
+        # It waits again after a new start.
+        double.world.started = False
+        await double.go_away()
+        assert (await registry.ask("GET", "/v2/box/manifests/2")).status == 503
+        double.come_back()
+        await pause(1.0)
+        assert (await registry.ask("GET", "/v2/box/manifests/2")).status == 503
+        assert double.junk() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_refusals_are_one_line_each(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    double = new_space_daemon
+    await double.service.InitializeMasterAppToken(None, None)  # type: ignore[arg-type]
+    async with running(Backend(double, tmp_path / "no keys")) as backend:
+        with pytest.raises(Refused, match="no key pair: run `ipfsreg space init`"):
+            await backend.bucket.list("d")
+    async with running(Backend(double, tmp_path / "wrong", token="wrong.token")) as backend:
+        with pytest.raises(Refused, match="does not accept the token") as caught:
+            await backend.bucket.list("d")
+        assert "wrong.token" not in str(caught.value)
+    assert double.world.account is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_token_is_told_and_kept_to_oneself(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    with logged() as events:
+        async with served(tmp_path / "daemon", space_daemon) as registry:
+            manifest = await registry.push_image("1", layers=[LAYER])
+            fault = Fault(times=None, code=16, text="invalid auth token: app token secret does not match")
+            space_daemon.faults.add(fault)
+            for method, target in (
+                ("GET", "/v2/box/manifests/none"),
+                ("HEAD", f"/v2/box/blobs/{digest_text(b'none')}"),
+                ("GET", "/v2/box/tags/list"),
+                ("DELETE", f"/v2/box/manifests/{digest_text(manifest)}"),
+            ):
+                assert (await registry.ask(method, target)).status == 502
+            assert (await registry.push(manifest, "2")).status == 502
+            space_daemon.faults.remove(fault)
+            assert (await registry.ask("GET", "/v2/box/manifests/1")).content == manifest
+            assert (await registry.ask("GET", "/v2/box/manifests/2")).status == 404
+    text = text_of(events)
+    assert "does not accept the token" in text
+    assert not any(part in text for part in space_daemon.token.split("."))
+    assert "Traceback" not in text
