@@ -14,17 +14,17 @@ from cachetools import LRUCache, TTLCache
 
 from ..bucket.errors import NotFound, Refused, Unavailable
 from ..bucket.interface import IReader
-from ..ipfs.cid import CID, DAG_PB, SHA2_256, CIDInvalid, decode_cid, parse_cid
-from ..ipfs.file_dag import range_of
+from ..ipfs.cid import CID, DAG_PB, RAW, CIDInvalid, decode_cid, parse_cid
 from ..workers import Workers
 from .blobs import Blobs, OpenBlob
-from .cid_index import Allowed, CidIndex, Holder
+from .cid_index import Allowed, CidIndex
 from .dags import block_cid_text, is_one_block
 from .digest import Digest, digest_of
 from .errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameInvalid, NotInTime, RegistryError
 from .image_tree import Listed, ReadDocument, content_type, is_readable, read_descriptor, read_document
 from .manifests import Manifests, StoredManifest
 from .names import Tag
+from .own_content import OwnContent
 from .reading import read_part
 from .turns import Turns
 from .verified_reader import VerifiedReader
@@ -94,9 +94,12 @@ def parse_image_name(text: str) -> CID:
             cid, end = decode_cid(b32decode(text.upper() + "=" * (-len(text) % 8)))
             if end == _MULTIHASH:
                 return cid
-        return parse_cid(text)
+        cid = parse_cid(text)
     except (CIDInvalid, ValueError):
         raise NameInvalid("ipfs/… is the name of an image by its CID, and this is none", {"name": text}) from None
+    if cid.codec not in {RAW, DAG_PB}:
+        raise NameInvalid("this CID is of something else than a file or directory", {"name": text})
+    return cid
 
 
 class ImagesByCid:
@@ -116,13 +119,11 @@ class ImagesByCid:
         max_manifest_size: int,
         allowed: Allowed,
     ) -> None:
-        self._manifests = manifests
-        self._blobs = blobs
+        self._own = OwnContent(manifests, blobs, index, workers, max_manifest_size, allowed)
         self._index = index
         self._workers = workers
         self._node = node
         self._max = max_manifest_size
-        self._allowed = allowed
         self._images: LRUCache[CID, _Image] = LRUCache(REMEMBERED, getsizeof=lambda image: len(image.listed) + 1)
         self._late: TTLCache[CID, NotInTime] = TTLCache(_LATE_MAX, _LATE_SECONDS)
         self._turns = Turns()
@@ -225,7 +226,7 @@ class ImagesByCid:
             raise
 
     async def _first_look(self, cid: CID) -> _Image:
-        content = await self._own_root(cid)
+        content = await self._own.root(cid)
         if content is not None or cid.codec != DAG_PB:
             return await self._document(cid, str(cid), content)
         for path, folder in _DIRECTORIES:
@@ -256,7 +257,7 @@ class ImagesByCid:
     async def _content(self, image: _Image, listed: Listed) -> bytes:
         if listed.size > self._max:
             raise ManifestUnknown(f"a manifest of this image is longer than {self._max} bytes")
-        content = await self._own(listed)
+        content = await self._own.manifest(listed)
         if content is not None:
             return content
         reader = await self._open_elsewhere(image, listed, ManifestUnknown)
@@ -265,53 +266,10 @@ class ImagesByCid:
         finally:
             reader.close()
 
-    async def _own(self, listed: Listed) -> bytes | None:
-        """The content of a manifest that a repository here has, as a manifest or as a blob."""
-        for holder in await self._index.holders(listed.digest, self._allowed):
-            content = await self._own_content(holder)
-            if content is not None and len(content) == listed.size:
-                return content
-        return None
-
-    async def _own_content(self, holder: Holder) -> bytes | None:
-        try:
-            if holder.is_manifest:
-                return (await self._manifests.get(holder.repository, holder.digest)).content
-            blob = await self._blobs.open(holder.repository, holder.digest)
-        except (ManifestUnknown, BlobUnknown):
-            return None
-        try:
-            if blob.size > self._max:
-                return None
-            content = await read_part(self._workers, blob.reader, 0, blob.size)
-        finally:
-            blob.reader.close()
-        return content if digest_of(content, holder.digest.algorithm) == holder.digest else None
-
-    async def _own_root(self, cid: CID) -> bytes | None:
-        """The small content of that CID that a repository here has."""
-        if cid.hash_code != SHA2_256:
-            return None
-        holders = list(await self._index.holders(Digest("sha256", cid.hash.hex()), self._allowed))
-        for part in await self._index.parts(cid.hash, self._allowed):
-            if range_of(part.place, part.size) == (0, part.size):  # all of it, and not a part only
-                holders.append(part.holder)
-        for holder in holders:
-            content = await self._own_content(holder)
-            if content is not None:
-                return content
-        return None
-
     async def _open(self, image: _Image, listed: Listed) -> OpenBlob:
-        for holder in await self._index.holders(listed.digest, self._allowed):
-            if not holder.is_manifest:
-                try:
-                    blob = await self._blobs.open(holder.repository, holder.digest)
-                except BlobUnknown:
-                    continue
-                if blob.size == listed.size:
-                    return blob
-                blob.reader.close()
+        blob = await self._own.blob(listed)
+        if blob is not None:
+            return blob
         reader = await self._open_elsewhere(image, listed, BlobUnknown)
         return OpenBlob(listed.digest, listed.size, VerifiedReader(reader, listed.digest, listed.size))
 

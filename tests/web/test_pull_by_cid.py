@@ -105,9 +105,9 @@ async def test_what_is_no_image(known: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nothing_is_missing_before_all_is_known(registry: Served) -> None:
-    registry.daemon.registry.dags.index.complete = False
-    answer = await get(registry, cid_of(b"nowhere"), "manifests/latest")
+async def test_nothing_is_missing_before_all_is_known(known: Served) -> None:
+    known.daemon.registry.dags.index.complete = False
+    answer = await get(known, cid_of(b"nowhere"), "manifests/latest")
     assert answer.error == (503, "UNAVAILABLE")
     assert "retry-after" in answer
 
