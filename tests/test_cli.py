@@ -244,13 +244,14 @@ def test_cids(tmp_path: Path) -> None:
                 [str(raw_cid(hashlib.sha256(b"{}").digest())), digest_of(b"{}"), "2"],
                 ["bafybeiarah43a2jivznkrhh2ue5ebdldemrzaintoowwwxsoxvr45qwdxa", digest_of(layer), str(len(layer))],
             ]
-            for name, problem, status in (
-                ("box", "manifest unknown to this repository", 1),
-                (f"box@sha256:{'0' * 64}", "manifest unknown to this repository", 1),
-                ("Box:1", "Box:1: repository name must be lower-case letters and digits, joined by", 2),
-                ("box:", "box:: a tag is at most 128 letters", 2),
-                ("box@sha256:1", "box@sha256:1: a sha256 digest has 64 lower-case hexadecimal digits", 2),
-            ):
+            wrong = {
+                "box": ("manifest unknown to this repository", 1),
+                "Box:1": ("Box:1: repository name must be lower-case letters and digits, joined by", 2),
+                "box:": ("box:: a tag is at most 128 letters", 2),
+                "box@sha256:1": ("box@sha256:1: a sha256 digest has 64 lower-case hexadecimal digits", 2),
+            }
+            for name in ["box"] if alone else wrong:
+                problem, status = wrong[name]
                 said = daemon.command("cid", name)
                 assert (said.returncode, said.stdout) == (status, "")
                 assert said.stderr.startswith(f"ipfsreg: {problem}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .cid import CID, CIDInvalid, decode_cid
 from .varint import decode_varint, encode_varint
@@ -35,6 +36,7 @@ def encode_field(number: int, content: bytes) -> bytes:
     return bytes((number << 3 | _BYTES,)) + encode_varint(len(content)) + content
 
 
+@lru_cache(maxsize=1000)
 def encode_number(number: int, value: int) -> bytes:
     """A protobuf field with a varint."""
     return bytes((number << 3 | _VARINT,)) + encode_varint(value)

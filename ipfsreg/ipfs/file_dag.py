@@ -87,10 +87,18 @@ class FileDag:
                 yield Place(place.level - 1, number)
 
     def block(self, place: Place) -> bytes:
-        """The block of an inner node."""
-        children = list(self.children(place))
-        links = [encode_link(self.cid_at(each).binary, b"", self._total(each)) for each in children]
-        sizes = [end - first for first, end in map(self.range_at, children)]
+        """The block of an inner node. One with all its links takes a millisecond."""
+        links, sizes = [], []
+        known, before, behind = -1, b"", b""
+        for child in self.children(place):
+            total = self._total(child)
+            if total != known:  # all but the last are alike but for the hash
+                no_hash = CID(1, DAG_PB if child.level else RAW, SHA2_256, bytes(HASH))
+                before, _, behind = encode_link(no_hash.binary, b"", total).partition(no_hash.hash)
+                known = total
+            links.append(before + self.hash_at(child) + behind)
+            first, end = self.range_at(child)
+            sizes.append(end - first)
         return b"".join(links) + encode_field(1, encode_unixfs(UnixFS(FILE, size=sum(sizes), block_sizes=sizes)))
 
     def inner_nodes(self) -> Iterator[Place]:

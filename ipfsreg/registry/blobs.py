@@ -158,8 +158,8 @@ class Blobs:
         return int(link) if _LINK.fullmatch(link) else None
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
-        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
         self._index.held(Holder(digest, repository, is_manifest=False))
+        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
 
 
 def _unknown(digest: Digest) -> BlobUnknown:

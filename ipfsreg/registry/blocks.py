@@ -72,7 +72,7 @@ class OpenBlock:
     async def read_at(self, dag: FileDag, place: Place) -> bytes:
         """Another block of its DAG."""
         if place.level:
-            return dag.block(place)
+            return await self._workers.run(dag.block, place)
         return await self._leaf(*dag.range_at(place), dag.hash_at(place))
 
     def close(self) -> None:
@@ -158,7 +158,8 @@ class Blocks:
         if opened is None:
             return 0
         try:
-            return (await opened.dag()).block_size(located.place)
+            dag = await opened.dag()
+            return await self._workers.run(dag.block_size, located.place)
         finally:
             opened.close()
 

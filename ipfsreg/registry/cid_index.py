@@ -1,7 +1,8 @@
 """Which block is a part of which content, and which repository has that content: a file that can be made again.
 
-SQLite in the daemon's own directory. It is told of what is stored, and brought up to date with the bucket by
-`refresh`. What it answers is where to look: whoever asks makes sure that it is so before anything is served.
+SQLite in the daemon's own directory. It is told of each thing before that is stored, and after it was removed: so what
+it says may not be there (any more), and whoever asks makes sure of it. What it was not told of is another matter, for
+that looks like an absence: where it may have missed something it is incomplete until a pass over the bucket ends.
 """
 
 import sqlite3
@@ -93,6 +94,7 @@ class CidIndex:
         self._news: list[tuple[str, tuple[object, ...]]] = []
         self._writing = False
         self._damaged = False
+        self._missed = False  # whether anything it was told is lost, since the last pass began
         self.complete = False
         """Whether it knows of all that the bucket has: if not, what it does not know may be there all the same."""
 
@@ -109,8 +111,7 @@ class CidIndex:
             return
         with suppress(Unavailable):
             await self._do(_set_complete, self.complete)
-        await self._workers.run(self._connection.close)
-        self._connection = None
+        await self._let_go()
 
     async def holders(self, digest: Digest, allowed: Allowed, skip: int = 0) -> Sequence[Holder]:
         """The repositories that should have a content, a `PAGE` of them after the first ``skip``."""
@@ -130,7 +131,7 @@ class CidIndex:
         return None if found is None else decode_cid(found)[0]
 
     def held(self, *holders: Holder) -> None:
-        """Repositories have contents now. The caller keeps others from taking them away meanwhile."""
+        """Repositories are about to have contents. The caller keeps others from taking them away meanwhile."""
         for each in holders:
             row = (_key(each.digest), each.repository, int(each.is_manifest), self._pass)
             self._tell("INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?)", row)
@@ -141,7 +142,7 @@ class CidIndex:
         self._tell("DELETE FROM holders WHERE content = ? AND repository = ? AND manifest = ?", row)
 
     async def add_dag(self, digest: Digest, dag: FileDag) -> None:
-        """The DAG of a content is stored now."""
+        """The DAG of a content is about to be stored."""
         with suppress(Unavailable):  # it was logged
             await self._do(_add_dag, _key(digest), dag, self._pass)
 
@@ -156,10 +157,10 @@ class CidIndex:
 
     async def begin_pass(self) -> None:
         """From now on it is told of everything that is there."""
-        if self._damaged and self._connection is not None:
+        self._missed = False
+        if self._damaged:
             self._damaged = False
-            connection, self._connection = self._connection, None
-            await self._workers.run(connection.close)
+            await self._let_go()
             await self._workers.run(_remove, self._path)
         if self._connection is None:
             await self.open()
@@ -168,20 +169,36 @@ class CidIndex:
     async def end_pass(self) -> None:
         """It was told of everything: what it was not told of is gone."""
         await self._do(_end_pass, self._pass)
-        self.complete = True
+        self.complete = not self._missed
 
     async def settled(self) -> None:
         """Wait until it has written what it was told."""
         await self._do(_nothing)
 
+    async def _let_go(self) -> None:
+        # In its turn: a connection that is closed while a thread is using it takes the whole process down.
+        await self._lock.acquire()
+        try:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await self._workers.run(connection.close)
+        finally:
+            self._lock.release()
+
     def _tell(self, statement: str, values: tuple[object, ...]) -> None:
         if self._connection is None:
-            self.complete = False
+            self._miss()
             return
         self._news.append((statement, values))
         if not self._writing:
             self._writing = True
             Deferred.fromCoroutine(self._write()).addErrback(self._could_not_write)
+
+    def _miss(self) -> None:
+        self.complete = False
+        self._missed = True
+        if self._connection is None:  # the file may say of itself that it is complete
+            self._path.unlink(missing_ok=True)
 
     async def _write(self) -> None:
         try:
@@ -197,11 +214,13 @@ class CidIndex:
         await self._lock.acquire()
         try:
             if self._connection is None:
+                if work is _add_dag:
+                    self._miss()
                 raise Unavailable("the index of CIDs is closed")
             news, self._news = self._news, []
             return await self._workers.run(_in_transaction, self._connection, news, work, arguments)
         except sqlite3.Error as error:
-            self.complete = False
+            self._miss()
             self._damaged = self._damaged or not isinstance(error, sqlite3.OperationalError)
             self._log.error("The index of CIDs cannot be used: {error}. It is made again later.", error=error)
             raise Unavailable(f"the index of CIDs cannot be used: {error}") from None
@@ -298,8 +317,9 @@ def _begin_pass(connection: sqlite3.Connection) -> int:
 
 
 def _end_pass(connection: sqlite3.Connection, number: int) -> None:
-    connection.execute("DELETE FROM holders WHERE pass < ?", (number,))
-    connection.execute("DELETE FROM dags WHERE pass < ?", (number,))
+    # What it was told of before this pass may have been stored behind the pass' back: it goes after the next one.
+    connection.execute("DELETE FROM holders WHERE pass < ?", (number - 1,))
+    connection.execute("DELETE FROM dags WHERE pass < ?", (number - 1,))
     connection.execute("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)")
 
 

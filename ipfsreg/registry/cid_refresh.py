@@ -37,7 +37,7 @@ class CidRefresh:
             if not await self._index.has_dag(digest):
                 dag = await self._dags.load(digest)
                 if dag is not None:
-                    await self._index.add_dag(digest, dag)
+                    await self._dags.note(digest, dag)
         async for repository in layout.repositories(self._bucket):
             await self._tell(repository, layout.blob_links, pace, is_manifest=False)
             await self._tell(repository, layout.manifest_records, pace, is_manifest=True)

@@ -91,7 +91,7 @@ class Dags:
         except NotFound:
             await self._store(digest, dag)
         else:
-            await self._note(digest, dag)
+            await self.note(digest, dag)
         return str(dag.cid)
 
     async def get(self, digest: Digest, size: int, reader: IReader | None = None) -> FileDag | None:
@@ -134,10 +134,11 @@ class Dags:
         await self.index.remove_dag(digest)
 
     async def _store(self, digest: Digest, dag: FileDag) -> None:
+        await self.note(digest, dag)
         await self._bucket.put(layout.dag(digest), encode_dag(dag))
-        await self._note(digest, dag)
 
-    async def _note(self, digest: Digest, dag: FileDag) -> None:
+    async def note(self, digest: Digest, dag: FileDag) -> None:
+        """Remember the DAG of a content, which is stored or about to be."""
         await self.index.add_dag(digest, dag)
         self._cids[digest] = str(dag.cid)
 

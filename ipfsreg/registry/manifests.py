@@ -162,8 +162,8 @@ class Manifests:
             # Its entry before its record, so that who finds the manifest may rely on the entry.
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
-            await self._note(repository, digest, manifest.media_type, len(content))
             self._index.held(Holder(digest, repository, is_manifest=True))
+            await self._note(repository, digest, manifest.media_type, len(content))
             for tag in tags:
                 await self._point(repository, tag, digest)
         if tags and self.tagged is not None:

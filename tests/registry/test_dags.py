@@ -11,14 +11,16 @@ from random import Random
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.logger import LogEvent, formatEvent
+from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.ipfs.cid import parse_cid, raw_cid
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.blocks import Located
+from ipfsreg.registry.cid_index import Holder
 from ipfsreg.registry.dags import decode_dag
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestUnknown
@@ -26,7 +28,7 @@ from ipfsreg.registry.image_cids import cids_of
 from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag, parse_reference
 
-from .place import Place, image
+from .place import Place, image, pause
 from .uploading import CONTENT, REPOSITORY, Open
 
 MiB = 1024 * 1024
@@ -364,3 +366,81 @@ async def test_the_same_block_in_two_contents(place: Place) -> None:
     assert await read(place, cid) == shared
     await place.push_blob(OTHER, shared)
     assert await read(place, cid) == shared
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_closed_while_it_is_being_used(place: Place) -> None:
+    """What waits for its turn then finds it closed: it must not be at work in a thread meanwhile."""
+    index = place.registry.dags.index
+    held = [Holder(digest_of(b"%d" % number), REPOSITORY, is_manifest=False) for number in range(2000)]
+    for _ in range(5):
+        index.held(*held)
+        asked = [Deferred.fromCoroutine(index.parts(bytes(32), lambda repository: True)) for _ in range(20)]
+        closed = Deferred.fromCoroutine(index.close())
+        asked += [Deferred.fromCoroutine(index.parts(bytes(32), lambda repository: True)) for _ in range(20)]
+        for succeeded, result in await DeferredList(asked, consumeErrors=True):
+            assert succeeded or (isinstance(result, Failure) and result.check(Unavailable))
+        await closed
+        await index.open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_pushed_while_it_is_closed_is_not_forgotten(place: Place) -> None:
+    """A push may outlive the index at the daemon's end: the next daemon must not take the index for complete."""
+    await place.registry.cid_refresh.run()
+    for content in (b"short", CONTENT):
+        await place.registry.dags.index.close()
+        await place.push_blob(REPOSITORY, content)
+        await place.start()
+        assert not place.registry.dags.index.complete
+        await place.registry.cid_refresh.run()
+        assert await find(place, cid_of(content)) is not None
+        assert place.registry.dags.index.complete
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pass_in_which_something_is_missed_completes_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = place.registry.dags.index
+    await index.begin_pass()
+    with monkeypatch.context() as patch:
+        patch.setattr("ipfsreg.registry.cid_index._nothing", fails_with(sqlite3.OperationalError("locked")))
+        await place.push_blob(REPOSITORY, b"blob")
+        await pause(0.05)
+    await index.end_pass()
+    assert not index.complete
+    await place.registry.cid_refresh.run_if_needed()
+    assert index.complete
+    assert await find(place, cid_of(b"blob")) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_stored_behind_the_back_of_a_pass_stays(place: Place) -> None:
+    """The index was told before the pass began; the link appears when the pass has gone by."""
+    index = place.registry.dags.index
+    holder = Holder(digest_of(b"blob"), REPOSITORY, is_manifest=False)
+    index.held(holder)
+    await place.registry.cid_refresh.run()
+    assert await index.holders(holder.digest, lambda repository: True) == [holder]
+    for _ in range(2):
+        await place.registry.cid_refresh.run()
+    assert await index.holders(holder.digest, lambda repository: True) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_blob_whose_cid_was_asked_for_in_vain_has_it_after_a_pass(place: Place) -> None:
+    await place.push_blob(REPOSITORY, CONTENT)
+    await place.registry.stop()
+    (place.directory / "cids.sqlite").unlink()
+    await place.start()
+    assert await place.registry.dags.cid_text(DIGEST, len(CONTENT)) is None
+    await place.registry.cid_refresh.run()
+    assert await place.registry.dags.cid_text(DIGEST, len(CONTENT)) == cid_of(CONTENT)
+
+
+def fails_with(error: Exception) -> Callable[..., None]:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    return fail
