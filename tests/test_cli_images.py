@@ -147,7 +147,6 @@ def test_what_is_refused(daemon: DaemonProcess, other: DaemonProcess, car: Path)
         assert not list((registry.path / "uploads").iterdir())
     assert ask(daemon, "GET", "refused/tags/list")[0] == 404
     assert "nothing.car: No such file" in refusal(daemon.command("import", "nothing.car", "refused:1"))
-    assert "repository name" in refusal(daemon.command("import", str(car), "NotAName"))
 
 
 def test_an_index_with_a_platform_that_is_not_here(daemon: DaemonProcess, other: DaemonProcess, image: Image) -> None:
@@ -168,10 +167,9 @@ def test_an_index_with_a_platform_that_is_not_here(daemon: DaemonProcess, other:
     assert said(daemon.command("import", str(by_digest))) == f"app@{image.digest} {image.digest}"
 
 
-def test_what_cannot_be_exported(daemon: DaemonProcess, other: DaemonProcess) -> None:
+def test_what_cannot_be_exported(daemon: DaemonProcess) -> None:
     target = daemon.directory / "none.car"
-    for registry in (daemon, other):
-        assert "manifest unknown" in refusal(registry.command("export", "app:none", "-o", str(target)))
+    assert "manifest unknown" in refusal(daemon.command("export", "app:none", "-o", str(target)))
     assert "No such file" in refusal(daemon.command("export", "app:1", "-o", str(target / "x")))
     assert not [path for path in daemon.directory.iterdir() if "none.car" in path.name]
 
@@ -216,7 +214,6 @@ def test_published_images_have_a_cid(daemon: DaemonProcess, image: Image) -> Non
     layers = json.loads(manifest)["layers"]
     assert [each["digest"] for each in layers] == [each["digest"] for each in json.loads(image.manifest)["layers"]]
     assert all(each["urls"][0].startswith("ipfs://b") for each in layers)
-    assert said(daemon.command("publish", "app:1")) == cid
     assert "manifest unknown" in refusal(daemon.command("publish", "app:none"))
 
 

@@ -123,9 +123,9 @@ def test_a_car_goes_into_a_node_and_is_pulled_from_another_registry(
     assert layout_blobs(tmp_path / "got") == {image.digest: image.manifest, **image.blobs}
 
 
-@pytest.mark.parametrize("chunker", ["size-1048576", "size-262144"])
-def test_a_published_image_is_what_nerdctl_reads(node: KuboNode, image: Image, tmp_path: Path, chunker: str) -> None:
-    with on(node, tmp_path / chunker, chunker=chunker) as daemon:
+def test_a_published_image_is_what_nerdctl_reads(node: KuboNode, image: Image, tmp_path: Path) -> None:
+    """Also where the node was told to cut files in another way than the profile, so that its CIDs are others."""
+    with on(node, tmp_path / "other-chunks", chunker="size-262144") as daemon:
         push(daemon, "app", image, "1")
         cid = said(daemon, "publish", "app:1")
         assert said(daemon, "publish", "app:1") == cid
@@ -163,7 +163,7 @@ def test_two_registries_with_nothing_in_common_but_the_swarm(image: Image, tmp_p
     with running_node(tmp_path / "a", online=True) as first, running_node(tmp_path / "b", online=True) as second:
         addresses = first.rpc("id")[0]["Addresses"]
         second.rpc("swarm/connect", addresses[0])
-        with on(first, tmp_path / "one") as one, on(second, tmp_path / "two") as two:
+        with on(first, tmp_path / "one") as one, on(second, tmp_path / "two", network_timeout="3s") as two:
             push(one, "app", image, "1")
             root = said(one, "export", "app:1", "-o", str(tmp_path / "app.car"))
             first.command("dag", "import", str(tmp_path / "app.car"))
@@ -173,12 +173,7 @@ def test_two_registries_with_nothing_in_common_but_the_swarm(image: Image, tmp_p
             for each in (view["config"], *view["layers"]):  # skopeo would not ask for layers that have URLs
                 assert ask(two, "GET", f"ipfs/{cid}/blobs/{each['digest']}") == (200, image.blobs[each["digest"]])
             assert json.loads(ask(two, "GET", "_catalog")[1]) == {"repositories": []}
-            # The network is away: that is no absence.
-            first.kill()
+            # What does not come in time may be there all the same.
             nowhere = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyka"
-            assert ask(two, "GET", f"ipfs/{cid}/manifests/latest")[0] == 200
-            two.config_file.write_text(two.config_file.read_text().replace("10s", "1s"))
-            two.restart()
             status, content = ask(two, "GET", f"ipfs/{nowhere}/manifests/latest")
             assert (status, json.loads(content)["errors"][0]["code"]) == (503, "UNAVAILABLE")
-            first.start()
