@@ -34,11 +34,18 @@ async def cid(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     return {"parts": [asdict(each) for each in found]}
 
 
+async def publish(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+    """Publish the image ``name``."""
+    found = await registry.publisher.publish(*parse_reference(arguments["name"]))
+    return {"cid": found.cid, "view": str(found.view), "missing": [str(each) for each in found.missing]}
+
+
 def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
     """All tasks of a registry and its backend."""
     return {
         "gc": partial(collect, registry),
         "verify": partial(verify, registry),
         "cid": partial(cid, registry),
+        "publish": partial(publish, registry),
         **backend.tasks,
     }

@@ -91,6 +91,8 @@ class Manifests:
         self._clock = clock
         self._discarded: set[tuple[Repository, Digest]] = set()
         self._told: LRUCache[str, None] = LRUCache(_TOLD)
+        self.tagged: Callable[[Repository, Digest], None] | None = None
+        """Told of each manifest that was pushed with a tag, once it is durable."""
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
         """The digest that a reference stands for; a digest stands for itself.
@@ -210,6 +212,8 @@ class Manifests:
             pointing = tuple(dict.fromkeys(tags))
             for tag in pointing:
                 await self._point(repository, tag, digest)
+        if pointing and self.tagged is not None:
+            self.tagged(repository, digest)
         return PutManifest(digest, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
