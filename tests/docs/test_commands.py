@@ -42,11 +42,14 @@ ELSEWHERE = {
     ("docs/configuration.md", "As a service"),
     ("docs/performance.md", "Performance"),  # tests/bench runs it, small
 }
+ON_SERVERS = {"docs/textile.md", "docs/ipfs.md"}
+"""They are about servers of others: tests/textile and tests/kubo run what they say."""
+
 HUB = "docker.io/library/busybox"
 
 
 def test_every_command_is_run_somewhere() -> None:
-    shown = [(each.document, each.heading) for each in blocks("sh") if each.document != "docs/textile.md"]
+    shown = [(each.document, each.heading) for each in blocks("sh") if each.document not in ON_SERVERS]
     assert len(shown) == len(set(shown))
     assert set(shown) == RUN_HERE | ELSEWHERE
 
