@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,12 @@ MEBIBYTE = 1024**2
 LARGE = 256 * MEBIBYTE
 
 
+thorough = pytest.mark.skipif(
+    os.environ.get("IPFSREG_REQUIRE_PROGRAMS") != "1",
+    reason="it takes long; IPFSREG_REQUIRE_PROGRAMS=1 runs it, as .ci/run does",
+)
+
+
 @pytest.fixture
 def daemon(node: KuboNode, tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon on the module's node, found as a user's would be: by the file that the node has written."""
@@ -30,10 +37,12 @@ def daemon(node: KuboNode, tmp_path: Path) -> Iterator[DaemonProcess]:
         yield daemon
 
 
+@thorough
 def test_the_conformance_program_passes(daemon: DaemonProcess, tmp_path: Path) -> None:
     test_conformance.test_every_group_passes(daemon, tmp_path)
 
 
+@thorough
 def test_docker_pushes_ten_layers_and_pulls_them_back(
     daemon: DaemonProcess, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -68,6 +77,7 @@ def test_a_kill_of_both_loses_nothing(daemon: DaemonProcess, node: KuboNode, tmp
     assert daemon.command("gc").returncode == 0
 
 
+@thorough
 def test_a_large_blob_takes_no_memory(daemon: DaemonProcess) -> None:
     piece = hashlib.sha256(b"piece").digest() * (MEBIBYTE // 32)
     whole = hashlib.sha256()
