@@ -202,6 +202,10 @@ def _digest(descriptor: _Descriptor) -> Digest:
         raise ManifestInvalid(f"descriptor of {descriptor['mediaType']}: {error.message}", error.detail) from None
 
 
+def _may_be_missing(layer: _Descriptor) -> bool:
+    return is_foreign(layer["mediaType"], layer.get("urls"))
+
+
 def is_foreign(media_type: str, urls: Sequence[str] | None) -> bool:
     """Whether a layer may be missing: it is of a non-distributable type, or says where else to get it."""
     return bool(urls) or media_type.startswith(_FOREIGN)
