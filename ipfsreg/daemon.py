@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -21,6 +21,7 @@ from .config import Config
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
+from .listening import stop_listening
 from .notify import notify
 from .peer_id import load_peer_id
 from .periodic import Periodic
@@ -209,8 +210,8 @@ class Daemon(Service):
             self._starting.cancel()
         if self._background.running:
             self._background.stopService()
-        # A socket's file may have been removed, which is no reason to end otherwise than in order.
-        await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
+        for port in self.ports:
+            await stop_listening(port)
         try:
             await self._control.stop()
             await self._let_transfers_end()
