@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ..bucket.opened import Opened
+from ..registry.errors import MirrorOnly
 from ..registry.image_cids import cids_of
 from ..registry.names import parse_reference
 from ..registry.registry import Registry
@@ -34,11 +35,18 @@ async def cid(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     return {"parts": [asdict(each) for each in found]}
 
 
+async def _refuse(task: str, why: str, arguments: Arguments) -> dict[str, Any]:
+    raise MirrorOnly(f"{why}: run `ipfsreg {task}` where it is published")
+
+
 def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
     """All tasks of a registry and its backend."""
-    return {
+    tasks: dict[str, Task] = {
         "gc": partial(collect, registry),
         "verify": partial(verify, registry),
         "cid": partial(cid, registry),
         **backend.tasks,
     }
+    if backend.read_only is not None:
+        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify")}
+    return tasks

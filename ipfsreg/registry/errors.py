@@ -123,6 +123,13 @@ class TooManyRequests(RegistryError):
     status = 429
 
 
+class MirrorOnly(RegistryError):
+    """Nothing can be changed here, since the registry mirrors another one."""
+
+    code = "UNSUPPORTED"
+    status = 405
+
+
 class RangeInvalid(RegistryError):
     """The range asked for is not in the content."""
 

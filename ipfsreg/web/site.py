@@ -56,9 +56,10 @@ class _Front(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: Resource) -> None:
+    def __init__(self, inner: Resource, read_only: str | None) -> None:
         super().__init__()
         self._inner = inner
+        self._read_only = read_only
 
     def render(self, request: StreamingRequest) -> bytes | int:
         """See `IResource`."""
@@ -71,6 +72,9 @@ class _Front(Resource):
             b"/".join(request.postpath or []).decode()
         except UnicodeDecodeError:
             return answer_error(request, 400, "NAME_INVALID", "the path is not UTF-8")
+        if self._read_only is not None and request.method not in {b"GET", b"HEAD"}:
+            request.setHeader(b"Allow", b"GET, HEAD")
+            return answer_error(request, 405, "UNSUPPORTED", f"{self._read_only}: push to the one that publishes it")
         return cast(int, self._inner.render(request))
 
 
@@ -91,10 +95,15 @@ class RegistrySite(Site):
         stall: float,
         access_log: bool,
         gateway: Gateway | None = None,
+        read_only: str | None = None,
     ) -> None:
-        """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept."""
+        """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept.
+
+        ``read_only`` says why nothing can be changed, where that is so.
+        """
         app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
-        super().__init__(_Front(app.resource()), requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
+        front = _Front(app.resource(), read_only)
+        super().__init__(front, requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
         self.idle = idle
         self.stall = stall
         self.connections: set[RegistryChannel] = set()

@@ -1,0 +1,127 @@
+"""Files and directories of the network: what the node has itself is never kept waiting by what it has to look for."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import IO, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from zope.interface import implementer
+
+from ..errors import Corrupt, Unavailable
+from ..interface import ConsumerGone, IReader
+from .contents import Contents, Found, Link
+from .errors import Missing
+from .reading import CidReader
+
+T = TypeVar("T")
+
+
+class LocalFirst:
+    """As `Contents`: asks ``here``, which answers from the node alone, and only for what it lacks ``network``.
+
+    So nobody who asks for what the node has waits behind those who ask for what nobody has.
+    """
+
+    def __init__(self, here: Contents, network: Contents) -> None:
+        self._here = here
+        self._network = network
+
+    async def stat(self, path: str) -> Found:
+        """See `Contents.stat`."""
+        return await self._first(lambda contents: contents.stat(path))
+
+    async def links(self, cid: str) -> Sequence[Link]:
+        """See `Contents.links`."""
+        return await self._first(lambda contents: contents.links(cid))
+
+    async def read(self, cid: str, size: int) -> bytes:
+        """See `Contents.read`."""
+        return await self._first(lambda contents: contents.read(cid, size))
+
+    def reader(self, found: Found) -> IReader:
+        """A file, open."""
+        reader: IReader = LocalFirstReader(self._here.reader(found), self._network.reader(found))
+        return reader
+
+    async def _first(self, ask: Callable[[Contents], Awaitable[T]]) -> T:
+        try:
+            return await ask(self._here)
+        except (Missing, Corrupt):  # the other where it has the first block of a file, and not all
+            return await ask(self._network)
+
+
+@implementer(IReader)
+class LocalFirstReader:
+    """A file of which the node may have all, some or nothing: it is read from where that ends through ``network``."""
+
+    file: IO[bytes] | None = None
+
+    def __init__(self, here: CidReader, network: CidReader) -> None:
+        self.size = here.size
+        self._here = here
+        self._network = network
+
+    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
+        """See `IReader.read`."""
+        return Deferred.fromCoroutine(self._read(consumer, offset, length))
+
+    async def _read(self, consumer: IConsumer, offset: int, length: int) -> None:
+        joined = _Joined(consumer)
+        consumer.registerProducer(joined, True)
+        try:
+            try:
+                await self._here.read(joined, offset, length)
+            except (Corrupt, Unavailable):  # the one where its first block is missing, the other where a later one is
+                joined.check()
+                await self._network.read(joined, offset + joined.came, length - joined.came)
+        finally:
+            consumer.unregisterProducer()
+
+    def close(self) -> None:
+        """See `IReader.close`."""
+        self._here.close()
+        self._network.close()
+
+
+@implementer(IConsumer, IPushProducer)
+class _Joined:
+    """What stands between a consumer and two producers, one after the other, so that it sees a single one."""
+
+    def __init__(self, consumer: IConsumer) -> None:
+        self.came = 0
+        self._consumer = consumer
+        self._producer: IPushProducer | None = None
+        self._paused = False
+        self._stopped = False
+
+    def check(self) -> None:
+        """Whether the consumer wants more at all. :raises ConsumerGone: where it does not."""
+        if self._stopped:
+            raise ConsumerGone
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        self._producer = producer
+        if self._paused:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def write(self, data: bytes) -> None:
+        self.came += len(data)
+        self._consumer.write(data)
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._stopped = True
+        if self._producer is not None:
+            self._producer.stopProducing()
