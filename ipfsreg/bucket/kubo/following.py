@@ -1,8 +1,8 @@
 """Which directory a mirror serves: the one that a name points to, once all that is small of it is here.
 
 Tags, links and records are fetched and pinned on the node before a newer directory is served in place of the last one.
-So a mirror always has one state as a whole, also while the registry that publishes it is away; blobs and manifests come as
-they are asked for, and the node's garbage collection may take them again.
+So a mirror always has one state as a whole, also while the registry that publishes it is away; blobs and manifests
+come as they are asked for, and the node's garbage collection may take them again.
 """
 
 import json

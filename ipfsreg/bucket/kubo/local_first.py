@@ -1,10 +1,12 @@
 """Files and directories of the network: what the node has itself is never kept waiting by what it has to look for."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import IO, TypeVar
+from functools import partial
+from typing import IO, TypeVar, cast
 
+from cachetools import LRUCache
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from zope.interface import implementer
 
 from ..errors import Corrupt, Unavailable
@@ -14,6 +16,9 @@ from .errors import Missing
 from .reading import CidReader
 
 T = TypeVar("T")
+
+REMEMBERED = 10_000
+"""How many names in directories are remembered: some MiB at most."""
 
 
 class LocalFirst:
@@ -25,10 +30,24 @@ class LocalFirst:
     def __init__(self, here: Contents, network: Contents) -> None:
         self._here = here
         self._network = network
+        self._steps: LRUCache[tuple[str, str], Found] = LRUCache(REMEMBERED)
 
     async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
-        return await self._first(lambda contents: contents.stat(path))
+        """What a path below ``/ipfs/`` leads to. `NotFound`."""
+        # Name by name: a node looks for directories in the middle of a path on its network, whatever it is told.
+        cid, *names = path.removeprefix("/ipfs/").split("/")
+        if not names:
+            return await self._first(lambda contents: contents.stat(path))
+        for name in names:
+            found = await self._step(cid, name)
+            cid = found.cid
+        return found
+
+    async def _step(self, directory: str, name: str) -> Found:
+        known = self._steps.get((directory, name))
+        if known is None:  # what a CID leads to never changes
+            known = self._steps[directory, name] = await self._first(partial(_step, directory, name))
+        return known
 
     async def links(self, cid: str) -> Sequence[Link]:
         """See `Contents.links`."""
@@ -48,6 +67,12 @@ class LocalFirst:
             return await ask(self._here)
         except (Missing, Corrupt):  # the other where it has the first block of a file, and not all
             return await ask(self._network)
+
+
+async def _step(directory: str, name: str, contents: Contents) -> Found:
+    if contents.local:
+        await contents.stat(f"/ipfs/{directory}")  # `Missing`, where the next question would wait for the network
+    return await contents.stat(f"/ipfs/{directory}/{name}")
 
 
 @implementer(IReader)
@@ -99,10 +124,10 @@ class _Joined:
         if self._stopped:
             raise ConsumerGone
 
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
-        self._producer = producer
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        self._producer = cast(IPushProducer, producer)
         if self._paused:
-            producer.pauseProducing()
+            self._producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
         self._producer = None

@@ -1,6 +1,6 @@
 """The bucket of a registry that follows another one."""
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -58,5 +58,5 @@ class MirrorBucket(ReadOnlyTree):
 
     def _looked_in_vain(self, failure: Failure) -> None:
         # It is done again and again, and logged there.
-        if not failure.check(BucketError):
+        if not failure.check(BucketError, CancelledError):
             self._log.failure("Looking for {name} failed", failure, name=self.name)
