@@ -1,33 +1,21 @@
 """The ``ipfsreg`` command: checks a configuration, and has the registry do what its protocol has no word for."""
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
 
 import click
 from pydantic import ByteSize
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
-from twisted.python.failure import Failure
 
 from . import __version__
 from .bucket.backends import BACKENDS
 from .bucket.command_line import CommandLine
-from .bucket.errors import BucketError, SetupError
-from .bucket.options import BackendOptions
-from .config import Config, ConfigError, find_config, load_config
-from .control.client import ControlError, ask
-from .control.tasks import tasks_of
+from .cli_images import make_image_commands
+from .command import EXIT_PROBLEM, fail, load, options_of, run, run_again, run_alone
+from .config import find_config
 from .registry import layout
 from .registry.errors import NameInvalid, RegistryError
 from .registry.names import parse_reference, parse_repository
-from .registry.registry import Registry
-from .state import Locked, StateDirectory
-from .workers import Workers
-
-EXIT_PROBLEM = 1
-EXIT_USAGE = 2
+from .state import StateDirectory
 
 config_option = click.option(
     "--config",
@@ -52,10 +40,10 @@ def main() -> None:
 def check(path: Path | None) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
     found = path or find_config()
-    config = _load(path, for_daemon=True)
+    config = load(path, for_daemon=True)
     problem = StateDirectory.of(config.backend).problem()
     if problem is not None:
-        _fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
+        fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
     if found:
         click.echo(f"OK: {found}")
     elif config.registry.backend == "local":
@@ -71,7 +59,7 @@ def check(path: Path | None) -> None:
 def gc(path: Path | None, dry_run: bool, now: bool) -> None:
     """Free what no tag leads to. Safe while clients push and pull."""
     arguments = {name: "1" for name, given in (("dry_run", dry_run), ("now", now)) if given}
-    found = _run(path, "gc", arguments)
+    found = run(path, "gc", arguments)
     did = "Would free" if dry_run else "Freed"
     click.echo(
         f"{did} {_in_bytes(found['freed'])}: {found['manifests']} manifests, {found['blob_links']} blobs of "
@@ -93,7 +81,7 @@ def gc(path: Path | None, dry_run: bool, now: bool) -> None:
 @config_option
 def verify(path: Path | None) -> None:
     """Read everything that is stored and compare it with its digests (exit status 1 where something is wrong)."""
-    found = _run(path, "verify", {})
+    found = run(path, "verify", {})
     click.echo(f"Read {found['contents']} contents, {_in_bytes(found['bytes'])}.")
     for what, digests in (("damaged, moved to quarantine", "damaged"), ("missing", "missing")):
         for digest in found[digests]:
@@ -123,8 +111,8 @@ def cid(path: Path | None, name: str, blobs: bool) -> None:
     try:
         parse_reference(name)
     except RegistryError as error:
-        _fail(f"{name}: {error.message}")
-    found = _run(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}))["parts"]
+        fail(f"{name}: {error.message}")
+    found = run(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}))["parts"]
     if not blobs:
         click.echo(found[0]["cid"])
         return
@@ -133,115 +121,6 @@ def cid(path: Path | None, name: str, blobs: bool) -> None:
             click.echo(f"{'not here':59}  {part['digest']}")
         else:
             click.echo(f"{part['cid']:59}  {part['digest']}  {part['size']}")
-
-
-def _load(path: Path | None, *, for_daemon: bool = False) -> Config:
-    from twisted.internet import reactor
-
-    try:
-        return load_config(path or find_config(), reactor, for_daemon=for_daemon)
-    except ConfigError as error:
-        _fail(str(error))
-
-
-def _fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
-    click.echo(f"ipfsreg: {message}", err=True)
-    sys.exit(status)
-
-
-def _run(path: Path | None, task: str, arguments: dict[str, str]) -> dict[str, Any]:
-    """Do a task in the daemon if it runs, else here."""
-    results: list[dict[str, Any]] = []
-
-    def once(result: dict[str, Any]) -> None:
-        results.append(result)
-
-    _run_again(path, task, arguments, once)
-    return results[0]
-
-
-def _run_again(
-    path: Path | None, task: str, arguments: dict[str, str], go_on: Callable[[dict[str, Any]], str | None]
-) -> None:
-    """Do a task, and then whichever ``go_on`` names for its result, until it names none.
-
-    All in one run of the reactor, which cannot be started twice.
-    """
-    config = _load(path)
-
-    async def work(reactor: Any) -> None:
-        state = StateDirectory.of(config.backend)
-        try:
-            state.acquire()
-        except Locked:
-            next_one: str | None = task
-            while next_one is not None:
-                next_one = go_on(await ask(reactor, state.control_socket, next_one, arguments))
-            return
-        try:
-            await _alone(config, reactor, task, arguments, go_on)
-        finally:
-            state.release()
-
-    _run_alone(work)
-
-
-def _run_alone(work: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Do something with the reactor; answers what it answers, and ends the program where it fails."""
-    results: list[Any] = []
-
-    async def keep_result(reactor: Any) -> None:
-        results.append(await work(reactor))
-
-    failure = _react(keep_result)
-    if failure is not None:
-        if failure.check(ControlError, BucketError, SetupError, RegistryError):
-            _fail(str(failure.value), EXIT_PROBLEM)
-        failure.raiseException()
-    return results[0]
-
-
-def _react(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Failure | None:
-    failures: list[Failure] = []
-
-    def main(reactor: Any) -> "Deferred[None]":
-        return Deferred.fromCoroutine(work(reactor)).addErrback(failures.append)
-
-    try:
-        react(main, [])
-    except SystemExit as end:
-        if end.code:
-            raise
-    return failures[0] if failures else None
-
-
-async def _alone(
-    config: Config,
-    reactor: Any,
-    task: str,
-    arguments: dict[str, str],
-    go_on: Callable[[dict[str, Any]], str | None],
-) -> None:
-    workers = Workers(reactor, config.registry.threads)
-    workers.startService()
-    try:
-        backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        if backend.existing is not None:
-            await backend.existing()
-        seen, directory = StateDirectory.of(config.backend).last_seen(), config.backend.state_directory
-        registry = Registry(backend.bucket, directory, workers, reactor, config.limits, daemon_seen=seen)
-        await registry.start()
-        try:
-            tasks = tasks_of(registry, backend)
-            if task not in tasks:
-                raise ControlError(f"the backend {config.registry.backend} has no {task.partition('-')[0]}")
-            next_one: str | None = task
-            while next_one is not None:
-                next_one = go_on(await tasks[next_one](arguments))
-        finally:
-            await registry.stop()
-    finally:
-        workers.stopService()
 
 
 def _in_bytes(length: int) -> str:
@@ -255,11 +134,10 @@ def _repository_path(name: str) -> str:
         raise ValueError(error.message) from None
 
 
-def _options(path: Path | None, backend: str) -> BackendOptions:
-    return _load(path).backends[backend]
+for _command in make_image_commands(config_option):
+    main.add_command(_command)
 
-
-_line = CommandLine(_run, _run_again, config_option, _repository_path, _options, _run_alone)
+_line = CommandLine(run, run_again, config_option, _repository_path, options_of, run_alone)
 for _backend in BACKENDS.values():
     if _backend.commands is not None:
         for _command in _backend.commands(_line):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from platformdirs import user_config_path
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -72,6 +72,13 @@ class ScrubOptions(Section):
     interval: OptionalDuration = 7 * 24 * 3600.0
 
 
+class IpfsOptions(Section):
+    """``[ipfs]``."""
+
+    pull_by_cid: Literal["network", "registry", "never"] = "network"
+    publish: Literal["never", "always"] = "never"
+
+
 class GatewayOptions(Section):
     """``[gateway]``."""
 
@@ -94,13 +101,14 @@ class PinOptions(Section):
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-_SECRETS = {"key", "secret", "token", "authorization"}  # their values are never quoted
+_SECRETS = {"authorization", "key", "secret", "token"}  # their values are never quoted
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
     "uploads": UploadOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
+    "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
     "pin": PinOptions,
     **{name: backend.options for name, backend in BACKENDS.items()},
@@ -117,6 +125,7 @@ class Config:
     uploads: UploadOptions
     gc: GcOptions
     scrub: ScrubOptions
+    ipfs: IpfsOptions
     gateway: GatewayOptions
     pin: PinOptions
     backend: BackendOptions
@@ -211,6 +220,7 @@ def load_config(
         uploads=_as(UploadOptions, sections["uploads"]),
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
+        ipfs=_as(IpfsOptions, sections["ipfs"]),
         gateway=gateway,
         pin=_as(PinOptions, sections["pin"]),
         backend=backend,

@@ -14,15 +14,17 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .assembly import make_registry
 from .bucket.backends import BACKENDS
 from .bucket.errors import BucketError, SetupError
 from .config import Config
 from .control.server import ControlServer
+from .control.streams import Streams
 from .control.tasks import tasks_of
 from .notify import notify
 from .peer_id import load_peer_id
 from .periodic import Periodic
-from .registry.registry import Registry
+from .registry.publish_queue import PublishQueue
 from .state import StateDirectory
 from .web.site import Gateway, RegistrySite
 from .workers import Workers
@@ -47,14 +49,10 @@ class Daemon(Service):
         self._state = StateDirectory.of(config.backend)
         self._workers = Workers(reactor, config.registry.threads)
         self._backend = BACKENDS[config.registry.backend].make(config.backend, self._workers, reactor)
-        self.registry = Registry(
-            self._backend.bucket,
-            config.backend.state_directory,
-            self._workers,
-            reactor,
-            config.limits,
-            ahead=self._backend.ahead,
-        )
+        self.registry = make_registry(config, self._backend, self._workers, reactor)
+        self._publishing = PublishQueue(self.registry.publisher)
+        if config.ipfs.publish == "always":
+            self.registry.manifests.tagged = self._publishing.add
         self._peer_id = ""
         self.ready = False
         """Whether it takes clients."""
@@ -71,7 +69,8 @@ class Daemon(Service):
         )
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
-        self._control = ControlServer(tasks, self._state.control_socket, reactor)
+        streams = Streams(self.registry, self._workers, reactor)
+        self._control = ControlServer(tasks, self._state.control_socket, reactor, streams)
         self._background = MultiService()
         self._starting: Deferred[None] | None = None
 
@@ -140,7 +139,7 @@ class Daemon(Service):
         notify("READY=1")
 
     def _add_background_work(self) -> None:
-        config, registry = self._config, self.registry
+        registry = self.registry
         work: list[tuple[str, float | None, Callable[[], Any]]] = [
             ("note that the daemon runs", _SEEN_EVERY, self._note_seen),
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
@@ -156,10 +155,14 @@ class Daemon(Service):
         )
         refresh.setServiceParent(self._background)
         work += [(each.what, each.seconds, each.work) for each in self._backend.repeated]
-        service, remote_pins = config.pin.service, self._backend.remote_pins
+        service, remote_pins = self._config.pin.service, self._backend.remote_pins
         if service is not None and remote_pins is not None:
             work.append(
-                ("keep a copy at the pinning service", config.pin.interval, partial(remote_pins.keep_copy, service))
+                (
+                    "keep a copy at the pinning service",
+                    self._config.pin.interval,
+                    partial(remote_pins.keep_copy, service),
+                )
             )
         for what, seconds, function in work:
             if seconds is not None:
@@ -217,6 +220,7 @@ class Daemon(Service):
             self.site.close_idle_connections()
             await deferLater(self._reactor, 0, lambda: None)  # those that have nothing to wait for are closed now
             await self.site.close_connections()
+            self._publishing.stop()
             await self.registry.stop()
             if self._serving:
                 self._state.note_daemon()

@@ -211,3 +211,17 @@ async def test_a_command_that_goes_does_not_interrupt_the_task(listen: Listen, l
     answer.cancel()
     await until(lambda: len(steps) == 2)
     assert steps == ["begun", "done"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_may_take_longer_than_a_connection_may_be_idle(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipfsreg.control.server.IDLE_SECONDS", 0.2)
+
+    async def slow(arguments: Mapping[str, str]) -> dict[str, Any]:
+        await pause(0.7)
+        return {"done": True}
+
+    path = await listen(slow=slow)
+    assert await ask(reactor, path, "slow", {}) == {"done": True}

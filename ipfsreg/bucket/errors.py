@@ -21,7 +21,7 @@ class Refused(BucketError):
     """The storage answered and will not: credentials, permission, quota. Trying again will not help."""
 
 
-class ReadOnly(Refused):
+class Unchangeable(Refused):
     """The bucket is one to read only; the text says why."""
 
 

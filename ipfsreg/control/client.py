@@ -1,8 +1,8 @@
 """The command's side."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,6 +15,8 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from .socket_name import short_name
+
+T = TypeVar("T")
 
 SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
@@ -45,15 +47,15 @@ class _Daemon:
         self._alive = False
         self._silent = False
 
-    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Have it do something.
+    async def do(self, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
+        """Ask it for something, for as long as it shows signs of life.
 
         :raises ControlError: where that fails, or it shows no sign of life.
         """
         try:
             await self._sign_of_life()
             self._alive = True
-            work = Deferred.fromCoroutine(self._ask(task, arguments))
+            work = Deferred.fromCoroutine(asking(self._client))
             watch = Deferred.fromCoroutine(self._watch(work))
             try:
                 return await work
@@ -67,18 +69,11 @@ class _Daemon:
                 self._fail("answers no more; is it hung?" if self._alive else "does not answer; is it hung?")
             self._fail("ended before it had an answer")
 
-    async def _ask(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        response = await self._client.post(f"http://daemon/{task}", params=dict(arguments))
-        if response.code != 200:
-            raise ControlError((await response.text()).strip())
-        result: dict[str, Any] = await response.json()
-        return result
-
     async def _sign_of_life(self) -> None:
         response = await self._client.get("http://daemon/", timeout=SIGN_OF_LIFE_SECONDS)
         await response.content()
 
-    async def _watch(self, work: "Deferred[dict[str, Any]]") -> None:
+    async def _watch(self, work: "Deferred[T]") -> None:
         try:
             while True:
                 await deferLater(self._reactor, SIGN_OF_LIFE_SECONDS, lambda: None)
@@ -106,7 +101,40 @@ async def ask(reactor: Any, path: Path, task: str, arguments: Mapping[str, str])
 
     :raises ControlError: where that fails.
     """
+
+    async def asking(client: HTTPClient) -> dict[str, Any]:
+        return await result_of(await client.post(url_of(task), params=dict(arguments)))
+
+    return await talk(reactor, path, asking)
+
+
+async def talk(reactor: Any, path: Path, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
+    """Ask the daemon that listens on a socket for something, with a client that can reach no other.
+
+    :raises ControlError: where that fails.
+    """
     if not _is_socket(path):
         raise ControlError(f"the daemon that uses {path.parent} does not listen; is it just starting or stopping?")
     with short_name(path) as name:
-        return await _Daemon(reactor, path, name).do(task, arguments)
+        return await _Daemon(reactor, path, name).do(asking)
+
+
+def url_of(task: str) -> str:
+    """Where to ask for a task."""
+    return f"http://daemon/{task}"
+
+
+async def result_of(response: Any) -> dict[str, Any]:
+    """The result in the daemon's answer.
+
+    :raises ControlError: where it is that it failed.
+    """
+    await check(response)
+    result: dict[str, Any] = await response.json()
+    return result
+
+
+async def check(response: Any) -> None:
+    """Whether the daemon does what it was asked for. :raises ControlError: where not."""
+    if response.code != 200:
+        raise ControlError((await response.text()).strip())

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ..bucket.errors import Corrupt, NotFound, ReadOnly, TooLarge
+from ..bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ..bucket.interface import IBucket, IReader
+from ..ipfs.file_dag import FileDag
 from . import layout
 from .cid_index import CidIndex, Holder
+from .content_hash import leaves_of
 from .dags import Dags
 from .digest import Digest
 from .errors import BlobUnknown
@@ -90,7 +92,11 @@ class Blobs:
             return OpenBlob(digest, size, reader)
 
     async def cid(self, repository: Repository, digest: Digest) -> str:
-        """A blob's CID; computed by reading it where that was never done.
+        """A blob's CID; see `dag`."""
+        return str((await self.dag(repository, digest)).cid)
+
+    async def dag(self, repository: Repository, digest: Digest) -> FileDag:
+        """A blob's DAG; computed by reading it where that was never done.
 
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
@@ -101,7 +107,7 @@ class Blobs:
             finally:
                 blob.reader.close()
             assert dag is not None
-            return str(dag.cid)
+            return dag
 
     async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int, leaves: bytes) -> None:
         """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns.
@@ -112,6 +118,13 @@ class Blobs:
             await self._store.put_file(digest, source, size)
             await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
+
+    async def add(self, repository: Repository, digest: Digest, content: bytes) -> None:
+        """Give a repository a small blob, of at most some KiB. Durable when it returns."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            await self._store.put(digest, content)
+            await self._dags.add(digest, len(content), leaves_of(content))
+            await self._link(repository, digest, len(content))
 
     async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes) -> bool:
         """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
@@ -209,7 +222,7 @@ class Blobs:
     async def _write_anew(self, repository: Repository, digest: Digest, size: int) -> None:
         try:
             await self._link(repository, digest, size)
-        except ReadOnly:
+        except Unchangeable:
             return  # it is served as it should be all the same
         self._log.error(
             "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
 from twisted.logger import Logger
 
-from ..bucket.errors import Corrupt, NotFound, ReadOnly, TooLarge, Unavailable
+from ..bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ..bucket.interface import IBucket, IReader
 from ..ipfs.cid import CID, raw_cid
 from ..ipfs.file_dag import PROFILE, FileDag
@@ -136,7 +136,7 @@ class Dags:
 
     async def _store(self, digest: Digest, dag: FileDag) -> None:
         await self.note(digest, dag)
-        with suppress(ReadOnly):  # then only this daemon knows it
+        with suppress(Unchangeable):  # then only this daemon knows it
             await self._bucket.put(layout.dag(digest), encode_dag(dag))
 
     async def note(self, digest: Digest, dag: FileDag) -> None:

@@ -123,11 +123,35 @@ class TooManyRequests(RegistryError):
     status = 429
 
 
-class MirrorOnly(RegistryError):
-    """Nothing can be changed here, since the registry mirrors another one."""
+class ImportInvalid(RegistryError):
+    """There is no whole image in what is to be imported."""
 
-    code = "UNSUPPORTED"
+    code = "MANIFEST_INVALID"
+
+
+class Denied(RegistryError):
+    """The configuration does not allow it."""
+
+    code = "DENIED"
+    status = 403
+
+
+class ReadOnly(RegistryError):
+    """The name, or everything here, can only be read."""
+
+    code = "DENIED"
     status = 405
+
+
+class NotInTime(RegistryError):
+    """Nobody had the content in time: it may be there all the same. ``retry_after`` is in seconds."""
+
+    code = "UNAVAILABLE"
+    status = 503
+
+    def __init__(self, message: str, retry_after: int = 10) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RangeInvalid(RegistryError):

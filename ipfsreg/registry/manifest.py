@@ -1,6 +1,7 @@
 """What a manifest says: reading and validating its JSON (image-spec "manifest" and "index"; Docker schema 2)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypeVar
 
@@ -117,8 +118,11 @@ def parse_manifest(content: bytes, content_type: str = "") -> Manifest:
     if media_type in IMAGES:
         image = _validated(_Image, content)
         _no_other_kind(image, media_type, "manifests")
-        foreign = [each for each in (image.layers or ()) if _is_foreign(each)]
-        required = [image.config, *(each for each in (image.layers or ()) if not _is_foreign(each))]
+        foreign = [each for each in (image.layers or ()) if is_foreign(each["mediaType"], each.get("urls"))]
+        required = [
+            image.config,
+            *(each for each in (image.layers or ()) if not is_foreign(each["mediaType"], each.get("urls"))),
+        ]
         return Manifest(
             media_type=media_type,
             blobs=tuple((_digest(each), each["size"]) for each in required),
@@ -198,9 +202,13 @@ def _digest(descriptor: _Descriptor) -> Digest:
         raise ManifestInvalid(f"descriptor of {descriptor['mediaType']}: {error.message}", error.detail) from None
 
 
-def _is_foreign(layer: _Descriptor) -> bool:
+def _may_be_missing(layer: _Descriptor) -> bool:
+    return is_foreign(layer["mediaType"], layer.get("urls"))
+
+
+def is_foreign(media_type: str, urls: Sequence[str] | None) -> bool:
     """Whether a layer may be missing: it is of a non-distributable type, or says where else to get it."""
-    return bool(layer.get("urls")) or layer["mediaType"].startswith(_FOREIGN)
+    return bool(urls) or media_type.startswith(_FOREIGN)
 
 
 def _subject(head: _Head) -> Digest | None:

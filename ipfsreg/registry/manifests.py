@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..bucket.errors import BucketError, Corrupt, Full, NotFound, ReadOnly
+from ..bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
 from ..bucket.interface import IBucket
 from ..workers import Workers
 from . import layout
@@ -91,6 +91,8 @@ class Manifests:
         self._clock = clock
         self._discarded: set[tuple[Repository, Digest]] = set()
         self._told: LRUCache[str, None] = LRUCache(_TOLD)
+        self.tagged: Callable[[Repository, Digest], None] | None = None
+        """Told of each manifest that was pushed with a tag, once it is durable."""
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
         """The digest that a reference stands for; a digest stands for itself.
@@ -161,7 +163,7 @@ class Manifests:
         if size != record.size and not record.original:
             try:
                 await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
-            except ReadOnly:
+            except Unchangeable:
                 return  # it is served as it should be all the same
             self._log.error(
                 "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
@@ -213,6 +215,8 @@ class Manifests:
             pointing = tuple(dict.fromkeys(tags))
             for tag in pointing:
                 await self._point(repository, tag, digest)
+        if pointing and self.tagged is not None:
+            self.tagged(repository, digest)
         return PutManifest(digest, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
@@ -363,7 +367,7 @@ class Manifests:
         if missing:
             more = len(missing) - _NAMED
             raise ManifestBlobUnknown(
-                f"the repository lacks {len(missing)} blobs of this manifest",
+                "the repository lacks blobs of this manifest",
                 {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
             )
 

@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..bucket.ahead import TakesAhead
-from ..bucket.errors import NotFound, ReadOnly, SetupError, Unavailable
+from ..bucket.by_cid import ContentByCid
+from ..bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ..bucket.gate import GatedBucket
 from ..bucket.interface import IBucket
 from ..bucket.small_files import SmallFileCache
@@ -17,15 +19,20 @@ from ..workers import Workers
 from . import layout
 from .blobs import Blobs
 from .blocks import Blocks
+from .by_cid import ImagesByCid
 from .catalog import Catalog
 from .cid_index import CidIndex
 from .cid_refresh import CidRefresh
 from .collector import Collector
 from .dags import Dags
+from .exporting import Exporter
 from .guard import Clock, Guard
+from .importing import Importer
 from .manifests import Manifests
 from .monotonic import MonotonicClock
+from .names import Repository
 from .original import OriginalLayout, is_original
+from .publishing import Publisher
 from .referrers import Referrers
 from .repository_check import RepositoryCheck
 from .scrubber import Scrubber
@@ -58,6 +65,9 @@ class Registry:
     since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
     the clock of the guard, by default one that nobody can set. ``ahead`` is told of what uploads bring while they bring
     it.
+
+    ``node`` is what fetches by CID, where the bucket is on a node, and ``on_node`` says that it is. ``pull_by_cid``
+    switches `by_cid` on. Nothing of a ``hidden`` repository is shown by its CID; it is asked in threads as well.
     """
 
     _log = Logger()
@@ -73,6 +83,10 @@ class Registry:
         daemon_seen: float | None = None,
         steady: Clock | None = None,
         ahead: TakesAhead | None = None,
+        node: ContentByCid | None = None,
+        on_node: bool = False,
+        pull_by_cid: bool = True,
+        hidden: Callable[[Repository], bool] = lambda repository: False,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
         self._gate = GatedBucket(self._original, self._check)
@@ -108,6 +122,19 @@ class Registry:
             workers,
             clock,
         )
+        self.by_cid: ImagesByCid | None = None
+        if pull_by_cid:
+            self.by_cid = ImagesByCid(
+                self.manifests,
+                self.blobs,
+                self._index,
+                workers,
+                node,
+                limits.max_manifest_size,
+                lambda repository: not hidden(repository),
+            )
+        self.publisher = Publisher(cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=hidden)
+        self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.uploads = Uploads(
             directory / "uploads",
             self.blobs,
@@ -119,6 +146,15 @@ class Registry:
             ahead=ahead,
         )
         self.blocks = Blocks(self.blobs, self.manifests, self.dags, workers)
+        self.importer = Importer(
+            directory / "imports",
+            self.manifests,
+            self.blobs,
+            self.uploads,
+            self._index,
+            workers,
+            limits.max_manifest_size,
+        )
         self.collector = Collector(
             cached,
             stored,
@@ -144,6 +180,7 @@ class Registry:
         await self._bucket.start()
         await self._index.open()
         await self.uploads.start()
+        await self.importer.start()
         if self._bucket.shared:
             # It is on the network, and may not answer for long: the daemon is up meanwhile, and says 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
@@ -175,7 +212,7 @@ async def _check_layout(bucket: IBucket) -> None:
     except NotFound:
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
-        except ReadOnly:
+        except Unchangeable:
             raise Unavailable(f"{bucket.name}: there is no registry: it has no {layout.VERSION_FILE}", 60) from None
         return
     if found != str(layout.VERSION):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ..bucket.errors import Corrupt, NotFound, ReadOnly, TooLarge
+from ..bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ..bucket.interface import IBucket, IReader, Stat
 from ..workers import Workers
 from . import layout
@@ -152,7 +152,7 @@ class ContentStore:
     async def _quarantine(self, digest: Digest) -> None:
         try:
             await self._bucket.move(layout.blob(digest), layout.quarantined(digest))
-        except ReadOnly:
+        except Unchangeable:
             raise Corrupt(f"{layout.blob(digest)} of {self._bucket.name} is damaged, where it was published") from None
         self._log.error(
             "Damaged content {digest} was moved to {path}. `ipfsreg verify` names the images that use it; "

@@ -14,7 +14,7 @@ from .error_document import error_document
 
 if TYPE_CHECKING:
     from .request import StreamingRequest
-    from .site import RegistrySite
+    from .site import StreamingSite
 
 PROGRESS = 4096
 """A client that sends a body has to send this many bytes of it, or the rest, in each idle time-out."""
@@ -46,7 +46,7 @@ class RegistryChannel(HTTPChannel):
     ``congested`` says that the client has yet to read what it was sent.
     """
 
-    site: "RegistrySite"
+    site: "StreamingSite"
     requests: "list[StreamingRequest]"
 
     def __init__(self) -> None:

@@ -5,6 +5,8 @@ from urllib.parse import quote
 
 from werkzeug.routing import BaseConverter, Map
 
+from ..ipfs.cid import CID
+from ..registry.by_cid import parse_image_name
 from ..registry.digest import Digest, parse_digest
 from ..registry.names import Repository, Tag, parse_repository, parse_tag
 
@@ -18,6 +20,19 @@ class RepositoryConverter(BaseConverter):
     def to_python(self, value: str) -> Repository:
         """See `BaseConverter`."""
         return parse_repository(value)
+
+
+class CidConverter(BaseConverter):
+    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` if it is none.
+
+    What does not look like one is left to be a repository's name.
+    """
+
+    regex = r"(?:b[a-z2-7]{48,}|k[a-z0-9]{48,}|f01[a-f0-9]{68,}|ciq[a-z2-7]{52})"
+
+    def to_python(self, value: str) -> CID:
+        """See `BaseConverter`."""
+        return parse_image_name(value)
 
 
 class DigestConverter(BaseConverter):
@@ -37,8 +52,9 @@ class ReferenceConverter(BaseConverter):
 
 
 def add_converters(url_map: "Map") -> None:
-    """Make ``<repository:…>``, ``<digest:…>`` and ``<reference:…>`` known to a route map."""
+    """Make ``<repository:…>``, ``<cid:…>``, ``<digest:…>`` and ``<reference:…>`` known to a route map."""
     converters: dict[str, Any] = {
+        "cid": CidConverter,
         "repository": RepositoryConverter,
         "digest": DigestConverter,
         "reference": ReferenceConverter,

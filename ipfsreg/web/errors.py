@@ -10,8 +10,8 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ..bucket.errors import BucketError, Full, ReadOnly, Refused, TooLarge, Unavailable
-from ..registry.errors import RangeInvalid, RegistryError, TooManyRequests
+from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable, Unchangeable
+from ..registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 from .body import ClientGone
 from .error_document import error_document
 from .request import StreamingRequest
@@ -52,8 +52,12 @@ def _add(app: Klein, kind: type[E], answer: Callable[[StreamingRequest, E], byte
 def _registry_error(request: StreamingRequest, error: RegistryError) -> bytes | None:
     if isinstance(error, RangeInvalid):
         request.setHeader(b"Content-Range", b"bytes */%d" % error.detail["size"])
-    if isinstance(error, TooManyRequests):
+    elif isinstance(error, TooManyRequests):
         request.setHeader(b"Retry-After", b"60")
+    elif isinstance(error, NotInTime):
+        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+    elif isinstance(error, ReadOnly):
+        request.setHeader(b"Allow", b"GET, HEAD")
     return _unless_begun(request, error.status, error.code, error.message, error.detail)
 
 
@@ -63,7 +67,7 @@ def _bucket_error(request: StreamingRequest, error: BucketError) -> bytes | None
         return _unless_begun(request, 507, "UNAVAILABLE", "the registry's storage is full")
     if isinstance(error, TooLarge):
         return _unless_begun(request, 413, "SIZE_INVALID", "more than the registry's storage takes")
-    if isinstance(error, ReadOnly):
+    if isinstance(error, Unchangeable):
         return _unless_begun(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
     if isinstance(error, Refused):
         return _unless_begun(request, 502, "UNAVAILABLE", "the registry's storage refuses its credentials or quota")

@@ -95,5 +95,5 @@ def _link_to_next(request: StreamingRequest, where: str, names: Sequence[str], p
 
 
 def _json(request: StreamingRequest, document: object, media_type: str = "application/json") -> bytes:
-    content = json.dumps(document, separators=(",", ":")).encode()
+    content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     return reply(request, 200, {"Content-Type": media_type}, content)

@@ -8,9 +8,9 @@ from ..registry.digest import Digest
 from ..registry.manifests import Manifests
 from ..registry.names import Repository, Tag, parse_tag
 from .budget import Budget
-from .conditions import not_modified
 from .converters import path
-from .replies import CID_HEADER, IMMUTABLE, etag, header, parameters, reply
+from .manifest_answers import answer_manifest
+from .replies import CID_HEADER, header, parameters, reply
 from .request import StreamingRequest
 from .routes import add_route
 
@@ -36,16 +36,7 @@ class ManifestRoutes:
     async def get(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
         """The manifest as it was pushed."""
         manifest = await self._manifests.get(repository, reference)
-        headers = {
-            "Docker-Content-Digest": manifest.digest,
-            CID_HEADER: await self._dags.cid_text(manifest.digest, len(manifest.content)),
-            "ETag": etag(manifest.digest),
-            # A tag can be moved: ask again each time, with If-None-Match.
-            "Cache-Control": IMMUTABLE if isinstance(reference, Digest) else "no-cache",
-        }
-        if not_modified(request, manifest.digest):
-            return reply(request, 304, headers)
-        return reply(request, 200, {**headers, "Content-Type": manifest.media_type}, manifest.content)
+        return await answer_manifest(request, manifest, self._dags, immutable=isinstance(reference, Digest))
 
     async def put(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
         """Store a manifest and point a tag, or the tags of ``tag=`` parameters, to it."""

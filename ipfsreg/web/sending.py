@@ -7,11 +7,11 @@ the bucket's interface, with back-pressure. A connection on which nothing moves 
 from collections.abc import AsyncIterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer
 from zope.interface import implementer
 
 from ..bucket.interface import ConsumerGone, IReader
+from ..bucket.pieces import write_pieces
 from ..workers import Workers
 from .body import ClientGone
 from .channel import IWire
@@ -60,54 +60,12 @@ class Sending:
         if channel is None:
             raise ClientGone
         watch = _Watch(self._reactor, channel.wire, self._stall)
-        gate = _Gate()
-        request.registerProducer(gate, True)
         try:
-            async for piece in pieces:
-                watch.moved()
-                request.write(piece)
-                await gate.opened()
+            await write_pieces(_WatchedConsumer(request, watch), pieces)
+        except ConsumerGone:
+            raise ClientGone from None
         finally:
             watch.stop()
-            if request.connection is not None:
-                request.unregisterProducer()
-
-
-@implementer(IPushProducer)
-class _Gate:
-    """A producer for code that waits: open while the consumer wants more."""
-
-    def __init__(self) -> None:
-        self._paused = False
-        self._stopped = False
-        self._waiting: Deferred[None] | None = None
-
-    async def opened(self) -> None:
-        """Wait until the consumer wants more.
-
-        :raises ClientGone: where it will not.
-        """
-        if self._paused and not self._stopped:
-            self._waiting = Deferred()
-            await self._waiting
-        if self._stopped:
-            raise ClientGone
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._wake()
-
-    def stopProducing(self) -> None:
-        self._stopped = True
-        self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
 
 
 class _Watch:
@@ -150,7 +108,8 @@ class _WatchedConsumer:
         self._request.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        self._request.unregisterProducer()
+        if self._request.connection is not None:
+            self._request.unregisterProducer()
 
     def write(self, data: bytes) -> None:
         self._watch.moved()

@@ -16,7 +16,9 @@ from ..registry.cid_index import Allowed
 from ..registry.registry import Registry
 from ..workers import Workers
 from .app import RegistryApp
+from .blob_answers import BlobAnswers
 from .blobs import BlobRoutes
+from .by_cid import ByCidRoutes
 from .channel import RegistryChannel
 from .errors import add_error_handlers, answer_error
 from .gateway import GatewayRoutes
@@ -41,7 +43,10 @@ def make_app(registry: Registry, sending: Sending, workers: Workers, gateway: Ga
     """The Klein application with every route of the registry."""
     app = RegistryApp()
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
-    BlobRoutes(registry.blobs, registry.dags, sending).add_to(app)
+    answers = BlobAnswers(registry.dags, sending)
+    if registry.by_cid is not None:
+        ByCidRoutes(registry.by_cid, registry.dags, answers).add_to(app)
+    BlobRoutes(registry.blobs, answers).add_to(app)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
     ManifestRoutes(registry.manifests, registry.dags, registry.limits.max_manifest_size).add_to(app)
     if gateway is not None:
@@ -78,32 +83,16 @@ class _Front(Resource):
         return cast(int, self._inner.render(request))
 
 
-class RegistrySite(Site):
+class StreamingSite(Site):
     """A site that knows its open connections, so that they can be brought to an end."""
 
     protocol = RegistryChannel  # type: ignore[assignment]  # declared as Twisted's own wrapper of channels
     _log = Logger()
     displayTracebacks = False
 
-    def __init__(
-        self,
-        registry: Registry,
-        workers: Workers,
-        reactor: Any,
-        *,
-        idle: float,
-        stall: float,
-        access_log: bool,
-        gateway: Gateway | None = None,
-        read_only: str | None = None,
-    ) -> None:
-        """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept.
-
-        ``read_only`` says why nothing can be changed, where that is so.
-        """
-        app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
-        front = _Front(app.resource(), read_only)
-        super().__init__(front, requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
+    def __init__(self, resource: Resource, reactor: Any, *, idle: float, stall: float, access_log: bool) -> None:
+        """``idle`` and ``stall`` are in seconds: how long a silent or not reading client is kept."""
+        super().__init__(resource, requestFactory=StreamingRequest, timeout=idle, reactor=reactor)
         self.idle = idle
         self.stall = stall
         self.connections: set[RegistryChannel] = set()
@@ -153,3 +142,23 @@ class RegistrySite(Site):
                 status=request.code,
                 length=request.sentLength,
             )
+
+
+class RegistrySite(StreamingSite):
+    """The registry's own site."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        workers: Workers,
+        reactor: Any,
+        *,
+        idle: float,
+        stall: float,
+        access_log: bool,
+        gateway: Gateway | None = None,
+        read_only: str | None = None,
+    ) -> None:
+        """See `StreamingSite`. ``read_only`` says why nothing can be changed, where that is so."""
+        app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
+        super().__init__(_Front(app.resource(), read_only), reactor, idle=idle, stall=stall, access_log=access_log)

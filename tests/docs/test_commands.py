@@ -43,7 +43,7 @@ ELSEWHERE = {
     ("docs/configuration.md", "As a service"),
     ("docs/performance.md", "Performance"),  # tests/bench runs it, small
 }
-WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md"}
+WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md", "docs/kubo.md"}
 """Documents whose commands are run by the tests beside those of what they are about."""
 HUB = "docker.io/library/busybox"
 

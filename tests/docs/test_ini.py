@@ -55,7 +55,8 @@ def test_it_shows_every_option_and_no_other() -> None:
 def test_what_it_shows_are_the_defaults(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     chosen, shown = tmp_path / "chosen.ini", tmp_path / "shown.ini"
-    chosen.write_text(f"[registry]\nbackend = {backend}\n[{backend}]\npath = {user_data_path('ipfsreg')}\n")
+    option = BACKENDS[backend].options.directory_option
+    chosen.write_text(f"[registry]\nbackend = {backend}\n[{backend}]\n{option} = {user_data_path('ipfsreg')}\n")
     shown.write_text(uncommented().replace("\nbackend = local\n", f"\nbackend = {backend}\n"))
     assert load(shown) == load(chosen)
     if backend == "local":
@@ -75,12 +76,14 @@ def test_every_option_is_explained() -> None:
 def test_what_the_documents_show_is_valid(block: Block, tmp_path: Path) -> None:
     key, certificate = make_certificate(tmp_path)
     save_identity(Identity.generate(), tmp_path / "identity")
+    (tmp_path / "node-secret").write_text("bearer:token\n")
     (tmp_path / "hub-key").write_text("bkey\n")
     (tmp_path / "hub-secret").write_text(to_base32(b"secret") + "\n")
     text = block.text
     for shown, made in {
         "/etc/ipfsreg/tls-key.pem": key,
         "/etc/ipfsreg/tls-cert.pem": certificate,
+        "/etc/ipfsreg/node-secret": tmp_path / "node-secret",
         "/etc/ipfsreg/hub-key": tmp_path / "hub-key",
         "/etc/ipfsreg/hub-secret": tmp_path / "hub-secret",
         "/etc/ipfsreg/identity": tmp_path / "identity",

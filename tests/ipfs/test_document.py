@@ -32,6 +32,12 @@ def test_its_commands(tmp_path: Path) -> None:
         assert more[0].split()[:2] == [cid, digest_of(manifest)]
         assert more[2].split()[1:] == [digest_of(LAYER), str(len(LAYER))]
         assert f"X-Ipfs-Cid: {cid}" in more
+        (published,) = do(block(DOCUMENT, "Publishing")).splitlines()
+        assert ask(daemon, "GET", f"/v2/ipfs/{published}/manifests/latest")
+        root, imported = do(block(DOCUMENT, "Exporting and importing")).splitlines()
+        assert imported == f"copy:1 {digest_of(manifest)}"
+        bring, _, _ = block(DOCUMENT, "Exporting and importing", "console").splitlines()
+        assert do(bring.removeprefix("$ ")) == f"Pinned root\t{root}\tsuccess\n"
         do(block(DOCUMENT, "Kubo"))
         with node:
             shown = block(DOCUMENT, "Kubo", "console").removeprefix("$ ")
@@ -40,4 +46,4 @@ def test_its_commands(tmp_path: Path) -> None:
 
 def test_there_are_no_others() -> None:
     shown = [each.heading for each in blocks("sh") if each.document == DOCUMENT]
-    assert shown == ["CIDs", "Kubo"]
+    assert sorted(shown) == ["CIDs", "Exporting and importing", "Kubo", "Publishing"]

@@ -91,7 +91,11 @@ async def test_the_index_comes_back_on_another_peer(tmp_path: Path) -> None:
             async with running(Backend(proxy.url, tmp_path / "state", path=folder)) as backend:
                 await backend.bucket.put_file("blobs/x", backend.spooled(content))
                 await backend.bucket.put("tags/1", b"a tag")
+            pins = proxy.pins  # type: ignore[attr-defined]
         with ClusterProxy(new).running() as proxy:
+            for cid in pins:  # as a cluster does where a peer is lost
+                new.rpc("pin/add", cid)
+            proxy.pins = pins  # type: ignore[attr-defined]
             async with running(Backend(proxy.url, tmp_path / "state", path=folder)) as backend:
                 assert await read(backend.bucket, "blobs/x") == content
                 assert await backend.bucket.get("tags/1", LIMIT) == b"a tag"

@@ -52,12 +52,15 @@ async def files_of_the_image(directory: Path) -> dict[str, bytes]:
 
 
 @pytest_twisted.async_yield_fixture()
-async def registry(textile_hub: TextileDouble, tmp_path: Path, log: list[LogEvent]) -> AsyncIterator[Served]:
-    """A daemon with the image ``box:1``; only the server has its layer."""
+async def registry(
+    request: pytest.FixtureRequest, textile_hub: TextileDouble, tmp_path: Path, log: list[LogEvent]
+) -> AsyncIterator[Served]:
+    """A daemon with the image ``box:1``; only the server has its layer. Its parameter is how patient it is."""
+    patience = getattr(request, "param", "5s")
     key = textile_hub.accounts.add_key()
     textile_hub.add_bucket(textile_hub.add_thread(key=key), BUCKET)
     textile_hub.put_files(BUCKET, await files_of_the_image(tmp_path))
-    async with served(tmp_path / "daemon", textile_hub, key, timeout="600ms", silence="600ms") as daemon:
+    async with served(tmp_path / "daemon", textile_hub, key, timeout=patience, silence=patience) as daemon:
         yield daemon
     check_no_secrets(textile_hub, text_of(log))
 
@@ -156,6 +159,7 @@ async def test_outages(fault: Fault, registry: Served, textile_hub: TextileDoubl
     await check_whole(registry)
 
 
+@pytest.mark.parametrize("registry", ["500ms"], indirect=True)
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_does_not_answer(registry: Served, textile_hub: TextileDouble) -> None:
     await pause(2 * BELIEVED)

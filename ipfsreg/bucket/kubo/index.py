@@ -35,6 +35,9 @@ TRIES = 4
 
 _POINTER_MAX = 256
 
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
+
 MARK = ".ipfsreg"
 """A file in every bucket's top directory, which nothing else reads."""
 
@@ -262,6 +265,14 @@ class Index:
         """The first state that counts: the one that this daemon knows where the node has lost it, else an empty one."""
         found = await WorkingCopy(self._node, self._folder).find("bucket")
         if known is not None:
+            # Exactly one state is pinned: another daemon may have stored a newer one, which must not be lost to this.
+            if not await self._node.is_pinned(known):
+                raise Unavailable(
+                    f"the node has no {self._pointer}, and {known}, which this daemon stored last, is not pinned "
+                    "there; if another daemon stored later, start that one; to begin with an empty folder, remove "
+                    f"{self._state}",
+                    NOBODY_HELPS,
+                )
             self._log.warn(
                 "The node has no {path}; bringing back {root}, which this daemon stored last.",
                 path=self._pointer,

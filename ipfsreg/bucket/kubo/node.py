@@ -32,6 +32,9 @@ CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
 LONG = 256 * 1024
 """From so many bytes on content goes on a connection of its own, and not between the short calls."""
 
+WALK_SECONDS = 3600.0
+"""How long a node may take to look at every block of a registry."""
+
 _CLUSTER = "ipfs-cluster"
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
@@ -189,7 +192,8 @@ class Node:
     async def pin(self, cid: str) -> None:
         """Pin recursively; this walks all of it. `Missing`."""
         # A cluster takes bare CIDs only (fact sheet, section 8).
-        await self.content.json("pin/add", cid, recursive=True, offline=self.local)
+        options: dict[str, Option] = {"recursive": True, "offline": self.local}
+        await self.content.call("pin/add", [cid], options, lane=self.content.bulk, seconds=WALK_SECONDS)
 
     async def move_pin(self, old: str, new: str) -> None:
         """Pin ``new`` in place of ``old``; only what differs is looked at. `Missing`, `NotPinned` of the old one."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from ..errors import ReadOnly
+from ..errors import Unchangeable
 from ..interface import IBucket
 from .tree import Looking, Tree
 
@@ -47,4 +47,4 @@ class ReadOnlyTree(Tree):
         return self._refuse()
 
     def _refuse(self) -> "Deferred[None]":
-        return fail(ReadOnly(f"{self.name} cannot be changed: {self._why}"))
+        return fail(Unchangeable(f"{self.name} cannot be changed: {self._why}"))

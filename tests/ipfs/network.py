@@ -1,0 +1,90 @@
+"""A node with a network behind it, in memory: for what a real one can hardly be brought to do."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from zope.interface import implementer
+
+from ipfsreg.bucket import backends
+from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
+from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.local.backend import open_local
+from ipfsreg.bucket.opened import Opened
+from ipfsreg.bucket.pieces import write_pieces
+from ipfsreg.ipfs.cid import raw_cid
+
+PIECE = 1000
+
+
+class Network:
+    """Content by CID, or by a CID and a path. What is not in it does not come in time."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes | BucketError] = {}
+        self.asked: list[str] = []
+        self.read = 0
+
+    def add(self, content: bytes) -> str:
+        """Have content, as one raw block; answers its CID."""
+        cid = str(raw_cid(hashlib.sha256(content).digest()))
+        self.content[cid] = content
+        return cid
+
+    async def open_cid(self, cid: str, size: int | None) -> IReader:
+        """See `ContentByCid`."""
+        self.asked.append(cid)
+        found = self.content.get(cid, Unavailable(f"{cid} did not come", 7))
+        if isinstance(found, BucketError):
+            raise found
+        return _Reader(self, found)
+
+    async def root(self) -> str:
+        raise NotImplementedError
+
+    def view(self, cid: str) -> Any:
+        raise NotImplementedError
+
+    async def publish(self, cid: str, key: str) -> str:
+        raise NotImplementedError
+
+    async def resolve(self, name: str) -> str:
+        raise NotImplementedError
+
+    def behind_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the backend `local` have it."""
+
+        def make(*arguments: Any) -> Opened:
+            return replace(open_local(*arguments), content_by_cid=self)
+
+        monkeypatch.setitem(backends.BACKENDS, "local", replace(backends.BACKENDS["local"], make=make))
+
+
+@implementer(IReader)
+class _Reader:
+    file = None
+
+    def __init__(self, network: Network, content: bytes) -> None:
+        self.size = len(content)
+        self._network = network
+        self._content = content
+
+    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
+        async def pieces() -> Any:
+            for begin in range(offset, offset + length, PIECE):
+                piece = self._content[begin : min(begin + PIECE, offset + length)]
+                self._network.read += len(piece)
+                yield piece
+
+        return Deferred.fromCoroutine(write_pieces(consumer, pieces()))
+
+    def close(self) -> None:
+        pass
+
+
+def missing(_: str = "") -> BucketError:
+    """The node says that there is no such thing."""
+    return NotFound("no link named so")
