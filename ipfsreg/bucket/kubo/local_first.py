@@ -45,8 +45,10 @@ class LocalFirst:
 
     async def _step(self, directory: str, name: str) -> Found:
         known = self._steps.get((directory, name))
-        if known is None:  # what a CID leads to never changes
-            known = self._steps[directory, name] = await self._first(partial(_step, directory, name))
+        if known is None:
+            known = await self._first(partial(_step, directory, name))
+            if known.is_directory:  # what a CID leads to never changes; of a file one wants to know that it is there
+                self._steps[directory, name] = known
         return known
 
     async def links(self, cid: str) -> Sequence[Link]:
@@ -57,10 +59,9 @@ class LocalFirst:
         """See `Contents.read`."""
         return await self._first(lambda contents: contents.read(cid, size))
 
-    def reader(self, found: Found) -> IReader:
+    def reader(self, found: Found) -> "LocalFirstReader":
         """A file, open."""
-        reader: IReader = LocalFirstReader(self._here.reader(found), self._network.reader(found))
-        return reader
+        return LocalFirstReader(self._here.reader(found), self._network.reader(found))
 
     async def _first(self, ask: Callable[[Contents], Awaitable[T]]) -> T:
         try:
@@ -85,6 +86,10 @@ class LocalFirstReader:
         self.size = here.size
         self._here = here
         self._network = network
+
+    def begin(self) -> "Deferred[None]":
+        """Fetch what it begins with, so that whoever opens it knows that somebody has it."""
+        return self.read(_Nowhere(), 0, min(1, self.size or 0))
 
     def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
         """See `IReader.read`."""
@@ -150,3 +155,15 @@ class _Joined:
         self._stopped = True
         if self._producer is not None:
             self._producer.stopProducing()
+
+
+@implementer(IConsumer)
+class _Nowhere:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """See `IConsumer`."""
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+
+    def write(self, data: bytes) -> None:
+        """See `IConsumer`."""

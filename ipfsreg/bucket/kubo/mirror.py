@@ -6,10 +6,11 @@ from twisted.python.failure import Failure
 
 from ...workers import Workers
 from ..errors import BucketError
+from ..interface import IReader
 from .by_cid import KuboContent
 from .contents import Contents
 from .following import Following
-from .local_first import LocalFirst
+from .local_first import LocalFirst, LocalFirstReader
 from .options import KuboOptions
 from .read_only import ReadOnlyTree
 from .rpc import Rpc
@@ -52,6 +53,17 @@ class MirrorBucket(ReadOnlyTree):
         if self._looking is not None:
             self._looking.cancel()
         await self._rpc.stop()
+
+    def open(self, path: str) -> "Deferred[IReader]":
+        """See `IBucket.open`. What nobody has is `Unavailable` here already, and not only while it is read."""
+
+        async def opened() -> IReader:
+            reader = await super(MirrorBucket, self).open(path)
+            assert isinstance(reader, LocalFirstReader)
+            await reader.begin()
+            return reader
+
+        return ensureDeferred(opened())
 
     async def _served(self) -> str:
         return await self.following.root()
