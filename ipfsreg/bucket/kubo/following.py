@@ -6,14 +6,13 @@ come as they are asked for, and the node's garbage collection may take them agai
 """
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
 from ...workers import Workers
-from ..errors import NotFound, Unavailable
+from ..errors import BucketError, NotFound, Unavailable
 from ..shared_work import SharedWork
 from .by_cid import KuboContent
 from .errors import RETRY_AFTER, AlreadyPinned, NotPinned
@@ -39,6 +38,8 @@ class Following:
         self._kept: str | None = None
         self._pins: dict[str, bool] = {}
         """What is pinned, or about to be, and whether with all below it."""
+        self._certain: set[str] = set()
+        """What this daemon has pinned itself: the node may be another one than that of an earlier daemon."""
         self._beginning: SharedWork[None] = SharedWork(self._begin)
         self._refreshing: SharedWork[None] = SharedWork(self._refresh)
 
@@ -47,7 +48,7 @@ class Following:
         noted = await self._workers.run(_read, self._state)
         self._pins = dict(noted.get("pins", {}))
         if noted.get("follow") == self._name:
-            self._root = self._kept = noted.get("root")
+            self._root = noted.get("root")
 
     async def root(self) -> str:
         """The CID of the directory that is served now. `Unavailable` where none is known yet."""
@@ -86,26 +87,33 @@ class Following:
         """Fetch and pin what is small of a directory, serve it, and then let go of what was pinned before."""
         links = await self._by_cid.contents.links(root)
         wanted = {root: False} | {link.cid: True for link in links if link.name not in _NOT_KEPT}
-        new = [cid for cid in wanted if cid not in self._pins]
         self._pins |= wanted
         await self._note()  # before, so that none is left behind by a crash
-        for cid in new:
-            # Another one's pin of the same thing is as good, and must not be removed with ours.
+        for cid in wanted.keys() - self._certain:
             try:
                 await self._by_cid.pin(cid, recursive=wanted[cid])
-            except AlreadyPinned:
+            except AlreadyPinned:  # by somebody else, which is as good, and must not be removed with ours
                 del self._pins[cid]
+            self._certain.add(cid)
         self._root = self._kept = root
         await self._note()
-        for cid, recursive in list(self._pins.items()):
-            if cid not in wanted:
-                with suppress(NotPinned, NotFound):
-                    await self._by_cid.unpin(cid, recursive=recursive)
-                del self._pins[cid]
+        for cid in self._pins.keys() - wanted.keys():
+            await self._let_go(cid)
         await self._note()
 
+    async def _let_go(self, cid: str) -> None:
+        self._certain.discard(cid)
+        try:
+            await self._by_cid.unpin(cid, recursive=self._pins[cid])
+        except (NotPinned, NotFound):
+            pass
+        except BucketError as error:
+            self._log.info("{cid} stays pinned until a newer state is there: {error}", cid=cid, error=error)
+            return
+        del self._pins[cid]
+
     async def _note(self) -> None:
-        noted = {"follow": self._name, "root": self._kept, "pins": self._pins}
+        noted = {"follow": self._name, "root": self._kept or self._root, "pins": self._pins}
         await self._workers.run(_write, self._state, json.dumps(noted) + "\n")
 
 
