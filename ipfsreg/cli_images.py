@@ -130,7 +130,7 @@ def _import_from(path: Path | None, file: IO[bytes], name: str | None) -> dict[s
     with bar:
         if length is not None:
             bar.begin(length)
-        return run_with(path, in_daemon, alone)
+        return run_with(path, in_daemon, alone, may_make_bucket=True)
 
 
 class _Bar:

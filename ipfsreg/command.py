@@ -99,10 +99,13 @@ def run_with(
     path: Path | None,
     in_daemon: Callable[[Any, Path], Awaitable[T]],
     alone: Callable[[Any, Alone], Awaitable[T]],
+    *,
+    may_make_bucket: bool = False,
 ) -> T:
     """Do something through the daemon's control socket, or alone; both are given the reactor first.
 
-    A failure that a user can understand ends the program with one line.
+    A failure that a user can understand ends the program with one line. One is that there is no bucket yet, unless
+    it ``may_make_bucket``: one that is merely not mounted must not be taken for an empty one.
     """
     config = load(path)
 
@@ -113,7 +116,7 @@ def run_with(
         except Locked:
             return await in_daemon(reactor, state.control_socket)
         try:
-            return await _alone(config, reactor, alone)
+            return await _alone(config, reactor, alone, may_make_bucket)
         finally:
             state.release()
 
@@ -149,12 +152,12 @@ def _react(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Failure | None:
     return failures[0] if failures else None
 
 
-async def _alone(config: Config, reactor: Any, work: Callable[[Any, Alone], Awaitable[T]]) -> T:
+async def _alone(config: Config, reactor: Any, work: Callable[[Any, Alone], Awaitable[T]], may_make_bucket: bool) -> T:
     workers = Workers(reactor, config.registry.threads)
     workers.startService()
     try:
         backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        if backend.existing is not None:
+        if backend.existing is not None and not may_make_bucket:
             await backend.existing()
         seen = StateDirectory.of(config.backend).last_seen()
         registry = make_registry(config, backend, workers, reactor, daemon_seen=seen)

@@ -1,6 +1,6 @@
 """The daemon's life: open, listen, look after itself, and end without losing anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -103,7 +103,7 @@ class Daemon(Service):
         await self._control.start()
         for description in self._config.registry.listen:
             self.ports.append(await self._listen(description))
-        self._note_seen()
+        await self._note_seen()
         self._add_background_work()
         self._background.startService()
         self._say_ready()
@@ -140,7 +140,7 @@ class Daemon(Service):
 
     def _add_background_work(self) -> None:
         registry = self.registry
-        work: list[tuple[str, float | None, Callable[[], Any]]] = [
+        work: list[tuple[str, float | None, Callable[[], Awaitable[object]]]] = [
             ("note that the daemon runs", _SEEN_EVERY, self._note_seen),
             ("expire upload sessions", _EXPIRE_EVERY, registry.uploads.expire),
             ("collect garbage", self._gc_interval(), self._collect),
@@ -168,7 +168,7 @@ class Daemon(Service):
             if seconds is not None:
                 Periodic(self._reactor, what, seconds, function).setServiceParent(self._background)
 
-    def _note_seen(self) -> None:
+    async def _note_seen(self) -> None:
         self._state.note_daemon(2 * _SEEN_EVERY)
 
     def _gc_interval(self) -> float | None:

@@ -11,7 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent
 
+from ipfsreg import daemon
 from ipfsreg.control.client import ask
+from ipfsreg.periodic import Periodic
 from ipfsreg.state import StateDirectory
 from ipfsreg.workers import Workers
 from tests.web.client import pause, query, until
@@ -244,6 +246,24 @@ async def test_a_client_that_sends_junk_does_not_keep_it_from_ending(serve: Serv
     begin = reactor.seconds()
     await registry.daemon.stopService()
     assert reactor.seconds() - begin < 1.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_that_is_done_in_the_background_can_be_done(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That nothing of it fails is seen in the log, which is looked at when the test ends."""
+    monkeypatch.setattr(daemon, "_SEEN_EVERY", 0.02)
+    monkeypatch.setattr(daemon, "_EXPIRE_EVERY", 0.02)
+    began: list[str] = []
+    once = Periodic._once
+
+    async def noted(self: Periodic) -> None:
+        began.append(self._what)
+        await once(self)
+
+    monkeypatch.setattr(Periodic, "_once", noted)
+    await serve(gc={"interval": "20ms"}, scrub={"interval": "20ms"})
+    await until(lambda: len(set(began)) >= 5)
+    await pause(0.1)
 
 
 @pytest_twisted.ensureDeferred

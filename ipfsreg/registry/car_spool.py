@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from ..bucket.system_errors import bucket_error
@@ -41,6 +42,8 @@ class CarSpool:
         self._descriptor = -1
         self._length = 0
         self._index: sqlite3.Connection | None = None
+        # Between threads: one may still be at work for who was cancelled, and what SQLite is using must not be closed.
+        self._using = Lock()
 
     async def open(self) -> None:
         """Make the directory."""
@@ -62,7 +65,7 @@ class CarSpool:
 
     async def close(self) -> None:
         """Remove everything."""
-        await self._workers.run(self._close)
+        await self._workers.run(self._alone, self._close)
 
     def get(self, cid: CID) -> bytes:
         """A block. To be called in a thread.
@@ -71,15 +74,17 @@ class CarSpool:
         """
         if cid.hash_code == IDENTITY:
             return cid.hash
-        place = self._place(cid)
-        if place is None:
-            raise BlockMissing(cid)
-        offset, length = place
-        return os.pread(self._descriptor, length, offset)
+        with self._using:
+            place = self._place(cid)
+            if place is None:
+                raise BlockMissing(cid)
+            offset, length = place
+            return os.pread(self._descriptor, length, offset)
 
     def has(self, cid: CID) -> bool:
         """Whether the CAR has a block. To be called in a thread."""
-        return cid.hash_code == IDENTITY or self._place(cid) is not None
+        with self._using:
+            return cid.hash_code == IDENTITY or self._place(cid) is not None
 
     def _place(self, cid: CID) -> tuple[int, int] | None:
         assert self._index is not None
@@ -89,11 +94,15 @@ class CarSpool:
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await self._workers.run(function, *args, **kwargs)
+            return await self._workers.run(self._alone, function, *args, **kwargs)
         except (CARInvalid, BlockDamaged) as error:
             raise ImportInvalid(str(error)) from None
         except OSError as error:
             raise bucket_error(error) from error
+
+    def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._using:
+            return function(*args, **kwargs)
 
     def _open(self) -> None:
         self._directory.mkdir(parents=True)
@@ -124,9 +133,11 @@ class CarSpool:
     def _close(self) -> None:
         if self._index is not None:
             self._index.close()
+            self._index = None
         if self._descriptor >= 0:
             with suppress(OSError):
                 os.close(self._descriptor)
+            self._descriptor = -1
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from ..bucket.errors import Unavailable
 from ..ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
 from ..ipfs.file_dag import FileDag, Place
+from ..uninterrupted import uninterrupted
 from ..workers import Workers
 from .digest import Digest
 from .names import Repository
@@ -185,7 +186,11 @@ class CidIndex:
         await self._do(_nothing)
 
     async def _let_go(self) -> None:
-        # In its turn: a connection that is closed while a thread is using it takes the whole process down.
+        # In its turn, as everything is: a connection that is closed while a thread is using it takes the whole process
+        # down. So nobody's turn ends before their thread does, though they were cancelled.
+        await uninterrupted(self._let_go_now())
+
+    async def _let_go_now(self) -> None:
         await self._lock.acquire()
         try:
             connection, self._connection = self._connection, None
@@ -220,6 +225,9 @@ class CidIndex:
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
         """Write the news, and do some work: in one transaction."""
+        return await uninterrupted(self._do_now(work, *arguments))
+
+    async def _do_now(self, work: Callable[..., T], *arguments: object) -> T:
         await self._lock.acquire()
         try:
             if self._connection is None:

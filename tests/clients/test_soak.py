@@ -68,7 +68,8 @@ def test_many_clients_beside_the_garbage_collector(daemon: DaemonProcess, tmp_pa
 
     delete_all(daemon, kept)
     collect_garbage(daemon, "--now")
-    left = sum(file.stat().st_size for file in daemon.path.rglob("*") if file.is_file())
+    bucket = daemon.path / "bucket"
+    left = sum(file.stat().st_size for file in bucket.rglob("*") if file.is_file())
     assert left < 1_000_000
 
 

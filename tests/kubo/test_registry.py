@@ -73,7 +73,9 @@ async def test_nothing_is_kept_on_this_disk(served: KuboServed) -> None:
     layer = os.urandom(2_000_000)
     await served.push_image("1.0", layers=[layer])
     assert await pulled(served, digest_of(layer)) == layer
-    files = [path for path in (served.directory / "state").rglob("*") if path.is_file()]
+    index = "cids.sqlite"  # which knows hashes, and no content
+    state = served.directory / "state"
+    files = [path for path in state.rglob("*") if path.is_file() and not path.name.startswith(index)]
     assert sum(path.stat().st_size for path in files) < 2000, files
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import pytest
 import pytest_twisted
@@ -382,6 +383,31 @@ async def test_it_is_closed_while_it_is_being_used(place: Place) -> None:
             assert succeeded or (isinstance(result, Failure) and result.check(Unavailable))
         await closed
         await index.open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_cancelled_does_not_give_up_its_turn_before_its_thread_is_done(place: Place) -> None:
+    """Else the file is closed, or used by another, in the middle of it: SQLite takes the process down."""
+    await place.push_blob(REPOSITORY, CONTENT)
+    index = place.registry.dags.index
+    thread_is_in, thread_may_go, thread_is_done = Event(), Event(), Event()
+
+    def slowly(_: Repository) -> bool:
+        thread_is_in.set()
+        assert thread_may_go.wait(10)
+        thread_is_done.set()
+        return True
+
+    asking = Deferred.fromCoroutine(index.holders(DIGEST, slowly)).addErrback(lambda failure: None)
+    while not thread_is_in.is_set():
+        await pause(0.01)
+    asking.cancel()
+    closing = Deferred.fromCoroutine(index.close())
+    await pause(0.05)
+    assert not closing.called
+    thread_may_go.set()
+    await closing
+    assert thread_is_done.is_set()
 
 
 @pytest_twisted.ensureDeferred
