@@ -208,6 +208,12 @@ def load_config(
     problem = backend.problem() if for_daemon else None
     if problem is not None:
         raise ConfigError(f"{name}: [{registry.backend}] {problem}")
+    gateway = _as(GatewayOptions, sections["gateway"])
+    if backend.publishes is not None and gateway.private:
+        raise ConfigError(
+            f"{name}: [{registry.backend}] {backend.publishes}: it makes everything public, also the repositories of "
+            "[gateway] private; take one of the two away"
+        )
     return Config(
         name=name,
         registry=registry,
@@ -215,7 +221,7 @@ def load_config(
         gc=_as(GcOptions, sections["gc"]),
         scrub=_as(ScrubOptions, sections["scrub"]),
         ipfs=_as(IpfsOptions, sections["ipfs"]),
-        gateway=_as(GatewayOptions, sections["gateway"]),
+        gateway=gateway,
         pin=_as(PinOptions, sections["pin"]),
         backend=backend,
         backends={each: _as(BackendOptions, sections[each]) for each in BACKENDS},

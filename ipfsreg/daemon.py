@@ -66,6 +66,7 @@ class Daemon(Service):
             stall=config.registry.stall_timeout,
             access_log=config.registry.access_log,
             gateway=self._gateway(),
+            read_only=self._backend.read_only,
         )
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
@@ -131,13 +132,10 @@ class Daemon(Service):
 
     def _say_ready(self) -> None:
         url, host = _addresses(self._config.registry.listen, self.ports)
-        self._log.info(
-            "Ready: {url} on {bucket}. "
-            "Try: docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox",
-            url=url,
-            bucket=self.registry.name,
-            host=host,
-        )
+        trial = "docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox"
+        if self._backend.read_only is not None:
+            trial = "curl {url}_catalog"
+        self._log.info(f"Ready: {{url}} on {{bucket}}. Try: {trial}", url=url, bucket=self.registry.name, host=host)
         self.ready = self._serving = True
         notify("READY=1")
 
@@ -177,6 +175,8 @@ class Daemon(Service):
     def _gc_interval(self) -> float | None:
         # The collector knows what this daemon's clients rely on, and not what those of others do.
         gc = self._config.gc
+        if self._backend.read_only is not None:
+            return None
         if self._backend.bucket.shared and "interval" not in gc.model_fields_set:
             self._log.info(
                 "Other daemons may use {bucket}, so garbage is not collected by itself: run `ipfsreg gc` while "
@@ -188,6 +188,9 @@ class Daemon(Service):
 
     def _scrub_interval(self) -> float | None:
         scrub, why_not = self._config.scrub, self._backend.not_read_needlessly
+        if self._backend.read_only is not None:
+            self._log.info("Garbage is collected, and content scrubbed, where it is published and not here.")
+            return None
         if why_not is not None and "interval" not in scrub.model_fields_set:
             self._log.info("Stored content is not scrubbed unless [scrub] interval is set: {why}.", why=why_not)
             return None

@@ -16,7 +16,7 @@ _FIRST_AFTER = 60.0
 class Periodic(Service):
     """Runs ``work`` each time ``seconds`` after it ended; the first time after ``first`` seconds, if that is less.
 
-    A failure is logged and does not end it. Stopping cancels what is under way.
+    A failure is logged, the same one once, and does not end it. Stopping cancels what is under way.
     """
 
     _log = Logger()
@@ -36,6 +36,7 @@ class Periodic(Service):
         self._first = first
         self._call: IDelayedCall | None = None
         self._running: Deferred[None] | None = None
+        self._told: str | None = None
 
     def startService(self) -> None:
         """Wait for the first time."""
@@ -65,9 +66,15 @@ class Periodic(Service):
         except CancelledError:
             return
         except BucketError as error:
-            self._log.error("Could not {what}: {error}. It is tried again.", what=self._what, error=error)
+            log = self._log.debug if str(error) == self._told else self._log.error
+            log("Could not {what}: {error}. It is tried again.", what=self._what, error=error)
+            self._told = str(error)
         except Exception:
             self._log.failure("Could not {what}", what=self._what)
+        else:
+            if self._told is not None:
+                self._log.info("It was possible again to {what}.", what=self._what)
+            self._told = None
 
     def _ended(self, _: object) -> None:
         self._running = None

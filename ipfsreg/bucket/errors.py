@@ -21,6 +21,10 @@ class Refused(BucketError):
     """The storage answered and will not: credentials, permission, quota. Trying again will not help."""
 
 
+class Unchangeable(Refused):
+    """The bucket is one to read only; the text says why."""
+
+
 class Full(BucketError):
     """There is no room left on the storage (or in the spool on its way there)."""
 

@@ -37,6 +37,7 @@ class Opened:
     never makes one.
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
     it can have others keep copies, ``ahead`` where it can take content before it is whole.
+    ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
     """
@@ -49,4 +50,5 @@ class Opened:
     content_by_cid: ContentByCid | None = None
     not_read_needlessly: str | None = None
     remote_pins: RemotePins | None = None
+    read_only: str | None = None
     ahead: TakesAhead | None = None

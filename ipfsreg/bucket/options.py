@@ -26,6 +26,11 @@ class BackendOptions(Section):
         directory: Path = getattr(self, self.directory_option)
         return directory
 
+    @property
+    def publishes(self) -> str | None:
+        """The option by which everything in the bucket is made public, where one is set."""
+        return None
+
     def problem(self) -> str | None:
         """What has to be set or made before a daemon can use the backend, in one line; None where nothing has to.
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ..bucket.opened import Opened
+from ..registry.errors import ReadOnly
 from ..registry.image_cids import cids_of
 from ..registry.names import parse_reference
 from ..registry.registry import Registry
@@ -40,12 +41,19 @@ async def publish(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     return {"cid": found.cid, "view": str(found.view), "missing": [str(each) for each in found.missing]}
 
 
+async def _refuse(task: str, why: str, arguments: Arguments) -> dict[str, Any]:
+    raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
+
+
 def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
     """All tasks of a registry and its backend."""
-    return {
+    tasks: dict[str, Task] = {
         "gc": partial(collect, registry),
         "verify": partial(verify, registry),
         "cid": partial(cid, registry),
         "publish": partial(publish, registry),
         **backend.tasks,
     }
+    if backend.read_only is not None:
+        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify", "publish")}
+    return tasks

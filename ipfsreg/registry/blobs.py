@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ..bucket.errors import Corrupt, NotFound, TooLarge
+from ..bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ..bucket.interface import IBucket, IReader
 from ..ipfs.file_dag import FileDag
 from . import layout
@@ -220,11 +220,14 @@ class Blobs:
         return linked
 
     async def _write_anew(self, repository: Repository, digest: Digest, size: int) -> None:
+        try:
+            await self._link(repository, digest, size)
+        except Unchangeable:
+            return  # it is served as it should be all the same
         self._log.error(
             "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
             path=layout.blob_link(repository, digest),
         )
-        await self._link(repository, digest, size)
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
         self._index.held(Holder(digest, repository, is_manifest=False))

@@ -4,13 +4,14 @@ Content of up to 1 MiB with a sha256 digest is one raw block, and its CID is the
 content the hashes of the leaves are kept in a small file beside it (docs/layout.md); the blocks are the content.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 
 from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
 from twisted.logger import Logger
 
-from ..bucket.errors import Corrupt, NotFound, TooLarge, Unavailable
+from ..bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ..bucket.interface import IBucket, IReader
 from ..ipfs.cid import CID, raw_cid
 from ..ipfs.file_dag import PROFILE, FileDag
@@ -135,7 +136,8 @@ class Dags:
 
     async def _store(self, digest: Digest, dag: FileDag) -> None:
         await self.note(digest, dag)
-        await self._bucket.put(layout.dag(digest), encode_dag(dag))
+        with suppress(Unchangeable):  # then only this daemon knows it
+            await self._bucket.put(layout.dag(digest), encode_dag(dag))
 
     async def note(self, digest: Digest, dag: FileDag) -> None:
         """Remember the DAG of a content, which is stored or about to be."""

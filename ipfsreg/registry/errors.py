@@ -137,7 +137,7 @@ class Denied(RegistryError):
 
 
 class ReadOnly(RegistryError):
-    """The name is one that can only be read."""
+    """The name, or everything here, can only be read."""
 
     code = "DENIED"
     status = 405

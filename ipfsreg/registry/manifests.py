@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..bucket.errors import BucketError, Corrupt, Full, NotFound
+from ..bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
 from ..bucket.interface import IBucket
 from ..workers import Workers
 from . import layout
@@ -161,11 +161,14 @@ class Manifests:
 
     async def _correct(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
         if size != record.size and not record.original:
+            try:
+                await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
+            except Unchangeable:
+                return  # it is served as it should be all the same
             self._log.error(
                 "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
                 path=layout.manifest_record(repository, digest),
             )
-            await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
 
     async def cid(self, manifest: StoredManifest) -> str:
         """A manifest's CID; computed where that was never done."""

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from ..bucket.ahead import TakesAhead
 from ..bucket.by_cid import ContentByCid
-from ..bucket.errors import NotFound, SetupError
+from ..bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ..bucket.gate import GatedBucket
 from ..bucket.interface import IBucket
 from ..bucket.small_files import SmallFileCache
@@ -210,7 +210,10 @@ async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
-        await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
+        try:
+            await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
+        except Unchangeable:
+            raise Unavailable(f"{bucket.name}: there is no registry: it has no {layout.VERSION_FILE}", 60) from None
         return
     if found != str(layout.VERSION):
         raise SetupError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ..bucket.errors import Corrupt, NotFound, TooLarge
+from ..bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ..bucket.interface import IBucket, IReader, Stat
 from ..workers import Workers
 from . import layout
@@ -150,7 +150,10 @@ class ContentStore:
         return checked is not None and not checked.whole
 
     async def _quarantine(self, digest: Digest) -> None:
-        await self._bucket.move(layout.blob(digest), layout.quarantined(digest))
+        try:
+            await self._bucket.move(layout.blob(digest), layout.quarantined(digest))
+        except Unchangeable:
+            raise Corrupt(f"{layout.blob(digest)} of {self._bucket.name} is damaged, where it was published") from None
         self._log.error(
             "Damaged content {digest} was moved to {path}. `ipfsreg verify` names the images that use it; "
             "pushing one of them again heals it.",

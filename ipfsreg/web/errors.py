@@ -10,7 +10,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable
+from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable, Unchangeable
 from ..registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 from .body import ClientGone
 from .error_document import error_document
@@ -67,6 +67,8 @@ def _bucket_error(request: StreamingRequest, error: BucketError) -> bytes | None
         return _unless_begun(request, 507, "UNAVAILABLE", "the registry's storage is full")
     if isinstance(error, TooLarge):
         return _unless_begun(request, 413, "SIZE_INVALID", "more than the registry's storage takes")
+    if isinstance(error, Unchangeable):
+        return _unless_begun(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
     if isinstance(error, Refused):
         return _unless_begun(request, 502, "UNAVAILABLE", "the registry's storage refuses its credentials or quota")
     retry_after = error.retry_after if isinstance(error, Unavailable) else 60

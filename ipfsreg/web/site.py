@@ -61,9 +61,10 @@ class _Front(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: Resource) -> None:
+    def __init__(self, inner: Resource, read_only: str | None) -> None:
         super().__init__()
         self._inner = inner
+        self._read_only = read_only
 
     def render(self, request: StreamingRequest) -> bytes | int:
         """See `IResource`."""
@@ -76,6 +77,9 @@ class _Front(Resource):
             b"/".join(request.postpath or []).decode()
         except UnicodeDecodeError:
             return answer_error(request, 400, "NAME_INVALID", "the path is not UTF-8")
+        if self._read_only is not None and request.method not in {b"GET", b"HEAD"}:
+            request.setHeader(b"Allow", b"GET, HEAD")
+            return answer_error(request, 405, "UNSUPPORTED", f"{self._read_only}: push to the one that publishes it")
         return cast(int, self._inner.render(request))
 
 
@@ -153,7 +157,8 @@ class RegistrySite(StreamingSite):
         stall: float,
         access_log: bool,
         gateway: Gateway | None = None,
+        read_only: str | None = None,
     ) -> None:
-        """See `StreamingSite`."""
+        """See `StreamingSite`. ``read_only`` says why nothing can be changed, where that is so."""
         app = make_app(registry, Sending(reactor, workers, stall), workers, gateway)
-        super().__init__(_Front(app.resource()), reactor, idle=idle, stall=stall, access_log=access_log)
+        super().__init__(_Front(app.resource(), read_only), reactor, idle=idle, stall=stall, access_log=access_log)

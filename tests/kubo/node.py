@@ -146,3 +146,8 @@ def running_node(directory: Path, config: Mapping[str, Any] | None = None, **mor
         yield node
     finally:
         node.stop()
+
+
+def connect(one: KuboNode, two: KuboNode) -> None:
+    """Let two nodes know each other."""
+    two.rpc("swarm/connect", one.rpc("id")[0]["Addresses"][0])

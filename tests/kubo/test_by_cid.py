@@ -1,7 +1,7 @@
 """What the node offers beside a bucket: content of any CID, names, and copies elsewhere."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,23 +14,10 @@ from ipfsreg.bucket.interface import Entry
 from ..bucket.helpers import LIMIT, read
 from ..bucket.storage import Collecting
 from .backend import Backend, running, unique_folder
-from .node import KuboNode, running_node
+from .node import KuboNode
 from .pinning_service import KEY, PinningService
 
 ABSENT = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5f"
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboNode, KuboNode]]:
-    """Two nodes with a connection between them and to nobody else."""
-    directory = tmp_path_factory.mktemp("nodes")
-    routing = {"Routing.Type": "dht"}  # of these two alone
-    with (
-        running_node(directory / "one", routing, online=True) as one,
-        running_node(directory / "two", routing, online=True) as two,
-    ):
-        two.rpc("swarm/connect", one.rpc("id")[0]["Addresses"][0])
-        yield one, two
 
 
 @pytest_twisted.async_yield_fixture()

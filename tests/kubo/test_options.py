@@ -152,3 +152,35 @@ def test_the_command_of_the_document(node: KuboNode) -> None:
     assert words[0] == "ipfs"
     node.rpc("files/mkdir", words[-1], parents=True)
     assert node.command(*words[1:]) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"follow": "k51abc"}, "/ipns/ and a key or domain"),
+        ({"follow": "/ipns/"}, "/ipns/ and a key or domain"),
+        ({"follow": "/ipns/x/../y"}, "/ipns/ and a key or domain"),
+        ({"publish_key": "a b"}, "a key of the node"),
+        ({"publish_key": "a/b"}, "a key of the node"),
+        ({"follow": "/ipns/x", "publish_key": "y"}, "a mirror publishes nothing"),
+        ({"follow": "/ipns/x", "cluster": "yes"}, "a node's own api"),
+        ({"follow": "/ipns/x", "index": "http://127.0.0.1:1"}, "a node's own api"),
+    ],
+)
+def test_what_cannot_be_followed_or_published(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        KuboOptions.model_validate(options)
+
+
+@pytest.mark.parametrize("name", ["/ipns/k51abc", "/ipns/registry.example.org", "/ipfs/bafyabc", "/ipns/x.example/a/b"])
+def test_what_can_be_followed(name: str) -> None:
+    assert KuboOptions.model_validate({"follow": name}).follow == name
+
+
+def test_what_is_private_is_not_published(tmp_path: Path) -> None:
+    lines = "[registry]\nbackend = kubo\n[kubo]\npublish_key = mirror\n[gateway]\nprivate = secret\n"
+    (tmp_path / "i.ini").write_text(lines)
+    with pytest.raises(ConfigError, match=r"\[kubo\] publish_key: it makes everything public"):
+        load_config(tmp_path / "i.ini", reactor, {})
+    (tmp_path / "i.ini").write_text(lines.replace("private = secret", "private ="))
+    assert load_config(tmp_path / "i.ini", reactor, {}).backend.publishes == "publish_key"

@@ -5,10 +5,12 @@ from typing import Any
 from ...workers import Workers
 from ..disk_cache import DiskCache
 from ..interface import IBucket
-from ..opened import Opened
+from ..opened import Opened, Repeated
 from .bucket import KuboBucket
 from .by_cid import KuboContent
+from .mirror import MirrorBucket
 from .options import KuboOptions
+from .publishing import Publishing
 from .remote_pins import RemotePins
 from .rpc import Rpc
 
@@ -17,13 +19,34 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket that the section names; behind a cache on this disk only where that may have any size."""
     header = options.header()
     content = Rpc(reactor, options.node, header, options.connections, options.timeout)
+
+    def cached(bucket: IBucket) -> IBucket:
+        if not options.cache_size:
+            return bucket
+        return DiskCache(bucket, options.directory / "cache", options.cache_size, workers, reactor)
+
+    if options.follow is not None:
+        mirror = MirrorBucket(options, content, workers)
+        return Opened(
+            cached(mirror),
+            repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, mirror.following.refresh)],
+            content_by_cid=mirror.by_cid,
+            remote_pins=RemotePins(content, mirror.following.root, options.follow),
+            read_only=mirror.read_only,
+        )
     index = content
     if options.index is not None:
         index = Rpc(reactor, options.index_node, header, options.connections, options.timeout)
     kubo = KuboBucket(options, content, index, workers, reactor)
-    bucket: IBucket = kubo
-    if options.cache_size:
-        bucket = DiskCache(kubo, options.directory / "cache", options.cache_size, workers, reactor)
     by_cid = KuboContent(content, kubo.root, options.network_timeout)
-    remote = RemotePins(content, kubo.root, options.path)
-    return Opened(bucket, content_by_cid=by_cid, remote_pins=remote, ahead=kubo.ahead)
+    repeated = []
+    if options.publish_key is not None:
+        publishing = Publishing(by_cid, options.publish_key, reactor.seconds)
+        repeated.append(Repeated("publish the registry", options.publish_every, publishing.publish))
+    return Opened(
+        cached(kubo),
+        repeated=repeated,
+        content_by_cid=by_cid,
+        remote_pins=RemotePins(content, kubo.root, options.path),
+        ahead=kubo.ahead,
+    )

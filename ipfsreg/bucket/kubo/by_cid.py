@@ -1,18 +1,14 @@
 """Content by CID: what the node has, and what its network has. See `ContentByCid`."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
-
-from ..errors import Corrupt, NotFound, Refused
+from ..errors import Corrupt, NotFound, Unavailable
 from ..interface import IBucket, IReader
 from .contents import Contents
 from .node import CID
+from .read_only import ReadOnlyTree
 from .rpc import Option, Rpc
-from .tree import Tree
 
 CONNECTIONS = 8
 """How many questions to the network may be under way: each may take its whole time."""
@@ -29,7 +25,8 @@ class KuboContent:
         self._rpc = rpc
         self._seconds = seconds
         self._lane = rpc.lane(CONNECTIONS)
-        self._contents = Contents(rpc, rpc, lambda: False, lane=self._lane, seconds=seconds)
+        self.contents = Contents(rpc, rpc, lambda: False, lane=self._lane, seconds=seconds)
+        """All that the node and its network have."""
 
     async def root(self) -> str:
         """See `ContentByCid.root`."""
@@ -37,17 +34,17 @@ class KuboContent:
 
     async def open_cid(self, cid: str, size: int | None) -> IReader:
         """See `ContentByCid.open_cid`."""
-        found = await self._contents.stat(f"/ipfs/{_checked(cid)}")
+        found = await self.contents.stat(f"/ipfs/{_checked(cid)}")
         if found.is_directory:
             raise NotFound(f"{cid} is a directory")
         if size is not None and found.size != size:
             raise Corrupt(f"{cid} has {found.size} bytes and not {size}")
-        reader: IReader = self._contents.reader(found)
+        reader: IReader = self.contents.reader(found)
         return reader
 
     def view(self, cid: str) -> IBucket:
         """See `ContentByCid.view`."""
-        return View(self._contents, _checked(cid))
+        return View(self.contents, _checked(cid))
 
     async def publish(self, cid: str, key: str) -> str:
         """See `ContentByCid.publish`."""
@@ -82,13 +79,31 @@ class KuboContent:
             raise NotFound(f"{name} points to {found}, and not to something on IPFS")
         return found.removeprefix("/ipfs/")
 
+    async def has_peers(self) -> bool:
+        """Whether the node is connected to any other, so that somebody else can learn what it publishes."""
+        try:
+            answer = await self._ask("swarm/peers", [], {})
+        except Unavailable:  # among others what an offline node says
+            return False
+        return bool(answer and answer.get("Peers"))
+
+    async def pin(self, cid: str, *, recursive: bool) -> None:
+        """Pin a directory or file on the node: with all below it, or its own block alone.
+
+        What the node lacks comes from its network. :raises AlreadyPinned: for one block, where all is pinned.
+        """
+        await self._ask("pin/add", [_checked(cid)], {"recursive": recursive})
+
+    async def unpin(self, cid: str, *, recursive: bool) -> None:
+        """Remove such a pin. `NotPinned`."""
+        await self._ask("pin/rm", [_checked(cid)], {"recursive": recursive})
+
     async def _ask(self, command: str, arguments: Sequence[str], options: dict[str, Option]) -> Any:
         answer = await self._rpc.call(command, arguments, options, lane=self._lane, seconds=self._seconds)
         return self._rpc.parsed(command, answer)
 
 
-@implementer(IBucket)
-class View(Tree):
+class View(ReadOnlyTree):
     """A directory by its CID, to read."""
 
     shared = False
@@ -97,35 +112,7 @@ class View(Tree):
         async def root() -> str:
             return cid
 
-        super().__init__(contents, root)
-        self.name = f"/ipfs/{cid}"
-
-    def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
-        return succeed(None)
-
-    def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
-        return succeed(None)
-
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
-        return self._refuse()
-
-    def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
-        return self._refuse()
-
-    def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
-        return self._refuse()
-
-    def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
-        return self._refuse()
-
-    def _refuse(self) -> "Deferred[None]":
-        return fail(Refused(f"{self.name} cannot be changed: a CID is of one content"))
+        super().__init__(contents, root, f"/ipfs/{cid}", "a CID is of one content")
 
 
 def _checked(cid: str) -> str:

@@ -53,7 +53,7 @@ _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
     (r"no space left|disk quota exceeded|maximum storage limit exceeded|not enough space|file too large", Full),
     (r"context deadline exceeded|context canceled|request canceled|connection refused|i/o timeout", Unavailable),
     (r"was not recursively pinned|is not pinned|not pinned or pinned", NotPinned),
-    (r"already recursively pinned", AlreadyPinned),
+    (r"already recursively pinned|already pinned recursively", AlreadyPinned),
     (r"already has entry by that name|file already exists", Exists),
     (r"(was|is) not a directory|path is a directory", Refused),
     (r"read-only file system|permission denied", Refused),

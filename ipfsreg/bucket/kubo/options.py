@@ -31,6 +31,18 @@ def _chunker(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        raise ValueError("the name of a key of the node: letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def _followed(value: str) -> str:
+    if not re.fullmatch(r"/ip[fn]s/[A-Za-z0-9._-]+(?:/[^/\s]+)*", value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("what is followed is /ipns/ and a key or domain, or /ipfs/ and a CID")
+    return value
+
+
 def _automatic(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() == "auto" else value
 
@@ -64,6 +76,18 @@ class KuboOptions(BackendOptions):
     timeout: Annotated[Duration, Field(gt=0)] = 60.0
     network_timeout: Annotated[Duration, Field(gt=0)] = 60.0
     cache_size: Size = 0
+    publish_key: Annotated[str, AfterValidator(_key)] | None = None
+    publish_every: Annotated[Duration, Field(gt=0)] = 60.0
+    follow: Annotated[str, AfterValidator(_followed)] | None = None
+    follow_every: Annotated[Duration, Field(gt=0)] = 60.0
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.follow is not None and self.publish_key is not None:
+            raise ValueError("follow and publish_key: a mirror publishes nothing; take one of the two away")
+        if self.follow is not None and (self.cluster or self.index is not None):
+            raise ValueError("follow is for a node's own api: not with index, nor with the proxy of a cluster")
+        return self
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
@@ -97,6 +121,11 @@ class KuboOptions(BackendOptions):
         if kind != "basic":
             raise ValueError("[kubo] authorization: it begins with bearer: or basic:")
         return b"Basic " + (base64.b64encode(rest.encode()) if ":" in rest else rest.encode())
+
+    @property
+    def publishes(self) -> str | None:
+        """See `BackendOptions.publishes`."""
+        return None if self.publish_key is None else "publish_key"
 
     def warnings(self) -> list[str]:
         """What the user should be told, though it may be meant so: one line each."""

@@ -1,12 +1,13 @@
 """A directory of the node as a place to read from: the committed state of our folder, or any other by its CID."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from ..errors import NotFound, TooLarge
 from ..interface import Entry, IReader, Listing, Stat, check_path
-from .contents import Contents, Found, Link
+from .contents import Found, Link
 from .errors import Missing
 
 EMPTY_DIRECTORIES = {
@@ -15,10 +16,26 @@ EMPTY_DIRECTORIES = {
 }
 
 
+class Looking(Protocol):
+    """Where a tree is looked at: see `Contents`."""
+
+    async def stat(self, path: str) -> Found:
+        """See `Contents.stat`."""
+
+    async def links(self, cid: str) -> Sequence[Link]:
+        """See `Contents.links`."""
+
+    async def read(self, cid: str, size: int) -> bytes:
+        """See `Contents.read`."""
+
+    def reader(self, found: Found) -> IReader:
+        """See `Contents.reader`."""
+
+
 class Tree:
     """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
 
-    def __init__(self, contents: Contents, root: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, contents: Looking, root: Callable[[], Awaitable[str]]) -> None:
         self._contents = contents
         self._root = root
 

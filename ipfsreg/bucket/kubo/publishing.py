@@ -1,0 +1,44 @@
+"""Letting an IPNS name point to the bucket as it is."""
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from .by_cid import KuboContent
+
+AGAIN_SECONDS = 12 * 3600.0
+"""How old a record may become, of the 48 hours that it is valid for. A node renews it too, if it is left to."""
+
+
+class Publishing:
+    """Publishes under a key of the node. ``seconds`` tells the time."""
+
+    _log = Logger()
+
+    def __init__(self, by_cid: KuboContent, key: str, seconds: Callable[[], float]) -> None:
+        self._by_cid = by_cid
+        self._key = key
+        self._seconds = seconds
+        self._published: str | None = None
+        self._when = 0.0
+        self._name: str | None = None
+        self._alone = False
+
+    async def publish(self) -> None:
+        """Publish the last state that counts, unless that is done already. `BucketError`."""
+        root, now = await self._by_cid.root(), self._seconds()
+        if root == self._published and now - self._when < AGAIN_SECONDS:
+            return
+        name = await self._by_cid.publish(root, self._key)
+        if name != self._name:
+            self._name = name
+            self._log.info(
+                "This registry is published: others mirror it with [kubo] follow = /ipns/{name}. Who knows that name "
+                "can read all of it.",
+                name=name,
+            )
+        if await self._by_cid.has_peers():
+            self._published, self._when, self._alone = root, now, False
+        elif not self._alone:
+            self._alone = True
+            self._log.warn("The node has no peers yet, so nobody learns of /ipns/{name}. It is tried again.", name=name)
