@@ -197,6 +197,24 @@ def test_staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Staging(tmp_path / "file" / "staging").prepare()
 
 
+def test_staging_takes_away_only_what_is_its_own(tmp_path: Path) -> None:
+    """A user may have named a directory that has something of theirs in a `staging` already."""
+    directory = tmp_path / "staging"
+    ours, theirs = directory / ("0123456789abcdef" * 2), directory / "documents"
+    for each in (ours, theirs):
+        each.mkdir(parents=True)
+        (each / "f").write_text("x")
+    (directory / "important.txt").write_text("x")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "f").write_text("x")
+    (directory / ("f" * 32)).symlink_to(elsewhere)
+    Staging(directory).prepare()
+    assert not ours.exists()
+    assert (theirs / "f").read_text() == (directory / "important.txt").read_text() == "x"
+    assert (elsewhere / "f").read_text() == "x"
+
+
 def _fails(number: int) -> object:
     def fail(*arguments: object) -> None:
         raise OSError(number, os.strerror(number))

@@ -181,7 +181,9 @@ async def test_trap_03_a_staging_directory_that_the_daemon_does_not_see(backend:
     with pytest.raises(Refused, match="cannot see the staging directory"):
         await backend.bucket.put("d/f", b"x")
     # What a daemon that was killed left behind goes at the start.
-    (tmp_path / "other" / "staging" / "left").mkdir(parents=True)
+    left = tmp_path / "other" / "staging" / ("0123456789abcdef" * 2)
+    left.mkdir(parents=True)
+    (left / "f").touch()
     async with running(Backend(backend.double, tmp_path / "other")):
         assert list((tmp_path / "other" / "staging").iterdir()) == []
 
