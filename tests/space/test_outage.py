@@ -1,13 +1,17 @@
 """A daemon that is not ready, refuses, or has lost its bucket: an outage or a refusal in one line, never an absence."""
 
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 
+from ipfsreg.bucket.breaker import Unreachable
 from ipfsreg.bucket.errors import Refused, Unavailable
 
+from ..bucket.contract import together
+from ..bucket.helpers import names
 from ..web.served import digest_of as digest_text
 from .backend import LIMIT, Backend, listening, pause, reactor, running
 from .double import Fault, Patience, SpaceDouble
@@ -43,6 +47,46 @@ async def test_a_bucket_that_is_lost_is_an_outage(backend: Backend) -> None:
     double.add_bucket()
     await bucket.put("d/f", b"y")
     assert await bucket.get("d/f", LIMIT) == b"y"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_a_long_upload_does_not_fail(backend: Backend) -> None:
+    """The daemon changes a bucket for one call after the other, and says nothing to those that wait."""
+    bucket, double = backend.bucket, backend.double
+    await together(bucket.put("gone/a", b"x"), bucket.put("gone/b", b"x"))
+    backend.client.timeout = 0.4
+    double.calls.clear()
+    double.faults.push_bytes_per_second = 1_000_000.0
+    long = bucket.put("long/f", bytes(1_200_000))
+    while not double.calls.of("AddItems"):
+        await pause(0.005)
+    await together(*(bucket.put(f"d{number}/f", b"x") for number in range(4)), bucket.remove("gone/a"))
+    await long
+    writes = [record for record in double.calls if record.method in {"AddItems", "RemoveDirOrFile"}]
+    assert len(writes) == 6
+    for before, after in itertools.pairwise(sorted(writes, key=lambda record: record.started)):
+        assert before.finished is not None
+        assert before.finished <= after.started
+    assert await names(bucket, "gone") == ["b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_changes_that_take_too_long_say_nothing_of_the_daemon(backend: Backend) -> None:
+    """Another program may be changing the bucket: then ours wait in the daemon, which is well."""
+    bucket, double = backend.bucket, backend.double
+    await bucket.put("d/f", b"x")
+    backend.client.timeout = 0.1
+    double.faults.add(Fault("AddItems", delay=1.0, times=None))
+    double.faults.add(Fault("RemoveDirOrFile", delay=1.0, times=None))
+    changes = [lambda: bucket.put("d/g", b"x"), lambda: bucket.put("e/g", b"x"), lambda: bucket.remove("d/f")]
+    for change in changes * 2:
+        with pytest.raises(Unavailable, match="did not end within") as caught:
+            await change()
+        assert not isinstance(caught.value, Unreachable)
+    backend.client.timeout = 5.0
+    double.faults.clear()
+    assert await bucket.get("d/f", LIMIT) == b"x"
+    assert len(double.calls.of("AddItems")) == 5
 
 
 @pytest_twisted.ensureDeferred

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -59,7 +59,8 @@ class SpaceBucket:
         self._home = Home(client, self.slug, clock)
         self._looking: Deferred[None] | None = None
         self._staging = Staging(options.staging)
-        self._adder = Adder(client, self.slug, self._staging, workers)
+        self._changing = DeferredLock()
+        self._adder = Adder(client, self.slug, self._staging, workers, self._changing)
         self.listings = Listings(client, self.slug, clock)
         self._sizes = SizeIndex(options.path / "sizes")
         self._remembered = Remembered(self.listings, clock)
@@ -291,7 +292,8 @@ class SpaceBucket:
             self._remembered.forget(path)
             request = space_pb2.RemoveDirOrFileRequest(path=gone, bucket=self.slug)
             try:
-                await self.client.call("RemoveDirOrFile", request, space_pb2.RemoveDirOrFileResponse)
+                async with self._changing:
+                    await self.client.call("RemoveDirOrFile", request, space_pb2.RemoveDirOrFileResponse)
             finally:
                 self.listings.changed(path.rpartition("/")[0])
 
