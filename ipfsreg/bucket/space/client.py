@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Channel
-from ...grpcweb.errors import CallError, DeadlineExceeded, GrpcError
+from ...grpcweb.errors import CallError, DeadlineExceeded, GrpcError, NotConnected
 from ...grpcweb.metadata import Metadata
 from ..breaker import Breaker, Unreachable
 from ..errors import Unavailable
@@ -24,6 +24,10 @@ ABOUT_A_PATH = {"OpenFile", "ListDirectory", "RemoveDirOrFile"}
 
 CHANGES = {"AddItems", "RemoveDirOrFile"}
 """The methods that wait in the daemon while another program changes the same bucket."""
+
+
+class NotAsked(Unreachable):
+    """No connection came about: the daemon has done nothing."""
 
 
 class SpaceClient:
@@ -96,7 +100,8 @@ class SpaceClient:
                     f"{method}: {error}; the Space Daemon may be busy with another program's files"
                 ) from None
             self._breaker.failed(error)
-            raise Unreachable(f"{method}: {error}") from None
+            kind = NotAsked if isinstance(error, NotConnected) else Unreachable
+            raise kind(f"{method}: {error}") from None
         except BaseException:
             self._breaker.undecided()
             raise
