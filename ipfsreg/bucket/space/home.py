@@ -63,8 +63,7 @@ class Home:
         self._known = False
 
     async def _find(self) -> None:
-        # This one does not wait for anything: it tells a wrong token and missing keys, which the others wait for.
-        await self._client.call("GetPublicKey", space_pb2.GetPublicKeyRequest(), space_pb2.GetPublicKeyResponse)
+        await check_account(self._client)
         names = await self._names()
         if self._bucket not in names:
             if self._was_there:
@@ -72,10 +71,10 @@ class Home:
                     f"the bucket {self._bucket} is gone from the Space Daemon; it is not made anew before ipfsreg is "
                     "started again"
                 )
-            similar = get_close_matches(self._bucket, names, n=1, cutoff=SIMILAR)
-            if similar:
+            similar = _similar(self._bucket, names)
+            if similar is not None:
                 raise Refused(
-                    f"the Space Daemon has no bucket {self._bucket!r}, but {similar[0]!r}: correct [space] bucket, or "
+                    f"the Space Daemon has no bucket {self._bucket!r}, but {similar!r}: correct [space] bucket, or "
                     f"make it with `ipfsreg space create {self._bucket}`"
                 )
             await create_bucket(self._client, self._bucket)
@@ -95,6 +94,23 @@ class Home:
                 f"there is not: make it with `ipfsreg space create {error.bucket}`, and leave it empty"
             ) from None
         return [bucket.name for bucket in found.buckets]
+
+
+async def check_account(client: SpaceClient) -> None:
+    """See to it that the daemon takes the token and has a key pair.
+
+    Unlike the calls about buckets this one does not wait for anything in the daemon.
+
+    :raises BucketError: where it does not, or cannot be asked.
+    """
+    await client.call("GetPublicKey", space_pb2.GetPublicKeyRequest(), space_pb2.GetPublicKeyResponse)
+
+
+def _similar(name: str, names: Sequence[str]) -> str | None:
+    """The name that this one may be mistyped for; their case does not count."""
+    folded = {each.casefold(): each for each in names}
+    similar = get_close_matches(name.casefold(), folded, n=1, cutoff=SIMILAR)
+    return folded[similar[0]] if similar else None
 
 
 async def create_bucket(client: SpaceClient, name: str) -> None:

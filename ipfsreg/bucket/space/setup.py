@@ -38,7 +38,7 @@ async def set_up(options: SpaceOptions, make_client: MakeClient) -> Sequence[str
     token = options.known_token()
     words = _beside(options.token_file)
     if token is None:
-        if os.path.lexists(words):  # of an earlier key pair: said before the token is gone from the daemon
+        if _is_there(words):  # of an earlier key pair: said before the token is gone from the daemon
             raise SetupError(
                 f"{words} is there already, without the token beside it, and is never overwritten: move it elsewhere "
                 "(its words are those of an earlier key pair) and run this again"
@@ -117,7 +117,7 @@ async def _get_key_pair(client: SpaceClient, mnemonic_file: Path) -> Sequence[st
 async def _get_words(client: SpaceClient, mnemonic_file: Path) -> Sequence[str]:
     """The words of a pair that is there, if they are not: the answer with them may have been lost."""
     stays = "The Space Daemon has a key pair already: it stays."
-    if os.path.lexists(mnemonic_file):
+    if _is_there(mnemonic_file):
         return [stays]
     file = _new_file(mnemonic_file)
     try:
@@ -147,6 +147,10 @@ def _keep(file: PrivateFile, secret: str) -> None:
         file.keep(secret + "\n")
     except SetupError as error:
         raise LostSecret(f"{error}. Write this down now, or it may be lost", secret) from None
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)
 
 
 def _beside(token_file: Path) -> Path:
