@@ -44,9 +44,38 @@ async def test_a_bucket_that_is_lost_is_an_outage(backend: Backend) -> None:
             with pytest.raises(Unavailable):
                 await ask()
     assert double.calls.of("CreateBucket") == []
+    # Another one of the name is not taken for it: what is in there is not what was pushed.
     double.add_bucket()
+    with pytest.raises(Refused, match="another bucket") as caught:
+        await bucket.put("d/f", b"y")
+    kept = backend.directory / "space-buckets"
+    assert f"remove {kept}" in str(caught.value)
+    kept.unlink()  # as it says, where that is meant
     await bucket.put("d/f", b"y")
     assert await bucket.get("d/f", LIMIT) == b"y"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_start_at_another_daemon(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    async with running(Backend(space_daemon, tmp_path)) as backend:
+        await backend.bucket.put("d/f", b"x")
+    async with running(Backend(space_daemon, tmp_path)) as backend:
+        assert await backend.bucket.get("d/f", LIMIT) == b"x"
+    async with listening(SpaceDouble()) as other:
+        async with running(Backend(other, tmp_path)) as backend:
+            for ask in (lambda: backend.bucket.get("d/f", LIMIT), lambda: backend.bucket.put("d/f", b"y")):
+                with pytest.raises(Unavailable, match=f"remove {tmp_path}/space-buckets"):
+                    await ask()
+        assert other.calls.of("CreateBucket") == []
+        other.add_bucket()
+        async with running(Backend(other, tmp_path)) as backend:
+            with pytest.raises(Refused, match="another bucket"):
+                await backend.bucket.get("d/f", LIMIT)
+        # One of another name is none of that.
+        async with running(Backend(other, tmp_path, bucket="images")) as backend:
+            await backend.bucket.put("d/f", b"y")
+    async with running(Backend(space_daemon, tmp_path)) as backend:
+        assert await backend.bucket.get("d/f", LIMIT) == b"x"
 
 
 @pytest_twisted.ensureDeferred

@@ -25,6 +25,7 @@ from .client import SpaceClient
 from .copies import open_copy, read_copy, save_copy
 from .errors import BucketGone, NotReady
 from .home import Home
+from .known_buckets import KnownBuckets
 from .listings import KEEP, Listings
 from .options import SpaceOptions
 from .proto import space_pb2
@@ -56,7 +57,7 @@ class SpaceBucket:
         self._options = options
         self._workers = workers
         self._clock = clock
-        self._home = Home(client, self.slug, clock)
+        self._home = Home(client, self.slug, KnownBuckets(options.path / "space-buckets"), workers, clock)
         self._looking: Deferred[None] | None = None
         self._staging = Staging(options.staging)
         self._changing = DeferredLock()
