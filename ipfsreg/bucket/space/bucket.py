@@ -64,7 +64,7 @@ class SpaceBucket:
         self._adder = Adder(client, self.slug, self._staging, workers, self._changing)
         self.listings = Listings(client, self.slug, clock)
         self._sizes = SizeIndex(options.path / "sizes")
-        self._remembered = Remembered(self.listings, clock)
+        self._remembered = Remembered(self.listings, options.path / "small-files", workers, clock)
         self._turns = Turns()
 
     def start(self) -> "Deferred[None]":
@@ -80,6 +80,7 @@ class SpaceBucket:
         await self._workers.run(self._staging.prepare)
         try:
             await self._workers.run(self._sizes.load)
+            await self._workers.run(self._remembered.load)
         except OSError as error:
             raise SetupError(f"cannot use {self._options.path}: {error.strerror}; change `path`") from None
         self._looking = ensureDeferred(self._look()).addErrback(self._looked_badly)
