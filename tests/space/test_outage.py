@@ -9,6 +9,9 @@ import pytest_twisted
 
 from ipfsreg.bucket.breaker import Unreachable
 from ipfsreg.bucket.errors import Refused, Unavailable
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import digest_of
+from ipfsreg.registry.names import Repository
 
 from ..bucket.contract import together
 from ..bucket.helpers import names
@@ -20,6 +23,7 @@ from .registry import logged, served, text_of
 pytest_plugins = ["tests.space.double.fixtures"]
 
 LAYER = b"layer"
+LINK = layout.blob_link(Repository("box"), digest_of(LAYER))
 
 
 @pytest_twisted.async_yield_fixture()
@@ -141,6 +145,25 @@ async def test_the_wait_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         await pause(1.0)
         assert (await registry.ask("GET", "/v2/box/manifests/2")).status == 503
         assert double.junk() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_copy_that_was_changed_is_named(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    async with served(tmp_path / "daemon", space_daemon) as registry:
+        manifest = await registry.push_image("1", layers=[LAYER])
+    space_daemon.faults.add(Fault("OpenFile", alter=True, times=None))
+    async with running(Backend(space_daemon, tmp_path / "other")) as backend:  # which knows none of the files
+        for path in (layout.blob(digest_of(manifest)), LINK):
+            with logged() as events:
+                for _ in range(2):
+                    await backend.bucket.get(path, LIMIT)
+            locations = [each for each in space_daemon.world.opened.locations() if path.endswith(each.name[-64:])]
+            lines = [line for line in text_of(events).splitlines() if str(locations[0]) in line]
+            assert len(lines) == len(locations) == 1
+            assert path in lines[0]
+            assert "stop the Space Daemon, delete that copy, start it" in lines[0]
+    async with served(tmp_path / "third", space_daemon) as registry:
+        assert (await registry.ask("GET", "/v2/box/manifests/1")).status == 500
 
 
 @pytest_twisted.ensureDeferred

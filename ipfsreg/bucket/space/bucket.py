@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from cachetools import LRUCache
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -22,7 +23,7 @@ from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..walking import walk_by_listing
 from .adding import SECONDS_PER_MEBIBYTE, Adder
 from .client import SpaceClient
-from .copies import open_copy, read_copy, save_copy
+from .copies import is_wrong, open_copy, read_copy, save_copy
 from .errors import BucketGone, NotReady
 from .home import Home
 from .known_buckets import KnownBuckets
@@ -35,6 +36,9 @@ from .staging import Staging
 from .turns import Turns
 
 T = TypeVar("T")
+
+TOLD_MAX = 1000
+"""Of so many copies that are wrong it is remembered that the log has them."""
 
 _pause = backoffPolicy(1.0, 60.0)
 
@@ -66,6 +70,7 @@ class SpaceBucket:
         self._sizes = SizeIndex(options.path / "sizes")
         self._remembered = Remembered(self.listings, options.path / "small-files", workers, clock)
         self._turns = Turns()
+        self._told: LRUCache[str, None] = LRUCache(TOLD_MAX)
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
@@ -184,9 +189,24 @@ class SpaceBucket:
             remembered = await self._remembered.get(path)
             if remembered is not None and len(remembered) <= limit:
                 return remembered
-        content = await self._workers.run(read_copy, await self._location(path), limit)
+        location = await self._location(path)
+        content = await self._workers.run(read_copy, location, limit)
+        if await self._workers.run(is_wrong, path, content):
+            self._tell_wrong(path, location)
         await self._learn(path, content)
         return content
+
+    def _tell_wrong(self, path: str, location: str) -> None:
+        # The caller decides what comes of it; only here it is known which copy it was.
+        if location not in self._told:
+            self._told[location] = None
+            self._log.error(
+                "The copy {location} of {path} is not what was stored there. Somebody changed it, or the content is "
+                "damaged in the bucket: stop the Space Daemon, delete that copy, start it; if that does not help, run "
+                "`ipfsreg verify` and push again.",
+                location=location,
+                path=path,
+            )
 
     async def _open(self, path: str) -> IReader:
         file = await self._workers.run(open_copy, await self._large_location(path))
