@@ -133,9 +133,12 @@ class SpaceOptions(PathOptions):
 
     def _others_may_read_token(self) -> bool:
         try:
-            return bool(self.token_file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+            found = self.token_file.stat()
         except OSError:
             return False
+        # A service's credential belongs to another user, and its group bits are how this one may read it.
+        others = stat.S_IRWXG | stat.S_IRWXO if found.st_uid == os.geteuid() else stat.S_IRWXO
+        return bool(found.st_mode & others)
 
 
 def _read(file: Path) -> bytes:
