@@ -243,7 +243,7 @@ def _read(
     values = dict(parser.items(section)) if parser.has_section(section) else {}
     from_environment = given.get(section, {})
     try:
-        return options.model_validate({**from_environment, **values})
+        return options.model_validate({**from_environment, **values}, context={"file": values.keys()})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = str(first["loc"][0]) if first["loc"] else ""

@@ -68,7 +68,7 @@ class Channel:
         tls_policy: IPolicyForHTTPS | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._uri = _checked(self._url)
+        self._uri = parse_url(self._url)
         self._reactor = reactor
         self._transport = transport
         self._message_limit = message_limit
@@ -210,7 +210,8 @@ class Channel:
         call.start(exchange)
 
 
-def _checked(url: str) -> URI:
+def parse_url(url: str) -> URI:
+    """The URL of a server, as a `Channel` reads it. ValueError for another kind of URL."""
     uri: URI = URI.fromBytes(url.encode("ascii"))
     if uri.scheme not in (b"http", b"https") or not uri.host or uri.params or uri.query or uri.fragment:
         raise ValueError("the URL of a gRPC-Web server is http:// or https://, a host, perhaps a port and a path")
