@@ -88,7 +88,11 @@ async def test_roles(place: Place) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_server_without_powergate_gives_one_line(tmp_path: Path) -> None:
     async with listening(TextileDouble(powergate=False)) as double:
-        refused = await Place(double, tmp_path / "daemon").run("archive", "start")
+        place = Place(double, tmp_path / "daemon")
+        await place.daemon.start()
+        await place.daemon.push_image("1")
+        await place.daemon.stop()
+        refused = await place.run("archive", "start")
     assert refused.status == 1
     assert refused.output.count("\n") == 1
     assert "no Powergate" in refused.output

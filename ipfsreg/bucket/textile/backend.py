@@ -10,6 +10,7 @@ from ...grpcweb.channel import Channel
 from ...workers import Workers
 from ..breaker import Breaker
 from ..disk_cache import DiskCache
+from ..errors import SetupError
 from ..opened import Opened, Repeated
 from .bucket import TextileBucket
 from .client import TextileClient
@@ -38,6 +39,15 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
         bucket.shards.forget_roles()
         return done
 
+    async def existing() -> None:
+        if not await bucket.shards.first.exists():
+            raise SetupError(
+                f"there is no {bucket.name} in thread {options.thread}; if that is right, the daemon makes it at its start"
+            )
+
+    def encrypted() -> bool | None:
+        return options.encrypted or bucket.shards.private
+
     tasks = {name: partial(run, task) for name, task in TEXTILE_TASKS.items()}
     repeated = []
     if options.archive_every is not None:
@@ -49,4 +59,4 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
 
         repeated.append(Repeated("archive the bucket to Filecoin", options.archive_every, archive))
     cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
-    return Opened(cached, tasks, repeated, encrypted=options.encrypted)
+    return Opened(cached, tasks, repeated, encrypted=encrypted, existing=existing)

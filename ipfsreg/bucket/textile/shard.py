@@ -63,10 +63,11 @@ class Shard:
         self._thread_name = place.thread_name(thread)
         self._bucket = bucket
         self._encrypted = encrypted
-        self._finding = SharedWork(self._find)
-        self._ensuring = SharedWork(self._ensure)
+        self._finding: SharedWork[None] = SharedWork(self._find)
+        self._ensuring: SharedWork[None] = SharedWork(self._ensure)
         self._was_there = False
         self._made_thread = False
+        self._making = False
         self._roles_seen: float | None = None
 
     @property
@@ -81,7 +82,8 @@ class Shard:
             whose images were deleted.
         """
         if not self.key:
-            await self._finding.outcome()
+            # One that is being made is not settled yet: another daemon's may be the one that stays.
+            await (self._ensuring if self._making else self._finding).outcome()
         return bool(self.key)
 
     async def ensure(self) -> None:
@@ -96,8 +98,7 @@ class Shard:
             return await question(self)
         except Gone:
             self.forget(key)
-            await self.ensure()
-            if self.key == key:
+            if not await self.exists() or self.key == key:
                 raise
             return await question(self)
 
@@ -152,7 +153,11 @@ class Shard:
         self._made_thread = self._made_thread or made
         # Making a bucket is not atomic, but making a thread is: who made the thread makes the bucket.
         if self._made_thread or not await self._appears(thread):
-            await self._create(thread)
+            self._making = True
+            try:
+                await self._create(thread)
+            finally:
+                self._making = False
 
     async def _appears(self, thread: str) -> bool:
         until = self._clock.seconds() + PATIENCE
@@ -190,7 +195,8 @@ class Shard:
         self.learn(root)
         if self.private != self._encrypted():
             self._log.warn(
-                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so.",
+                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so. "
+                "Nothing is served by CID.",
                 bucket=self._bucket,
                 thread=self._thread_name,
                 found="" if self.private else "not ",
