@@ -42,7 +42,8 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
     async def existing() -> None:
         if not await bucket.shards.first.exists():
             raise SetupError(
-                f"there is no {bucket.name} in thread {options.thread}; if that is right, the daemon makes it at its start"
+                f"there is no {bucket.name} in thread {options.thread}; "
+                "if that is right, the daemon makes it at its start"
             )
 
     def encrypted() -> bool | None:

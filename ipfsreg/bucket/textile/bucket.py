@@ -34,7 +34,7 @@ from .client import BUCKETS, TextileClient
 from .errors import StaleRoot
 from .options import TextileOptions
 from .proto import bucketsd_pb2
-from .reading import RemoteReader, pull
+from .reading import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
 from .shard import Shard
 from .shards import AT_ONCE, Shards
 from .writing import SEED, Writer
@@ -120,7 +120,7 @@ class TextileBucket:
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
         check_path(path)
-        return ensureDeferred(self._anywhere(path, lambda shard: RemoteReader.open(self.client, shard, path)))
+        return ensureDeferred(self._anywhere(path, lambda shard: self._open(shard, path)))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
@@ -173,6 +173,16 @@ class TextileBucket:
             return Stat(None)
         return Stat(item.size if item.cid.startswith(RAW) else None, item.cid or None)
 
+    async def _open(self, shard: Shard, path: str) -> RemoteReader:
+        return await RemoteReader.open(self.client, shard, path, await self._patience(shard, path))
+
+    async def _patience(self, shard: Shard, path: str) -> float:
+        """For how many seconds the server may be silent while a file is read."""
+        if not shard.private:
+            return self.client.timeout
+        size = (await self._item(shard, path)).size
+        return self.client.timeout + CHECK_SECONDS_PER_MEBIBYTE * size / 1024**2
+
     async def _item(self, shard: Shard, path: str) -> bucketsd_pb2.PathItem:
         return (await self._item_and_root(shard, path))[0]
 
@@ -198,7 +208,9 @@ class TextileBucket:
     async def _get(self, shard: Shard, path: str, limit: int) -> bytes:
         pieces = []
         length = 0
-        async with aclosing(pull(self.client, shard, path)) as content:
+        seconds = self.client.timeout + GET_SECONDS_PER_MEBIBYTE * limit / 1024**2
+        reading = pull(self.client, shard, path, deadline=seconds, patience=seconds if shard.private else None)
+        async with aclosing(reading) as content:
             async for data in content:
                 pieces.append(data)
                 length += len(data)
@@ -228,8 +240,9 @@ class TextileBucket:
             await self._workers.run(shutil.rmtree, draft.parent, True)
 
     async def _save(self, shard: Shard, path: str, destination: Path) -> None:
+        patience = await self._patience(shard, path)
         await self._workers.run(destination.write_bytes, b"")
-        async with aclosing(pull(self.client, shard, path)) as content:
+        async with aclosing(pull(self.client, shard, path, patience=patience)) as content:
             async for data in content:
                 await self._workers.run(_append, destination, data)
 
