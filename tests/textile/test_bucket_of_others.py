@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from ipfsreg.bucket.errors import NotFound
+from ipfsreg.bucket.errors import Corrupt, NotFound, Refused
 from ipfsreg.bucket.textile.bucket import TextileBucket
+from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.ipfs.file_dag import FileDag
 
 from ..web.client import until
@@ -82,3 +83,21 @@ async def test_who_only_reads_makes_no_bucket(
         assert not textile_hub.threads.by_id
         await backend.bucket.put("d/f", b"x")
         assert textile_hub.read("ipfsreg", "d/f") == b"x"
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_role_nothing_is_said_to_be_damaged(textile_buckd: TextileDouble, tmp_path: Path) -> None:
+    """In a private bucket the server says the same of what is damaged and of what one may not read."""
+    backends = []
+    for number, name in enumerate(("owner", "mate")):
+        file = tmp_path / f"{name}.identity"
+        save_identity(Identity.from_seed(bytes([number]) * 32), file)
+        backends.append(Backend(textile_buckd, tmp_path / name, identity_file=file, encrypted=True))
+    async with running(backends[0]) as owner, running(backends[1]) as mate:
+        await owner.bucket.put("d/f", b"x")
+        for attempt in (mate.bucket.get("d/f", LIMIT), mate.bucket.open("d/f")):
+            with pytest.raises(Refused, match="no role there, or it is damaged"):
+                await attempt
+        textile_buckd.faults.corrupt.add((textile_buckd.bucket("ipfsreg").key, "d/f"))
+        with pytest.raises(Corrupt):
+            await owner.bucket.get("d/f", LIMIT)

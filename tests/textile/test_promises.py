@@ -198,10 +198,13 @@ async def test_names_that_the_server_keeps_for_itself(
 ) -> None:
     async with served(tmp_path / "daemon", textile_hub, textile_hub.accounts.add_key()) as registry:
         await registry.push_image("1")
-        assert (await registry.push(image(), "v1.textileseed")).status == 502
-        assert (await registry.ask("GET", "/v2/box/manifests/v1.textileseed")).status == 404
-        assert (await registry.ask("DELETE", "/v2/box/manifests/v1.textileseed")).status == 404
-        assert (await registry.ask("GET", "/v2/a.textileseed/tags/list")).status == 404
+        for name, tag in (("box", "v1.textileseed"), ("a.textileseed/b.textileseed", "1")):
+            await registry.push_image(tag, name)
+            assert (await registry.ask("GET", f"/v2/{name}/manifests/{tag}")).status == 200
+            assert tag in (await registry.ask("GET", f"/v2/{name}/tags/list")).json()["tags"]
+            assert name in (await registry.ask("GET", "/v2/_catalog")).json()["repositories"]
+            assert (await registry.ask("DELETE", f"/v2/{name}/manifests/{tag}")).status == 202
+            assert (await registry.ask("GET", f"/v2/{name}/manifests/{tag}")).status == 404
 
 
 @pytest.mark.parametrize("by", ["post", "websocket"])

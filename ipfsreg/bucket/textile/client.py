@@ -61,6 +61,13 @@ class TextileClient:
         self._stopped = True
         await self._channel.close()
 
+    def owns(self, owner: str) -> bool:
+        """Whether a bucket's ``owner`` (its public key; empty for none) is who makes the calls.
+
+        Without an identity it is: a hub lets nobody else at the thread, and where there is no owner all are alike.
+        """
+        return not owner or self._identity is None or owner == self._identity.public_key
+
     async def authorize(self) -> None:
         """Fetch the token, if calls need one that is not there yet."""
         if self._identity is not None and not self._metadata.has_token:

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Transport
-from ..errors import Unavailable
+from ..errors import Corrupt, Unavailable
 from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .proto import bucketsd_pb2
@@ -124,7 +124,10 @@ class ShardSender:
 
 
 async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:
-    """Send a file's content. Where the call ends before, its outcome says why."""
+    """Send a file's content. Where the call ends before, its outcome says why.
+
+    :raises Corrupt: where there is less or more of it than there was: that must not be acknowledged.
+    """
     offset = 0
     while data := await file.source.read(offset):
         for start in range(0, len(data), size):
@@ -132,6 +135,8 @@ async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[b
                 return
             stream.requests.send(pack(data[start : start + size]))
         offset += len(data)
+    if offset != file.source.size:
+        raise Corrupt(f"{file.path} was {file.source.size} bytes long and is {offset} now; it is not stored")
 
 
 def _chunk(path: str, data: bytes) -> bucketsd_pb2.PushPathsRequest:

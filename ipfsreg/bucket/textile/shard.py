@@ -7,10 +7,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ..errors import BucketError, Unavailable
+from ..errors import BucketError, Refused, Unavailable
 from ..shared_work import SharedWork
 from .client import BUCKETS, TextileClient
-from .errors import Gone
+from .errors import Gone, Undecryptable
 from .levels import Place
 from .proto import bucketsd_pb2
 from .room import Room
@@ -57,6 +57,7 @@ class Shard:
         self.thread = ""
         self.key = ""
         self.private = False
+        self.owner = ""
         self._client = client
         self._threads = threads
         self._clock = clock
@@ -95,12 +96,17 @@ class Shard:
         """Ask the server about it; where the bucket is not known there (any more), look for it and ask once more."""
         key = self.key
         try:
-            return await question(self)
-        except Gone:
-            self.forget(key)
-            if not await self.exists() or self.key == key:
+            try:
+                return await question(self)
+            except Gone:
+                self.forget(key)
+                if not await self.exists() or self.key == key:
+                    raise
+                return await question(self)
+        except Undecryptable as error:
+            if self._client.owns(self.owner):
                 raise
-            return await question(self)
+            raise Refused(f"[textile] identity_file has no role there, or it is damaged: {error}") from None
 
     def forget(self, key: str) -> None:
         """Look for it anew the next time: the server says that it does not know the thread, or a bucket of ``key``."""
@@ -191,6 +197,7 @@ class Shard:
         self.thread = thread
         self.key = root.key
         self.private = bool(root.link_key)
+        self.owner = root.owner
         self._was_there = True
         self.learn(root)
         if self.private != self._encrypted():

@@ -6,6 +6,7 @@ from typing import Any
 from ..errors import NotFound, Refused
 from ..interface import check_path
 from .identity import check_public_key
+from .names import to_server
 from .proto import bucketsd_pb2
 from .service import BucketsService
 
@@ -35,7 +36,7 @@ async def grant(service: BucketsService, who: str, role: str, path: str = "") ->
         buckets are that were made without an identity: everybody may do everything there.
     """
     roles = {_checked(who): _role(role)}
-    _check_path(path)
+    path = _at_server(path)
     if not (await _root(service)).owner:
         raise Refused("the bucket was made without an identity: whoever reaches the server may do everything with it")
     request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)
@@ -52,7 +53,7 @@ async def list_roles(service: BucketsService, path: str = "") -> dict[str, str]:
 
     :raises NotFound: where the path is not there.
     """
-    _check_path(path)
+    path = _at_server(path)
     request = bucketsd_pb2.PullPathAccessRolesRequest(key=service.key, path=path)
     found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse)
     return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
@@ -124,9 +125,10 @@ def _role(name: str) -> bucketsd_pb2.PathAccessRole:
     return ROLES[name]
 
 
-def _check_path(path: str) -> None:
+def _at_server(path: str) -> str:
     if path:
         try:
             check_path(path)
         except ValueError as error:
             raise Refused(str(error)) from None
+    return to_server(path)
