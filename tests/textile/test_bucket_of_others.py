@@ -12,6 +12,7 @@ from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.ipfs.file_dag import FileDag
 
 from ..web.client import until
+from ..web.served import digest_of
 from .backend import LIMIT, Backend, running
 from .double import TextileDouble
 from .registry import TextileServed, logged, served, text_of
@@ -20,6 +21,7 @@ from .test_commands_run import Place
 pytest_plugins = ["tests.textile.double.fixtures"]
 
 LAYER = b"a secret layer" * 1000
+MATES = [Identity.from_seed(bytes([number]) * 32) for number in (1, 2)]
 DAG = FileDag(hashlib.sha256(LAYER).digest(), len(LAYER))
 
 
@@ -101,3 +103,49 @@ async def test_without_a_role_nothing_is_said_to_be_damaged(textile_buckd: Texti
         textile_buckd.faults.corrupt.add((textile_buckd.bucket("ipfsreg").key, "d/f"))
         with pytest.raises(Corrupt):
             await owner.bucket.get("d/f", LIMIT)
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_what_a_role_on_a_repository_is_good_for(
+    private: bool, textile_buckd: TextileDouble, tmp_path: Path
+) -> None:
+    """As the documentation has it: to tag, mount and delete, not to push; in a private bucket for nothing."""
+    places = []
+    for number, name in enumerate(("owner", "mate")):
+        file = tmp_path / f"{name}.identity"
+        save_identity(MATES[number], file)
+        places.append(Place(textile_buckd, tmp_path / name, identity_file=file, encrypted=private))
+    owner, mate = places
+    await owner.daemon.start()
+    await mate.daemon.start()
+    try:
+        first = await owner.daemon.push_image("1", "team/app", layers=[b"one"])
+        await owner.daemon.push_image("2", "team/app", layers=[b"two"])
+        await owner.daemon.push_image("1", "team/app/below", layers=[b"three"])
+        await owner.daemon.push_image("1", "other", layers=[b"four"])
+        granted = await owner.run("share", "grant", "--repository", "team/app", MATES[1].public_key, "writer")
+        assert (granted.status, granted.errors) == (0, "")
+        assert "Not everywhere" not in granted.output
+        tagging = await mate.daemon.push(first, "2", "team/app")
+        listed = await mate.daemon.ask("GET", "/v2/team/app/tags/list")
+        digest = (await owner.daemon.ask("HEAD", "/v2/team/app/manifests/1"))["docker-content-digest"]
+        pulled = await mate.daemon.ask("GET", "/v2/team/app/manifests/1")
+        if private:
+            assert [each.status for each in (tagging, listed, pulled)] == [502] * 3
+            return
+        assert listed.json()["tags"] == ["1", "2"]
+        assert pulled.content == first
+        assert tagging.status == 201
+        mounting = f"/v2/team/app/blobs/uploads/?mount={digest_of(b'four')}&from=other"
+        assert (await mate.daemon.ask("POST", mounting)).status == 201
+        pushing = f"/v2/team/app/blobs/uploads/?digest={digest_of(b'new')}"
+        assert (await mate.daemon.ask("POST", pushing, None, b"new")).status == 502
+        assert (await mate.daemon.push(first + b" ", "3", "team/app")).status == 502
+        below = await owner.daemon.ask("GET", "/v2/team/app/below/manifests/1")
+        assert (await mate.daemon.push(below.content, "2", "team/app/below")).status == 502
+        assert (await mate.daemon.ask("DELETE", "/v2/team/app/manifests/2")).status == 202
+        assert (await mate.daemon.ask("DELETE", f"/v2/team/app/manifests/{digest}")).status == 202
+    finally:
+        await mate.daemon.stop()
+        await owner.daemon.stop()

@@ -33,9 +33,9 @@ class Ran(NamedTuple):
 class Place:
     """A hub with a Powergate, and a configuration."""
 
-    def __init__(self, double: TextileDouble, directory: Path) -> None:
+    def __init__(self, double: TextileDouble, directory: Path, **more: object) -> None:
         self.double = double
-        self.daemon = TextileServed(directory, double, double.accounts.add_key())
+        self.daemon = TextileServed(directory, double, double.accounts.add_key() if double.hub else None, **more)
         self.config = directory / "ipfsreg.ini"
 
     async def run(self, *arguments: str) -> Ran:
