@@ -12,6 +12,7 @@ from twisted.logger import LogEvent
 
 from ipfsreg.bucket import small_files
 from ipfsreg.bucket.textile.identity import Identity, save_identity
+from ipfsreg.bucket.textile.proto import bucketsd_pb2
 
 from ..bucket.contract import spawn
 from ..daemon_process import DaemonProcess
@@ -119,6 +120,20 @@ async def test_archive_every(tmp_path: Path, log: list[LogEvent]) -> None:
         # Done once: the others find that nothing has changed, which is no reason to worry.
         assert [record.status for record in double.calls.of("Archive")].count(0) == 1
         assert "not archived" not in text_of(log)
+        # A daemon that starts, this one again or another, finds that the last one is not old enough.
+        tried = len(double.calls.of("Archive"))
+        async with served(tmp_path / "daemon", double, key, archive_every="1h") as registry:
+            await registry.push_image("2")
+            (work,) = registry.daemon._backend.repeated
+            await work.work()
+            assert len(double.calls.of("Archives")) > tried
+            assert len(double.calls.of("Archive")) == tried
+            double.bucket("ipfsreg").archives.current.created_at -= 3601
+            await work.work()
+            assert len(double.calls.of("Archive")) == tried + 1
+            double.set_archive_status("ipfsreg", bucketsd_pb2.ARCHIVE_STATUS_FAILED)
+            await work.work()
+            assert len(double.calls.of("Archive")) == tried + 2
         double.world.powergate = False
         async with served(tmp_path / "daemon", double, key, archive_every="100ms"):
             while "no Powergate" not in text_of(log):

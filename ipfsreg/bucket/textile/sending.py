@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Transport
+from ..breaker import Unreachable
 from ..errors import Corrupt, Unavailable
 from .client import BUCKETS, TextileClient
 from .errors import Gone
@@ -96,13 +97,19 @@ class ShardSender:
         length = sum(file.source.size for file in files)
         deadline = self._timeout + SECONDS_PER_MEBIBYTE * length / 1024**2
         transport = self._way.transport
+        answering = False
+
+        def answered(message: Any) -> None:
+            nonlocal answering
+            answering = True
+            answer(message)
 
         async def call() -> None:
             with self._client.calling(method):
                 stream = self._client.stream(
                     BUCKETS, method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
                 )
-                acknowledged: Deferred[None] = stream.responses.deliver(answer)
+                acknowledged: Deferred[None] = stream.responses.deliver(answered)
                 try:
                     await send(stream, CHUNK[transport])
                     stream.requests.finish()
@@ -117,8 +124,9 @@ class ShardSender:
             check()
         except Gone:
             raise
-        except Unavailable:
-            self._way.failed(transport)
+        except Unavailable as error:
+            # What a broken request makes the server answer is an answer, too.
+            self._way.failed(transport, answering=answering or not isinstance(error, Unreachable))
             raise
         self._way.worked(transport, length)
 

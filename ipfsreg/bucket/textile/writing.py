@@ -31,7 +31,7 @@ class Writer:
         self._clock = clock
         self._silence = options.silence
         self._roles = Roles(client, shards)
-        self._way = Way(options.host)
+        self._way = Way(options.host, clock)
         self._pushers: dict[Place, Pusher] = {}
 
     def stop(self) -> None:
