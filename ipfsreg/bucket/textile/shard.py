@@ -1,6 +1,7 @@
 """One bucket of the server: found or made once, and what is known of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
@@ -13,7 +14,7 @@ from .client import BUCKETS, TextileClient
 from .errors import Gone, Undecryptable
 from .levels import Place
 from .proto import bucketsd_pb2
-from .room import Room
+from .room import Room, in_slices
 from .threads import Threads, thread_id_string
 
 T = TypeVar("T")
@@ -119,12 +120,28 @@ class Shard:
         self._roles_seen = None
 
     def learn(self, root: bucketsd_pb2.Root) -> None:
-        """Take what an answer says of the bucket."""
-        self.room.learn(root)
+        """Take what an answer says of the bucket: of a large one in the next turns of the reactor."""
+        steps = self.room.learn(root)
         now = self._clock.seconds()
         if root.owner and (self._roles_seen is None or now - self._roles_seen >= ROLES_SECONDS):
             self._roles_seen = now
-            self.with_roles = frozenset(path for path, entry in root.path_metadata.items() if path and entry.roles)
+            steps = chain(steps, self._look_at_roles(root))
+        self._step(steps)
+
+    def _look_at_roles(self, root: bucketsd_pb2.Root) -> Iterator[None]:
+        found: set[str] = set()
+
+        def look(entry: tuple[str, bucketsd_pb2.Metadata]) -> None:
+            if entry[0] and entry[1].roles:
+                found.add(entry[0])
+
+        yield from in_slices(root.path_metadata.items(), look)
+        self.with_roles = frozenset(found)
+
+    def _step(self, steps: Iterator[None]) -> None:
+        for _ in steps:
+            self._clock.callLater(0, self._step, steps)
+            return
 
     async def _find(self) -> None:
         thread = await self._threads.find(self._thread_name)
