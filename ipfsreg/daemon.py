@@ -90,10 +90,15 @@ class Daemon(Service):
         options = self._config.gateway
         if not options.enabled:
             return None
-        if self._backend.encrypted:
+        if self._backend.encrypted():
             self._log.info("The bucket is encrypted, so nothing is served by CID.")
             return None
-        return Gateway(options.allows, options.address, lambda: self._peer_id)
+
+        def allowed(repository: str) -> bool:
+            # Asked each time: a bucket on a server says only there what it is.
+            return not self._backend.is_encrypted() and options.allows(repository)
+
+        return Gateway(allowed, options.address, lambda: self._peer_id)
 
     async def _start(self) -> None:
         if self._config.pin.service is not None and self._backend.remote_pins is None:

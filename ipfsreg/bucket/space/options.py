@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_config_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from ...grpcweb.channel import parse_url
+from ...grpcweb.channel import check_url
 from ...options import Directory, Duration, Size
 from ..errors import SetupError
 from ..loopback import is_loopback
@@ -39,7 +39,7 @@ def check_bucket(name: str) -> str:
 def _checked_url(url: str) -> str:
     try:
         host, port = urlsplit(url).hostname, urlsplit(url).port
-        read = parse_url(url)
+        read = check_url(url)
     except ValueError:
         host = None
     if not host or _URL.fullmatch(url) is None or read.host.decode("ascii").strip("[]").lower() != host:
