@@ -60,8 +60,8 @@ def test_addresses(url: str, tmp_path: Path) -> None:
 async def test_names_that_no_bucket_has(bucket: str, space_daemon: SpaceDouble, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bucket"):
         SpaceOptions.model_validate({"bucket": bucket})
-    if "\0" in bucket:
-        return  # no argument of a command can have one
+    if bucket not in {"", "a/b"}:
+        return  # two tell that the command asks the same
     config = written(tmp_path, url=space_daemon.url, token=space_daemon.token)
     created = await ipfsreg(tmp_path, "space", "create", "--config", config, bucket)
     assert (created.returncode, space_daemon.calls.methods()) == (2, [])
