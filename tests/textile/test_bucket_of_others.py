@@ -95,11 +95,12 @@ async def test_without_a_role_nothing_is_said_to_be_damaged(textile_buckd: Texti
         file = tmp_path / f"{name}.identity"
         save_identity(Identity.from_seed(bytes([number]) * 32), file)
         backends.append(Backend(textile_buckd, tmp_path / name, identity_file=file, encrypted=True))
-    async with running(backends[0]) as owner, running(backends[1]) as mate:
-        await owner.bucket.put("d/f", b"x")
-        for attempt in (mate.bucket.get("d/f", LIMIT), mate.bucket.open("d/f")):
-            with pytest.raises(Refused, match="no role there, or it is damaged"):
-                await attempt
+    async with running(backends[0]) as owner:
+        await owner.bucket.put("d/f", b"x")  # and so the bucket is the owner's before there is a mate
+        async with running(backends[1]) as mate:
+            for attempt in (mate.bucket.get("d/f", LIMIT), mate.bucket.open("d/f")):
+                with pytest.raises(Refused, match="no role there, or it is damaged"):
+                    await attempt
         textile_buckd.faults.corrupt.add((textile_buckd.bucket("ipfsreg").key, "d/f"))
         with pytest.raises(Corrupt):
             await owner.bucket.get("d/f", LIMIT)
