@@ -16,7 +16,7 @@ def make_registry(
     by_cid = config.ipfs.pull_by_cid
 
     def hidden(repository: Repository) -> bool:
-        return backend.encrypted or not config.gateway.allows(repository)
+        return backend.is_encrypted() or not config.gateway.allows(repository)
 
     return Registry(
         backend.bucket,

@@ -127,9 +127,9 @@ def _in_bytes(length: int) -> str:
     return str(ByteSize(length).human_readable())
 
 
-def _repository_path(name: str) -> str:
+def _repository_directories(name: str) -> list[str]:
     try:
-        return f"{layout.REPOSITORIES}/{parse_repository(name)}"
+        return layout.directories_of(parse_repository(name))
     except NameInvalid as error:
         raise ValueError(error.message) from None
 
@@ -137,7 +137,7 @@ def _repository_path(name: str) -> str:
 for _command in make_image_commands(config_option):
     main.add_command(_command)
 
-_line = CommandLine(run, run_again, config_option, _repository_path, options_of, run_alone)
+_line = CommandLine(run, run_again, config_option, _repository_directories, options_of, run_alone)
 for _backend in BACKENDS.values():
     if _backend.commands is not None:
         for _command in _backend.commands(_line):

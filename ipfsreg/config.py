@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -102,6 +103,7 @@ SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
 _SECRETS = {"authorization", "key", "secret", "token"}  # their values are never quoted
+_CREDENTIALS = re.compile(r"[^\s'\"]*@")  # nor is what a URL has before its host
 
 SECTIONS: dict[str, type[Section]] = {
     "registry": RegistryOptions,
@@ -241,9 +243,12 @@ def _read(
     given: Mapping[str, Mapping[str, str]],
 ) -> S:
     values = dict(parser.items(section)) if parser.has_section(section) else {}
-    from_environment = given.get(section, {})
+    # What the file has in a file of its own is given by the file, too.
+    from_environment = {
+        option: value for option, value in given.get(section, {}).items() if f"{option}_file" not in values
+    }
     try:
-        return options.model_validate({**from_environment, **values})
+        return options.model_validate({**from_environment, **values}, context={"file": values.keys()})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = str(first["loc"][0]) if first["loc"] else ""
@@ -254,7 +259,8 @@ def _read(
             if not option:  # what is wrong concerns several options, and says which
                 raise ConfigError(f"{name}: [{section}]: {what}") from None
             if option not in _SECRETS:
-                what += f" (it is {_short(repr(values.get(option, from_environment.get(option))))})"
+                value = _CREDENTIALS.sub("…@", repr(values.get(option, from_environment.get(option))))
+                what += f" (it is {_short(value)})"
         if option in from_environment and option not in values:
             raise ConfigError(f"{variable_of(section, option)} in the environment: {what}") from None
         raise ConfigError(f"{name}: [{section}] {option}: {what}") from None

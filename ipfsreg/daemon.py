@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -21,6 +21,7 @@ from .config import Config
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
+from .listening import stop_listening
 from .notify import notify
 from .peer_id import load_peer_id
 from .periodic import Periodic
@@ -89,10 +90,15 @@ class Daemon(Service):
         options = self._config.gateway
         if not options.enabled:
             return None
-        if self._backend.encrypted:
+        if self._backend.encrypted():
             self._log.info("The bucket is encrypted, so nothing is served by CID.")
             return None
-        return Gateway(options.allows, options.address, lambda: self._peer_id)
+
+        def allowed(repository: str) -> bool:
+            # Asked each time: a bucket on a server says only there what it is.
+            return not self._backend.is_encrypted() and options.allows(repository)
+
+        return Gateway(allowed, options.address, lambda: self._peer_id)
 
     async def _start(self) -> None:
         if self._config.pin.service is not None and self._backend.remote_pins is None:
@@ -212,8 +218,8 @@ class Daemon(Service):
             self._starting.cancel()
         if self._background.running:
             self._background.stopService()
-        # A socket's file may have been removed, which is no reason to end otherwise than in order.
-        await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
+        for port in self.ports:
+            await stop_listening(port)
         try:
             await self._control.stop()
             await self._let_transfers_end()

@@ -51,6 +51,12 @@ Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
 OptionalDuration = Annotated[Duration | None, BeforeValidator(_or_none)]
 """A `Duration`, or None for ``never``."""
 
+Positive = Annotated[Duration, Field(gt=0)]
+"""A `Duration` of more than nothing."""
+
+OptionalPositive = Annotated[Positive | None, BeforeValidator(_or_none)]
+"""A `Positive`, or None for ``never``."""
+
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 """Bytes, written like ``512``, ``64MiB`` or ``10GB``."""
 

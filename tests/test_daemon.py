@@ -159,7 +159,10 @@ async def test_it_ends_in_order_where_its_sockets_were_removed(serve: Serve, tmp
     registry = await serve(registry={"listen": f"{LOCAL}, unix:{tmp_path}/registry.sock"})
     (tmp_path / "registry.sock").unlink()
     (registry.store / "control.sock").unlink()
+    ports = list(registry.daemon.ports)
     await registry.stop()
+    assert not [port for port in ports if port.connected]
+    assert not [call for call in reactor.getDelayedCalls() if call.active() and "Factory" in str(call)]
     await fails_not(registry.directory)
 
 

@@ -1,6 +1,6 @@
 """What the `ipfsreg` command gives to a backend's own commands."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class CommandLine:
     """How commands are made, and how they do something.
 
     ``config_option`` is a decorator that gives a command the option ``--config`` as its parameter ``path``.
-    ``repository_path`` is the directory of a repository; ValueError with one line for what is no repository.
+    ``repository_directories`` are those of a repository alone; ValueError with one line for what is no repository.
     ``options`` reads the section of a backend, whichever is used; it ends the program for a wrong configuration.
     ``alone`` runs something with the reactor, without a bucket, and answers what it answers; it ends the program where
     that fails with a `BucketError` or `SetupError`.
@@ -28,6 +28,6 @@ class CommandLine:
     run: Run
     run_again: RunAgain
     config_option: Callable[[Any], Any]
-    repository_path: Callable[[str], str]
+    repository_directories: Callable[[str], Sequence[str]]
     options: Callable[[Path | None, str], BackendOptions]
     alone: Callable[[Callable[[Any], Awaitable[Any]]], Any]

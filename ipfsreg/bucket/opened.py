@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from .ahead import TakesAhead
 from .by_cid import ContentByCid
+from .errors import Unavailable
 from .interface import IBucket
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
@@ -28,11 +29,16 @@ class RemotePins(Protocol):
         """See to it that a service has the bucket as it is now; called again and again. `BucketError`."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
-    ``encrypted`` says that what is stored is encrypted there, so that its content is for those only who may pull it.
+    ``encrypted`` says whether what is stored is encrypted there, so that its content is for those only who may pull it;
+    None as long as the bucket was not asked. It may be called in any thread.
     ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
     never makes one.
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
@@ -45,10 +51,20 @@ class Opened:
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
-    encrypted: bool = False
+    encrypted: Callable[[], bool | None] = _never
     existing: Callable[[], Awaitable[None]] | None = None
     content_by_cid: ContentByCid | None = None
     not_read_needlessly: str | None = None
     remote_pins: RemotePins | None = None
     read_only: str | None = None
     ahead: TakesAhead | None = None
+
+    def is_encrypted(self) -> bool:
+        """Whether nothing may be shown by its CID.
+
+        :raises Unavailable: as long as that is not known: nothing is shown on a guess, nor said not to be there.
+        """
+        encrypted = self.encrypted()
+        if encrypted is None:
+            raise Unavailable("whether the bucket is encrypted is not known yet")
+        return encrypted

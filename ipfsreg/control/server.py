@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
 from klein import Klein
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -16,6 +16,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from ..bucket.errors import BucketError
+from ..listening import stop_listening
 from ..registry.errors import RegistryError
 from ..uninterrupted import uninterrupted
 from ..web.body import ClientGone
@@ -94,8 +95,7 @@ class ControlServer:
     async def stop(self) -> None:
         """Listen no more. A command that still waits for an answer sees its connection end."""
         if self._port is not None:
-            with suppress(FileNotFoundError):  # somebody removed the socket
-                await maybeDeferred(self._port.stopListening)
+            await stop_listening(self._port)
         await self._site.close_connections()
         self._name.close()
 

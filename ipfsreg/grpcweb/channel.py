@@ -1,8 +1,10 @@
 """The client's front door: a server, and calls to it."""
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
@@ -26,6 +28,10 @@ CONTENT_TYPE = "application/grpc-web+proto"
 
 _IDLE_CONNECTION_SECONDS = 30
 _IDLE_CONNECTIONS = 24
+
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")  # urlsplit takes the brackets off an IPv6 address
+_MORE = re.compile(r"[?#;\s\x00-\x20\x7f]")
 
 
 class Transport(Enum):
@@ -68,7 +74,7 @@ class Channel:
         tls_policy: IPolicyForHTTPS | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._uri = _checked(self._url)
+        self._uri = check_url(self._url)
         self._reactor = reactor
         self._transport = transport
         self._message_limit = message_limit
@@ -210,8 +216,23 @@ class Channel:
         call.start(exchange)
 
 
-def _checked(url: str) -> URI:
-    uri: URI = URI.fromBytes(url.encode("ascii"))
-    if uri.scheme not in (b"http", b"https") or not uri.host or uri.params or uri.query or uri.fragment:
+def check_url(url: str) -> URI:
+    """Read the URL of a server, as `Channel` takes it.
+
+    :raises ValueError: for another kind of URL. The text quotes nothing of it: it may have a password in it.
+    """
+    if not url.isascii():
+        raise ValueError("the URL of a server is ASCII; a host name in other letters is written as xn--…")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("the host or port of the URL is none") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the URL of a server has no user or password in it")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or "") or _MORE.search(url):
         raise ValueError("the URL of a gRPC-Web server is http:// or https://, a host, perhaps a port and a path")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError("the port of the URL is none")
+    uri: URI = URI.fromBytes(url.encode("ascii"))
     return uri

@@ -65,7 +65,7 @@ class CarSpool:
 
     async def close(self) -> None:
         """Remove everything."""
-        await self._workers.run(self._alone, self._close)
+        await self._workers.run(lambda: self._alone(self._close))
 
     def get(self, cid: CID) -> bytes:
         """A block. To be called in a thread.
@@ -94,7 +94,7 @@ class CarSpool:
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await self._workers.run(self._alone, function, *args, **kwargs)
+            return await self._workers.run(lambda: self._alone(function, *args, **kwargs))
         except (CARInvalid, BlockDamaged) as error:
             raise ImportInvalid(str(error)) from None
         except OSError as error:

@@ -23,6 +23,11 @@ def _own(repository: Repository, kind: str) -> str:
     return f"{REPOSITORIES}/{repository}/{kind}"
 
 
+def directories_of(repository: Repository) -> list[str]:
+    """All that is a repository's own, and nothing of those below it."""
+    return [_own(repository, kind) for kind in (_TAGS, _MANIFESTS, _BLOBS, _REFERRERS)]
+
+
 def _spread(digest: Digest) -> str:
     return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 

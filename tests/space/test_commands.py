@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.space.options import SpaceOptions
-from ipfsreg.config import load_config
+from ipfsreg.config import ConfigError, load_config
 
 from ..daemon_process import DaemonProcess
 from .backend import options_for
@@ -76,6 +76,9 @@ def test_the_token_of_the_original_program(tmp_path: Path) -> None:
     assert isinstance(given.backend, SpaceOptions)
     assert given.backend.app_token() == "of.file"
     token.unlink()
+    with pytest.raises(ConfigError, match="no token of the Space Daemon"):
+        load_config(file, reactor, {"DAEMON_TOKEN": "of.environment"})
+    file.write_text("[registry]\nbackend = space\n")
     given = load_config(file, reactor, {"DAEMON_TOKEN": "of.environment"})
     assert isinstance(given.backend, SpaceOptions)
     assert given.backend.app_token() == "of.environment"

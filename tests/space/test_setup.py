@@ -152,9 +152,10 @@ async def test_a_token_that_cannot_be_stored_after_all_is_told(
 @pytest_twisted.ensureDeferred
 async def test_words_of_another_key_pair_are_not_written_over(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
     (tmp_path / "token-mnemonic").write_text("of another day")
-    with pytest.raises(SetupError, match="never overwritten"):
+    with pytest.raises(SetupError, match="never overwritten: move it elsewhere"):
         await set_up_on(new_space_daemon, tmp_path)
     assert new_space_daemon.world.account is None
+    assert new_space_daemon.world.token is None
     assert (tmp_path / "token-mnemonic").read_text() == "of another day"
 
 
@@ -175,10 +176,57 @@ async def test_a_daemon_that_is_away(new_space_daemon: SpaceDouble, tmp_path: Pa
     new_space_daemon.come_back()
     assert (init.returncode, init.stdout, init.stderr.count("\n")) == (1, "", 1)
     assert f"the Space Daemon at {url} did not answer" in init.stderr
-    new_space_daemon.faults.add(Fault("InitializeMasterAppToken", drop_after_sent=1))
-    with pytest.raises(SetupError, match="did not answer"):
+    assert "run this again" in init.stderr
+    assert new_space_daemon.world.token is None
+
+
+@pytest.mark.parametrize("sent", [1, 20])
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_is_lost_on_its_way(new_space_daemon: SpaceDouble, tmp_path: Path, sent: int) -> None:
+    new_space_daemon.faults.add(Fault("InitializeMasterAppToken", drop_after_sent=sent))
+    with pytest.raises(SetupError, match="lost") as caught:
         await set_up_on(new_space_daemon, tmp_path)
+    for what in ("may have told its token", "~/.fleek-space", "keyring"):
+        assert what in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "token").exists()
+    assert new_space_daemon.world.token is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_words_that_are_lost_on_their_way_are_asked_for(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    new_space_daemon.faults.add(Fault("GenerateKeyPair", drop_after_sent=20))
+    with pytest.raises(SetupError, match="run this again, which asks for its words"):
+        await set_up_on(new_space_daemon, tmp_path)
+    words = tmp_path / "token-mnemonic"
+    assert not words.exists()
+    pair = new_space_daemon.account.pair
+    lines = await set_up_on(new_space_daemon, tmp_path)
+    assert new_space_daemon.account.pair == pair
+    assert (words.read_text(), mode(words)) == (f"{pair.mnemonic}\n", 0o600)
+    assert any(str(words) in line for line in lines)
+    assert not any(pair.mnemonic in line for line in lines)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_does_not_tell_the_words(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    space_daemon.faults.refuse("GetStoredMnemonic", 2, "The specified item could not be found in the keyring")
+    lines = await set_up_on(space_daemon, tmp_path, token=space_daemon.token)
+    assert any("does not tell its words" in line for line in lines)
+    assert not (tmp_path / "token-mnemonic").exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_begun_anew_beside_an_old_token(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("of.before\n")
+    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "token-mnemonic").write_text("of before")
+    with pytest.raises(SetupError, match="move") as caught:
+        await set_up_on(new_space_daemon, tmp_path)
+    assert str(tmp_path / "token") in str(caught.value)
+    assert str(tmp_path / "token-mnemonic") in str(caught.value)
+    assert "of.before" not in str(caught.value)
+    assert new_space_daemon.world.token is None
 
 
 @pytest_twisted.ensureDeferred

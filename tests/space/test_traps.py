@@ -159,9 +159,9 @@ async def test_trap_03_staged_under_its_name_until_the_stream_ends(backend: Back
     # The same name three times at once, in two directories; the same content, so that only the place differs.
     paths = [f"{directory}/{digest_of(LAYER).hex}" for directory in ("blobs/sha256/00", "d", "e")]
     uploads = [bucket.put_file(path, source) for path, source in zip(paths, sources, strict=True)]
-    while len(double.calls.of("AddItems")) < 3:
+    while len(list(staging.glob("*/*"))) < 3 or not double.calls.of("AddItems"):
         await pause(0.005)
-    staged = [Path(path) for record in double.calls.of("AddItems") for path in record.request.sourcePaths]
+    staged = list(staging.glob("*/*"))
     assert {path.name for path in staged} == {digest_of(LAYER).hex}
     assert {path.parent.parent for path in staged} == {staging}
     assert len({path.parent for path in staged}) == 3
@@ -171,7 +171,9 @@ async def test_trap_03_staged_under_its_name_until_the_stream_ends(backend: Back
     await together(*uploads)
     assert list(staging.iterdir()) == []
     assert not any(source.exists() for source in sources)
-    assert {record.request.targetPath for record in double.calls.of("AddItems")} == {"blobs/sha256/00", "d", "e"}
+    calls = double.calls.of("AddItems")
+    assert {Path(path) for record in calls for path in record.request.sourcePaths} == set(staged)
+    assert {record.request.targetPath for record in calls} == {"blobs/sha256/00", "d", "e"}
     assert double.read(paths[1]) == LAYER
 
 
@@ -181,7 +183,9 @@ async def test_trap_03_a_staging_directory_that_the_daemon_does_not_see(backend:
     with pytest.raises(Refused, match="cannot see the staging directory"):
         await backend.bucket.put("d/f", b"x")
     # What a daemon that was killed left behind goes at the start.
-    (tmp_path / "other" / "staging" / "left").mkdir(parents=True)
+    left = tmp_path / "other" / "staging" / ("0123456789abcdef" * 2)
+    left.mkdir(parents=True)
+    (left / "f").touch()
     async with running(Backend(backend.double, tmp_path / "other")):
         assert list((tmp_path / "other" / "staging").iterdir()) == []
 

@@ -9,6 +9,7 @@ import pytest_twisted
 
 from ipfsreg.bucket import small_files
 from ipfsreg.bucket.interface import Stat
+from ipfsreg.bucket.space import listings
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
@@ -54,20 +55,23 @@ async def test_trap_08_head_opens_nothing(
             answer = await registry.ask("HEAD", f"/v2/box/blobs/{digest_text(LAYER)}")
             assert (answer.status, answer["content-length"]) == (200, str(len(LAYER)))
             assert (await registry.ask("HEAD", f"/v2/box/blobs/{digest_text(b'none')}")).status == 404
-        assert [path for path in opened(space_daemon) if path != layout.VERSION_FILE] == []
-        # Of an image that somebody else pushed its small files are read: the tag, the record and the manifest.
         for reference in ("1", digest_text(manifest)):
             answer = await registry.ask("HEAD", f"/v2/box/manifests/{reference}")
             assert (answer.status, answer["content-length"]) == (200, str(len(manifest)))
-        small = {layout.VERSION_FILE, blob(manifest)}
-        assert all("/_tags/" in path or "/_manifests/" in path for path in {*opened(space_daemon)} - small)
-        # Of one that was pushed here nothing is.
+        assert opened(space_daemon) == []
         other = await registry.push_image("2", layers=[b"other"])
         space_daemon.calls.clear()
         for reference in ("2", digest_text(other)):
             answer = await registry.ask("HEAD", f"/v2/box/manifests/{reference}")
             assert (answer.status, answer["content-length"]) == (200, str(len(other)))
         assert opened(space_daemon) == []
+    # Of an image that somebody else pushed its small files are read: the tag, the record and the manifest.
+    async with served(tmp_path / "third", space_daemon) as registry:
+        for reference in ("1", digest_text(manifest)):
+            answer = await registry.ask("HEAD", f"/v2/box/manifests/{reference}")
+            assert (answer.status, answer["content-length"]) == (200, str(len(manifest)))
+        small = {layout.VERSION_FILE, blob(manifest)}
+        assert all("/_tags/" in path or "/_manifests/" in path for path in {*opened(space_daemon)} - small)
     # Where nobody has kept the size, one small file is read, once, and not the content.
     space_daemon.calls.clear()
     async with served(tmp_path / "other", space_daemon) as registry:
@@ -124,7 +128,35 @@ def test_trap_11_open_ports(host: str, warned: bool, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_trap_13_the_same_name_again(backend: Backend) -> None:
+async def test_trap_08_where_listing_is_slow(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that takes a while is waited for; one that takes long is opened from, until it may be quick again."""
+    bucket, double = backend.bucket, backend.double
+    double.put_files({f"d/{number}": b"x" for number in range(9)})
+    double.faults.entry_seconds = 0.03  # 0.3 s for all
+    await bucket.put("d/tag", b"content")
+    for _ in range(2):
+        assert await bucket.get("d/tag", LIMIT) == b"content"
+        await pause(0.5)
+    assert opened(double) == []
+    monkeypatch.setattr(listings, "PATIENT_SECONDS", 0.1)
+    monkeypatch.setattr(listings, "SLOW_SECONDS", 0.8)
+    monkeypatch.setattr(listings, "SLOW_TIMES", 1)
+    double.calls.clear()
+    assert len(await bucket.list("d")) == 10
+    assert await bucket.get("d/tag", LIMIT) == b"content"  # by that listing, which is believed for as long
+    assert double.calls.methods() == ["ListDirectory"]
+    await pause(0.4)
+    assert await bucket.get("d/tag", LIMIT) == b"content"
+    assert double.calls.methods() == ["ListDirectory", "OpenFile"]
+    double.faults.entry_seconds = 0.0
+    await pause(0.5)
+    for _ in range(2):
+        assert await bucket.get("d/tag", LIMIT) == b"content"
+    assert double.calls.methods() == ["ListDirectory", "OpenFile"] + ["ListDirectory"] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_trap_13_the_same_name_again(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = backend.bucket
     for content in (b"first", b"second", b"first", b""):
         await bucket.put("d/tag", content)
@@ -137,6 +169,7 @@ async def test_trap_13_the_same_name_again(backend: Backend) -> None:
     assert await bucket.get("d/tag", LIMIT) == b"first"
     assert opened(backend.double) == ["d/tag"] * 2
     # Where listing is slow nothing waits for that, and then nothing is listed for it.
+    monkeypatch.setattr(listings, "PATIENT_SECONDS", 0.2)
     backend.double.faults.entry_seconds = 1.0
     await bucket.put("d/tag", b"slow")
     assert [record.method for record in backend.double.calls.running()] == ["ListDirectory"]

@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from ipfsreg.bucket.errors import BucketError, Full, NotFound, Refused, TooLarge, Unavailable
+from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, TooLarge, Unavailable
 
 from ..bucket.contract import spawn, together
 from ..bucket.storage import Collecting
@@ -89,6 +89,32 @@ async def test_a_source_that_vanishes_does_not_fail_the_others(textile_hub: Text
         for each in (first, *others):
             await each
         assert sorted(textile_hub.files(BUCKET)) == ["d/0", "d/2", "d/3", "d/4", "d/5", "first"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("size", [0, 300_000, 700_000])
+@pytest_twisted.ensureDeferred
+async def test_a_source_that_was_cut_short_is_not_acknowledged(
+    size: int, alone: bool, textile_hub: TextileDouble, tmp_path: Path
+) -> None:
+    async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
+        await backend.bucket.put("first", b"")
+        textile_hub.faults.save_seconds = 0.1
+        source = tmp_path / "source"
+        source.write_bytes(os.urandom(600_000))
+        first = spawn(backend.bucket.put("d/0", b"x"))
+        await pause(0.05)  # its stream is under way: what comes now waits for the next one
+        cut = spawn(backend.bucket.put_file("d/1", source))
+        other = None if alone else spawn(backend.bucket.put("d/2", b"x"))
+        await pause(0.02)
+        os.truncate(source, size)
+        with pytest.raises(Corrupt):
+            await cut
+        await first
+        if other is not None:
+            await other
+        assert source.exists()
+        assert "d/1" not in textile_hub.files(BUCKET)
 
 
 @pytest_twisted.ensureDeferred

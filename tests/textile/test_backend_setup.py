@@ -25,7 +25,7 @@ pytest_plugins = ["tests.textile.double.fixtures"]
 async def test_twenty_first_requests_make_one_bucket(textile_hub: TextileDouble, tmp_path: Path) -> None:
     textile_hub.faults.create_seconds = 0.2
     async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
-        await together(*(backend.bucket.list(f"d{number}") for number in range(20)))
+        await together(*(backend.bucket.put(f"d{number}/f", b"") for number in range(20)))
         calls = textile_hub.calls
         assert (len(calls.of("NewDB")), len(calls.of("Create"))) == (1, 1)
 

@@ -13,6 +13,7 @@ from ipfsreg.bucket.textile.commands import make_commands
 from ipfsreg.bucket.textile.identity import Identity, load_identity
 
 MATE = Identity.from_seed(b"\x07" * 32)
+PATHS = "repositories/team/app/_tags\nrepositories/team/app/_blobs"
 OWNER = Identity.from_seed(b"\x08" * 32)
 
 
@@ -24,7 +25,7 @@ class Program:
         self.asked: list[tuple[Path | None, str, dict[str, str]]] = []
         self.main = click.Group()
         option = click.option("--config", "path", type=click.Path(path_type=Path))
-        line = CommandLine(self._run, self._run_again, option, self._repository_path, self._unused, self._unused)
+        line = CommandLine(self._run, self._run_again, option, self._repository_directories, self._unused, self._unused)
         for command in make_commands(line):
             self.main.add_command(command)
 
@@ -44,10 +45,10 @@ class Program:
         raise AssertionError(arguments)
 
     @staticmethod
-    def _repository_path(name: str) -> str:
+    def _repository_directories(name: str) -> list[str]:
         if name != name.lower():
             raise ValueError("repository name must be lower-case")
-        return f"repositories/{name}"
+        return [f"repositories/{name}/_tags", f"repositories/{name}/_blobs"]
 
     def __call__(self, *arguments: str | Path) -> Result:
         result = CliRunner().invoke(self.main, [str(each) for each in arguments])
@@ -78,7 +79,7 @@ def test_identity(program: Program, tmp_path: Path) -> None:
 
 def roles(mate: str | None, uneven: list[str] | None = None) -> dict[str, Any]:
     return {
-        "path": "",
+        "paths": [],
         "roles": {OWNER.public_key: "admin"} | ({MATE.public_key: mate} if mate else {}),
         "uneven": uneven or [],
     }
@@ -93,10 +94,14 @@ def test_share(program: Program) -> None:
     listed = program("share", "list", "--repository", "team/app")
     assert listed.output.endswith(f"grant or revoke again: {MATE.public_key}\n")
     assert program.asked == [
-        (Path("x.ini"), "share-grant", {"who": MATE.public_key, "role": "writer", "path": ""}),
-        (None, "share-grant", {"who": "*", "role": "reader", "path": "repositories/team/app"}),
-        (None, "share-grant", {"who": MATE.public_key, "role": "none", "path": ""}),
-        (None, "share-list", {"path": "repositories/team/app"}),
+        (Path("x.ini"), "share-grant", {"who": MATE.public_key, "role": "writer", "paths": ""}),
+        (
+            None,
+            "share-grant",
+            {"who": "*", "role": "reader", "paths": PATHS},
+        ),
+        (None, "share-grant", {"who": MATE.public_key, "role": "none", "paths": ""}),
+        (None, "share-list", {"paths": PATHS}),
     ]
 
 

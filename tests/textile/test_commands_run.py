@@ -33,9 +33,9 @@ class Ran(NamedTuple):
 class Place:
     """A hub with a Powergate, and a configuration."""
 
-    def __init__(self, double: TextileDouble, directory: Path) -> None:
+    def __init__(self, double: TextileDouble, directory: Path, **more: object) -> None:
         self.double = double
-        self.daemon = TextileServed(directory, double, double.accounts.add_key())
+        self.daemon = TextileServed(directory, double, double.accounts.add_key() if double.hub else None, **more)
         self.config = directory / "ipfsreg.ini"
 
     async def run(self, *arguments: str) -> Ran:
@@ -88,7 +88,11 @@ async def test_roles(place: Place) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_server_without_powergate_gives_one_line(tmp_path: Path) -> None:
     async with listening(TextileDouble(powergate=False)) as double:
-        refused = await Place(double, tmp_path / "daemon").run("archive", "start")
+        place = Place(double, tmp_path / "daemon")
+        await place.daemon.start()
+        await place.daemon.push_image("1")
+        await place.daemon.stop()
+        refused = await place.run("archive", "start")
     assert refused.status == 1
     assert refused.output.count("\n") == 1
     assert "no Powergate" in refused.output

@@ -1,12 +1,16 @@
 """Buckets of the server that make one: which are looked up, and when one is full."""
 
 import random
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from ipfsreg.bucket.errors import BucketError, Full, NotFound
 from ipfsreg.bucket.textile import room
@@ -15,6 +19,7 @@ from ipfsreg.bucket.textile.levels import LEVELS, Place, all_places, place_of
 from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from ipfsreg.bucket.textile.room import Room
+from ipfsreg.bucket.textile.shard import Shard
 
 from ..bucket.contract import spawn
 from .backend import LIMIT, Backend, listening, pause, reactor, running
@@ -227,7 +232,7 @@ def test_limits_of_the_server_are_never_reached(directory: str, level: int, priv
             name = f"{randomness.getrandbits(64):x}".ljust(randomness.choice([128, 200, 255]), "x")
             batch[f"{directory.format(n=name)}/{name[:128]}"] = b""
         root = bucketsd_pb2.Root.FromString(double.bucket(bucket.key).encoded())
-        known.learn(root)
+        consume(known.learn(root))
         if not all(known.takes(path, 0) for path in batch):
             break
         double.put_files(bucket.key, batch)  # fails where a limit is reached
@@ -248,6 +253,11 @@ def test_the_server_refuses_what_is_more(small: Limits) -> None:
     double.content.close()
 
 
+def consume(steps: Iterator[None]) -> int:
+    """Take all steps; answers how many there were."""
+    return sum(1 for _ in steps)
+
+
 def root_of(paths: list[str]) -> bucketsd_pb2.Root:
     root = bucketsd_pb2.Root()
     for path in paths:
@@ -266,10 +276,39 @@ def test_sizes_of_directories(paths: list[str]) -> None:
         parts = path.split("/")
         for length in range(len(parts)):
             names.setdefault("/".join(parts[:length]), set()).add(parts[length])
-    found = dict(room._directories(paths))
+    found: Counter[str] = Counter()
+    consume(room._add_directories(found, paths))
     for directory, children in names.items():
         # A path that is a file's and a directory's name at once, as no server has it, counts twice.
         assert len(children) * (1 + room.LINK) <= found[directory] <= 2 * len(children) * (1 + room.LINK)
+
+
+def test_a_large_document_is_looked_at_in_slices() -> None:
+    """So that the reactor has its turn between them."""
+
+    class Turns(Clock):
+        """Makes one call for each turn, as a reactor does with those that come meanwhile."""
+
+        def callLater(self, delay: float, callable: Any, *args: object, **kw: object) -> Any:
+            return super().callLater(delay + 1, callable, *args, **kw)
+
+    clock = Turns()
+    client: Any = None
+    place = Place(LEVELS - 1, 0)
+    large = Shard(client, client, clock, place, "buckets", "ipfsreg", encrypted=lambda: False)
+    root = root_of([f"repositories/team/_tags/{number:0100}" for number in range(10_000)])
+    root.owner = "somebody"
+    root.path_metadata["repositories/team"].roles["*"] = bucketsd_pb2.PATH_ACCESS_ROLE_READER
+    large.learn(root)
+    assert large.room.paths == 10_001
+    assert large.room.takes("repositories/team/_tags/one-more", 0)
+    turns = 0
+    while clock.getDelayedCalls():
+        clock.advance(1)
+        turns += 1
+    assert turns == 2 * 10_000 // room.SLICE
+    assert not large.room.takes("repositories/team/_tags/one-more", 0)
+    assert large.with_roles == {"repositories/team"}
 
 
 def test_what_was_refused_is_remembered_for_what_it_was() -> None:
@@ -285,7 +324,7 @@ def test_what_was_refused_is_remembered_for_what_it_was() -> None:
 def test_what_is_on_its_way_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "FULL", 3)
     known = Room(Place(0, 0))
-    known.learn(root_of(["", "a"]))
+    consume(known.learn(root_of(["", "a"])))
     with known.reserved("b"):
         assert not known.takes("c", 0)
     assert known.takes("c", 0)

@@ -12,6 +12,7 @@ from twisted.logger import LogEvent
 
 from ipfsreg.bucket import small_files
 from ipfsreg.bucket.textile.identity import Identity, save_identity
+from ipfsreg.bucket.textile.proto import bucketsd_pb2
 
 from ..bucket.contract import spawn
 from ..daemon_process import DaemonProcess
@@ -119,6 +120,20 @@ async def test_archive_every(tmp_path: Path, log: list[LogEvent]) -> None:
         # Done once: the others find that nothing has changed, which is no reason to worry.
         assert [record.status for record in double.calls.of("Archive")].count(0) == 1
         assert "not archived" not in text_of(log)
+        # A daemon that starts, this one again or another, finds that the last one is not old enough.
+        tried = len(double.calls.of("Archive"))
+        async with served(tmp_path / "daemon", double, key, archive_every="1h") as registry:
+            await registry.push_image("2")
+            (work,) = registry.daemon._backend.repeated
+            await work.work()
+            assert len(double.calls.of("Archives")) > tried
+            assert len(double.calls.of("Archive")) == tried
+            double.bucket("ipfsreg").archives.current.created_at -= 3601
+            await work.work()
+            assert len(double.calls.of("Archive")) == tried + 1
+            double.set_archive_status("ipfsreg", bucketsd_pb2.ARCHIVE_STATUS_FAILED)
+            await work.work()
+            assert len(double.calls.of("Archive")) == tried + 2
         double.world.powergate = False
         async with served(tmp_path / "daemon", double, key, archive_every="100ms"):
             while "no Powergate" not in text_of(log):
@@ -198,10 +213,13 @@ async def test_names_that_the_server_keeps_for_itself(
 ) -> None:
     async with served(tmp_path / "daemon", textile_hub, textile_hub.accounts.add_key()) as registry:
         await registry.push_image("1")
-        assert (await registry.push(image(), "v1.textileseed")).status == 502
-        assert (await registry.ask("GET", "/v2/box/manifests/v1.textileseed")).status == 404
-        assert (await registry.ask("DELETE", "/v2/box/manifests/v1.textileseed")).status == 404
-        assert (await registry.ask("GET", "/v2/a.textileseed/tags/list")).status == 404
+        for name, tag in (("box", "v1.textileseed"), ("a.textileseed/b.textileseed", "1")):
+            await registry.push_image(tag, name)
+            assert (await registry.ask("GET", f"/v2/{name}/manifests/{tag}")).status == 200
+            assert tag in (await registry.ask("GET", f"/v2/{name}/tags/list")).json()["tags"]
+            assert name in (await registry.ask("GET", "/v2/_catalog")).json()["repositories"]
+            assert (await registry.ask("DELETE", f"/v2/{name}/manifests/{tag}")).status == 202
+            assert (await registry.ask("GET", f"/v2/{name}/manifests/{tag}")).status == 404
 
 
 @pytest.mark.parametrize("by", ["post", "websocket"])

@@ -22,6 +22,7 @@ __all__ = ["textile_buckd", "textile_hub"]
 MATE = Identity.from_seed(b"\x07" * 32)
 OTHER = Identity.from_seed(b"\x08" * 32)
 REPOSITORY = "repositories/team/app"
+PATHS = f"{REPOSITORY}/_tags\n{REPOSITORY}/_blobs"
 
 
 class Hub:
@@ -156,7 +157,7 @@ async def test_several_buckets_as_one(hub: Hub) -> None:
         services = [service_of(client, bucket) for bucket in hub.buckets]
         everywhere = await grant_in_all(services, MATE.public_key, "writer")
         assert everywhere == {
-            "path": "",
+            "paths": [],
             "roles": {"*": "reader", hub.owner: "admin", MATE.public_key: "writer"},
             "uneven": [],
         }
@@ -180,9 +181,11 @@ async def test_tasks(hub: Hub) -> None:
     async with client_of(hub.double, hub.metadata) as client:
         services = [service_of(client, hub.buckets[0])]
         granted = await TEXTILE_TASKS["share-grant"](
-            services, {"who": MATE.public_key, "role": "writer", "path": REPOSITORY}, reactor
+            services,
+            {"who": MATE.public_key, "role": "writer", "paths": PATHS},
+            reactor,
         )
-        listed = await TEXTILE_TASKS["share-list"](services, {"path": REPOSITORY}, reactor)
+        listed = await TEXTILE_TASKS["share-list"](services, {"paths": PATHS}, reactor)
         assert granted == listed
         assert listed["roles"][MATE.public_key] == "writer"
         assert MATE.public_key not in (await TEXTILE_TASKS["share-list"](services, {}, reactor))["roles"]

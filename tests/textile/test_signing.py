@@ -183,8 +183,6 @@ async def test_a_wrong_secret_is_not_blamed_on_the_clock(textile_hub: TextileDou
     key = textile_hub.accounts.add_key()
     with pytest.raises(SignatureRefused, match=r"\[textile\] secret is not the one of \[textile\] key") as caught:
         await list_threads(textile_hub, CallMetadata(key.key, SECRET))
-    assert caught.value.skew is not None
-    assert abs(caught.value.skew) < 3
     assert SECRET not in str(caught.value)
     assert key.key not in str(caught.value)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
-from ipfsreg.bucket.textile.way import PROOF, STRIKES, Way
+from ipfsreg.bucket.textile.way import AGAIN_SECONDS, PROOF, STRIKES, Way
 from ipfsreg.grpcweb.channel import Transport
 
 from ..bucket.contract import together
@@ -60,32 +61,65 @@ async def test_a_server_that_is_away_says_nothing_about_the_way(textile_hub: Tex
         assert transports(textile_hub)[-1] == "post"
 
 
+@pytest_twisted.ensureDeferred
+async def test_lost_connections_are_no_proxy(textile_hub: TextileDouble, tmp_path: Path) -> None:
+    """Small pushes only, so that none of them proves anything."""
+    async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
+        await backend.bucket.put("d/f", b"x")
+        for _ in range(STRIKES + 1):
+            textile_hub.faults.add(Fault("PushPath", drop_after_received=1, reset=True))
+            await backend.bucket.put("d/f", b"y")
+        assert set(transports(textile_hub)) == {"post"}
+
+
 @pytest.mark.parametrize("host", ["https://hub.example.org", "HTTPS://hub.example.org/"])
 def test_behind_tls_there_is_a_proxy(host: str) -> None:
-    assert Way(host).transport is Transport.WEBSOCKET
-    assert Way("http://127.0.0.1:3007").transport is Transport.POST
+    assert Way(host, Clock()).transport is Transport.WEBSOCKET
+    assert Way("http://127.0.0.1:3007", Clock()).transport is Transport.POST
+
+
+def strike(way: Way) -> None:
+    assert way.transport is Transport.POST
+    way.failed(Transport.POST, answering=True)
+    assert way.transport is Transport.WEBSOCKET
+    way.worked(Transport.WEBSOCKET, 10)
 
 
 def test_strikes() -> None:
-    way = Way("http://127.0.0.1:3007")
+    clock = Clock()
+    way = Way("http://127.0.0.1:3007", clock)
     for _ in range(STRIKES - 1):
-        way.failed(way.transport)
-        assert way.transport is Transport.WEBSOCKET
-        way.worked(way.transport, 10)
+        strike(way)
         assert way.transport is Transport.POST
     way.worked(Transport.POST, PROOF)  # large, and it worked: it was not the way
     for _ in range(STRIKES):
-        assert way.transport is Transport.POST
-        way.failed(Transport.POST)
-        way.worked(Transport.WEBSOCKET, 10)
+        strike(way)
     assert way.transport is Transport.WEBSOCKET
-    way.failed(Transport.WEBSOCKET)
+    way.failed(Transport.WEBSOCKET, answering=True)
+    clock.advance(AGAIN_SECONDS - 1)
     assert way.transport is Transport.WEBSOCKET
+    # Later it is tried again: once, where that breaks too.
+    clock.advance(1)
+    strike(way)
+    assert way.transport is Transport.WEBSOCKET
+    clock.advance(AGAIN_SECONDS)
+    way.worked(way.transport, PROOF)
+    for _ in range(STRIKES - 1):
+        strike(way)
+    assert way.transport is Transport.POST
 
 
 def test_a_failure_of_both_is_no_strike() -> None:
-    way = Way("http://127.0.0.1:3007")
+    way = Way("http://127.0.0.1:3007", Clock())
     for _ in range(STRIKES + 1):
-        way.failed(Transport.POST)
-        way.failed(Transport.WEBSOCKET)
+        way.failed(Transport.POST, answering=True)
+        way.failed(Transport.WEBSOCKET, answering=True)
         assert way.transport is Transport.POST
+
+
+def test_what_broke_before_the_answer_is_no_strike() -> None:
+    way = Way("http://127.0.0.1:3007", Clock())
+    for _ in range(STRIKES + 1):
+        way.failed(Transport.POST, answering=False)
+        assert way.transport is Transport.POST
+        way.worked(Transport.POST, 10)

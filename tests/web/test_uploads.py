@@ -282,7 +282,10 @@ async def test_there_may_be_only_so_many_sessions(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(registry: Served) -> None:
+async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(
+    registry: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "TURN_SECONDS", 0.1)
     location = await registry.begin_upload()
     slow = await registry.connect()
     slow.begin("PATCH", location, {"Content-Length": len(WHOLE)})

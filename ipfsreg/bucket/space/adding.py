@@ -1,14 +1,15 @@
 """Files on their way into the daemon's bucket (fact sheet, section 4, AddItems).
 
 Each call is for one directory of the bucket, so there is one queue for each, and all that waits there goes into the
-next call. Calls for different directories run beside each other: the daemon puts them in order.
+next call. One call runs after the other: the daemon itself changes a bucket for one at a time, and a call that waited
+there would use up its deadline for the length of another's files.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,9 +23,6 @@ from .staging import Staging
 BATCH_FILES = 100
 """What goes into one call at most. An error of the whole call fails all of it."""
 
-CALLS = 8
-"""So many calls at once."""
-
 SECONDS_PER_MEBIBYTE = 2.0
 """What a call's deadline allows beside ``timeout``: the daemon says nothing while it encrypts and stores a file."""
 
@@ -37,17 +35,22 @@ class _Waiting:
 
 
 class Adder:
-    """Puts files into one bucket of the daemon. A file is staged until the daemon has answered for all of its call."""
+    """Puts files into one bucket of the daemon. A file is staged until the daemon has answered for all of its call.
+
+    ``changing`` is held by whoever changes the bucket.
+    """
 
     _log = Logger()
 
-    def __init__(self, client: SpaceClient, bucket: str, staging: Staging, workers: Workers) -> None:
+    def __init__(
+        self, client: SpaceClient, bucket: str, staging: Staging, workers: Workers, changing: DeferredLock
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._staging = staging
         self._workers = workers
         self._queues: dict[str, list[_Waiting]] = {}
-        self._calls = DeferredSemaphore(CALLS)
+        self._changing = changing
 
     async def add(self, path: str, source: Path | bytes, size: int) -> None:
         """Create or replace a file; when it returns the daemon has it. The source stays as it is.
@@ -76,13 +79,10 @@ class Adder:
 
     async def _run(self, directory: str) -> None:
         while True:
-            await self._calls.acquire()
-            try:
+            async with self._changing:
                 queue = self._queues[directory]
                 batch, self._queues[directory] = queue[:BATCH_FILES], queue[BATCH_FILES:]
                 await self._add(directory, batch)
-            finally:
-                self._calls.release()
             if not self._queues[directory]:
                 del self._queues[directory]
                 return

@@ -25,7 +25,7 @@ def open_space(options: SpaceOptions, workers: Workers, reactor: Any) -> Opened:
     bucket = SpaceBucket(options, make_client(options, token, reactor), workers, reactor)
     cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
     tasks = {name: partial(task, bucket) for name, task in TASKS.items()}
-    return Opened(cached, tasks, encrypted=True, not_read_needlessly=LEAVES_COPIES)
+    return Opened(cached, tasks, encrypted=lambda: True, not_read_needlessly=LEAVES_COPIES)
 
 
 def make_client(options: SpaceOptions, token: str | None, reactor: Any) -> SpaceClient:

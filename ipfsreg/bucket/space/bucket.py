@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from cachetools import LRUCache
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -22,9 +23,10 @@ from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..walking import walk_by_listing
 from .adding import SECONDS_PER_MEBIBYTE, Adder
 from .client import SpaceClient
-from .copies import open_copy, read_copy, save_copy
+from .copies import is_wrong, open_copy, read_copy, save_copy
 from .errors import BucketGone, NotReady
 from .home import Home
+from .known_buckets import KnownBuckets
 from .listings import KEEP, Listings
 from .options import SpaceOptions
 from .proto import space_pb2
@@ -34,6 +36,9 @@ from .staging import Staging
 from .turns import Turns
 
 T = TypeVar("T")
+
+TOLD_MAX = 1000
+"""Of so many copies that are wrong it is remembered that the log has them."""
 
 _pause = backoffPolicy(1.0, 60.0)
 
@@ -56,14 +61,16 @@ class SpaceBucket:
         self._options = options
         self._workers = workers
         self._clock = clock
-        self._home = Home(client, self.slug, clock)
+        self._home = Home(client, self.slug, KnownBuckets(options.path / "space-buckets"), workers, clock)
         self._looking: Deferred[None] | None = None
         self._staging = Staging(options.staging)
-        self._adder = Adder(client, self.slug, self._staging, workers)
+        self._changing = DeferredLock()
+        self._adder = Adder(client, self.slug, self._staging, workers, self._changing)
         self.listings = Listings(client, self.slug, clock)
         self._sizes = SizeIndex(options.path / "sizes")
-        self._remembered = Remembered(self.listings, clock)
+        self._remembered = Remembered(self.listings, options.path / "small-files", workers, clock)
         self._turns = Turns()
+        self._told: LRUCache[str, None] = LRUCache(TOLD_MAX)
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
@@ -78,6 +85,7 @@ class SpaceBucket:
         await self._workers.run(self._staging.prepare)
         try:
             await self._workers.run(self._sizes.load)
+            await self._workers.run(self._remembered.load)
         except OSError as error:
             raise SetupError(f"cannot use {self._options.path}: {error.strerror}; change `path`") from None
         self._looking = ensureDeferred(self._look()).addErrback(self._looked_badly)
@@ -181,9 +189,24 @@ class SpaceBucket:
             remembered = await self._remembered.get(path)
             if remembered is not None and len(remembered) <= limit:
                 return remembered
-        content = await self._workers.run(read_copy, await self._location(path), limit)
+        location = await self._location(path)
+        content = await self._workers.run(read_copy, location, limit)
+        if await self._workers.run(is_wrong, path, content):
+            self._tell_wrong(path, location)
         await self._learn(path, content)
         return content
+
+    def _tell_wrong(self, path: str, location: str) -> None:
+        # The caller decides what comes of it; only here it is known which copy it was.
+        if location not in self._told:
+            self._told[location] = None
+            self._log.error(
+                "The copy {location} of {path} is not what was stored there. Somebody changed it, or the content is "
+                "damaged in the bucket: stop the Space Daemon, delete that copy, start it; if that does not help, run "
+                "`ipfsreg verify` and push again.",
+                location=location,
+                path=path,
+            )
 
     async def _open(self, path: str) -> IReader:
         file = await self._workers.run(open_copy, await self._large_location(path))
@@ -291,7 +314,8 @@ class SpaceBucket:
             self._remembered.forget(path)
             request = space_pb2.RemoveDirOrFileRequest(path=gone, bucket=self.slug)
             try:
-                await self.client.call("RemoveDirOrFile", request, space_pb2.RemoveDirOrFileResponse)
+                async with self._changing:
+                    await self.client.call("RemoveDirOrFile", request, space_pb2.RemoveDirOrFileResponse)
             finally:
                 self.listings.changed(path.rpartition("/")[0])
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Channel
-from ...grpcweb.errors import CallError, GrpcError
+from ...grpcweb.errors import CallError, DeadlineExceeded, GrpcError, NotConnected
 from ...grpcweb.metadata import Metadata
 from ..breaker import Breaker, Unreachable
 from ..errors import Unavailable
@@ -21,6 +21,13 @@ HUB_SECONDS = 240.0
 
 ABOUT_A_PATH = {"OpenFile", "ListDirectory", "RemoveDirOrFile"}
 """The methods that may say of a path that there is nothing at it."""
+
+CHANGES = {"AddItems", "RemoveDirOrFile"}
+"""The methods that wait in the daemon while another program changes the same bucket."""
+
+
+class NotAsked(Unreachable):
+    """No connection came about: the daemon has done nothing."""
 
 
 class SpaceClient:
@@ -87,8 +94,14 @@ class SpaceClient:
             self._breaker.answered()
             raise translate(error, method, absent=method in ABOUT_A_PATH) from None
         except CallError as error:
+            if isinstance(error, DeadlineExceeded) and method in CHANGES:
+                self._breaker.undecided()
+                raise Unavailable(
+                    f"{method}: {error}; the Space Daemon may be busy with another program's files"
+                ) from None
             self._breaker.failed(error)
-            raise Unreachable(f"{method}: {error}") from None
+            kind = NotAsked if isinstance(error, NotConnected) else Unreachable
+            raise kind(f"{method}: {error}") from None
         except BaseException:
             self._breaker.undecided()
             raise

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from ..command_line import CommandLine
 from .backend import make_client
-from .home import create_bucket
-from .options import SpaceOptions
+from .home import check_account, create_bucket
+from .options import SpaceOptions, check_bucket
 from .setup import LostSecret, set_up
 
 EXIT_PROBLEM = 1
@@ -57,11 +57,16 @@ def make_commands(line: CommandLine) -> Sequence[click.Command]:
     @click.argument("bucket")
     def create(path: Path | None, bucket: str) -> None:
         """Make BUCKET, whatever its name is like. One that is there stays as it is."""
+        try:
+            check_bucket(bucket)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="BUCKET") from None
         options = _options(line, path)
 
         async def work(reactor: Any) -> None:
             client = make_client(options, options.app_token(), reactor)
             try:
+                await check_account(client)
                 await create_bucket(client, bucket)
             finally:
                 await client.stop()

@@ -4,13 +4,16 @@ The daemon watches each copy for ever. It ends itself when one is deleted or mov
 into the bucket (fact sheet, section 4). So the one thing done here with a location is to open it for reading.
 """
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import IO
 
+from ..content_path import content_at
 from ..errors import BucketError, Refused, TooLarge, Unavailable
 from ..system_errors import bucket_error
+from .sizes import digest_of_link, is_length
 
 
 def open_copy(location: str) -> IO[bytes]:
@@ -47,6 +50,14 @@ def read_copy(location: str, limit: int) -> bytes:
     if len(content) > limit:
         raise TooLarge(f"{location} is larger than {limit} bytes")
     return content
+
+
+def is_wrong(path: str, content: bytes) -> bool:
+    """Whether content cannot be that of a path, as far as the path tells. It hashes: in a worker thread."""
+    named = content_at(path)
+    if named is not None:
+        return hashlib.new(named.algorithm, content).hexdigest() != named.hex
+    return digest_of_link(path) is not None and not is_length(content)
 
 
 def save_copy(location: str, destination: Path) -> int:

@@ -40,6 +40,10 @@ class KeyPairExists(Refused):
     """The daemon has a key pair already, and will not make another."""
 
 
+class WrongToken(Refused):
+    """The daemon does not accept the token."""
+
+
 class TokenExists(Refused):
     """The daemon has told its master token already, and never tells it again."""
 
@@ -73,7 +77,6 @@ NO_SERVICES = (
 ROWS = (
     Row("not initialized in expected time", NotReady, f"the Space Daemon is not ready: {NO_SERVICES}"),
     Row("not initialized after 3 attempts|no textile hub set", NoHub, "the Space Daemon does not reach its hub"),
-    Row("failed to get public files bucket", NoHub, "the Space Daemon does not reach its hub"),
     Row("No key pair found in the local db", NoKeyPair, f"the Space Daemon has no key pair: {INIT}"),
     Row("(?i)key pair already exists", KeyPairExists, "the Space Daemon has a key pair already"),
     Row("master app token already exists", TokenExists, "the Space Daemon has told its token already"),
@@ -105,7 +108,7 @@ def translate(error: CallError, method: str, *, absent: bool = False) -> BucketE
     if not isinstance(error, GrpcError):
         return Unavailable(f"{method}: {error}")
     if error.code is GrpcStatus.UNAUTHENTICATED:
-        return Refused(
+        return WrongToken(
             f"{method}: the Space Daemon does not accept the token ([space] token_file, token or DAEMON_TOKEN) "
             f"({_shown(error.message)})"
         )

@@ -4,17 +4,20 @@ A call that names a bucket which is not there leaves junk in the daemon's accoun
 made before the daemon has listed the bucket.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...workers import Workers
 from ..errors import Refused
 from ..shared_work import SharedWork
+from ..system_errors import bucket_error
 from .client import SpaceClient
 from .errors import BucketGone, NotReady
+from .known_buckets import KnownBuckets
 from .proto import space_pb2
 
 PATIENCE = 5.0
@@ -25,16 +28,19 @@ SIMILAR = 0.75
 
 
 class Home:
-    """The bucket of a name."""
+    """The bucket of a name, which stays the one that ``known`` says it is."""
 
     _log = Logger()
 
-    def __init__(self, client: SpaceClient, bucket: str, clock: IReactorTime) -> None:
+    def __init__(
+        self, client: SpaceClient, bucket: str, known: KnownBuckets, workers: Workers, clock: IReactorTime
+    ) -> None:
         self._client = client
         self._bucket = bucket
+        self._known_buckets = known
+        self._workers = workers
         self._clock = clock
         self._known = False
-        self._was_there = False
         self._finding = SharedWork(self._find)
 
     async def ensure(self) -> None:
@@ -63,44 +69,84 @@ class Home:
         self._known = False
 
     async def _find(self) -> None:
-        # This one does not wait for anything: it tells a wrong token and missing keys, which the others wait for.
-        await self._client.call("GetPublicKey", space_pb2.GetPublicKeyRequest(), space_pb2.GetPublicKeyResponse)
-        names = await self._names()
-        if self._bucket not in names:
-            if self._was_there:
-                raise BucketGone(
-                    f"the bucket {self._bucket} is gone from the Space Daemon; it is not made anew before ipfsreg is "
-                    "started again"
-                )
-            similar = get_close_matches(self._bucket, names, n=1, cutoff=SIMILAR)
-            if similar:
-                raise Refused(
-                    f"the Space Daemon has no bucket {self._bucket!r}, but {similar[0]!r}: correct [space] bucket, or "
-                    f"make it with `ipfsreg space create {self._bucket}`"
-                )
-            await create_bucket(self._client, self._bucket)
-            self._log.info("Made the bucket {bucket}.", bucket=self._bucket)
-        self._known = self._was_there = True
+        await check_account(self._client)
+        try:
+            known = await self._workers.run(self._known_buckets.key, self._bucket)
+        except OSError as error:
+            raise bucket_error(error) from error
+        keys = await self._keys()
+        key = keys.get(self._bucket)
+        if known is not None and key != known:
+            self._refuse_other(key)
+        if key is None:
+            key = await self._make(list(keys))
+        if known is None:
+            try:
+                await self._workers.run(self._known_buckets.keep, self._bucket, key)
+            except OSError as error:
+                raise bucket_error(error) from error
+        self._known = True
 
-    async def _names(self) -> Sequence[str]:
-        """The names of the account's buckets; none where the daemon has nothing but a record of ours."""
+    def _refuse_other(self, key: str | None) -> None:
+        mean_it = f"if you mean to go on without what was pushed, remove {self._known_buckets.file}"
+        if key is None:
+            raise BucketGone(
+                f"the bucket {self._bucket}, which was used here, is not on the Space Daemon: look at [space] url; "
+                f"{mean_it}, and it is made anew"
+            )
+        raise Refused(
+            f"the Space Daemon has another bucket {self._bucket} than the one that was used here: look at [space] url; "
+            f"{mean_it}"
+        )
+
+    async def _make(self, names: Sequence[str]) -> str:
+        similar = _similar(self._bucket, names)
+        if similar is not None:
+            raise Refused(
+                f"the Space Daemon has no bucket {self._bucket!r}, but {similar!r}: correct [space] bucket, or "
+                f"make it with `ipfsreg space create {self._bucket}`"
+            )
+        key = await create_bucket(self._client, self._bucket)
+        self._log.info("Made the bucket {bucket}.", bucket=self._bucket)
+        return key
+
+    async def _keys(self) -> Mapping[str, str]:
+        """The keys of the account's buckets by name; none where the daemon has nothing but a record of ours."""
         request = space_pb2.ListBucketsRequest()
         try:
             found = await self._client.call("ListBuckets", request, space_pb2.ListBucketsResponse)
         except BucketGone as error:
             if error.bucket == self._bucket:
-                return []
+                return {}
             raise Refused(
                 f"the Space Daemon cannot list its buckets, since something once asked for {error.bucket!r}, which "
                 f"there is not: make it with `ipfsreg space create {error.bucket}`, and leave it empty"
             ) from None
-        return [bucket.name for bucket in found.buckets]
+        return {bucket.name: bucket.key for bucket in found.buckets}
 
 
-async def create_bucket(client: SpaceClient, name: str) -> None:
-    """Make a bucket; where there is one of the name nothing happens.
+async def check_account(client: SpaceClient) -> None:
+    """See to it that the daemon takes the token and has a key pair.
+
+    Unlike the calls about buckets this one does not wait for anything in the daemon.
+
+    :raises BucketError: where it does not, or cannot be asked.
+    """
+    await client.call("GetPublicKey", space_pb2.GetPublicKeyRequest(), space_pb2.GetPublicKeyResponse)
+
+
+def _similar(name: str, names: Sequence[str]) -> str | None:
+    """The name that this one may be mistyped for; their case does not count."""
+    folded = {each.casefold(): each for each in names}
+    similar = get_close_matches(name.casefold(), folded, n=1, cutoff=SIMILAR)
+    return folded[similar[0]] if similar else None
+
+
+async def create_bucket(client: SpaceClient, name: str) -> str:
+    """Make a bucket; where there is one of the name nothing happens. Answers its key.
 
     :raises BucketError: where the daemon did not make it.
     """
     request = space_pb2.CreateBucketRequest(slug=name)
-    await client.call("CreateBucket", request, space_pb2.CreateBucketResponse)
+    made = await client.call("CreateBucket", request, space_pb2.CreateBucketResponse)
+    return made.bucket.key

@@ -21,6 +21,13 @@ DEADLINE_MAX = 3600.0
 QUICK_SECONDS = 0.2
 """A listing that took no longer is not believed at all, but asked for anew."""
 
+PATIENT_SECONDS = 2.0
+"""A directory that took longer is slow: it is not listed only to save the daemon the opening of a small file."""
+
+SLOW_SECONDS = 60.0
+SLOW_TIMES = 10
+"""A directory counts as slow for so many seconds, and for so many times as long as it took."""
+
 KNOWN_MAX = 16
 """So many listings are kept: the large ones, which take long, are few."""
 
@@ -51,14 +58,15 @@ class Listings:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._running: dict[str, SharedWork[Sequence[space_pb2.Entry]]] = {}
         self._seconds: LRUCache[str, float] = LRUCache(TIMES_MAX)
+        self._slow_until: LRUCache[str, float] = LRUCache(TIMES_MAX)
 
     async def of(self, directory: str) -> Sequence[space_pb2.Entry]:
         """The entries of a directory, not sorted, hidden ones too; none where there is no such directory.
 
         :raises BucketError: where the daemon does not say.
         """
-        known = self._known.get(directory)
-        if known is not None and self._clock.seconds() < known.until:
+        known = self._believed(directory)
+        if known is not None:
             return known.entries
         if directory not in self._running:
             self._running[directory] = SharedWork(lambda: self._ask(directory))
@@ -75,9 +83,14 @@ class Listings:
                 return entry
         raise NotFound(path)
 
-    def is_quick(self, directory: str) -> bool:
-        """Whether a directory took no longer than `QUICK_SECONDS` to list when it was last listed, if ever."""
-        return self._seconds.get(directory, 0.0) <= QUICK_SECONDS
+    def is_slow(self, directory: str) -> bool:
+        """Whether a directory takes long to list, as far as is known, and no listing of it is believed now."""
+        slow = self._clock.seconds() < self._slow_until.get(directory, 0.0)
+        return slow and self._believed(directory) is None
+
+    def _believed(self, directory: str) -> _Known | None:
+        known = self._known.get(directory)
+        return known if known is not None and self._clock.seconds() < known.until else None
 
     def changed(self, directory: str) -> None:
         """Something was, or may have been, added to a directory or removed from it: look anew."""
@@ -101,7 +114,7 @@ class Listings:
             try:
                 entries = await self._list(directory)
             finally:  # also where that was too long: then the next one gets more time
-                seconds = self._seconds[directory] = self._clock.seconds() - began
+                seconds = self._took(directory, self._clock.seconds() - began)
             # Unless something was changed meanwhile: then it may be of before.
             if seconds > QUICK_SECONDS and work is not None and self._running.get(directory) is work:
                 self._remember(directory, entries, seconds)
@@ -109,6 +122,14 @@ class Listings:
         finally:
             if self._running.get(directory) is work:
                 self._running.pop(directory, None)
+
+    def _took(self, directory: str, seconds: float) -> float:
+        self._seconds[directory] = seconds
+        if seconds > PATIENT_SECONDS:
+            self._slow_until[directory] = self._clock.seconds() + max(SLOW_SECONDS, SLOW_TIMES * seconds)
+        else:
+            self._slow_until.pop(directory, None)
+        return seconds
 
     def _remember(self, directory: str, entries: Sequence[space_pb2.Entry], seconds: float) -> None:
         self._known[directory] = _Known(entries, self._clock.seconds() + min(seconds, BELIEVED_SECONDS))

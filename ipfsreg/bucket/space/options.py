@@ -1,13 +1,17 @@
 """The ``[space]`` section."""
 
+import errno
+import os
 import re
+import stat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from platformdirs import user_config_path
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
+from ...grpcweb.channel import check_url
 from ...options import Directory, Duration, Size
 from ..errors import SetupError
 from ..loopback import is_loopback
@@ -16,18 +20,56 @@ from ..options import PathOptions
 DEFAULT_TOKEN_FILE = user_config_path("ipfsreg") / "space-token"
 """Where `ipfsreg space init` puts the token, and where it is looked for, unless something else is said."""
 
+BUCKET_MAX = 200
+TOKEN_FILE_MAX = 4096
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_URL = re.compile(r"https?://[^/@\s?#]+/?")
+
+NO_TOKEN = "holds no token of a Space Daemon, which is two words of letters with a dot between"
+
+
+def check_bucket(name: str) -> str:
+    """The name, if it can be one of a bucket; else ValueError."""
+    if not name or len(name) > BUCKET_MAX or "/" in name or not name.isprintable() or " " in name:
+        raise ValueError(f"the name of a bucket has 1 to {BUCKET_MAX} characters, and no slash, space or line break")
+    return name
+
+
+def _checked_url(url: str) -> str:
+    try:
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+        read = check_url(url)
+    except ValueError:
+        host = None
+    if not host or _URL.fullmatch(url) is None or read.host.decode("ascii").strip("[]").lower() != host:
+        raise ValueError("it is http://HOST:PORT or https://HOST:PORT")
+    if port == 0 or read.netloc.endswith(b":"):
+        raise ValueError("a port is a number from 1 to 65535")
+    return url
+
+
+def _checked_token(token: SecretStr) -> SecretStr:
+    if _TOKEN.fullmatch(token.get_secret_value().strip()) is None:
+        raise ValueError(NO_TOKEN)
+    return token
 
 
 class SpaceOptions(PathOptions):
     """How to reach the daemon and what to use there."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] = "http://127.0.0.1:9998"
-    token: SecretStr | None = None
+    url: Annotated[str, AfterValidator(_checked_url)] = "http://127.0.0.1:9998"
+    token: Annotated[SecretStr, AfterValidator(_checked_token)] | None = None
     token_file: Directory = DEFAULT_TOKEN_FILE
-    bucket: Annotated[str, Field(pattern=r"^[^\s/]+$", max_length=200)] = "ddocker"
+    bucket: Annotated[str, AfterValidator(check_bucket)] = "ddocker"
     cache_size: Size = 10 * 1024**3
     timeout: Annotated[Duration, Field(gt=60)] = 90.0
+
+    @model_validator(mode="after")
+    def _only_one_token(self, info: ValidationInfo) -> Self:
+        if info.context is not None and {"token", "token_file"} <= set(info.context["file"]):
+            raise ValueError("token and token_file are both there: leave one of them out")
+        return self
 
     @property
     def staging(self) -> Path:
@@ -61,29 +103,53 @@ class SpaceOptions(PathOptions):
         :raises SetupError: for a file that cannot be read, and for something that cannot be a token.
         """
         # A file that is named comes before the variable of the original program.
-        if self.token is not None and "token_file" not in self.model_fields_set:
-            return _checked(self.token.get_secret_value(), "token")
+        given = None if self.token is None else self.token.get_secret_value().strip()
+        if given is not None and "token_file" not in self.model_fields_set:
+            return given
         try:
-            return _checked(self.token_file.read_text(encoding="ascii"), f"the file {self.token_file}")
+            token = _read(self.token_file).decode("ascii", "replace").strip()
         except FileNotFoundError:
-            return None if self.token is None else _checked(self.token.get_secret_value(), "token")
+            return given
         except OSError as error:
             raise SetupError(f"cannot read token_file {self.token_file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise SetupError(f"the file {self.token_file} holds no token of a Space Daemon") from None
+        if not _TOKEN.fullmatch(token):
+            raise SetupError(f"the file {self.token_file} {NO_TOKEN}")
+        return token
 
     def warnings(self) -> list[str]:
         """What the user should be told, though it may be meant so: one line each."""
-        if is_loopback(urlsplit(self.url).hostname or ""):
-            return []
-        return [
-            f"{self.url} is not this machine: the Space Daemon has to see {self.staging}, and this machine the "
-            "daemon's temporary directory, under the same paths."
-        ]
+        warnings = []
+        if not is_loopback(urlsplit(self.url).hostname or ""):
+            clear = "" if self.url.startswith("https:") else ", and the token goes over the network in clear"
+            warnings.append(
+                f"{self.url} is not this machine: the Space Daemon has to see {self.staging}, and this machine the "
+                f"daemon's temporary directory, under the same paths{clear}."
+            )
+        if (self.token is None or "token_file" in self.model_fields_set) and self._others_may_read_token():
+            warnings.append(
+                f"Others may read the token, and so do anything with the buckets: chmod 600 {self.token_file}"
+            )
+        return warnings
+
+    def _others_may_read_token(self) -> bool:
+        try:
+            found = self.token_file.stat()
+        except OSError:
+            return False
+        # A service's credential belongs to another user, and its group bits are how this one may read it.
+        others = stat.S_IRWXG | stat.S_IRWXO if found.st_uid == os.geteuid() else stat.S_IRWXO
+        return bool(found.st_mode & others)
 
 
-def _checked(token: str, what: str) -> str:
-    token = token.strip()
-    if not _TOKEN.fullmatch(token):
-        raise SetupError(f"{what} holds no token of a Space Daemon, which is two words of letters with a dot between")
-    return token
+def _read(file: Path) -> bytes:
+    # Not to wait for a writer, should it be a pipe.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return os.read(descriptor, TOKEN_FILE_MAX)
+    finally:
+        os.close(descriptor)

@@ -1,20 +1,29 @@
-"""What this process wrote into small files, so that the daemon need not open them for it to be read.
+"""What was written here into small files, so that the daemon need not open them for it to be read.
 
 To read a file the daemon makes a plaintext copy, which it looks at ten times a second for ever. Of what was written
 here the content is known: only the CID has to be asked for, to see that nobody has written something else since.
 """
 
 from contextlib import suppress
+from pathlib import Path
 
 from cachetools import LRUCache
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from ...uninterrupted import uninterrupted
+from ...workers import Workers
 from ..errors import BucketError
+from . import listings
+from .kept_files import KeptFiles
 from .listings import QUICK_SECONDS, Listings
 
 MEMORY = 16 * 1024**2
+DISK = 64 * 1024**2
+"""Bytes, each."""
+
 LENGTH_MAX = 256 * 1024
 
 _OVERHEAD = 500
@@ -23,17 +32,27 @@ _OVERHEAD = 500
 class Remembered:
     """The content of small files by path, each with the CID that the daemon listed after it was written.
 
-    A directory that the daemon lists slowly is not listed for this: then it rather opens the file. Whoever writes a
-    path does so alone, and calls `forget` before and `learn` after.
+    It is in memory and in ``file`` on this disk. A directory that the daemon lists slowly is not listed for this: then
+    it rather opens the file. Whoever writes a path does so alone, and calls `forget` before and `learn` after.
     """
 
-    def __init__(self, listings: Listings, clock: IReactorTime) -> None:
+    _log = Logger()
+
+    def __init__(self, listings: Listings, file: Path, workers: Workers, clock: IReactorTime) -> None:
         self._listings = listings
+        self._kept = KeptFiles(file)
+        self._workers = workers
+        self._saving = DeferredLock()
         self._clock = clock
         self._files: LRUCache[str, tuple[str, bytes]] = LRUCache(
             MEMORY, getsizeof=lambda file: len(file[1]) + _OVERHEAD
         )
         self._learning: dict[str, object] = {}
+
+    def load(self) -> None:
+        """Read what earlier runs left on the disk. In a worker thread, before anything else. Raises `OSError`."""
+        for path, cid, content in self._kept.load():
+            self._files[path] = (cid, content)
 
     def forget(self, path: str) -> None:
         """The path is about to be written or removed."""
@@ -42,7 +61,7 @@ class Remembered:
 
     async def learn(self, path: str, content: bytes) -> None:
         """The content was just written to the path. Waits a moment until it is learned, and no longer."""
-        if len(content) > LENGTH_MAX or not self._is_quick(path):
+        if len(content) > LENGTH_MAX or self._is_slow(path):
             return
         with suppress(DeferredTimeout):
             await uninterrupted(self._learn(path, content)).addTimeout(QUICK_SECONDS, self._clock)
@@ -58,6 +77,19 @@ class Remembered:
             del self._learning[path]
             if cid:
                 self._files[path] = (cid, content)
+                await self._save(path, cid, content)
+
+    async def _save(self, path: str, cid: str, content: bytes) -> None:
+        async with self._saving:
+            if not self._workers.running:
+                return
+            try:
+                await self._workers.run(self._kept.save, path, cid, content)
+                if self._kept.length > DISK:
+                    files = [(path, *file) for path, file in self._files.items()]
+                    await self._workers.run(self._kept.write_anew, files)
+            except OSError as error:
+                self._log.warn("The small files cannot be kept on this disk: {error}", error=error)
 
     async def get(self, path: str) -> bytes | None:
         """The content, if the file that is there now is the one that was written here.
@@ -65,14 +97,20 @@ class Remembered:
         :raises NotFound: where there is no file any more.
         :raises BucketError: where the daemon does not say.
         """
-        file = self._files.get(path)
-        if file is None or not self._is_quick(path):
+        before = self._files.get(path)
+        if (before is None and path not in self._learning) or self._is_slow(path):
             return None
-        cid, content = file
-        if (await self._listings.entry(path)).ipfsHash == cid:
-            return content
-        self._files.pop(path, None)
+        listed = Deferred.fromCoroutine(self._listings.entry(path))
+        try:
+            entry = await listed.addTimeout(listings.PATIENT_SECONDS, self._clock)
+        except DeferredTimeout:  # it goes on, and then tells how long it takes
+            return None
+        now = self._files.get(path)  # it may have been learned from the same listing
+        if now is not None and entry.ipfsHash == now[0]:
+            return now[1]
+        if now is not None and now is before:
+            del self._files[path]
         return None
 
-    def _is_quick(self, path: str) -> bool:
-        return self._listings.is_quick(path.rpartition("/")[0])
+    def _is_slow(self, path: str) -> bool:
+        return self._listings.is_slow(path.rpartition("/")[0])

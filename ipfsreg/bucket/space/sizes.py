@@ -25,6 +25,11 @@ def digest_of_link(path: str) -> str | None:
     return None if match is None else f"{match['algorithm']}:{match['hex']}"
 
 
+def is_length(content: bytes) -> bool:
+    """Whether content is what a link says."""
+    return _CONTENT.fullmatch(content) is not None
+
+
 class SizeIndex:
     """What links say, by digest, in memory and in a file of this disk.
 
@@ -46,7 +51,7 @@ class SizeIndex:
 
     def learn(self, digest: str, content: bytes) -> str | None:
         """Take in what a link says. Answers a line for `save`, or None where it was known, or makes no sense."""
-        if digest in self._known or _CONTENT.fullmatch(content) is None:
+        if digest in self._known or not is_length(content):
             return None
         self._known[digest] = content
         return f"{digest} {content.decode('ascii')}"

@@ -1,10 +1,12 @@
 """Files where the Space Daemon finds them: ``<directory>/<unique>/<object name>``.
 
 The daemon takes a path on this machine and names the object by its last component. Plain blocking functions, for
-worker threads. What a daemon that was killed left here is thrown away at the next start.
+worker threads. What a daemon that was killed left here is thrown away at the next start, and nothing else that may be
+in the directory.
 """
 
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
@@ -13,9 +15,11 @@ from pathlib import Path
 from ..errors import SetupError
 from ..system_errors import bucket_error
 
-DIRECTORY_MODE = 0o755
-FILE_MODE = 0o644
-"""The umask has the last word. The daemon may be another user than this process, where that one is root."""
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+"""The daemon is the same user."""
+
+_UNIQUE = re.compile(r"[0-9a-f]{32}")
 
 
 class Staging:
@@ -25,13 +29,15 @@ class Staging:
         self._directory = directory
 
     def prepare(self) -> None:
-        """Make it, empty.
+        """Make it, without what an earlier daemon left in it.
 
         :raises SetupError: where that cannot be.
         """
         try:
-            shutil.rmtree(self._directory, ignore_errors=True)
             self._directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            for entry in list(os.scandir(self._directory)):
+                if _UNIQUE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
         except OSError as error:
             raise SetupError(f"cannot use {self._directory}: {error.strerror}; change `path`") from None
 

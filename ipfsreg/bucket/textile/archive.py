@@ -42,7 +42,7 @@ async def start(service: BucketsService) -> None:
 
 async def status(service: BucketsService) -> dict[str, Any]:
     """What became of the archives: ``current`` (or None) and ``history``, each as `archive_as_json`."""
-    found = await service.call("Archives", bucketsd_pb2.ArchivesRequest(key=service.key), bucketsd_pb2.ArchivesResponse)
+    found = await _archives(service)
     current = found.current
     return {
         "current": archive_as_json(current) if current.job_id or current.cid else None,
@@ -101,6 +101,20 @@ async def start_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
     return [await _start_one(service) for service in services]
 
 
+async def start_due(services: Sequence[BucketsService], seconds: float, now: float) -> list[dict[str, Any]]:
+    """`start_all` for those whose last archive was begun at least so many seconds ago, or came to nothing.
+
+    The server says when that was, whoever began it. ``now`` is in seconds since 1970.
+    """
+    return await start_all([service for service in services if await _is_due(service, seconds, now)])
+
+
+async def _is_due(service: BucketsService, seconds: float, now: float) -> bool:
+    current = (await _archives(service)).current
+    failed = STATES.get(current.archive_status) in {"failed", "canceled"}
+    return failed or now - current.created_at >= seconds
+
+
 async def status_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
     """`status` of each of several buckets, with its key as ``bucket``."""
     return [{"bucket": service.key, **await status(service)} for service in services]
@@ -137,6 +151,11 @@ async def _watch_one(service: BucketsService, seconds: float, clock: IReactorTim
         return {"bucket": service.key, **await watch(service, seconds, clock)}
     except NeverArchived as error:
         return {"bucket": service.key, "messages": [], "ended": True, "why": str(error)}
+
+
+async def _archives(service: BucketsService) -> bucketsd_pb2.ArchivesResponse:
+    request = bucketsd_pb2.ArchivesRequest(key=service.key)
+    return await service.call("Archives", request, bucketsd_pb2.ArchivesResponse)
 
 
 def archive_as_json(archive: bucketsd_pb2.Archive) -> dict[str, Any]:

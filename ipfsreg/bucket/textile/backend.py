@@ -1,5 +1,6 @@
 """How the ``textile`` backend is made from its section of the configuration."""
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +11,9 @@ from ...grpcweb.channel import Channel
 from ...workers import Workers
 from ..breaker import Breaker
 from ..disk_cache import DiskCache
+from ..errors import SetupError
 from ..opened import Opened, Repeated
+from .archive import start_due
 from .bucket import TextileBucket
 from .client import TextileClient
 from .options import TextileOptions
@@ -21,6 +24,9 @@ _log = Logger()
 
 ANSWER_MAX = 8 * 1024**2
 """The longest message taken from a server: every answer about a bucket carries all its paths."""
+
+LOOK_SECONDS = 3600.0
+"""How often it is looked whether an archive is due, at least."""
 
 
 def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Opened:
@@ -38,15 +44,28 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
         bucket.shards.forget_roles()
         return done
 
+    async def existing() -> None:
+        if not await bucket.shards.first.exists():
+            raise SetupError(
+                f"there is no {bucket.name} in thread {options.thread}; "
+                "if that is right, the daemon makes it at its start"
+            )
+
+    def encrypted() -> bool | None:
+        return options.encrypted or bucket.shards.private
+
     tasks = {name: partial(run, task) for name, task in TEXTILE_TASKS.items()}
     repeated = []
-    if options.archive_every is not None:
+    every = options.archive_every
+    if every is not None:
 
         async def archive() -> None:
-            for each in (await tasks["archive-start"]({}))["buckets"]:
+            services = [ShardService(client, shard) for shard in await bucket.shards.all()]
+            for each in await start_due(services, every, time.time()):
                 if each["state"] == "refused":
                     _log.error("The bucket was not archived to Filecoin: {why}", why=each["why"])
 
-        repeated.append(Repeated("archive the bucket to Filecoin", options.archive_every, archive))
+        # Looked at more often than that: another daemon may have begun the last one, or this one before it stopped.
+        repeated.append(Repeated("archive the bucket to Filecoin", min(every, LOOK_SECONDS), archive))
     cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
-    return Opened(cached, tasks, repeated, encrypted=options.encrypted)
+    return Opened(cached, tasks, repeated, encrypted=encrypted, existing=existing)

@@ -32,12 +32,13 @@ from ..sources import FileSource, MemorySource
 from ..walking import walk_by_listing
 from .client import BUCKETS, TextileClient
 from .errors import StaleRoot
+from .names import SEED, from_server, to_server
 from .options import TextileOptions
 from .proto import bucketsd_pb2
-from .reading import RemoteReader, pull
+from .reading import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
 from .shard import Shard
 from .shards import AT_ONCE, Shards
-from .writing import SEED, Writer
+from .writing import Writer
 
 T = TypeVar("T")
 
@@ -109,55 +110,53 @@ class TextileBucket:
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
-        check_path(path)
-        return ensureDeferred(self._anywhere(path, lambda shard: self._stat(shard, path)))
+        at = _checked(path)
+        return ensureDeferred(self._anywhere(at, lambda shard: self._stat(shard, at)))
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        check_path(path)
-        return ensureDeferred(self._anywhere(path, lambda shard: self._get_verified(shard, path, limit)))
+        at = _checked(path)
+        return ensureDeferred(self._anywhere(at, lambda shard: self._get_verified(shard, at, limit)))
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
-        check_path(path)
-        return ensureDeferred(self._anywhere(path, lambda shard: RemoteReader.open(self.client, shard, path)))
+        at = _checked(path)
+        return ensureDeferred(self._anywhere(at, lambda shard: self._open(shard, at)))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return ensureDeferred(self._writer.push(path, MemorySource(content)))
+        return ensureDeferred(self._put(path, content))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
 
         async def push() -> None:
-            await self._writer.push(path, await FileSource.of(source, self._workers))
+            at = _checked(path)
+            await self._writer.push(at, await FileSource.of(source, self._workers))
             await self._workers.run(source.unlink, True)
 
         return ensureDeferred(push())
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. A file of a private bucket has no CID to link, and is uploaded again."""
-        check_path(source)
-        check_path(destination)
-        return ensureDeferred(self._move(source, destination))
+        return ensureDeferred(self._move(_checked(source), _checked(destination)))
 
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
-        check_path(path)
-        return ensureDeferred(self._remove(path))
+        return ensureDeferred(self._remove(_checked(path)))
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
-        check_path(directory)
-        return ensureDeferred(self._list(directory))
+        return ensureDeferred(self._list(_checked(directory)))
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
         return walk_by_listing(self, directory, into)
 
+    async def _put(self, path: str, content: bytes) -> None:
+        await self._writer.push(_checked(path), MemorySource(content))
+
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
-        if SEED in path:
-            raise NotFound(path)  # nobody can have put it there, and the server refuses the question
         for shard in await self.shards.for_reading(path):
             try:
                 return await shard.ask(ask)
@@ -172,6 +171,16 @@ class TextileBucket:
         if shard.private:
             return Stat(None)
         return Stat(item.size if item.cid.startswith(RAW) else None, item.cid or None)
+
+    async def _open(self, shard: Shard, path: str) -> RemoteReader:
+        return await RemoteReader.open(self.client, shard, path, await self._patience(shard, path))
+
+    async def _patience(self, shard: Shard, path: str) -> float:
+        """For how many seconds the server may be silent while a file is read."""
+        if not shard.private:
+            return self.client.timeout
+        size = (await self._item(shard, path)).size
+        return self.client.timeout + CHECK_SECONDS_PER_MEBIBYTE * size / 1024**2
 
     async def _item(self, shard: Shard, path: str) -> bucketsd_pb2.PathItem:
         return (await self._item_and_root(shard, path))[0]
@@ -198,7 +207,9 @@ class TextileBucket:
     async def _get(self, shard: Shard, path: str, limit: int) -> bytes:
         pieces = []
         length = 0
-        async with aclosing(pull(self.client, shard, path)) as content:
+        seconds = self.client.timeout + GET_SECONDS_PER_MEBIBYTE * limit / 1024**2
+        reading = pull(self.client, shard, path, deadline=seconds, patience=seconds if shard.private else None)
+        async with aclosing(reading) as content:
             async for data in content:
                 pieces.append(data)
                 length += len(data)
@@ -228,16 +239,15 @@ class TextileBucket:
             await self._workers.run(shutil.rmtree, draft.parent, True)
 
     async def _save(self, shard: Shard, path: str, destination: Path) -> None:
+        patience = await self._patience(shard, path)
         await self._workers.run(destination.write_bytes, b"")
-        async with aclosing(pull(self.client, shard, path)) as content:
+        async with aclosing(pull(self.client, shard, path, patience=patience)) as content:
             async for data in content:
                 await self._workers.run(_append, destination, data)
 
     async def _remove(self, path: str) -> None:
         # It may be at several levels: all have to go, or an old one would come back. The oldest goes first.
         found = False
-        if SEED in path:
-            raise NotFound(path)
         for shard in reversed(await self.shards.for_reading(path, self._clock.seconds())):
             try:
                 await shard.ask(lambda shard: self._remove_from(shard, path))
@@ -286,8 +296,6 @@ class TextileBucket:
 
     async def _list(self, directory: str) -> Sequence[Entry]:
         entries: set[Entry] = set()
-        if SEED in directory:
-            return []
 
         async def look(shard: Shard) -> None:
             try:
@@ -295,7 +303,7 @@ class TextileBucket:
             except NotFound:
                 return
             if item.is_dir:
-                entries.update(Entry(each.name, each.is_dir) for each in item.items if _is_ours(each))
+                entries.update(Entry(from_server(each.name), each.is_dir) for each in item.items if _is_ours(each))
 
         turns = DeferredSemaphore(AT_ONCE)
         looks = [turns.run(look, shard) for shard in await self.shards.all()]
@@ -304,6 +312,12 @@ class TextileBucket:
         except FirstError as error:
             error.subFailure.raiseException()
         return sorted(entries)
+
+
+def _checked(path: str) -> str:
+    """A path of ours as it is at the server; ValueError for what is none."""
+    check_path(path)
+    return to_server(path)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -51,7 +51,7 @@ class TextileClient:
         self._identity = identity
         self._breaker = breaker
         self._clock = clock
-        self._timeout = timeout
+        self.timeout = timeout
         self._silence = silence
         self._token = SharedWork(self._fetch_token)
         self._stopped = False
@@ -61,6 +61,13 @@ class TextileClient:
         self._stopped = True
         await self._channel.close()
 
+    def owns(self, owner: str) -> bool:
+        """Whether a bucket's ``owner`` (its public key; empty for none) is who makes the calls.
+
+        Without an identity it is: a hub lets nobody else at the thread, and where there is no owner all are alike.
+        """
+        return not owner or self._identity is None or owner == self._identity.public_key
+
     async def authorize(self) -> None:
         """Fetch the token, if calls need one that is not there yet."""
         if self._identity is not None and not self._metadata.has_token:
@@ -69,7 +76,7 @@ class TextileClient:
     async def _fetch_token(self) -> None:
         assert self._identity is not None
         with self.calling("GetToken"):
-            token = await get_token(self._channel, self._identity, self._metadata, self._timeout)
+            token = await get_token(self._channel, self._identity, self._metadata, self.timeout)
         self._metadata.set_token(token)
 
     @contextmanager
@@ -120,7 +127,7 @@ class TextileClient:
                     f"/{service}/{method}",
                     request,
                     response_type,  # type: ignore[arg-type]
-                    deadline=self._timeout * (SLOW if slow else 1),
+                    deadline=self.timeout * (SLOW if slow else 1),
                     metadata=self._metadata(thread, thread_name),
                 )
 
@@ -138,9 +145,19 @@ class TextileClient:
         return await call()
 
     async def server_stream(
-        self, service: str, method: str, request: Any, response_type: type[M], *, thread: str, deadline: float
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        response_type: type[M],
+        *,
+        thread: str,
+        deadline: float,
+        idle: float | None = None,
     ) -> AsyncGenerator[M, None]:
         """A call of many answers, at the pace of whoever iterates. Close it to end the call early.
+
+        ``idle`` is how many seconds the server may be silent, ``silence`` if None.
 
         :raises BucketError: as `errors.translate` has it.
         """
@@ -148,7 +165,7 @@ class TextileClient:
         for again in (self._identity is not None, False):
             await self.authorize()
             try:
-                answers = self._answers(service, method, request, response_type, thread, deadline)
+                answers = self._answers(service, method, request, response_type, thread, deadline, idle)
                 async with aclosing(answers):
                     async for message in answers:
                         begun = True
@@ -159,7 +176,14 @@ class TextileClient:
                     raise
 
     async def _answers(
-        self, service: str, method: str, request: Any, response_type: type[M], thread: str, deadline: float
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        response_type: type[M],
+        thread: str,
+        deadline: float,
+        idle: float | None,
     ) -> AsyncGenerator[M, None]:
         with self.calling(method):
             stream: Stream[M] = self._channel.server_stream(
@@ -167,7 +191,7 @@ class TextileClient:
                 request,
                 response_type,  # type: ignore[arg-type]
                 deadline=deadline,
-                idle=self._silence,
+                idle=self._silence if idle is None else idle,
                 metadata=self._metadata(thread, ""),
             )
             try:

@@ -13,6 +13,7 @@ from ..errors import SetupError
 from .archive import news
 from .identity import Identity, check_public_key, load_identity, save_identity
 from .sharing import EVERYBODY, ROLES
+from .tasks import SEPARATOR
 
 EXIT_PROBLEM = 1
 
@@ -66,23 +67,25 @@ def show(file: Path) -> None:
 
 def make_commands(line: CommandLine) -> Sequence[click.Command]:
     """All commands of this backend, to be added to the program's own."""
-    share = _share(line.run, line.config_option, line.repository_path)
+    share = _share(line.run, line.config_option, line.repository_directories)
     return [identity, share, _archive(line.run, line.run_again, line.config_option)]
 
 
-def _share(run: Run, config_option: Callable[[Any], Any], repository_path: Callable[[str], str]) -> click.Group:
+def _share(
+    run: Run, config_option: Callable[[Any], Any], directories_of: Callable[[str], Sequence[str]]
+) -> click.Group:
     def where(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
         try:
-            return "" if value is None else repository_path(value)
+            return "" if value is None else SEPARATOR.join(directories_of(value))
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
 
     repository_option = click.option(
         "--repository",
-        "directory",
+        "paths",
         metavar="NAME",
         callback=where,
-        help="Only for this repository's tags and manifests; without it for the whole bucket.",
+        help="Only for this repository's own lists (see `ipfsreg share --help`); without it for the whole bucket.",
     )
 
     @click.group()
@@ -90,8 +93,13 @@ def _share(run: Run, config_option: Callable[[Any], Any], repository_path: Calla
         """Say who else may use the bucket.
 
         Roles belong to public keys (see `ipfsreg identity`), or to * for everybody, and each includes the ones
-        before it: reader, writer, admin. Layers are shared by all repositories: a role on one repository is a role
-        on its tags and manifests.
+        before it: reader, writer, admin.
+
+        To push, WHO needs `writer` on the whole bucket, and to pull from a private one `reader` on the whole bucket:
+        the content of layers and manifests is stored once for all repositories. A role on one repository is one on its
+        lists of tags, manifests and layers only, not on repositories below its name. In a public bucket a writer may
+        let its tags point to other manifests that it has, mount layers that are there, and delete tags and manifests.
+        In a private one it is good for nothing without a role on the whole bucket.
         """
 
     @share.command()
@@ -99,17 +107,21 @@ def _share(run: Run, config_option: Callable[[Any], Any], repository_path: Calla
     @repository_option
     @click.argument("who", type=PublicKey())
     @click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
-    def grant(path: Path | None, directory: str, who: str, role: str) -> None:
-        """Give WHO (a public key, or *) a ROLE. In a private bucket this encrypts all that it is about anew."""
-        _print_roles(run(path, "share-grant", {"who": who, "role": role, "path": directory}))
+    def grant(path: Path | None, paths: str, who: str, role: str) -> None:
+        """Give WHO (a public key, or *) a ROLE. In a private bucket this encrypts all that it is about anew.
+
+        On a repository it says nothing about the content of layers and manifests, so that it is enough neither for a
+        push nor, in a private bucket, for a pull; see `ipfsreg share --help`.
+        """
+        _print_roles(run(path, "share-grant", {"who": who, "role": role, "paths": paths}))
 
     @share.command()
     @config_option
     @repository_option
     @click.argument("who", type=PublicKey())
-    def revoke(path: Path | None, directory: str, who: str) -> None:
+    def revoke(path: Path | None, paths: str, who: str) -> None:
         """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
-        roles = run(path, "share-grant", {"who": who, "role": "none", "path": directory})
+        roles = run(path, "share-grant", {"who": who, "role": "none", "paths": paths})
         _print_roles(roles)
         if roles["roles"].get(who, "none") != "none":
             _fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket")
@@ -117,9 +129,9 @@ def _share(run: Run, config_option: Callable[[Any], Any], repository_path: Calla
     @share.command("list")
     @config_option
     @repository_option
-    def list_(path: Path | None, directory: str) -> None:
+    def list_(path: Path | None, paths: str) -> None:
         """Show who has which role."""
-        _print_roles(run(path, "share-list", {"path": directory}))
+        _print_roles(run(path, "share-list", {"paths": paths}))
 
     return share
 

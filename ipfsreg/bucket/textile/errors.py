@@ -52,11 +52,11 @@ class Unimplemented(Refused):
 
 
 class SignatureRefused(Refused):
-    """The server does not take the signature: the secret, or a clock. ``skew`` as in `signing.clock_skew`."""
+    """The server does not take the signature: the secret, or a clock."""
 
-    def __init__(self, message: str, skew: float | None) -> None:
-        super().__init__(message)
-        self.skew = skew
+
+class Undecryptable(Corrupt):
+    """The server cannot decrypt it: it is damaged, or whoever asks has no role there. Only the owner knows which."""
 
 
 class TokenRefused(Refused):
@@ -171,7 +171,7 @@ ROWS = (
     Row(_UNKNOWN, "rep factor should be", ArchiveRefused, "the server does not make so many copies"),
     Row(_UNKNOWN, "the bucket was never archived", NeverArchived, "the bucket was never archived"),
     # The content. Only here is anything absent, and by code 2 only.
-    Row(_UNKNOWN, "message corrupt or incorrect password", Corrupt, "the server cannot decrypt it"),
+    Row(_UNKNOWN, "message corrupt or incorrect password", Undecryptable, "the server cannot decrypt it"),
     Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
     Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
     Row(_UNKNOWN, r"^node is a directory$", NotFound),
@@ -186,15 +186,12 @@ def translate(
     error: CallError,
     what: str,
     *,
-    skew: float | None = None,
     lifetime: float = SIGNATURE_SECONDS,
     clock: Callable[[], float] = time.time,
 ) -> BucketError:
     """The bucket's error for one of a call's.
 
     :param what: what was tried, for the message: a method's short name or more, ``RemovePath`` for a removal.
-    :param skew: by how many seconds the server's clock is ahead, where that is known. Else the ``Date`` header
-        that came with a refusal is used, if one did: by POST it does, by websocket not.
     :param lifetime: for how many seconds signatures are made.
     :param clock: this machine's wall clock.
     """
@@ -205,9 +202,8 @@ def translate(
     if row is None:
         return Unavailable(f"{what}: the server answers {_shown(error)}")
     if row.meaning is SignatureRefused:
-        if skew is None:
-            skew = clock_skew(error.trailers.get("date"), clock())
-        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({_shown(error)})", skew)
+        skew = clock_skew(error.trailers.get("date"), clock())  # by POST there is such a header, by websocket not
+        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({_shown(error)})")
     if row.explanation:
         return row.meaning(f"{what}: {row.explanation} ({_shown(error)})")
     return row.meaning(f"{what}: {_shown(error)}")

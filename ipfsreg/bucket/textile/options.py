@@ -1,12 +1,14 @@
 """The ``[textile]`` section."""
 
+import stat
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from ...options import Directory, Duration, OptionalDuration, Size
+from ...grpcweb.channel import check_url
+from ...options import Directory, OptionalPositive, Positive, Size
 from ..errors import SetupError
 from ..loopback import is_loopback
 from ..options import PathOptions
@@ -17,10 +19,19 @@ from .signing import CallMetadata
 _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"  # what a server takes for a thread's name (fact sheet, section 3)
 
 
+_FILE_MAX = 4096
+
+
+def _host(value: str) -> str:
+    if check_url(value).path not in (b"", b"/"):
+        raise ValueError("the address of a server has no path")
+    return value
+
+
 class TextileOptions(PathOptions):
     """How to reach a hub (with a key) or a buckd (without), and what to use there."""
 
-    host: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] = "http://127.0.0.1:3007"
+    host: Annotated[str, AfterValidator(_host)] = "http://127.0.0.1:3007"
     key: SecretStr | None = None
     key_file: Directory | None = None
     secret: SecretStr | None = None
@@ -30,16 +41,28 @@ class TextileOptions(PathOptions):
     bucket: Annotated[str, Field(min_length=1)] = "ipfsreg"
     encrypted: bool = False
     cache_size: Size = 10 * 1024**3
-    timeout: Duration = 60.0
-    silence: Duration = 600.0
-    archive_every: OptionalDuration = None
+    timeout: Positive = 60.0
+    silence: Positive = 600.0
+    archive_every: OptionalPositive = None
+
+    @field_validator("key_file", "secret_file", "identity_file")
+    @classmethod
+    def _readable(cls, file: Path | None) -> Path | None:
+        if file is not None and not _content(file):
+            raise ValueError(f"the file {file} is empty")
+        return file
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
+        for option in ("key", "secret"):
+            if getattr(self, option) is not None and getattr(self, f"{option}_file") is not None:
+                raise ValueError(f"{option} and {option}_file are both there; leave one out")
+        if not _value(self.key, self.key_file) and _value(self.secret, self.secret_file):
+            raise ValueError("secret: there is no key that it belongs to; set key or key_file too")
         try:
             self.metadata()
             self.identity()
-        except (SetupError, OSError) as error:
+        except SetupError as error:
             raise ValueError(str(error)) from None
         if may_be_of_a_level(self.thread):
             raise ValueError(
@@ -54,17 +77,34 @@ class TextileOptions(PathOptions):
 
     def warnings(self) -> list[str]:
         """What the user should be told, though it may be meant so: one line each."""
-        if self.is_hub or is_loopback(urlsplit(self.host).hostname or ""):
-            return []
-        return [
-            f"{self.host} is used without a key, as a buckd, which has no authentication: whoever reaches it can read "
-            "and change the images, also encrypted ones. Bind it to a loopback address."
+        found = [
+            f"The {option} {file} can be read by every user of this machine: chmod o= it."
+            for option in ("key_file", "secret_file", "identity_file")
+            if (file := getattr(self, option)) is not None and _for_everybody(file)
         ]
+        address = urlsplit(self.host)
+        if is_loopback(address.hostname or ""):
+            return found
+        if address.scheme == "http":
+            sent = [
+                name for name, there in (("key", self.is_hub), ("token of the identity", self.identity_file)) if there
+            ]
+            if sent:
+                found.append(
+                    f"The {' and the '.join(sent)} and all images go to {self.host} unencrypted: whoever listens on "
+                    "the way has them. Use https, or an address of this machine."
+                )
+        if not self.is_hub:
+            found.append(
+                f"{self.host} is used without a key, as a buckd, which has no authentication: whoever reaches it can "
+                "read and change the images, also encrypted ones. Bind it to a loopback address."
+            )
+        return found
 
     def metadata(self) -> CallMetadata:
         """What makes the metadata of each call.
 
-        :raises SetupError: for a key or secret that cannot be one. :raises OSError: for a file that cannot be read.
+        :raises SetupError: for a key or secret that cannot be one. :raises ValueError: for a file that cannot be read.
         """
         return CallMetadata(_value(self.key, self.key_file), _value(self.secret, self.secret_file))
 
@@ -79,4 +119,21 @@ class TextileOptions(PathOptions):
 def _value(value: SecretStr | None, file: Path | None) -> str | None:
     if value is not None:
         return value.get_secret_value()
-    return None if file is None else file.read_text(encoding="utf-8").strip()
+    return None if file is None else _content(file)
+
+
+def _content(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_FILE_MAX).decode("ascii").strip()
+    except OSError as error:
+        raise ValueError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text with a key in it") from None
+
+
+def _for_everybody(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        return False

@@ -15,14 +15,32 @@ from .shard import Shard
 SECONDS = 24 * 3600.0
 """The longest that reading one file may take; a stream on which nothing moves ends much earlier."""
 
+CHECK_SECONDS_PER_MEBIBYTE = 1.0
+"""How much longer the first bytes of a private file may take: the server reads and checks all of it before."""
+
+GET_SECONDS_PER_MEBIBYTE = 8.0
+"""What reading a small file may take beside ``timeout``: a slow line brings 128 KiB a second."""
+
 Pieces = AsyncGenerator[bytes, None]
 
 
-async def pull(client: TextileClient, shard: Shard, path: str) -> Pieces:
-    """The pieces of a file, at the pace of whoever iterates. `NotFound` where this bucket does not have it."""
+async def pull(
+    client: TextileClient, shard: Shard, path: str, *, deadline: float = SECONDS, patience: float | None = None
+) -> Pieces:
+    """The pieces of a file, at the pace of whoever iterates. `NotFound` where this bucket does not have it.
+
+    All of them within ``deadline`` seconds. The server may be silent for ``patience`` seconds, ``timeout`` if None:
+    reads wait for no lock.
+    """
     request = bucketsd_pb2.PullPathRequest(key=shard.key, path=path)
     answers = client.server_stream(
-        BUCKETS, "PullPath", request, bucketsd_pb2.PullPathResponse, thread=shard.thread, deadline=SECONDS
+        BUCKETS,
+        "PullPath",
+        request,
+        bucketsd_pb2.PullPathResponse,
+        thread=shard.thread,
+        deadline=deadline,
+        idle=client.timeout if patience is None else patience,
     )
     try:
         async for answer in answers:
@@ -42,24 +60,27 @@ class RemoteReader:
     size: int | None = None
     file: IO[bytes] | None = None
 
-    def __init__(self, client: TextileClient, shard: Shard, path: str, first: bytes, rest: Pieces) -> None:
+    def __init__(
+        self, client: TextileClient, shard: Shard, path: str, patience: float, first: bytes, rest: Pieces
+    ) -> None:
         self._client = client
         self._shard = shard
         self._path = path
+        self._patience = patience
         self._opened: tuple[bytes, Pieces] | None = (first, rest)
 
     @classmethod
-    async def open(cls, client: TextileClient, shard: Shard, path: str) -> "RemoteReader":
-        """Begin to pull.
+    async def open(cls, client: TextileClient, shard: Shard, path: str, patience: float) -> "RemoteReader":
+        """Begin to pull; ``patience`` as in `pull`.
 
         :raises BucketError: where the server does not begin to send.
         """
-        rest = pull(client, shard, path)
-        return cls(client, shard, path, await anext(rest, b""), rest)
+        rest = pull(client, shard, path, patience=patience)
+        return cls(client, shard, path, patience, await anext(rest, b""), rest)
 
     def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
         """See `IReader.read`. Fewer than ``length`` bytes come where the file ends before."""
-        first, rest = self._opened or (b"", pull(self._client, self._shard, self._path))
+        first, rest = self._opened or (b"", pull(self._client, self._shard, self._path, patience=self._patience))
         self._opened = None
         return Deferred.fromCoroutine(_Transfer(consumer, first, rest).run(offset, length))
 

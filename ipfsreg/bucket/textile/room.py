@@ -6,13 +6,16 @@ document, so a small document has no large directory in it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ..errors import Full
 from .errors import DirectoryFull, TooManyPaths
 from .levels import Place
 from .proto import bucketsd_pb2
+
+T = TypeVar("T")
 
 FULL = 5_000
 """How many paths a bucket takes before writes go to the next level: half a MiB in every answer."""
@@ -32,6 +35,9 @@ COUNTED_BYTES = 64 * 1024
 ENTRY = 40
 """Bytes that an entry of the document has more than in an answer, which is a message where the document is JSON."""
 
+SLICE = 1_000
+"""How many paths are looked at in one go: to look at all that a bucket has takes many milliseconds."""
+
 LINK = 56
 """Bytes that a name takes in its directory's block beside itself: a CID, a size, and their frames."""
 
@@ -50,8 +56,11 @@ class Room:
         self._pending = 0
         self._pending_bytes = 0
 
-    def learn(self, root: bucketsd_pb2.Root) -> None:
-        """Take what an answer says of the bucket."""
+    def learn(self, root: bucketsd_pb2.Root) -> Iterator[None]:
+        """Take what an answer says of the bucket: its size at once, that of its directories with what is answered.
+
+        That is to be iterated to its end, each step of which takes a millisecond or two.
+        """
         self.paths = len(root.path_metadata)
         self._document = root.ByteSize() + ENTRY * self.paths
         # Only in a document that is larger than a directory may be can there be one that is too large.
@@ -60,9 +69,13 @@ class Room:
             self._crowded.clear()
         elif abs(self._document - self._counted) >= COUNTED_BYTES:
             self._counted = self._document
-            self._crowded = {
-                directory for directory, size in _directories(root.path_metadata) if size >= FULL_BYTES - COUNTED_BYTES
-            }
+            return self._count(root)
+        return iter(())
+
+    def _count(self, root: bucketsd_pb2.Root) -> Iterator[None]:
+        sizes: Counter[str] = Counter()
+        yield from _add_directories(sizes, root.path_metadata)
+        self._crowded = {directory for directory, size in sizes.items() if size >= FULL_BYTES - COUNTED_BYTES}
 
     def takes(self, path: str, size: int) -> bool:
         """Whether a file of ``size`` bytes can be written to a path here; else it belongs to the next level."""
@@ -104,15 +117,22 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _directories(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
-    """Directories and how large their blocks are, from all paths of a bucket."""
-    sizes: Counter[str] = Counter()
-    for path in paths:
+def in_slices(items: Iterable[T], do: Callable[[T], object]) -> Iterator[None]:
+    """Do something with each of many items, `SLICE` of them for each step of the iteration."""
+    for number, item in enumerate(items, 1):
+        do(item)
+        if number % SLICE == 0:
+            yield
+
+
+def _add_directories(sizes: "Counter[str]", paths: Iterable[str]) -> Iterator[None]:
+    """Add up how large the blocks of directories are, from all paths of a bucket."""
+
+    def add(path: str) -> None:
         directory, _, name = path.rpartition("/")
         sizes[directory] += len(name) + LINK
-    of_files = list(sizes)
-    seen = set(of_files)
-    for directory in of_files:
+
+    def add_above(directory: str) -> None:
         # The directory itself, and those above it that hold no files, are names in another one.
         while directory:
             above, _, name = directory.rpartition("/")
@@ -121,4 +141,8 @@ def _directories(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
                 break
             seen.add(above)
             directory = above
-    return sizes.items()
+
+    yield from in_slices(paths, add)
+    of_files = list(sizes)
+    seen = set(of_files)
+    yield from in_slices(of_files, add_above)

@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred
 
 from ...grpcweb.call import Stream
 from ...grpcweb.channel import Transport
-from ..errors import Unavailable
+from ..breaker import Unreachable
+from ..errors import Corrupt, Unavailable
 from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .proto import bucketsd_pb2
@@ -96,13 +97,19 @@ class ShardSender:
         length = sum(file.source.size for file in files)
         deadline = self._timeout + SECONDS_PER_MEBIBYTE * length / 1024**2
         transport = self._way.transport
+        answering = False
+
+        def answered(message: Any) -> None:
+            nonlocal answering
+            answering = True
+            answer(message)
 
         async def call() -> None:
             with self._client.calling(method):
                 stream = self._client.stream(
                     BUCKETS, method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
                 )
-                acknowledged: Deferred[None] = stream.responses.deliver(answer)
+                acknowledged: Deferred[None] = stream.responses.deliver(answered)
                 try:
                     await send(stream, CHUNK[transport])
                     stream.requests.finish()
@@ -117,14 +124,18 @@ class ShardSender:
             check()
         except Gone:
             raise
-        except Unavailable:
-            self._way.failed(transport)
+        except Unavailable as error:
+            # What a broken request makes the server answer is an answer, too.
+            self._way.failed(transport, answering=answering or not isinstance(error, Unreachable))
             raise
         self._way.worked(transport, length)
 
 
 async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:
-    """Send a file's content. Where the call ends before, its outcome says why."""
+    """Send a file's content. Where the call ends before, its outcome says why.
+
+    :raises Corrupt: where there is less or more of it than there was: that must not be acknowledged.
+    """
     offset = 0
     while data := await file.source.read(offset):
         for start in range(0, len(data), size):
@@ -132,6 +143,8 @@ async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[b
                 return
             stream.requests.send(pack(data[start : start + size]))
         offset += len(data)
+    if offset != file.source.size:
+        raise Corrupt(f"{file.path} was {file.source.size} bytes long and is {offset} now; it is not stored")
 
 
 def _chunk(path: str, data: bytes) -> bucketsd_pb2.PushPathsRequest:

@@ -1,19 +1,20 @@
 """One bucket of the server: found or made once, and what is known of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ..errors import BucketError, Unavailable
+from ..errors import BucketError, Refused, Unavailable
 from ..shared_work import SharedWork
 from .client import BUCKETS, TextileClient
-from .errors import Gone
+from .errors import Gone, Undecryptable
 from .levels import Place
 from .proto import bucketsd_pb2
-from .room import Room
+from .room import Room, in_slices
 from .threads import Threads, thread_id_string
 
 T = TypeVar("T")
@@ -57,16 +58,18 @@ class Shard:
         self.thread = ""
         self.key = ""
         self.private = False
+        self.owner = ""
         self._client = client
         self._threads = threads
         self._clock = clock
         self._thread_name = place.thread_name(thread)
         self._bucket = bucket
         self._encrypted = encrypted
-        self._finding = SharedWork(self._find)
-        self._ensuring = SharedWork(self._ensure)
+        self._finding: SharedWork[None] = SharedWork(self._find)
+        self._ensuring: SharedWork[None] = SharedWork(self._ensure)
         self._was_there = False
         self._made_thread = False
+        self._making = False
         self._roles_seen: float | None = None
 
     @property
@@ -81,7 +84,8 @@ class Shard:
             whose images were deleted.
         """
         if not self.key:
-            await self._finding.outcome()
+            # One that is being made is not settled yet: another daemon's may be the one that stays.
+            await (self._ensuring if self._making else self._finding).outcome()
         return bool(self.key)
 
     async def ensure(self) -> None:
@@ -93,13 +97,17 @@ class Shard:
         """Ask the server about it; where the bucket is not known there (any more), look for it and ask once more."""
         key = self.key
         try:
-            return await question(self)
-        except Gone:
-            self.forget(key)
-            await self.ensure()
-            if self.key == key:
+            try:
+                return await question(self)
+            except Gone:
+                self.forget(key)
+                if not await self.exists() or self.key == key:
+                    raise
+                return await question(self)
+        except Undecryptable as error:
+            if self._client.owns(self.owner):
                 raise
-            return await question(self)
+            raise Refused(f"[textile] identity_file has no role there, or it is damaged: {error}") from None
 
     def forget(self, key: str) -> None:
         """Look for it anew the next time: the server says that it does not know the thread, or a bucket of ``key``."""
@@ -112,12 +120,28 @@ class Shard:
         self._roles_seen = None
 
     def learn(self, root: bucketsd_pb2.Root) -> None:
-        """Take what an answer says of the bucket."""
-        self.room.learn(root)
+        """Take what an answer says of the bucket: of a large one in the next turns of the reactor."""
+        steps = self.room.learn(root)
         now = self._clock.seconds()
         if root.owner and (self._roles_seen is None or now - self._roles_seen >= ROLES_SECONDS):
             self._roles_seen = now
-            self.with_roles = frozenset(path for path, entry in root.path_metadata.items() if path and entry.roles)
+            steps = chain(steps, self._look_at_roles(root))
+        self._step(steps)
+
+    def _look_at_roles(self, root: bucketsd_pb2.Root) -> Iterator[None]:
+        found: set[str] = set()
+
+        def look(entry: tuple[str, bucketsd_pb2.Metadata]) -> None:
+            if entry[0] and entry[1].roles:
+                found.add(entry[0])
+
+        yield from in_slices(root.path_metadata.items(), look)
+        self.with_roles = frozenset(found)
+
+    def _step(self, steps: Iterator[None]) -> None:
+        for _ in steps:
+            self._clock.callLater(0, self._step, steps)
+            return
 
     async def _find(self) -> None:
         thread = await self._threads.find(self._thread_name)
@@ -152,7 +176,11 @@ class Shard:
         self._made_thread = self._made_thread or made
         # Making a bucket is not atomic, but making a thread is: who made the thread makes the bucket.
         if self._made_thread or not await self._appears(thread):
-            await self._create(thread)
+            self._making = True
+            try:
+                await self._create(thread)
+            finally:
+                self._making = False
 
     async def _appears(self, thread: str) -> bool:
         until = self._clock.seconds() + PATIENCE
@@ -186,11 +214,13 @@ class Shard:
         self.thread = thread
         self.key = root.key
         self.private = bool(root.link_key)
+        self.owner = root.owner
         self._was_there = True
         self.learn(root)
         if self.private != self._encrypted():
             self._log.warn(
-                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so.",
+                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so. "
+                "Nothing is served by CID.",
                 bucket=self._bucket,
                 thread=self._thread_name,
                 found="" if self.private else "not ",

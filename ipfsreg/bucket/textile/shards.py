@@ -46,6 +46,14 @@ class Shards:
         """The one that has the names which the user gave."""
         return self.at(Place(0, 0))
 
+    @property
+    def private(self) -> bool | None:
+        """Whether one of them is encrypted; None before the first was found. It may be asked in any thread."""
+        known = [shard for shard in tuple(self._shards.values()) if shard.known]
+        if any(shard.private for shard in known):
+            return True
+        return False if any(shard.place.level == 0 for shard in known) else None
+
     def known(self) -> Sequence[Shard]:
         """Those that were found or made so far."""
         return [shard for shard in self._shards.values() if shard.known]
@@ -100,7 +108,8 @@ class Shards:
 
     async def _listed(self, since: float | None = None) -> Sequence[Place]:
         """The places at which there may be a bucket, the highest level first: those that have a thread."""
-        await self.first.ensure()
+        if not await self.first.exists():
+            return []  # it comes into being with the first file that is written, or when the daemon starts
         known = await self._threads.known(since)
         found = {place for place, shard in self._shards.items() if shard.known}
         return [place for place, name in self._names if name in known or place in found]

@@ -6,6 +6,7 @@ from typing import Any
 from ..errors import NotFound, Refused
 from ..interface import check_path
 from .identity import check_public_key
+from .names import to_server
 from .proto import bucketsd_pb2
 from .service import BucketsService
 
@@ -35,7 +36,7 @@ async def grant(service: BucketsService, who: str, role: str, path: str = "") ->
         buckets are that were made without an identity: everybody may do everything there.
     """
     roles = {_checked(who): _role(role)}
-    _check_path(path)
+    path = _at_server(path)
     if not (await _root(service)).owner:
         raise Refused("the bucket was made without an identity: whoever reaches the server may do everything with it")
     request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)
@@ -52,47 +53,49 @@ async def list_roles(service: BucketsService, path: str = "") -> dict[str, str]:
 
     :raises NotFound: where the path is not there.
     """
-    _check_path(path)
+    path = _at_server(path)
     request = bucketsd_pb2.PullPathAccessRolesRequest(key=service.key, path=path)
     found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse)
     return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
 
 
-async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, path: str = "") -> dict[str, Any]:
-    """`grant` in all of several buckets that have the path; answers as `list_in_all`.
+async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, *paths: str) -> dict[str, Any]:
+    """`grant` at all of several paths that there are in all of several buckets; answers as `list_in_all`.
 
     Where one fails, those before it have the role already: doing it again does no harm.
     """
     found = False
     for service in services:
-        try:
-            await grant(service, who, role, path)
-            found = True
-        except NotFound:
-            continue
+        for path in paths or ("",):
+            try:
+                await grant(service, who, role, path)
+                found = True
+            except NotFound:
+                continue
     if not found:
-        raise NotFound(f"there is nothing at {path}")
-    return await list_in_all(services, path)
+        raise NotFound(f"there is nothing at {', '.join(paths)}")
+    return await list_in_all(services, *paths)
 
 
-async def list_in_all(services: Sequence[BucketsService], path: str = "") -> dict[str, Any]:
-    """`list_roles` of all of several buckets that have the path.
+async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[str, Any]:
+    """`list_roles` at all of several paths that there are in all of several buckets.
 
-    Answers ``path``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
-    ``uneven``: those whose role is not the same in all of them, as when a grant was broken off. Whoever made one of
-    the buckets owns it, which says nothing about the others.
+    Answers ``paths``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
+    ``uneven``: those whose role is not the same in all of them, as when a grant was broken off, or when one of the
+    paths came into being after it. Whoever made one of the buckets owns it, which says nothing about the others.
 
-    :raises NotFound: where none has the path.
+    :raises NotFound: where none has any of the paths.
     """
     listed: list[tuple[str, dict[str, str]]] = []
     for service in services:
-        try:
-            roles_there = await list_roles(service, path)
-        except NotFound:
-            continue
-        listed.append(((await _root(service)).owner, roles_there))
+        owner = (await _root(service)).owner
+        for path in paths or ("",):
+            try:
+                listed.append((owner, await list_roles(service, path)))
+            except NotFound:
+                continue
     if not listed:
-        raise NotFound(f"there is nothing at {path}")
+        raise NotFound(f"there is nothing at {', '.join(paths)}")
     roles: dict[str, str] = {}
     uneven: list[str] = []
     for who in sorted(set().union(*(each for _, each in listed))):
@@ -101,7 +104,7 @@ async def list_in_all(services: Sequence[BucketsService], path: str = "") -> dic
         roles[who] = min(of_all, key=lambda name: ROLES.get(name, -1))
         if len(of_all) > 1:
             uneven.append(who)
-    return {"path": path, "roles": roles, "uneven": uneven}
+    return {"paths": list(paths), "roles": roles, "uneven": uneven}
 
 
 async def _root(service: BucketsService) -> bucketsd_pb2.Root:
@@ -124,9 +127,10 @@ def _role(name: str) -> bucketsd_pb2.PathAccessRole:
     return ROLES[name]
 
 
-def _check_path(path: str) -> None:
+def _at_server(path: str) -> str:
     if path:
         try:
             check_path(path)
         except ValueError as error:
             raise Refused(str(error)) from None
+    return to_server(path)

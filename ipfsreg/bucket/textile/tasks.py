@@ -15,19 +15,22 @@ from .service import BucketsService
 Arguments = Mapping[str, str]
 TextileTask = Callable[[Sequence[BucketsService], Arguments, IReactorTime], Awaitable[dict[str, Any]]]
 
+SEPARATOR = "\n"
+"""What is between several paths in one argument."""
+
 WATCH_SECONDS = 30.0
 WATCH_SECONDS_MAX = 300.0
 
 
 async def share_grant(services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
-    """Give ``role`` to ``who`` at ``path`` (empty or absent: everywhere). See `sharing.grant_in_all`."""
+    """Give ``role`` to ``who`` at ``paths`` (empty or absent: everywhere). See `sharing.grant_in_all`."""
     who, role = _needed(arguments, "who"), _needed(arguments, "role")
-    return await sharing.grant_in_all(services, who, role, arguments.get("path", ""))
+    return await sharing.grant_in_all(services, who, role, *_paths(arguments))
 
 
 async def share_list(services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
-    """The roles at ``path``. See `sharing.list_in_all`."""
-    return await sharing.list_in_all(services, arguments.get("path", ""))
+    """The roles at ``paths``. See `sharing.list_in_all`."""
+    return await sharing.list_in_all(services, *_paths(arguments))
 
 
 async def archive_start(
@@ -62,6 +65,10 @@ TEXTILE_TASKS: dict[str, TextileTask] = {
     "archive-status": archive_status,
     "archive-watch": archive_watch,
 }
+
+
+def _paths(arguments: Arguments) -> Sequence[str]:
+    return arguments.get("paths", "").split(SEPARATOR)
 
 
 def _needed(arguments: Arguments, name: str) -> str:

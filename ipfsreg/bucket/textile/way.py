@@ -1,5 +1,6 @@
 """By which of the two transports files are pushed."""
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...grpcweb.channel import Transport
@@ -11,31 +12,42 @@ PROOF = 1024**2
 """A push by POST of so many bytes that worked takes the strikes back: a proxy that breaks some breaks those."""
 
 
+AGAIN_SECONDS = 3600.0
+"""After so long POST is tried again: what was on the way may be gone."""
+
+
 class Way:
     """POST is a round trip shorter, and its messages may be longer; but it needs a direct connection.
 
     A proxy that keeps its connections to the server breaks a POST whose answer begins before its body ends (fact
     sheet 1.4). The server itself speaks no TLS, so behind ``https`` there is a proxy: there it is the websocket.
-    Elsewhere a push that failed by POST is tried by websocket next, and where that helps again and again it stays.
+    Elsewhere a push that such a proxy may have broken is tried by websocket next, and where that helps again and again
+    it stays for `AGAIN_SECONDS`. A connection that was lost before the answer began says nothing about a proxy.
 
     :param host: the server's URL.
     """
 
     _log = Logger()
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, clock: IReactorTime) -> None:
+        self._clock = clock
         self._direct = not host.lower().startswith("https:")
+        self._avoided_until: float | None = None
         self._doubted = False
         self._strikes = 0
 
     @property
     def transport(self) -> Transport:
         """For the push that begins now."""
-        return Transport.POST if self._direct and not self._doubted else Transport.WEBSOCKET
+        if self._avoided_until is not None and self._clock.seconds() >= self._avoided_until:
+            self._avoided_until = None
+            self._strikes = STRIKES - 1  # one more, and it is avoided again
+        is_post = self._direct and not self._doubted and self._avoided_until is None
+        return Transport.POST if is_post else Transport.WEBSOCKET
 
-    def failed(self, transport: Transport) -> None:
-        """A push broke."""
-        self._doubted = transport is Transport.POST
+    def failed(self, transport: Transport, *, answering: bool) -> None:
+        """A push broke; ``answering`` says whether its answer had begun."""
+        self._doubted = transport is Transport.POST and answering
 
     def worked(self, transport: Transport, length: int) -> None:
         """A push of so many bytes was acknowledged."""
@@ -48,5 +60,5 @@ class Way:
         self._doubted = False
         self._strikes += 1
         if self._strikes == STRIKES:
-            self._direct = False
-            self._log.info("Files go to the server by websocket from now on: something on the way breaks POSTs.")
+            self._avoided_until = self._clock.seconds() + AGAIN_SECONDS
+            self._log.info("Files go to the server by websocket for an hour: something on the way breaks POSTs.")

@@ -6,8 +6,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ..content_path import content_at
-from ..errors import Refused
-from ..interface import check_path
 from ..sources import Source
 from .client import BUCKETS, TextileClient
 from .errors import BucketFull
@@ -21,9 +19,6 @@ from .shard import Shard
 from .shards import Shards
 from .way import Way
 
-SEED = ".textileseed"
-"""A file of the server's own in the top directory of each of its buckets."""
-
 Write = Callable[[Shard], Awaitable[None]]
 
 
@@ -36,7 +31,7 @@ class Writer:
         self._clock = clock
         self._silence = options.silence
         self._roles = Roles(client, shards)
-        self._way = Way(options.host)
+        self._way = Way(options.host, clock)
         self._pushers: dict[Place, Pusher] = {}
 
     def stop(self) -> None:
@@ -47,11 +42,8 @@ class Writer:
     async def push(self, path: str, source: Source) -> None:
         """Push a file; returns when the server has acknowledged it.
 
-        :raises ValueError: for what is no path. :raises Refused: for one that the server keeps for itself.
+        :raises Unavailable: or another `BucketError`, where it did not.
         """
-        check_path(path)
-        if SEED in path:
-            raise Refused(f"{path}: the server does not take a path with {SEED} in it")
 
         async def write(shard: Shard) -> None:
             await self._pusher(shard).push(path, source)

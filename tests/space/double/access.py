@@ -14,7 +14,7 @@ _NO_KEY = "The specified item could not be found in the keyring"
 
 
 class Access(SpaceBase):
-    """InitializeMasterAppToken, GenerateKeyPair, GenerateKeyPairWithForce, GetPublicKey; and who may call."""
+    """The token, the key pair and its words; and who may call."""
 
     def authorize(self, call: Call) -> None:
         """Refuse a call without the master token.
@@ -72,6 +72,13 @@ class Access(SpaceBase):
         pair = KeyPair.generate()
         self.take(pair)
         return space_pb2.GenerateKeyPairResponse(mnemonic=pair.mnemonic)
+
+    async def GetStoredMnemonic(
+        self, call: Call, request: space_pb2.GetStoredMnemonicRequest
+    ) -> space_pb2.GetStoredMnemonicResponse:
+        if self.world.account is None:
+            raise RpcError(UNKNOWN, _NO_KEY)
+        return space_pb2.GetStoredMnemonicResponse(mnemonic=self.world.account.pair.mnemonic)
 
     async def GetPublicKey(self, call: Call, request: space_pb2.GetPublicKeyRequest) -> space_pb2.GetPublicKeyResponse:
         account = self.world.account

@@ -71,8 +71,9 @@ class Adding(SpaceBase):
                 continue
             is_folder = os.path.isdir(source)
             path = f"{target}/{name}"
-            root, error = "", ""
+            root, error, size = "", "", 0
             try:
+                size = 0 if is_folder else os.path.getsize(source)
                 root = await self._add_one(call, place, Path(source), f"{path}/{KEEP}" if is_folder else path)
             except OSError as problem:
                 error = f"open {source}: {os.strerror(problem.errno or 0).lower()}"
@@ -82,7 +83,7 @@ class Adding(SpaceBase):
             except ItemError as problem:
                 error = str(problem)
             if not error and not is_folder:
-                progress.bytes += os.path.getsize(source)
+                progress.bytes += size  # by now who called may be gone, and the file with it
             await call.send(progress.message(source, root, error))
             if is_folder and not error:
                 inside = [f"{source}/{child}" for child in sorted(os.listdir(source))]

@@ -51,6 +51,16 @@ class GenerateKeyPairResponse(_message.Message):
     mnemonic: str
     def __init__(self, mnemonic: _Optional[str] = ...) -> None: ...
 
+class GetStoredMnemonicRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStoredMnemonicResponse(_message.Message):
+    __slots__ = ("mnemonic",)
+    MNEMONIC_FIELD_NUMBER: _ClassVar[int]
+    mnemonic: str
+    def __init__(self, mnemonic: _Optional[str] = ...) -> None: ...
+
 class GetPublicKeyRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
