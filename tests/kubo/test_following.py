@@ -25,11 +25,22 @@ from ..web.client import Answer, pause
 from ..web.served import CONFIG_TYPE, MANIFEST_TYPE, descriptor, digest_of
 from .backend import unique_folder
 from .node import KuboNode, connect
-from .test_registry import KuboServed, pulled
+from .test_registry import KuboServed, pulled, serving
 
 Nodes = tuple[KuboNode, KuboNode]
 
 NOBODYS = "/ipns/k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"
+
+
+PATIENCE = 20.0
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        await pause(0.05)
 
 
 class Pair:
@@ -54,12 +65,11 @@ class Pair:
 
     async def until(self, target: str, wanted: Callable[[Answer], bool]) -> Answer:
         """Ask the mirror again and again until it answers as wanted."""
-        for _ in range(200):
-            answer = await self.mirror.ask("GET", target)
-            if wanted(answer):
-                return answer
+        end = time.monotonic() + PATIENCE
+        while not wanted(answer := await self.mirror.ask("GET", target)):
+            assert time.monotonic() < end, f"{target}: {answer.status} {answer.content!r}"
             await pause(0.05)
-        raise AssertionError(f"{target}: {answer.status} {answer.content!r}")
+        return answer
 
     async def until_tags(self, repository: str, *tags: str) -> None:
         """Wait until the mirror lists these tags."""
@@ -158,8 +168,7 @@ async def test_what_was_fetched_is_served_while_the_publisher_is_away(pair: Pair
     referrers = f"/v2/box/referrers/{digest_of(manifest)}"
     await pair.until(referrers, lambda answer: len(json.loads(answer.content)["manifests"]) == 1)
     state = pair.directory / "mirror/state/following.json"
-    while not state.exists() or not json.loads(state.read_text())["root"]:
-        await pause(0.05)
+    await eventually(lambda: state.exists() and bool(json.loads(state.read_text())["root"]))
     ask = pair.mirror.ask
     assert (await ask("GET", "/v2/box/manifests/1")).content == manifest
     assert await pulled(pair.mirror, digest_of(fetched)) == fetched
@@ -210,8 +219,7 @@ async def test_a_newer_state_is_served_only_when_all_that_is_small_of_it_is_here
     newer = (await deferToThread(one.rpc, "files/stat", copy))[0]["Hash"]
     await deferToThread(one.rpc, "block/rm", lost)
     await deferToThread(one.rpc, "name/publish", newer, key=pair.key, resolve=False, allow_offline=True)
-    while not [event for event in clean_log if formatEvent(event).startswith("Could not look where /ipns/")]:
-        await pause(0.05)
+    await eventually(lambda: any(formatEvent(event).startswith("Could not look where /ipns/") for event in clean_log))
     assert json.loads((await pair.mirror.ask("GET", "/v2/box/tags/list")).content)["tags"] == ["1"]
     # What is pushed next is whole again.
     await pair.origin.push_image("3")
@@ -226,19 +234,16 @@ async def test_a_newer_state_is_served_only_when_all_that_is_small_of_it_is_here
 async def test_a_cache_on_the_disk_keeps_what_the_node_lets_go(
     nodes: Nodes, tmp_path: Path, clean_log: list[LogEvent]
 ) -> None:
-    pair = Pair(nodes, tmp_path, cache_size="10MiB")
-    await pair.origin.start()
-    await pair.origin.answers()
-    layer = os.urandom(1_500_000)
-    await pair.origin.push_image("1", "box", [layer])
-    await pair.mirror.start()
-    await pair.until_tags("box", "1")
-    assert await pulled(pair.mirror, digest_of(layer)) == layer
-    await pair.origin.stop()
-    async with away(*nodes):
-        await deferToThread(nodes[1].rpc, "repo/gc", silent=True)
-        assert await pulled(pair.mirror, digest_of(layer)) == layer
-    await pair.mirror.stop()
+    pair, layer = Pair(nodes, tmp_path, cache_size="10MiB"), os.urandom(1_500_000)
+    async with serving(pair.mirror):
+        async with serving(pair.origin):
+            await pair.origin.answers()
+            await pair.origin.push_image("1", "box", [layer])
+            await pair.until_tags("box", "1")
+            assert await pulled(pair.mirror, digest_of(layer)) == layer
+        async with away(*nodes):
+            await deferToThread(nodes[1].rpc, "repo/gc", silent=True)
+            assert await pulled(pair.mirror, digest_of(layer)) == layer
 
 
 @pytest.mark.parametrize("nowhere", [True, False], ids=["nowhere", "no registry"])
@@ -248,12 +253,13 @@ async def test_what_is_no_registry_is_an_outage(
 ) -> None:
     empty = (await deferToThread(nodes[0].rpc, "files/stat", "/"))[0]["Hash"]
     follow = NOBODYS if nowhere else f"/ipfs/{empty}"
-    mirror = KuboServed(tmp_path / "one", nodes[1].url, "/none", follow=follow, network_timeout="500ms")
-    await mirror.start()
-    for target in ("_catalog", "box/tags/list", "box/manifests/1", f"box/blobs/{digest_of(b'')}"):
-        assert (await mirror.ask("GET", f"/v2/{target}")).status == 503
-    assert (await mirror.ask("GET", "/v2/")).status == 200
-    await mirror.stop()
+    following = {"follow": follow, "network_timeout": "500ms"}
+    async with serving(KuboServed(tmp_path / "one", nodes[1].url, "/none", **following)) as mirror:
+        for target in ("_catalog", "box/tags/list", "box/manifests/1", f"box/blobs/{digest_of(b'')}"):
+            assert (await mirror.ask("GET", f"/v2/{target}")).status == 503
+        assert (await mirror.ask("GET", "/v2/")).status == 200
+    said = "leads nowhere" if nowhere else "there is no registry"
+    assert [event for event in clean_log if said in formatEvent(event)]
 
 
 def has(daemon: DaemonProcess, manifest: str) -> bool:
@@ -282,7 +288,9 @@ def test_real_clients_and_the_command(nodes: Nodes, tmp_path: Path) -> None:
         pushed, pulled = (f"docker://{each.host}/team/app:1" for each in (origin, mirror))
         run(skopeo, "copy", "--dest-tls-verify=false", f"oci:{tmp_path / 'out'}:1", pushed, env=env)
         copy = [skopeo, "copy", "--src-tls-verify=false"]
+        end = time.monotonic() + PATIENCE
         while not has(mirror, "team/app/manifests/1"):
+            assert time.monotonic() < end, mirror.log
             time.sleep(0.1)
         run(*copy, pulled, f"oci:{tmp_path / 'back'}:1", env=env)
         assert layout_blobs(tmp_path / "back") == {image.digest: image.manifest, **image.blobs}

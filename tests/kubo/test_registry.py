@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ class KuboServed(Served):
         """Wait until it has noticed that the node is there."""
         while (await self.ask("GET", "/v2/_catalog")).status != 200:
             await pause(0.05)
+
+
+@asynccontextmanager
+async def serving(served: KuboServed) -> AsyncIterator[KuboServed]:
+    """A daemon that is started for a block."""
+    await served.start()
+    try:
+        yield served
+    finally:
+        await served.stop()
 
 
 @pytest_twisted.async_yield_fixture()

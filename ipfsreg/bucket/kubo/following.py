@@ -75,8 +75,10 @@ class Following:
 
     async def _resolve(self) -> str:
         try:
-            path = await self._by_cid.resolve(self._name)
-            found = await self._by_cid.contents.stat(f"/ipfs/{path}")
+            path = self._name
+            if path.startswith("/ipns/"):
+                path = "/ipfs/" + await self._by_cid.resolve(path)
+            found = await self._by_cid.contents.stat(path)
         except NotFound as error:
             raise Unavailable(f"{self._name} leads nowhere: {error}", RETRY_AFTER) from None
         if not found.is_directory:

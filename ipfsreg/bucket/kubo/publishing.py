@@ -1,13 +1,25 @@
 """Letting an IPNS name point to the bucket as it is."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.logger import Logger
 
-from .by_cid import KuboContent
-
 AGAIN_SECONDS = 12 * 3600.0
 """How old a record may become, of the 48 hours that it is valid for. A node renews it too, if it is left to."""
+
+
+class Publishes(Protocol):
+    """What a node does for it: see `KuboContent`."""
+
+    async def root(self) -> str:
+        """See `ContentByCid.root`."""
+
+    async def publish(self, cid: str, key: str) -> str:
+        """See `ContentByCid.publish`."""
+
+    async def has_peers(self) -> bool:
+        """See `KuboContent.has_peers`."""
 
 
 class Publishing:
@@ -15,7 +27,7 @@ class Publishing:
 
     _log = Logger()
 
-    def __init__(self, by_cid: KuboContent, key: str, seconds: Callable[[], float]) -> None:
+    def __init__(self, by_cid: Publishes, key: str, seconds: Callable[[], float]) -> None:
         self._by_cid = by_cid
         self._key = key
         self._seconds = seconds
