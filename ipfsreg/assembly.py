@@ -29,5 +29,5 @@ def make_registry(
         node=backend.content_by_cid if by_cid == "network" else None,
         on_node=backend.content_by_cid is not None,
         pull_by_cid=by_cid != "never",
-        hidden=hidden,
+        hidden=hidden if backend.encrypted or config.gateway.private else None,
     )

@@ -28,6 +28,7 @@ from .own_content import OwnContent
 from .reading import read_part
 from .turns import Turns
 from .verified_reader import VerifiedReader
+from .withheld import Withheld
 
 REMEMBERED = 50_000
 """How many descriptors of all images together are remembered."""
@@ -105,8 +106,9 @@ def parse_image_name(text: str) -> CID:
 class ImagesByCid:
     """Reading images by CID.
 
-    ``node`` is what can fetch by CID, if anything can. Only what ``allowed`` repositories have is taken from this
-    registry. A manifest has at most ``max_manifest_size`` bytes.
+    ``node`` is what can fetch by CID, if anything can; it is not asked for what is ``withheld``. Only what ``allowed``
+    repositories have is taken from this registry. A manifest has at most ``max_manifest_size`` bytes. ``source`` is
+    what messages call the node's network, and ``nobody`` who does not have what is nowhere.
     """
 
     def __init__(
@@ -118,7 +120,13 @@ class ImagesByCid:
         node: OpensCids | None,
         max_manifest_size: int,
         allowed: Allowed,
+        withheld: Withheld | None = None,
+        source: str = "the IPFS network",
+        nobody: str = "neither this registry nor the IPFS network",
     ) -> None:
+        self._withheld = withheld
+        self._source = source
+        self._nobody = nobody
         self._own = OwnContent(manifests, blobs, index, workers, max_manifest_size, allowed)
         self._index = index
         self._workers = workers
@@ -262,9 +270,22 @@ class ImagesByCid:
             return content
         reader = await self._open_elsewhere(image, listed, ManifestUnknown)
         try:
-            return await _read_verified(self._workers, reader, listed)
+            return await self._read_verified(reader, listed)
         finally:
             reader.close()
+
+    async def _read_verified(self, reader: IReader, listed: Listed) -> bytes:
+        try:
+            content = await read_part(self._workers, reader, 0, listed.size)
+        except Unavailable as error:
+            raise self._late_by(error) from None
+        if digest_of(content, listed.digest.algorithm) != listed.digest:
+            raise ManifestUnknown(f"what {self._source} has under this manifest's CID is not this manifest")
+        return content
+
+    @staticmethod
+    def _late_by(error: Unavailable) -> NotInTime:
+        return NotInTime(f"nobody on the IPFS network had it in time ({error})", error.retry_after)
 
     async def _open(self, image: _Image, listed: Listed) -> OpenBlob:
         blob = await self._own.blob(listed)
@@ -282,6 +303,9 @@ class ImagesByCid:
                 "(`ipfsreg publish` makes an image whose descriptors have them)",
                 detail,
             )
+        nobody = f"{self._nobody} has it"
+        if self._withheld is not None and await self._withheld.digest(listed.digest):
+            raise unknown(nobody, detail)
         late: NotInTime | None = None
         for path in paths:
             try:
@@ -290,19 +314,22 @@ class ImagesByCid:
                 late = error
             except ManifestUnknown:
                 continue
-        raise late or unknown("neither this registry nor the IPFS network has it", detail)
+        raise late or unknown(nobody, detail)
 
     async def _open_path(self, path: str, size: int | None) -> IReader:
         if self._node is None:
             if self._index.complete:
                 raise ManifestUnknown("no image here has this CID, and this registry has no IPFS node to ask")
             raise NotInTime("this registry does not know yet of all that it has; try again later")
+        no_image = f"{self._nobody} has such an image"
+        if self._withheld is not None and await self._withheld.cid(parse_cid(path.partition("/")[0])):
+            raise ManifestUnknown(no_image)
         try:
             return await self._node.open_cid(path, size)
         except (NotFound, Refused):  # refused: a directory, for one
-            raise ManifestUnknown("neither this registry nor the IPFS network has such an image") from None
+            raise ManifestUnknown(no_image) from None
         except Unavailable as error:
-            raise NotInTime(f"nobody on the IPFS network had it in time ({error})", error.retry_after) from None
+            raise self._late_by(error) from None
 
     async def _fetch(self, path: str, size: int | None) -> bytes:
         """A small file of which no digest is known: the node has compared it with its CID."""
@@ -312,7 +339,7 @@ class ImagesByCid:
                 raise ManifestUnknown(f"what this CID leads to is not a manifest of at most {self._max} bytes")
             return await read_part(self._workers, reader, 0, reader.size)
         except Unavailable as error:
-            raise NotInTime(f"nobody on the IPFS network had it in time ({error})", error.retry_after) from None
+            raise self._late_by(error) from None
         finally:
             reader.close()
 
@@ -330,13 +357,3 @@ def _places(image: _Image, listed: Listed) -> list[str]:
     if is_one_block(listed.digest, listed.size):
         paths.append(block_cid_text(listed.digest))
     return list(dict.fromkeys(paths))
-
-
-async def _read_verified(workers: Workers, reader: IReader, listed: Listed) -> bytes:
-    try:
-        content = await read_part(workers, reader, 0, listed.size)
-    except Unavailable as error:
-        raise NotInTime(f"nobody on the IPFS network had it in time ({error})", error.retry_after) from None
-    if digest_of(content, listed.digest.algorithm) != listed.digest:
-        raise ManifestUnknown("what the IPFS network has under this manifest's CID is not this manifest")
-    return content

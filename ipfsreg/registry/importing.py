@@ -77,7 +77,15 @@ class Importer:
             content = CarContent(spool, self._workers)
             # Only what is in the CAR counts: who imports it gets what was exported, or is told what is missing.
             images = ImagesByCid(
-                self._manifests, self._blobs, self._index, self._workers, content, self._max, lambda _: False
+                self._manifests,
+                self._blobs,
+                self._index,
+                self._workers,
+                content,
+                self._max,
+                lambda _: False,
+                source="the CAR",
+                nobody="nothing in the CAR",
             )
             try:
                 return await self._store(images, roots[0], name)

@@ -40,6 +40,7 @@ from .store import ContentStore
 from .tags import Tags
 from .uploads import Uploads
 from .verifier import Verifier
+from .withheld import Withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Registry:
     it.
 
     ``node`` is what fetches by CID, where the bucket is on a node, and ``on_node`` says that it is. ``pull_by_cid``
-    switches `by_cid` on. Nothing of a ``hidden`` repository is shown by its CID; it is asked in threads as well.
+    switches `by_cid` on. Nothing of a ``hidden`` repository is shown by its CID; it is asked in threads as well, and
+    None where there is no such repository.
     """
 
     _log = Logger()
@@ -86,7 +88,7 @@ class Registry:
         node: ContentByCid | None = None,
         on_node: bool = False,
         pull_by_cid: bool = True,
-        hidden: Callable[[Repository], bool] = lambda repository: False,
+        hidden: Callable[[Repository], bool] | None = None,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
         self._gate = GatedBucket(self._original, self._check)
@@ -131,9 +133,12 @@ class Registry:
                 workers,
                 node,
                 limits.max_manifest_size,
-                lambda repository: not hidden(repository),
+                lambda repository: hidden is None or not hidden(repository),
+                None if hidden is None else Withheld(cached, self._index, hidden),
             )
-        self.publisher = Publisher(cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=hidden)
+        self.publisher = Publisher(
+            cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=hidden or (lambda repository: False)
+        )
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.uploads = Uploads(
             directory / "uploads",

@@ -104,7 +104,7 @@ async def test_what_is_refused(place: Place) -> None:
         "2 roots": encode_header([root, root]) + car[begin:],
         "0 roots": encode_header([]) + car[begin:],
         "not an image": written([not_image[0]], [not_image]),
-        "has such an image": written([root], blocks[1:]),
+        "in the CAR has such an image": written([root], blocks[1:]),
         "not a CAR": b"certainly no CAR" * 1000,
         "empty section": car + b"\0\0\0",
         "too early|number": b"",

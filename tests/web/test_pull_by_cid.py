@@ -159,6 +159,49 @@ async def test_private_repositories_are_not_shown(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_node_does_not_give_what_is_private(network: Network, serve: Serve) -> None:
+    """A node below the bucket has all that is in it."""
+    served = await serve(gateway={"private": "secret, internal/*"})
+    await served.daemon.registry.cid_refresh.run()
+    layer, large = b"hidden" * 100, b"hidden" * MIB
+    hidden = await served.push_image("1", "secret", [layer, large])
+    large_cid = (await served.ask("HEAD", f"/v2/secret/blobs/{digest_of(large)}"))["x-ipfs-cid"]
+    network.content[large_cid] = large
+    for content in (b"{}", layer, hidden):
+        network.add(content)
+    assert (await get(served, cid_of(hidden), "manifests/latest")).error == (404, "MANIFEST_UNKNOWN")
+    for blob in (layer, large):
+        assert (await get(served, cid_of(hidden), f"blobs/{digest_of(blob)}")).error[0] == 404
+    # What lists it does not bring it out, nor what says that its CID is of something else.
+    fake = b"x" * len(large)
+    listing = json.loads(image())
+    listing["layers"] = [
+        ipfs(layer, LAYER_TYPE),
+        ipfs(large, LAYER_TYPE, large_cid),
+        ipfs(fake, LAYER_TYPE, large_cid),
+        ipfs(b"y" * len(layer), LAYER_TYPE, cid_of(layer)),
+    ]
+    network.content[cid_of(b"y" * len(layer))] = missing()
+    shown = network.add(json.dumps(listing).encode())
+    assert (await get(served, shown, "manifests/latest")).status == 200
+    for blob in (layer, large, fake, b"y" * len(layer)):
+        for part in ({}, {"Range": "bytes=0-9"}):
+            answer = await get(served, shown, f"blobs/{digest_of(blob)}", **part)
+            assert answer.error == (404, "BLOB_UNKNOWN")
+    assert {large_cid, cid_of(layer), cid_of(hidden)}.isdisjoint(network.asked)
+    # What another repository has too can be had, and what only the network has.
+    await served.push_blob(layer, "open")
+    assert (await get(served, shown, f"blobs/{digest_of(layer)}")).content == layer
+    elsewhere = network.add(image(layers=[b"of the network"]))
+    network.add(b"of the network")
+    assert (await get(served, elsewhere, f"blobs/{digest_of(b'of the network')}")).content == b"of the network"
+    # Before all is known nothing is taken for somebody else's.
+    served.daemon.registry.dags.index.complete = False
+    other = network.add(image(annotations={"a": "b"}))
+    assert (await get(served, other, "manifests/latest")).error == (503, "UNAVAILABLE")
+
+
+@pytest_twisted.ensureDeferred
 async def test_it_can_be_switched_off(network: Network, serve: Serve) -> None:
     network.add(image())
     served = await serve(ipfs={"pull_by_cid": "registry"})
