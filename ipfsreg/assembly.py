@@ -29,5 +29,6 @@ def make_registry(
         node=backend.content_by_cid if by_cid == "network" else None,
         on_node=backend.content_by_cid is not None,
         pull_by_cid=by_cid != "never",
-        hidden=hidden if backend.encrypted or config.gateway.private else None,
+        # Where it is not known yet whether the bucket is encrypted, `hidden` asks again each time.
+        hidden=None if backend.encrypted() is False and not config.gateway.private else hidden,
     )
