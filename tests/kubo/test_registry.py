@@ -172,6 +172,33 @@ async def test_a_full_node(node: KuboNode, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_reads_slowly_holds_up_nobody_else(node: KuboNode, tmp_path: Path) -> None:
+    served = KuboServed(tmp_path / "one", node.url, unique_folder(), connections="2", timeout="1s")
+    await served.start()
+    await served.answers()
+    small, large = await served.push_blob(os.urandom(200)), await served.push_blob(os.urandom(4 * LARGE))
+    slow = [await served.connect() for _ in range(2)]
+    for connection in slow:
+        connection.begin("GET", f"/v2/box/blobs/{large}")
+    bucket: Any = served.daemon.registry.bucket
+    rpc = bucket.node.content
+    while rpc.downloads.turns.tokens:
+        await pause(0.01)
+    for connection in slow:
+        connection.wire.pauseProducing()
+    assert len(await pulled(served, small)) == 200
+    assert len(await pulled(served, large, range="bytes=0-9")) == 10
+    await served.push_image("1", "other", [os.urandom(3_000_000)])
+    # One more of their kind is told so, and not promised anything first.
+    answer = await served.ask("GET", f"/v2/box/blobs/{large}")
+    assert answer.status == 503
+    assert int(answer["retry-after"]) > 0
+    assert "etag" not in answer
+    assert "cache-control" not in answer
+    await served.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_several_daemons_on_one_node(node: KuboNode, tmp_path: Path) -> None:
     folder = unique_folder()
     daemons = [KuboServed(tmp_path / str(number), node.url, folder) for number in range(3)]
