@@ -140,6 +140,22 @@ async def test_a_pinning_service_keeps_a_copy(node: KuboNode, tmp_path: Path) ->
             service.become("pinned")
             await remote.keep_copy("copies")
             assert service.states() == {second: "pinned"}
+            # Nor does it stay for ever where the newest is never there yet.
+            await backend.bucket.put("a", b"3")
+            third = await by_cid.root()
+            await remote.keep_copy("copies")
+            await backend.bucket.put("a", b"4")
+            fourth = await by_cid.root()
+            await remote.keep_copy("copies")
+            assert service.states() == {second: "pinned", third: "queued", fourth: "queued"}
+            next(each for each in service.pins.values() if each["pin"]["cid"] == third)["status"] = "pinned"
+            await backend.bucket.put("a", b"5")
+            second = await by_cid.root()
+            await remote.keep_copy("copies")
+            assert service.states() == {third: "pinned", fourth: "queued", second: "queued"}
+            service.become("pinned")
+            await remote.keep_copy("copies")
+            assert service.states() == {second: "pinned"}
             # What failed is asked for again.
             service.become("failed")
             await remote.keep_copy("copies")
