@@ -11,6 +11,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from ipfsreg.ipfs.cid import raw_cid
+
 from ..bucket.helpers import together
 from ..web.client import pause
 from ..web.served import Served, digest_of
@@ -96,6 +98,9 @@ async def test_a_cache_where_it_is_wanted(node: KuboNode, tmp_path: Path) -> Non
 async def test_a_node_that_is_away(served: KuboServed, node: KuboNode) -> None:
     layer = os.urandom(100_000)
     await served.push_image("1.0", layers=[layer])
+    await served.daemon.registry.cid_refresh.run()
+    unknown = f"/ipfs/{raw_cid(hashlib.sha256(b'none').digest())}?format=raw"
+    assert (await served.ask("GET", unknown)).status == 404
     node.kill()
     for method, target in (
         ("GET", f"/v2/box/blobs/{digest_of(layer)}"),
@@ -103,6 +108,7 @@ async def test_a_node_that_is_away(served: KuboServed, node: KuboNode) -> None:
         ("GET", "/v2/box/manifests/none"),
         ("GET", "/v2/box/tags/list"),
         ("GET", "/v2/_catalog"),
+        ("GET", unknown),
     ):
         answer = await served.ask(method, target)
         assert answer.status == 503, target

@@ -23,7 +23,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ..errors import BucketError, Unavailable
-from .address import Address
+from .address import Address, Remembered
 from .body import MultipartBody
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, Unreachable, refusal
@@ -72,7 +72,7 @@ class Lane:
 
 
 class Rpc:
-    """One node. ``address`` is asked for each call; ``authorization`` is the header's value, or None.
+    """One node. ``address`` is asked again and again; ``authorization`` is the header's value, or None.
 
     ``connections`` are for bodies that are long on the way to the node; what is long on the way from it has as many of
     its own, and so have listings and small files. So clients that read slowly hold up nobody but each other.
@@ -89,7 +89,7 @@ class Rpc:
     ) -> None:
         self.reactor = reactor
         self.timeout = timeout
-        self._address = address
+        self._address = address = Remembered(address, reactor.seconds)
         self._headers = Headers({b"User-Agent": [_AGENT]})
         if authorization is not None:
             self._headers.setRawHeaders(b"Authorization", [authorization])
