@@ -4,14 +4,16 @@ A block is always read through a repository that has it, with the checks and the
 only says where to look.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from ..bucket.errors import Corrupt, Unavailable
-from ..bucket.interface import IReader
+from ..bucket.errors import Corrupt, NotFound, Unavailable
+from ..bucket.interface import IBucket, IReader
 from ..ipfs.car import BLOCK_MAX
 from ..ipfs.cid import CID, SHA2_256, BlockDamaged, raw_cid, verify_block
 from ..ipfs.file_dag import HASH, PROFILE, FileDag, Place, Profile, range_of
 from ..workers import Workers
+from . import layout
 from .blobs import Blobs
 from .cid_index import Allowed, Holder
 from .dags import Dags
@@ -96,7 +98,8 @@ class OpenBlock:
 class Blocks:
     """Finds and opens blocks."""
 
-    def __init__(self, blobs: Blobs, manifests: Manifests, dags: Dags, workers: Workers) -> None:
+    def __init__(self, bucket: IBucket, blobs: Blobs, manifests: Manifests, dags: Dags, workers: Workers) -> None:
+        self._bucket = bucket
         self._blobs = blobs
         self._manifests = manifests
         self._dags = dags
@@ -106,7 +109,7 @@ class Blocks:
     async def find(self, cid: CID, allowed: Allowed) -> Located | None:
         """Where the block of a CID is, in a repository for which ``allowed`` says yes; None where it is nowhere.
 
-        :raises Unavailable: where it may be somewhere that the index does not know yet.
+        :raises Unavailable: where it may be somewhere that the index does not know yet, and the bucket is away.
         """
         if cid.hash_code != SHA2_256 or len(cid.hash) != HASH:
             return None
@@ -115,6 +118,9 @@ class Blocks:
             return located
         if not self._index.complete:
             raise Unavailable("the index of CIDs is being made", _RETRY)
+        if self._bucket.shared:  # the index may be behind, so it is no answer while the bucket gives none
+            with suppress(NotFound):
+                await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
         return None
 
     async def _find_whole(self, cid: CID, allowed: Allowed) -> Located | None:

@@ -5,6 +5,7 @@ behind the node. Nothing that was fetched is kept here: a node has its own cache
 so only what an image lists is remembered, and no more of it than `REMEMBERED`.
 """
 
+import re
 from base64 import b32decode
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from .digest import Digest, digest_of
 from .errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameInvalid, NotInTime, RegistryError
 from .image_tree import Listed, ReadDocument, content_type, is_readable, read_descriptor, read_document
 from .manifests import Manifests, StoredManifest
-from .names import Tag
+from .names import Repository, Tag
 from .own_content import OwnContent
 from .reading import read_part
 from .turns import Turns
@@ -50,6 +51,21 @@ _DIRECTORIES = (
 )
 
 _Key = tuple[bool, Digest]
+
+
+CID_NAME = r"(?:b[a-z2-7]{48,}|k[a-z0-9]{48,}|f01[a-f0-9]{68,}|ciq[a-z2-7]{52})"
+"""What looks like a CID in an image's name: below ``ipfs/`` that is never an ordinary repository."""
+
+_RESERVED = re.compile(f"ipfs/{CID_NAME}")
+
+
+def check_not_cid(repository: Repository) -> None:
+    """Refuse a name that is of an image by its CID, so that nothing is stored where it cannot be pulled from.
+
+    :raises NameInvalid: for such a name.
+    """
+    if _RESERVED.fullmatch(repository):
+        raise NameInvalid("ipfs/ and a CID is the name of what the CID is of: nothing else can be stored there")
 
 
 class OpensCids(Protocol):

@@ -10,7 +10,7 @@ from ..bucket.errors import Corrupt
 from ..ipfs.cid import CID
 from ..workers import Workers
 from .blobs import Blobs, OpenBlob
-from .by_cid import ImagesByCid
+from .by_cid import ImagesByCid, check_not_cid
 from .car_content import CarContent
 from .car_spool import CarSpool
 from .cid_index import CidIndex
@@ -65,7 +65,7 @@ class Importer:
         :raises ImportInvalid: where it is no CAR, a block of it is wrong or missing, or there is no image in it.
         """
         if name is not None:
-            parse_reference(name)
+            check_not_cid(parse_reference(name)[0])
         spool = CarSpool(self._directory / str(uuid.uuid4()), self._workers)
         try:
             await spool.open()
@@ -103,6 +103,7 @@ class Importer:
             raise ImportInvalid("the image has no name in the CAR: give it one, NAME:TAG")
         try:
             repository, reference = parse_reference(name or root.name or "")
+            check_not_cid(repository)
         except RegistryError as error:
             raise ImportInvalid(f"{error.message}: give the image another name, NAME:TAG") from None
         if isinstance(reference, Digest) and reference != root.digest:

@@ -13,6 +13,7 @@ from ..ipfs.cid import CID, parse_cid
 from ..workers import Workers
 from . import layout
 from .blobs import Blobs
+from .by_cid import check_not_cid
 from .dags import block_cid_text
 from .digest import Digest, digest_of
 from .errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown
@@ -75,10 +76,12 @@ class Publisher:
 
         :raises ManifestUnknown: where the repository does not have it.
         :raises Denied: where it is not to be had by CID.
+        :raises NameInvalid: where the name is a CID.
         :raises BlobUnknown: where one of its blobs is lost.
         """
         if self.hidden(repository):
             raise Denied(f"{repository} is not to be had by CID ([gateway] private, or an encrypted bucket)")
+        check_not_cid(repository)
         image = await self._manifests.get(repository, reference)
         missing: list[Digest] = []
         view = await self._view(repository, image, missing, 0)

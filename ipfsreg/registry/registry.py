@@ -150,7 +150,7 @@ class Registry:
             max_blob_size=limits.max_blob_size,
             ahead=ahead,
         )
-        self.blocks = Blocks(self.blobs, self.manifests, self.dags, workers)
+        self.blocks = Blocks(self._gate, self.blobs, self.manifests, self.dags, workers)
         self.importer = Importer(
             directory / "imports",
             self.manifests,

@@ -30,8 +30,13 @@ class BlobAnswers:
                 headers["Content-Range"] = f"bytes {first}-{end - 1}/{blob.size}"
             reply(request, 200 if wanted is None else 206, headers)
             request.setHeader(b"Content-Length", b"%d" % (end - first))
-            if end > first:
-                await self._sending.send(request, blob.reader, first, end - first)
+            try:
+                if end > first:
+                    await self._sending.send(request, blob.reader, first, end - first)
+            finally:
+                if not request.startedWriting and end > first:  # an error is the answer: none of this is about it
+                    for name in headers:
+                        request.responseHeaders.removeHeader(name.encode("ascii"))
             return None
         finally:
             blob.reader.close()

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from werkzeug.routing import BaseConverter, Map
 
 from ..ipfs.cid import CID
-from ..registry.by_cid import parse_image_name
+from ..registry.by_cid import CID_NAME, parse_image_name
 from ..registry.digest import Digest, parse_digest
 from ..registry.names import Repository, Tag, parse_repository, parse_tag
 
@@ -28,7 +28,7 @@ class CidConverter(BaseConverter):
     What does not look like one is left to be a repository's name.
     """
 
-    regex = r"(?:b[a-z2-7]{48,}|k[a-z0-9]{48,}|f01[a-f0-9]{68,}|ciq[a-z2-7]{52})"
+    regex = CID_NAME
 
     def to_python(self, value: str) -> CID:
         """See `BaseConverter`."""

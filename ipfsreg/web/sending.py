@@ -30,15 +30,17 @@ class Sending:
     async def send(self, request: StreamingRequest, reader: IReader, offset: int, length: int) -> None:
         """Send a range of an open file; the request's headers, Content-Length among them, must have been set.
 
+        They go out with the first byte: where none comes, another answer can still be given.
+
         :raises ClientGone: where the client went away or was dropped.
         """
-        request.write(b"")
         channel = request.connection
         if channel is None:
             raise ClientGone
         watch = _Watch(self._reactor, channel.wire, self._stall)
         try:
             if reader.file is not None and not channel.isSecure():
+                request.write(b"")
                 await FileToSocket(
                     self._reactor, self._workers, request, channel, reader.file, offset, length, watch.moved
                 ).done

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
 from ipfsreg.bucket.by_cid import ContentByCid
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, Unavailable
 from ipfsreg.bucket.interface import Entry
+from ipfsreg.bucket.kubo import rpc as rpc_module
+from ipfsreg.bucket.kubo.address import Address
+from ipfsreg.bucket.kubo.body import MultipartBody
+from ipfsreg.bucket.sources import MemorySource
 
 from ..bucket.helpers import LIMIT, read
 from ..bucket.storage import Collecting
-from .backend import Backend, running, unique_folder
+from .backend import Backend, reactor, running, unique_folder
 from .node import KuboNode
 from .pinning_service import KEY, PinningService
 
@@ -140,6 +147,22 @@ async def test_a_pinning_service_keeps_a_copy(node: KuboNode, tmp_path: Path) ->
             service.become("pinned")
             await remote.keep_copy("copies")
             assert service.states() == {second: "pinned"}
+            # Nor does it stay for ever where the newest is never there yet.
+            await backend.bucket.put("a", b"3")
+            third = await by_cid.root()
+            await remote.keep_copy("copies")
+            await backend.bucket.put("a", b"4")
+            fourth = await by_cid.root()
+            await remote.keep_copy("copies")
+            assert service.states() == {second: "pinned", third: "queued", fourth: "queued"}
+            next(each for each in service.pins.values() if each["pin"]["cid"] == third)["status"] = "pinned"
+            await backend.bucket.put("a", b"5")
+            second = await by_cid.root()
+            await remote.keep_copy("copies")
+            assert service.states() == {third: "pinned", fourth: "queued", second: "queued"}
+            service.become("pinned")
+            await remote.keep_copy("copies")
+            assert service.states() == {second: "pinned"}
             # What failed is asked for again.
             service.become("failed")
             await remote.keep_copy("copies")
@@ -148,3 +171,28 @@ async def test_a_pinning_service_keeps_a_copy(node: KuboNode, tmp_path: Path) ->
                 await remote.keep_copy("nobody")
         # Somebody else's pins at the service are left alone.
         assert len(service.pins) == 1
+
+
+class _Endless(Protocol):
+    def dataReceived(self, data: bytes) -> None:
+        if self.transport is not None and not self.sending:
+            self.sending = True
+            self.transport.write(b"HTTP/1.0 200 OK\r\n\r\n")
+            self.more = LoopingCall(self.transport.write, b" " * 10_000)
+            self.more.start(0.005)
+
+    sending = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.more.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_without_an_end_is_given_up_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc_module, "ANSWER_MAX", 50_000)
+    port = reactor.listenTCP(0, Factory.forProtocol(_Endless), interface="127.0.0.1")
+    rpc = rpc_module.Rpc(reactor, lambda: Address(f"http://127.0.0.1:{port.getHost().port}"), None, 2, 3.0)
+    with pytest.raises(Unavailable, match="longer than it can be"):
+        await rpc.send("add", {}, MultipartBody(MemorySource(b"x"), reactor), rpc.bulk)
+    await rpc.stop()
+    await port.stopListening()

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 
-from ipfsreg.bucket.kubo.address import DEFAULT, Address, find_address, parse_address
+from ipfsreg.bucket.kubo.address import DEFAULT, Address, Remembered, find_address, parse_address
 from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, refusal, translate
 from ipfsreg.bucket.kubo.node import inline_cid
 from ipfsreg.bucket.kubo.options import KuboOptions
@@ -57,6 +58,20 @@ def test_what_is_no_address(text: str) -> None:
 def test_a_unix_socket() -> None:
     found = parse_address("/unix/run/ipfs/api.sock")
     assert (found.socket, found.is_private, str(found)) == ("/run/ipfs/api.sock", True, "/unix/run/ipfs/api.sock")
+
+
+def test_an_address_is_not_looked_up_for_each_call() -> None:
+    clock, asked = Clock(), []
+
+    def look_up() -> Address:
+        asked.append(clock.seconds())
+        return Address(f"http://127.0.0.1:{len(asked)}")
+
+    address = Remembered(look_up, clock.seconds)
+    assert {address() for _ in range(5)} == {Address("http://127.0.0.1:1")}
+    clock.advance(1.5)
+    assert address() == address() == Address("http://127.0.0.1:2")
+    assert asked == [0.0, 1.5]
 
 
 def test_the_node_is_found_where_it_says(node: KuboNode, tmp_path: Path) -> None:

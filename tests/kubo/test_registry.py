@@ -12,6 +12,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from ipfsreg.ipfs.cid import raw_cid
+
 from ..bucket.helpers import together
 from ..web.client import pause
 from ..web.served import Served, digest_of
@@ -107,6 +109,9 @@ async def test_a_cache_where_it_is_wanted(node: KuboNode, tmp_path: Path) -> Non
 async def test_a_node_that_is_away(served: KuboServed, node: KuboNode) -> None:
     layer = os.urandom(100_000)
     await served.push_image("1.0", layers=[layer])
+    await served.daemon.registry.cid_refresh.run()
+    unknown = f"/ipfs/{raw_cid(hashlib.sha256(b'none').digest())}?format=raw"
+    assert (await served.ask("GET", unknown)).status == 404
     node.kill()
     for method, target in (
         ("GET", f"/v2/box/blobs/{digest_of(layer)}"),
@@ -114,6 +119,7 @@ async def test_a_node_that_is_away(served: KuboServed, node: KuboNode) -> None:
         ("GET", "/v2/box/manifests/none"),
         ("GET", "/v2/box/tags/list"),
         ("GET", "/v2/_catalog"),
+        ("GET", unknown),
     ):
         answer = await served.ask(method, target)
         assert answer.status == 503, target
@@ -180,6 +186,33 @@ async def test_a_full_node(node: KuboNode, tmp_path: Path) -> None:
         assert "full" in answer.json()["errors"][0]["message"]
         assert await pulled(served, kept) == b"before"
         await served.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_reads_slowly_holds_up_nobody_else(node: KuboNode, tmp_path: Path) -> None:
+    served = KuboServed(tmp_path / "one", node.url, unique_folder(), connections="2", timeout="1s")
+    await served.start()
+    await served.answers()
+    small, large = await served.push_blob(os.urandom(200)), await served.push_blob(os.urandom(4 * LARGE))
+    slow = [await served.connect() for _ in range(2)]
+    for connection in slow:
+        connection.begin("GET", f"/v2/box/blobs/{large}")
+    bucket: Any = served.daemon.registry.bucket
+    rpc = bucket.node.content
+    while rpc.downloads.turns.tokens:
+        await pause(0.01)
+    for connection in slow:
+        connection.wire.pauseProducing()
+    assert len(await pulled(served, small)) == 200
+    assert len(await pulled(served, large, range="bytes=0-9")) == 10
+    await served.push_image("1", "other", [os.urandom(3_000_000)])
+    # One more of their kind is told so, and not promised anything first.
+    answer = await served.ask("GET", f"/v2/box/blobs/{large}")
+    assert answer.status == 503
+    assert int(answer["retry-after"]) > 0
+    assert "etag" not in answer
+    assert "cache-control" not in answer
+    await served.stop()
 
 
 @pytest_twisted.ensureDeferred

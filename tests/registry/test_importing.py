@@ -144,6 +144,20 @@ async def test_an_image_named_by_its_descriptor(place: Place) -> None:
         await imported(place, written([blocks[0][0]], blocks[:-1]), "unnamed:1")
 
 
+@pytest_twisted.ensureDeferred
+async def test_no_image_takes_the_name_of_a_cid(place: Place) -> None:
+    await place.push_image(APP, ["1"], b"{}", b"small")
+    reserved = Repository(f"ipfs/{cid_of(RAW, b'x')}")
+    with pytest.raises(RegistryError, match="ipfs/ and a CID"):
+        await imported(place, await exported(place), f"{reserved}:other")
+    # Nor one that has it in the CAR.
+    await place.push_image(reserved, ["1"], b"{}", b"small")
+    with pytest.raises(ImportInvalid, match="another name"):
+        await imported(place, await exported(place, reserved))
+    with pytest.raises(RegistryError, match="ipfs/ and a CID"):
+        await place.registry.publisher.publish(reserved, ONE)
+
+
 def layout_of(blocks: Blocks, manifest: bytes, blobs: dict[bytes, CID], **annotations: str) -> CID:
     """An OCI layout as other programs make them: CIDs of any form."""
     files = {digest_of(blob).hex: cid for blob, cid in blobs.items()}

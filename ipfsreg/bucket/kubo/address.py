@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 DEFAULT = "/ip4/127.0.0.1/tcp/5001"
 """Where a node listens that was never told anything else."""
+
+BELIEVED_SECONDS = 1.0
+"""For how long an address that was looked up is believed."""
 
 _MULTIADDR = re.compile(
     r"/(?:ip4|ip6|dns|dns4|dns6)/(?P<host>[^/\s]+)/tcp/(?P<port>[0-9]{1,5})(?P<rest>(?:/(?:https?|tls))*)/?"
@@ -66,10 +69,26 @@ def parse_address(text: str) -> Address:
     return Address(f"{parts.scheme}://{parts.netloc}")
 
 
+class Remembered:
+    """An address that is looked up once in a while, though it is asked for several times in each call."""
+
+    def __init__(self, look_up: Callable[[], Address], seconds: Callable[[], float]) -> None:
+        self._look_up = look_up
+        self._seconds = seconds
+        self._found: tuple[float, Address] | None = None
+
+    def __call__(self) -> Address:
+        """Where it is, or was a second ago."""
+        now = self._seconds()
+        if self._found is None or now - self._found[0] >= BELIEVED_SECONDS:
+            self._found = now, self._look_up()
+        return self._found[1]
+
+
 def find_address(environment: Mapping[str, str] = os.environ) -> Address:
     """What the node of this user has written into ``$IPFS_PATH/api`` (``~/.ipfs/api``); without that, its default.
 
-    Read anew whenever it is needed: a node that is started again may listen elsewhere.
+    Read anew again and again: a node that is started again may listen elsewhere.
     """
     directory = environment.get("IPFS_PATH") or "~/.ipfs"
     try:

@@ -33,8 +33,8 @@ class Link:
 class Contents:
     """What paths lead to: those below ``/ipfs/``, and those of the MFS of ``index``.
 
-    ``local`` answers whether the node has to have everything itself. Calls go through ``lane`` and ``bulk`` and take
-    at most ``seconds``, where these are given.
+    ``local`` answers whether the node has to have everything itself. Calls go through ``lane`` and take at most
+    ``seconds``, where these are given.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class Contents:
 
     def reader(self, found: Found) -> CidReader:
         """A file, open."""
-        lane = self._lane or self._content.bulk
-        return CidReader(self._content, lane, found.cid, found.size, local=self.local, timeout=self._seconds)
+        long, short = self._lane or self._content.downloads, self._lane or self._content.quick
+        return CidReader(self._content, long, short, found.cid, found.size, local=self.local, timeout=self._seconds)
 
     async def _ask(self, command: str, argument: str) -> Any:
         answer = await self._index.call(

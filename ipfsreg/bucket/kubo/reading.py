@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from ..errors import Corrupt, Unavailable
 from ..interface import ConsumerGone, IReader
+from ..pieces import Pieces
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, Missing
 from .rpc import Lane, Rpc
@@ -16,21 +17,28 @@ from .rpc import Lane, Rpc
 SENT = "x-content-length"
 """The header in which ``cat`` says how much it is going to send (fact sheet, section 1.4)."""
 
+SMALL = 256 * 1024
+"""Up to so many bytes are taken from the node at once, and wait here for whoever takes them slowly."""
+
 
 @implementer(IReader)
 class CidReader:
     """The file of a CID, ``size`` bytes long. ``local`` says that the node has to have it, and not to look elsewhere.
 
-    Each read is a call of its own; what was opened stays readable while the node has its blocks.
+    Each read is a call of its own, through ``lane``, or ``small`` if it is of no more than `SMALL` bytes; what was
+    opened stays readable while the node has its blocks.
     """
 
     file: IO[bytes] | None = None
 
-    def __init__(self, rpc: Rpc, lane: Lane, cid: str, size: int, *, local: bool, timeout: float | None = None) -> None:
+    def __init__(
+        self, rpc: Rpc, lane: Lane, small: Lane, cid: str, size: int, *, local: bool, timeout: float | None = None
+    ) -> None:
         self.size: int | None = size
         self.cid = cid
         self._rpc = rpc
         self._lane = lane
+        self._small = small
         self._local = local
         self._timeout = timeout or rpc.timeout
 
@@ -39,20 +47,26 @@ class CidReader:
 
         `Unavailable` where nothing comes for the timeout; `Corrupt` where the node lacks a block of it.
         """
-        transfer = _Transfer(consumer, length, self._timeout, self._rpc)
-        return Deferred.fromCoroutine(self._read(transfer, offset, length))
+        return Deferred.fromCoroutine(self._read(consumer, offset, length))
 
-    async def _read(self, transfer: "_Transfer", offset: int, length: int) -> None:
+    async def _read(self, consumer: IConsumer, offset: int, length: int) -> None:
+        transfer = _Transfer(consumer, length, self._timeout, self._rpc)
         transfer.begin()
         try:
-            if length:
-                await self._through(transfer, offset, length)
+            if length > SMALL:
+                await self._through(transfer, offset, length, self._lane)
+            elif length:
+                whole = Pieces()
+                await self._through(_Transfer(whole, length, self._timeout, self._rpc), offset, length, self._small)
+                await transfer.turn()
+                whole.end()
+                consumer.write(await whole.take())
             await transfer.turn()
         finally:
             transfer.end()
 
-    async def _through(self, transfer: "_Transfer", offset: int, length: int) -> None:
-        async with self._rpc.turn(self._lane, self._timeout) as turn:
+    async def _through(self, transfer: "_Transfer", offset: int, length: int, lane: Lane) -> None:
+        async with self._rpc.turn(lane, self._timeout) as turn:
             transfer.check()
             options = {"offset": offset, "length": length, "offline": self._local}
             try:
@@ -65,13 +79,13 @@ class CidReader:
             except Missing as error:
                 raise Corrupt(str(error)) from None
         if transfer.came != length:
-            await self._short(offset + transfer.came)
+            await self._short(offset + transfer.came, lane)
 
-    async def _short(self, position: int) -> None:
+    async def _short(self, position: int, lane: Lane) -> None:
         """Find out why a stream ended early, since the trailer that says it is not shown to us."""
         try:
             await self._rpc.call(
-                "cat", [f"/ipfs/{self.cid}"], {"offset": position, "length": 1, "offline": self._local}, lane=self._lane
+                "cat", [f"/ipfs/{self.cid}"], {"offset": position, "length": 1, "offline": self._local}, lane=lane
             )
         except Missing as error:
             raise Corrupt(str(error)) from None

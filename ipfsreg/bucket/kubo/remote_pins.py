@@ -24,6 +24,8 @@ class RemotePins:
         self._rpc = rpc
         self._root = root
         self._name = f"ipfsreg {folder}"
+        self._order: list[str] = []
+        """The states that were seen by this object, the newest last: all others are older."""
         # The node asks the service meanwhile, so these calls take their time.
         self._lane = rpc.lane(1)
 
@@ -40,9 +42,14 @@ class RemotePins:
                 await self._remove(service, root)
             await self._ask("pin/remote/add", [root], {"service": service, "name": self._name, "background": True})
             self._log.info("Asked the pinning service {service} to pin {root}.", service=service, root=root)
-        elif states[root] == "pinned":
+        # The newest that the service has, and what is newer and on its way: a busy registry is always ahead of it.
+        if self._order[-1:] != [root]:
+            self._order = [*(cid for cid in self._order if cid in states and cid != root), root]
+        newest = next((cid for cid in reversed(self._order) if states.get(cid) == "pinned"), None)
+        if newest is not None:
+            self._order = self._order[self._order.index(newest) :]
             for cid in states:
-                if cid != root:
+                if cid not in self._order:
                     await self._remove(service, cid)
 
     async def _states(self, service: str) -> dict[str, str]:

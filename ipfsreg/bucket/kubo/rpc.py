@@ -23,7 +23,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ..errors import BucketError, Unavailable
-from .address import Address
+from .address import Address, Remembered
 from .body import MultipartBody
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, Unreachable, refusal
@@ -72,9 +72,10 @@ class Lane:
 
 
 class Rpc:
-    """One node. ``address`` is asked for each call; ``authorization`` is the header's value, or None.
+    """One node. ``address`` is asked again and again; ``authorization`` is the header's value, or None.
 
-    ``connections`` are for bodies that are long on the way; listings and small files have as many of their own.
+    ``connections`` are for bodies that are long on the way to the node; what is long on the way from it has as many of
+    its own, and so have listings and small files. So clients that read slowly hold up nobody but each other.
     ``timeout`` is for one answer, in seconds.
     """
 
@@ -88,13 +89,14 @@ class Rpc:
     ) -> None:
         self.reactor = reactor
         self.timeout = timeout
-        self._address = address
+        self._address = address = Remembered(address, reactor.seconds)
         self._headers = Headers({b"User-Agent": [_AGENT]})
         if authorization is not None:
             self._headers.setRawHeaders(b"Authorization", [authorization])
         self.quick = Lane(reactor, address, connections)
         self.bulk = Lane(reactor, address, connections)
-        self._lanes = [self.quick, self.bulk]
+        self.downloads = Lane(reactor, address, connections)
+        self._lanes = [self.quick, self.bulk, self.downloads]
         self._under_way: set[Deferred[Any]] = set()
         self._stopped = False
 
@@ -276,15 +278,24 @@ class Turn:
     async def rest(self, call: BulkCall, limit: int) -> bytes:
         """The whole of an answer's body, which ends the call."""
         pieces: list[bytes] = []
-        call.take(pieces.append)
+        length = 0
+
+        def came(data: bytes) -> None:
+            nonlocal length
+            length += len(data)
+            if length > limit:
+                call.abort()
+            else:
+                pieces.append(data)
+
+        call.take(came)
         try:
             await self._bounded(call.ended, self._timeout, f"{self._what}: the node's answer does not end")
         finally:
             call.abort()
-        content = b"".join(pieces)
-        if len(content) > limit:
+        if length > limit:
             raise Unavailable("the node's answer is longer than it can be", RETRY_AFTER)
-        return content
+        return b"".join(pieces)
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
@@ -378,4 +389,6 @@ def _why(error: Exception) -> str:
     reasons = getattr(error, "reasons", None)
     if reasons:
         return _why(reasons[0].value)
+    if isinstance(error, CancelledError):  # it was given up since nothing came in time
+        return "the node does not answer"
     return " ".join(str(error).split()) or type(error).__name__
