@@ -51,6 +51,7 @@ setup(
             "mypy-zope>=1.0.7",
             "pytest>=8",
             "psutil>=5.9",
+            "pytest-timeout>=2.3",
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.5",
             "pyyaml>=6",

@@ -274,7 +274,7 @@ class TestSlowness:
                 time.sleep(0.01)
             return None
 
-        async with running(Backend(front.url, tmp_path, path=unique_folder(), timeout=1.0, connections=2)) as backend:
+        async with running(Backend(front.url, tmp_path, path=unique_folder(), timeout=3.0, connections=2)) as backend:
             await backend.bucket.put_file("f", backend.spooled(os.urandom(LARGE)))
             await backend.bucket.put("g", b"quick")
             front.hooks["cat"] = stalled
@@ -286,7 +286,7 @@ class TestSlowness:
                 for _ in range(10):
                     assert await backend.bucket.get("g", LIMIT) == b"quick"
                     await backend.bucket.stat("f")
-                assert time.monotonic() - began < 0.8
+                assert time.monotonic() - began < 2.4
                 for each in slow:
                     with pytest.raises(Unavailable):
                         await each

@@ -13,7 +13,7 @@ from ipfsreg.ipfs.cid import CID, DAG_PB, SHA2_256, parse_cid, raw_cid
 from ipfsreg.registry.by_cid import LISTED_MAX
 from tests.ipfs.network import Network, missing
 
-from .client import Answer
+from .client import Answer, until
 from .served import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
 
 MIB = 1024 * 1024
@@ -106,7 +106,9 @@ async def test_what_is_no_image(known: Served) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_missing_before_all_is_known(known: Served) -> None:
-    known.daemon.registry.dags.index.complete = False
+    index = known.daemon.registry.dags.index
+    await until(lambda: index.complete)  # the pass of the start is over: the next is a minute away
+    index.complete = False
     answer = await get(known, cid_of(b"nowhere"), "manifests/latest")
     assert answer.error == (503, "UNAVAILABLE")
     assert "retry-after" in answer
