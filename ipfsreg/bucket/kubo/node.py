@@ -207,9 +207,13 @@ class Node:
     async def patch(self, root: str, path: str, cid: str | None) -> str:
         """A directory in which a path leads to ``cid``, or to nothing; answers its CID. `Missing`, `NotFound`."""
         if cid is None:
-            answer = await self.index.json("object/patch/rm-link", root, path, offline=True)
+            answer = await self.index.json(
+                "object/patch/rm-link", root, path, offline=True, **{"allow-big-block": True}
+            )
         else:
-            answer = await self.index.json("object/patch/add-link", root, path, cid, create=True, offline=True)
+            # The node takes all that is below a directory for the length of its block.
+            options: dict[str, Option] = {"create": True, "offline": True, "allow-big-block": True}
+            answer = json.loads(await self.index.call("object/patch/add-link", [root, path, cid], options))
         return str(answer["Hash"])
 
     async def _unflushed(self, command: str, arguments: Sequence[str], options: dict[str, Option]) -> None:
