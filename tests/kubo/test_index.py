@@ -145,17 +145,3 @@ async def test_a_state_that_may_be_old_is_not_brought_back(node: KuboNode, tmp_p
             assert await b.bucket.get("b", LIMIT) == b"2"
             await a.answers()
             assert await a.bucket.get("b", LIMIT) == b"2"
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_pointer_that_was_written_late_does_not_count(node: KuboNode, tmp_path: Path) -> None:
-    folder, before = unique_folder(), pinned(node)
-    async with running(Backend(node.url, tmp_path, path=folder)) as backend:
-        await backend.bucket.put("a", b"1")
-        old = root_of(node, folder)
-        await backend.bucket.put("b", b"2")
-        node.command("files", "write", "--truncate", f"{folder}/root", data=old.encode())
-        assert await backend.bucket.get("b", 1) == b"2"
-        await backend.bucket.put("c", b"3")
-        assert await backend.bucket.get("b", 1) == b"2"
-        assert pinned(node) - before == {root_of(node, folder)}

@@ -61,7 +61,7 @@ class Folder:
             noted.owner = noted.owner or secrets.token_hex(16)
             self._lock.owned_by(noted.owner)
         await noted.write(noted.root, noted.pinning)
-        if noted.root is not None and await self._hangs() and await self._pinned_state() is not None:
+        if await self._hangs() and await self._pinned_state() is not None:
             return
         await self._node.make_directory(self._folder)
         await self._lock.acquire()

@@ -22,9 +22,8 @@ from twisted.python.failure import Failure
 
 from ...workers import Workers
 from ..errors import BucketError, NotFound, Refused, Unavailable
-from .errors import RETRY_AFTER, ContentLost, Missing
+from .errors import RETRY_AFTER, ContentLost, Missing, Unreachable
 from .folder import MFS_HANGS, NOBODY_HELPS, Folder, FolderGone
-from .lock import Held
 from .node import LOOK_SECONDS, Node
 from .noted import Noted
 from .patched import PatchedCopy
@@ -35,9 +34,6 @@ BATCH = 64
 
 GATHER_SECONDS = 0.002
 TRIES = 4
-MFS_SECONDS = 10.0
-"""How long an answer of the MFS is waited for where there is a way without it: mostly it takes milliseconds."""
-
 PATCH_TRIES = 12
 """The same without the MFS, where nothing but a pin keeps what was made."""
 
@@ -94,10 +90,10 @@ class Index(Folder):
             except Missing:
                 await self.change(Nothing())  # which makes the folder anew, if anybody can
                 return await self._stored_root()
+            except Unreachable:
+                raise
             except Unavailable:
                 if not await self._hangs():
-                    if self._node.index.timeout <= LOOK_SECONDS:
-                        raise
                     return await self._pinned_instead(await self._stored_root())
         root = await self._pinned_state()
         if root is None:
@@ -144,8 +140,6 @@ class Index(Folder):
         if await self._hangs(look=bool(self._hung_until)):
             return await self._patched(batch)
         self._hung_until = 0.0
-        can_patch = self._node.can_patch and not self._noted.shared
-        self._node.mfs_seconds = min(MFS_SECONDS, self._node.index.timeout) if can_patch else None
         try:
             await self._lock.acquire()
             try:
@@ -154,11 +148,10 @@ class Index(Folder):
                 await self._lock.release()
             # Without the lock: a node that is killed now comes back without it, too.
             await self._node.flush(self._folder)
-        except (Missing, Held, FolderGone):
+        except (Missing, Unreachable):
             raise
         except Unavailable:
-            # Also where it merely waited for a directory that a collection took, and gave up by now.
-            if not await self._hangs() and not can_patch:
+            if not await self._hangs():
                 raise
             return await self._patched(batch)
         return failed
@@ -182,13 +175,8 @@ class Index(Folder):
                     await self._lock.confirm()
                     await self._pin(old, new)
                     await self._lock.confirm()
+                    await self._point_to(new)
                     await self._noted.write(new)
-                    try:
-                        await self._point_to(new)
-                    except Unavailable as error:
-                        if self._noted.shared:
-                            raise
-                        self._log.warn("{path} does not name what counts yet: {error}", path=self._pointer, error=error)
                     await self._settle()
                 return failed
             except Missing as error:
@@ -198,8 +186,6 @@ class Index(Folder):
     async def _patched(self, batch: Sequence[Change]) -> dict[Change, Failure]:
         """Make changes without the MFS. There is no lock, but pinning fails where another state is pinned by now."""
         old = await self._pinned_state()
-        if old is not None:
-            await self._noted.write(old)
         if old is None or self._noted.shared or not self._node.can_patch:
             raise Unavailable(MFS_HANGS, NOBODY_HELPS)
         failed: dict[Change, Failure] = {}

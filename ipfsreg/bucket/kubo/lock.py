@@ -24,10 +24,6 @@ counts.
 """
 
 
-class Held(Unavailable):
-    """Another daemon has the lock, or had it meanwhile."""
-
-
 class FolderLock:
     """A file in the folder that only one can make: ``files/cp`` refuses to replace one.
 
@@ -85,7 +81,7 @@ class FolderLock:
                 return
         except NotFound:
             pass
-        raise Held(f"the node was so slow that another daemon took {self.path}", RETRY_AFTER)
+        raise Unavailable(f"the node was so slow that another daemon took {self.path}", RETRY_AFTER)
 
     async def _wait(self) -> None:
         until = self._reactor.seconds() + self._node.index.timeout
@@ -99,7 +95,7 @@ class FolderLock:
                 self._log.warn("Removing the lock that a daemon left behind: {lock}", lock=self.path)
                 await self._remove()
             elif self._reactor.seconds() > until:
-                raise Held(f"other daemons have {self.path} all the time", RETRY_AFTER)
+                raise Unavailable(f"other daemons have {self.path} all the time", RETRY_AFTER)
             else:
                 await deferLater(self._reactor, POLL * (1 + secrets.randbelow(100) / 100), lambda: None)
 

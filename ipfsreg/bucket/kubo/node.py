@@ -15,7 +15,7 @@ from ..errors import BucketError, NotFound, Refused, SetupError, Unavailable
 from ..sources import MemorySource, Source
 from .body import MultipartBody
 from .contents import Contents, Found
-from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
+from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, Unreachable, translate
 from .rpc import Option, Rpc
 
 OLDEST = (0, 8)
@@ -62,8 +62,6 @@ class Node:
         self._chunker = chunker
         self._max_file_links = max_file_links
         self._look_for_cluster = cluster is None
-        self.mfs_seconds: float | None = None
-        """How long the node may take for a change of the MFS, if not the usual time."""
 
     async def stat(self, path: str) -> Found:
         """See `Contents.stat`."""
@@ -163,22 +161,23 @@ class Node:
     async def remove(self, path: str) -> None:
         """Take a path and all below it out of the MFS. `NotFound`."""
         # What goes wrong is told in the body of a 200 (fact sheet, trap 4).
-        told = await self.index.call("files/rm", [path], {"recursive": True}, seconds=self.mfs_seconds)
+        told = await self.index.call("files/rm", [path], {"recursive": True})
         if not told.strip():
             return
         error = translate("files/rm", told.decode("utf-8", "replace"))
         if not isinstance(error, Missing):
             raise error
         # It was there, and the node has lost its first block: only by force it does not look at it.
-        told = await self.index.call("files/rm", [path], {"recursive": True, "force": True}, seconds=self.mfs_seconds)
+        told = await self.index.call("files/rm", [path], {"recursive": True, "force": True})
         if told.strip():
             raise translate("files/rm", told.decode("utf-8", "replace"))
 
     async def write(self, path: str, content: bytes) -> None:
         """Replace the content of a small file of the MFS at once, in memory only; it is made where it is not there."""
         options: dict[str, Option] = {"create": True, "truncate": True, "flush": False}
-        body = MultipartBody(MemorySource(content), self.index.reactor)
-        await self.index.call("files/write", [path], options, body=body, seconds=self.mfs_seconds)
+        await self.index.call(
+            "files/write", [path], options, body=MultipartBody(MemorySource(content), self.index.reactor)
+        )
 
     async def read_path(self, path: str, limit: int, seconds: float | None = None) -> bytes:
         """A small file of the MFS, whose content the caller can tell from half of it. `NotFound`."""
@@ -188,16 +187,18 @@ class Node:
         """Whether the node answers, but its MFS does not: before 0.43 nothing but a restart ends that."""
         seconds = min(LOOK_SECONDS, self.index.timeout)
         try:
+            await self.index.call("files/stat", [folder], {"offline": True}, seconds=seconds)
+        except (Missing, Unreachable, NotFound):
+            return False
+        except Unavailable:
+            pass
+        else:
+            return False
+        try:
             await self.index.call("version", seconds=seconds)
         except BucketError:
             return False
-        try:
-            await self.index.call("files/stat", [folder], {"offline": True}, seconds=seconds)
-        except (Missing, NotFound):
-            return False
-        except Unavailable:
-            return True
-        return False
+        return True
 
     @property
     def can_patch(self) -> bool:
@@ -207,26 +208,22 @@ class Node:
     async def patch(self, root: str, path: str, cid: str | None) -> str:
         """A directory in which a path leads to ``cid``, or to nothing; answers its CID. `Missing`, `NotFound`."""
         if cid is None:
-            answer = await self.index.json(
-                "object/patch/rm-link", root, path, offline=True, **{"allow-big-block": True}
-            )
+            answer = await self.index.json("object/patch/rm-link", root, path, offline=True)
         else:
-            # The node takes all that is below a directory for the length of its block.
-            options: dict[str, Option] = {"create": True, "offline": True, "allow-big-block": True}
-            answer = json.loads(await self.index.call("object/patch/add-link", [root, path, cid], options))
+            answer = await self.index.json("object/patch/add-link", root, path, cid, create=True, offline=True)
         return str(answer["Hash"])
 
     async def _unflushed(self, command: str, arguments: Sequence[str], options: dict[str, Option]) -> None:
         try:
-            await self.index.call(command, arguments, options, seconds=self.mfs_seconds)
+            await self.index.call(command, arguments, options)
         except TooManyUnflushed:
             # A node counts those of all its clients since any of them flushed anything.
             await self.flush("/")
-            await self.index.call(command, arguments, options, seconds=self.mfs_seconds)
+            await self.index.call(command, arguments, options)
 
     async def flush(self, path: str) -> None:
         """Make a folder of the MFS durable, with all that is in it."""
-        await self.index.call("files/flush", [path], seconds=self.mfs_seconds)
+        await self.index.json("files/flush", path)
 
     async def pin(self, cid: str) -> None:
         """Pin recursively; this walks all of it. `Missing`."""
