@@ -6,27 +6,25 @@ place of the last one; then the file names it. So every reader sees a state as a
 pin, which no garbage collection touches, whatever a node that collects beside us does to its MFS (which before Kubo
 0.43 takes no lock for it; fact sheet, section 2); and a pin that succeeded says that every block is there, which
 nothing else does without a trailer.
-
-So the pin decides: a file that names another state than the pinned one is one that a late call wrote. And where the
-MFS hangs, as it does on a node before 0.43 that looks for a lost directory in the network, the last state that is
-pinned is read, and changed without the MFS as long as no other daemon uses the folder.
 """
 
+import json
+import secrets
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...workers import Workers
 from ..errors import BucketError, NotFound, Refused, Unavailable
-from .errors import RETRY_AFTER, ContentLost, Missing, Unreachable
-from .folder import MFS_HANGS, NOBODY_HELPS, Folder, FolderGone
-from .node import LOOK_SECONDS, Node
-from .noted import Noted
-from .patched import PatchedCopy
+from ..sources import MemorySource
+from .errors import RETRY_AFTER, AlreadyPinned, ContentLost, Missing, NotPinned
+from .lock import FolderLock
+from .node import CID, Node
 from .working_copy import Change, Nothing, WorkingCopy
 
 BATCH = 64
@@ -34,21 +32,70 @@ BATCH = 64
 
 GATHER_SECONDS = 0.002
 TRIES = 4
-PATCH_TRIES = 12
-"""The same without the MFS, where nothing but a pin keeps what was made."""
 
-_LOSES = "the node loses what is stored: is garbage being collected all the time?"
+_POINTER_MAX = 256
+
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
+
+MARK = ".ipfsreg"
+"""A file in every bucket's top directory, which nothing else reads."""
 
 
-class Index(Folder):
+class Index:
     """See the module. ``state`` is a file of this disk in which the daemon notes what it pinned."""
 
+    _log = Logger()
+
     def __init__(self, node: Node, folder: str, state: Path, workers: Workers, reactor: Any) -> None:
-        super().__init__(node, folder, Noted(state, folder, workers), reactor)
+        self._node = node
+        self._folder = folder
+        self._top = f"{folder}/bucket"
+        self._pointer = f"{folder}/root"
+        self._state = state
+        self._workers = workers
+        self._reactor = reactor
         self._queue: list[Change] = []
         self._running: Deferred[None] | None = None
         self._asking: list[Deferred[str]] | None = None
+        self._owner = ""
+        self._known: str | None = None
         self._stopped = False
+        self._lock: FolderLock | None = None
+
+    async def open(self) -> None:
+        """Make the folder where it is not there, or bring it back from what this daemon last saw of it.
+
+        :raises BucketError: where the node does not let us.
+        """
+        noted = await self._workers.run(self._read_state)
+        if self._lock is None:
+            self._owner = noted.get("owner") or secrets.token_hex(16)
+            self._lock = FolderLock(self._node, self._folder, self._owner, self._state_or_none, self._reactor)
+        lock = self._lock
+        self._known = self._known or noted.get("root")
+        await self._note(noted.get("root"), noted.get("pinning"))
+        await self._node.make_directory(self._folder)
+        await lock.acquire()
+        try:
+            root = await self._counting_root()
+            if root is None:
+                root = await self._begin(noted.get("root"))
+            left = noted.get("pinning")
+            if left is not None and left != root:
+                root = await self._after_crash(root, left)
+            await self._note(root)
+        finally:
+            await lock.release()
+        await self._node.flush(self._folder)
+
+    async def _after_crash(self, root: str, left: str) -> str:
+        """Which state counts, where this daemon was about to make another one count: the one that is pinned."""
+        if await self._node.is_pinned(left) and not await self._node.is_pinned(root):
+            await self._point_to(left)
+            return left
+        await self._unpin(left)
+        return root
 
     def stop(self) -> None:
         """Give up what waits and what is under way."""
@@ -84,21 +131,11 @@ class Index(Folder):
         ensureDeferred(self._readable_root()).addBoth(answered)
 
     async def _readable_root(self) -> str | None:
-        if not await self._hangs(look=False):
-            try:
-                return await self._pinned_instead(await self._stored_root(min(LOOK_SECONDS, self._node.index.timeout)))
-            except Missing:
-                await self.change(Nothing())  # which makes the folder anew, if anybody can
-                return await self._stored_root()
-            except Unreachable:
-                raise
-            except Unavailable:
-                if not await self._hangs():
-                    return await self._pinned_instead(await self._stored_root())
-        root = await self._pinned_state()
-        if root is None:
-            raise Unavailable(MFS_HANGS, NOBODY_HELPS)
-        return root
+        try:
+            return await self._stored_root()
+        except Missing:
+            await self.change(Nothing())  # which makes the folder anew, if anybody can
+            return await self._stored_root()
 
     def change(self, change: Change) -> "Deferred[None]":
         """Have a change made in the next batch; fires when it is durable."""
@@ -137,26 +174,18 @@ class Index(Folder):
             _finish(batch, failed)
 
     async def _commit(self, batch: Sequence[Change]) -> dict[Change, Failure]:
-        if await self._hangs(look=bool(self._hung_until)):
-            return await self._patched(batch)
-        self._hung_until = 0.0
+        assert self._lock is not None
+        await self._lock.acquire()
         try:
-            await self._lock.acquire()
-            try:
-                failed = await self._changed(batch)
-            finally:
-                await self._lock.release()
-            # Without the lock: a node that is killed now comes back without it, too.
-            await self._node.flush(self._folder)
-        except (Missing, Unreachable):
-            raise
-        except Unavailable:
-            if not await self._hangs():
-                raise
-            return await self._patched(batch)
+            failed = await self._changed(batch)
+        finally:
+            await self._lock.release()
+        # Without the lock: a node that is killed now comes back without it, too.
+        await self._node.flush(self._folder)
         return failed
 
     async def _changed(self, batch: Sequence[Change]) -> dict[Change, Failure]:
+        assert self._lock is not None
         old = await self._counting_root()
         if old is None:
             raise FolderGone(f"{self._pointer} is not there any more", RETRY_AFTER)
@@ -166,48 +195,21 @@ class Index(Folder):
             await self._reset(old)
             copy = WorkingCopy(self._node, self._top)
             try:
-                await self._make_all(batch, copy, again, failed)
+                for change in batch:
+                    if change not in failed:
+                        await self._make(change, copy, again, failed)
                 if not copy.changes:
                     return failed
                 new = (await self._node.stat(self._top)).cid
                 if new != old:
                     await self._check(new, copy.expected)
-                    await self._lock.confirm()
                     await self._pin(old, new)
-                    await self._lock.confirm()
                     await self._point_to(new)
-                    await self._noted.write(new)
-                    await self._settle()
+                    await self._note(new)
                 return failed
             except Missing as error:
                 self._log.info("A change is made again, since blocks were lost beside it: {error}", error=error)
-        raise Unavailable(_LOSES, RETRY_AFTER)
-
-    async def _patched(self, batch: Sequence[Change]) -> dict[Change, Failure]:
-        """Make changes without the MFS. There is no lock, but pinning fails where another state is pinned by now."""
-        old = await self._pinned_state()
-        if old is None or self._noted.shared or not self._node.can_patch:
-            raise Unavailable(MFS_HANGS, NOBODY_HELPS)
-        failed: dict[Change, Failure] = {}
-        for again in range(PATCH_TRIES):
-            copy = PatchedCopy(self._node, old)
-            try:
-                await self._make_all(batch, copy, again, failed)
-                if copy.root != old:
-                    await self._noted.write(old, copy.root)
-                    await self._node.move_pin(old, copy.root)
-                    await self._noted.write(copy.root)
-                return failed
-            except Missing as error:
-                self._log.info("A change is made again, since blocks were lost beside it: {error}", error=error)
-        raise Unavailable(_LOSES, RETRY_AFTER)
-
-    async def _make_all(
-        self, batch: Sequence[Change], copy: WorkingCopy, again: int, failed: dict[Change, Failure]
-    ) -> None:
-        for change in batch:
-            if change not in failed:
-                await self._make(change, copy, again, failed)
+        raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
     async def _make(self, change: Change, copy: WorkingCopy, again: int, failed: dict[Change, Failure]) -> None:
         before = copy.changes
@@ -240,6 +242,122 @@ class Index(Folder):
                 raise Missing(f"{path} was changed by somebody else", RETRY_AFTER)
 
         await _all(*(look(path, cid) for path, cid in expected.items()))
+
+    async def _pin(self, old: str, new: str) -> None:
+        await self._note(old, new)
+        try:
+            await self._node.move_pin(old, new)
+        except AlreadyPinned:
+            await self._unpin(old)
+        except NotPinned:
+            # Somebody unpinned it, or a crash came between the pin and the pointer.
+            await self._node.pin(new)
+            await self._unpin(old)
+        self._known = new
+
+    async def _unpin(self, cid: str) -> None:
+        try:
+            await self._node.unpin(cid)
+        except (NotPinned, NotFound):
+            return
+
+    async def _begin(self, known: str | None) -> str:
+        """The first state that counts: the one that this daemon knows where the node has lost it, else an empty one."""
+        found = await WorkingCopy(self._node, self._folder).find("bucket")
+        if known is not None:
+            # Exactly one state is pinned: another daemon may have stored a newer one, which must not be lost to this.
+            if not await self._node.is_pinned(known):
+                raise Unavailable(
+                    f"the node has no {self._pointer}, and {known}, which this daemon stored last, is not pinned "
+                    "there; if another daemon stored later, start that one; to begin with an empty folder, remove "
+                    f"{self._state}",
+                    NOBODY_HELPS,
+                )
+            self._log.warn(
+                "The node has no {path}; bringing back {root}, which this daemon stored last.",
+                path=self._pointer,
+                root=known,
+            )
+            if found is not None:
+                await self._node.remove(self._top)
+            await self._node.copy(known, self._top)
+        elif found is None:
+            # With a mark, so that no two folders are ever the same: a node counts one pin for both.
+            mark = await self._node.add(MemorySource(f"{secrets.token_hex(16)}\n".encode()))
+            await self._node.make_directory(self._top)
+            await self._node.copy(mark, f"{self._top}/{MARK}")
+        root = (await self._node.stat(self._top)).cid
+        await self._node.pin(root)
+        await self._node.write(self._pointer, root.encode())
+        return root
+
+    async def _counting_root(self) -> str | None:
+        """See `_stored_root`; where the node has lost blocks of the folder itself, it is made anew."""
+        try:
+            return await self._stored_root()
+        except Missing as error:
+            known = self._known
+            # Exactly one state is pinned, and that is the one that counts: no daemon may bring back an older one.
+            if known is None or not await self._node.is_pinned(known):
+                raise
+            await self._make_anew(known, error)
+            return known
+
+    async def _point_to(self, root: str) -> None:
+        try:
+            await self._node.write(self._pointer, root.encode())
+        except Missing as error:
+            await self._make_anew(root, error)
+
+    async def _state_or_none(self) -> str | None:
+        try:
+            return await self._stored_root()
+        except Missing:
+            return None
+
+    async def _make_anew(self, root: str, why: Missing) -> None:
+        assert self._lock is not None
+        self._log.warn(
+            "The node has lost a part of {folder}, which is made anew: {error}", folder=self._folder, error=why
+        )
+        await self._node.remove(self._folder)
+        await self._node.make_directory(self._folder)
+        await self._lock.take()
+        await self._node.copy(root, self._top)
+        await self._node.write(self._pointer, root.encode())
+
+    async def _stored_root(self) -> str | None:
+        try:
+            text = (await self._node.read_path(self._pointer, _POINTER_MAX)).decode("ascii", "replace").strip()
+        except NotFound:
+            return None
+        if not CID.fullmatch(text):
+            # The node reports what it lacks in a trailer, after an answer that is merely empty.
+            raise Missing(f"{self._pointer} holds no CID, or did not come whole", RETRY_AFTER)
+        return text
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._state.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        # What was noted of another folder is of no use for this one.
+        return found if isinstance(found, dict) and found.get("folder") == self._folder else {}
+
+    async def _note(self, root: str | None, pinning: str | None = None) -> None:
+        self._known = root
+        noted = json.dumps({"folder": self._folder, "owner": self._owner, "root": root, "pinning": pinning})
+        await self._workers.run(_replace, self._state, noted + "\n")
+
+
+class FolderGone(Unavailable):
+    """The node has not the folder that it had: another node, or one that was emptied."""
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def _finish(batch: Sequence[Change], failed: dict[Change, Failure]) -> None:

@@ -16,12 +16,7 @@ POLL = 0.02
 """Seconds between two looks at a lock that somebody else has."""
 
 STALE_TIMEOUTS = 4
-"""After so many timeouts without any change, a lock belongs to nobody who lives.
-
-A pin may take longer than that, so whoever has the lock looks, before the pointer is written, whether it is still
-there. What comes late does no harm: a pin is moved only from the state that it was to replace, and what is pinned
-counts.
-"""
+"""After so many timeouts without any change, a lock belongs to nobody who lives: a change takes two at most."""
 
 
 class FolderLock:
@@ -33,20 +28,18 @@ class FolderLock:
 
     _log = Logger()
 
-    def __init__(self, node: Node, folder: str, state: Callable[[], Awaitable[str | None]], reactor: Any) -> None:
+    def __init__(
+        self, node: Node, folder: str, owner: str, state: Callable[[], Awaitable[str | None]], reactor: Any
+    ) -> None:
         self.path = f"{folder}/lock"
         self._node = node
-        self._cid = ""
+        self._cid = inline_cid(f"ipfsreg {owner}\n".encode())
         self._state = state
         self._reactor = reactor
         self._turn: DeferredLock = DeferredLock()
         self._taken = 0.0
         self._seen: tuple[str, str | None] | None = None
         self._since = 0.0
-
-    def owned_by(self, owner: str) -> None:
-        """Say who has the lock when it is held: before anything else."""
-        self._cid = inline_cid(f"ipfsreg {owner}\n".encode())
 
     async def acquire(self) -> None:
         """Wait for the lock. `Unavailable` where others have it for too long."""
@@ -71,17 +64,6 @@ class FolderLock:
         """Whether whoever has the lock may still go on; later the others take it for left behind."""
         if self._reactor.seconds() - self._taken > self._node.index.timeout:
             raise Unavailable("the node is too slow for a change to be made", RETRY_AFTER)
-
-    async def confirm(self) -> None:
-        """Look whether whoever has the lock has it still: right before what others would overwrite, or be undone by."""
-        if self._reactor.seconds() - self._taken <= self._node.index.timeout:
-            return
-        try:
-            if (await self._node.stat(self.path)).cid == self._cid:
-                return
-        except NotFound:
-            pass
-        raise Unavailable(f"the node was so slow that another daemon took {self.path}", RETRY_AFTER)
 
     async def _wait(self) -> None:
         until = self._reactor.seconds() + self._node.index.timeout

@@ -11,11 +11,11 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ..errors import BucketError, NotFound, Refused, SetupError, Unavailable
+from ..errors import NotFound, Refused, SetupError, Unavailable
 from ..sources import MemorySource, Source
 from .body import MultipartBody
 from .contents import Contents, Found
-from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, Unreachable, translate
+from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
 from .rpc import Option, Rpc
 
 OLDEST = (0, 8)
@@ -31,12 +31,6 @@ CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
 
 LONG = 256 * 1024
 """From so many bytes on content goes on a connection of its own, and not between the short calls."""
-
-PATCH_IS_SAFE = (0, 42)
-"""From this version on a node refuses to patch a directory that is sharded."""
-
-LOOK_SECONDS = 2.0
-"""How long an answer about the MFS is waited for where there is another way."""
 
 WALK_SECONDS = 3600.0
 """How long a node may take to look at every block of a registry."""
@@ -179,39 +173,9 @@ class Node:
             "files/write", [path], options, body=MultipartBody(MemorySource(content), self.index.reactor)
         )
 
-    async def read_path(self, path: str, limit: int, seconds: float | None = None) -> bytes:
+    async def read_path(self, path: str, limit: int) -> bytes:
         """A small file of the MFS, whose content the caller can tell from half of it. `NotFound`."""
-        return await self.index.call("files/read", [path], {"count": limit}, limit=limit, seconds=seconds)
-
-    async def mfs_hangs(self, folder: str) -> bool:
-        """Whether the node answers, but its MFS does not: before 0.43 nothing but a restart ends that."""
-        seconds = min(LOOK_SECONDS, self.index.timeout)
-        try:
-            await self.index.call("files/stat", [folder], {"offline": True}, seconds=seconds)
-        except (Missing, Unreachable, NotFound):
-            return False
-        except Unavailable:
-            pass
-        else:
-            return False
-        try:
-            await self.index.call("version", seconds=seconds)
-        except BucketError:
-            return False
-        return True
-
-    @property
-    def can_patch(self) -> bool:
-        """Whether directories can be changed without the MFS, by a node that refuses what it would spoil."""
-        return self.local and self.version >= PATCH_IS_SAFE
-
-    async def patch(self, root: str, path: str, cid: str | None) -> str:
-        """A directory in which a path leads to ``cid``, or to nothing; answers its CID. `Missing`, `NotFound`."""
-        if cid is None:
-            answer = await self.index.json("object/patch/rm-link", root, path, offline=True)
-        else:
-            answer = await self.index.json("object/patch/add-link", root, path, cid, create=True, offline=True)
-        return str(answer["Hash"])
+        return await self.index.call("files/read", [path], {"count": limit}, limit=limit)
 
     async def _unflushed(self, command: str, arguments: Sequence[str], options: dict[str, Option]) -> None:
         try:
@@ -234,8 +198,7 @@ class Node:
     async def move_pin(self, old: str, new: str) -> None:
         """Pin ``new`` in place of ``old``; only what differs is looked at. `Missing`, `NotPinned` of the old one."""
         try:
-            options: dict[str, Option] = {"unpin": True, "offline": self.local}
-            await self.content.call("pin/update", [old, new], options, lane=self.content.bulk, seconds=WALK_SECONDS)
+            await self.content.json("pin/update", old, new, unpin=True, offline=self.local)
         except Unavailable:
             if not self.cluster:
                 raise
