@@ -223,8 +223,6 @@ class Daemon(Service):
         try:
             await self._control.stop()
             await self._let_transfers_end()
-            self.site.close_idle_connections()
-            await deferLater(self._reactor, 0, lambda: None)  # those that have nothing to wait for are closed now
             await self.site.close_connections()
             self._publishing.stop()
             await self.registry.stop()
@@ -242,9 +240,10 @@ class Daemon(Service):
                 count=self.site.busy,
                 seconds=self._config.registry.shutdown_grace,
             )
-        while self.site.busy and self._reactor.seconds() < until:
-            self.site.close_idle_connections()
+        self.site.close_idle_connections()
+        while self.site.sending and self._reactor.seconds() < until:
             await deferLater(self._reactor, 0.05, lambda: None)
+            self.site.close_idle_connections()
 
 
 def _addresses(descriptions: Sequence[str], ports: Sequence[IListeningPort]) -> tuple[str, str]:

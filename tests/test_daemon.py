@@ -202,16 +202,21 @@ async def test_open_transfers_are_given_time(serve: Serve) -> None:
 async def test_an_answer_that_is_out_arrives_though_its_client_is_slow(serve: Serve) -> None:
     """All of it is with the kernel, so its request is over: the daemon ends, and nothing is cut off."""
     registry = await serve()
-    content = os.urandom(300_000)  # less than two sockets take
-    digest = await registry.push_blob(content)
-    slow = await registry.connect()
-    slow.wire.pauseProducing()
-    slow.begin("GET", f"/v2/box/blobs/{digest}")
-    await pause(0.2)
-    await until(lambda: registry.daemon.site.busy == 0)
-    await registry.daemon.stopService()
-    slow.wire.resumeProducing()
-    assert (await slow.answer()).content == content
+    waiting = []
+    for size in (300_000, 3_500_000):  # less than two sockets take, and about as much
+        content = os.urandom(size)
+        digest = await registry.push_blob(content)
+        slow = await registry.connect()
+        slow.wire.pauseProducing()
+        slow.begin("GET", f"/v2/box/blobs/{digest}")
+        await pause(0.2)
+        waiting.append((slow, content))
+    stopped: Deferred[None] = registry.daemon.stopService()
+    await pause(0.3)
+    for slow, content in waiting:
+        slow.wire.resumeProducing()
+        assert (await slow.answer()).content == content
+    await stopped
 
 
 @pytest_twisted.ensureDeferred

@@ -82,6 +82,10 @@ class Body:
             await self.copy_to(collector)
         except ConsumerGone:
             raise TooLarge(f"the request's body is longer than {limit} bytes") from None
+        except ClientGone:
+            # The exception and this frame hold each other: what came would be in memory until Python looks for such.
+            collector.content.clear()
+            raise
         finally:
             if too_late.active():
                 too_late.cancel()

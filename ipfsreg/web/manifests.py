@@ -1,10 +1,13 @@
 """``/v2/<name>/manifests/<reference>``."""
 
+from traceback import clear_frames
+
 from klein import Klein
 from werkzeug.http import parse_options_header
 
 from ..registry.dags import Dags
 from ..registry.digest import Digest
+from ..registry.errors import RegistryError
 from ..registry.manifests import Manifests
 from ..registry.names import Repository, Tag, parse_tag
 from .budget import Budget
@@ -48,7 +51,14 @@ class ManifestRoutes:
         length = request.body.length
         async with self._memory.of(self._max_size if length is None else min(length, self._max_size)):
             content = await request.body.read(self._max_size)
-            stored = await self._manifests.put(repository, content, content_type.lower(), expected, tags)
+            try:
+                stored = await self._manifests.put(repository, content, content_type.lower(), expected, tags)
+            except RegistryError as error:
+                # The exception and its frames hold each other, and with them the manifest, until Python looks for such.
+                del content
+                error.__context__ = None
+                clear_frames(error.__traceback__)
+                raise
         headers: dict[str, object] = {
             "Location": path(repository, "manifests", reference),
             "Docker-Content-Digest": stored.digest,

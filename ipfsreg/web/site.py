@@ -104,6 +104,15 @@ class StreamingSite(Site):
         """How many connections are in the middle of a request."""
         return sum(1 for channel in self.connections if channel.requests)
 
+    @property
+    def sending(self) -> bool:
+        """Whether something may still be on its way to a client.
+
+        A plain connection that was told to close is gone when the kernel has taken over all of it. One with TLS waits
+        for its client to say goodbye, which is no reason to wait.
+        """
+        return any(channel.requests or not channel.isSecure() for channel in self.connections)
+
     def acceptableProtocols(self) -> list[bytes]:
         """What is offered to a TLS client."""
         return [b"http/1.1"]
