@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from ...workers import Workers
 from ..errors import BucketError
 from ..sources import Source
+from .contents import Target
 
 BEGIN = 8 * 1024**2
 """From so many bytes on a file is worth the trouble."""
@@ -54,14 +55,14 @@ class GrowingFile:
 
 
 class Ahead:
-    """Adds files while they grow. ``add`` stores a source, and answers its CID."""
+    """Adds files while they grow. ``add`` stores a source."""
 
     _log = Logger()
 
-    def __init__(self, add: Callable[[Source], Awaitable[str]], workers: Workers) -> None:
+    def __init__(self, add: Callable[[Source], Awaitable[Target]], workers: Workers) -> None:
         self._add = add
         self._workers = workers
-        self._going: dict[Path, tuple[GrowingFile, Deferred[str]]] = {}
+        self._going: dict[Path, tuple[GrowingFile, Deferred[Target]]] = {}
 
     def grown(self, source: Path, size: int) -> None:
         """See `TakesAhead`."""
@@ -71,7 +72,7 @@ class Ahead:
             file = GrowingFile(source, self._workers)
             file.grow(size)
 
-            async def add() -> str:
+            async def add() -> Target:
                 return await self._add(file)
 
             self._going[source] = (file, ensureDeferred(add()))
@@ -83,8 +84,8 @@ class Ahead:
             found[1].addErrback(self._given_up)
             found[1].cancel()
 
-    async def finish(self, source: Path, size: int) -> str | None:
-        """The CID of a file that is whole now, or None where it has to be added as any other."""
+    async def finish(self, source: Path, size: int) -> Target | None:
+        """What a file is that is whole now, or None where it has to be added as any other."""
         found = self._going.pop(source, None)
         if found is None:
             return None

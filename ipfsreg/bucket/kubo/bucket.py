@@ -1,4 +1,4 @@
-"""A bucket that is a folder in the MFS of an IPFS node."""
+"""A bucket that is a directory of an IPFS node, each state of it pinned in place of the last one."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -18,18 +18,27 @@ from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..shared_work import SharedWork
 from ..sources import FileSource, MemorySource, Source
 from .ahead import Ahead
-from .changes import Link, Move, Remove
+from .by_blocks import ByBlocks
+from .changes import Change, Link, Move, Remove, Store
+from .contents import Target
+from .directories import Directories
 from .errors import RETRY_AFTER, ContentLost, NotPinned
-from .index import FolderGone, Index
+from .index import Index
+from .markers import FolderMarkers, PinMarkers
 from .node import Node
 from .options import KuboOptions
+from .register import Replaced
 from .rpc import Rpc
+from .shown_folder import ShownFolder
 from .tree import Tree
 
 T = TypeVar("T")
 
 PIECE = 1024 * 1024
 """How much of a file is read at once on its way to the node: fewer turns of the threads, and it is not in the way."""
+
+SMALL = 64 * 1024
+"""Up to so many bytes are stored together with the change that links them."""
 
 TRIES = 3
 """How often content is added again that garbage collection took before it was linked."""
@@ -51,8 +60,10 @@ class KuboBucket:
         self._options = options
         self._workers = workers
         self._reactor = reactor
-        self._index = Index(self.node, options.path, options.directory / "kubo.json", workers, reactor)
-        self._tree = Tree(self.node.contents, self.root)
+        self._directories = Directories(self.node.get_block, workers)
+        self._folder = ShownFolder(self.node, f"{options.path}/bucket", reactor)
+        self._index: Index | None = None
+        self._tree = Tree(ByBlocks(self.node.contents, self._directories), self.root)
         self.ahead = Ahead(self._add_ahead, workers)
         self._ready = False
         self._setup: SharedWork[None] = SharedWork(self._set_up)
@@ -73,7 +84,9 @@ class KuboBucket:
         if self._looking is not None:
             self._looking.cancel()
         self.ahead.stop()
-        self._index.stop()
+        if self._index is not None:
+            await self._index.stop()
+        self._folder.stop()
         for rpc in {self.node.content, self.node.index}:
             await rpc.stop()
 
@@ -98,20 +111,41 @@ class KuboBucket:
     async def _set_up(self) -> None:
         try:
             await self.node.look()
+            if self._index is None:
+                self._index = self._made_index()
             await self._index.open()
         except SetupError as error:
             raise Unavailable(str(error), 60) from None
         self._ready = True
 
+    def _made_index(self) -> Index:
+        path, node = self._options.path, self.node
+        return Index(
+            node,
+            PinMarkers(node, path) if node.local else FolderMarkers(node, path),
+            self._directories,
+            path,
+            self._options.directory / "kubo.json",
+            self._workers,
+            self._reactor,
+            shown=self._folder.cid,
+            counts=self._folder.show,
+        )
+
     async def root(self) -> str:
         """The CID of the directory with all files, as it was acknowledged last by whichever daemon."""
-        if not self._ready:
-            await self._setup.outcome()
+        index = await self._opened()
         try:
-            return await self._index.root()
-        except FolderGone:
+            return await index.root()
+        except Replaced:
             self._ready = False
             raise
+
+    async def _opened(self) -> Index:
+        if not self._ready:
+            await self._setup.outcome()
+        assert self._index is not None
+        return self._index
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
@@ -149,42 +183,43 @@ class KuboBucket:
 
         return ensureDeferred(put())
 
-    async def _add_ahead(self, source: Source) -> str:
-        if not self._ready:
-            await self._setup.outcome()
+    async def _add_ahead(self, source: Source) -> Target:
+        await self._opened()
         return await self.node.add(source, growing=True)
 
-    async def _store(self, path: str, source: Source, cid: str | None = None) -> None:
-        if not self._ready:
-            await self._setup.outcome()
-        if cid is None:
-            cid = await self.node.add(source)
+    async def _store(self, path: str, source: Source, target: Target | None = None) -> None:
+        await self._opened()
+        if target is None and source.size <= min(SMALL, self.node.chunk):
+            await self._change(Store(path, await source.read(0)))
+            return
+        if target is None:
+            target = await self.node.add(source)
         for _ in range(TRIES):
             try:
-                await self._change(Link(path, cid))
+                await self._change(Link(path, target))
                 return
             except ContentLost as error:
                 self._log.info("{error}; it is added again", error=error)
-                if await self._store_pinned(path, source, cid):
+                if await self._store_pinned(path, source, target):
                     return
         raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
-    async def _store_pinned(self, path: str, source: Source, cid: str) -> bool:
+    async def _store_pinned(self, path: str, source: Source, target: Target) -> bool:
         """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
 
         Answers whether that helped: the node may fail to pin, and does not say so to us.
         """
         # A node counts one pin for all who wanted it: one that was there before is somebody else's.
-        others = await self.node.is_pinned(cid)
-        cid = await self.node.add(source, pin=True)
+        others = await self.node.is_pinned(str(target.cid))
+        target = await self.node.add(source, pin=True)
         try:
-            await self._change(Link(path, cid))
+            await self._change(Link(path, target))
         except ContentLost:
             return False
         finally:
             if not others:
                 with suppress(NotPinned, NotFound):
-                    await self.node.unpin(cid)
+                    await self.node.unpin(str(target.cid))
         return True
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
@@ -198,11 +233,10 @@ class KuboBucket:
         check_path(path)
         return ensureDeferred(self._change(Remove(path)))
 
-    async def _change(self, change: Link | Move | Remove) -> None:
-        if not self._ready:
-            await self._setup.outcome()
+    async def _change(self, change: Change) -> None:
+        index = await self._opened()
         try:
-            await self._index.change(change)
-        except FolderGone:
+            await index.change(change)
+        except Replaced:
             self._ready = False
             raise

@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import Corrupt, NotFound, Unavailable
 from ..interface import IBucket, IReader
 from .contents import Contents
-from .node import CID
+from .node import CID_TEXT
 from .read_only import ReadOnlyTree
 from .rpc import Option, Rpc
 
@@ -121,6 +121,6 @@ def _checked(cid: str) -> str:
     :raises NotFound: for anything else.
     """
     first, _, rest = cid.partition("/")
-    if not CID.fullmatch(first) or any(part in {"", ".", ".."} for part in rest.split("/") if rest):
+    if not CID_TEXT.fullmatch(first) or any(part in {"", ".", ".."} for part in rest.split("/") if rest):
         raise NotFound(f"{cid[:100]!r} is not a CID")
     return cid

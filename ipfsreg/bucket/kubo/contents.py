@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...ipfs.cid import CID
 from ..errors import Corrupt
 from .reading import CidReader
 from .rpc import Lane, Rpc
@@ -28,6 +29,14 @@ class Link:
     name: str
     cid: str
     is_directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that a path is to lead to. ``size`` is the length of all its blocks in bytes."""
+
+    cid: CID
+    size: int
 
 
 class Contents:

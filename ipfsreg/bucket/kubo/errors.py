@@ -35,12 +35,16 @@ class AlreadyPinned(Refused):
     """The CID is pinned."""
 
 
+class GaveUp(Unavailable):
+    """The node did not find what it looked for in the time that it was given."""
+
+
 class TooManyUnflushed(Unavailable):
     """The node wants something to be flushed before it changes its MFS any further."""
 
 
 class Unreachable(Unavailable):
-    """No answer came: the node is away, or the way to it is broken."""
+    """No answer came: the node is away, or the way to it is broken. What was asked for may be done, or be done later."""
 
 
 _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
@@ -51,7 +55,8 @@ _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
     ),
     (r"reached limit of \d+ unflushed", TooManyUnflushed),
     (r"no space left|disk quota exceeded|maximum storage limit exceeded|not enough space|file too large", Full),
-    (r"context deadline exceeded|context canceled|request canceled|connection refused|i/o timeout", Unavailable),
+    (r"context deadline exceeded|context canceled|request canceled", GaveUp),
+    (r"connection refused|i/o timeout", Unavailable),
     (r"was not recursively pinned|is not pinned|not pinned or pinned", NotPinned),
     (r"already recursively pinned|already pinned recursively", AlreadyPinned),
     (r"already has entry by that name|file already exists", Exists),
@@ -82,7 +87,7 @@ def refusal(what: str, status: int, body: bytes) -> BucketError:
     if status in {404, 405}:
         return Refused(f"{what}: this is not the RPC of a node, or the node is too old ({status}, {_shown(text)})")
     if status in {502, 503, 504}:
-        return Unavailable(f"{what}: {status}, {_shown(text)}", RETRY_AFTER)
+        return Unreachable(f"{what}: {status}, {_shown(text)}", RETRY_AFTER)
     return translate(what, text)
 
 

@@ -3,7 +3,6 @@
 Version differences are those of the fact sheet, section 1.12; everything else is the same from 0.8 on.
 """
 
-import base64
 import json
 import re
 from collections.abc import Sequence
@@ -11,22 +10,26 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ..errors import NotFound, Refused, SetupError, Unavailable
-from ..sources import MemorySource, Source
+from ...ipfs.cid import CID, DAG_PB, RAW, BlockDamaged, CIDInvalid, parse_cid, verify_block
+from ...ipfs.hamt import Block
+from ..errors import Corrupt, NotFound, Refused, SetupError, Unavailable
+from ..sources import Source
+from .blocks_body import BlocksBody
 from .body import MultipartBody
-from .contents import Contents, Found
+from .contents import Contents, Found, Target
 from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
 from .rpc import Option, Rpc
 
 OLDEST = (0, 8)
 COPY_MAKES_PARENTS = (0, 10)
+BLOCK_CODECS = (0, 13)
 MAX_FILE_LINKS = (0, 35)
 ONE_MEBIBYTE_BLOCKS = (0, 40)
 
 ALL_BEFORE = 174
 """How many links a node of a file's DAG has where that cannot be chosen."""
 
-CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
+CID_TEXT = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
 """What may be a CID. The node reads it; this only keeps paths and options out."""
 
 LONG = 256 * 1024
@@ -35,7 +38,14 @@ LONG = 256 * 1024
 WALK_SECONDS = 3600.0
 """How long a node may take to look at every block of a registry."""
 
+PATIENCE = 10
+"""How many timeouts a change of pins may take."""
+
+BLOCK_MAX = 4 * 1024**2
+
 _CLUSTER = "ipfs-cluster"
+_CODECS = {RAW: "raw", DAG_PB: "dag-pb"}
+_OLD_FORMATS = {RAW: "raw", DAG_PB: "protobuf"}
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -66,6 +76,12 @@ class Node:
         """Whether the node itself has all that is ours; behind a cluster's proxy another peer may have it."""
         return not self.cluster and self.content is self.index
 
+    @property
+    def chunk(self) -> int:
+        """How many bytes of a file are a block, at most."""
+        size = int(self._chunker.removeprefix("size-"))
+        return min(size, 1024**2) if self.version < ONE_MEBIBYTE_BLOCKS else size
+
     async def look(self) -> None:
         """Find out what the node is.
 
@@ -95,22 +111,19 @@ class Node:
                 links=ALL_BEFORE,
             )
 
-    async def add(self, source: Source, *, pin: bool = False, growing: bool = False) -> str:
-        """Store content as a UnixFS file; answers its CID. Every option that the CID depends on is sent.
+    async def add(self, source: Source, *, pin: bool = False, growing: bool = False) -> Target:
+        """Store content as a UnixFS file. Every option that the CID depends on is sent.
 
         ``growing`` says that the length of the source is not known yet.
 
         The node may have failed after that answer, in pinning or on its disk, and says so only where nobody looks:
         what was added counts when it was pinned as part of something.
         """
-        size = _chunk_size(self._chunker)
-        if self.version < ONE_MEBIBYTE_BLOCKS:
-            size = min(size, 1024**2)
         options: dict[str, Option] = {
             "cid-version": 1,
             "raw-leaves": True,
             "hash": "sha2-256",
-            "chunker": f"size-{size}",
+            "chunker": f"size-{self.chunk}",
             "max-file-links": self._max_file_links,
             "trickle": False,
             "inline": False,
@@ -131,51 +144,79 @@ class Node:
         else:
             answer = await self.content.send("add", options, body, self.content.bulk)
         lines = [json.loads(line) for line in answer.splitlines() if line.strip()]
-        cid = str(lines[-1].get("Hash", "")) if lines else ""
-        if not CID.fullmatch(cid):
-            raise Unavailable("add: the node names no CID", RETRY_AFTER)
-        return cid
+        try:
+            return Target(parse_cid(str(lines[-1]["Hash"])), int(lines[-1]["Size"]))
+        except (CIDInvalid, IndexError, KeyError, ValueError):
+            raise Unavailable("add: the node names no CID", RETRY_AFTER) from None
 
-    async def is_whole(self, cid: str) -> bool:
+    async def is_whole(self, cid: str, seconds: float | None = None) -> bool:
         """Whether the node has every block of a file or directory."""
-        found = await self.index.json("files/stat", f"/ipfs/{cid}", with_local=True, offline=True)
-        return bool(found.get("Local"))
+        try:
+            answer = await self.index.call(
+                "files/stat",
+                [f"/ipfs/{cid}"],
+                {"with-local": True, "offline": True},
+                lane=self.index.bulk,
+                seconds=seconds,
+            )
+        except Missing:
+            return False
+        return bool(self.index.parsed("files/stat", answer).get("Local"))
+
+    async def put_blocks(self, blocks: Sequence[Block], *, pin: bool = False) -> None:
+        """Store blocks as they are. ``pin`` has each of them pinned, so that garbage collection waits and takes none.
+
+        Such a pin is recursive, and the node does not look whether what is below it is there.
+        """
+        by_codec: dict[int, list[Block]] = {}
+        for block in blocks:
+            by_codec.setdefault(block[0].codec, []).append(block)
+        for codec in sorted(by_codec, key=lambda codec: codec != RAW):  # what is linked to comes first
+            some = by_codec[codec]
+            options: dict[str, Option] = {"mhtype": "sha2-256", "pin": pin}
+            if self.version < BLOCK_CODECS:
+                options["format"] = _OLD_FORMATS[codec]
+            else:
+                options["cid-codec"] = _CODECS[codec]
+            body = BlocksBody([content for _, content in some], self.content.reactor)
+            answer = await self.content.call(
+                "block/put", [], options, body=body, seconds=self.patience if pin else None
+            )
+            keys = [str(json.loads(line).get("Key")) for line in answer.splitlines() if line.strip()]
+            if keys != [str(cid) for cid, _ in some]:
+                # After output began the node tells of a failure where nobody looks: by what is missing.
+                raise Unavailable("block/put: the node has not stored what it was given", RETRY_AFTER)
+
+    async def get_block(self, cid: CID) -> bytes:
+        """A block. `Missing` where the node has not got it."""
+        block = await self.content.call("block/get", [str(cid)], {"offline": self.local}, limit=BLOCK_MAX)
+        try:
+            verify_block(cid, block)
+        except BlockDamaged as error:
+            raise Corrupt(f"block/get: {error}") from None
+        return block
 
     async def copy(self, cid: str, path: str) -> None:
         """Give content a path in the MFS, in memory only. `Exists`; `Missing` where its first block is not there."""
         if self.version < COPY_MAKES_PARENTS:
-            await self.make_directory(path.rpartition("/")[0])
+            parent = path.rpartition("/")[0]
+            await self._unflushed("files/mkdir", [parent], {"parents": True, "flush": False, "cid-version": 1})
         options: dict[str, Option] = {"parents": True, "flush": False, "offline": self.local, "cid-version": 1}
         await self._unflushed("files/cp", [f"/ipfs/{cid}", path], options)
 
-    async def make_directory(self, path: str) -> None:
-        """Make a directory of the MFS and those above it, in memory only, unless it is there."""
-        await self._unflushed("files/mkdir", [path], {"parents": True, "flush": False, "cid-version": 1})
-
-    async def remove(self, path: str) -> None:
-        """Take a path and all below it out of the MFS. `NotFound`."""
+    async def remove(self, path: str, *, force: bool = False) -> None:
+        """Take a path and all below it out of the MFS. `NotFound`; not with ``force``, nor does it look at what is
+        there.
+        """
         # What goes wrong is told in the body of a 200 (fact sheet, trap 4).
-        told = await self.index.call("files/rm", [path], {"recursive": True})
-        if not told.strip():
-            return
-        error = translate("files/rm", told.decode("utf-8", "replace"))
-        if not isinstance(error, Missing):
-            raise error
-        # It was there, and the node has lost its first block: only by force it does not look at it.
-        told = await self.index.call("files/rm", [path], {"recursive": True, "force": True})
+        told = await self.index.call("files/rm", [path], {"recursive": True, "force": force})
         if told.strip():
             raise translate("files/rm", told.decode("utf-8", "replace"))
 
-    async def write(self, path: str, content: bytes) -> None:
-        """Replace the content of a small file of the MFS at once, in memory only; it is made where it is not there."""
-        options: dict[str, Option] = {"create": True, "truncate": True, "flush": False}
-        await self.index.call(
-            "files/write", [path], options, body=MultipartBody(MemorySource(content), self.index.reactor)
-        )
-
-    async def read_path(self, path: str, limit: int) -> bytes:
-        """A small file of the MFS, whose content the caller can tell from half of it. `NotFound`."""
-        return await self.index.call("files/read", [path], {"count": limit}, limit=limit)
+    async def names(self, directory: str) -> list[str]:
+        """The names in a directory of the MFS. `NotFound`."""
+        found = await self.index.json("files/ls", directory)
+        return [str(each["Name"]) for each in (found or {}).get("Entries") or ()]
 
     async def _unflushed(self, command: str, arguments: Sequence[str], options: dict[str, Option]) -> None:
         try:
@@ -190,15 +231,27 @@ class Node:
         await self.index.json("files/flush", path)
 
     async def pin(self, cid: str) -> None:
-        """Pin recursively; this walks all of it. `Missing`."""
+        """Pin recursively; this walks all of it, twice on a node of one's own. `Missing`."""
+        # An online node would look on its network for what is not there, and the pin is kept waiting by that.
+        if self.local and not await self.is_whole(cid, WALK_SECONDS):
+            raise Missing(f"the node has lost a part of {cid}", RETRY_AFTER)
         # A cluster takes bare CIDs only (fact sheet, section 8).
         options: dict[str, Option] = {"recursive": True, "offline": self.local}
         await self.content.call("pin/add", [cid], options, lane=self.content.bulk, seconds=WALK_SECONDS)
 
-    async def move_pin(self, old: str, new: str) -> None:
-        """Pin ``new`` in place of ``old``; only what differs is looked at. `Missing`, `NotPinned` of the old one."""
+    async def pin_direct(self, cid: str) -> None:
+        """Pin a block alone."""
+        await self.content.call("pin/add", [cid], {"recursive": False, "offline": self.local}, seconds=self.patience)
+
+    async def move_pin(self, old: str, new: str, seconds: float) -> None:
+        """Pin ``new`` in place of ``old``; only what differs is looked at. `Missing`, `NotPinned` of the old one.
+
+        An online node looks on its network for a block that it has not got, and is given ``seconds`` for that: it is
+        `Unavailable` then. Before that it may have waited for its own garbage collection.
+        """
+        options: dict[str, Option] = {"unpin": True, "offline": self.local, "timeout": f"{seconds:g}s"}
         try:
-            await self.content.json("pin/update", old, new, unpin=True, offline=self.local)
+            await self.content.call("pin/update", [old, new], options, seconds=self.patience + seconds)
         except Unavailable:
             if not self.cluster:
                 raise
@@ -206,23 +259,23 @@ class Node:
             raise NotPinned(f"pin/update: the cluster does not replace {old}") from None
 
     async def unpin(self, cid: str) -> None:
-        """Remove a recursive pin. `NotPinned`."""
-        await self.content.json("pin/rm", cid, recursive=True)
+        """Remove a pin, of either kind. `NotPinned`."""
+        await self.content.call("pin/rm", [cid], {"recursive": True}, seconds=self.patience)
 
-    async def is_pinned(self, cid: str) -> bool:
-        """Whether there is a recursive pin of exactly this."""
+    async def is_pinned(self, cid: str, kind: str = "recursive") -> bool:
+        """Whether there is a pin of exactly this, ``recursive`` or ``direct``."""
         try:
-            answer: Any = await self.content.json("pin/ls", cid, type="recursive")
+            answer: Any = await self.content.json("pin/ls", cid, type=kind)
         except (NotPinned, NotFound):
             return False
         return bool(answer and answer.get("Keys"))
 
+    async def pins(self, kind: str) -> list[str]:
+        """The CIDs of all pins of a kind, ``recursive`` or ``direct``, whoever made them."""
+        answer: Any = await self.content.json("pin/ls", type=kind)
+        return list((answer or {}).get("Keys") or ())
 
-def inline_cid(content: bytes) -> str:
-    """The CID of a raw block that is in the CID itself, and so on every node: nothing can be lost of it."""
-    # CIDv1, raw, identity: fact sheet, section 3.3.
-    return "b" + base64.b32encode(b"\x01\x55\x00" + bytes([len(content)]) + content).decode().rstrip("=").lower()
-
-
-def _chunk_size(chunker: str) -> int:
-    return int(chunker.removeprefix("size-"))
+    @property
+    def patience(self) -> float:
+        """Seconds for a change of pins: the node lets them all wait while it collects garbage."""
+        return PATIENCE * self.content.timeout

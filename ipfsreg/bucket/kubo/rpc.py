@@ -7,13 +7,14 @@ what came against what should have come (fact sheet, trap 1).
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol as WireProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
@@ -41,6 +42,17 @@ _AGENT = b"ipfsreg"
 
 Option = str | int | bool | tuple[str, ...]
 """A value of an option; several are sent as the option several times."""
+
+
+class Body(Protocol):
+    """A body producer (`IBodyProducer`) that says when it last got on."""
+
+    content_type: bytes
+    moved: float
+    """By the reactor's clock."""
+
+    def stopProducing(self) -> None:
+        """See `IBodyProducer`; may be called where it is through."""
 
 
 @implementer(IAgentEndpointFactory)
@@ -127,14 +139,15 @@ class Rpc:
         arguments: Sequence[str] = (),
         options: Mapping[str, Option] | None = None,
         *,
-        body: MultipartBody | None = None,
+        body: Body | None = None,
         lane: Lane | None = None,
         seconds: float | None = None,
         limit: int = ANSWER_MAX,
     ) -> bytes:
         """All that a command answers, at most ``limit`` bytes.
 
-        ``seconds`` is how long the node may work; where there is a body, how long nothing may move.
+        ``seconds`` is how long the node may work, unless an option ``timeout`` tells it less; where there is a body,
+        how long nothing may move.
 
         :raises BucketError: where it fails.
         """
@@ -227,12 +240,12 @@ class Turn:
         command: str,
         arguments: Sequence[str],
         options: Mapping[str, Option],
-        body: MultipartBody | None,
+        body: Body | None,
     ) -> IResponse:
         """Send a command; returns with the headers of its answer, whatever the status."""
         self._what = command
         if body is None:
-            options = {**options, "timeout": f"{self._timeout:g}s"}
+            options = {"timeout": f"{self._timeout:g}s", **options}
         headers = self._rpc._headers.copy()
         if body is not None:
             headers.setRawHeaders(b"Content-Type", [body.content_type])
@@ -305,7 +318,7 @@ class Turn:
         content: bytes = await self._bounded(collector.done, self._timeout + GRACE_SECONDS, message)
         return content
 
-    async def _while_moving(self, answer: "Deferred[Any]", body: MultipartBody, message: str) -> Any:
+    async def _while_moving(self, answer: "Deferred[Any]", body: Body, message: str) -> Any:
         call: IDelayedCall
 
         def look() -> None:
@@ -340,16 +353,16 @@ class Turn:
         except BucketError:
             raise
         except CancelledError:
-            raise Unavailable("the daemon is stopping" if self._rpc._stopped else message, RETRY_AFTER) from None
+            raise Unreachable("the daemon is stopping" if self._rpc._stopped else message, RETRY_AFTER) from None
         except Exception as error:
             if self._rpc._stopped:
-                raise Unavailable("the daemon is stopping") from None
+                raise Unreachable("the daemon is stopping") from None
             raise Unreachable(f"{self._what or 'the node'}: {_why(error)}", RETRY_AFTER) from None
         finally:
             under_way.discard(work)
 
 
-class _Collector(Protocol):
+class _Collector(WireProtocol):
     def __init__(self, limit: int) -> None:
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
         self._limit = limit
@@ -377,8 +390,8 @@ class _Collector(Protocol):
             self.done.callback(result) if isinstance(result, bytes) else self.done.errback(result)
 
 
-def _producer(body: MultipartBody | None) -> IBodyProducer | None:
-    return None if body is None else body
+def _producer(body: Body | None) -> IBodyProducer | None:
+    return None if body is None else cast(IBodyProducer, body)
 
 
 def _text(value: str | int | bool) -> str:

@@ -1,0 +1,56 @@
+"""What a daemon has to know of its bucket when it starts again: a small file of this disk."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+from ...workers import Workers
+
+
+class Notes:
+    """``folder`` is the bucket's path; what was noted of another one is of no use.
+
+    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, and ``unsettled`` are CIDs that it
+    pinned, or was about to, and that are not to stay pinned unless they count.
+    """
+
+    def __init__(self, file: Path, folder: str, workers: Workers) -> None:
+        self.file = file
+        self.owner = secrets.token_hex(16)
+        self.root: str | None = None
+        self.unsettled: set[str] = set()
+        self._folder = folder
+        self._workers = workers
+        self._read = False
+
+    async def read(self) -> None:
+        """Go on from what is in the file, once."""
+        if self._read:
+            return
+        noted = await self._workers.run(_read, self.file)
+        if noted.get("folder") == self._folder:
+            self.owner = noted.get("owner") or self.owner
+            self.root = noted.get("root")
+            self.unsettled |= set(noted.get("unsettled") or ())
+        self._read = True
+        await self.write()
+
+    async def write(self) -> None:
+        """Keep it."""
+        noted = {"folder": self._folder, "owner": self.owner, "root": self.root, "unsettled": sorted(self.unsettled)}
+        await self._workers.run(_replace, self.file, json.dumps(noted) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
