@@ -8,15 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.contents import Target
 
 from ..bucket.helpers import LIMIT, read, together
 from .backend import Backend, unique_folder
-from .node import KuboNode
+from .node import KuboNode, running_node
+
+
+@pytest.fixture(scope="module", params=["offline", "online"])
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KuboNode]:
+    """A node that looks nowhere else, or one that looks on its network for what it lacks: nobody is there."""
+    with running_node(tmp_path_factory.mktemp("kubo"), online=request.param == "online") as node:
+        yield node
 
 
 @pytest_twisted.async_yield_fixture()
@@ -96,12 +105,12 @@ async def test_what_is_taken_between_add_and_link_is_added_again(
     add, content = bucket.node.add, os.urandom(200_000)
     pinned: list[bool] = []
 
-    async def add_and_lose(source: Any, *, pin: bool = False) -> str:
-        cid: str = await add(source, pin=pin)
+    async def add_and_lose(source: Any, *, pin: bool = False) -> Target:
+        target: Target = await add(source, pin=pin)
         if source.size == len(content):
             pinned.append(pin)
             await deferToThread(node.rpc, "repo/gc", silent=True)
-        return cid
+        return target
 
     await bucket.put("before", b"1")
     bucket.node.add = add_and_lose

@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 
 from ipfsreg.bucket.kubo.address import DEFAULT, Address, Remembered, find_address, parse_address
 from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, refusal, translate
-from ipfsreg.bucket.kubo.node import inline_cid
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.config import ConfigError, load_config
+from ipfsreg.ipfs.inline import inline_cid
 
 from ..docs.documents import block
 from .node import KuboNode
@@ -158,7 +158,7 @@ def test_what_a_node_says() -> None:
 
 
 def test_an_inline_cid_needs_no_block(node: KuboNode) -> None:
-    assert node.command("cat", inline_cid(b"ipfsreg 1234\n")) == "ipfsreg 1234\n"
+    assert node.command("cat", str(inline_cid(b"ipfsreg 1234\n"))) == "ipfsreg 1234\n"
 
 
 def test_the_command_of_the_document(node: KuboNode) -> None:

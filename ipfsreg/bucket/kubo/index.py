@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...ipfs.cid import DAG_PB, cid_of, parse_cid
+from ...ipfs.cid import CID, DAG_PB, cid_of, parse_cid
 from ...ipfs.dag_pb import Link as Entry
 from ...ipfs.directory import encode_directory
 from ...ipfs.hamt import Block
@@ -36,8 +36,11 @@ BATCH = 64
 GATHER_SECONDS = 0.002
 TRIES = 4
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 3.0
 """How long an online node may look for a block that it lacks, before we look ourselves what is missing."""
+
+CAREFUL_SECONDS = 60.0
+"""After blocks were lost beside a change, for so long others are protected at once: it takes two more pins each."""
 
 SLOWEST = 20 * 1024**2
 """Bytes a second that a node reads at least, where it is slow."""
@@ -45,7 +48,7 @@ SLOWEST = 20 * 1024**2
 NOBODY_HELPS = 60
 """Seconds after which a client may try again where somebody has to do something first."""
 
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.0
 """How long a change that is under way may hold up a stop: it leaves nothing for others to wait for then."""
 
 
@@ -83,6 +86,7 @@ class Index:
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
         self._current: SharedWork[State] = SharedWork(self._register.current)
+        self._careful_until = 0.0
         self._stopped = False
 
     async def open(self) -> None:
@@ -180,14 +184,16 @@ class Index:
                 if not draft.changed:
                     break
                 new, blocks = await self._built(draft, old)
-                if attempt and not self._node.cluster:
-                    done = await self._replaced_protected(old, new, blocks, batch, lost)
+                made = [change for change in batch if change not in failed]
+                if not self._node.cluster and (attempt or self._reactor.seconds() < self._careful_until):
+                    done = await self._replaced_protected(old, new, blocks, made, lost)
                 else:
-                    done = await self._replaced(old, new, blocks, sum(change.size for change in batch))
+                    done = await self._replaced(old, new, blocks, sum(change.size for change in made))
                 if done:
                     self._register.see(new)
                     old = new
                     break
+                self._careful_until = self._reactor.seconds() + CAREFUL_SECONDS
             else:
                 raise Unavailable(
                     "the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER
@@ -244,12 +250,12 @@ class Index:
         return True
 
     async def _replaced_protected(
-        self, old: State, new: State, blocks: Sequence[Block], batch: Sequence[Change], lost: set[Change]
+        self, old: State, new: State, blocks: Sequence[Block], made: Sequence[Change], lost: set[Change]
     ) -> bool:
-        """As `_replaced`, where garbage is collected beside us: ``lost`` takes the changes whose content is not there.
+        """As `_replaced`, where garbage is collected beside us, or the last state has lost a block itself.
 
-        A block that leads to the new state is pinned first, and all below it with that: a node does not look at what it
-        pins so. And it pins nothing while it collects.
+        A block that leads to the new state is pinned first, and with it all that is below it: the node does not look whether
+        that is there. So it is looked for here: ``lost`` takes the changes whose content is not.
         """
         above = encode_directory([Entry(new.cid, "state", 0)])
         cid = cid_of(DAG_PB, above)
@@ -258,14 +264,19 @@ class Index:
         await self._node.put_blocks(blocks)
         await self._node.put_blocks([(cid, above)], pin=True)
         try:
-            for change in batch:
-                if change.content is not None and not await self._node.is_whole(str(change.content)):
-                    lost.add(change)
-            if lost:
+            await self._node.put_blocks(blocks)
+            missing = {change for change in made if not await self._has_all(change.content)}
+            lost |= missing
+            if missing:
                 return False
-            return await self._replaced(old, new, blocks, sum(change.size for change in batch))
+            await self._node.put_blocks(blocks[-1:], pin=True)
+            await self._unpin(old.root)
         finally:
             await self._unpin(str(cid))
+        return True
+
+    async def _has_all(self, content: CID | None) -> bool:
+        return content is None or await self._node.is_whole(str(content))
 
     async def _settle(self, state: State) -> None:
         """Unpin what was left pinned by changes that nobody knows the end of."""

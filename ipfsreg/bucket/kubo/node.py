@@ -4,6 +4,7 @@ Version differences are those of the fact sheet, section 1.12; everything else i
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -249,7 +250,7 @@ class Node:
         An online node looks on its network for a block that it has not got, and is given ``seconds`` for that: it is
         `Unavailable` then. Before that it may have waited for its own garbage collection.
         """
-        options: dict[str, Option] = {"unpin": True, "offline": self.local, "timeout": f"{seconds:g}s"}
+        options: dict[str, Option] = {"unpin": True, "offline": self.local, "timeout": f"{math.ceil(seconds)}s"}
         try:
             await self.content.call("pin/update", [old, new], options, seconds=self.patience + seconds)
         except Unavailable:

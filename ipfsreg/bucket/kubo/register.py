@@ -208,12 +208,19 @@ class Register:
         """What the markers say."""
         found = [_COUNTING.fullmatch(text) for text in await self._markers.all()]
         states = sorted(State(int(match[1]), match[2]) for match in found if match is not None)
-        for late in states[:-1]:  # put up by somebody who was thought to be dead
-            await self._markers.take(late.text)
         if not states:
             return None
+        newest = states.pop()
+        if not await self._node.is_pinned(newest.root):
+            pinned = await self.newest_pinned()
+            if pinned is not None and pinned > newest:
+                states.append(newest)
+        for late in states:  # each came from a request that somebody had given up
+            await self._markers.take(late.text)
+        if newest in states:
+            return None
         self._none_since = None
-        return states[-1]
+        return newest
 
     async def _restored(self) -> State | None:
         """The state that counts though no marker says so, as soon as nobody can be at it any more."""
