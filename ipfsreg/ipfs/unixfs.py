@@ -13,13 +13,17 @@ class UnixFS:
     """What a block says of its file or directory.
 
     ``data`` are the bytes of the file that are in the block itself, ``size`` is the length of the whole file below it
-    (None: not said), and ``block_sizes`` are the lengths of the parts below its links.
+    (None: not said), and ``block_sizes`` are the lengths of the parts below its links. A shard of a directory has a
+    bitfield as ``data``; ``hash_type`` is the multihash function that places its names, ``fan_out`` how many places
+    there are.
     """
 
     kind: int
     data: bytes = b""
     size: int | None = None
     block_sizes: Sequence[int] = ()
+    hash_type: int | None = None
+    fan_out: int | None = None
 
 
 def encode_unixfs(node: UnixFS) -> bytes:
@@ -30,6 +34,10 @@ def encode_unixfs(node: UnixFS) -> bytes:
     if node.size is not None:
         fields.append(encode_number(3, node.size))
     fields += [encode_number(4, size) for size in node.block_sizes]
+    if node.hash_type is not None:
+        fields.append(encode_number(5, node.hash_type))
+    if node.fan_out is not None:
+        fields.append(encode_number(6, node.fan_out))
     return b"".join(fields)
 
 
@@ -39,6 +47,7 @@ def decode_unixfs(data: bytes) -> UnixFS:
     :raises BlockInvalid: where it is none.
     """
     kind, content, size = None, b"", None
+    hash_type, fan_out = None, None
     block_sizes: list[int] = []
     for number, value in decode_fields(data):
         if number == 1 and isinstance(value, int):
@@ -49,6 +58,10 @@ def decode_unixfs(data: bytes) -> UnixFS:
             size = value
         elif number == 4 and isinstance(value, int):
             block_sizes.append(value)
+        elif number == 5 and isinstance(value, int):
+            hash_type = value
+        elif number == 6 and isinstance(value, int):
+            fan_out = value
     if kind is None:
         raise BlockInvalid("a UnixFS message does not say what it is")
-    return UnixFS(kind, content, size, block_sizes)
+    return UnixFS(kind, content, size, block_sizes, hash_type, fan_out)
