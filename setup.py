@@ -28,6 +28,7 @@ setup(
         "durationpy>=0.9",
         "h11>=0.14",
         "klein>=24.8",
+        "mmh3>=5",
         "platformdirs>=4",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",

@@ -185,7 +185,7 @@ def _unprefixed(link: Link, place: int) -> str:
 def _slots(node: Node, path: bytes) -> _Slots:
     """What a shard has, checked in full; ``path`` are the places that led to it."""
     bits = _bitfield(node)
-    if False:  # with these, a few blocks could make a directory that takes forever to walk
+    if path and not bits:  # with these, a few blocks could make a directory that takes forever to walk
         raise BlockInvalid("a child shard has no entries")
     slots = {}
     for place, link in zip(_places(bits), node.links, strict=True):

@@ -21,6 +21,8 @@ messages = st.builds(
     st.binary(max_size=40),
     st.none() | st.integers(0, 2**62),
     st.lists(st.integers(0, 2**62), max_size=5),
+    st.none() | st.integers(0, 2**62),
+    st.none() | st.integers(0, 2**62),
 )
 
 
