@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...ipfs.cid import CID, DAG_PB, cid_of, parse_cid
+from ...ipfs.cid import DAG_PB, cid_of, parse_cid
 from ...ipfs.dag_pb import Link as Entry
 from ...ipfs.directory import encode_directory
 from ...ipfs.hamt import Block
@@ -254,9 +254,12 @@ class Index:
     ) -> bool:
         """As `_replaced`, where garbage is collected beside us, or the last state has lost a block itself.
 
-        A block that leads to the new state is pinned first, and with it all that is below it: the node does not look whether
-        that is there. So it is looked for here: ``lost`` takes the changes whose content is not.
+        A block that leads to the new state is pinned first, and with it all that is below it: the node does not look
+        whether that is there. So it is looked for here: ``lost`` takes the changes whose content is not. It is looked
+        for before as well, since while something pinned is not whole the node collects nothing, and complains.
         """
+        if await self._lost(made, lost):
+            return False
         above = encode_directory([Entry(new.cid, "state", 0)])
         cid = cid_of(DAG_PB, above)
         self._notes.unsettled.add(str(cid))
@@ -265,9 +268,7 @@ class Index:
         await self._node.put_blocks([(cid, above)], pin=True)
         try:
             await self._node.put_blocks(blocks)
-            missing = {change for change in made if not await self._has_all(change.content)}
-            lost |= missing
-            if missing:
+            if await self._lost(made, lost):
                 return False
             await self._node.put_blocks(blocks[-1:], pin=True)
             await self._unpin(old.root)
@@ -275,8 +276,14 @@ class Index:
             await self._unpin(str(cid))
         return True
 
-    async def _has_all(self, content: CID | None) -> bool:
-        return content is None or await self._node.is_whole(str(content))
+    async def _lost(self, made: Sequence[Change], lost: set[Change]) -> bool:
+        missing = {
+            change
+            for change in made
+            if change.content is not None and not await self._node.is_whole(str(change.content))
+        }
+        lost |= missing
+        return bool(missing)
 
     async def _settle(self, state: State) -> None:
         """Unpin what was left pinned by changes that nobody knows the end of."""

@@ -1,8 +1,8 @@
 """The bucket in the node's MFS, for people to look at: nothing depends on it.
 
-Before Kubo 0.43 garbage collection beside changes of the MFS can take blocks of it, and an online node looks for those
-on its network and lets nobody else in meanwhile (fact sheet, section 2). So it is changed seldom, and what becomes of
-that is no concern of any push or pull.
+Only since Kubo 0.43: before, garbage collection takes blocks of an MFS that is changed beside it. Then everybody waits
+who uses the MFS, and the node may not start again, since it does not begin without the MFS' first block (seen with
+0.42).
 """
 
 from typing import Any
@@ -14,6 +14,9 @@ from twisted.python.failure import Failure
 
 from ..errors import BucketError, NotFound
 from .node import Node
+
+SAFE = (0, 43)
+"""Since this version changes of the MFS and garbage collection wait for each other."""
 
 SOON_SECONDS = 1.0
 """How long after a change its state is shown: what comes at the same time is shown at once."""
@@ -51,6 +54,8 @@ class ShownFolder:
 
     def show(self, root: str) -> None:
         """Have it show a state, soon."""
+        if self._node.version < SAFE:
+            return
         self._root = root
         if self._waiting is None and self._changing is None and not self._stopped:
             seconds = max(SOON_SECONDS, self._not_before - self._reactor.seconds())
