@@ -4,6 +4,7 @@ The client is installed into ``node_modules`` beside the scripts, from the lock 
 a test is skipped with the reason, or fails if the environment has ``IPFSREG_REQUIRE_PROGRAMS=1``.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -46,6 +47,12 @@ class JavaScriptClient:
         if npm is None or node is None:
             unavailable(f"node and npm are needed to run {self.name}")
             return
+        # Tests of several processes need it at the same time.
+        with (self.directory / "package.json").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._install(npm)
+
+    def _install(self, npm: str) -> None:
         installed = self.directory / "node_modules" / ".package-lock.json"
         lock = self.directory / "package-lock.json"
         if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:

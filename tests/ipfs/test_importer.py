@@ -1,7 +1,6 @@
 """Our CIDs of files are those of npm's ipfs-unixfs-importer, which shares no code with Kubo's."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -22,10 +21,13 @@ Import = Callable[[int, Profile], str]
 def importer() -> Iterator[Import]:
     """The CID that the importer gives to `content` of a length."""
     runner.install()
-    node = shutil.which("node")
-    assert node is not None
     process = subprocess.Popen(
-        [node, "importer.mjs"], cwd=runner.HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        [runner.NODE, "importer.mjs"],
+        cwd=runner.HERE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -1,6 +1,5 @@
 // Answers, for each line {"length", "chunk", "links"} of standard input, the CID that ipfs-unixfs-importer gives to a
 // file of that length whose byte i is (7i + 3) mod 256.
-import './newer-node.mjs'
 import { createInterface } from 'node:readline'
 import { importer } from 'ipfs-unixfs-importer'
 import { fixedSize } from 'ipfs-unixfs-importer/chunker'

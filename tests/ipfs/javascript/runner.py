@@ -1,38 +1,27 @@
-"""Runs the scripts beside it with IPFS libraries from npm.
+"""Runs the scripts beside it with IPFS libraries from npm, on the Node that they want, which npm brings too.
 
-They are installed into ``node_modules`` here by `install`, from the lock file. Where that cannot be done a test is
+All of it is installed into ``node_modules`` here by `install`, from the lock file. Where that cannot be done a test is
 skipped with the reason, or fails if the environment has ``IPFSREG_REQUIRE_PROGRAMS=1``.
 """
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.clients.programs import run, unavailable
+from tests.javascript_client import JavaScriptClient
 
 HERE = Path(__file__).parent
-INSTALL_SECONDS = 300
+NODE = HERE / "node_modules" / ".bin" / "node"
 
 
 def install() -> None:
-    """Have the libraries installed as the lock file says; returns at once where they are."""
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        unavailable("node and npm are needed to run IPFS in JavaScript")
-    installed, lock = HERE / "node_modules" / ".package-lock.json", HERE / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    try:
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        unavailable(f"npm ci took more than {INSTALL_SECONDS} s")
-    if done.returncode:
-        unavailable(f"npm ci failed: {done.stderr.strip()[-500:]}")
+    """Have the libraries and Node installed as the lock file says; returns at once where they are."""
+    JavaScriptClient(HERE, "IPFS in JavaScript").install()
+    if not NODE.exists():
+        unavailable("npm has no Node for this kind of machine")
 
 
 def answer_of(script: str, *arguments: str) -> Any:
     """Run a script to its end, and give what it printed as JSON."""
-    return json.loads(run("node", str(HERE / script), *arguments, cwd=HERE).splitlines()[-1])
+    return json.loads(run(NODE, HERE / script, *arguments, cwd=HERE).splitlines()[-1])
