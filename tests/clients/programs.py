@@ -19,6 +19,13 @@ NEWER_ENGINE = TOOLS / "trixie" / "usr"
 NEWER_ENGINE_PATH = f"{NEWER_ENGINE / 'bin'}:{NEWER_ENGINE / 'sbin'}"
 
 
+thorough = pytest.mark.skipif(
+    os.environ.get("IPFSREG_REQUIRE_PROGRAMS") != "1",
+    reason="it takes long; IPFSREG_REQUIRE_PROGRAMS=1 runs it, as .ci/run does",
+)
+"""For tests that `make test` leaves out."""
+
+
 def require_program(name: str, path: str | None = None) -> str:
     """The absolute path of a program, on this process's PATH or on `path`; without one the test ends."""
     found = shutil.which(name, path=path)

@@ -17,6 +17,10 @@ from ..daemon_process import free_port
 
 START_SECONDS = 30.0
 
+OLDEST = "ipfs-0.8"
+UNSAFE = "ipfs-0.42"
+"""The last version whose MFS and garbage collection do not wait for each other."""
+
 
 def require_ipfs(name: str = "ipfs") -> str:
     """The path of the program; without it the test ends."""

@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from ..clients import test_conformance
 from ..clients.engines import DockerEngine
 from ..clients.images import layout_blobs, make_image, random_layer, write_layout
-from ..clients.programs import client_environment, require_program, run
+from ..clients.programs import client_environment, require_program, run, thorough
 from ..daemon_process import DaemonProcess
 from ..textile.test_registry_clients import peak_memory, write_docker_archive
 from .backend import unique_folder
@@ -20,12 +19,6 @@ from .node import KuboNode
 
 MEBIBYTE = 1024**2
 LARGE = 256 * MEBIBYTE
-
-
-thorough = pytest.mark.skipif(
-    os.environ.get("IPFSREG_REQUIRE_PROGRAMS") != "1",
-    reason="it takes long; IPFSREG_REQUIRE_PROGRAMS=1 runs it, as .ci/run does",
-)
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
-"""The backend on a real node, held to the contract of buckets."""
+"""The backend on real nodes, the newest and the oldest, held to the contract of buckets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 
 from ..bucket.contract import BucketContract
 from ..bucket.storage import Storage
+from ..clients.programs import thorough
 from .backend import KuboStorage
-from .node import KuboNode
+from .node import OLDEST, KuboNode, running_node
 
 
 class TestKubo(BucketContract):
@@ -18,3 +20,13 @@ class TestKubo(BucketContract):
         await storage.reopened()
         yield storage
         await storage.close()
+
+
+@thorough
+class TestOldest(TestKubo):
+    """On the oldest version that is promised."""
+
+    @pytest.fixture(scope="class")
+    def node(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KuboNode]:
+        with running_node(tmp_path_factory.mktemp("oldest"), program=OLDEST) as node:
+            yield node

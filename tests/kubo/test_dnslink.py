@@ -12,12 +12,12 @@ from twisted.logger import LogEvent
 
 from ..clients.engines import DockerEngine
 from ..clients.images import random_layer
+from ..clients.programs import thorough
 from ..textile.test_registry_clients import write_docker_archive
 from ..web.served import MANIFEST_TYPE
 from .backend import unique_folder
 from .dns import Resolver
 from .node import connect, running_node
-from .test_clients import thorough
 from .test_following import Nodes, Pair, daemon, eventually, until_it_has
 from .test_registry import serving
 

@@ -17,14 +17,25 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.contents import Target
 
 from ..bucket.helpers import LIMIT, read, together
+from ..clients.programs import thorough
 from .backend import Backend, unique_folder
-from .node import KuboNode, running_node
+from .node import OLDEST, UNSAFE, KuboNode, running_node
 
 
-@pytest.fixture(scope="module", params=["offline", "online"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("ipfs", False),
+        ("ipfs", True),
+        pytest.param((UNSAFE, True), marks=thorough),
+        pytest.param((OLDEST, True), marks=thorough),
+    ],
+    ids=lambda parameter: f"{parameter[0]}-{'online' if parameter[1] else 'offline'}",
+)
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KuboNode]:
     """A node that looks nowhere else, or one that looks on its network for what it lacks: nobody is there."""
-    with running_node(tmp_path_factory.mktemp("kubo"), online=request.param == "online") as node:
+    program, online = request.param
+    with running_node(tmp_path_factory.mktemp("kubo"), online=online, program=program) as node:
         yield node
 
 

@@ -206,7 +206,8 @@ async def test_a_request_that_arrives_late(node: KuboNode, tmp_path: Path, comma
         if late:
             return None
         if command != "block/put":
-            late.append(lambda: node.rpc(command, *call.arguments, **call.options))
+            options: dict[str, Any] = dict(call.options)
+            late.append(lambda: node.rpc(command, *call.arguments, **options))
         else:
             late.append(lambda: None)
         return Answer(504, b"a proxy")

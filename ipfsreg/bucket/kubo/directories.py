@@ -15,8 +15,8 @@ from ...ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs
 from ...workers import Workers
 from ..errors import Corrupt
 
-REMEMBERED = 8 * 1024**2
-"""Bytes of blocks that are remembered at most; as objects they take some four times as much."""
+REMEMBERED = 4 * 1024**2
+"""Bytes of blocks that are remembered at most; as objects they take some six times as much."""
 
 _QUICK = 16 * 1024
 """A longer block is decoded in a thread."""

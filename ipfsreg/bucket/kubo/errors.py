@@ -44,14 +44,14 @@ class TooManyUnflushed(Unavailable):
 
 
 class Unreachable(Unavailable):
-    """No answer came: the node is away, or the way to it is broken. What was asked for may be done, or be done later.
-    """
+    """No answer came: the node is away, or the way to it is broken. What was asked for may be done, or be done later."""
 
 
 _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
     # What is missing locally quotes nothing of ours, but may follow a path: before all absences.
     (
-        r"not found locally|could not find|block not found|could not retrieve some links|failed to fetch all nodes",
+        r"not found locally|merkledag: not found|could not find|block not found|could not retrieve some links"
+        r"|failed to fetch all nodes",
         Missing,
     ),
     (r"reached limit of \d+ unflushed", TooManyUnflushed),

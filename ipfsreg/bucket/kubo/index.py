@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -49,7 +49,7 @@ NOBODY_HELPS = 60
 """Seconds after which a client may try again where somebody has to do something first."""
 
 STOP_SECONDS = 1.0
-"""How long a change that is under way may hold up a stop: it leaves nothing for others to wait for then."""
+"""How long what is under way may hold up a stop, so that it leaves nothing for others to wait for."""
 
 
 class Index:
@@ -113,8 +113,8 @@ class Index:
             await self._through
             if late.active():
                 late.cancel()
-        with suppress(BucketError):
-            await self._register.close()
+        with suppress(BucketError, TimeoutError):
+            await ensureDeferred(self._register.close()).addTimeout(STOP_SECONDS, self._reactor)
 
     async def root(self) -> str:
         """The CID of the state that counts now. All who ask at the same time share an answer."""

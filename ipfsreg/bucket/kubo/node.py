@@ -144,9 +144,9 @@ class Node:
             answer = await self.content.call("add", [], options, body=body)
         else:
             answer = await self.content.send("add", options, body, self.content.bulk)
-        lines = [json.loads(line) for line in answer.splitlines() if line.strip()]
         try:
-            return Target(parse_cid(str(lines[-1]["Hash"])), int(lines[-1]["Size"]))
+            added = _lines("add", answer)[-1]
+            return Target(parse_cid(str(added["Hash"])), int(added["Size"]))
         except (CIDInvalid, IndexError, KeyError, ValueError):
             raise Unavailable("add: the node names no CID", RETRY_AFTER) from None
 
@@ -183,8 +183,7 @@ class Node:
             answer = await self.content.call(
                 "block/put", [], options, body=body, seconds=self.patience if pin else None
             )
-            keys = [str(json.loads(line).get("Key")) for line in answer.splitlines() if line.strip()]
-            if keys != [str(cid) for cid, _ in some]:
+            if [line.get("Key") for line in _lines("block/put", answer)] != [str(cid) for cid, _ in some]:
                 # After output began the node tells of a failure where nobody looks: by what is missing.
                 raise Unavailable("block/put: the node has not stored what it was given", RETRY_AFTER)
 
@@ -280,3 +279,12 @@ class Node:
     def patience(self) -> float:
         """Seconds for a change of pins: the node lets them all wait while it collects garbage."""
         return PATIENCE * self.content.timeout
+
+
+def _lines(command: str, answer: bytes) -> list[dict[str, Any]]:
+    """The objects, one a line, that a command answers."""
+    try:
+        found = [json.loads(line) for line in answer.splitlines() if line.strip()]
+    except ValueError:
+        raise Unavailable(f"{command}: the node's answer is not JSON", RETRY_AFTER) from None
+    return [line if isinstance(line, dict) else {} for line in found]
