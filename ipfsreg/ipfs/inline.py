@@ -1,4 +1,4 @@
-"""CIDs that hold their content themselves: raw blocks with the identity hash, which every node has and none can lose."""
+"""CIDs that hold their content: raw blocks with the identity hash, which every node has and none can lose."""
 
 from .cid import CID, IDENTITY, RAW
 

@@ -57,6 +57,7 @@ async def test_every_option_that_a_cid_depends_on_is_sent(backend: Backend, fron
         "nocopy": "false",
         "progress": "false",
         "pin": "false",
+        "offline": "true",
     }
 
 

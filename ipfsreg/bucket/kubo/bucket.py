@@ -22,7 +22,7 @@ from .by_blocks import ByBlocks
 from .changes import Change, Link, Move, Remove, Store
 from .contents import Target
 from .directories import Directories
-from .errors import RETRY_AFTER, ContentLost, NotPinned
+from .errors import RETRY_AFTER, Missing, NotPinned
 from .index import Index
 from .markers import FolderMarkers, PinMarkers
 from .node import Node
@@ -192,35 +192,31 @@ class KuboBucket:
         if target is None and source.size <= min(SMALL, self.node.chunk):
             await self._change(Store(path, await source.read(0)))
             return
-        if target is None:
-            target = await self.node.add(source)
-        for _ in range(TRIES):
+        for pinned in (False, *[True] * TRIES):
             try:
-                await self._change(Link(path, target))
+                if pinned:
+                    await self._store_pinned(path, source)
+                else:
+                    await self._change(Link(path, target or await self.node.add(source)))
                 return
-            except ContentLost as error:
+            except Missing as error:
                 self._log.info("{error}; it is added again", error=error)
-                if await self._store_pinned(path, source, target):
-                    return
         raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
-    async def _store_pinned(self, path: str, source: Source, target: Target) -> bool:
+    async def _store_pinned(self, path: str, source: Source) -> None:
         """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
 
-        Answers whether that helped: the node may fail to pin, and does not say so to us.
+        :raises Missing: where that did not help: the node may fail to pin, and does not say so to us.
         """
-        # A node counts one pin for all who wanted it: one that was there before is somebody else's.
-        others = await self.node.is_pinned(str(target.cid))
+        before = set(await self.node.pins("recursive"))
         target = await self.node.add(source, pin=True)
         try:
             await self._change(Link(path, target))
-        except ContentLost:
-            return False
         finally:
-            if not others:
+            # A node counts one pin for all who wanted it: one that was there before is somebody else's.
+            if str(target.cid) not in before:
                 with suppress(NotPinned, NotFound):
                     await self.node.unpin(str(target.cid))
-        return True
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. What the node has lost blocks of is removed, since it cannot be kept anywhere."""

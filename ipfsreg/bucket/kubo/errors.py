@@ -44,7 +44,7 @@ class TooManyUnflushed(Unavailable):
 
 
 class Unreachable(Unavailable):
-    """No answer came: the node is away, or the way to it is broken. What was asked for may be done, or be done later."""
+    """No answer came: the node is away, or the way to it is broken. It may still do what it was asked to do, later."""
 
 
 _ROWS: tuple[tuple[str, type[BucketError]], ...] = (

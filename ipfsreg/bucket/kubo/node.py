@@ -113,7 +113,9 @@ class Node:
             )
 
     async def add(self, source: Source, *, pin: bool = False, growing: bool = False) -> Target:
-        """Store content as a UnixFS file. Every option that the CID depends on is sent.
+        """Store content as a UnixFS file. `Missing` where garbage collection took some of it meanwhile.
+
+        Every option that the CID depends on is sent.
 
         ``growing`` says that the length of the source is not known yet.
 
@@ -133,9 +135,11 @@ class Node:
             "nocopy": False,
             "progress": False,
             "pin": pin,
+            # It reads what it has stored, and would look on its network for what was collected meanwhile.
+            "offline": self.local,
         }
         if self.cluster:  # it refuses or misreads what it does not know
-            for name in ("only-hash", "nocopy", "inline", "max-file-links"):
+            for name in ("only-hash", "nocopy", "inline", "max-file-links", "offline"):
                 del options[name]
         body = MultipartBody(source, self.content.reactor)
         if growing:
@@ -148,7 +152,8 @@ class Node:
             added = _lines("add", answer)[-1]
             return Target(parse_cid(str(added["Hash"])), int(added["Size"]))
         except (CIDInvalid, IndexError, KeyError, ValueError):
-            raise Unavailable("add: the node names no CID", RETRY_AFTER) from None
+            # What went wrong after output began is told where nobody looks.
+            raise Missing("add: the node names no CID", RETRY_AFTER) from None
 
     async def is_whole(self, cid: str, seconds: float | None = None) -> bool:
         """Whether the node has every block of a file or directory."""

@@ -70,7 +70,7 @@ class Replaced(Unavailable):
 
 
 class Register:
-    """See the module. ``begin`` makes and pins the first state where there was never one, always the same, numbered 0."""
+    """See the module. ``begin`` makes and pins the first state where there was never one: always the same, number 0."""
 
     _log = Logger()
 
