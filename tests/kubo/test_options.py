@@ -146,12 +146,12 @@ def test_what_a_node_says() -> None:
         ("'from' cid was not recursively pinned already", "NotPinned"),
         ("'to' cid was already recursively pinned", "AlreadyPinned"),
         ("write /blocks/x: no space left on device", "Full"),
-        ("context deadline exceeded", "Unavailable"),
+        ("context deadline exceeded", "GaveUp"),
         ("anything else", "Unavailable"),
     ):
         assert type(translate("x", text)).__name__ == meaning, text
     assert type(refusal("x", 403, b"Kubo RPC Access Denied")).__name__ == "Refused"
-    assert type(refusal("x", 502, b"<html>")).__name__ == "Unavailable"
+    assert type(refusal("x", 502, b"<html>")).__name__ == "Unreachable"
     assert type(refusal("x", 500, b'{"Message":"file does not exist","Code":0,"Type":"error"}')).__name__ == "NotFound"
     assert issubclass(ContentLost, Missing)
     assert not issubclass(Exists, NotPinned)

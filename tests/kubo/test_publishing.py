@@ -11,6 +11,7 @@ from ipfsreg.bucket.kubo.publishing import AGAIN_SECONDS, Publishing
 from ..web.served import digest_of
 from .backend import Backend, running, unique_folder
 from .node import KuboNode
+from .state import root_of
 from .test_registry import KuboServed, pulled, serving
 
 
@@ -83,7 +84,7 @@ async def test_one_state_by_its_cid(node: KuboNode, tmp_path: Path, clean_log: l
     async with serving(KuboServed(tmp_path / "origin", node.url, folder)) as origin:
         await origin.answers()
         manifest = await origin.push_image("1", "box", [b"a layer"])
-        state = (await deferToThread(node.command, "files", "read", f"{folder}/root")).strip()
+        state = await deferToThread(root_of, node, folder)
         await origin.push_image("2")
         async with serving(KuboServed(tmp_path / "mirror", node.url, "/none", follow=f"/ipfs/{state}")) as mirror:
             assert (await mirror.ask("GET", "/v2/box/manifests/1")).content == manifest

@@ -20,6 +20,7 @@ from ..web.served import Served, digest_of
 from .backend import unique_folder
 from .front import Answer, Call, Front, failure
 from .node import KuboNode
+from .state import pinned
 
 LARGE = 12 * 1024 * 1024
 
@@ -306,7 +307,6 @@ class TestAhead:
 
 
 def stored_by_others(node: KuboNode) -> int:
-    """What the module's other tests left in their folders, in bytes."""
-    found = node.rpc("files/stat", "/")[0]
-    size: int = found["CumulativeSize"]
-    return size + 1024 * 1024
+    """What the module's other tests left in their buckets, in bytes."""
+    sizes: list[int] = [node.rpc("files/stat", f"/ipfs/{root}")[0]["CumulativeSize"] for root in pinned(node)]
+    return sum(sizes) + 1024 * 1024

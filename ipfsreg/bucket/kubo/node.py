@@ -27,6 +27,9 @@ BLOCK_CODECS = (0, 13)
 MAX_FILE_LINKS = (0, 35)
 ONE_MEBIBYTE_BLOCKS = (0, 40)
 
+MFS_WAITS = (0, 43)
+"""Since this version changes of the MFS and garbage collection wait for each other."""
+
 ALL_BEFORE = 174
 """How many links a node of a file's DAG has where that cannot be chosen."""
 
@@ -105,6 +108,11 @@ class Node:
             version=text,
             cluster=" behind a cluster's proxy" if self.cluster else "",
         )
+        if not self.local and self.version < MFS_WAITS:
+            self._log.warn(
+                "Before Kubo {version} garbage collection beside pushes may damage the node's MFS, which has the markers.",
+                version=".".join(str(number) for number in MFS_WAITS),
+            )
         if (self.version < MAX_FILE_LINKS or self.cluster) and self._max_file_links != ALL_BEFORE:
             self._log.info(
                 "It makes nodes of {links} links whatever it is told: CIDs of content of more than {links} chunks are "

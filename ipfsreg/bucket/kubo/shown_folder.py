@@ -13,10 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import BucketError, NotFound
-from .node import Node
-
-SAFE = (0, 43)
-"""Since this version changes of the MFS and garbage collection wait for each other."""
+from .node import MFS_WAITS, Node
 
 SOON_SECONDS = 1.0
 """How long after a change its state is shown: what comes at the same time is shown at once."""
@@ -54,7 +51,7 @@ class ShownFolder:
 
     def show(self, root: str) -> None:
         """Have it show a state, soon."""
-        if self._node.version < SAFE:
+        if self._node.version < MFS_WAITS:
             return
         self._root = root
         if self._waiting is None and self._changing is None and not self._stopped:
