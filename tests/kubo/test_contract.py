@@ -22,11 +22,16 @@ class TestKubo(BucketContract):
         await storage.close()
 
 
+@pytest.fixture(scope="module")
+def oldest_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KuboNode]:
+    with running_node(tmp_path_factory.mktemp("oldest"), program=OLDEST) as node:
+        yield node
+
+
 @thorough
 class TestOldest(TestKubo):
     """On the oldest version that is promised."""
 
-    @pytest.fixture(scope="class")
-    def node(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KuboNode]:
-        with running_node(tmp_path_factory.mktemp("oldest"), program=OLDEST) as node:
-            yield node
+    @pytest.fixture
+    def node(self, oldest_node: KuboNode) -> KuboNode:
+        return oldest_node

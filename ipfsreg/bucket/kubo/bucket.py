@@ -55,7 +55,7 @@ class KuboBucket:
     _log = Logger()
 
     def __init__(self, options: KuboOptions, content: Rpc, index: Rpc, workers: Workers, reactor: Any) -> None:
-        self.name = f"folder {options.path} of the IPFS node at {options.node()}"
+        self.name = f"bucket {options.path} on the IPFS node at {options.node()}"
         self.node = Node(content, index, options.chunker, options.max_file_links, options.cluster)
         self._options = options
         self._workers = workers

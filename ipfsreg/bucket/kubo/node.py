@@ -110,7 +110,7 @@ class Node:
         )
         if not self.local and self.version < MFS_WAITS:
             self._log.warn(
-                "Before Kubo {version} garbage collection beside pushes may damage the node's MFS, which has the markers.",
+                "Before Kubo {version} garbage collection beside pushes may damage the MFS, which the markers are in.",
                 version=".".join(str(number) for number in MFS_WAITS),
             )
         if (self.version < MAX_FILE_LINKS or self.cluster) and self._max_file_links != ALL_BEFORE:
