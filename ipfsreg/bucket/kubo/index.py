@@ -28,7 +28,7 @@ from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
 from .markers import Markers
 from .node import Node
 from .notes import Notes
-from .register import MARK, Register, State
+from .register import MARK, Overtaken, Register, State
 
 BATCH = 64
 """Changes in one batch at most."""
@@ -173,11 +173,10 @@ class Index:
             _finish(batch, failed)
 
     async def _commit(self, batch: Sequence[Change]) -> dict[Change, Failure]:
-        old = await self._register.take()
+        began = old = await self._register.take()
         failed: dict[Change, Failure] = {}
         lost: set[Change] = set()
         try:
-            await self._settle(old)
             for attempt in range(TRIES):
                 self._register.check()
                 draft = await self._drafted(batch, old, failed, lost)
@@ -201,15 +200,28 @@ class Index:
         except BaseException as error:
             if isinstance(error, BucketError) and not isinstance(error, Unreachable):
                 with suppress(BucketError):
-                    await self._register.put(old)
+                    await self._put_back(old)
             else:
                 self._register.lose()
             raise
         await self._register.put(old)
         self._notes.root = old.root
-        self._notes.unsettled.discard(old.root)
+        if old is not began:
+            await self._settle(old)
         self._counts(old.root)
         return failed
+
+    async def _put_back(self, state: State) -> None:
+        """Let a state count again that could not be replaced, unless it was: by a call that had been given up."""
+        try:
+            pinned = await self._node.is_pinned(state.root)
+        except BaseException:
+            self._register.lose()
+            raise
+        if pinned:
+            await self._register.put(state)
+        else:
+            self._register.lose()
 
     async def _drafted(
         self, batch: Sequence[Change], old: State, failed: dict[Change, Failure], lost: Container[Change]
@@ -230,7 +242,7 @@ class Index:
         number = self._register.number_after(old)
         await draft.link(MARK, self._register.mark(number))
         root, blocks = await draft.blocks()
-        self._notes.unsettled.add(str(root))
+        self._notes.unsettled |= {old.root, str(root)}
         await self._notes.write()
         return State(number, str(root)), blocks
 
@@ -245,9 +257,21 @@ class Index:
         except Missing as error:
             self._log.info("A change is made again, since blocks are lost: {error}", error=error)
             return False
-        except NotPinned:  # somebody unpinned it
+        except NotPinned:
+            await self._check_alone(new)
             await self._node.pin(new.root)
+        else:
+            self._notes.unsettled.discard(old.root)
         return True
+
+    async def _check_alone(self, new: State) -> None:
+        """Whether a state that is not pinned any more was unpinned by somebody, and not replaced.
+
+        :raises Overtaken: where it was replaced by another one than ``new``, which is unpinned.
+        """
+        if any(state.root != new.root for state in await self._register.pinned()):
+            await self._unpin(new.root)
+            raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
 
     async def _replaced_protected(
         self, old: State, new: State, blocks: Sequence[Block], made: Sequence[Change], lost: set[Change]
@@ -271,7 +295,11 @@ class Index:
             if await self._lost(made, lost):
                 return False
             await self._node.put_blocks(blocks[-1:], pin=True)
-            await self._unpin(old.root)
+            try:
+                await self._node.unpin(old.root)
+            except NotPinned:
+                await self._check_alone(new)
+            self._notes.unsettled.discard(old.root)
         finally:
             await self._unpin(str(cid))
         return True
@@ -286,7 +314,12 @@ class Index:
         return bool(missing)
 
     async def _settle(self, state: State) -> None:
-        """Unpin what was left pinned by changes that nobody knows the end of."""
+        """Unpin what was left pinned by changes that nobody knows the end of.
+
+        Not before a state is pinned that they were not made upon: until then one of them might yet come to replace the
+        last one, and be all that is pinned.
+        """
+        self._notes.unsettled.discard(state.root)
         for cid in self._notes.unsettled - {state.root}:
             await self._unpin(cid)
 

@@ -24,7 +24,7 @@ from ...ipfs.inline import inline_cid, inline_content
 from ..errors import Corrupt, Unavailable
 from .contents import Target
 from .directories import Directories
-from .errors import RETRY_AFTER, Missing
+from .errors import RETRY_AFTER, Missing, Unreachable
 from .markers import Markers, bucket_id
 from .node import Node
 
@@ -69,6 +69,10 @@ class Replaced(Unavailable):
     """The node is another one than before, or its pins were removed."""
 
 
+class Overtaken(Unreachable):
+    """The state that was to be replaced is not the one that is pinned: the pins tell which one is."""
+
+
 class Register:
     """See the module. ``begin`` makes and pins the first state where there was never one: always the same, number 0."""
 
@@ -91,6 +95,7 @@ class Register:
         self._reactor = reactor
         self._owner = ""
         self._state: State | None = None
+        self._asking = False
         self._at_it = False
         self._taken = 0.0
         self._finding: DeferredLock = DeferredLock()
@@ -121,13 +126,16 @@ class Register:
         until = self._reactor.seconds() + self._node.content.timeout
         while True:
             state = self._state or await self._find(None)
-            self._state, self._at_it = state, True  # also while the answer is on its way: nobody else can tell
+            self._asking = True
             try:
                 taken = await self._markers.take(state.text)
             except BaseException:
                 self.lose()
                 raise
+            finally:
+                self._asking = False
             if taken:
+                self._state, self._at_it = state, True
                 self._taken = self._reactor.seconds()
                 return state
             self.lose()
@@ -171,8 +179,12 @@ class Register:
 
     async def newest_pinned(self) -> State | None:
         """The state with the highest number of all that are pinned."""
+        return max(await self.pinned(), default=None)
+
+    async def pinned(self) -> list[State]:
+        """All states that are pinned: one, but for changes that nobody knows the end of."""
         found = [await self._marked(root) for root in await self._node.pins("recursive")]
-        return max((state for state in found if state is not None), default=None)
+        return [state for state in found if state is not None]
 
     async def _marked(self, root: str) -> State | None:
         try:
@@ -191,7 +203,9 @@ class Register:
             try:
                 if self._at_it and self._state is not None:
                     return self._state
-                state = await self._look() or await self._restored()
+                state = await self._look()
+                if state is None and not self._asking:  # else it may be this daemon that has just taken it
+                    state = await self._restored()
                 if state is not None:
                     if not self._at_it:
                         self._state = state if self._state is None else max(state, self._state)
