@@ -322,7 +322,8 @@ class Simulation:
         """All daemons, for a block."""
 
         def watch(event: LogEvent) -> None:
-            if "log_failure" in event:
+            alive = [daemon.index for daemon in self.daemons if daemon.alive]
+            if "log_failure" in event and event.get("log_source") in alive:
                 self.problems.append(formatEvent(event) + event["log_failure"].getTraceback())
 
         def skewed() -> float:

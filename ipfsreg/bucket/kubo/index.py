@@ -253,23 +253,28 @@ class Index:
             await self._node.move_pin(old.root, new.root, LOOK_SECONDS + size / SLOWEST)
         except GaveUp as error:
             self._log.info("A change is made again, since blocks may be lost: {error}", error=error)
-            return await self._node.is_pinned(new.root)
+            if not await self._node.is_pinned(new.root):
+                return False
+            await self._unpin(old.root)
         except Missing as error:
             self._log.info("A change is made again, since blocks are lost: {error}", error=error)
             return False
         except NotPinned:
-            await self._check_alone(new)
+            await self._check_alone(old, new)
+            if not self._node.cluster:
+                return False
             await self._node.pin(new.root)
         else:
             self._notes.unsettled.discard(old.root)
         return True
 
-    async def _check_alone(self, new: State) -> None:
+    async def _check_alone(self, old: State, new: State) -> None:
         """Whether a state that is not pinned any more was unpinned by somebody, and not replaced.
 
         :raises Overtaken: where it was replaced by another one than ``new``, which is unpinned.
         """
-        if any(state.root != new.root for state in await self._register.pinned()):
+        # The marker of a state may have a number that is one higher than its own.
+        if any(state.number >= old.number and state.root != new.root for state in await self._register.pinned()):
             await self._unpin(new.root)
             raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
 
@@ -298,7 +303,7 @@ class Index:
             try:
                 await self._node.unpin(old.root)
             except NotPinned:
-                await self._check_alone(new)
+                await self._check_alone(old, new)
             self._notes.unsettled.discard(old.root)
         finally:
             await self._unpin(str(cid))
@@ -351,7 +356,17 @@ class Index:
         await draft.link(MARK, self._register.mark(0))
         root, blocks = await draft.blocks()
         await self._node.put_blocks(blocks)
-        await self._node.pin(str(root))
+        if self._node.cluster:
+            await self._node.pin(str(root))
+            return State(0, str(root))
+        self._notes.unsettled.add(str(root))  # by then another daemon may have begun it, and replaced it
+        await self._notes.write()
+        # While a node walks what it pins, it looks on its network for what is missing, and pins nothing else.
+        await self._node.put_blocks(blocks[-1:], pin=True)
+        await self._node.put_blocks(blocks)
+        if not await self._node.is_whole(str(root)):
+            await self._node.unpin(str(root))
+            raise Missing(f"the node has lost a part of {root}", RETRY_AFTER)
         return State(0, str(root))
 
 

@@ -114,9 +114,15 @@ class Register:
     async def current(self) -> State:
         """The state that counts now, for who only reads."""
         last = self._state
-        if last is not None and (self._at_it or await self._markers.has(last.text)):
+        if last is not None and (self._at_it or await self._counts(last)):
             return last
         return await self._find(last)
+
+    async def _counts(self, state: State) -> bool:
+        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin."""
+        if self._node.cluster:
+            return await self._markers.has(state.text)
+        return await self._node.is_pinned(state.root)
 
     async def take(self) -> State:
         """Wait for one's turn; answers the state to replace. One of `put`, `put_back` and `lose` has to follow.
