@@ -92,6 +92,7 @@ class Register:
         self._owner = ""
         self._state: State | None = None
         self._at_it = False
+        self._turns = 0
         self._taken = 0.0
         self._finding: DeferredLock = DeferredLock()
         self._none_since: tuple[float, State | None] | None = None
@@ -114,7 +115,7 @@ class Register:
         return await self._find(last)
 
     async def take(self) -> State:
-        """Wait for one's turn; answers the state to replace. One of `put`, `put_back` and `lose` has to follow.
+        """Wait for one's turn; answers the state to replace. One of `put` and `lose` has to follow.
 
         :raises Unavailable: where others are at it for too long.
         """
@@ -122,6 +123,7 @@ class Register:
         while True:
             state = self._state or await self._find(None)
             self._state, self._at_it = state, True  # also while the answer is on its way: nobody else can tell
+            self._turns += 1
             try:
                 taken = await self._markers.take(state.text)
             except BaseException:
@@ -191,7 +193,8 @@ class Register:
             try:
                 if self._at_it and self._state is not None:
                     return self._state
-                state = await self._look() or await self._restored()
+                turns = self._turns
+                state = await self._look() or await self._restored(turns)
                 if state is not None:
                     if not self._at_it:
                         self._state = state if self._state is None else max(state, self._state)
@@ -222,8 +225,11 @@ class Register:
         self._none_since = None
         return newest
 
-    async def _restored(self) -> State | None:
-        """The state that counts though no marker says so, as soon as nobody can be at it any more."""
+    async def _restored(self, turns: int) -> State | None:
+        """The state that counts though no marker says so, as soon as nobody can be at it any more.
+
+        ``turns`` is how many this daemon had begun when it found no marker.
+        """
         names = [text for text in await self._markers.all() if text.startswith("daemon ")]
         if self._owner not in names:
             raise Replaced("the node has not got what this daemon left there", RETRY_AFTER)
@@ -239,7 +245,7 @@ class Register:
         state = await self._begin() if pinned is None else State(pinned.number + 1, pinned.root)
         now = self._reactor.seconds()
         found = await self._look()
-        if found is not None or self._at_it:
+        if found is not None or self._turns != turns:
             return found
         await self._markers.add(state.text)
         if pinned is not None:
