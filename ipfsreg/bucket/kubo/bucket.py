@@ -1,5 +1,6 @@
 """A bucket that is a folder in the MFS of an IPFS node."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..sources import FileSource, MemorySource, Source
 from .ahead import Ahead
 from .changes import Link, Move, Remove
 from .errors import RETRY_AFTER, ContentLost, NotPinned
+from .growing import GrowingFile
 from .index import FolderGone, Index
 from .node import Node
 from .options import KuboOptions
@@ -145,14 +147,15 @@ class KuboBucket:
         async def put() -> None:
             file = await FileSource.of(source, self._workers, PIECE)
             await self._store(path, file, await self.ahead.finish(source, file.size))
-            await self._workers.run(source.unlink, True)
+            # Whoever waits for the push need not wait for the disk to get its room back (0.1 s for a GiB).
+            self._workers.run(os.close, await self._workers.run(_unlink_open, source))
 
         return ensureDeferred(put())
 
-    async def _add_ahead(self, source: Source) -> str:
+    async def _add_ahead(self, source: GrowingFile) -> str:
         if not self._ready:
             await self._setup.outcome()
-        return await self.node.add(source, growing=True)
+        return await self.node.add(source)
 
     async def _store(self, path: str, source: Source, cid: str | None = None) -> None:
         if not self._ready:
@@ -206,3 +209,14 @@ class KuboBucket:
         except FolderGone:
             self._ready = False
             raise
+
+
+def _unlink_open(path: Path) -> int:
+    """Remove a file that is held open: a descriptor with which it goes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        path.unlink()
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -16,6 +16,7 @@ from ..sources import MemorySource, Source
 from .body import MultipartBody
 from .contents import Contents, Found
 from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
+from .growing import GrowingBody, GrowingFile
 from .rpc import Option, Rpc
 
 OLDEST = (0, 8)
@@ -95,10 +96,8 @@ class Node:
                 links=ALL_BEFORE,
             )
 
-    async def add(self, source: Source, *, pin: bool = False, growing: bool = False) -> str:
+    async def add(self, source: Source | GrowingFile, *, pin: bool = False) -> str:
         """Store content as a UnixFS file; answers its CID. Every option that the CID depends on is sent.
-
-        ``growing`` says that the length of the source is not known yet.
 
         The node may have failed after that answer, in pinning or on its disk, and says so only where nobody looks:
         what was added counts when it was pinned as part of something.
@@ -123,12 +122,13 @@ class Node:
         if self.cluster:  # it refuses or misreads what it does not know
             for name in ("only-hash", "nocopy", "inline", "max-file-links"):
                 del options[name]
-        body = MultipartBody(source, self.content.reactor)
-        if growing:
-            answer = await self.content.call("add", [], options, body=body, lane=self.content.bulk)
+        if isinstance(source, GrowingFile):
+            growing = GrowingBody(source, self.content.reactor)
+            answer = await self.content.send("add", options, growing, self.content.bulk)
         elif source.size < LONG:
-            answer = await self.content.call("add", [], options, body=body)
+            answer = await self.content.call("add", [], options, body=MultipartBody(source, self.content.reactor))
         else:
+            body = MultipartBody(source, self.content.reactor)
             answer = await self.content.send("add", options, body, self.content.bulk)
         lines = [json.loads(line) for line in answer.splitlines() if line.strip()]
         cid = str(lines[-1].get("Hash", "")) if lines else ""

@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from ..errors import BucketError, Unavailable
 from .address import Address, Remembered
-from .body import MultipartBody
+from .body import FormBody
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, Unreachable, refusal
 
@@ -127,7 +127,7 @@ class Rpc:
         arguments: Sequence[str] = (),
         options: Mapping[str, Option] | None = None,
         *,
-        body: MultipartBody | None = None,
+        body: FormBody | None = None,
         lane: Lane | None = None,
         seconds: float | None = None,
         limit: int = ANSWER_MAX,
@@ -161,7 +161,7 @@ class Rpc:
         command: str,
         arguments: Sequence[str],
         options: Mapping[str, Option],
-        body: MultipartBody | None = None,
+        body: FormBody | None = None,
     ) -> BulkCall:
         """Begin a call whose body or answer is long, and return when its status is known to be 200.
 
@@ -172,7 +172,7 @@ class Rpc:
             raise refusal(command, call.status, await turn.rest(call, ANSWER_MAX))
         return call
 
-    async def send(self, command: str, options: Mapping[str, Option], body: MultipartBody, lane: Lane) -> bytes:
+    async def send(self, command: str, options: Mapping[str, Option], body: FormBody, lane: Lane) -> bytes:
         """Send something long; all that the command answers."""
         async with self.turn(lane) as turn:
             call = await self.begin(turn, command, [], options, body)
@@ -227,7 +227,7 @@ class Turn:
         command: str,
         arguments: Sequence[str],
         options: Mapping[str, Option],
-        body: MultipartBody | None,
+        body: FormBody | None,
     ) -> IResponse:
         """Send a command; returns with the headers of its answer, whatever the status."""
         self._what = command
@@ -251,7 +251,7 @@ class Turn:
                 body.stopProducing()
 
     async def begin(
-        self, command: str, arguments: Sequence[str], options: Mapping[str, Option], body: MultipartBody | None
+        self, command: str, arguments: Sequence[str], options: Mapping[str, Option], body: FormBody | None
     ) -> BulkCall:
         """Send a command on a connection of its own; returns with the headers of its answer, whatever the status."""
         self._what = command
@@ -295,7 +295,7 @@ class Turn:
             call.abort()
         if length > limit:
             raise Unavailable("the node's answer is longer than it can be", RETRY_AFTER)
-        return b"".join(pieces)
+        return call.content(b"".join(pieces))
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
@@ -305,7 +305,7 @@ class Turn:
         content: bytes = await self._bounded(collector.done, self._timeout + GRACE_SECONDS, message)
         return content
 
-    async def _while_moving(self, answer: "Deferred[Any]", body: MultipartBody, message: str) -> Any:
+    async def _while_moving(self, answer: "Deferred[Any]", body: FormBody, message: str) -> Any:
         call: IDelayedCall
 
         def look() -> None:
@@ -377,7 +377,7 @@ class _Collector(Protocol):
             self.done.callback(result) if isinstance(result, bytes) else self.done.errback(result)
 
 
-def _producer(body: MultipartBody | None) -> IBodyProducer | None:
+def _producer(body: FormBody | None) -> IBodyProducer | None:
     return None if body is None else body
 
 
