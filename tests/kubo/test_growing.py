@@ -23,7 +23,7 @@ from ipfsreg.bucket.kubo.bulk import BulkCall
 from ipfsreg.bucket.kubo.growing import PIECE, GrowingBody, GrowingFile
 from ipfsreg.workers import Workers
 
-from .backend import pause
+from ..bucket.running import pause
 
 reactor: Any = default_reactor
 ANSWER = (

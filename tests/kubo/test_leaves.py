@@ -17,8 +17,9 @@ from ipfsreg.registry.content_hash import leaves_of
 from ipfsreg.registry.dags import decode_dag
 from ipfsreg.registry.digest import parse_digest
 
+from ..bucket.running import running
 from ..web.served import digest_of
-from .backend import Backend, running, unique_folder
+from .backend import Backend, unique_folder
 from .front import Answer, Call, Front
 from .node import KuboNode
 from .test_registry import LARGE, KuboServed, serving
