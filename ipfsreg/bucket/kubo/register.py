@@ -97,6 +97,7 @@ class Register:
         self._state: State | None = None
         self._asking = False
         self._at_it = False
+        self._turns = 0
         self._taken = 0.0
         self._finding: DeferredLock = DeferredLock()
         self._none_since: tuple[float, State | None] | None = None
@@ -125,7 +126,7 @@ class Register:
         return await self._node.is_pinned(state.root)
 
     async def take(self) -> State:
-        """Wait for one's turn; answers the state to replace. One of `put`, `put_back` and `lose` has to follow.
+        """Wait for one's turn; answers the state to replace. One of `put` and `lose` has to follow.
 
         :raises Unavailable: where others are at it for too long.
         """
@@ -133,6 +134,7 @@ class Register:
         while True:
             state = self._state or await self._find(None)
             self._asking = True
+            self._turns += 1
             try:
                 taken = await self._markers.take(state.text)
             except BaseException:
@@ -209,9 +211,10 @@ class Register:
             try:
                 if self._at_it and self._state is not None:
                     return self._state
+                turns = self._turns
                 state = await self._look()
                 if state is None and not self._asking:  # else it may be this daemon that has just taken it
-                    state = await self._restored()
+                    state = await self._restored(turns)
                 if state is not None:
                     if not self._at_it:
                         self._state = state if self._state is None else max(state, self._state)
@@ -242,8 +245,11 @@ class Register:
         self._none_since = None
         return newest
 
-    async def _restored(self) -> State | None:
-        """The state that counts though no marker says so, as soon as nobody can be at it any more."""
+    async def _restored(self, turns: int) -> State | None:
+        """The state that counts though no marker says so, as soon as nobody can be at it any more.
+
+        ``turns`` is how many this daemon had begun when it found no marker.
+        """
         names = [text for text in await self._markers.all() if text.startswith("daemon ")]
         if self._owner not in names:
             raise Replaced("the node has not got what this daemon left there", RETRY_AFTER)
@@ -259,7 +265,7 @@ class Register:
         state = await self._begin() if pinned is None else State(pinned.number + 1, pinned.root)
         now = self._reactor.seconds()
         found = await self._look()
-        if found is not None or self._at_it:
+        if found is not None or self._turns != turns:
             return found
         await self._markers.add(state.text)
         if pinned is not None:
