@@ -1,7 +1,7 @@
 """A daemon's index of a bucket, on a simulated node: it can be killed, and started again."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -103,13 +103,14 @@ class Daemon:
         simulation = self._simulation
         self.busy = 0
         self._reactor = Mortal(simulation.clock)
-        self._connection: Any = Connection(simulation.node, self._reactor)
+        self._connection = Connection(simulation.node, self._reactor)
+        node = cast(Any, self._connection)
         workers: Any = NoThreads()
         directories = Directories(self._connection.get_block, workers)
         file: Any = MemoryFile(self._files, "kubo.json")
         self.index = Index(
-            self._connection,
-            PinMarkers(self._connection, FOLDER),
+            node,
+            PinMarkers(node, FOLDER),
             directories,
             FOLDER,
             file,
@@ -135,7 +136,7 @@ class Daemon:
     def owns(self, call: Call) -> bool:
         return call.owner is self._connection
 
-    def spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         self.busy += 1
         connection = self._connection
 

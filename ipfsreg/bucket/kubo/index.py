@@ -87,6 +87,7 @@ class Index:
         self._through: Deferred[None] | None = None
         self._current: SharedWork[State] = SharedWork(self._register.current)
         self._careful_until = 0.0
+        self._noted: dict[str, float] = {}
         self._stopped = False
 
     async def open(self) -> None:
@@ -113,6 +114,8 @@ class Index:
             await self._through
             if late.active():
                 late.cancel()
+        with suppress(OSError):
+            await self._notes.write()
         with suppress(BucketError, TimeoutError):
             await ensureDeferred(self._register.close()).addTimeout(STOP_SECONDS, self._reactor)
 
@@ -242,8 +245,7 @@ class Index:
         number = self._register.number_after(old)
         await draft.link(MARK, self._register.mark(number))
         root, blocks = await draft.blocks()
-        self._notes.unsettled |= {old.root, str(root)}
-        await self._notes.write()
+        await self._note(old.root, str(root))
         return State(number, str(root)), blocks
 
     async def _replaced(self, old: State, new: State, blocks: Sequence[Block], size: int) -> bool:
@@ -265,7 +267,7 @@ class Index:
                 return False
             await self._node.pin(new.root)
         else:
-            self._notes.unsettled.discard(old.root)
+            self._settled(old.root)
         return True
 
     async def _check_alone(self, old: State, new: State) -> None:
@@ -291,8 +293,7 @@ class Index:
             return False
         above = encode_directory([Entry(new.cid, "state", 0)])
         cid = cid_of(DAG_PB, above)
-        self._notes.unsettled.add(str(cid))
-        await self._notes.write()
+        await self._note(str(cid))
         await self._node.put_blocks(blocks)
         await self._node.put_blocks([(cid, above)], pin=True)
         try:
@@ -304,7 +305,7 @@ class Index:
                 await self._node.unpin(old.root)
             except NotPinned:
                 await self._check_alone(old, new)
-            self._notes.unsettled.discard(old.root)
+            self._settled(old.root)
         finally:
             await self._unpin(str(cid))
         return True
@@ -324,19 +325,31 @@ class Index:
         Not before a state is pinned that they were not made upon: until then one of them might yet come to replace the
         last one, and be all that is pinned.
         """
-        self._notes.unsettled.discard(state.root)
+        self._settled(state.root)
         for cid in self._notes.unsettled - {state.root}:
             await self._unpin(cid)
 
+    async def _note(self, *cids: str) -> None:
+        """Have it noted what is going to be pinned."""
+        self._notes.unsettled.update(cids)
+        self._noted.update(dict.fromkeys(cids, self._reactor.seconds()))
+        await self._notes.write()
+
     async def _unpin(self, cid: str) -> None:
+        now = self._reactor.seconds()
         try:
             await self._node.unpin(cid)
         except (NotPinned, NotFound):
-            pass
+            if now - self._noted.setdefault(cid, now) < self._node.patience:
+                return  # the call that pins it may yet come
         except BucketError as error:
             self._log.info("{cid} stays pinned until the next change: {error}", cid=cid, error=error)
             return
+        self._settled(cid)
+
+    def _settled(self, cid: str) -> None:
         self._notes.unsettled.discard(cid)
+        self._noted.pop(cid, None)
 
     async def _begin(self) -> State:
         known = self._notes.root
@@ -359,8 +372,7 @@ class Index:
         if self._node.cluster:
             await self._node.pin(str(root))
             return State(0, str(root))
-        self._notes.unsettled.add(str(root))  # by then another daemon may have begun it, and replaced it
-        await self._notes.write()
+        await self._note(str(root))  # by then another daemon may have begun it, and replaced it
         # While a node walks what it pins, it looks on its network for what is missing, and pins nothing else.
         await self._node.put_blocks(blocks[-1:], pin=True)
         await self._node.put_blocks(blocks)

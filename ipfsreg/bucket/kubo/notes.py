@@ -37,7 +37,9 @@ class Notes:
         await self.write()
 
     async def write(self) -> None:
-        """Keep it."""
+        """Keep it, once it was read."""
+        if not self._read:
+            return
         noted = {"folder": self._folder, "owner": self.owner, "root": self.root, "unsettled": sorted(self.unsettled)}
         await self._workers.run(_replace, self.file, json.dumps(noted) + "\n")
 

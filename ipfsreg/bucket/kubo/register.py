@@ -26,7 +26,7 @@ from .contents import Target
 from .directories import Directories
 from .errors import RETRY_AFTER, Missing, Unreachable
 from .markers import Markers, bucket_id
-from .node import Node
+from .node import WALK_SECONDS, Node
 
 POLL = 0.02
 """Seconds between two looks for a marker that somebody else has taken."""
@@ -186,8 +186,15 @@ class Register:
         return Target(inline_cid(content), len(content))
 
     async def newest_pinned(self) -> State | None:
-        """The state with the highest number of all that are pinned."""
-        return max(await self.pinned(), default=None)
+        """The whole state with the highest number of all that are pinned.
+
+        One that somebody gave up may have been pinned late, when blocks of it were collected; the last one that counted
+        is pinned then as well, and whole.
+        """
+        states = sorted(await self.pinned())
+        while len(states) > 1 and not await self._node.is_whole(states[-1].root, WALK_SECONDS):
+            states.pop()
+        return states[-1] if states else None
 
     async def pinned(self) -> list[State]:
         """All states that are pinned: one, but for changes that nobody knows the end of."""
