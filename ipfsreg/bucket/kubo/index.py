@@ -377,8 +377,11 @@ class Index:
         await self._node.put_blocks(blocks[-1:], pin=True)
         await self._node.put_blocks(blocks)
         if not await self._node.is_whole(str(root)):
-            await self._node.unpin(str(root))
+            await self._unpin(str(root))
             raise Missing(f"the node has lost a part of {root}", RETRY_AFTER)
+        if any(state.root != str(root) for state in await self._register.pinned()):
+            await self._unpin(str(root))
+            raise Overtaken("another daemon has begun the bucket", RETRY_AFTER)
         return State(0, str(root))
 
 

@@ -120,10 +120,13 @@ class Register:
         return await self._find(last)
 
     async def _counts(self, state: State) -> bool:
-        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin."""
-        if self._node.cluster:
-            return await self._markers.has(state.text)
-        return await self._node.is_pinned(state.root)
+        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin.
+
+        Only the first one's may, since several daemons can begin a bucket.
+        """
+        if (self._node.cluster or state.number <= 1) and not await self._markers.has(state.text):
+            return False
+        return self._node.cluster or await self._node.is_pinned(state.root)
 
     async def take(self) -> State:
         """Wait for one's turn; answers the state to replace. One of `put` and `lose` has to follow.
@@ -228,7 +231,7 @@ class Register:
                     return state
             finally:
                 self._finding.release()
-            if last is not None and await self._node.is_pinned(last.root):
+            if last is not None and last.number > 1 and await self._node.is_pinned(last.root):
                 return last
             if self._reactor.seconds() > until:
                 raise Unavailable("another daemon does not get on with a change of the bucket", RETRY_AFTER)
