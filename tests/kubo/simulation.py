@@ -42,6 +42,7 @@ class Faults:
     collect: bool = True
     skew: float = 0.0
 
+
 class Simulation:
     """See the module. Every choice is one of ``choose``."""
 
