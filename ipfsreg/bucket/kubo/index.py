@@ -28,16 +28,13 @@ from .markers import Markers
 from .node import Node
 from .notes import Notes
 from .register import MARK, Register, State, uptime
-from .replacing import SLOWEST, Replacement
+from .replacing import NOBODY_HELPS, SLOWEST, Replacement
 
 BATCH = 64
 """Changes in one batch at most."""
 
 GATHER_SECONDS = 0.002
 TRIES = 4
-
-NOBODY_HELPS = 60
-"""Seconds after which a client may try again where somebody has to do something first."""
 
 STOP_SECONDS = 1.0
 """How long what is under way may hold up a stop, so that it leaves nothing for others to wait for."""
@@ -80,7 +77,7 @@ class Index:
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
         self._current: SharedWork[State] = SharedWork(self._register.current)
-        self._replacement = Replacement(node, self._register, self._notes, reactor)
+        self._replacement = Replacement(node, directories, self._register, self._notes, reactor)
         self._stopped = False
 
     async def open(self) -> None:

@@ -9,8 +9,9 @@ from ...ipfs.cid import DAG_PB, cid_of
 from ...ipfs.dag_pb import Link
 from ...ipfs.directory import encode_directory
 from ...ipfs.hamt import Block
-from ..errors import BucketError, NotFound
+from ..errors import BucketError, NotFound, Unavailable
 from .changes import Change
+from .directories import Directories
 from .draft import Draft
 from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned
 from .node import WALK_SECONDS, Node
@@ -23,6 +24,9 @@ LOOK_SECONDS = 3.0
 SLOWEST = 20 * 1024**2
 """Bytes a second that a node reads at least, where it is slow."""
 
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
+
 CAREFUL_SECONDS = 60.0
 """After blocks were lost beside a change, for so long others are protected at once: it takes two more pins each."""
 
@@ -32,8 +36,9 @@ class Replacement:
 
     _log = Logger()
 
-    def __init__(self, node: Node, register: Register, notes: Notes, reactor: Any) -> None:
+    def __init__(self, node: Node, directories: Directories, register: Register, notes: Notes, reactor: Any) -> None:
         self._node = node
+        self._directories = directories
         self._register = register
         self._notes = notes
         self._reactor = reactor
@@ -81,8 +86,7 @@ class Replacement:
         except NotPinned:
             await self._check_alone(old, new)
             if not self._node.cluster:
-                if not await self._node.is_whole(old.root, WALK_SECONDS):
-                    self._log.error("The bucket was unpinned, and the node has lost parts of it: see `ipfsreg verify`.")
+                await self._check_whole(old)
                 return False
             await self._node.pin(new.root)
         else:
@@ -98,6 +102,23 @@ class Replacement:
         if any(state.number >= old.number and state.root != new.root for state in await self._register.pinned()):
             await self.unpin(new.root)
             raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
+
+    async def _check_whole(self, state: State) -> None:
+        """Whether the node still has a state that nobody has pinned: at least all of its directories.
+
+        :raises Unavailable: where it has not.
+        """
+        if await self._node.is_whole(state.root, WALK_SECONDS):
+            return
+        try:
+            await self._directories.walk(state.cid)
+        except Missing as error:
+            raise Unavailable(
+                f"{state.root}, the state of the bucket, was unpinned, and the node has collected directories of it "
+                f"({error}); to begin anew, remove its pins and {self._notes.file}",
+                NOBODY_HELPS,
+            ) from None
+        self._log.error("The bucket was unpinned, and the node has lost content of it: `ipfsreg verify` says which.")
 
     async def _protected(
         self, old: State, new: State, blocks: Sequence[Block], made: Sequence[Change], lost: set[Change]
