@@ -14,7 +14,6 @@ from ipfsreg.bucket.kubo.contents import Target
 from ipfsreg.bucket.kubo.directories import Directories
 from ipfsreg.bucket.kubo.index import Index
 from ipfsreg.bucket.kubo.markers import PinMarkers
-from ipfsreg.bucket.kubo.register import Replaced
 from ipfsreg.bucket.shared_work import SharedWork
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import Link as Entry
@@ -118,6 +117,7 @@ class Daemon:
             self._reactor,
             shown=_nothing,
             counts=lambda _: None,
+            seconds=simulation.clock.seconds,
         )
         self.alive, self._ready = True, False
         self._opening = SharedWork(self._open)
@@ -159,12 +159,7 @@ class Daemon:
         return self.index
 
     async def _changed(self, change: Change) -> None:
-        opened = await self._opened()
-        try:
-            await opened.change(change)
-        except Replaced:
-            self._ready = False
-            raise
+        await (await self._opened()).change(change)
 
     def begin(self, what: int) -> None:
         """Begin some change; there are `CHANGES` kinds."""
@@ -247,9 +242,6 @@ class Daemon:
         simulation, since = self._simulation, self._simulation.now
         try:
             root = await (await self._opened()).root()
-        except Replaced:
-            self._ready = False
-            return False
         except Unavailable:
             return False
         if simulation.node.below([parse_cid(root)])[1] is None:

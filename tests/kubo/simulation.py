@@ -12,6 +12,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from ipfsreg.bucket.kubo import index, markers, notes, register
 from ipfsreg.bucket.kubo.markers import bucket_id
+from ipfsreg.bucket.kubo.presence import Presence
 from ipfsreg.bucket.kubo.register import MARK, State
 from ipfsreg.ipfs.cid import CID, DAG_PB
 from ipfsreg.ipfs.dag_pb import decode_node
@@ -95,6 +96,7 @@ class Simulation:
                 mock.patch.object(index, "parse_cid", parse_cid),
                 mock.patch.object(register, "POLL", 0.5),
                 mock.patch.object(register, "time", SimpleNamespace(time=skewed)),
+                mock.patch.object(Presence.__init__, "__defaults__", (self.clock.seconds,)),
                 mock.patch.object(notes, "secrets", SimpleNamespace(token_hex=self._name)),
             ):
                 for daemon in self.daemons:

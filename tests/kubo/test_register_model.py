@@ -133,7 +133,7 @@ def test_a_state_that_is_pinned_late_without_its_blocks_does_not_count() -> None
     with simulation.running():
         (one,) = simulation.daemons
         simulation.until_stored(one)
-        one.index._careful_until = simulation.clock.seconds() + TIMEOUT  # as after blocks were lost
+        one.index._replacement._careful_until = simulation.clock.seconds() + TIMEOUT  # as after blocks were lost
         one.spawn(one.store("d/b"))
         above = call_of(simulation, one, "block/put, pinned")
         while above in simulation.node.calls:

@@ -6,6 +6,7 @@ a pin that succeeded says that every block was there, which nothing else does wi
 
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +16,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...ipfs.cid import DAG_PB, cid_of, parse_cid
-from ...ipfs.dag_pb import Link as Entry
 from ...ipfs.directory import encode_directory
-from ...ipfs.hamt import Block
 from ...workers import Workers
-from ..errors import BucketError, NotFound, Unavailable
+from ..errors import BucketError, Corrupt, Refused, Unavailable
 from ..shared_work import SharedWork
 from .changes import Change
 from .directories import Directories
 from .draft import Draft
-from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
+from .errors import RETRY_AFTER, Missing, Unreachable
 from .markers import Markers
 from .node import Node
 from .notes import Notes
-from .register import MARK, Overtaken, Register, State
+from .register import MARK, Overtaken, Register, State, uptime
+from .replacing import NOBODY_HELPS, SLOWEST, Replacement
 
 BATCH = 64
 """Changes in one batch at most."""
 
 GATHER_SECONDS = 0.002
 TRIES = 4
-
-LOOK_SECONDS = 3.0
-"""How long an online node may look for a block that it lacks, before we look ourselves what is missing."""
-
-CAREFUL_SECONDS = 60.0
-"""After blocks were lost beside a change, for so long others are protected at once: it takes two more pins each."""
-
-SLOWEST = 20 * 1024**2
-"""Bytes a second that a node reads at least, where it is slow."""
-
-NOBODY_HELPS = 60
-"""Seconds after which a client may try again where somebody has to do something first."""
 
 STOP_SECONDS = 1.0
 """How long what is under way may hold up a stop, so that it leaves nothing for others to wait for."""
@@ -73,6 +61,7 @@ class Index:
         *,
         shown: Callable[[], Awaitable[str | None]],
         counts: Callable[[str], None],
+        seconds: Callable[[], float] = uptime,
     ) -> None:
         self._node = node
         self._directories = directories
@@ -80,14 +69,15 @@ class Index:
         self._reactor = reactor
         self._shown = shown
         self._counts = counts
-        self._register = Register(node, markers, directories, path, self._begin, reactor)
         self._notes = Notes(file, path, workers)
+        self._register = Register(
+            node, markers, directories, path, lambda: self._notes.owner, self._begin, reactor, seconds
+        )
         self._queue: list[Change] = []
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
         self._current: SharedWork[State] = SharedWork(self._register.current)
-        self._careful_until = 0.0
-        self._noted: dict[str, float] = {}
+        self._replacement = Replacement(node, directories, self._register, self._notes, reactor)
         self._stopped = False
 
     async def open(self) -> None:
@@ -96,12 +86,35 @@ class Index:
         :raises BucketError: where the node does not let us.
         """
         await self._notes.read()
-        await self._register.open(self._notes.owner)
-        state = await self._register.current()
+        state = self._known(await self._register.current())
         if self._notes.root != state.root:
-            self._notes.root = state.root
+            self._notes.root, self._notes.number = state.root, state.number
             await self._notes.write()
         self._counts(state.root)
+
+    async def renew(self) -> None:
+        """Tell other daemons that this one still changes the bucket: now and then."""
+        await self._register.renew()
+
+    def _known(self, state: State) -> State:
+        """A state, unless it is older than one that this daemon has seen counting."""
+        # A marker that was put up anew has a number that is one higher than the state's own.
+        if state.number + 1 < self._notes.number:
+            raise Unavailable(
+                f"the node has the bucket as it was at {_when(state.number)}, and this daemon knows of a state of "
+                f"{_when(self._notes.number)}: was the node restored from a copy? To go on with what it has, remove "
+                f"{self._notes.file} while the daemon is stopped",
+                NOBODY_HELPS,
+            )
+        return state
+
+    async def keep_pinned(self, cid: str) -> None:
+        """Note something that is about to be pinned, and is not to stay so: until `let_go`, or else a later change."""
+        await self._replacement.note(cid)
+
+    async def let_go(self, cid: str) -> None:
+        """Unpin it; where that fails it is done with a later change."""
+        await self._replacement.unpin(cid)
 
     async def stop(self) -> None:
         """Give up what waits, and soon what is under way."""
@@ -114,14 +127,12 @@ class Index:
             await self._through
             if late.active():
                 late.cancel()
-        with suppress(OSError):
-            await self._notes.write()
         with suppress(BucketError, TimeoutError):
             await ensureDeferred(self._register.close()).addTimeout(STOP_SECONDS, self._reactor)
 
     async def root(self) -> str:
         """The CID of the state that counts now. All who ask at the same time share an answer."""
-        return (await self._current.outcome()).root
+        return self._known(await self._current.outcome()).root
 
     def change(self, change: Change) -> "Deferred[None]":
         """Have a change made in the next batch; fires when it is durable.
@@ -165,9 +176,7 @@ class Index:
             await deferLater(self._reactor, GATHER_SECONDS, lambda: None)
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
             try:
-                failed = await self._commit(batch)
-            except BucketError as error:
-                failed = dict.fromkeys(batch, Failure(error))
+                failed = await self._committed(batch)
             except BaseException:
                 _finish(batch, dict.fromkeys(batch, _stopping()))
                 raise
@@ -175,27 +184,37 @@ class Index:
             self._current = SharedWork(self._register.current)
             _finish(batch, failed)
 
+    async def _committed(self, batch: Sequence[Change]) -> dict[Change, Failure]:
+        try:
+            return await self._commit(batch)
+        except (Corrupt, Refused) as error:
+            if len(batch) == 1:
+                return {batch[0]: Failure(error)}
+        except BucketError as error:
+            return dict.fromkeys(batch, Failure(error))
+        # One of them cannot be made, which is no concern of the others.
+        failed: dict[Change, Failure] = {}
+        for change in batch:
+            failed |= await self._committed([change])
+        return failed
+
     async def _commit(self, batch: Sequence[Change]) -> dict[Change, Failure]:
         began = old = await self._register.take()
         failed: dict[Change, Failure] = {}
         lost: set[Change] = set()
         try:
+            self._known(old)
             for attempt in range(TRIES):
                 self._register.check()
                 draft = await self._drafted(batch, old, failed, lost)
                 if not draft.changed:
                     break
-                new, blocks = await self._built(draft, old)
                 made = [change for change in batch if change not in failed]
-                if not self._node.cluster and (attempt or self._reactor.seconds() < self._careful_until):
-                    done = await self._replaced_protected(old, new, blocks, made, lost)
-                else:
-                    done = await self._replaced(old, new, blocks, sum(change.size for change in made))
-                if done:
+                new = await self._replacement.replace(old, draft, made, lost, again=attempt > 0)
+                if new is not None:
                     self._register.see(new)
                     old = new
                     break
-                self._careful_until = self._reactor.seconds() + CAREFUL_SECONDS
             else:
                 raise Unavailable(
                     "the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER
@@ -206,12 +225,17 @@ class Index:
                     await self._put_back(old)
             else:
                 self._register.lose()
+            self._replacement.doubt()
             raise
         await self._register.put(old)
-        self._notes.root = old.root
-        if old is not began:
-            await self._settle(old)
         self._counts(old.root)
+        if old is not began:
+            await self._replacement.settle(old)
+            self._notes.root, self._notes.number = old.root, old.number
+            try:
+                await self._notes.write()
+            except BucketError as error:
+                self._log.error("{file} is not written: {error}", file=self._notes.file, error=error)
         return failed
 
     async def _put_back(self, state: State) -> None:
@@ -241,116 +265,6 @@ class Index:
                 failed[change] = Failure(error)
         return draft
 
-    async def _built(self, draft: Draft, old: State) -> tuple[State, Sequence[Block]]:
-        number = self._register.number_after(old)
-        await draft.link(MARK, self._register.mark(number))
-        root, blocks = await draft.blocks()
-        await self._note(old.root, str(root))
-        return State(number, str(root)), blocks
-
-    async def _replaced(self, old: State, new: State, blocks: Sequence[Block], size: int) -> bool:
-        """Store a state and pin it in place of the last one; answers whether the node had all that it takes."""
-        await self._node.put_blocks(blocks)
-        try:
-            await self._node.move_pin(old.root, new.root, LOOK_SECONDS + size / SLOWEST)
-        except GaveUp as error:
-            self._log.info("A change is made again, since blocks may be lost: {error}", error=error)
-            if not await self._node.is_pinned(new.root):
-                return False
-            await self._unpin(old.root)
-        except Missing as error:
-            self._log.info("A change is made again, since blocks are lost: {error}", error=error)
-            return False
-        except NotPinned:
-            await self._check_alone(old, new)
-            if not self._node.cluster:
-                return False
-            await self._node.pin(new.root)
-        else:
-            self._settled(old.root)
-        return True
-
-    async def _check_alone(self, old: State, new: State) -> None:
-        """Whether a state that is not pinned any more was unpinned by somebody, and not replaced.
-
-        :raises Overtaken: where it was replaced by another one than ``new``, which is unpinned.
-        """
-        # The marker of a state may have a number that is one higher than its own.
-        if any(state.number >= old.number and state.root != new.root for state in await self._register.pinned()):
-            await self._unpin(new.root)
-            raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
-
-    async def _replaced_protected(
-        self, old: State, new: State, blocks: Sequence[Block], made: Sequence[Change], lost: set[Change]
-    ) -> bool:
-        """As `_replaced`, where garbage is collected beside us, or the last state has lost a block itself.
-
-        A block that leads to the new state is pinned first, and with it all that is below it: the node does not look
-        whether that is there. So it is looked for here: ``lost`` takes the changes whose content is not. It is looked
-        for before as well, since while something pinned is not whole the node collects nothing, and complains.
-        """
-        if await self._lost(made, lost):
-            return False
-        above = encode_directory([Entry(new.cid, "state", 0)])
-        cid = cid_of(DAG_PB, above)
-        await self._note(str(cid))
-        await self._node.put_blocks(blocks)
-        await self._node.put_blocks([(cid, above)], pin=True)
-        try:
-            await self._node.put_blocks(blocks)
-            if await self._lost(made, lost):
-                return False
-            await self._node.put_blocks(blocks[-1:], pin=True)
-            try:
-                await self._node.unpin(old.root)
-            except NotPinned:
-                await self._check_alone(old, new)
-            self._settled(old.root)
-        finally:
-            await self._unpin(str(cid))
-        return True
-
-    async def _lost(self, made: Sequence[Change], lost: set[Change]) -> bool:
-        missing = {
-            change
-            for change in made
-            if change.content is not None and not await self._node.is_whole(str(change.content))
-        }
-        lost |= missing
-        return bool(missing)
-
-    async def _settle(self, state: State) -> None:
-        """Unpin what was left pinned by changes that nobody knows the end of.
-
-        Not before a state is pinned that they were not made upon: until then one of them might yet come to replace the
-        last one, and be all that is pinned.
-        """
-        self._settled(state.root)
-        for cid in self._notes.unsettled - {state.root}:
-            await self._unpin(cid)
-
-    async def _note(self, *cids: str) -> None:
-        """Have it noted what is going to be pinned."""
-        self._notes.unsettled.update(cids)
-        self._noted.update(dict.fromkeys(cids, self._reactor.seconds()))
-        await self._notes.write()
-
-    async def _unpin(self, cid: str) -> None:
-        now = self._reactor.seconds()
-        try:
-            await self._node.unpin(cid)
-        except (NotPinned, NotFound):
-            if now - self._noted.setdefault(cid, now) < self._node.patience:
-                return  # the call that pins it may yet come
-        except BucketError as error:
-            self._log.info("{cid} stays pinned until the next change: {error}", cid=cid, error=error)
-            return
-        self._settled(cid)
-
-    def _settled(self, cid: str) -> None:
-        self._notes.unsettled.discard(cid)
-        self._noted.pop(cid, None)
-
     async def _begin(self) -> State:
         known = self._notes.root
         if known is not None:
@@ -372,17 +286,22 @@ class Index:
         if self._node.cluster:
             await self._node.pin(str(root))
             return State(0, str(root))
-        await self._note(str(root))  # by then another daemon may have begun it, and replaced it
+        await self._replacement.note(str(root))
         # While a node walks what it pins, it looks on its network for what is missing, and pins nothing else.
         await self._node.put_blocks(blocks[-1:], pin=True)
         await self._node.put_blocks(blocks)
         if not await self._node.is_whole(str(root)):
-            await self._unpin(str(root))
+            await self._replacement.unpin(str(root))
             raise Missing(f"the node has lost a part of {root}", RETRY_AFTER)
         if any(state.root != str(root) for state in await self._register.pinned()):
-            await self._unpin(str(root))
+            await self._replacement.unpin(str(root))
             raise Overtaken("another daemon has begun the bucket", RETRY_AFTER)
         return State(0, str(root))
+
+
+def _when(number: int) -> str:
+    """A state's number, as a time that says something to people."""
+    return datetime.fromtimestamp(number / 1000, UTC).isoformat(" ", "seconds") if number > 1 else "its beginning"
 
 
 def _stopping() -> Failure:

@@ -5,24 +5,29 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import DeferredLock
+
 from ...workers import Workers
+from ..system_errors import bucket_error
 
 
 class Notes:
     """``folder`` is the bucket's path; what was noted of another one is of no use.
 
-    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, and ``unsettled`` are CIDs that it
-    pinned, or was about to, and that are not to stay pinned unless they count.
+    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, ``number`` that one's, and
+    ``unsettled`` are CIDs that it pinned, or was about to, and that are not to stay pinned unless they count.
     """
 
     def __init__(self, file: Path, folder: str, workers: Workers) -> None:
         self.file = file
         self.owner = secrets.token_hex(16)
         self.root: str | None = None
+        self.number = 0
         self.unsettled: set[str] = set()
         self._folder = folder
         self._workers = workers
         self._read = False
+        self._turn: DeferredLock = DeferredLock()
 
     async def read(self) -> None:
         """Go on from what is in the file, once."""
@@ -32,16 +37,24 @@ class Notes:
         if noted.get("folder") == self._folder:
             self.owner = noted.get("owner") or self.owner
             self.root = noted.get("root")
+            self.number = int(noted.get("number") or 0)
             self.unsettled |= set(noted.get("unsettled") or ())
         self._read = True
         await self.write()
 
     async def write(self) -> None:
-        """Keep it, once it was read."""
-        if not self._read:
-            return
-        noted = {"folder": self._folder, "owner": self.owner, "root": self.root, "unsettled": sorted(self.unsettled)}
-        await self._workers.run(_replace, self.file, json.dumps(noted) + "\n")
+        """Keep it. `BucketError` where the disk does not let us."""
+        noted = {
+            "folder": self._folder,
+            "owner": self.owner,
+            "root": self.root,
+            "number": self.number,
+            "unsettled": sorted(self.unsettled),
+        }
+        try:
+            await self._turn.run(self._workers.run, _replace, self.file, json.dumps(noted) + "\n")
+        except OSError as error:
+            raise bucket_error(error) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
