@@ -6,7 +6,7 @@ Version differences are those of the fact sheet, section 1.12; everything else i
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.logger import Logger
@@ -18,7 +18,7 @@ from ..sources import Source
 from .blocks_body import BlocksBody
 from .body import MultipartBody
 from .contents import Contents, Found, Target
-from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
+from .errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, translate
 from .rpc import Option, Rpc
 
 OLDEST = (0, 8)
@@ -44,6 +44,12 @@ WALK_SECONDS = 3600.0
 
 PATIENCE = 10
 """How many timeouts a change of pins may take."""
+
+CUT_TRIES = 3
+"""How often blocks are sent again through the proxy of a cluster.
+
+It cuts off one answer in some hundred, where the node answers while the proxy has not seen the end of the request yet.
+"""
 
 BLOCK_MAX = 4 * 1024**2
 
@@ -192,13 +198,22 @@ class Node:
                 options["format"] = _OLD_FORMATS[codec]
             else:
                 options["cid-codec"] = _CODECS[codec]
-            body = BlocksBody([content for _, content in some], self.content.reactor)
-            answer = await self.content.call(
-                "block/put", [], options, body=body, seconds=self.patience if pin else None
-            )
+            answer = await self._put(options, [content for _, content in some])
             if [line.get("Key") for line in _lines("block/put", answer)] != [str(cid) for cid, _ in some]:
                 # After output began the node tells of a failure where nobody looks: by what is missing.
                 raise Unavailable("block/put: the node has not stored what it was given", RETRY_AFTER)
+
+    async def _put(self, options: Mapping[str, Option], blocks: Sequence[bytes]) -> bytes:
+        seconds = self.patience if options["pin"] else None
+        left = CUT_TRIES if self.cluster else 0
+        while True:
+            body = BlocksBody(blocks, self.content.reactor)
+            try:
+                return await self.content.call("block/put", [], options, body=body, seconds=seconds)
+            except CutOff:
+                if not left:
+                    raise
+                left -= 1
 
     async def get_block(self, cid: CID) -> bytes:
         """A block. `Missing` where the node has not got it."""

@@ -27,7 +27,7 @@ from ..errors import BucketError, Unavailable
 from .address import Address, Remembered
 from .body import MultipartBody
 from .bulk import BulkCall
-from .errors import RETRY_AFTER, Unreachable, refusal
+from .errors import RETRY_AFTER, CutOff, Unreachable, refusal
 
 ANSWER_MAX = 64 * 1024**2
 """The longest answer that is collected: a listing of a directory with some hundred thousand entries."""
@@ -312,7 +312,7 @@ class Turn:
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
-        collector = _Collector(limit)
+        collector = _Collector(self._what, limit)
         response.deliverBody(collector)
         message = f"{self._what}: the node's answer does not end"
         content: bytes = await self._bounded(collector.done, self._timeout + GRACE_SECONDS, message)
@@ -363,8 +363,9 @@ class Turn:
 
 
 class _Collector(WireProtocol):
-    def __init__(self, limit: int) -> None:
+    def __init__(self, what: str, limit: int) -> None:
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._what = what
         self._limit = limit
         self._pieces: list[bytes] = []
         self._length = 0
@@ -379,7 +380,8 @@ class _Collector(WireProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # An answer without a length ends with its connection: what is made of it has to show that it is whole.
         ended = reason.check(ResponseDone, PotentialDataLoss)
-        self._finish(b"".join(self._pieces) if ended else reason)
+        cut = CutOff(f"{self._what}: {_why(reason.value)}", RETRY_AFTER)
+        self._finish(b"".join(self._pieces) if ended else Failure(cut))
 
     def _abort(self) -> None:
         if self.transport is not None:
