@@ -2,35 +2,46 @@
 
 One real node, in a repository of its own, without peers. In each round, in turn: a fresh layer is pushed to the
 registry, as docker does it; another one is added to the node by its ``add``, with the options that the registry
-sends; both are read back, through the registry and by the node's ``cat``. The clients cost the machine as little as
-they can: ``sendfile`` out, and ``recv`` into one buffer in.
+sends; both are read back, through the registry and by the node's ``cat``. The same again with layers of which the node
+has all blocks but the first already: it writes nothing then, so that it is what sending and hashing cost. The clients
+cost the machine as little as they can: ``sendfile`` out, and ``recv`` into one buffer in.
+
+Before each push and ``add`` all that is dirty is written, and memory for twice the layer made sure of (see
+`reclaim_memory`). Beside the rates stands the processor time that the daemon and the node took.
 """
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import click
+import psutil
 from tabulate import tabulate
 
 from tests.kubo.node import KuboNode, running_node
 
 from . import transfer
 from .errors import BenchError
-from .payload import PREFIX_LENGTH, Layer, Payload
-from .registries import Registry, running
+from .machine import reclaim_memory
+from .payload import Layer, Payload
+from .registries import Registry, Running, running
 
 _TIMEOUT = 300.0
 _BUFFER = 256 * 1024
 _REPOSITORY = "bench/image"
+_KNOWN = ", known"
 _OPTIONS = "cid-version=1&raw-leaves=true&chunker=size-1048576&max-file-links=1024&pin=true"
 
 _CONFIG = """\
@@ -74,7 +85,7 @@ def add(node: KuboNode, layer: Layer, payload: Path) -> tuple[float, str]:
     with _connected(node) as connection, payload.open("rb") as file:
         started = time.perf_counter()
         connection.sendall(_head(f"add?{_OPTIONS}", more) + first + layer.prefix)
-        connection.sendfile(file, PREFIX_LENGTH, layer.size - PREFIX_LENGTH)
+        connection.sendfile(file, layer.begin, layer.size - len(layer.prefix))
         connection.sendall(last)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
         seconds = time.perf_counter() - started
@@ -99,27 +110,88 @@ def cat(node: KuboNode, cid: str, size: int) -> float:
     return seconds
 
 
-def measure(size: int, rounds: int, payload: Payload, parent: Path) -> dict[str, list[float]]:
-    """The seconds of each round, by what was done. One uncounted round comes first."""
-    found: dict[str, list[float]] = {"push": [], "add": [], "pull": [], "cat": []}
+@dataclass
+class Samples:
+    """What was measured of a thing that was done: the seconds of each time, and of processor time for them."""
+
+    seconds: list[float] = field(default_factory=list)
+    daemon: list[float] = field(default_factory=list)
+    node: list[float] = field(default_factory=list)
+
+
+class Meter:
+    """Does things, and keeps what they took; ``counts`` says whether it does now."""
+
+    def __init__(self, daemon: Running, node: KuboNode) -> None:
+        self.found: dict[str, Samples] = defaultdict(Samples)
+        self.counts = False
+        self._daemon = daemon
+        self._node = psutil.Process(node.pid)
+
+    def do(self, name: str, what: Callable[[], float]) -> None:
+        """Do something, which answers the seconds that it took."""
+        daemon, node = self._daemon.cpu_seconds(), self._node_seconds()
+        seconds = what()
+        if self.counts:
+            samples = self.found[name]
+            samples.seconds.append(seconds)
+            samples.daemon.append(self._daemon.cpu_seconds() - daemon)
+            samples.node.append(self._node_seconds() - node)
+
+    def _node_seconds(self) -> float:
+        times = self._node.cpu_times()
+        return float(times.user + times.system)
+
+
+def measure(size: int, rounds: int, payload: Payload, parent: Path) -> dict[str, Samples]:
+    """The figures of each round, by what was done. One uncounted round comes first."""
     with (
         tempfile.TemporaryDirectory(dir=parent) as directory,
-        running_node(Path(directory), {"Datastore.StorageMax": "100GB"}) as node,
+        running_node(Path(directory), {"Datastore.StorageMax": "1TB"}) as node,
         running(daemon_for(node), Path(directory)) as daemon,
     ):
+        meter = Meter(daemon, node)
+        cid = ""
+
+        def settle() -> None:
+            os.sync()
+            reclaim_memory(parent, 2 * size)
+
+        def added(layer: Layer) -> float:
+            nonlocal cid
+            seconds, cid = add(node, layer, payload.path)
+            return seconds
+
+        def pushed(layer: Layer) -> float:
+            return transfer.upload(daemon.port, _REPOSITORY, [layer], payload.path).seconds
+
         for number in range(rounds + 1):
-            pushed, added = payload.layer(size), payload.layer(size)
-            push = transfer.upload(daemon.port, _REPOSITORY, [pushed], payload.path).seconds
-            seconds, cid = add(node, added, payload.path)
-            pull = transfer.download(daemon.port, _REPOSITORY, [pushed]).seconds
-            read = cat(node, cid, size)
-            if number:
-                for name, value in (("push", push), ("add", seconds), ("pull", pull), ("cat", read)):
-                    found[name].append(value)
-    return found
+            meter.counts = number > 0
+            for suffix, known in (("", False), (_KNOWN, True)):
+                layer, other = payload.layer(size, known=known), payload.layer(size, known=known)
+                settle()
+                meter.do("push" + suffix, partial(pushed, layer))
+                settle()
+                meter.do("add" + suffix, partial(added, other))
+                if not known:
+                    meter.do("pull", lambda: transfer.download(daemon.port, _REPOSITORY, [layer]).seconds)  # noqa: B023
+                    meter.do("cat", lambda: cat(node, cid, size))
+    return meter.found
 
 
-def _cell(size: int, samples: list[float]) -> str:
+def _row(what: str, size: int, ours: Samples, theirs: Samples) -> list[str]:
+    ratio = statistics.median(theirs.seconds) / statistics.median(ours.seconds)
+    processor = [statistics.median(each) / size * 2**30 for each in (ours.daemon, ours.node, theirs.node)]
+    return [
+        what,
+        _rate(size, ours.seconds),
+        _rate(size, theirs.seconds),
+        f"{ratio:.2f}x",
+        *(f"{each:.2f}" for each in processor),
+    ]
+
+
+def _rate(size: int, samples: list[float]) -> str:
     rates = sorted(size / each / 1e6 for each in samples)
     return f"{statistics.median(rates):,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f})"
 
@@ -142,11 +214,23 @@ def main(mib: int, rounds: int, parent: Path | None) -> None:
             found = measure(size, rounds, payload, Path(directory))
         except BenchError as error:
             raise click.ClickException(str(error)) from error
-    rows = []
-    for ours, theirs, what in (("push", "add", "in"), ("pull", "cat", "out")):
-        ratio = statistics.median(found[theirs]) / statistics.median(found[ours])
-        rows.append([f"{mib} MiB {what}", _cell(size, found[ours]), _cell(size, found[theirs]), f"{ratio:.2f}x"])
-    headers = ["layer", "ipfsreg, MB/s", "node's add, cat, MB/s", "ipfsreg / node"]
+    rows = [
+        _row(f"{mib} MiB {what}", size, found[ours], found[theirs])
+        for ours, theirs, what in (
+            ("push", "add", "in"),
+            ("push" + _KNOWN, "add" + _KNOWN, "in, blocks that the node has"),
+            ("pull", "cat", "out"),
+        )
+    ]
+    headers = [
+        "layer",
+        "ipfsreg, MB/s",
+        "node's add, cat, MB/s",
+        "ipfsreg / node",
+        "CPU of ipfsreg, s/GiB",
+        "of the node then, s/GiB",
+        "of the node alone, s/GiB",
+    ]
     click.echo(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 
 

@@ -124,7 +124,7 @@ def push_ours(daemon: Running, image: Image, payload: Payload, at_once: int) -> 
 
     def push(layer: Layer) -> None:
         connection = free.pop()
-        _push_blob(connection, layer, layer.prefix + content[len(layer.prefix) : layer.size])
+        _push_blob(connection, layer, layer.prefix + content[layer.begin :][: layer.size - len(layer.prefix)])
         free.append(connection)
 
     try:
@@ -168,7 +168,10 @@ def push_originally(server: Server, image: Image, payload: Payload, directory: P
 
     :raises BenchError: where it fails.
     """
-    blobs = [[f"blobs/{layer.digest}", layer.prefix.hex(), layer.size] for layer in [*image.layers, image.config]]
+    blobs = [
+        [f"blobs/{layer.digest}", layer.prefix.hex(), layer.begin, layer.begin + layer.size - len(layer.prefix)]
+        for layer in [*image.layers, image.config]
+    ]
     content = image.manifest()
     # A manifest's bytes do not matter to the server: random ones of its length stand for it.
     blobs.append([f"manifests/image/{hashlib.sha256(content).hexdigest()[:8]}", content[:16].hex(), len(content)])

@@ -100,7 +100,7 @@ class Original:
 def _main() -> None:
     job = json.load(sys.stdin)
     payload = Path(job["payload"]).read_bytes()
-    files = {path: bytes.fromhex(prefix) + payload[len(prefix) // 2 : size] for path, prefix, size in job["files"]}
+    files = {path: bytes.fromhex(prefix) + payload[begin:end] for path, prefix, begin, end in job["files"]}
 
     async def run(reactor: Any) -> None:
         channel = Channel(reactor, job["url"], transport=Transport.WEBSOCKET)

@@ -20,7 +20,7 @@ from threading import Barrier
 from typing import Any, BinaryIO
 
 from .errors import BenchError
-from .payload import PREFIX_LENGTH, Layer
+from .payload import Layer
 
 _TIMEOUT = 600.0
 _BUFFER = 256 * 1024
@@ -62,7 +62,7 @@ def _run(action: str, port: int, repository: str, layers: list[Layer], payload: 
         "action": action,
         "port": port,
         "repository": repository,
-        "layers": [[layer.prefix.hex(), layer.size, layer.digest] for layer in layers],
+        "layers": [[layer.prefix.hex(), layer.size, layer.digest, layer.begin] for layer in layers],
         "payload": None if payload is None else str(payload),
     }
     done = subprocess.run(
@@ -101,7 +101,7 @@ def _upload(connection: http.client.HTTPConnection, repository: str, layer: Laye
     connection.putheader("Content-Type", "application/octet-stream")
     connection.putheader("Content-Length", str(layer.size))
     connection.endheaders(layer.prefix)
-    connection.sock.sendfile(payload, PREFIX_LENGTH, layer.size - PREFIX_LENGTH)
+    connection.sock.sendfile(payload, layer.begin, layer.size - len(layer.prefix))
     response = connection.getresponse()
     _expect(response, 202, "PATCH")
     session = _location(response, session)
@@ -131,7 +131,7 @@ def _download(connection: http.client.HTTPConnection, repository: str, layer: La
 
 
 def _work(job: dict[str, Any]) -> Transfer:
-    layers = [Layer(bytes.fromhex(prefix), size, digest) for prefix, size, digest in job["layers"]]
+    layers = [Layer(bytes.fromhex(prefix), *others) for prefix, *others in job["layers"]]
     all_connected = Barrier(len(layers) + 1)
 
     def one(layer: Layer) -> None:

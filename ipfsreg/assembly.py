@@ -26,6 +26,7 @@ def make_registry(
         config.limits,
         daemon_seen=daemon_seen,
         ahead=backend.ahead,
+        teller=backend.teller,
         node=backend.content_by_cid if by_cid == "network" else None,
         on_node=backend.content_by_cid is not None,
         pull_by_cid=by_cid != "never",

@@ -21,6 +21,7 @@ from .config import Config
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
+from .heap import keep_freed_pieces
 from .listening import stop_listening
 from .notify import notify
 from .peer_id import load_peer_id
@@ -78,6 +79,7 @@ class Daemon(Service):
     def startService(self) -> None:
         """Begin to start: it is ready when it says so in the log and to systemd."""
         super().startService()
+        keep_freed_pieces()
         self._workers.startService()
         self._starting = ensureDeferred(self._start()).addErrback(self._could_not_start)
 

@@ -8,6 +8,7 @@ from .ahead import TakesAhead
 from .by_cid import ContentByCid
 from .errors import Unavailable
 from .interface import IBucket
+from .leaves import TellsLeaves
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
 """From arguments to a result that JSON can hold; fails with a `BucketError`."""
@@ -42,7 +43,8 @@ class Opened:
     ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
     never makes one.
     ``content_by_cid`` is there where the storage can fetch what it is only told the CID of, ``remote_pins`` where
-    it can have others keep copies, ``ahead`` where it can take content before it is whole.
+    it can have others keep copies, ``ahead`` where it can take content before it is whole, ``teller`` where
+    it knows the DAGs of what it stores.
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
@@ -58,6 +60,7 @@ class Opened:
     remote_pins: RemotePins | None = None
     read_only: str | None = None
     ahead: TakesAhead | None = None
+    teller: TellsLeaves | None = None
 
     def is_encrypted(self) -> bool:
         """Whether nothing may be shown by its CID.

@@ -109,10 +109,12 @@ class Blobs:
             assert dag is not None
             return dag
 
-    async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int, leaves: bytes) -> None:
+    async def add_file(
+        self, repository: Repository, digest: Digest, source: Path, size: int, leaves: bytes | None
+    ) -> None:
         """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns.
 
-        ``leaves`` are the hashes of its DAG's leaves.
+        ``leaves`` are the hashes of its DAG's leaves, or None where they have to be found out.
         """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             await self._store.put_file(digest, source, size)
@@ -126,7 +128,7 @@ class Blobs:
             await self._dags.add(digest, len(content), leaves_of(content))
             await self._link(repository, digest, len(content))
 
-    async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes) -> bool:
+    async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes | None) -> bool:
         """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             if await self._store.whole_size(digest, size) != size:

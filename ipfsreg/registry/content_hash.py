@@ -8,10 +8,11 @@ class ContentHash:
     """A sha256 of all that came, and one of each chunk.
 
     The two can be fed by two threads at once, each in order. The first chunk's is the whole's as it is then, so content
-    of no more than a chunk is hashed once only.
+    of no more than a chunk is hashed once only. Without ``chunks`` there is the hash of the whole alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, chunks: bool = True) -> None:
+        self.chunks = chunks
         self._whole = new_hash("sha256")
         self._length = 0
         self._first = b""  # the first chunk's, once it is whole
@@ -36,7 +37,9 @@ class ContentHash:
         self._whole.update(view)
 
     def update_chunks(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the same content into the hashes of its chunks."""
+        """Take the same content into the hashes of its chunks, if these are wanted."""
+        if not self.chunks:
+            return
         view = memoryview(data)[max(PROFILE.chunk - self._chunks_length, 0) :]
         self._chunks_length += len(data)
         left = PROFILE.chunk - (self._chunks_length - len(view)) % PROFILE.chunk
@@ -60,7 +63,7 @@ class ContentHash:
 
     def copy(self) -> "ContentHash":
         """See `Hash`."""
-        other = ContentHash()
+        other = ContentHash(chunks=self.chunks)
         other._whole = self._whole.copy()
         other._length = self._length
         other._first = self._first
@@ -70,8 +73,13 @@ class ContentHash:
         return other
 
     @property
-    def leaves(self) -> bytes:
-        """The sha256 of each chunk, one after the other; where nothing came, that of nothing."""
+    def leaves(self) -> bytes | None:
+        """The sha256 of each chunk, one after the other; where nothing came, that of nothing.
+
+        None where they were not wanted.
+        """
+        if not self.chunks:
+            return None
         if self._length < PROFILE.chunk:
             return self.digest()
         last = self._chunk.digest() if self._length % PROFILE.chunk and self._length > PROFILE.chunk else b""
@@ -82,4 +90,5 @@ def leaves_of(content: bytes) -> bytes:
     """The sha256 of each chunk of content that is in memory."""
     hash_ = ContentHash()
     hash_.update(content)
+    assert hash_.leaves is not None
     return hash_.leaves

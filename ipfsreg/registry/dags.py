@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from ..bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ..bucket.interface import IBucket, IReader
+from ..bucket.leaves import TellsLeaves
 from ..ipfs.cid import CID, raw_cid
 from ..ipfs.file_dag import PROFILE, FileDag
 from ..workers import Workers
@@ -58,15 +59,16 @@ def block_cid_text(digest: Digest) -> str:
 class Dags:
     """The DAGs of the contents of a bucket. Callers hold `content_key` in the guard.
 
-    ``index`` is told of each.
+    ``index`` is told of each. ``teller`` may know the leaves of what is stored.
     """
 
     _log = Logger()
 
-    def __init__(self, bucket: IBucket, index: CidIndex, workers: Workers) -> None:
+    def __init__(self, bucket: IBucket, index: CidIndex, workers: Workers, teller: TellsLeaves | None = None) -> None:
         self._bucket = bucket
         self.index = index
         self._workers = workers
+        self._teller = teller
         self._cids: LRUCache[Digest, str | None] = LRUCache(_REMEMBERED)
         self._loaded: LRUCache[Digest, FileDag] = LRUCache(_LOADED)
 
@@ -82,10 +84,19 @@ class Dags:
             self._cids[digest] = None if cid is None else str(cid)
         return self._cids[digest]
 
-    async def add(self, digest: Digest, size: int, leaves: bytes) -> str:
-        """Store the DAG of a content, durably, unless it is there; answers its CID."""
+    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str:
+        """Store the DAG of a content, durably, unless it is there; answers its CID.
+
+        ``leaves`` are None where the caller does not know them: then the storage does, or the content is read.
+
+        :raises Corrupt: where the content that was read is not what its digest says.
+        """
         if is_one_block(digest, size):
             return block_cid_text(digest)
+        if leaves is None and self._teller is not None:
+            leaves = await self._teller.leaves(layout.blob(digest), size)
+        if leaves is None:
+            return await self._add_by_reading(digest, size)
         dag = await self._workers.run(FileDag, leaves, size)
         try:
             await self._bucket.stat(layout.dag(digest))
@@ -93,6 +104,16 @@ class Dags:
             await self._store(digest, dag)
         else:
             await self.note(digest, dag)
+        return str(dag.cid)
+
+    async def _add_by_reading(self, digest: Digest, size: int) -> str:
+        reader = await self._bucket.open(layout.blob(digest))
+        try:
+            dag = await self.get(digest, size, reader)
+        finally:
+            reader.close()
+        assert dag is not None
+        await self.note(digest, dag)
         return str(dag.cid)
 
     async def get(self, digest: Digest, size: int, reader: IReader | None = None) -> FileDag | None:
@@ -152,6 +173,7 @@ class Dags:
             await self._workers.run(_update, part, hash_, other)
         if (other or hash_).hexdigest() != digest.hex:
             raise Corrupt(f"{layout.blob(digest)} is not what its name says; run `ipfsreg verify`")
+        assert hash_.leaves is not None
         return await self._workers.run(FileDag, hash_.leaves, size)
 
 

@@ -14,6 +14,7 @@ from ..bucket.by_cid import ContentByCid
 from ..bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ..bucket.gate import GatedBucket
 from ..bucket.interface import IBucket
+from ..bucket.leaves import TellsLeaves
 from ..bucket.small_files import SmallFileCache
 from ..workers import Workers
 from . import layout
@@ -65,7 +66,7 @@ class Registry:
     ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
     since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
     the clock of the guard, by default one that nobody can set. ``ahead`` is told of what uploads bring while they bring
-    it.
+    it; ``teller`` may know the DAGs of what is stored.
 
     ``node`` is what fetches by CID, where the bucket is on a node, and ``on_node`` says that it is. ``pull_by_cid``
     switches `by_cid` on. Nothing of a ``hidden`` repository is shown by its CID; it is asked in threads as well, and
@@ -85,6 +86,7 @@ class Registry:
         daemon_seen: float | None = None,
         steady: Clock | None = None,
         ahead: TakesAhead | None = None,
+        teller: TellsLeaves | None = None,
         node: ContentByCid | None = None,
         on_node: bool = False,
         pull_by_cid: bool = True,
@@ -108,7 +110,7 @@ class Registry:
         self.tags = Tags(cached)
         self.referrers = Referrers(cached, store, guard, workers, limits.max_manifest_size)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        self.dags = Dags(cached, self._index, workers)
+        self.dags = Dags(cached, self._index, workers, teller)
         self.cid_refresh = CidRefresh(self._gate, self._index, self.dags, clock)
         self.blobs = Blobs(cached, store, self.dags, self._index, guard)
         self.manifests = Manifests(
@@ -149,6 +151,7 @@ class Registry:
             maximum=limits.max_uploads,
             max_blob_size=limits.max_blob_size,
             ahead=ahead,
+            teller=teller,
         )
         self.blocks = Blocks(self._gate, self.blobs, self.manifests, self.dags, workers)
         self.importer = Importer(

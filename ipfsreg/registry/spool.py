@@ -172,7 +172,7 @@ class SpoolWriter:
         work = [self._workers.run(self._write, pieces)]
         if length < PIECE:
             self._hash_chunks(pieces)
-        else:
+        elif self._hash.chunks:
             work.append(self._workers.run(self._hash_chunks, pieces))
         all_done = DeferredList(work, consumeErrors=True)
         all_done.addCallback(self._done, length)  # type: ignore[call-overload]  # declared as if none could fail

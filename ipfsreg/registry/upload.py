@@ -21,7 +21,13 @@ class Upload:
     """One session. ``received`` is the number of bytes that are in the spool, ``writer`` who is adding to them."""
 
     def __init__(
-        self, identifier: str, repository: Repository, directory: Path, received: int, last_used: float
+        self,
+        identifier: str,
+        repository: Repository,
+        directory: Path,
+        received: int,
+        last_used: float,
+        hash_: ContentHash | None = None,
     ) -> None:
         self.identifier = identifier
         self.repository = repository
@@ -32,7 +38,7 @@ class Upload:
         self.writer: SpoolWriter | None = None
         self.stored: Digest | None = None  # set where the content is in the bucket already, but not linked
         # The hash of the first `received` bytes, or None where they must be read again to know it.
-        self.hash: ContentHash | None = ContentHash() if received == 0 else None
+        self.hash = hash_
         self._waiting: list[Deferred[None]] = []
 
     @property

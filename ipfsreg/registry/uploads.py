@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from ..bucket.ahead import TakesAhead
 from ..bucket.errors import Full
 from ..bucket.interface import ConsumerGone
+from ..bucket.leaves import TellsLeaves
 from ..bucket.system_errors import bucket_error
 from ..workers import Workers
 from .blobs import Blobs
@@ -52,7 +53,7 @@ class Uploads:
 
     ``expiry`` is the number of seconds after which an untouched session is thrown away, ``maximum`` the number
     of sessions at once, ``max_blob_size`` the longest blob in bytes (None: any). ``clock`` tells seconds since 1970.
-    ``ahead`` is told of what sessions bring while they bring it.
+    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
     """
 
     _log = Logger()
@@ -68,8 +69,10 @@ class Uploads:
         maximum: int,
         max_blob_size: int | None,
         ahead: TakesAhead | None = None,
+        teller: TellsLeaves | None = None,
     ) -> None:
         self._ahead = ahead
+        self._teller = teller
         self._directory = directory
         self._blobs = blobs
         self._workers = workers
@@ -99,7 +102,8 @@ class Uploads:
         if len(self._sessions) >= self._maximum and not await self.expire():
             raise TooManyRequests(f"there are {self._maximum} unfinished uploads; try again later")
         identifier = str(uuid.uuid4())
-        upload = Upload(identifier, repository, self._directory / identifier, 0, self._clock.seconds())
+        directory, now = self._directory / identifier, self._clock.seconds()
+        upload = Upload(identifier, repository, directory, 0, now, self._new_hash())
         self._sessions[identifier] = upload
         try:
             await self._workers.run(new_session, upload.directory, upload.data, repository)
@@ -192,7 +196,7 @@ class Uploads:
         """Forget what a session received after its first ``length`` bytes: they were not what was announced."""
         with upload.occupied():
             upload.received = length
-            upload.hash = ContentHash() if length == 0 else None
+            upload.hash = self._new_hash() if length == 0 else None
             await self._give_back(upload)
 
     async def commit(self, upload: Upload, digest: Digest) -> None:
@@ -267,8 +271,11 @@ class Uploads:
 
     async def _know_hash(self, upload: Upload) -> ContentHash:
         if upload.hash is None:
-            upload.hash = await hash_file(self._workers, upload.data, ContentHash())
+            upload.hash = await hash_file(self._workers, upload.data, self._new_hash())
         return upload.hash
+
+    def _new_hash(self) -> ContentHash:
+        return ContentHash(chunks=self._teller is None or not self._teller.tells())
 
     async def _digest(self, upload: Upload, algorithm: str) -> Digest:
         if algorithm == "sha256":
@@ -276,7 +283,7 @@ class Uploads:
         hash_ = await hash_file(self._workers, upload.data, new_hash(algorithm))
         return Digest(algorithm, hash_.hexdigest())
 
-    async def _leaves(self, upload: Upload) -> bytes:
+    async def _leaves(self, upload: Upload) -> bytes | None:
         return (await self._know_hash(upload)).leaves
 
     def _forget(self, upload: Upload) -> None:

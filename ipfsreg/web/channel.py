@@ -22,7 +22,7 @@ PROGRESS = 4096
 FIRST_PIECE = 16 * 1024
 """How much is read at once, in bytes, before it is known what the client sends."""
 
-_PIECES = ((4096, 512 * 1024), (512, 64 * 1024), (0, 4096))
+_PIECES = ((4096, 1024 * 1024), (512, 64 * 1024), (0, 4096))
 """How much is read at once while a body comes, by the mean length of the pieces in which it came so far.
 
 Measured, large reads are a fifth less work for a layer. But a read full of chunks of one byte each would keep the

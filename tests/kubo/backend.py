@@ -1,30 +1,18 @@
 """The backend on a node, for the tests of it: made as the daemon makes it."""
 
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from twisted.internet import reactor as default_reactor
-from twisted.internet.task import deferLater
-
-from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.kubo.backend import open_kubo
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.workers import Workers
 
+from ..bucket.running import RunningBackend, reactor, spooled
 from ..bucket.storage import Storage
 from .node import KuboNode
-
-reactor: Any = default_reactor
-
-
-async def pause(seconds: float) -> None:
-    """Let others do something."""
-    await deferLater(reactor, seconds, lambda: None)
 
 
 def unique_folder() -> str:
@@ -32,7 +20,7 @@ def unique_folder() -> str:
     return f"/test-{secrets.token_hex(6)}"
 
 
-class Backend:
+class Backend(RunningBackend):
     """The backend as one daemon has it."""
 
     def __init__(self, api: object, directory: Path, **more: object) -> None:
@@ -43,45 +31,9 @@ class Backend:
         self.opened = open_kubo(self.options, self.workers, reactor)
         self.bucket: IBucket = self.opened.bucket
 
-    async def start(self) -> "Backend":
-        """Start it."""
-        self.workers.startService()
-        await self.bucket.start()
-        return self
-
-    async def stop(self) -> None:
-        """Stop it."""
-        await self.bucket.stop()
-        self.workers.stopService()
-
-    async def answers(self) -> None:
-        """Wait until it has noticed that the node is back."""
-        while True:
-            try:
-                await self.bucket.list("none")
-            except Unavailable:
-                await pause(0.05)
-            else:
-                return
-
     def spooled(self, content: bytes) -> Path:
         """A file for `put_file`."""
-        source = self.directory / secrets.token_hex(8)
-        with source.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return source
-
-
-@asynccontextmanager
-async def running(backend: Backend) -> AsyncIterator[Backend]:
-    """A backend that is started for a block."""
-    await backend.start()
-    try:
-        yield backend
-    finally:
-        await backend.stop()
+        return spooled(self.directory, content)
 
 
 class KuboStorage(Storage):

@@ -19,8 +19,9 @@ from ipfsreg.bucket.kubo.body import MultipartBody
 from ipfsreg.bucket.sources import MemorySource
 
 from ..bucket.helpers import LIMIT, read
+from ..bucket.running import reactor, running
 from ..bucket.storage import Collecting
-from .backend import Backend, reactor, running, unique_folder
+from .backend import Backend, unique_folder
 from .node import KuboNode
 from .pinning_service import KEY, PinningService
 

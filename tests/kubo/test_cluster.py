@@ -11,8 +11,9 @@ from twisted.logger import LogEvent, formatEvent
 
 from ..bucket.contract import BucketContract
 from ..bucket.helpers import LIMIT, names, read
+from ..bucket.running import running
 from ..bucket.storage import Storage
-from .backend import Backend, KuboStorage, running, unique_folder
+from .backend import Backend, KuboStorage, unique_folder
 from .cluster import ClusterProxy
 from .node import KuboNode, running_node
 

@@ -13,7 +13,8 @@ import pytest_twisted
 from ipfsreg.bucket.errors import Unavailable
 
 from ..bucket.helpers import LIMIT, names, together
-from .backend import Backend, pause, running, unique_folder
+from ..bucket.running import pause, running
+from .backend import Backend, unique_folder
 from .front import Answer, Call, Front
 from .node import KuboNode, running_node
 from .state import marker, markers, pinned, root_of

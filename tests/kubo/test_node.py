@@ -18,8 +18,9 @@ from twisted.logger import LogEvent, formatEvent
 from ipfsreg.bucket.errors import Corrupt, Full, Refused, Unavailable
 
 from ..bucket.helpers import LIMIT, names, read, spawn
+from ..bucket.running import pause, running
 from ..bucket.storage import Collecting
-from .backend import Backend, pause, running, unique_folder
+from .backend import Backend, unique_folder
 from .front import Answer, Call, Front, failure
 from .node import KuboNode, running_node
 

@@ -8,8 +8,9 @@ from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.kubo.publishing import AGAIN_SECONDS, Publishing
 
+from ..bucket.running import running
 from ..web.served import digest_of
-from .backend import Backend, running, unique_folder
+from .backend import Backend, unique_folder
 from .node import KuboNode
 from .state import root_of
 from .test_registry import KuboServed, pulled, serving

@@ -1,34 +1,22 @@
 """The backend on a double, for the tests of it: made as the daemon makes it, and without what is not wanted."""
 
-import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor as default_reactor
-from twisted.internet.task import deferLater
-
 from ipfsreg.bucket.disk_cache import DiskCache
-from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.space.backend import make_client
 from ipfsreg.bucket.space.bucket import SpaceBucket
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.workers import Workers
 
+from ..bucket.running import RunningBackend, reactor, spooled
 from ..bucket.storage import Storage
 from .double import SpaceDouble
 
-reactor: Any = default_reactor
-
 LIMIT = 1024 * 1024
-
-
-async def pause(seconds: float) -> None:
-    """Let others do something."""
-    await deferLater(reactor, seconds, lambda: None)
 
 
 def options_for(double: SpaceDouble, directory: Path, **more: object) -> dict[str, Any]:
@@ -39,7 +27,7 @@ def options_for(double: SpaceDouble, directory: Path, **more: object) -> dict[st
     return options | more
 
 
-class Backend:
+class Backend(RunningBackend):
     """A `SpaceBucket` on a double, as one daemon has it; ``cached`` puts the disk cache before it."""
 
     def __init__(self, double: SpaceDouble, directory: Path, *, cached: bool = False, **more: object) -> None:
@@ -53,47 +41,6 @@ class Backend:
         self.bucket: IBucket = self.space
         if cached:
             self.bucket = DiskCache(self.space, directory / "cache", 1024**3, self.workers, reactor)
-
-    async def start(self) -> "Backend":
-        """Start it."""
-        self.workers.startService()
-        await self.bucket.start()
-        return self
-
-    async def stop(self) -> None:
-        """Stop it."""
-        await self.bucket.stop()
-        self.workers.stopService()
-
-    async def answers(self) -> None:
-        """Wait until it has noticed that the daemon is back."""
-        while True:
-            try:
-                await self.bucket.list("none")
-            except Unavailable:
-                await pause(0.05)
-            else:
-                return
-
-
-@asynccontextmanager
-async def running(backend: Backend) -> AsyncIterator[Backend]:
-    """A backend that is started for a block."""
-    await backend.start()
-    try:
-        yield backend
-    finally:
-        await backend.stop()
-
-
-@asynccontextmanager
-async def listening(double: SpaceDouble) -> AsyncIterator[SpaceDouble]:
-    """A double that listens for a block."""
-    double.start()
-    try:
-        yield double
-    finally:
-        await double.stop()
 
 
 class SpaceStorage(Storage):
@@ -112,12 +59,7 @@ class SpaceStorage(Storage):
         return self.bucket
 
     def spooled(self, content: bytes) -> Path:
-        source = self._directory / secrets.token_hex(8)
-        with source.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return source
+        return spooled(self._directory, content)
 
     @asynccontextmanager
     async def outage(self) -> AsyncIterator[None]:

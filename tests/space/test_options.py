@@ -11,7 +11,8 @@ from ipfsreg.bucket.errors import Refused, SetupError
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.config import ConfigError, load_config
 
-from .backend import Backend, running
+from ..bucket.running import running
+from .backend import Backend
 from .double import SpaceDouble
 from .test_setup import ipfsreg
 

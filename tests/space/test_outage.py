@@ -15,8 +15,9 @@ from ipfsreg.registry.names import Repository
 
 from ..bucket.contract import together
 from ..bucket.helpers import names
+from ..bucket.running import listening, pause, reactor, running
 from ..web.served import digest_of as digest_text
-from .backend import LIMIT, Backend, listening, pause, reactor, running
+from .backend import LIMIT, Backend
 from .double import Fault, Patience, SpaceDouble
 from .registry import logged, served, text_of
 

@@ -20,7 +20,8 @@ from ipfsreg.grpcweb.metadata import NO_METADATA
 from ipfsreg.grpcweb.status import GrpcStatus
 
 from ..bucket.contract import together
-from .backend import LIMIT, Backend, pause, running
+from ..bucket.running import pause, running
+from .backend import LIMIT, Backend
 from .double import Fault, SpaceDouble
 from .registry import logged, served, text_of
 

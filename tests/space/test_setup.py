@@ -15,8 +15,8 @@ from ipfsreg.bucket.space.backend import make_client
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 
+from ..bucket.running import reactor
 from ..daemon_process import program
-from .backend import reactor
 from .double import Fault, SpaceDouble
 
 pytest_plugins = ["tests.space.double.fixtures"]

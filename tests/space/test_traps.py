@@ -12,8 +12,9 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 
 from ..bucket.contract import together
+from ..bucket.running import pause, running
 from ..web.served import digest_of as digest_text
-from .backend import LIMIT, Backend, pause, running
+from .backend import LIMIT, Backend
 from .double import Fault, SpaceDouble
 from .registry import served
 

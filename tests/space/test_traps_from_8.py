@@ -17,8 +17,9 @@ from ipfsreg.registry.names import Repository
 
 from ..bucket.contract import together
 from ..bucket.helpers import read
+from ..bucket.running import pause, running
 from ..web.served import digest_of as digest_text
-from .backend import LIMIT, Backend, pause, running
+from .backend import LIMIT, Backend
 from .double import SpaceDouble
 from .registry import served
 

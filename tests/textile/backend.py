@@ -1,18 +1,12 @@
 """The backend on a double, for the tests of it: made as the daemon makes it, and without what is not wanted."""
 
-import os
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor as default_reactor
-from twisted.internet.task import deferLater
-
 from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.disk_cache import DiskCache
-from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.textile.bucket import TextileBucket
 from ipfsreg.bucket.textile.client import TextileClient
@@ -20,18 +14,12 @@ from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.grpcweb.channel import Channel
 from ipfsreg.workers import Workers
 
+from ..bucket.running import RunningBackend, reactor, spooled
 from ..bucket.storage import Storage
 from .double import TextileDouble
 from .double.accounts import ApiKey
 
-reactor: Any = default_reactor
-
 LIMIT = 1024 * 1024
-
-
-async def pause(seconds: float) -> None:
-    """Let others do something."""
-    await deferLater(reactor, seconds, lambda: None)
 
 
 def options_for(
@@ -44,7 +32,7 @@ def options_for(
     return options | dict(more)
 
 
-class Backend:
+class Backend(RunningBackend):
     """A `TextileBucket` on a double, as one daemon has it.
 
     ``cached`` puts the disk cache before it; with ``websocket`` it pushes as if the server were behind ``https``.
@@ -82,47 +70,6 @@ class Backend:
         if cached:
             self.bucket = DiskCache(self.textile, directory / "cache", 1024**3, self.workers, reactor)
 
-    async def start(self) -> "Backend":
-        """Start it."""
-        self.workers.startService()
-        await self.bucket.start()
-        return self
-
-    async def stop(self) -> None:
-        """Stop it."""
-        await self.bucket.stop()
-        self.workers.stopService()
-
-    async def answers(self) -> None:
-        """Wait until it has noticed that the server is back."""
-        while True:
-            try:
-                await self.bucket.list("none")
-            except Unavailable:
-                await pause(0.05)
-            else:
-                return
-
-
-@asynccontextmanager
-async def running(backend: Backend) -> AsyncIterator[Backend]:
-    """A backend that is started for a block."""
-    await backend.start()
-    try:
-        yield backend
-    finally:
-        await backend.stop()
-
-
-@asynccontextmanager
-async def listening(double: TextileDouble) -> AsyncIterator[TextileDouble]:
-    """A double that listens for a block."""
-    double.start()
-    try:
-        yield double
-    finally:
-        await double.stop()
-
 
 class TextileStorage(Storage):
     """For the contract: one double, and a backend on it."""
@@ -143,12 +90,7 @@ class TextileStorage(Storage):
         return self.bucket
 
     def spooled(self, content: bytes) -> Path:
-        source = self._directory / secrets.token_hex(8)
-        with source.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return source
+        return spooled(self._directory, content)
 
     @asynccontextmanager
     async def outage(self) -> AsyncIterator[None]:

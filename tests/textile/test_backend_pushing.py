@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, TooLarge, Unavailable
 
 from ..bucket.contract import spawn, together
+from ..bucket.running import listening, pause, running
 from ..bucket.storage import Collecting
-from .backend import LIMIT, Backend, listening, pause, running
+from .backend import LIMIT, Backend
 from .double import NO_PUSH_PATHS, OLD_WEBSOCKET, Fault, Generation, TextileDouble
 
 pytest_plugins = ["tests.textile.double.fixtures"]

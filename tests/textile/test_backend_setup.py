@@ -15,7 +15,8 @@ from ipfsreg.bucket.textile import shard
 from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded, NotConnected
 
 from ..bucket.contract import together
-from .backend import LIMIT, Backend, listening, pause, running
+from ..bucket.running import listening, pause, running
+from .backend import LIMIT, Backend
 from .double import Fault, TextileDouble
 
 pytest_plugins = ["tests.textile.double.fixtures"]

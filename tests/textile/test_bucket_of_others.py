@@ -11,9 +11,10 @@ from ipfsreg.bucket.textile.bucket import TextileBucket
 from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.ipfs.file_dag import FileDag
 
+from ..bucket.running import running
 from ..web.client import until
 from ..web.served import digest_of
-from .backend import LIMIT, Backend, running
+from .backend import LIMIT, Backend
 from .double import TextileDouble
 from .registry import TextileServed, logged, served, text_of
 from .test_commands_run import Place

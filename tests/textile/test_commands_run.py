@@ -15,7 +15,7 @@ from ipfsreg.bucket.textile.identity import Identity
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 
 from ..bucket.contract import spawn
-from .backend import listening, pause
+from ..bucket.running import listening, pause
 from .double import Limits, TextileDouble
 from .registry import TextileServed, check_no_secrets
 

@@ -10,8 +10,9 @@ import pytest_twisted
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
 
+from ..bucket.running import running
 from ..bucket.storage import Collecting
-from .backend import LIMIT, Backend, running
+from .backend import LIMIT, Backend
 from .double import Fault, TextileDouble
 
 pytest_plugins = ["tests.textile.double.fixtures"]

@@ -12,7 +12,8 @@ from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.bucket.textile.service import ShardService
 from ipfsreg.bucket.textile.sharing import grant_in_all, list_in_all
 
-from .backend import LIMIT, Backend, running
+from ..bucket.running import running
+from .backend import LIMIT, Backend
 from .double import TextileDouble
 
 pytest_plugins = ["tests.textile.double.fixtures"]

@@ -22,7 +22,8 @@ from ipfsreg.bucket.textile.room import Room
 from ipfsreg.bucket.textile.shard import Shard
 
 from ..bucket.contract import spawn
-from .backend import LIMIT, Backend, listening, pause, reactor, running
+from ..bucket.running import listening, pause, reactor, running
+from .backend import LIMIT, Backend
 from .double import Fault, Limits, RpcError, TextileDouble
 from .double.bucket import Bucket
 

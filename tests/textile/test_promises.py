@@ -15,10 +15,10 @@ from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 
 from ..bucket.contract import spawn
+from ..bucket.running import listening
 from ..daemon_process import DaemonProcess
 from ..web.client import Answer, pause
 from ..web.served import Served, digest_of, image
-from .backend import listening
 from .double import TextileDouble
 from .registry import TextileServed, check_no_secrets, logged, served, text_of
 

@@ -14,9 +14,9 @@ from ipfsreg.bucket.textile import threads
 from ipfsreg.registry import catalog
 
 from ..bucket.contract import spawn, together
+from ..bucket.running import listening
 from ..web.client import Answer, pause
 from ..web.served import Served, digest_of, image
-from .backend import listening
 from .double import CURRENT, NO_PUSH_PATHS, Generation, TextileDouble
 from .registry import check_no_secrets, logged, served, text_of
 

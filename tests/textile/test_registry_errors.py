@@ -13,9 +13,9 @@ from twisted.logger import LogEvent
 from ipfsreg.bucket import small_files
 from ipfsreg.bucket.textile.identity import Identity
 
+from ..bucket.running import listening
 from ..web.client import Answer, pause, query
 from ..web.served import Served, digest_of, image
-from .backend import listening
 from .double import Fault, TextileDouble
 from .registry import check_no_secrets, logged, served, text_of
 

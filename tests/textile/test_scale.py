@@ -23,8 +23,9 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.names import Repository
 
+from ..bucket.running import running
 from ..bucket.storage import Collecting
-from .backend import LIMIT, Backend, running
+from .backend import LIMIT, Backend
 from .double import Limits, Synthetic, TextileDouble
 from .double.accounts import ApiKey
 from .double.bucket import Bucket

@@ -13,7 +13,8 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 
 from ..bucket.contract import together
-from .backend import LIMIT, Backend, listening, pause, reactor, running
+from ..bucket.running import listening, pause, reactor, running
+from .backend import LIMIT, Backend
 from .double import Fault, Limits, RpcError, TextileDouble
 
 BUCKET = "ipfsreg"

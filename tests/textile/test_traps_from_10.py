@@ -16,7 +16,8 @@ from ipfsreg.grpcweb.channel import Channel
 from ipfsreg.grpcweb.text import TextDecoder
 
 from ..bucket.contract import together
-from .backend import LIMIT, Backend, listening, reactor, running
+from ..bucket.running import listening, reactor, running
+from .backend import LIMIT, Backend
 from .double import OLD_WEBSOCKET, TextileDouble
 from .double.bucket import WRITER
 from .double.metadata import Entry

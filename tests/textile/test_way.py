@@ -11,7 +11,8 @@ from ipfsreg.bucket.textile.way import AGAIN_SECONDS, PROOF, STRIKES, Way
 from ipfsreg.grpcweb.channel import Transport
 
 from ..bucket.contract import together
-from .backend import Backend, running
+from ..bucket.running import running
+from .backend import Backend
 from .double import Fault, TextileDouble
 
 pytest_plugins = ["tests.textile.double.fixtures"]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest_twisted
 
-from .backend import Backend, listening, running
+from ..bucket.running import listening, running
+from .backend import Backend
 from .double import TextileDouble
 
 

@@ -3,7 +3,6 @@
 It is added without a pin and linked nowhere, so what is given up is garbage for the node's next collection.
 """
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from twisted.python.failure import Failure
 
 from ...workers import Workers
 from ..errors import BucketError
-from ..sources import Source
 from .contents import Target
+from .growing import GrowingFile
 
 BEGIN = 8 * 1024**2
 """From so many bytes on a file is worth the trouble."""
@@ -22,44 +21,13 @@ BEGIN = 8 * 1024**2
 AT_ONCE = 8
 """How many files go ahead at the same time; others are sent when they are whole."""
 
-_PIECE = 1024**2
-
-
-class GrowingFile:
-    """A `Source` whose end is not there yet: a read at what has come so far waits. ``size`` counts once it is whole."""
-
-    def __init__(self, path: Path, workers: Workers) -> None:
-        self.size = 0
-        self._path = path
-        self._workers = workers
-        self._available = 0
-        self._whole = False
-        self._waiting: Deferred[None] | None = None
-
-    def grow(self, available: int, *, whole: bool = False) -> None:
-        """So many bytes can be read now."""
-        self.size = self._available = available
-        self._whole = whole
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-    async def read(self, offset: int) -> bytes:
-        """See `Source`."""
-        # Full pieces only, as long as there will be more.
-        while not self._whole and self._available < offset + _PIECE:
-            self._waiting = Deferred()
-            await self._waiting
-        length = min(_PIECE, self._available - offset)
-        return await self._workers.run(_read, self._path, offset, length) if length else b""
-
 
 class Ahead:
     """Adds files while they grow. ``add`` stores a source."""
 
     _log = Logger()
 
-    def __init__(self, add: Callable[[Source], Awaitable[Target]], workers: Workers) -> None:
+    def __init__(self, add: Callable[[GrowingFile], Awaitable[Target]], workers: Workers) -> None:
         self._add = add
         self._workers = workers
         self._going: dict[Path, tuple[GrowingFile, Deferred[Target]]] = {}
@@ -104,8 +72,3 @@ class Ahead:
 
     def _given_up(self, failure: Failure) -> None:
         failure.trap(CancelledError, BucketError)
-
-
-def _read(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        return os.pread(file.fileno(), length, offset)

@@ -8,6 +8,7 @@ from ..interface import IBucket
 from ..opened import Opened, Repeated
 from .bucket import KuboBucket
 from .by_cid import KuboContent
+from .leaves import KuboLeaves
 from .mirror import MirrorBucket
 from .options import KuboOptions
 from .publishing import Publishing
@@ -49,4 +50,5 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         content_by_cid=by_cid,
         remote_pins=RemotePins(content, kubo.root, options.path),
         ahead=kubo.ahead,
+        teller=KuboLeaves(options, kubo.node, kubo.stat, workers),
     )

@@ -1,6 +1,7 @@
 """The body of a command that takes a file: one part of a multipart form, streamed with back-pressure."""
 
 import secrets
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
@@ -12,30 +13,46 @@ from ..sources import Source
 
 
 @implementer(IBodyProducer)
-class MultipartBody:
+class FormBody:
     """A form with one file, named ``file``: a fixed name has nothing that a node could unescape (trap 9).
 
-    ``moved`` is when bytes were last taken, ``content_length`` the length of it all. Stopped early it ends as if it
-    were through: the closing boundary is missing then, and a node takes no form without it.
+    ``moved`` is when bytes were last taken, ``version`` the one of HTTP that it needs on a connection of its own, with
+    the `headers`. Stopped early it ends as if it were through: the closing boundary is missing then, and a node takes
+    no form without it.
     """
 
     length = UNKNOWN_LENGTH
+    version = b"1.0"
 
-    def __init__(self, source: Source, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}".encode()
         self.moved = 0.0
-        self._head = (
+        self.head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
-        self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self.content_length = len(self._head) + source.size + len(self._tail)
-        self._source = source
+        self.tail = f"\r\n--{boundary}--\r\n".encode()
+        self.stopped = False
         self._clock = clock
         self._paused: Deferred[None] | None = None
-        self._stopped = False
         self._done: Deferred[None] = Deferred()
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What it needs as headers of a call on a connection of its own."""
+        raise NotImplementedError
+
+    async def write(self, consumer: IConsumer) -> None:
+        """Write all of it, not faster than it is `wanted`, unless it is stopped."""
+        raise NotImplementedError
+
+    def start(self, transport: Any, request: bytes) -> "Deferred[None]":
+        """Send the beginning of a request and this after it; fires when it is on its way."""
+        transport.write(request)
+        transport.registerProducer(self, True)
+        sent = self.startProducing(transport)
+        sent.addCallback(lambda _: transport.unregisterProducer())
+        return sent
 
     def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
         """See `IBodyProducer`."""
@@ -43,26 +60,18 @@ class MultipartBody:
         return self._done
 
     async def _run(self, consumer: IConsumer) -> None:
-        consumer.write(self._head)
-        position = 0
-        coming: Deferred[bytes] = Deferred.fromCoroutine(self._source.read(0))
-        while data := await coming:
-            position += len(data)
-            coming = Deferred.fromCoroutine(self._source.read(position))  # while this piece is being sent
-            if self._paused is not None:
-                await self._paused
-            if self._stopped:
-                coming.addErrback(lambda _: None)
-                break
-            self.moved = self._clock.seconds()
-            consumer.write(data)
-        else:
-            if position != self._source.size:
-                raise OSError(f"the file to be sent has {position} bytes and not {self._source.size}")
-            if not self._stopped:
-                consumer.write(self._tail)
-        self.moved = self._clock.seconds()
+        await self.write(consumer)
+        self.has_moved()
         self._finish(None)
+
+    async def wanted(self) -> None:
+        """Wait until more is wanted, or nothing any more."""
+        if self._paused is not None:
+            await self._paused
+
+    def has_moved(self) -> None:
+        """Bytes were taken."""
+        self.moved = self._clock.seconds()
 
     def pauseProducing(self) -> None:
         """See `IBodyProducer`."""
@@ -72,16 +81,48 @@ class MultipartBody:
     def resumeProducing(self) -> None:
         """See `IBodyProducer`."""
         paused, self._paused = self._paused, None
-        self.moved = self._clock.seconds()
+        self.has_moved()
         if paused is not None:
             paused.callback(None)
 
     def stopProducing(self) -> None:
         """See `IBodyProducer`. Does nothing where it is through."""
-        self._stopped = True
+        self.stopped = True
         self.resumeProducing()
         self._finish(None)
 
     def _finish(self, result: None | Failure) -> None:
         if not self._done.called:
             self._done.callback(None) if result is None else self._done.errback(result)
+
+
+class MultipartBody(FormBody):
+    """Such a form of a source whose length is known."""
+
+    def __init__(self, source: Source, clock: IReactorTime) -> None:
+        super().__init__(clock)
+        self._source = source
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """See `FormBody`."""
+        length = len(self.head) + self._source.size + len(self.tail)
+        return [(b"Content-Type", self.content_type), (b"Content-Length", b"%d" % length)]
+
+    async def write(self, consumer: IConsumer) -> None:
+        """See `FormBody`."""
+        consumer.write(self.head)
+        position = 0
+        coming: Deferred[bytes] = Deferred.fromCoroutine(self._source.read(0))
+        while data := await coming:
+            position += len(data)
+            coming = Deferred.fromCoroutine(self._source.read(position))  # while this piece is being sent
+            await self.wanted()
+            if self.stopped:
+                coming.addErrback(lambda _: None)
+                return
+            self.has_moved()
+            consumer.write(data)
+        if position != self._source.size:
+            raise OSError(f"the file to be sent has {position} bytes and not {self._source.size}")
+        if not self.stopped:
+            consumer.write(self.tail)

@@ -1,5 +1,6 @@
 """A bucket that is a directory of an IPFS node, each state of it pinned in place of the last one."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from .changes import Change, Link, Move, Remove, Store
 from .contents import Target
 from .directories import Directories
 from .errors import RETRY_AFTER, Missing, NotPinned
+from .growing import GrowingFile
 from .index import Index
 from .markers import FolderMarkers, PinMarkers
 from .node import Node
@@ -179,13 +181,14 @@ class KuboBucket:
         async def put() -> None:
             file = await FileSource.of(source, self._workers, PIECE)
             await self._store(path, file, await self.ahead.finish(source, file.size))
-            await self._workers.run(source.unlink, True)
+            # Whoever waits for the push need not wait for the disk to get its room back (0.1 s for a GiB).
+            self._workers.run(os.close, await self._workers.run(_unlink_open, source))
 
         return ensureDeferred(put())
 
-    async def _add_ahead(self, source: Source) -> Target:
+    async def _add_ahead(self, source: GrowingFile) -> Target:
         await self._opened()
-        return await self.node.add(source, growing=True)
+        return await self.node.add(source)
 
     async def _store(self, path: str, source: Source, target: Target | None = None) -> None:
         await self._opened()
@@ -236,3 +239,14 @@ class KuboBucket:
         except Replaced:
             self._ready = False
             raise
+
+
+def _unlink_open(path: Path) -> int:
+    """Remove a file that is held open: a descriptor with which it goes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        path.unlink()
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

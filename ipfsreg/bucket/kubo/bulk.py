@@ -1,4 +1,4 @@
-"""A call with a long body in either direction, in HTTP/1.0: without chunks.
+"""A call with a long body in either direction, in HTTP/1.0 where that can be: without chunks.
 
 Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. What HTTP/1.0
 lacks, an end that can be told from a broken connection, is not missed: the end of a chunked answer says nothing either
@@ -6,14 +6,19 @@ where the node has failed (fact sheet, trap 1), so whoever takes the bytes count
 """
 
 from collections.abc import Callable
-from typing import Any
+from http.client import HTTPException, HTTPResponse
+from io import BytesIO
+from socket import socket
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from .body import MultipartBody
+from ..errors import Unavailable
+from .body import FormBody
+from .errors import RETRY_AFTER
 
 RECEIVE = 256 * 1024
 """How much is read from a socket at once, where its transport lets us say so."""
@@ -28,7 +33,7 @@ class BulkCall(LineReceiver):
 
     delimiter = b"\r\n"
 
-    def __init__(self, target: bytes, headers: list[tuple[bytes, bytes]], body: MultipartBody | None) -> None:
+    def __init__(self, target: bytes, headers: list[tuple[bytes, bytes]], body: FormBody | None) -> None:
         self.answered: Deferred[None] = Deferred(lambda _: self.abort())
         self.ended: Deferred[None] = Deferred(lambda _: self.abort())
         self.status = 0
@@ -44,15 +49,15 @@ class BulkCall(LineReceiver):
         transport: Any = self.transport
         if hasattr(transport, "bufferSize"):
             transport.bufferSize = RECEIVE
-        lines = [b"POST %b HTTP/1.0" % self._target]
-        lines += [b"%b: %b" % header for header in self._sent]
+        version, headers = b"1.0", self._sent
         if self._body is not None:
-            lines += [b"Content-Type: " + self._body.content_type, b"Content-Length: %d" % self._body.content_length]
-        transport.writeSequence([line + b"\r\n" for line in [*lines, b""]])
-        if self._body is not None:
-            transport.registerProducer(self._body, True)
-            sent = self._body.startProducing(transport)
-            sent.addCallbacks(lambda _: transport.unregisterProducer(), self._could_not_send)
+            version, headers = self._body.version, [*self._sent, *self._body.headers()]
+        lines = [b"POST %b HTTP/%b" % (self._target, version), *(b"%b: %b" % header for header in headers)]
+        request = b"".join(line + b"\r\n" for line in [*lines, b""])
+        if self._body is None:
+            transport.write(request)
+        else:
+            self._body.start(transport, request).addErrback(self._could_not_send)
 
     def _could_not_send(self, failure: Failure) -> None:
         self._fail(failure)
@@ -83,6 +88,20 @@ class BulkCall(LineReceiver):
         if self._take is not None:
             self._take(data)
 
+    def content(self, body: bytes) -> bytes:
+        """The whole answer of a call, from all bytes that followed its headers.
+
+        :raises Unavailable: where they are chunks, and the last is missing.
+        """
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return body
+        answer = HTTPResponse(cast(socket, _Received(body)))
+        try:
+            answer.begin()
+            return answer.read()
+        except HTTPException:
+            raise Unavailable("the node's answer is not whole", RETRY_AFTER) from None
+
     def lineLengthExceeded(self, line: bytes) -> None:
         """What answers does not speak HTTP."""
         self.abort()
@@ -104,3 +123,13 @@ class BulkCall(LineReceiver):
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
+
+
+class _Received:
+    """Chunks that came, as what `HTTPResponse` reads from."""
+
+    def __init__(self, body: bytes) -> None:
+        self._content = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+
+    def makefile(self, _: str) -> BytesIO:
+        return BytesIO(self._content)

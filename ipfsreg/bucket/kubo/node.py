@@ -19,6 +19,7 @@ from .blocks_body import BlocksBody
 from .body import MultipartBody
 from .contents import Contents, Found, Target
 from .errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, translate
+from .growing import GrowingBody, GrowingFile
 from .rpc import Option, Rpc
 
 OLDEST = (0, 8)
@@ -126,12 +127,10 @@ class Node:
                 links=ALL_BEFORE,
             )
 
-    async def add(self, source: Source, *, pin: bool = False, growing: bool = False) -> Target:
+    async def add(self, source: Source | GrowingFile, *, pin: bool = False) -> Target:
         """Store content as a UnixFS file. `Missing` where garbage collection took some of it meanwhile.
 
         Every option that the CID depends on is sent.
-
-        ``growing`` says that the length of the source is not known yet.
 
         The node may have failed after that answer, in pinning or on its disk, and says so only where nobody looks:
         what was added counts when it was pinned as part of something.
@@ -155,12 +154,13 @@ class Node:
         if self.cluster:  # it refuses or misreads what it does not know
             for name in ("only-hash", "nocopy", "inline", "max-file-links", "offline"):
                 del options[name]
-        body = MultipartBody(source, self.content.reactor)
-        if growing:
-            answer = await self.content.call("add", [], options, body=body, lane=self.content.bulk)
+        if isinstance(source, GrowingFile):
+            growing = GrowingBody(source, self.content.reactor)
+            answer = await self.content.send("add", options, growing, self.content.bulk)
         elif source.size < LONG:
-            answer = await self.content.call("add", [], options, body=body)
+            answer = await self.content.call("add", [], options, body=MultipartBody(source, self.content.reactor))
         else:
+            body = MultipartBody(source, self.content.reactor)
             answer = await self.content.send("add", options, body, self.content.bulk)
         try:
             added = _lines("add", answer)[-1]

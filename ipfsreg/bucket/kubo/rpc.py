@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from ..errors import BucketError, Unavailable
 from .address import Address, Remembered
-from .body import MultipartBody
+from .body import FormBody
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, CutOff, Unreachable, refusal
 
@@ -174,7 +174,7 @@ class Rpc:
         command: str,
         arguments: Sequence[str],
         options: Mapping[str, Option],
-        body: MultipartBody | None = None,
+        body: FormBody | None = None,
     ) -> BulkCall:
         """Begin a call whose body or answer is long, and return when its status is known to be 200.
 
@@ -185,7 +185,7 @@ class Rpc:
             raise refusal(command, call.status, await turn.rest(call, ANSWER_MAX))
         return call
 
-    async def send(self, command: str, options: Mapping[str, Option], body: MultipartBody, lane: Lane) -> bytes:
+    async def send(self, command: str, options: Mapping[str, Option], body: FormBody, lane: Lane) -> bytes:
         """Send something long; all that the command answers."""
         async with self.turn(lane) as turn:
             call = await self.begin(turn, command, [], options, body)
@@ -264,7 +264,7 @@ class Turn:
                 body.stopProducing()
 
     async def begin(
-        self, command: str, arguments: Sequence[str], options: Mapping[str, Option], body: MultipartBody | None
+        self, command: str, arguments: Sequence[str], options: Mapping[str, Option], body: FormBody | None
     ) -> BulkCall:
         """Send a command on a connection of its own; returns with the headers of its answer, whatever the status."""
         self._what = command
@@ -308,7 +308,7 @@ class Turn:
             call.abort()
         if length > limit:
             raise Unavailable("the node's answer is longer than it can be", RETRY_AFTER)
-        return b"".join(pieces)
+        return call.content(b"".join(pieces))
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
