@@ -85,7 +85,7 @@ class ClusterPeer:
         }
         settings["cluster"]["pubsub"]["heartbeat_interval"] = "200ms"
         for informer in settings["informer"].values():  # a peer is given pins when others know of its room
-            informer["metric_ttl"] = "2s"
+            informer["metric_ttl"] = "5s"
         if crdt := settings["consensus"].get("crdt"):
             crdt["batching"] = {"max_batch_size": batching[0], "max_batch_age": batching[1]}
         settings["api"]["ipfsproxy"] |= {"listen_multiaddress": tcp["proxy"], "node_multiaddress": node}
@@ -206,6 +206,6 @@ def running_cluster(directory: Path, peers: int = 1, **more: Any) -> Iterator[li
 def agree(peers: list[ClusterPeer]) -> None:
     """Wait until each of them knows what room all have, so that all can be given pins."""
     end, everybody = time.monotonic() + AGREE_SECONDS, {peer.id for peer in peers}
-    while not all(peer.candidates() == everybody for peer in peers):
+    while not all(peer.candidates() == everybody == {each["id"] for each in peer.rest("peers")} for peer in peers):
         assert time.monotonic() < end, "the peers of the cluster do not find each other"
         time.sleep(0.05)

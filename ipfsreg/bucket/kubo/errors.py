@@ -102,7 +102,9 @@ def _message(body: bytes) -> str:
         document = json.loads(text)
     except ValueError:
         return text
-    return str(document.get("Message", text)) if isinstance(document, dict) else str(document)
+    if not isinstance(document, dict):
+        return str(document)
+    return str(document.get("Message") or document.get("message") or text)  # the second is a cluster's
 
 
 def _shown(text: str) -> str:

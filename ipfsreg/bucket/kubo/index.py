@@ -19,7 +19,7 @@ from ...ipfs.dag_pb import Link as Entry
 from ...ipfs.directory import encode_directory
 from ...ipfs.hamt import Block
 from ...workers import Workers
-from ..errors import BucketError, NotFound, Unavailable
+from ..errors import BucketError, Unavailable
 from ..shared_work import SharedWork
 from .changes import Change
 from .directories import Directories
@@ -28,7 +28,8 @@ from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
 from .markers import Markers
 from .node import Node
 from .notes import Notes
-from .register import MARK, Register, State
+from .register import MARK, NOBODY_HELPS, Register, State
+from .settling import Settling
 
 BATCH = 64
 """Changes in one batch at most."""
@@ -44,9 +45,6 @@ CAREFUL_SECONDS = 60.0
 
 SLOWEST = 20 * 1024**2
 """Bytes a second that a node reads at least, where it is slow."""
-
-NOBODY_HELPS = 60
-"""Seconds after which a client may try again where somebody has to do something first."""
 
 STOP_SECONDS = 1.0
 """How long what is under way may hold up a stop, so that it leaves nothing for others to wait for."""
@@ -82,6 +80,7 @@ class Index:
         self._counts = counts
         self._register = Register(node, markers, directories, path, self._begin, reactor)
         self._notes = Notes(file, path, workers)
+        self._settling = Settling(node, self._notes, reactor)
         self._queue: list[Change] = []
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
@@ -95,16 +94,20 @@ class Index:
         :raises BucketError: where the node does not let us.
         """
         await self._notes.read()
-        await self._register.open(self._notes.owner)
+        await self._register.open(self._notes.owner, self._notes.number)
         state = await self._register.current()
         if self._notes.root != state.root:
-            self._notes.root = state.root
+            self._notes.root, self._notes.number = state.root, state.number
             await self._notes.write()
+        if self._node.cluster:
+            for left in self._notes.unsettled - {state.root}:
+                self._settling.replaced(left)
         self._counts(state.root)
 
     async def stop(self) -> None:
         """Give up what waits, and soon what is under way."""
         self._stopped = True
+        self._settling.stop()
         queue, self._queue = self._queue, []
         _finish(queue, dict.fromkeys(queue, _stopping()))
         if self._running is not None:
@@ -177,7 +180,7 @@ class Index:
         failed: dict[Change, Failure] = {}
         lost: set[Change] = set()
         try:
-            await self._settle(old)
+            await self._settling.settle(old.root)
             for attempt in range(TRIES):
                 self._register.check()
                 draft = await self._drafted(batch, old, failed, lost)
@@ -206,7 +209,7 @@ class Index:
                 self._register.lose()
             raise
         await self._register.put(old)
-        self._notes.root = old.root
+        self._notes.root, self._notes.number = old.root, old.number
         self._notes.unsettled.discard(old.root)
         self._counts(old.root)
         return failed
@@ -230,7 +233,7 @@ class Index:
         number = self._register.number_after(old)
         await draft.link(MARK, self._register.mark(number))
         root, blocks = await draft.blocks()
-        self._notes.unsettled.add(str(root))
+        self._notes.unsettled |= {str(root), *([old.root] if self._node.cluster else ())}
         await self._notes.write()
         return State(number, str(root)), blocks
 
@@ -245,8 +248,10 @@ class Index:
         except Missing as error:
             self._log.info("A change is made again, since blocks are lost: {error}", error=error)
             return False
-        except NotPinned:  # somebody unpinned it
+        except NotPinned:  # somebody unpinned it, or the peer of a cluster does not know of it yet
             await self._node.pin(new.root)
+        if self._node.cluster:
+            self._settling.replaced(old.root)
         return True
 
     async def _replaced_protected(
@@ -271,9 +276,9 @@ class Index:
             if await self._lost(made, lost):
                 return False
             await self._node.put_blocks(blocks[-1:], pin=True)
-            await self._unpin(old.root)
+            await self._settling.unpin(old.root)
         finally:
-            await self._unpin(str(cid))
+            await self._settling.unpin(str(cid))
         return True
 
     async def _lost(self, made: Sequence[Change], lost: set[Change]) -> bool:
@@ -284,21 +289,6 @@ class Index:
         }
         lost |= missing
         return bool(missing)
-
-    async def _settle(self, state: State) -> None:
-        """Unpin what was left pinned by changes that nobody knows the end of."""
-        for cid in self._notes.unsettled - {state.root}:
-            await self._unpin(cid)
-
-    async def _unpin(self, cid: str) -> None:
-        try:
-            await self._node.unpin(cid)
-        except (NotPinned, NotFound):
-            pass
-        except BucketError as error:
-            self._log.info("{cid} stays pinned until the next change: {error}", cid=cid, error=error)
-            return
-        self._notes.unsettled.discard(cid)
 
     async def _begin(self) -> State:
         known = self._notes.root

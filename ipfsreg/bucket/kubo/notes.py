@@ -11,14 +11,15 @@ from ...workers import Workers
 class Notes:
     """``folder`` is the bucket's path; what was noted of another one is of no use.
 
-    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, and ``unsettled`` are CIDs that it
-    pinned, or was about to, and that are not to stay pinned unless they count.
+    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, ``number`` that state's number, and
+    ``unsettled`` are CIDs that it pinned, or was about to, and that are not to stay pinned unless they count.
     """
 
     def __init__(self, file: Path, folder: str, workers: Workers) -> None:
         self.file = file
         self.owner = secrets.token_hex(16)
         self.root: str | None = None
+        self.number = 0
         self.unsettled: set[str] = set()
         self._folder = folder
         self._workers = workers
@@ -32,13 +33,20 @@ class Notes:
         if noted.get("folder") == self._folder:
             self.owner = noted.get("owner") or self.owner
             self.root = noted.get("root")
+            self.number = int(noted.get("number") or 0)
             self.unsettled |= set(noted.get("unsettled") or ())
         self._read = True
         await self.write()
 
     async def write(self) -> None:
         """Keep it."""
-        noted = {"folder": self._folder, "owner": self.owner, "root": self.root, "unsettled": sorted(self.unsettled)}
+        noted = {
+            "folder": self._folder,
+            "owner": self.owner,
+            "root": self.root,
+            "number": self.number,
+            "unsettled": sorted(self.unsettled),
+        }
         await self._workers.run(_replace, self.file, json.dumps(noted) + "\n")
 
 

@@ -11,25 +11,34 @@ nobody is still at it.
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import DeferredLock, FirstError, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ...ipfs.cid import CID, CIDInvalid, parse_cid
+from ...ipfs.cid import CID, DAG_PB, CIDInvalid, parse_cid
 from ...ipfs.inline import inline_cid, inline_content
 from ..errors import Corrupt, Unavailable
 from .contents import Target
 from .directories import Directories
-from .errors import RETRY_AFTER, Missing
+from .errors import RETRY_AFTER, GaveUp, Missing
 from .markers import Markers, bucket_id
 from .node import Node
 
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
+
 POLL = 0.02
 """Seconds between two looks for a marker that somebody else has taken."""
+
+FETCH_SECONDS = 3.0
+"""How long a cluster's nodes may look for the first block of somebody's pin."""
+
+FETCHES = 16
+"""For so many at once."""
 
 STALE_TIMEOUTS = 4
 """After so many timeouts without a marker, whoever took it does not live any more: see `Register.check`."""
@@ -69,6 +78,10 @@ class Replaced(Unavailable):
     """The node is another one than before, or its pins were removed."""
 
 
+class CannotTell(Unavailable):
+    """There are pins that may be of this bucket, and nobody has what they lead to."""
+
+
 class Register:
     """See the module. ``begin`` makes and pins the first state where there was never one: always the same, number 0."""
 
@@ -90,6 +103,7 @@ class Register:
         self._begin = begin
         self._reactor = reactor
         self._owner = ""
+        self._least = 0
         self._state: State | None = None
         self._at_it = False
         self._turns = 0
@@ -98,9 +112,10 @@ class Register:
         self._none_since: tuple[float, State | None] | None = None
         self._scanned = 0.0
 
-    async def open(self, owner: str) -> None:
-        """Say that this daemon is there, by its name."""
+    async def open(self, owner: str, number: int) -> None:
+        """Say that this daemon is there, by its name. ``number`` is that of the last state that it saw counting."""
         self._owner = f"daemon {owner}"
+        self._least = number
         await self._markers.add(self._owner)
 
     async def close(self) -> None:
@@ -172,9 +187,40 @@ class Register:
         return Target(inline_cid(content), len(content))
 
     async def newest_pinned(self) -> State | None:
-        """The state with the highest number of all that are pinned."""
-        found = [await self._marked(root) for root in await self._node.pins("recursive")]
-        return max((state for state in found if state is not None), default=None)
+        """The state with the highest number of all that are pinned.
+
+        :raises CannotTell: where there is none, but pins that nobody has the first block of.
+        """
+        roots = await self._node.pins("recursive")
+        unknown = await self._fetched(roots) if self._node.cluster else set()
+        found = [await self._marked(root) for root in roots if root not in unknown]
+        newest = max((state for state in found if state is not None), default=None)
+        if newest is None and unknown:
+            raise CannotTell(
+                f"of {len(unknown)} pins of the cluster nobody has the first block; one may be ours", RETRY_AFTER
+            )
+        return newest
+
+    async def _fetched(self, roots: Sequence[str]) -> set[str]:
+        """Have the node fetch the first blocks of all that may be states; answers what nobody has of these."""
+        unknown: set[str] = set()
+        left = iter(roots)
+
+        async def fetch() -> None:
+            for root in left:
+                try:
+                    if (cid := parse_cid(root)).codec == DAG_PB:
+                        await self._node.get_block(cid, FETCH_SECONDS)
+                except (CIDInvalid, Corrupt):
+                    pass
+                except (Missing, GaveUp):
+                    unknown.add(root)
+
+        try:
+            await gatherResults([ensureDeferred(fetch()) for _ in range(FETCHES)], consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+        return unknown
 
     async def _marked(self, root: str) -> State | None:
         try:
@@ -215,7 +261,10 @@ class Register:
             return None
         newest = states.pop()
         if not await self._node.is_pinned(newest.root):
-            pinned = await self.newest_pinned()
+            try:
+                pinned = await self.newest_pinned()
+            except CannotTell:
+                pinned = None
             if pinned is not None and pinned > newest:
                 states.append(newest)
         for late in states:  # each came from a request that somebody had given up
@@ -242,6 +291,12 @@ class Register:
         stale = FIRST_SECONDS if pinned is None else STALE_TIMEOUTS * self._node.content.timeout
         if not alone and now - self._none_since[0] < stale:
             return None
+        if pinned is not None and pinned.number < self._least:
+            raise Unavailable(
+                f"what is pinned, {pinned.root}, is older than what this daemon has seen; a peer of a cluster may not "
+                "know of the newest pin yet. To go on from there, remove this daemon's kubo.json",
+                NOBODY_HELPS,
+            )
         state = await self._begin() if pinned is None else State(pinned.number + 1, pinned.root)
         now = self._reactor.seconds()
         found = await self._look()

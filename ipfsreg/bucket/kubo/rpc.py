@@ -159,12 +159,10 @@ class Rpc:
             return content
 
     async def headers(self, command: str, *arguments: str, **options: Option) -> Headers:
-        """The headers of a command's answer."""
+        """The headers of a command's answer, whatever the answer is."""
         async with Turn(self, self.quick, self.timeout) as turn:
             response = await turn.request(command, arguments, options, None)
-            content = await turn.collect(response, ANSWER_MAX)
-            if response.code != 200:
-                raise refusal(command, response.code, content)
+            await turn.collect(response, ANSWER_MAX)
             headers: Headers = response.headers
             return headers
 
@@ -400,7 +398,7 @@ def _text(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException | None) -> str:
     reasons = getattr(error, "reasons", None)
     if reasons:
         return _why(reasons[0].value)
