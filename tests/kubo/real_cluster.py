@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from ..clients.programs import TOOLS, unavailable
 from ..daemon_process import free_port
@@ -133,7 +134,7 @@ class ClusterPeer:
     def _answers(self) -> bool:
         try:
             self.rest("id")
-            urllib.request.urlopen(urllib.request.Request(f"{self.proxy}/api/v0/pin/ls", method="POST"), timeout=10)
+            self.rpc("pin/ls")
         except OSError:
             return False
         return True
@@ -142,6 +143,13 @@ class ClusterPeer:
         """What the cluster's own API answers, as the objects of its lines."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['rest']}/{path}", timeout=30) as answer:
             return [json.loads(line) for line in answer.read().splitlines() if line.strip()]
+
+    def rpc(self, command: str, *arguments: str) -> Any:
+        """Call the proxy, and wait; answers the document that came."""
+        query = urlencode([("arg", each) for each in arguments])
+        request = urllib.request.Request(f"{self.proxy}/api/v0/{command}?{query}", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
 
     def candidates(self) -> set[str]:
         """The peers that it can give pins to."""

@@ -211,6 +211,8 @@ class Index:
         await self._register.put(old)
         self._notes.root, self._notes.number = old.root, old.number
         self._notes.unsettled.discard(old.root)
+        if self._node.cluster:  # it is to be known even where the peer with the marker is lost
+            await self._notes.write()
         self._counts(old.root)
         return failed
 

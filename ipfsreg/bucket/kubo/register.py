@@ -209,7 +209,7 @@ class Register:
         async def fetch() -> None:
             for root in left:
                 try:
-                    if (cid := parse_cid(root)).codec == DAG_PB:
+                    if (cid := parse_cid(root)).codec == DAG_PB and cid.version:
                         await self._node.get_block(cid, FETCH_SECONDS)
                 except (CIDInvalid, Corrupt):
                     pass
