@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.bucket.kubo import settling
 
 from ..bucket.contract import BucketContract
@@ -17,6 +17,7 @@ from ..bucket.running import pause, reactor, running
 from ..bucket.storage import Storage
 from ..clients.programs import thorough
 from .backend import Backend, KuboStorage, unique_folder
+from .node import running_node
 from .real_cluster import ClusterPeer, running_cluster
 from .state import pinned
 
@@ -76,6 +77,36 @@ async def test_what_the_cluster_says_of_what_is_not_pinned(peers: list[ClusterPe
         assert first not in peers[0].pins()
         assert await root_of(backend) in peers[0].pins()
         assert await names(backend.bucket, "d") == ["a", "b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_its_pinning_service_keeps_a_copy(peers: list[ClusterPeer], tmp_path: Path) -> None:
+    """Of a registry on a node elsewhere, from which it fetches what it pins."""
+    one, other = peers
+    with running_node(tmp_path / "node", online=True) as node:
+        node.rpc("pin/remote/service/add", "copies", one.service, await deferToThread(one.token))
+        node.rpc("pin/remote/service/add", "stolen", one.service, "not-the-key")
+        async with running(Backend(node.url, tmp_path / "state", path=unique_folder())) as backend:
+            remote = backend.opened.remote_pins
+            assert remote is not None
+            kept: list[str] = []
+            for number in range(3):
+                await backend.bucket.put_file("blobs/x", backend.spooled(os.urandom(300_000)))
+                await backend.bucket.put("number", str(number).encode())
+                kept.append(await root_of(backend))
+                await remote.keep_copy("copies")
+                # What it has already stays until it has the newer one.
+                assert await deferToThread(one.pins) >= set(kept[-2:])
+                root = kept[-1]
+                await becomes(lambda: list(one.states(root).values()) == ["pinned"] * 2, "the service has it")
+                await remote.keep_copy("copies")
+                assert not await deferToThread(one.pins) & set(kept[:-1])
+            with pytest.raises(BucketError, match="unauthorized"):
+                await remote.keep_copy("stolen")
+        node.kill()
+        here = await deferToThread(other.node.rpc, "files/stat", f"/ipfs/{kept[-1]}", with_local=True, offline=True)
+        assert here[0]["Local"] is True
+        node.start()
 
 
 class TestRealCluster:
