@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.bucket.kubo import settling
+from ipfsreg.bucket.kubo import late_unpinning
 from ipfsreg.ipfs.cid import DAG_PB, cid_of
 
 from ..bucket.contract import BucketContract
@@ -27,9 +27,9 @@ from .node import KuboNode, running_node
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is replaced is unpinned soon."""
-    monkeypatch.setattr(settling, "KEPT_SECONDS", 0.05)
-    monkeypatch.setattr(settling, "LAST_SECONDS", 0.2)
-    monkeypatch.setattr(settling, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(late_unpinning, "KEPT_SECONDS", 0.05)
+    monkeypatch.setattr(late_unpinning, "LAST_SECONDS", 0.2)
+    monkeypatch.setattr(late_unpinning, "PACE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ async def test_an_older_state_does_not_take_the_place_of_one_that_was_seen(proxy
     await _forget_markers(proxy.node, folder)
     proxy.pins = {older}
     async with running(Backend(proxy.url, tmp_path, path=folder)) as backend:
-        with pytest.raises(Unavailable, match="older than what this daemon has seen"):
+        with pytest.raises(Unavailable, match="does this peer of a cluster not know of the newest pins"):
             await backend.bucket.get("d/a", LIMIT)
         proxy.pins.add(newest)
         assert await backend.bucket.get("d/b", LIMIT) == b"2"

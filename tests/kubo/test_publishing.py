@@ -1,18 +1,21 @@
 """When a registry is published under a key, and one state of it mirrored by its CID."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
+from ipfsreg.bucket.kubo.published_states import KEEP_SECONDS, PublishedStates
 from ipfsreg.bucket.kubo.publishing import AGAIN_SECONDS, Publishing
+from ipfsreg.ipfs.cid import parse_cid
 
 from ..bucket.running import running
 from ..web.served import digest_of
 from .backend import Backend, unique_folder
 from .node import KuboNode
-from .state import root_of
+from .state import pinned, root_of
 from .test_registry import KuboServed, pulled, serving
 
 
@@ -22,13 +25,18 @@ class Content:
     def __init__(self) -> None:
         self.peers = True
         self.state = "first"
+        self.kept: list[str] = []
         self.published: list[str] = []
 
     async def root(self) -> str:
         return self.state
 
+    async def keep(self, root: str) -> None:
+        self.kept.append(root)
+
     async def publish(self, cid: str, key: str) -> str:
         assert key == "a key"
+        assert self.kept[-1] == cid
         self.published.append(cid)
         return "k51"
 
@@ -39,7 +47,7 @@ class Content:
 @pytest_twisted.ensureDeferred
 async def test_it_is_published_when_it_changed_and_before_the_record_ends(log: list[LogEvent]) -> None:
     content, now = Content(), [0.0]
-    publishing = Publishing(content, "a key", lambda: now[0])
+    publishing = Publishing(content, content, "a key", lambda: now[0])
     await publishing.publish()
     await publishing.publish()
     assert content.published == ["first"]
@@ -56,10 +64,35 @@ async def test_it_is_published_when_it_changed_and_before_the_record_ends(log: l
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_is_published_is_kept_for_a_while(node: KuboNode, tmp_path: Path) -> None:
+    """So that a mirror can fetch it, whatever is pushed and collected meanwhile; and over a restart."""
+    now = [1_000_000.0]
+    async with running(Backend(node.url, tmp_path, path=unique_folder())) as backend:
+        bucket: Any = backend.opened.bucket
+        roots, before = [], pinned(node)
+        for number in range(3):
+            await backend.bucket.put("a", b"%d" % number)
+            roots.append(await bucket.root())
+            states = PublishedStates(bucket.node, tmp_path / "published.json", backend.workers, lambda: now[0])
+            await states.keep(roots[-1])
+            now[0] += KEEP_SECONDS / 2 + 1
+        await backend.bucket.put("a", b"later")
+        await deferToThread(node.rpc, "repo/gc", silent=True)
+        for number, root in enumerate(roots):
+            assert await deferToThread(node.command, "cat", f"/ipfs/{root}/a") == str(number)
+        now[0] += KEEP_SECONDS
+        await states.keep(await bucket.root())
+        await deferToThread(node.rpc, "repo/gc", silent=True)
+        known = {parse_cid(cid).hash for cid in node.command("refs", "local").split()}
+        assert [parse_cid(root).hash in known for root in roots] == [False, False, True]
+        assert len(pinned(node) - before) == 3, "the state, and what leads to the last two that were published"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_node_without_peers_is_asked_again(log: list[LogEvent]) -> None:
     content = Content()
     content.peers = False
-    publishing = Publishing(content, "a key", lambda: 0.0)
+    publishing = Publishing(content, content, "a key", lambda: 0.0)
     for _ in range(3):
         await publishing.publish()
     assert content.published == ["first"] * 3
@@ -73,7 +106,7 @@ async def test_a_node_without_peers_is_asked_again(log: list[LogEvent]) -> None:
 @pytest_twisted.ensureDeferred
 async def test_an_offline_node_has_no_peers(node: KuboNode, tmp_path: Path, log: list[LogEvent]) -> None:
     async with running(Backend(node.url, tmp_path, path=unique_folder(), publish_key="mine")) as backend:
-        (repeated,) = backend.opened.repeated
+        (repeated,) = [each for each in backend.opened.repeated if "publish" in each.what]
         await repeated.work()
     assert [event for event in log if "no peers yet" in formatEvent(event)]
     assert "mine" in {each["Name"] for each in node.rpc("key/list")[0]["Keys"]}

@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
-from ipfsreg.bucket.kubo import settling
+from ipfsreg.bucket.kubo import late_unpinning
 
 from ..bucket.contract import BucketContract
 from ..bucket.helpers import LIMIT, names, read, together
@@ -38,6 +38,11 @@ async def becomes(condition: Callable[[], object], what: str) -> None:
         await pause(0.1)
 
 
+async def everywhere(peer: ClusterPeer, root: str) -> None:
+    """Wait until both peers have pinned it."""
+    await becomes(lambda: list(peer.states(root).values()) == ["pinned"] * 2, "both have pinned it")
+
+
 async def root_of(backend: Backend) -> str:
     assert backend.opened.content_by_cid is not None
     return await backend.opened.content_by_cid.root()
@@ -51,7 +56,7 @@ async def test_each_state_is_at_both_peers(peers: list[ClusterPeer], tmp_path: P
         await backend.bucket.put_file("blobs/x", backend.spooled(content))
         await backend.bucket.put("tags/1", b"a tag")
         root = await root_of(backend)
-    await becomes(lambda: list(one.states(root).values()) == ["pinned"] * 2, "both have pinned it")
+    await everywhere(one, root)
     assert root in await deferToThread(pinned, other.node)
     one.node.kill()
     try:
@@ -97,8 +102,7 @@ async def test_its_pinning_service_keeps_a_copy(peers: list[ClusterPeer], tmp_pa
                 await remote.keep_copy("copies")
                 # What it has already stays until it has the newer one.
                 assert await deferToThread(one.pins) >= set(kept[-2:])
-                root = kept[-1]
-                await becomes(lambda: list(one.states(root).values()) == ["pinned"] * 2, "the service has it")
+                await everywhere(one, kept[-1])
                 await remote.keep_copy("copies")
                 assert not await deferToThread(one.pins) & set(kept[:-1])
             with pytest.raises(BucketError, match="unauthorized"):
@@ -137,7 +141,7 @@ async def test_two_daemons_at_two_peers_share_the_index_of_one(
     batching: tuple[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither peer knows at once what was pinned at the other; with batching not even what was pinned at itself."""
-    monkeypatch.setattr(settling, "KEPT_SECONDS", 3.0)
+    monkeypatch.setattr(late_unpinning, "KEPT_SECONDS", 3.0)
     folder, content = unique_folder(), os.urandom(700_000)
     with running_cluster(tmp_path / "cluster", 2, replication=(1, 2), batching=batching) as (one, other):
         a = Backend(one.proxy, tmp_path / "a", path=folder)
@@ -157,7 +161,7 @@ async def test_two_daemons_at_two_peers_share_the_index_of_one(
             root = await root_of(a)
             # The last one that was replaced stays for a minute.
             await becomes(lambda: root in one.pins() == other.pins() and len(one.pins()) <= 3, "the peers agree")
-            await becomes(lambda: set(one.states(root).values()) == {"pinned"}, "all have it")
+            await everywhere(one, root)
 
 
 @thorough

@@ -11,6 +11,8 @@ from .by_cid import KuboContent
 from .leaves import KuboLeaves
 from .mirror import MirrorBucket
 from .options import KuboOptions
+from .presence import RENEW_SECONDS
+from .published_states import PublishedStates
 from .publishing import Publishing
 from .remote_pins import RemotePins
 from .rpc import Rpc
@@ -40,9 +42,10 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         index = Rpc(reactor, options.index_node, header, options.connections, options.timeout)
     kubo = KuboBucket(options, content, index, workers, reactor)
     by_cid = KuboContent(content, kubo.root, options.network_timeout)
-    repeated = []
+    repeated = [Repeated("tell other daemons that this one is there", RENEW_SECONDS, kubo.renew)]
     if options.publish_key is not None:
-        publishing = Publishing(by_cid, options.publish_key, reactor.seconds)
+        kept = PublishedStates(kubo.node, options.directory / "published.json", workers)
+        publishing = Publishing(by_cid, kept, options.publish_key, reactor.seconds)
         repeated.append(Repeated("publish the registry", options.publish_every, publishing.publish))
     return Opened(
         cached(kubo),

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...workers import Workers
-from ..errors import BucketError, NotFound, SetupError, Unavailable
+from ..errors import BucketError, SetupError, Unavailable
 from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ..shared_work import SharedWork
 from ..sources import FileSource, MemorySource, Source
@@ -23,13 +22,12 @@ from .by_blocks import ByBlocks
 from .changes import Change, Link, Move, Remove, Store
 from .contents import Target
 from .directories import Directories
-from .errors import RETRY_AFTER, Missing, NotPinned
+from .errors import RETRY_AFTER, Missing
 from .growing import GrowingFile
 from .index import Index
 from .markers import FolderMarkers, PinMarkers
 from .node import Node
 from .options import KuboOptions
-from .register import Replaced
 from .rpc import Rpc
 from .shown_folder import ShownFolder
 from .tree import Tree
@@ -136,12 +134,7 @@ class KuboBucket:
 
     async def root(self) -> str:
         """The CID of the directory with all files, as it was acknowledged last by whichever daemon."""
-        index = await self._opened()
-        try:
-            return await index.root()
-        except Replaced:
-            self._ready = False
-            raise
+        return await (await self._opened()).root()
 
     async def _opened(self) -> Index:
         if not self._ready:
@@ -198,28 +191,41 @@ class KuboBucket:
         for pinned in (False, *[True] * TRIES):
             try:
                 if pinned:
-                    await self._store_pinned(path, source)
+                    await self._store_pinned(path, source, target)
                 else:
-                    await self._change(Link(path, target or await self.node.add(source)))
+                    target = target or await self.node.add(source)
+                    await self._change(Link(path, target))
                 return
             except Missing as error:
                 self._log.info("{error}; it is added again", error=error)
         raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
-    async def _store_pinned(self, path: str, source: Source) -> None:
+    async def _store_pinned(self, path: str, source: Source, target: Target | None) -> None:
         """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
 
-        :raises Missing: where that did not help: the node may fail to pin, and does not say so to us.
+        ``target`` is what it was before. :raises Missing: where that did not help: the node may fail to pin, and does
+        not say so to us.
         """
-        before = set(await self.node.pins("recursive"))
+        index = await self._opened()
+        others: set[str] = set()
+        if target is None:
+            others = set(await self.node.pins("recursive"))
+        elif await self.node.is_pinned(str(target.cid)):
+            others = {str(target.cid)}
+        else:
+            await index.keep_pinned(str(target.cid))
         target = await self.node.add(source, pin=True)
         try:
             await self._change(Link(path, target))
         finally:
             # A node counts one pin for all who wanted it: one that was there before is somebody else's.
-            if str(target.cid) not in before:
-                with suppress(NotPinned, NotFound):
-                    await self.node.unpin(str(target.cid))
+            if str(target.cid) not in others:
+                await index.let_go(str(target.cid))
+
+    async def renew(self) -> None:
+        """Tell other daemons that this one is there: now and then."""
+        if self._index is not None:
+            await self._index.renew()
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. What the node has lost blocks of is removed, since it cannot be kept anywhere."""
@@ -233,12 +239,7 @@ class KuboBucket:
         return ensureDeferred(self._change(Remove(path)))
 
     async def _change(self, change: Change) -> None:
-        index = await self._opened()
-        try:
-            await index.change(change)
-        except Replaced:
-            self._ready = False
-            raise
+        await (await self._opened()).change(change)
 
 
 def _unlink_open(path: Path) -> int:

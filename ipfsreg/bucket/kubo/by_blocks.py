@@ -6,7 +6,7 @@ from ...ipfs.cid import RAW, parse_cid
 from ...ipfs.dag_pb import BlockInvalid
 from ...ipfs.unixfs import decode_unixfs
 from ..errors import Corrupt, NotFound
-from .contents import Contents, Found, Link
+from .contents import Child, Contents, Found
 from .directories import Directories
 from .reading import CidReader
 
@@ -35,7 +35,7 @@ class ByBlocks:
             raise Corrupt(f"{link.cid} is damaged: {error}") from None
         return Found(str(link.cid), size or 0, False, 0)
 
-    async def links(self, cid: str) -> Sequence[Link]:
+    async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
         return await self._contents.links(cid)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from ...ipfs.cid import CID
 from ..errors import Corrupt
+from .lanes import Lane
 from .reading import CidReader
-from .rpc import Lane, Rpc
+from .rpc import Rpc
 
 _DIRECTORY_LINK = 1  # UnixFS' own number in a listing; files are 2
 
@@ -23,8 +24,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """An entry of a directory."""
+class Child:
+    """What a directory has by a name."""
 
     name: str
     cid: str
@@ -71,11 +72,11 @@ class Contents:
         found = await self._ask("files/stat", path)
         return Found(found["Hash"], found["Size"], found["Type"] == "directory", found.get("Blocks", 0))
 
-    async def links(self, cid: str) -> Sequence[Link]:
+    async def links(self, cid: str) -> Sequence[Child]:
         """The entries of a directory, sorted by name."""
         found = await self._ask("ls", f"/ipfs/{cid}")
         links = [
-            Link(each["Name"], each["Hash"], each["Type"] == _DIRECTORY_LINK)
+            Child(each["Name"], each["Hash"], each["Type"] == _DIRECTORY_LINK)
             for each in found["Objects"][0]["Links"] or ()
         ]
         return sorted(links, key=lambda link: link.name)

@@ -6,6 +6,7 @@ a pin that succeeded says that every block was there, which nothing else does wi
 
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...ipfs.cid import DAG_PB, cid_of, parse_cid
-from ...ipfs.dag_pb import Link as Entry
 from ...ipfs.directory import encode_directory
-from ...ipfs.hamt import Block
 from ...workers import Workers
-from ..errors import BucketError, Unavailable
+from ..errors import BucketError, Corrupt, Refused, Unavailable
 from ..shared_work import SharedWork
 from .changes import Change
 from .directories import Directories
 from .draft import Draft
-from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
+from .errors import RETRY_AFTER, Missing, Unreachable
 from .markers import Markers
 from .node import Node
 from .notes import Notes
-from .register import MARK, NOBODY_HELPS, Register, State
-from .settling import Settling
+from .register import MARK, Register, State, uptime
+from .replacing import SLOWEST, Replacement
 
 BATCH = 64
 """Changes in one batch at most."""
@@ -37,14 +36,8 @@ BATCH = 64
 GATHER_SECONDS = 0.002
 TRIES = 4
 
-LOOK_SECONDS = 3.0
-"""How long an online node may look for a block that it lacks, before we look ourselves what is missing."""
-
-CAREFUL_SECONDS = 60.0
-"""After blocks were lost beside a change, for so long others are protected at once: it takes two more pins each."""
-
-SLOWEST = 20 * 1024**2
-"""Bytes a second that a node reads at least, where it is slow."""
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
 
 STOP_SECONDS = 1.0
 """How long what is under way may hold up a stop, so that it leaves nothing for others to wait for."""
@@ -71,6 +64,7 @@ class Index:
         *,
         shown: Callable[[], Awaitable[str | None]],
         counts: Callable[[str], None],
+        seconds: Callable[[], float] = uptime,
     ) -> None:
         self._node = node
         self._directories = directories
@@ -78,14 +72,15 @@ class Index:
         self._reactor = reactor
         self._shown = shown
         self._counts = counts
-        self._register = Register(node, markers, directories, path, self._begin, reactor)
         self._notes = Notes(file, path, workers)
-        self._settling = Settling(node, self._notes, reactor)
+        self._register = Register(
+            node, markers, directories, path, lambda: self._notes.owner, self._begin, reactor, seconds
+        )
         self._queue: list[Change] = []
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
         self._current: SharedWork[State] = SharedWork(self._register.current)
-        self._careful_until = 0.0
+        self._replacement = Replacement(node, self._register, self._notes, reactor)
         self._stopped = False
 
     async def open(self) -> None:
@@ -94,20 +89,42 @@ class Index:
         :raises BucketError: where the node does not let us.
         """
         await self._notes.read()
-        await self._register.open(self._notes.owner, self._notes.number)
-        state = await self._register.current()
+        state = self._known(await self._register.current())
         if self._notes.root != state.root:
             self._notes.root, self._notes.number = state.root, state.number
             await self._notes.write()
-        if self._node.cluster:
-            for left in self._notes.unsettled - {state.root}:
-                self._settling.replaced(left)
         self._counts(state.root)
+
+    async def renew(self) -> None:
+        """Tell other daemons that this one still changes the bucket: now and then."""
+        await self._register.renew()
+
+    def _known(self, state: State) -> State:
+        """A state, unless it is older than one that this daemon has seen counting."""
+        # A marker that was put up anew has a number that is one higher than the state's own.
+        if state.number + 1 < self._notes.number:
+            raise Unavailable(
+                f"the node has the bucket as it was at {_when(state.number)}, and this daemon knows of a state of "
+                f"{_when(self._notes.number)}: was the node restored from a copy, or does this peer of a cluster not "
+                f"know of the newest pins? To go on with what it has, remove {self._notes.file} while the daemon is "
+                "stopped",
+                NOBODY_HELPS,
+            )
+        return state
+
+    async def keep_pinned(self, cid: str) -> None:
+        """Note something that is about to be pinned, and is not to stay so: until `let_go`, or else a later change."""
+        self._notes.unsettled.add(cid)
+        await self._notes.write()
+
+    async def let_go(self, cid: str) -> None:
+        """Unpin it; where that fails it is done with a later change."""
+        await self._replacement.unpin(cid)
 
     async def stop(self) -> None:
         """Give up what waits, and soon what is under way."""
         self._stopped = True
-        self._settling.stop()
+        self._replacement.stop()
         queue, self._queue = self._queue, []
         _finish(queue, dict.fromkeys(queue, _stopping()))
         if self._running is not None:
@@ -121,7 +138,7 @@ class Index:
 
     async def root(self) -> str:
         """The CID of the state that counts now. All who ask at the same time share an answer."""
-        return (await self._current.outcome()).root
+        return self._known(await self._current.outcome()).root
 
     def change(self, change: Change) -> "Deferred[None]":
         """Have a change made in the next batch; fires when it is durable.
@@ -165,9 +182,7 @@ class Index:
             await deferLater(self._reactor, GATHER_SECONDS, lambda: None)
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
             try:
-                failed = await self._commit(batch)
-            except BucketError as error:
-                failed = dict.fromkeys(batch, Failure(error))
+                failed = await self._committed(batch)
             except BaseException:
                 _finish(batch, dict.fromkeys(batch, _stopping()))
                 raise
@@ -175,28 +190,37 @@ class Index:
             self._current = SharedWork(self._register.current)
             _finish(batch, failed)
 
+    async def _committed(self, batch: Sequence[Change]) -> dict[Change, Failure]:
+        try:
+            return await self._commit(batch)
+        except (Corrupt, Refused) as error:
+            if len(batch) == 1:
+                return {batch[0]: Failure(error)}
+        except BucketError as error:
+            return dict.fromkeys(batch, Failure(error))
+        # One of them cannot be made, which is no concern of the others.
+        failed: dict[Change, Failure] = {}
+        for change in batch:
+            failed |= await self._committed([change])
+        return failed
+
     async def _commit(self, batch: Sequence[Change]) -> dict[Change, Failure]:
-        old = await self._register.take()
+        began = old = await self._register.take()
         failed: dict[Change, Failure] = {}
         lost: set[Change] = set()
         try:
-            await self._settling.settle(old.root)
+            self._known(old)
             for attempt in range(TRIES):
                 self._register.check()
                 draft = await self._drafted(batch, old, failed, lost)
                 if not draft.changed:
                     break
-                new, blocks = await self._built(draft, old)
                 made = [change for change in batch if change not in failed]
-                if not self._node.cluster and (attempt or self._reactor.seconds() < self._careful_until):
-                    done = await self._replaced_protected(old, new, blocks, made, lost)
-                else:
-                    done = await self._replaced(old, new, blocks, sum(change.size for change in made))
-                if done:
+                new = await self._replacement.replace(old, draft, made, lost, again=attempt > 0)
+                if new is not None:
                     self._register.see(new)
                     old = new
                     break
-                self._careful_until = self._reactor.seconds() + CAREFUL_SECONDS
             else:
                 raise Unavailable(
                     "the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER
@@ -204,17 +228,34 @@ class Index:
         except BaseException as error:
             if isinstance(error, BucketError) and not isinstance(error, Unreachable):
                 with suppress(BucketError):
-                    await self._register.put(old)
+                    await self._put_back(old)
             else:
                 self._register.lose()
+            self._replacement.doubt()
             raise
         await self._register.put(old)
-        self._notes.root, self._notes.number = old.root, old.number
-        self._notes.unsettled.discard(old.root)
-        if self._node.cluster:  # it is to be known even where the peer with the marker is lost
-            await self._notes.write()
         self._counts(old.root)
+        if old is not began:
+            await self._replacement.settle(old)
+            self._notes.root, self._notes.number = old.root, old.number
+            try:
+                await self._notes.write()
+            except BucketError as error:
+                self._log.error("{file} is not written: {error}", file=self._notes.file, error=error)
         return failed
+
+    async def _put_back(self, state: State) -> None:
+        """Let a state count again that could not be replaced, unless it was: by a call that had been given up."""
+        try:
+            # In a cluster it stays pinned, and this peer may not know of it yet.
+            pinned = self._node.cluster or await self._node.is_pinned(state.root)
+        except BaseException:
+            self._register.lose()
+            raise
+        if pinned:
+            await self._register.put(state)
+        else:
+            self._register.lose()
 
     async def _drafted(
         self, batch: Sequence[Change], old: State, failed: dict[Change, Failure], lost: Container[Change]
@@ -230,67 +271,6 @@ class Index:
                 take_back()
                 failed[change] = Failure(error)
         return draft
-
-    async def _built(self, draft: Draft, old: State) -> tuple[State, Sequence[Block]]:
-        number = self._register.number_after(old)
-        await draft.link(MARK, self._register.mark(number))
-        root, blocks = await draft.blocks()
-        self._notes.unsettled |= {str(root), *([old.root] if self._node.cluster else ())}
-        await self._notes.write()
-        return State(number, str(root)), blocks
-
-    async def _replaced(self, old: State, new: State, blocks: Sequence[Block], size: int) -> bool:
-        """Store a state and pin it in place of the last one; answers whether the node had all that it takes."""
-        await self._node.put_blocks(blocks)
-        try:
-            await self._node.move_pin(old.root, new.root, LOOK_SECONDS + size / SLOWEST)
-        except GaveUp as error:
-            self._log.info("A change is made again, since blocks may be lost: {error}", error=error)
-            return await self._node.is_pinned(new.root)
-        except Missing as error:
-            self._log.info("A change is made again, since blocks are lost: {error}", error=error)
-            return False
-        except NotPinned:  # somebody unpinned it, or the peer of a cluster does not know of it yet
-            await self._node.pin(new.root)
-        if self._node.cluster:
-            self._settling.replaced(old.root)
-        return True
-
-    async def _replaced_protected(
-        self, old: State, new: State, blocks: Sequence[Block], made: Sequence[Change], lost: set[Change]
-    ) -> bool:
-        """As `_replaced`, where garbage is collected beside us, or the last state has lost a block itself.
-
-        A block that leads to the new state is pinned first, and with it all that is below it: the node does not look
-        whether that is there. So it is looked for here: ``lost`` takes the changes whose content is not. It is looked
-        for before as well, since while something pinned is not whole the node collects nothing, and complains.
-        """
-        if await self._lost(made, lost):
-            return False
-        above = encode_directory([Entry(new.cid, "state", 0)])
-        cid = cid_of(DAG_PB, above)
-        self._notes.unsettled.add(str(cid))
-        await self._notes.write()
-        await self._node.put_blocks(blocks)
-        await self._node.put_blocks([(cid, above)], pin=True)
-        try:
-            await self._node.put_blocks(blocks)
-            if await self._lost(made, lost):
-                return False
-            await self._node.put_blocks(blocks[-1:], pin=True)
-            await self._settling.unpin(old.root)
-        finally:
-            await self._settling.unpin(str(cid))
-        return True
-
-    async def _lost(self, made: Sequence[Change], lost: set[Change]) -> bool:
-        missing = {
-            change
-            for change in made
-            if change.content is not None and not await self._node.is_whole(str(change.content))
-        }
-        lost |= missing
-        return bool(missing)
 
     async def _begin(self) -> State:
         known = self._notes.root
@@ -310,8 +290,23 @@ class Index:
         await draft.link(MARK, self._register.mark(0))
         root, blocks = await draft.blocks()
         await self._node.put_blocks(blocks)
-        await self._node.pin(str(root))
+        if self._node.cluster:
+            await self._node.pin(str(root))
+            return State(0, str(root))
+        self._notes.unsettled.add(str(root))  # by then another daemon may have begun it, and replaced it
+        await self._notes.write()
+        # While a node walks what it pins, it looks on its network for what is missing, and pins nothing else.
+        await self._node.put_blocks(blocks[-1:], pin=True)
+        await self._node.put_blocks(blocks)
+        if not await self._node.is_whole(str(root)):
+            await self._node.unpin(str(root))
+            raise Missing(f"the node has lost a part of {root}", RETRY_AFTER)
         return State(0, str(root))
+
+
+def _when(number: int) -> str:
+    """A state's number, as a time that says something to people."""
+    return datetime.fromtimestamp(number / 1000, UTC).isoformat(" ", "seconds") if number > 1 else "its beginning"
 
 
 def _stopping() -> Failure:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from ..errors import Corrupt, Unavailable
 from ..interface import ConsumerGone, IReader
-from .contents import Contents, Found, Link
+from .contents import Child, Contents, Found
 from .errors import Missing
 from .reading import CidReader
 
@@ -51,7 +51,7 @@ class LocalFirst:
                 self._steps[directory, name] = known
         return known
 
-    async def links(self, cid: str) -> Sequence[Link]:
+    async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
         return await self._first(lambda contents: contents.links(cid))
 

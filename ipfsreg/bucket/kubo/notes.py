@@ -5,13 +5,16 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import DeferredLock
+
 from ...workers import Workers
+from ..system_errors import bucket_error
 
 
 class Notes:
     """``folder`` is the bucket's path; what was noted of another one is of no use.
 
-    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, ``number`` that state's number, and
+    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, ``number`` that one's, and
     ``unsettled`` are CIDs that it pinned, or was about to, and that are not to stay pinned unless they count.
     """
 
@@ -24,6 +27,7 @@ class Notes:
         self._folder = folder
         self._workers = workers
         self._read = False
+        self._turn: DeferredLock = DeferredLock()
 
     async def read(self) -> None:
         """Go on from what is in the file, once."""
@@ -39,7 +43,7 @@ class Notes:
         await self.write()
 
     async def write(self) -> None:
-        """Keep it."""
+        """Keep it. `BucketError` where the disk does not let us."""
         noted = {
             "folder": self._folder,
             "owner": self.owner,
@@ -47,7 +51,10 @@ class Notes:
             "number": self.number,
             "unsettled": sorted(self.unsettled),
         }
-        await self._workers.run(_replace, self.file, json.dumps(noted) + "\n")
+        try:
+            await self._turn.run(self._workers.run, _replace, self.file, json.dumps(noted) + "\n")
+        except OSError as error:
+            raise bucket_error(error) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -21,6 +21,8 @@ def _folder(value: str) -> str:
     parts = value.strip("/").split("/")
     if not value.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in value:
         raise ValueError("a folder of the node's MFS is an absolute path such as /ipfsreg")
+    if parts[-1] in {"bucket", "markers"}:
+        raise ValueError(f"a folder named {parts[-1]} is one that is in the folder of a registry; take another name")
     return "/" + "/".join(parts)
 
 

@@ -9,6 +9,10 @@ AGAIN_SECONDS = 12 * 3600.0
 """How old a record may become, of the 48 hours that it is valid for. A node renews it too, if it is left to."""
 
 
+TRIES = 5
+"""How often a state is kept that is replaced at the same moment: of the last one it is not certain then."""
+
+
 class Publishes(Protocol):
     """What a node does for it: see `KuboContent`."""
 
@@ -22,13 +26,21 @@ class Publishes(Protocol):
         """See `KuboContent.has_peers`."""
 
 
+class Keeps(Protocol):
+    """What keeps published states: see `PublishedStates`."""
+
+    async def keep(self, root: str) -> None:
+        """See `PublishedStates.keep`."""
+
+
 class Publishing:
     """Publishes under a key of the node. ``seconds`` tells the time."""
 
     _log = Logger()
 
-    def __init__(self, by_cid: Publishes, key: str, seconds: Callable[[], float]) -> None:
+    def __init__(self, by_cid: Publishes, kept: Keeps, key: str, seconds: Callable[[], float]) -> None:
         self._by_cid = by_cid
+        self._kept = kept
         self._key = key
         self._seconds = seconds
         self._published: str | None = None
@@ -41,6 +53,12 @@ class Publishing:
         root, now = await self._by_cid.root(), self._seconds()
         if root == self._published and now - self._when < AGAIN_SECONDS:
             return
+        for _ in range(TRIES):
+            await self._kept.keep(root)
+            # If it counts now, it was pinned until it was kept.
+            before, root = root, await self._by_cid.root()
+            if root == before:
+                break
         name = await self._by_cid.publish(root, self._key)
         if name != self._name:
             self._name = name

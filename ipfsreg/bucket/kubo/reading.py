@@ -12,7 +12,8 @@ from ..interface import ConsumerGone, IReader
 from ..pieces import Pieces
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, Missing
-from .rpc import Lane, Rpc
+from .lanes import Lane
+from .rpc import Rpc
 
 SENT = "x-content-length"
 """The header in which ``cat`` says how much it is going to send (fact sheet, section 1.4)."""

@@ -5,13 +5,15 @@ takes the marker away, which exactly one daemon succeeds in, pins the new state 
 marker for it. Each state holds its number itself (`Register.mark`), each new one a higher one, and exactly one state is
 pinned: so where a daemon died before it put up a marker again, the pins say which state counts.
 
-Each daemon has a marker of its own while it runs. One that sees no other needs not wait until it is sure that
-nobody is still at it.
+So who only reads needs no marker, and writes nothing.
+
+Each daemon that changes the bucket has a marker of its own while it runs. One that sees no other needs not wait until
+it is sure that nobody is still at it.
 """
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,24 +23,22 @@ from twisted.logger import Logger
 
 from ...ipfs.cid import CID, DAG_PB, CIDInvalid, parse_cid
 from ...ipfs.inline import inline_cid, inline_content
-from ..errors import Corrupt, Unavailable
+from ..errors import BucketError, Unavailable
 from .contents import Target
 from .directories import Directories
-from .errors import RETRY_AFTER, GaveUp, Missing
+from .errors import RETRY_AFTER, GaveUp, Missing, Unreachable
 from .markers import Markers, bucket_id
 from .node import Node
+from .presence import Presence
 
-NOBODY_HELPS = 60
-"""Seconds after which a client may try again where somebody has to do something first."""
+POLL, POLL_MAX = 0.02, 0.5
+"""Seconds between two looks for a marker that somebody else has taken, at first and later."""
 
-POLL = 0.02
-"""Seconds between two looks for a marker that somebody else has taken."""
+LOOKS = 16
+"""How many pins are looked at at the same time."""
 
 FETCH_SECONDS = 3.0
 """How long a cluster's nodes may look for the first block of somebody's pin."""
-
-FETCHES = 16
-"""For so many at once."""
 
 STALE_TIMEOUTS = 4
 """After so many timeouts without a marker, whoever took it does not live any more: see `Register.check`."""
@@ -74,8 +74,13 @@ class State:
         return parse_cid(self.root)
 
 
-class Replaced(Unavailable):
-    """The node is another one than before, or its pins were removed."""
+class Overtaken(Unreachable):
+    """The state that was to be replaced is not the one that counts any more: the pins tell which one does."""
+
+
+def uptime() -> float:
+    """Seconds that go on while the machine sleeps, whatever becomes of its clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class CannotTell(Unavailable):
@@ -83,7 +88,10 @@ class CannotTell(Unavailable):
 
 
 class Register:
-    """See the module. ``begin`` makes and pins the first state where there was never one: always the same, number 0."""
+    """See the module. ``begin`` makes and pins the first state where there was never one: always the same, number 0.
+
+    ``owner`` answers this daemon's name, ``seconds`` how time goes by.
+    """
 
     _log = Logger()
 
@@ -93,8 +101,10 @@ class Register:
         markers: Markers,
         directories: Directories,
         path: str,
+        owner: Callable[[], str],
         begin: Callable[[], Awaitable[State]],
         reactor: Any,
+        seconds: Callable[[], float] = uptime,
     ) -> None:
         self._node = node
         self._markers = markers
@@ -102,50 +112,85 @@ class Register:
         self._id = bucket_id(path)
         self._begin = begin
         self._reactor = reactor
-        self._owner = ""
-        self._least = 0
+        self._seconds = seconds
+        self._presence = Presence(markers, owner, seconds)
         self._state: State | None = None
+        self._asking = False
         self._at_it = False
         self._turns = 0
         self._taken = 0.0
         self._finding: DeferredLock = DeferredLock()
         self._none_since: tuple[float, State | None] | None = None
-        self._scanned = 0.0
-
-    async def open(self, owner: str, number: int) -> None:
-        """Say that this daemon is there, by its name. ``number`` is that of the last state that it saw counting."""
-        self._owner = f"daemon {owner}"
-        self._least = number
-        await self._markers.add(self._owner)
+        self._scanned = -FIRST_SECONDS
+        self._warned = False
 
     async def close(self) -> None:
-        """Say that it is not any more."""
-        await self._markers.take(self._owner)
+        """Say that this daemon does not change the bucket any more."""
+        await self._presence.end()
+
+    async def renew(self) -> None:
+        """Say that it still does: now and then."""
+        await self._presence.renew()
 
     async def current(self) -> State:
-        """The state that counts now, for who only reads."""
+        """The state that counts now, for who only reads. Nothing is written, but where there is no state at all."""
         last = self._state
-        if last is not None and (self._at_it or await self._markers.has(last.text)):
+        if last is not None and (self._at_it or await self._counts(last)):
             return last
-        return await self._find(last)
+        states = await self._states()
+        for state in reversed(states):
+            # The pins of a cluster are agreed upon in their own time.
+            if self._node.cluster or await self._node.is_pinned(state.root):
+                return self._seen(state)
+        if self._node.cluster and last is not None and await self._node.is_pinned(last.root):
+            return last  # it stays pinned for a while; and what is pinned for it, another peer may not know yet
+        pinned = await self.newest_pinned()  # somebody is about to replace it, or died then
+        if pinned is not None:
+            return self._seen(pinned)
+        if states:
+            if not self._warned:
+                self._warned = True
+                self._log.error(
+                    "Somebody has unpinned {root}, the state of the bucket: the node's garbage collection may take "
+                    "all of it. The next push pins it again; so does `ipfs pin add {root}`.",
+                    root=states[-1].root,
+                )
+            return states[-1]
+        return await self._find()
+
+    def _seen(self, state: State) -> State:
+        self._warned = False
+        if not self._at_it and not self._asking:
+            self._state = state if self._state is None else max(state, self._state)
+        return state
+
+    async def _counts(self, state: State) -> bool:
+        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin."""
+        if self._node.cluster:
+            return await self._markers.has(state.text)
+        return await self._node.is_pinned(state.root)
 
     async def take(self) -> State:
         """Wait for one's turn; answers the state to replace. One of `put` and `lose` has to follow.
 
         :raises Unavailable: where others are at it for too long.
         """
+        await self._presence.begin()
         until = self._reactor.seconds() + self._node.content.timeout
         while True:
-            state = self._state or await self._find(None)
-            self._state, self._at_it = state, True  # also while the answer is on its way: nobody else can tell
+            state = self._state or await self._find()
+            self._asking = True
             self._turns += 1
+            began = self._seconds()
             try:
                 taken = await self._markers.take(state.text)
             except BaseException:
                 self.lose()
                 raise
+            finally:
+                self._asking = False
             if taken:
-                self._taken = self._reactor.seconds()
+                self._state, self._at_it, self._taken = state, True, began
                 return state
             self.lose()
             if self._reactor.seconds() > until:
@@ -154,24 +199,37 @@ class Register:
     def check(self) -> None:
         """Whether whoever has the turn may still go on; later the others think that it is dead.
 
-        :raises Unavailable: where it may not.
+        :raises Overtaken: where it may not.
         """
-        if self._reactor.seconds() - self._taken > STALE_TIMEOUTS / 2 * self._node.content.timeout:
-            raise Unavailable("the node is too slow for a change to be made", RETRY_AFTER)
+        if self._seconds() - self._taken > STALE_TIMEOUTS / 2 * self._node.content.timeout:
+            raise Overtaken("the node, or this machine, is too slow for a change to be made", RETRY_AFTER)
 
     def see(self, state: State) -> None:
         """Let readers here see a state that is pinned already, but has no marker yet."""
         self._state = state
 
     async def put(self, state: State) -> None:
-        """Let a state count: one that is pinned in place of the one that was taken, or that one again."""
+        """Let a state be replaced again: one that is pinned in place of the one that was taken, or that one.
+
+        :raises Overtaken: where others took this daemon for dead.
+        """
         try:
             self.check()
             await self._markers.add(state.text)
+            await self._check_only(state)
         except BaseException:
             self.lose()
             raise
         self._state, self._at_it = state, False
+
+    async def _check_only(self, state: State) -> None:
+        """Remove markers of before; and one's own, where there is one of a later state."""
+        for other in await self._states():
+            if other < state:
+                await self._markers.take(other.text)
+            elif other > state:
+                await self._markers.take(state.text)
+                raise Overtaken("another daemon has replaced the state of the bucket meanwhile", RETRY_AFTER)
 
     def lose(self) -> None:
         """Give up the turn, without knowing which state is pinned: the pins will tell."""
@@ -189,74 +247,79 @@ class Register:
     async def newest_pinned(self) -> State | None:
         """The state with the highest number of all that are pinned.
 
-        :raises CannotTell: where there is none, but pins that nobody has the first block of.
+        :raises CannotTell: where there is none, but pins of a cluster that nobody has the first block of.
         """
-        roots = await self._node.pins("recursive")
-        unknown = await self._fetched(roots) if self._node.cluster else set()
-        found = [await self._marked(root) for root in roots if root not in unknown]
-        newest = max((state for state in found if state is not None), default=None)
+        unknown: set[str] = set()
+        newest = max(await self.pinned(unknown), default=None)
         if newest is None and unknown:
             raise CannotTell(
                 f"of {len(unknown)} pins of the cluster nobody has the first block; one may be ours", RETRY_AFTER
             )
         return newest
 
-    async def _fetched(self, roots: Sequence[str]) -> set[str]:
-        """Have the node fetch the first blocks of all that may be states; answers what nobody has of these."""
-        unknown: set[str] = set()
-        left = iter(roots)
+    async def pinned(self, unknown: set[str] | None = None) -> list[State]:
+        """All states that are pinned: one, but for changes that nobody knows the end of, and for a while in a cluster.
 
-        async def fetch() -> None:
-            for root in left:
-                try:
-                    if (cid := parse_cid(root)).codec == DAG_PB and cid.version:
-                        await self._node.get_block(cid, FETCH_SECONDS)
-                except (CIDInvalid, Corrupt):
-                    pass
-                except (Missing, GaveUp):
-                    unknown.add(root)
+        ``unknown`` takes the pins of a cluster of which nobody can say what they are.
+        """
+        roots = await self._node.pins("recursive")
+        found: list[State] = []
+        if self._node.cluster:
+            roots = [root for root in roots if _may_be_state(root)]
+        for first in range(0, len(roots), LOOKS):
+            some = [ensureDeferred(self._marked(root, unknown)) for root in roots[first : first + LOOKS]]
+            try:
+                found += [state for state in await gatherResults(some, consumeErrors=True) if state is not None]
+            except FirstError as error:
+                error.subFailure.raiseException()
+        return found
 
+    async def _marked(self, root: str, unknown: set[str] | None) -> State | None:
         try:
-            await gatherResults([ensureDeferred(fetch()) for _ in range(FETCHES)], consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
-        return unknown
-
-    async def _marked(self, root: str) -> State | None:
-        try:
+            if self._node.cluster:
+                await self._node.get_block(parse_cid(root), FETCH_SECONDS)
             link = await self._directories.find(parse_cid(root), [MARK])
-        except (CIDInvalid, Corrupt, Missing):  # somebody else's pin
+        except Unreachable:
+            raise
+        except (CIDInvalid, BucketError) as error:  # somebody else's pin, whatever it is
+            if unknown is not None and self._node.cluster and isinstance(error, Missing | GaveUp):
+                unknown.add(root)
             return None
         content = None if link is None else inline_content(link.cid)
         match = None if content is None else _MARK.fullmatch(content)
         return State(int(match[2]), root) if match is not None and match[1].decode() == self._id else None
 
-    async def _find(self, last: State | None) -> State:
-        """Look for a marker until there is one; ``last`` is as good as long as nobody has replaced it."""
-        until = self._reactor.seconds() + self._node.content.timeout
+    async def _find(self) -> State:
+        """Look for a marker until there is one."""
+        until, pause = self._reactor.seconds() + self._node.content.timeout, POLL
         while True:
             await self._finding.acquire()
             try:
                 if self._at_it and self._state is not None:
                     return self._state
                 turns = self._turns
-                state = await self._look() or await self._restored(turns)
+                state = await self._look()
+                if state is None and not self._asking:  # else it may be this daemon that has just taken it
+                    state = await self._restored(turns)
                 if state is not None:
                     if not self._at_it:
                         self._state = state if self._state is None else max(state, self._state)
                     return state
             finally:
                 self._finding.release()
-            if last is not None and await self._node.is_pinned(last.root):
-                return last
             if self._reactor.seconds() > until:
                 raise Unavailable("another daemon does not get on with a change of the bucket", RETRY_AFTER)
-            await deferLater(self._reactor, POLL, lambda: None)
+            await deferLater(self._reactor, pause, lambda: None)
+            pause = min(1.5 * pause, POLL_MAX)
+
+    async def _states(self) -> list[State]:
+        """What the markers say, the latest last."""
+        found = [_COUNTING.fullmatch(text) for text in await self._markers.all()]
+        return sorted(State(int(match[1]), match[2]) for match in found if match is not None)
 
     async def _look(self) -> State | None:
-        """What the markers say."""
-        found = [_COUNTING.fullmatch(text) for text in await self._markers.all()]
-        states = sorted(State(int(match[1]), match[2]) for match in found if match is not None)
+        """The state that a marker is there for, so that it can be taken."""
+        states = await self._states()
         if not states:
             return None
         newest = states.pop()
@@ -279,10 +342,8 @@ class Register:
 
         ``turns`` is how many this daemon had begun when it found no marker.
         """
-        names = [text for text in await self._markers.all() if text.startswith("daemon ")]
-        if self._owner not in names:
-            raise Replaced("the node has not got what this daemon left there", RETRY_AFTER)
-        alone, now = len(names) == 1, self._reactor.seconds()
+        await self._presence.begin()
+        alone, now = await self._presence.is_alone(), self._seconds()
         if not alone and now - self._scanned < FIRST_SECONDS:
             return None
         self._scanned, pinned = now, await self.newest_pinned()
@@ -291,21 +352,25 @@ class Register:
         stale = FIRST_SECONDS if pinned is None else STALE_TIMEOUTS * self._node.content.timeout
         if not alone and now - self._none_since[0] < stale:
             return None
-        if pinned is not None and pinned.number < self._least:
-            raise Unavailable(
-                f"what is pinned, {pinned.root}, is older than what this daemon has seen; a peer of a cluster may not "
-                "know of the newest pin yet. To go on from there, remove this daemon's kubo.json",
-                NOBODY_HELPS,
-            )
         state = await self._begin() if pinned is None else State(pinned.number + 1, pinned.root)
-        now = self._reactor.seconds()
+        now = self._seconds()
         found = await self._look()
         if found is not None or self._turns != turns:
             return found
         await self._markers.add(state.text)
         if pinned is not None:
-            self._log.warn("No daemon says which state of the bucket counts; the one that is pinned does.")
-        if alone and self._reactor.seconds() - now < FIRST_SECONDS:
+            self._log.info(
+                "Nobody said which state of the bucket is to be replaced next; it is the one that is pinned."
+            )
+        if alone and self._seconds() - now < FIRST_SECONDS:
             return state
         await deferLater(self._reactor, SETTLE_SECONDS, lambda: None)
         return await self._look()
+
+
+def _may_be_state(root: str) -> bool:
+    try:
+        cid = parse_cid(root)
+    except CIDInvalid:
+        return False
+    return cid.version == 1 and cid.codec == DAG_PB

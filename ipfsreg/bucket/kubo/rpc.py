@@ -10,33 +10,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol as WireProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import URI, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IBodyProducer, IResponse
 
 from ..errors import BucketError, Unavailable
 from .address import Address, Remembered
 from .body import FormBody
 from .bulk import BulkCall
 from .errors import RETRY_AFTER, CutOff, Unreachable, refusal
+from .lanes import CONNECT_SECONDS, Lane
 
 ANSWER_MAX = 64 * 1024**2
 """The longest answer that is collected: a listing of a directory with some hundred thousand entries."""
 
-CONNECT_SECONDS = 10.0
 GRACE_SECONDS = 2.0
 """How much later than the node this side gives up on a call, so that the node's own answer comes first."""
-
-KEPT_SECONDS = 30
 
 _AGENT = b"ipfsreg"
 
@@ -53,34 +49,6 @@ class Body(Protocol):
 
     def stopProducing(self) -> None:
         """See `IBodyProducer`; may be called where it is through."""
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    def __init__(self, reactor: Any, address: Callable[[], Address]) -> None:
-        self._reactor = reactor
-        self._address = address
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        address = self._address()
-        if address.socket is not None:
-            return UNIXClientEndpoint(self._reactor, address.socket, CONNECT_SECONDS)
-        host = uri.host.decode("ascii").strip("[]")
-        endpoint = HostnameEndpoint(self._reactor, host, uri.port, CONNECT_SECONDS)
-        return wrapClientTLS(optionsForClientTLS(host), endpoint) if uri.scheme == b"https" else endpoint
-
-
-class Lane:
-    """So many calls of a kind at once; the others wait for their turn, and not longer than for an answer."""
-
-    def __init__(self, reactor: Any, address: Callable[[], Address], connections: int) -> None:
-        self.turns = DeferredSemaphore(connections)
-        self.pool = HTTPConnectionPool(reactor)
-        self.pool.maxPersistentPerHost = connections
-        self.pool.cachedConnectionTimeout = KEPT_SECONDS
-        self.pool.retryAutomatically = False
-        self.endpoints = _Endpoints(reactor, address)
-        self.agent = Agent.usingEndpointFactory(reactor, self.endpoints, self.pool)
 
 
 class Rpc:

@@ -1,13 +1,14 @@
 """A directory of the node as a place to read from: the committed state of our folder, or any other by its CID."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from ..errors import NotFound, TooLarge
 from ..interface import Entry, IReader, Listing, Stat, check_path
-from .contents import Found, Link
+from .contents import Child, Found
 from .errors import Missing
 
 EMPTY_DIRECTORIES = {
@@ -16,13 +17,19 @@ EMPTY_DIRECTORIES = {
 }
 
 
+TRIES = 5
+"""How often a state is looked at that is replaced meanwhile, beside garbage collection."""
+
+T = TypeVar("T")
+
+
 class Looking(Protocol):
     """Where a tree is looked at: see `Contents`."""
 
     async def stat(self, path: str) -> Found:
         """See `Contents.stat`."""
 
-    async def links(self, cid: str) -> Sequence[Link]:
+    async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
 
     async def read(self, cid: str, size: int) -> bytes:
@@ -45,7 +52,7 @@ class Tree:
         return ensureDeferred(self._stat(path))
 
     async def _stat(self, path: str) -> Stat:
-        found = await self._file(path)
+        found = await _again(lambda: self._file(path))
         return Stat(found.size, found.cid)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
@@ -54,11 +61,7 @@ class Tree:
         return ensureDeferred(self._get(path, limit))
 
     async def _get(self, path: str, limit: int) -> bytes:
-        try:
-            return await self._read(path, limit)
-        except Missing:
-            # It was replaced between the two questions, and the node has collected its garbage.
-            return await self._read(path, limit)
+        return await _again(lambda: self._read(path, limit))
 
     async def _read(self, path: str, limit: int) -> bytes:
         found = await self._file(path)
@@ -72,7 +75,7 @@ class Tree:
         return ensureDeferred(self._open(path))
 
     async def _open(self, path: str) -> IReader:
-        found = await self._file(path)
+        found = await _again(lambda: self._file(path))
         reader: IReader = self._contents.reader(found)
         return reader
 
@@ -82,8 +85,7 @@ class Tree:
         return ensureDeferred(self._list(directory))
 
     async def _list(self, directory: str) -> Sequence[Entry]:
-        cid = await self._directory(directory)
-        return [] if cid is None else _entries(await self._contents.links(cid))
+        return _entries(await _again(lambda: self._links(directory)))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`: one state of the directory, however long it takes."""
@@ -94,10 +96,8 @@ class Tree:
             path, cid = pending.pop()
             try:
                 links = await self._contents.links(cid)
-            except Missing:
-                # That state is no longer kept, and garbage was collected: go on with the one of now.
-                now = await self._directory(path)
-                links = [] if now is None else await self._contents.links(now)
+            except Missing:  # that state is no longer kept: go on with the one of now
+                links = await _again(partial(self._links, path))
             entries = _entries(links)
             if not entries:
                 continue
@@ -114,6 +114,10 @@ class Tree:
             raise NotFound(f"{path} is a directory")
         return found
 
+    async def _links(self, path: str) -> Sequence[Child]:
+        cid = await self._directory(path)
+        return [] if cid is None else await self._contents.links(cid)
+
     async def _directory(self, path: str) -> str | None:
         try:
             found = await self._find(path)
@@ -122,5 +126,15 @@ class Tree:
         return found.cid if found.is_directory else None
 
 
-def _entries(links: Sequence[Link]) -> Sequence[Entry]:
+async def _again(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again where the state was replaced between two questions, and the node has collected its garbage."""
+    for _ in range(TRIES - 1):
+        try:
+            return await ask()
+        except Missing:
+            continue
+    return await ask()
+
+
+def _entries(links: Sequence[Child]) -> Sequence[Entry]:
     return [Entry(link.name, link.is_directory) for link in links if link.cid not in EMPTY_DIRECTORIES]
