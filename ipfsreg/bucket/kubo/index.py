@@ -103,6 +103,7 @@ class Index:
         """A state, unless it is older than one that this daemon has seen counting."""
         # A marker that was put up anew has a number that is one higher than the state's own.
         if state.number + 1 < self._notes.number:
+            self._register.forget()
             raise Unavailable(
                 f"the node has the bucket as it was at {_when(state.number)}, and this daemon knows of a state of "
                 f"{_when(self._notes.number)}: was the node restored from a copy, or does this peer of a cluster not "

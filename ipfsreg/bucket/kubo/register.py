@@ -164,6 +164,11 @@ class Register:
             self._state = state if self._state is None else max(state, self._state)
         return state
 
+    def forget(self) -> None:
+        """Look for the state that counts anew."""
+        if not self._at_it and not self._asking:
+            self._state = None
+
     async def _counts(self, state: State) -> bool:
         """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin."""
         if self._node.cluster:
