@@ -1,7 +1,7 @@
 """A daemon's index of a bucket, on a simulated node: it can be killed, and started again."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -14,7 +14,6 @@ from ipfsreg.bucket.kubo.contents import Target
 from ipfsreg.bucket.kubo.directories import Directories
 from ipfsreg.bucket.kubo.index import Index
 from ipfsreg.bucket.kubo.markers import PinMarkers
-from ipfsreg.bucket.kubo.register import Replaced
 from ipfsreg.bucket.shared_work import SharedWork
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import Link as Entry
@@ -103,13 +102,14 @@ class Daemon:
         simulation = self._simulation
         self.busy = 0
         self._reactor = Mortal(simulation.clock)
-        self._connection: Any = Connection(simulation.node, self._reactor)
+        self._connection = Connection(simulation.node, self._reactor)
+        node = cast(Any, self._connection)
         workers: Any = NoThreads()
         directories = Directories(self._connection.get_block, workers)
         file: Any = MemoryFile(self._files, "kubo.json")
         self.index = Index(
-            self._connection,
-            PinMarkers(self._connection, FOLDER),
+            node,
+            PinMarkers(node, FOLDER),
             directories,
             FOLDER,
             file,
@@ -117,6 +117,7 @@ class Daemon:
             self._reactor,
             shown=_nothing,
             counts=lambda _: None,
+            seconds=simulation.clock.seconds,
         )
         self.alive, self._ready = True, False
         self._opening = SharedWork(self._open)
@@ -135,7 +136,7 @@ class Daemon:
     def owns(self, call: Call) -> bool:
         return call.owner is self._connection
 
-    def spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         self.busy += 1
         connection = self._connection
 
@@ -158,12 +159,7 @@ class Daemon:
         return self.index
 
     async def _changed(self, change: Change) -> None:
-        opened = await self._opened()
-        try:
-            await opened.change(change)
-        except Replaced:
-            self._ready = False
-            raise
+        await (await self._opened()).change(change)
 
     def begin(self, what: int) -> None:
         """Begin some change; there are `CHANGES` kinds."""
@@ -246,9 +242,6 @@ class Daemon:
         simulation, since = self._simulation, self._simulation.now
         try:
             root = await (await self._opened()).root()
-        except Replaced:
-            self._ready = False
-            return False
         except Unavailable:
             return False
         if simulation.node.below([parse_cid(root)])[1] is None:

@@ -1,8 +1,8 @@
 """A node in memory that does what it is asked in small steps, so that a test can choose what comes between any two.
 
-It does to pins and blocks what Kubo does: boxo's ``pinning/pinner/dspinner`` and ``ipld/merkledag/dagutils``, Kubo's
-``core/coreapi`` and ``gc``. Changes of pins are shut out while garbage is collected, and while somebody waits to; blocks
-are stored at any time.
+It does to pins and blocks what Kubo does: boxo's ``pinning/pinner/dspinner`` and ``ipld/merkledag/dagutils``,
+Kubo's ``core/coreapi`` and ``gc``. Changes of pins are shut out while garbage is collected, and while somebody waits
+to; blocks are stored at any time.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -228,6 +228,7 @@ class SimulatedNode:
                 raise Missing(f"{missing} is missing")
             if self.clock.seconds() >= until:
                 raise GaveUp(f"nobody has {missing}")
+            self.clock.callLater(until - self.clock.seconds(), lambda: None)  # something to wait for
             yield lambda: lacking() is None or self.clock.seconds() >= until
         yield None
 

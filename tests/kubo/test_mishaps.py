@@ -196,15 +196,15 @@ async def test_somebody_elses_pins_are_of_no_concern(node: KuboNode, tmp_path: P
     folder = unique_folder()
     large = tmp_path / "large"
     large.write_bytes(bytes(5 * 1024 * 1024))
+    cid = node.command("block", "put", "--cid-codec=dag-pb", "--allow-big-block", "--pin", str(large)).strip()
     try:
-        node.command("block", "put", "--cid-codec=dag-pb", "--allow-big-block", "--pin", str(large))
         async with running(Backend(node.url, tmp_path / "state", path=folder)) as backend:
             await backend.bucket.put("a", b"1")
             take_marker(node, folder, state_marker(node, folder))
             assert await backend.bucket.get("a", 1) == b"1"
             await backend.bucket.put("b", b"2")
     finally:
-        large.unlink()
+        node.rpc("pin/rm", cid)
 
 
 @pytest_twisted.ensureDeferred
@@ -218,3 +218,17 @@ async def test_a_state_that_was_unpinned_by_hand(node: KuboNode, tmp_path: Path,
         await backend.bucket.put("b", b"2")
         assert root_of(node, folder) in pinned(node)
         assert await backend.bucket.get("a", 1) == b"1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_state_that_was_unpinned_and_collected(node: KuboNode, tmp_path: Path) -> None:
+    """Nothing is acknowledged upon what is not there any more."""
+    folder = unique_folder()
+    async with running(Backend(node.url, tmp_path, path=folder)) as backend:
+        await backend.bucket.put("a/b/c", b"1")
+        await pause(1.5)  # the folder of the MFS shows it, and keeps it
+        node.rpc("files/rm", folder, recursive=True, force=True)
+        node.rpc("pin/rm", root_of(node, folder))
+        node.rpc("repo/gc", silent=True)
+        with pytest.raises(Unavailable, match="unpinned"):
+            await backend.bucket.put("b", b"2")

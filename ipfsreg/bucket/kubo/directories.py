@@ -58,6 +58,18 @@ class Directories:
         except BlockInvalid as error:
             raise Corrupt(f"{cid} is no directory: {error}") from None
 
+    async def walk(self, top: CID) -> None:
+        """Ask the node for every directory below one. `Missing` where it has lost one."""
+        fresh = Directories(self._get_block, self._workers)
+        pending, seen = [top], {top}
+        while pending:
+            node = await fresh.load(pending.pop())
+            if decode_unixfs(node.data).kind not in {DIRECTORY, HAMT_SHARD}:
+                continue
+            below = {link.cid for link in node.links if link.cid.codec == DAG_PB} - seen
+            seen |= below
+            pending += below
+
     async def step(self, node: Node, name: str) -> Link | None:
         """The entry of a directory by that name."""
         try:

@@ -61,7 +61,8 @@ class Draft:
     async def link(self, path: str, target: Target) -> None:
         """Let a path lead to a file, in place of the file that was there.
 
-        :raises Exists: for a directory. :raises Refused: where something above it is a file.
+        :raises Exists: for a directory, also one that became empty in this draft.
+        :raises Refused: where something above it is a file.
         """
         below = f"{path}/"
         if any(changed.startswith(below) for changed, to in self._changes.items() if to is not None):
@@ -91,7 +92,8 @@ class Draft:
         :raises Corrupt: where a directory of the last state is damaged.
         """
         tree: _Changes = {}
-        for path, target in sorted(self._changes.items()):  # what was a file, and is a directory now, comes first
+        # A name may be a file's now and have been a directory's, or the other way round: what is gone comes first.
+        for path, target in sorted(self._changes.items(), key=lambda change: (change[1] is not None, change[0])):
             *above, name = path.split("/")
             directory = tree
             for each in above:
@@ -100,7 +102,8 @@ class Draft:
                     below = directory[each] = {}
                 directory = below
             directory[name] = target
-        blocks = list(self._contents.items())
+        kept = {target.cid for target in self._changes.values() if target is not None}
+        blocks = [(cid, content) for cid, content in self._contents.items() if cid in kept]
         try:
             top = await self._built(self._root, tree, blocks)
         except BlockInvalid as error:

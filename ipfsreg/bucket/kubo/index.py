@@ -27,17 +27,14 @@ from .errors import RETRY_AFTER, Missing, Unreachable
 from .markers import Markers
 from .node import Node
 from .notes import Notes
-from .register import MARK, Register, State, uptime
-from .replacing import SLOWEST, Replacement
+from .register import MARK, Overtaken, Register, State, uptime
+from .replacing import NOBODY_HELPS, SLOWEST, Replacement
 
 BATCH = 64
 """Changes in one batch at most."""
 
 GATHER_SECONDS = 0.002
 TRIES = 4
-
-NOBODY_HELPS = 60
-"""Seconds after which a client may try again where somebody has to do something first."""
 
 STOP_SECONDS = 1.0
 """How long what is under way may hold up a stop, so that it leaves nothing for others to wait for."""
@@ -80,7 +77,7 @@ class Index:
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
         self._current: SharedWork[State] = SharedWork(self._register.current)
-        self._replacement = Replacement(node, self._register, self._notes, reactor)
+        self._replacement = Replacement(node, directories, self._register, self._notes, reactor)
         self._stopped = False
 
     async def open(self) -> None:
@@ -115,8 +112,7 @@ class Index:
 
     async def keep_pinned(self, cid: str) -> None:
         """Note something that is about to be pinned, and is not to stay so: until `let_go`, or else a later change."""
-        self._notes.unsettled.add(cid)
-        await self._notes.write()
+        await self._replacement.note(cid)
 
     async def let_go(self, cid: str) -> None:
         """Unpin it; where that fails it is done with a later change."""
@@ -294,14 +290,16 @@ class Index:
         if self._node.cluster:
             await self._node.pin(str(root))
             return State(0, str(root))
-        self._notes.unsettled.add(str(root))  # by then another daemon may have begun it, and replaced it
-        await self._notes.write()
+        await self._replacement.note(str(root))
         # While a node walks what it pins, it looks on its network for what is missing, and pins nothing else.
         await self._node.put_blocks(blocks[-1:], pin=True)
         await self._node.put_blocks(blocks)
         if not await self._node.is_whole(str(root)):
-            await self._node.unpin(str(root))
+            await self._replacement.unpin(str(root))
             raise Missing(f"the node has lost a part of {root}", RETRY_AFTER)
+        if any(state.root != str(root) for state in await self._register.pinned()):
+            await self._replacement.unpin(str(root))
+            raise Overtaken("another daemon has begun the bucket", RETRY_AFTER)
         return State(0, str(root))
 
 

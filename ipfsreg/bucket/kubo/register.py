@@ -28,7 +28,7 @@ from .contents import Target
 from .directories import Directories
 from .errors import RETRY_AFTER, GaveUp, Missing, Unreachable
 from .markers import Markers, bucket_id
-from .node import Node
+from .node import WALK_SECONDS, Node
 from .presence import Presence
 
 POLL, POLL_MAX = 0.02, 0.5
@@ -170,10 +170,13 @@ class Register:
             self._state = None
 
     async def _counts(self, state: State) -> bool:
-        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin."""
-        if self._node.cluster:
-            return await self._markers.has(state.text)
-        return await self._node.is_pinned(state.root)
+        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin.
+
+        Only the first one's may, since several daemons can begin a bucket.
+        """
+        if (self._node.cluster or state.number <= 1) and not await self._markers.has(state.text):
+            return False
+        return self._node.cluster or await self._node.is_pinned(state.root)
 
     async def take(self) -> State:
         """Wait for one's turn; answers the state to replace. One of `put` and `lose` has to follow.
@@ -261,6 +264,17 @@ class Register:
                 f"of {len(unknown)} pins of the cluster nobody has the first block; one may be ours", RETRY_AFTER
             )
         return newest
+
+    async def _newest_whole(self) -> State | None:
+        """The state with the highest number of those that are pinned and have all their blocks.
+
+        One that was given up may have been pinned late, when blocks of it were collected. Then the one that it was to
+        replace is pinned as well: a state is unpinned only after the next one is there, and pinned.
+        """
+        states = sorted(await self.pinned())
+        while len(states) > 1 and not await self._node.is_whole(states[-1].root, WALK_SECONDS):
+            states.pop()
+        return states[-1] if states else None
 
     async def pinned(self, unknown: set[str] | None = None) -> list[State]:
         """All states that are pinned: one, but for changes that nobody knows the end of, and for a while in a cluster.
@@ -357,6 +371,8 @@ class Register:
         stale = FIRST_SECONDS if pinned is None else STALE_TIMEOUTS * self._node.content.timeout
         if not alone and now - self._none_since[0] < stale:
             return None
+        if pinned is not None:
+            pinned = await self._newest_whole()
         state = await self._begin() if pinned is None else State(pinned.number + 1, pinned.root)
         now = self._seconds()
         found = await self._look()

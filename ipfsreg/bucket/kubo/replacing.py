@@ -9,8 +9,9 @@ from ...ipfs.cid import DAG_PB, cid_of
 from ...ipfs.dag_pb import Link
 from ...ipfs.directory import encode_directory
 from ...ipfs.hamt import Block
-from ..errors import BucketError, NotFound
+from ..errors import BucketError, NotFound, Unavailable
 from .changes import Change
+from .directories import Directories
 from .draft import Draft
 from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned
 from .late_unpinning import LateUnpinning
@@ -24,6 +25,9 @@ LOOK_SECONDS = 3.0
 SLOWEST = 20 * 1024**2
 """Bytes a second that a node reads at least, where it is slow."""
 
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
+
 CAREFUL_SECONDS = 60.0
 """After blocks were lost beside a change, for so long others are protected at once: it takes two more pins each."""
 
@@ -33,14 +37,22 @@ class Replacement:
 
     _log = Logger()
 
-    def __init__(self, node: Node, register: Register, notes: Notes, reactor: Any) -> None:
+    def __init__(self, node: Node, directories: Directories, register: Register, notes: Notes, reactor: Any) -> None:
         self._node = node
+        self._directories = directories
         self._register = register
         self._notes = notes
         self._reactor = reactor
         self._careful_until = 0.0
         self._unsure = True
         self._late = LateUnpinning(self.unpin, notes, reactor)
+        self._noted: dict[str, float] = {}
+
+    async def note(self, *cids: str) -> None:
+        """Note what is about to be pinned and is not to stay so: should this daemon die, it is unpinned after that."""
+        self._notes.unsettled.update(cids)
+        self._noted.update(dict.fromkeys(cids, self._reactor.seconds()))
+        await self._notes.write()
 
     async def replace(
         self, old: State, draft: Draft, made: Sequence[Change], lost: set[Change], *, again: bool
@@ -56,8 +68,7 @@ class Replacement:
         await draft.link(MARK, self._register.mark(number))
         root, blocks = await draft.blocks()
         new = State(number, str(root))
-        self._notes.unsettled |= {old.root, new.root}
-        await self._notes.write()
+        await self.note(old.root, new.root)
         if not self._node.cluster and (again or self._reactor.seconds() < self._careful_until):
             done = await self._protected(old, new, blocks, made, lost)
         else:
@@ -83,13 +94,12 @@ class Replacement:
         except NotPinned:
             await self._check_alone(old, new)
             if not self._node.cluster:
-                if not await self._node.is_whole(old.root, WALK_SECONDS):
-                    self._log.error("The bucket was unpinned, and the node has lost parts of it: see `ipfsreg verify`.")
+                await self._check_whole(old)
                 return False
             await self._node.pin(new.root)
         else:
             if not self._node.cluster:
-                self._notes.unsettled.discard(old.root)
+                self._forget(old.root)
         if self._node.cluster:
             self._late.add(old.root)
         return True
@@ -106,6 +116,23 @@ class Replacement:
             await self.unpin(new.root)
             raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
 
+    async def _check_whole(self, state: State) -> None:
+        """Whether the node still has a state that nobody has pinned: at least all of its directories.
+
+        :raises Unavailable: where it has not.
+        """
+        if await self._node.is_whole(state.root, WALK_SECONDS):
+            return
+        try:
+            await self._directories.walk(state.cid)
+        except Missing as error:
+            raise Unavailable(
+                f"{state.root}, the state of the bucket, was unpinned, and the node has collected directories of it "
+                f"({error}); to begin anew, remove its pins and {self._notes.file}",
+                NOBODY_HELPS,
+            ) from None
+        self._log.error("The bucket was unpinned, and the node has lost content of it: `ipfsreg verify` says which.")
+
     async def _protected(
         self, old: State, new: State, blocks: Sequence[Block], made: Sequence[Change], lost: set[Change]
     ) -> bool:
@@ -119,8 +146,7 @@ class Replacement:
             return False
         above = encode_directory([Link(new.cid, "state", 0)])
         cid = cid_of(DAG_PB, above)
-        self._notes.unsettled.add(str(cid))
-        await self._notes.write()
+        await self.note(str(cid))
         await self._node.put_blocks(blocks)
         await self._node.put_blocks([(cid, above)], pin=True)
         try:
@@ -132,7 +158,7 @@ class Replacement:
                 await self._node.unpin(old.root)
             except NotPinned:
                 await self._check_alone(old, new)
-            self._notes.unsettled.discard(old.root)
+            self._forget(old.root)
         finally:
             await self.unpin(str(cid))
         return True
@@ -162,7 +188,7 @@ class Replacement:
                 self._unsure = False
         except BucketError as error:
             self._log.info("What else is pinned is looked for with the next change: {error}", error=error)
-        self._notes.unsettled.discard(state.root)
+        self._forget(state.root)
         for cid in sorted(self._notes.unsettled - self._late.kept()):
             await self.unpin(cid)
 
@@ -171,12 +197,21 @@ class Replacement:
         self._late.stop()
 
     async def unpin(self, cid: str) -> None:
-        """Unpin something; where that fails it is done with a later change."""
+        """Unpin something; where that fails it is done with a later change.
+
+        So it is where it is not pinned, for as long as the node may take to do what pins it.
+        """
+        now = self._reactor.seconds()
         try:
             await self._node.unpin(cid)
         except (NotPinned, NotFound):
-            pass
+            if now - self._noted.setdefault(cid, now) < self._node.patience:
+                return
         except BucketError as error:
             self._log.info("{cid} stays pinned until a later change: {error}", cid=cid, error=error)
             return
+        self._forget(cid)
+
+    def _forget(self, cid: str) -> None:
         self._notes.unsettled.discard(cid)
+        self._noted.pop(cid, None)

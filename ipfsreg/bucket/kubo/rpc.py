@@ -121,7 +121,7 @@ class Rpc:
         """
         async with Turn(self, lane or self.quick, seconds or self.timeout) as turn:
             response = await turn.request(command, arguments, options or {}, body)
-            content = await turn.collect(response, limit)
+            content = await turn.collect(response, limit if response.code == 200 else ANSWER_MAX)
             if response.code != 200:
                 raise refusal(command, response.code, content)
             return content
