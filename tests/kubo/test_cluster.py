@@ -88,7 +88,9 @@ async def test_the_cluster_is_noticed_and_pins_each_state(
         assert proxy.pins >= {await by_cid.root(), first}
         last = {await by_cid.root()}
         await eventually(lambda: proxy.pins == last)
-    assert any("behind a cluster's proxy" in formatEvent(event) for event in log)
+    told = [formatEvent(event) for event in log]
+    assert any("behind a cluster's proxy" in line for line in told)
+    assert any("Run it when nobody pushes" in line for line in told)
     # Nothing is told to stay offline: another peer of the cluster may have it.
     assert not [call for call in proxy.calls if call.options.get("offline") == "true"]
 

@@ -118,7 +118,12 @@ class Node:
             version=text,
             cluster=" behind a cluster's proxy" if self.cluster else "",
         )
-        if not self.local and self.version < MFS_WAITS:
+        if self.cluster:
+            self._log.warn(
+                "A cluster pins in its own time: what `repo gc` takes from its nodes beside a push is lost, though the "
+                "push was acknowledged. Run it when nobody pushes, and no node with --enable-gc."
+            )
+        elif not self.local and self.version < MFS_WAITS:
             self._log.warn(
                 "Before Kubo {version} garbage collection beside pushes may damage the MFS, which the markers are in.",
                 version=".".join(str(number) for number in MFS_WAITS),
