@@ -1,6 +1,8 @@
 """A double of a remote pinning service: the Pinning Service API as an HTTP server that the real node talks to.
 
-From the fact sheet, section 8. It fetches nothing: a test says what becomes of a pin.
+It does as the specification says, and fetches nothing: a test says what becomes of a pin. A real service is that of a
+cluster (`real_cluster.py`), which differs in that it answers a new pin by 200, calls each request by its CID, so that
+there is one of each, and names no delegates.
 """
 
 import json

@@ -47,6 +47,10 @@ class Unreachable(Unavailable):
     """No answer came: the node is away, or the way to it is broken. It may still do what it was asked to do, later."""
 
 
+class CutOff(Unreachable):
+    """An answer began, and ended before its end."""
+
+
 _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
     # What is missing locally quotes nothing of ours, but may follow a path: before all absences.
     (
@@ -58,7 +62,7 @@ _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
     (r"no space left|disk quota exceeded|maximum storage limit exceeded|not enough space|file too large", Full),
     (r"context deadline exceeded|context canceled|request canceled", GaveUp),
     (r"connection refused|i/o timeout", Unavailable),
-    (r"was not recursively pinned|is not pinned|not pinned or pinned", NotPinned),
+    (r"was not recursively pinned|is not pinned|not pinned or pinned|not part of the pinset", NotPinned),
     (r"already recursively pinned|already pinned recursively", AlreadyPinned),
     (r"already has entry by that name|file already exists", Exists),
     (r"(was|is) not a directory|path is a directory", Refused),
@@ -98,7 +102,9 @@ def _message(body: bytes) -> str:
         document = json.loads(text)
     except ValueError:
         return text
-    return str(document.get("Message", text)) if isinstance(document, dict) else str(document)
+    if not isinstance(document, dict):
+        return str(document)
+    return str(document.get("Message") or document.get("message") or text)  # the second is a cluster's
 
 
 def _shown(text: str) -> str:

@@ -100,10 +100,12 @@ class Index:
         """A state, unless it is older than one that this daemon has seen counting."""
         # A marker that was put up anew has a number that is one higher than the state's own.
         if state.number + 1 < self._notes.number:
+            self._register.forget()
             raise Unavailable(
                 f"the node has the bucket as it was at {_when(state.number)}, and this daemon knows of a state of "
-                f"{_when(self._notes.number)}: was the node restored from a copy? To go on with what it has, remove "
-                f"{self._notes.file} while the daemon is stopped",
+                f"{_when(self._notes.number)}: was the node restored from a copy, or does this peer of a cluster not "
+                f"know of the newest pins? To go on with what it has, remove {self._notes.file} while the daemon is "
+                "stopped",
                 NOBODY_HELPS,
             )
         return state
@@ -119,6 +121,7 @@ class Index:
     async def stop(self) -> None:
         """Give up what waits, and soon what is under way."""
         self._stopped = True
+        self._replacement.stop()
         queue, self._queue = self._queue, []
         _finish(queue, dict.fromkeys(queue, _stopping()))
         if self._running is not None:
@@ -241,7 +244,8 @@ class Index:
     async def _put_back(self, state: State) -> None:
         """Let a state count again that could not be replaced, unless it was: by a call that had been given up."""
         try:
-            pinned = await self._node.is_pinned(state.root)
+            # In a cluster it stays pinned, and this peer may not know of it yet.
+            pinned = self._node.cluster or await self._node.is_pinned(state.root)
         except BaseException:
             self._register.lose()
             raise

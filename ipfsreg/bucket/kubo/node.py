@@ -6,7 +6,7 @@ Version differences are those of the fact sheet, section 1.12; everything else i
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.logger import Logger
@@ -18,7 +18,7 @@ from ..sources import Source
 from .blocks_body import BlocksBody
 from .body import MultipartBody
 from .contents import Contents, Found, Target
-from .errors import RETRY_AFTER, Missing, NotPinned, TooManyUnflushed, translate
+from .errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, translate
 from .growing import GrowingBody, GrowingFile
 from .rpc import Option, Rpc
 
@@ -46,7 +46,16 @@ WALK_SECONDS = 3600.0
 PATIENCE = 10
 """How many timeouts a change of pins may take."""
 
+CUT_TRIES = 3
+"""How often blocks are sent again through the proxy of a cluster.
+
+It cuts off one answer in some hundred, where the node answers while the proxy has not seen the end of the request yet.
+"""
+
 BLOCK_MAX = 4 * 1024**2
+
+EMPTY = "bafkqaaa"
+"""The CID that has no content: it can be asked for anywhere."""
 
 _CLUSTER = "ipfs-cluster"
 _CODECS = {RAW: "raw", DAG_PB: "dag-pb"}
@@ -102,7 +111,7 @@ class Node:
             raise SetupError(f"the node is Kubo {text}; ipfsreg needs 0.8 or newer")
         if self._look_for_cluster:
             # Only what the proxy answers itself is signed by it; most it passes on to its node.
-            headers = await self.content.headers("repo/stat", size_only=True)
+            headers = await self.content.headers("pin/ls", EMPTY, type="direct")
             self.cluster = any(_CLUSTER in value for value in headers.getRawHeaders("Server", []))
         self._log.info(
             "The node is Kubo {version}{cluster}.",
@@ -145,9 +154,9 @@ class Node:
             # It reads what it has stored, and would look on its network for what was collected meanwhile.
             "offline": self.local,
         }
-        if self.cluster:  # it refuses or misreads what it does not know
-            for name in ("only-hash", "nocopy", "inline", "max-file-links", "offline"):
-                del options[name]
+        if self.cluster:
+            # So it answers when all is stored, and what went wrong is its answer and not a trailer.
+            options["stream-channels"] = False
         if isinstance(source, GrowingFile):
             growing = GrowingBody(source, self.content.reactor)
             answer = await self.content.send("add", options, growing, self.content.bulk)
@@ -192,17 +201,28 @@ class Node:
                 options["format"] = _OLD_FORMATS[codec]
             else:
                 options["cid-codec"] = _CODECS[codec]
-            body = BlocksBody([content for _, content in some], self.content.reactor)
-            answer = await self.content.call(
-                "block/put", [], options, body=body, seconds=self.patience if pin else None
-            )
+            answer = await self._put(options, [content for _, content in some])
             if [line.get("Key") for line in _lines("block/put", answer)] != [str(cid) for cid, _ in some]:
                 # After output began the node tells of a failure where nobody looks: by what is missing.
                 raise Unavailable("block/put: the node has not stored what it was given", RETRY_AFTER)
 
-    async def get_block(self, cid: CID) -> bytes:
-        """A block. `Missing` where the node has not got it."""
-        block = await self.content.call("block/get", [str(cid)], {"offline": self.local}, limit=BLOCK_MAX)
+    async def _put(self, options: Mapping[str, Option], blocks: Sequence[bytes]) -> bytes:
+        seconds = self.patience if options["pin"] else None
+        left = CUT_TRIES if self.cluster else 0
+        while True:
+            body = BlocksBody(blocks, self.content.reactor)
+            try:
+                return await self.content.call("block/put", [], options, body=body, seconds=seconds)
+            except CutOff:
+                if not left:
+                    raise
+                left -= 1
+
+    async def get_block(self, cid: CID, seconds: float | None = None) -> bytes:
+        """A block. `Missing` where the node has not got it, `GaveUp` where it does not come in time."""
+        block = await self.content.call(
+            "block/get", [str(cid)], {"offline": self.local}, seconds=seconds, limit=BLOCK_MAX
+        )
         try:
             verify_block(cid, block)
         except BlockDamaged as error:
@@ -248,7 +268,6 @@ class Node:
         # An online node would look on its network for what is not there, and the pin is kept waiting by that.
         if self.local and not await self.is_whole(cid, WALK_SECONDS):
             raise Missing(f"the node has lost a part of {cid}", RETRY_AFTER)
-        # A cluster takes bare CIDs only (fact sheet, section 8).
         options: dict[str, Option] = {"recursive": True, "offline": self.local}
         await self.content.call("pin/add", [cid], options, lane=self.content.bulk, seconds=WALK_SECONDS)
 
@@ -259,17 +278,17 @@ class Node:
     async def move_pin(self, old: str, new: str, seconds: float) -> None:
         """Pin ``new`` in place of ``old``; only what differs is looked at. `Missing`, `NotPinned` of the old one.
 
+        In a cluster both are pinned then: it pins the new one in its own time.
+
         An online node looks on its network for a block that it has not got, and is given ``seconds`` for that: it is
         `Unavailable` then. Before that it may have waited for its own garbage collection.
         """
-        options: dict[str, Option] = {"unpin": True, "offline": self.local, "timeout": f"{math.ceil(seconds)}s"}
-        try:
-            await self.content.call("pin/update", [old, new], options, seconds=self.patience + seconds)
-        except Unavailable:
-            if not self.cluster:
-                raise
-            # It has words of its own for what is not pinned.
-            raise NotPinned(f"pin/update: the cluster does not replace {old}") from None
+        options: dict[str, Option] = {
+            "unpin": not self.cluster,
+            "offline": self.local,
+            "timeout": f"{math.ceil(seconds)}s",
+        }
+        await self.content.call("pin/update", [old, new], options, seconds=self.patience + seconds)
 
     async def unpin(self, cid: str) -> None:
         """Remove a pin, of either kind. `NotPinned`."""
@@ -300,4 +319,6 @@ def _lines(command: str, answer: bytes) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in answer.splitlines() if line.strip()]
     except ValueError:
         raise Unavailable(f"{command}: the node's answer is not JSON", RETRY_AFTER) from None
-    return [line if isinstance(line, dict) else {} for line in found]
+    # A cluster that does not stream answers one list of all.
+    objects = [each for line in found for each in (line if isinstance(line, list) else [line])]
+    return [each if isinstance(each, dict) else {} for each in objects]

@@ -21,12 +21,12 @@ from twisted.internet.defer import DeferredLock, FirstError, ensureDeferred, gat
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ...ipfs.cid import CID, CIDInvalid, parse_cid
+from ...ipfs.cid import CID, DAG_PB, CIDInvalid, parse_cid
 from ...ipfs.inline import inline_cid, inline_content
 from ..errors import BucketError, Unavailable
 from .contents import Target
 from .directories import Directories
-from .errors import RETRY_AFTER, Unreachable
+from .errors import RETRY_AFTER, GaveUp, Missing, Unreachable
 from .markers import Markers, bucket_id
 from .node import WALK_SECONDS, Node
 from .presence import Presence
@@ -36,6 +36,9 @@ POLL, POLL_MAX = 0.02, 0.5
 
 LOOKS = 16
 """How many pins are looked at at the same time."""
+
+FETCH_SECONDS = 3.0
+"""How long a cluster's nodes may look for the first block of somebody's pin."""
 
 STALE_TIMEOUTS = 4
 """After so many timeouts without a marker, whoever took it does not live any more: see `Register.check`."""
@@ -78,6 +81,10 @@ class Overtaken(Unreachable):
 def uptime() -> float:
     """Seconds that go on while the machine sleeps, whatever becomes of its clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class CannotTell(Unavailable):
+    """There are pins that may be of this bucket, and nobody has what they lead to."""
 
 
 class Register:
@@ -135,6 +142,8 @@ class Register:
             # The pins of a cluster are agreed upon in their own time.
             if self._node.cluster or await self._node.is_pinned(state.root):
                 return self._seen(state)
+        if self._node.cluster and last is not None and await self._node.is_pinned(last.root):
+            return last  # it stays pinned for a while; and what is pinned for it, another peer may not know yet
         pinned = await self.newest_pinned()  # somebody is about to replace it, or died then
         if pinned is not None:
             return self._seen(pinned)
@@ -154,6 +163,11 @@ class Register:
         if not self._at_it and not self._asking:
             self._state = state if self._state is None else max(state, self._state)
         return state
+
+    def forget(self) -> None:
+        """Look for the state that counts anew."""
+        if not self._at_it and not self._asking:
+            self._state = None
 
     async def _counts(self, state: State) -> bool:
         """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin.
@@ -239,8 +253,17 @@ class Register:
         return Target(inline_cid(content), len(content))
 
     async def newest_pinned(self) -> State | None:
-        """The state with the highest number of all that are pinned."""
-        return max(await self.pinned(), default=None)
+        """The state with the highest number of all that are pinned.
+
+        :raises CannotTell: where there is none, but pins of a cluster that nobody has the first block of.
+        """
+        unknown: set[str] = set()
+        newest = max(await self.pinned(unknown), default=None)
+        if newest is None and unknown:
+            raise CannotTell(
+                f"of {len(unknown)} pins of the cluster nobody has the first block; one may be ours", RETRY_AFTER
+            )
+        return newest
 
     async def _newest_whole(self) -> State | None:
         """The state with the highest number of those that are pinned and have all their blocks.
@@ -253,24 +276,33 @@ class Register:
             states.pop()
         return states[-1] if states else None
 
-    async def pinned(self) -> list[State]:
-        """All states that are pinned: one, but for changes that nobody knows the end of."""
+    async def pinned(self, unknown: set[str] | None = None) -> list[State]:
+        """All states that are pinned: one, but for changes that nobody knows the end of, and for a while in a cluster.
+
+        ``unknown`` takes the pins of a cluster of which nobody can say what they are.
+        """
         roots = await self._node.pins("recursive")
         found: list[State] = []
+        if self._node.cluster:
+            roots = [root for root in roots if _may_be_state(root)]
         for first in range(0, len(roots), LOOKS):
-            some = [ensureDeferred(self._marked(root)) for root in roots[first : first + LOOKS]]
+            some = [ensureDeferred(self._marked(root, unknown)) for root in roots[first : first + LOOKS]]
             try:
                 found += [state for state in await gatherResults(some, consumeErrors=True) if state is not None]
             except FirstError as error:
                 error.subFailure.raiseException()
         return found
 
-    async def _marked(self, root: str) -> State | None:
+    async def _marked(self, root: str, unknown: set[str] | None) -> State | None:
         try:
+            if self._node.cluster:
+                await self._node.get_block(parse_cid(root), FETCH_SECONDS)
             link = await self._directories.find(parse_cid(root), [MARK])
         except Unreachable:
             raise
-        except (CIDInvalid, BucketError):  # somebody else's pin, whatever it is
+        except (CIDInvalid, BucketError) as error:  # somebody else's pin, whatever it is
+            if unknown is not None and self._node.cluster and isinstance(error, Missing | GaveUp):
+                unknown.add(root)
             return None
         content = None if link is None else inline_content(link.cid)
         match = None if content is None else _MARK.fullmatch(content)
@@ -311,7 +343,10 @@ class Register:
             return None
         newest = states.pop()
         if not await self._node.is_pinned(newest.root):
-            pinned = await self.newest_pinned()
+            try:
+                pinned = await self.newest_pinned()
+            except CannotTell:
+                pinned = None
             if pinned is not None and pinned > newest:
                 states.append(newest)
         for late in states:  # each came from a request that somebody had given up
@@ -352,3 +387,11 @@ class Register:
             return state
         await deferLater(self._reactor, SETTLE_SECONDS, lambda: None)
         return await self._look()
+
+
+def _may_be_state(root: str) -> bool:
+    try:
+        cid = parse_cid(root)
+    except CIDInvalid:
+        return False
+    return cid.version == 1 and cid.codec == DAG_PB

@@ -14,6 +14,7 @@ from .changes import Change
 from .directories import Directories
 from .draft import Draft
 from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned
+from .late_unpinning import LateUnpinning
 from .node import WALK_SECONDS, Node
 from .notes import Notes
 from .register import MARK, Overtaken, Register, State
@@ -44,6 +45,7 @@ class Replacement:
         self._reactor = reactor
         self._careful_until = 0.0
         self._unsure = True
+        self._late = LateUnpinning(self.unpin, notes, reactor)
         self._noted: dict[str, float] = {}
 
     async def note(self, *cids: str) -> None:
@@ -96,7 +98,10 @@ class Replacement:
                 return False
             await self._node.pin(new.root)
         else:
-            self._forget(old.root)
+            if not self._node.cluster:
+                self._forget(old.root)
+        if self._node.cluster:
+            self._late.add(old.root)
         return True
 
     async def _check_alone(self, old: State, new: State) -> None:
@@ -104,8 +109,10 @@ class Replacement:
 
         :raises Overtaken: where it was replaced by another one than ``new``, which is unpinned.
         """
-        # The marker of a state may have a number that is one higher than its own.
-        if any(state.number >= old.number and state.root != new.root for state in await self._register.pinned()):
+        # The marker of a state may have a number that is one higher than its own. What a peer of a cluster did not
+        # know of may be known to it by now.
+        others = [state for state in await self._register.pinned() if state.root not in {old.root, new.root}]
+        if any(state.number >= old.number for state in others):
             await self.unpin(new.root)
             raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
 
@@ -176,14 +183,18 @@ class Replacement:
         last one, and be all that is pinned.
         """
         try:
-            if self._unsure:
+            if self._unsure and not self._node.cluster:  # it may have any number of pins of others
                 self._notes.unsettled |= {other.root for other in await self._register.pinned() if other < state}
                 self._unsure = False
         except BucketError as error:
             self._log.info("What else is pinned is looked for with the next change: {error}", error=error)
         self._forget(state.root)
-        for cid in sorted(self._notes.unsettled):
+        for cid in sorted(self._notes.unsettled - self._late.kept()):
             await self.unpin(cid)
+
+    def stop(self) -> None:
+        """Leave what is to be unpinned later for the next start."""
+        self._late.stop()
 
     async def unpin(self, cid: str) -> None:
         """Unpin something; where that fails it is done with a later change.

@@ -25,7 +25,7 @@ from ..errors import BucketError, Unavailable
 from .address import Address, Remembered
 from .body import FormBody
 from .bulk import BulkCall
-from .errors import RETRY_AFTER, Unreachable, refusal
+from .errors import RETRY_AFTER, CutOff, Unreachable, refusal
 from .lanes import CONNECT_SECONDS, Lane
 
 ANSWER_MAX = 64 * 1024**2
@@ -127,12 +127,10 @@ class Rpc:
             return content
 
     async def headers(self, command: str, *arguments: str, **options: Option) -> Headers:
-        """The headers of a command's answer."""
+        """The headers of a command's answer, whatever the answer is."""
         async with Turn(self, self.quick, self.timeout) as turn:
             response = await turn.request(command, arguments, options, None)
-            content = await turn.collect(response, ANSWER_MAX)
-            if response.code != 200:
-                raise refusal(command, response.code, content)
+            await turn.collect(response, ANSWER_MAX)
             headers: Headers = response.headers
             return headers
 
@@ -280,7 +278,7 @@ class Turn:
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
-        collector = _Collector(limit)
+        collector = _Collector(self._what, limit)
         response.deliverBody(collector)
         message = f"{self._what}: the node's answer does not end"
         content: bytes = await self._bounded(collector.done, self._timeout + GRACE_SECONDS, message)
@@ -331,8 +329,9 @@ class Turn:
 
 
 class _Collector(WireProtocol):
-    def __init__(self, limit: int) -> None:
+    def __init__(self, what: str, limit: int) -> None:
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._what = what
         self._limit = limit
         self._pieces: list[bytes] = []
         self._length = 0
@@ -347,7 +346,8 @@ class _Collector(WireProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # An answer without a length ends with its connection: what is made of it has to show that it is whole.
         ended = reason.check(ResponseDone, PotentialDataLoss)
-        self._finish(b"".join(self._pieces) if ended else reason)
+        cut = CutOff(f"{self._what}: {_why(reason.value)}", RETRY_AFTER)
+        self._finish(b"".join(self._pieces) if ended else Failure(cut))
 
     def _abort(self) -> None:
         if self.transport is not None:
@@ -366,7 +366,7 @@ def _text(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException | None) -> str:
     reasons = getattr(error, "reasons", None)
     if reasons:
         return _why(reasons[0].value)
