@@ -5,8 +5,9 @@ reads from then on, unless it was replaced; the state that counts is whole. At t
 can make a change again, at once or soon; one state is pinned, and one marker names it.
 
 Where calls are late, that is where the node does them after the daemon has given them up, a state or a block that was
-to protect one may stay pinned that does not count. The daemons' clocks may differ by less than half of what a marker is
-waited for, `STALE_TIMEOUTS`; else a state that came late could be taken for a newer one after a crash.
+to protect one may stay pinned that does not count; until somebody has put up a marker again, such a state may be read.
+The daemons' clocks may differ by less than half of what a marker is waited for, `STALE_TIMEOUTS`; else a state that
+came late could be taken for a newer one after a crash.
 """
 
 import random
