@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from ipfsreg.bucket.kubo import index, markers, notes, register
 from ipfsreg.bucket.kubo.markers import bucket_id
 from ipfsreg.bucket.kubo.presence import Presence
-from ipfsreg.bucket.kubo.register import MARK, State
+from ipfsreg.bucket.kubo.states import MARK, State
 from ipfsreg.ipfs.cid import CID, DAG_PB
 from ipfsreg.ipfs.dag_pb import decode_node
 from ipfsreg.ipfs.inline import inline_content

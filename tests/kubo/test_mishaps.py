@@ -101,6 +101,31 @@ async def test_a_dead_daemon_holds_up_no_reads(node: KuboNode, tmp_path: Path) -
                 assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_who_knows_that_it_was_its_turn_waits_for_nobody(node: KuboNode, tmp_path: Path, restarted: bool) -> None:
+    """Though another daemon is there, and an answer was lost, or it was killed then."""
+    folder = unique_folder()
+    with Front(node).running() as front:
+        async with running(Backend(node.url, tmp_path / "b", path=folder)) as b:
+            await b.bucket.put("b", b"1")
+            async with running(Backend(front.url, tmp_path / "a", path=folder)) as a:
+                await a.bucket.put("a", b"1")
+                front.hooks["pin/add"] = lambda call: Answer(502, b"killed")
+                with pytest.raises(Unavailable):
+                    await a.bucket.put("a", b"2")
+                began = time.monotonic()
+                if not restarted:
+                    front.hooks.clear()
+                    await a.bucket.put("a", b"3")
+            if restarted:
+                async with running(Backend(node.url, tmp_path / "a", path=folder)) as a:
+                    await a.bucket.put("a", b"3")
+            assert time.monotonic() - began < 5
+            await b.bucket.put("b", b"2")
+            assert await b.bucket.get("a", 1) == b"3"
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_dead_daemons_left_does_not_count_for_long(node: KuboNode, tmp_path: Path) -> None:
     folder = unique_folder()

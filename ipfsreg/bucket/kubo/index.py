@@ -27,8 +27,9 @@ from .errors import RETRY_AFTER, Missing, Unreachable
 from .markers import Markers
 from .node import Node
 from .notes import Notes
-from .register import MARK, Overtaken, Register, State, uptime
+from .register import Register, uptime
 from .replacing import NOBODY_HELPS, SLOWEST, Replacement
+from .states import MARK, Overtaken, State
 
 BATCH = 64
 """Changes in one batch at most."""
@@ -86,6 +87,8 @@ class Index:
         :raises BucketError: where the node does not let us.
         """
         await self._notes.read()
+        if self._notes.turn is not None and self._running is None:
+            self._register.resume(self._notes.turn)
         state = self._known(await self._register.current())
         if self._notes.root != state.root:
             self._notes.root, self._notes.number = state.root, state.number
@@ -227,14 +230,14 @@ class Index:
                 with suppress(BucketError):
                     await self._put_back(old)
             else:
-                self._register.lose()
+                self._register.lose(sure=not isinstance(error, Overtaken))
             self._replacement.doubt()
             raise
         await self._register.put(old)
         self._counts(old.root)
         if old is not began:
             await self._replacement.settle(old)
-            self._notes.root, self._notes.number = old.root, old.number
+            self._notes.root, self._notes.number, self._notes.turn = old.root, old.number, None
             try:
                 await self._notes.write()
             except BucketError as error:
@@ -251,6 +254,8 @@ class Index:
             raise
         if pinned:
             await self._register.put(state)
+            self._notes.turn = None
+            await self._notes.write()
         else:
             self._register.lose()
 

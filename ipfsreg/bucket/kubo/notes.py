@@ -14,8 +14,9 @@ from ..system_errors import bucket_error
 class Notes:
     """``folder`` is the bucket's path; what was noted of another one is of no use.
 
-    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, ``number`` that one's, and
-    ``unsettled`` are CIDs that it pinned, or was about to, and that are not to stay pinned unless they count.
+    ``owner`` is this daemon's name, ``root`` the last state that it saw counting, ``number`` that one's. ``turn`` is
+    since when it may have been its turn, by `uptime`. ``unsettled`` are CIDs that it pinned, or was about to, and that
+    are not to stay pinned unless they count.
     """
 
     def __init__(self, file: Path, folder: str, workers: Workers) -> None:
@@ -23,6 +24,7 @@ class Notes:
         self.owner = secrets.token_hex(16)
         self.root: str | None = None
         self.number = 0
+        self.turn: float | None = None
         self.unsettled: set[str] = set()
         self._folder = folder
         self._workers = workers
@@ -38,6 +40,7 @@ class Notes:
             self.owner = noted.get("owner") or self.owner
             self.root = noted.get("root")
             self.number = int(noted.get("number") or 0)
+            self.turn = noted.get("turn")
             self.unsettled |= set(noted.get("unsettled") or ())
         self._read = True
         await self.write()
@@ -49,6 +52,7 @@ class Notes:
             "owner": self.owner,
             "root": self.root,
             "number": self.number,
+            "turn": self.turn,
             "unsettled": sorted(self.unsettled),
         }
         try:

@@ -14,14 +14,13 @@ it is sure that nobody is still at it.
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import DeferredLock, FirstError, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ...ipfs.cid import CID, DAG_PB, CIDInvalid, parse_cid
+from ...ipfs.cid import DAG_PB, CIDInvalid, parse_cid
 from ...ipfs.inline import inline_cid, inline_content
 from ..errors import BucketError, Unavailable
 from .contents import Target
@@ -30,6 +29,7 @@ from .errors import RETRY_AFTER, GaveUp, Missing, Unreachable
 from .markers import Markers, bucket_id
 from .node import WALK_SECONDS, Node
 from .presence import Presence
+from .states import MARK, CannotTell, Overtaken, State
 
 POLL, POLL_MAX = 0.02, 0.5
 """Seconds between two looks for a marker that somebody else has taken, at first and later."""
@@ -49,42 +49,13 @@ FIRST_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
 """How long a daemon that is not alone leaves the marker that it has put up for an old state: others may have, too."""
 
-MARK = ".ipfsreg"
-"""The file of each state that holds its number."""
-
 _COUNTING = re.compile(r"([0-9]{1,20}) ([A-Za-z0-9]{46,70})")
 _MARK = re.compile(rb"ipfsreg ([0-9a-f]{16}) ([0-9]{1,20})\n")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class State:
-    """A state of the bucket. Of two the one with the higher number is the later."""
-
-    number: int
-    root: str
-
-    @property
-    def text(self) -> str:
-        """What its marker says."""
-        return f"{self.number} {self.root}"
-
-    @property
-    def cid(self) -> CID:
-        """The CID of its directory."""
-        return parse_cid(self.root)
-
-
-class Overtaken(Unreachable):
-    """The state that was to be replaced is not the one that counts any more: the pins tell which one does."""
 
 
 def uptime() -> float:
     """Seconds that go on while the machine sleeps, whatever becomes of its clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-class CannotTell(Unavailable):
-    """There are pins that may be of this bucket, and nobody has what they lead to."""
 
 
 class Register:
@@ -118,7 +89,10 @@ class Register:
         self._asking = False
         self._at_it = False
         self._turns = 0
-        self._taken = 0.0
+        self.taken = 0.0
+        """Since when it is this daemon's turn, or was the last time."""
+        self._had: float | None = None
+        """Since when it was, where it ended without our knowing how: for a while nobody else can have it."""
         self._finding: DeferredLock = DeferredLock()
         self._none_since: tuple[float, State | None] | None = None
         self._scanned = -FIRST_SECONDS
@@ -198,7 +172,7 @@ class Register:
             finally:
                 self._asking = False
             if taken:
-                self._state, self._at_it, self._taken = state, True, began
+                self._state, self._at_it, self.taken, self._had = state, True, began, None
                 return state
             self.lose()
             if self._reactor.seconds() > until:
@@ -209,7 +183,7 @@ class Register:
 
         :raises Overtaken: where it may not.
         """
-        if self._seconds() - self._taken > STALE_TIMEOUTS / 2 * self._node.content.timeout:
+        if self._seconds() - self.taken > STALE_TIMEOUTS / 2 * self._node.content.timeout:
             raise Overtaken("the node, or this machine, is too slow for a change to be made", RETRY_AFTER)
 
     def see(self, state: State) -> None:
@@ -225,8 +199,8 @@ class Register:
             self.check()
             await self._markers.add(state.text)
             await self._check_only(state)
-        except BaseException:
-            self.lose()
+        except BaseException as error:
+            self.lose(sure=not isinstance(error, Overtaken))
             raise
         self._state, self._at_it = state, False
 
@@ -239,9 +213,23 @@ class Register:
                 await self._markers.take(state.text)
                 raise Overtaken("another daemon has replaced the state of the bucket meanwhile", RETRY_AFTER)
 
-    def lose(self) -> None:
-        """Give up the turn, without knowing which state is pinned: the pins will tell."""
+    def lose(self, *, sure: bool = True) -> None:
+        """Give up the turn, without knowing which state is pinned: the pins will tell.
+
+        ``sure`` says that nobody else can have it already.
+        """
+        if self._at_it:
+            self._had = self.taken if sure else None
         self._state, self._at_it = None, False
+
+    def resume(self, taken: float) -> None:
+        """It was this daemon's turn when it was killed, since then."""
+        self._had = taken
+
+    def _has_had_turn(self) -> bool:
+        """Whether nobody else can think yet that this daemon is dead, whose turn it was."""
+        passed = -1.0 if self._had is None else self._seconds() - self._had
+        return 0 <= passed < STALE_TIMEOUTS / 2 * self._node.content.timeout
 
     def number_after(self, state: State) -> int:
         """The number for a state that comes after another: the time in milliseconds, or one more."""
@@ -362,7 +350,7 @@ class Register:
         ``turns`` is how many this daemon had begun when it found no marker.
         """
         await self._presence.begin()
-        alone, now = await self._presence.is_alone(), self._seconds()
+        alone, now = await self._presence.is_alone() or self._has_had_turn(), self._seconds()
         if not alone and now - self._scanned < FIRST_SECONDS:
             return None
         self._scanned, pinned = now, await self.newest_pinned()
@@ -378,6 +366,9 @@ class Register:
         found = await self._look()
         if found is not None or self._turns != turns:
             return found
+        if alone and not self._has_had_turn() and not await self._presence.is_alone():
+            return None
+        self._had = None
         await self._markers.add(state.text)
         if pinned is not None:
             self._log.info(

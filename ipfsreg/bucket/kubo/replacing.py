@@ -17,7 +17,8 @@ from .errors import RETRY_AFTER, GaveUp, Missing, NotPinned
 from .late_unpinning import LateUnpinning
 from .node import WALK_SECONDS, Node
 from .notes import Notes
-from .register import MARK, Overtaken, Register, State
+from .register import Register
+from .states import MARK, Overtaken, State
 
 LOOK_SECONDS = 3.0
 """How long an online node may look for a block that it lacks, before we look ourselves what is missing."""
@@ -68,6 +69,7 @@ class Replacement:
         await draft.link(MARK, self._register.mark(number))
         root, blocks = await draft.blocks()
         new = State(number, str(root))
+        self._notes.turn = self._register.taken
         await self.note(old.root, new.root)
         if not self._node.cluster and (again or self._reactor.seconds() < self._careful_until):
             done = await self._protected(old, new, blocks, made, lost)
