@@ -109,9 +109,9 @@ async def test_changes_that_take_too_long_say_nothing_of_the_daemon(backend: Bac
     """Another program may be changing the bucket: then ours wait in the daemon, which is well."""
     bucket, double = backend.bucket, backend.double
     await bucket.put("d/f", b"x")
-    backend.client.timeout = 0.1
-    double.faults.add(Fault("AddItems", delay=1.0, times=None))
-    double.faults.add(Fault("RemoveDirOrFile", delay=1.0, times=None))
+    backend.client.timeout = 0.5  # what is not delayed takes less, also on a busy machine
+    double.faults.add(Fault("AddItems", delay=2.0, times=None))
+    double.faults.add(Fault("RemoveDirOrFile", delay=2.0, times=None))
     changes = [lambda: bucket.put("d/g", b"x"), lambda: bucket.put("e/g", b"x"), lambda: bucket.remove("d/f")]
     for change in changes * 2:
         with pytest.raises(Unavailable, match="did not end within") as caught:

@@ -350,7 +350,9 @@ class Register:
         ``turns`` is how many this daemon had begun when it found no marker.
         """
         await self._presence.begin()
-        alone, now = await self._presence.is_alone() or self._has_had_turn(), self._seconds()
+        ours = self._has_had_turn()
+        alone, now = await self._presence.is_alone(), self._seconds()
+        by_turn, alone = ours and not alone, alone or ours
         if not alone and now - self._scanned < FIRST_SECONDS:
             return None
         self._scanned, pinned = now, await self.newest_pinned()
@@ -366,7 +368,7 @@ class Register:
         found = await self._look()
         if found is not None or self._turns != turns:
             return found
-        if alone and not self._has_had_turn() and not await self._presence.is_alone():
+        if by_turn and not self._has_had_turn():  # it took too long to find out what counts
             return None
         self._had = None
         await self._markers.add(state.text)
