@@ -1,5 +1,6 @@
 """What the exchanges with a connection of their own have in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -33,7 +34,7 @@ class _Sending:
         """The connection is lost, which the protocol is told as well."""
 
 
-class SocketExchange(Protocol):
+class SocketExchange(Protocol, ABC):
     """One connection for one call, both directions at once. Subclasses say what goes over it."""
 
     transport: Any
@@ -48,13 +49,13 @@ class SocketExchange(Protocol):
 
     # For subclasses.
 
+    @abstractmethod
     def begin(self) -> None:
         """The connection is there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
         """Bytes have come. Mind `over` after each call of the user."""
-        raise NotImplementedError
 
     def say_goodbye(self) -> None:
         """Write what a transport wants to be ended with, if anything."""

@@ -1,6 +1,7 @@
 """The body of a command that takes a file: one part of a multipart form, streamed with back-pressure."""
 
 import secrets
+from abc import ABC, abstractmethod
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from ..sources import Source
 
 
 @implementer(IBodyProducer)
-class FormBody:
+class FormBody(ABC):
     """A form with one file, named ``file``: a fixed name has nothing that a node could unescape (trap 9).
 
     ``moved`` is when bytes were last taken, ``version`` the one of HTTP that it needs on a connection of its own, with
@@ -38,13 +39,13 @@ class FormBody:
         self._paused: Deferred[None] | None = None
         self._done: Deferred[None] = Deferred()
 
+    @abstractmethod
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What it needs as headers of a call on a connection of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, consumer: IConsumer) -> None:
         """Write all of it, not faster than it is `wanted`, unless it is stopped."""
-        raise NotImplementedError
 
     def start(self, transport: Any, request: bytes) -> "Deferred[None]":
         """Send the beginning of a request and this after it; fires when it is on its way."""

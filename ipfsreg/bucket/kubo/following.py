@@ -5,9 +5,7 @@ So a mirror always has one state as a whole, also while the registry that publis
 come as they are asked for, and the node's garbage collection may take them again.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -16,6 +14,7 @@ from ..errors import BucketError, NotFound, Unavailable
 from ..shared_work import SharedWork
 from .by_cid import KuboContent
 from .errors import RETRY_AFTER, AlreadyPinned, NotPinned
+from .noted import NotedFile
 
 _NOT_KEPT = {"blobs", "quarantine"}
 """Directories of the top that have long files: what they hold is fetched as it is asked for."""
@@ -32,8 +31,7 @@ class Following:
     def __init__(self, name: str, by_cid: KuboContent, state: Path, workers: Workers) -> None:
         self._name = name
         self._by_cid = by_cid
-        self._state = state
-        self._workers = workers
+        self._noted = NotedFile(state, workers)
         self._root: str | None = None
         self._kept: str | None = None
         self._pins: dict[str, bool] = {}
@@ -45,7 +43,7 @@ class Following:
 
     async def load(self) -> None:
         """Go on from what an earlier daemon noted: first of all."""
-        noted = await self._workers.run(_read, self._state)
+        noted = await self._noted.read()
         self._pins = dict(noted.get("pins", {}))
         if noted.get("follow") == self._name:
             self._root = noted.get("root")
@@ -116,18 +114,4 @@ class Following:
 
     async def _note(self) -> None:
         noted = {"follow": self._name, "root": self._kept or self._root, "pins": self._pins}
-        await self._workers.run(_write, self._state, json.dumps(noted) + "\n")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_suffix(".new")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+        await self._noted.write(noted)

@@ -1,14 +1,10 @@
-"""What a daemon has to know of its bucket when it starts again: a small file of this disk."""
+"""What a daemon has to know of its bucket when it starts again."""
 
-import json
 import secrets
 from pathlib import Path
-from typing import Any
-
-from twisted.internet.defer import DeferredLock
 
 from ...workers import Workers
-from ..system_errors import bucket_error
+from .noted import NotedFile
 
 
 class Notes:
@@ -27,15 +23,14 @@ class Notes:
         self.turn: float | None = None
         self.unsettled: set[str] = set()
         self._folder = folder
-        self._workers = workers
+        self._noted = NotedFile(file, workers)
         self._read = False
-        self._turn: DeferredLock = DeferredLock()
 
     async def read(self) -> None:
         """Go on from what is in the file, once."""
         if self._read:
             return
-        noted = await self._workers.run(_read, self.file)
+        noted = await self._noted.read()
         if noted.get("folder") == self._folder:
             self.owner = noted.get("owner") or self.owner
             self.root = noted.get("root")
@@ -55,21 +50,4 @@ class Notes:
             "turn": self.turn,
             "unsettled": sorted(self.unsettled),
         }
-        try:
-            await self._turn.run(self._workers.run, _replace, self.file, json.dumps(noted) + "\n")
-        except OSError as error:
-            raise bucket_error(error) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_suffix(".new")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+        await self._noted.write(noted)

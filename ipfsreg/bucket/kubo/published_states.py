@@ -4,11 +4,9 @@ The next push unpins a state, and the node's garbage collection would take it fr
 name. So a block that leads to it is pinned: all below is kept with that, and nothing is looked at.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -17,9 +15,9 @@ from ...ipfs.dag_pb import Link
 from ...ipfs.directory import encode_directory
 from ...workers import Workers
 from ..errors import BucketError, NotFound
-from ..system_errors import bucket_error
 from .errors import NotPinned
 from .node import Node
+from .noted import NotedFile
 
 KEEP_SECONDS = 900.0
 """For so long a state is kept that is not the published one any more."""
@@ -32,8 +30,7 @@ class PublishedStates:
 
     def __init__(self, node: Node, file: Path, workers: Workers, now: Callable[[], float] = time.time) -> None:
         self._node = node
-        self._file = file
-        self._workers = workers
+        self._noted = NotedFile(file, workers)
         self._now = now
         self._kept: dict[str, float | None] | None = None
         """When a pinned block's state ceased to be the published one; None for the one that is."""
@@ -51,12 +48,12 @@ class PublishedStates:
             if kept[other] is None:
                 kept[other] = now
         kept[str(cid)] = None
-        await self._write()
+        await self._noted.write({"kept": kept})
         await self._node.put_blocks([(cid, block)], pin=True)
         for other, since in list(kept.items()):
             if since is not None and now - since > KEEP_SECONDS:
                 await self._let_go(other)
-        await self._write()
+        await self._noted.write({"kept": kept})
 
     async def _let_go(self, cid: str) -> None:
         assert self._kept is not None
@@ -71,25 +68,6 @@ class PublishedStates:
 
     async def _read(self) -> dict[str, float | None]:
         if self._kept is None:
-            self._kept = await self._workers.run(_read, self._file)
+            found = (await self._noted.read()).get("kept")
+            self._kept = dict(found) if isinstance(found, dict) else {}
         return self._kept
-
-    async def _write(self) -> None:
-        try:
-            await self._workers.run(_replace, self._file, json.dumps({"kept": self._kept}) + "\n")
-        except OSError as error:
-            raise bucket_error(error) from None
-
-
-def _read(path: Path) -> dict[str, float | None]:
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))["kept"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return dict(found) if isinstance(found, dict) else {}
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_suffix(".new")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
