@@ -66,6 +66,6 @@ setup(
             "wsproto>=1.2",
         ],
     },
-    entry_points={"console_scripts": ["ipfsreg = ipfsreg.cli:main"]},
+    entry_points={"console_scripts": ["ipfsreg = ipfsreg.cli.main:main"]},
     zip_safe=False,
 )

@@ -30,7 +30,7 @@ import click
 import psutil
 from tabulate import tabulate
 
-from tests.kubo.node import KuboNode, running_node
+from tests.bucket.kubo.node import KuboNode, running_node
 
 from . import transfer
 from .errors import BenchError

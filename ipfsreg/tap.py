@@ -12,8 +12,8 @@ from twisted.application.service import IService
 from twisted.internet.protocol import Factory
 from twisted.python import usage
 
-from .config import Config, ConfigError, find_config, load_config
-from .daemon import Daemon
+from .app.daemon import Daemon
+from .config.file import Config, ConfigError, find_config, load_config
 
 _EXIT_USAGE = 2
 _DESCRIPTORS = 65536

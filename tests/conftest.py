@@ -9,7 +9,7 @@ import pytest_twisted
 from hypothesis import settings
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from tests.web.served import Serve, Served
+from .web.served import Serve, Served
 
 # How long an example takes says something of the machine and nothing of the code.
 settings.register_profile("any machine", deadline=None)

@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..workers import Workers
-from .command_line import CommandLine
+from ipfsreg.cli.command_line import CommandLine
+from ipfsreg.cli.space import make_commands as make_space_commands
+from ipfsreg.cli.textile import make_commands
+from ipfsreg.flow.workers import Workers
+
 from .kubo.backend import open_kubo
 from .kubo.options import KuboOptions
 from .local.backend import open_local
 from .opened import Opened
 from .options import BackendOptions, PathOptions
 from .space.backend import open_space
-from .space.commands import make_commands as make_space_commands
 from .space.options import SpaceOptions
 from .textile.backend import open_textile
-from .textile.commands import make_commands
 from .textile.options import TextileOptions
 
 

@@ -7,7 +7,8 @@ from twisted.application.internet import backoffPolicy
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..grpcweb.errors import CallError, ConnectionBroken, DeadlineExceeded, NotConnected
+from ipfsreg.grpcweb.errors import CallError, ConnectionBroken, DeadlineExceeded, NotConnected
+
 from .errors import Unavailable
 
 FIRST_PAUSE = 0.5

@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..workers import Workers
+from ipfsreg.flow.workers import Workers
+
 from .errors import Corrupt
 from .interface import ConsumerGone, IReader
 from .system_errors import bucket_error

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .ahead import TakesAhead
-from .by_cid import ContentByCid
+from .content_by_cid import ContentByCid
 from .errors import Unavailable
 from .interface import IBucket
 from .leaves import TellsLeaves

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from ..workers import Workers
+from ipfsreg.flow.workers import Workers
 
 PIECE = 256 * 1024
 

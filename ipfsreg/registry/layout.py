@@ -6,7 +6,8 @@ the repositories below it. Hexadecimal names are spread over 256 directories by 
 
 from collections.abc import AsyncIterator
 
-from ..bucket.interface import Entry, IBucket, Listing
+from ipfsreg.bucket.interface import Entry, IBucket, Listing
+
 from .digest import Digest, parse_digest
 from .errors import DigestInvalid, TagInvalid
 from .names import Repository, Tag, is_component, parse_tag

@@ -16,13 +16,14 @@ from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..bucket.errors import NotFound
-from ..bucket.interface import Entry, IBucket, IReader, Listing, Stat
-from ..bucket.walking import walk_by_listing
+from ipfsreg.bucket.errors import NotFound
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
+from ipfsreg.bucket.walking import walk_by_listing
+
 from .digest import Digest, digest_of
 from .errors import ManifestInvalid
-from .manifest import DOCKER_IMAGE, parse_manifest
-from .record import Record
+from .repository.manifest import DOCKER_IMAGE, parse_manifest
+from .repository.record import Record
 
 MANIFESTS = "manifests"
 KNOWN_SECONDS = 30.0

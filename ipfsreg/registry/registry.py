@@ -9,39 +9,40 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..bucket.ahead import TakesAhead
-from ..bucket.by_cid import ContentByCid
-from ..bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
-from ..bucket.gate import GatedBucket
-from ..bucket.interface import IBucket
-from ..bucket.leaves import TellsLeaves
-from ..bucket.small_files import SmallFileCache
-from ..workers import Workers
+from ipfsreg.bucket.ahead import TakesAhead
+from ipfsreg.bucket.cache.small_files import SmallFileCache
+from ipfsreg.bucket.content_by_cid import ContentByCid
+from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
+from ipfsreg.bucket.gate import GatedBucket
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.leaves import TellsLeaves
+from ipfsreg.flow.monotonic import MonotonicClock
+from ipfsreg.flow.workers import Workers
+
 from . import layout
-from .blobs import Blobs
-from .blocks import Blocks
-from .by_cid import ImagesByCid
-from .catalog import Catalog
-from .cid_index import CidIndex
-from .cid_refresh import CidRefresh
-from .collector import Collector
-from .dags import Dags
-from .exporting import Exporter
-from .guard import Clock, Guard
-from .importing import Importer
-from .manifests import Manifests
-from .monotonic import MonotonicClock
+from .content.cid_index import CidIndex
+from .content.dags import Dags
+from .content.guard import Clock, Guard
+from .content.store import ContentStore
+from .ipfs.blocks import Blocks
+from .ipfs.cid_refresh import CidRefresh
+from .ipfs.exporting import Exporter
+from .ipfs.images_by_cid import ImagesByCid
+from .ipfs.importing import Importer
+from .ipfs.publishing import Publisher
+from .ipfs.withheld import Withheld
 from .names import Repository
 from .original import OriginalLayout, is_original
-from .publishing import Publisher
-from .referrers import Referrers
-from .repository_check import RepositoryCheck
-from .scrubber import Scrubber
-from .store import ContentStore
-from .tags import Tags
-from .uploads import Uploads
-from .verifier import Verifier
-from .withheld import Withheld
+from .repository.blobs import Blobs
+from .repository.catalog import Catalog
+from .repository.manifests import Manifests
+from .repository.referrers import Referrers
+from .repository.tags import Tags
+from .upkeep.collector import Collector
+from .upkeep.repository_check import RepositoryCheck
+from .upkeep.scrubber import Scrubber
+from .upkeep.verifier import Verifier
+from .uploads.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)

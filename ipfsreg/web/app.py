@@ -6,7 +6,7 @@ from cachetools import LRUCache
 from klein import Klein
 from werkzeug.routing import Map, MapAdapter, Rule
 
-from .converters import add_converters
+from .distribution.converters import add_converters
 
 REMEMBERED = 2048
 """How many paths are remembered, none longer than `_LONGEST`: some MiB at most."""

@@ -8,8 +8,8 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..bucket.interface import ConsumerGone
-from ..registry.errors import TooLarge
+from ipfsreg.bucket.interface import ConsumerGone
+from ipfsreg.registry.errors import TooLarge
 
 if TYPE_CHECKING:
     from .request import StreamingRequest

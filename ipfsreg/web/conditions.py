@@ -4,7 +4,8 @@ import re
 
 from werkzeug.http import parse_etags, parse_if_range_header
 
-from ..registry.errors import RangeInvalid
+from ipfsreg.registry.errors import RangeInvalid
+
 from .replies import header
 from .request import StreamingRequest
 

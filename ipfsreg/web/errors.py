@@ -10,8 +10,9 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ..bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable, Unchangeable
-from ..registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
+from ipfsreg.bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable, Unchangeable
+from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
+
 from .body import ClientGone
 from .error_document import error_document
 from .request import StreamingRequest

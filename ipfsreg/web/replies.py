@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..registry.digest import Digest
+from ipfsreg.registry.digest import Digest
+
 from .request import StreamingRequest
 
 

@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from .. import __version__
+from ipfsreg import __version__
+
 from .body import Body
 from .channel import RegistryChannel
 

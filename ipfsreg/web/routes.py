@@ -8,9 +8,10 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ..bucket.errors import BucketError
-from ..registry.errors import RegistryError
-from ..uninterrupted import uninterrupted
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.registry.errors import RegistryError
+
 from .body import ClientGone
 from .errors import log_bucket_error, log_unexpected
 from .request import StreamingRequest

@@ -16,9 +16,10 @@ from twisted.internet.interfaces import IPullProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..bucket.errors import Corrupt, Unavailable
-from ..sendfile import FileEnds, SocketGone, SocketSender
-from ..workers import Workers
+from ipfsreg.bucket.errors import Corrupt, Unavailable
+from ipfsreg.flow.sendfile import FileEnds, SocketGone, SocketSender
+from ipfsreg.flow.workers import Workers
+
 from .body import ClientGone
 from .channel import RegistryChannel
 from .request import StreamingRequest

@@ -10,9 +10,10 @@ from typing import Any
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer
 from zope.interface import implementer
 
-from ..bucket.interface import ConsumerGone, IReader
-from ..bucket.pieces import write_pieces
-from ..workers import Workers
+from ipfsreg.bucket.interface import ConsumerGone, IReader
+from ipfsreg.flow.streams import write_pieces
+from ipfsreg.flow.workers import Workers
+
 from .body import ClientGone
 from .channel import IWire
 from .request import StreamingRequest

@@ -12,22 +12,23 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from ..registry.cid_index import Allowed
-from ..registry.registry import Registry
-from ..workers import Workers
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.content.cid_index import Allowed
+from ipfsreg.registry.registry import Registry
+
 from .app import RegistryApp
-from .blob_answers import BlobAnswers
-from .blobs import BlobRoutes
-from .by_cid import ByCidRoutes
 from .channel import RegistryChannel
+from .distribution.blob_answers import BlobAnswers
+from .distribution.blobs import BlobRoutes
+from .distribution.images_by_cid import ByCidRoutes
+from .distribution.listings import ListingRoutes
+from .distribution.manifests import ManifestRoutes
+from .distribution.uploads import UploadRoutes
 from .errors import add_error_handlers, answer_error
-from .gateway import GatewayRoutes
-from .listings import ListingRoutes
-from .manifests import ManifestRoutes
-from .providers import ProviderRoutes
+from .gateway.gateway import GatewayRoutes
+from .gateway.providers import ProviderRoutes
 from .request import StreamingRequest
 from .sending import Sending
-from .uploads import UploadRoutes
 
 
 @dataclass(frozen=True, slots=True)

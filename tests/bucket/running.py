@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.workers import Workers
+from ipfsreg.flow.workers import Workers
 
 reactor: Any = default_reactor
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from ipfsreg.bucket.cache_directory import TOUCH_EVERY, CacheDirectory, Draft, cost, translate
+from ipfsreg.bucket.cache.cache_directory import TOUCH_EVERY, CacheDirectory, Draft, cost, translate
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import Full, NotFound, Unavailable
 

@@ -15,11 +15,11 @@ from twisted.internet import reactor as twisted_reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from ipfsreg.bucket.disk_cache import DiskCache
+from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.cache.fetch import TO_THE_END, WITHHELD
 from ipfsreg.bucket.errors import Corrupt, Full, NotFound, Refused, SetupError, TooLarge, Unavailable
-from ipfsreg.bucket.fetch import TO_THE_END, WITHHELD
 from ipfsreg.bucket.interface import ConsumerGone, IReader, Stat
-from ipfsreg.workers import Workers
+from ipfsreg.flow.workers import Workers
 
 from .fake_remote import PIECE, Body, FakeRemote
 from .storage import Collecting

@@ -18,7 +18,7 @@ from ipfsreg.bucket.errors import BucketError, Corrupt, Full, Refused, SetupErro
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.bucket.walking import walk_by_listing
-from ipfsreg.workers import Workers
+from ipfsreg.flow.workers import Workers
 
 from .contract import BucketContract, pause
 from .storage import Collecting, Storage

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.cache.small_files import SmallFileCache
 from ipfsreg.bucket.errors import BucketError, NotFound, TooLarge, Unavailable
-from ipfsreg.bucket.small_files import SmallFileCache
 
 from .scheduled import ScheduledBucket, Scheduler
 

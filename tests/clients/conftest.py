@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.engines import DockerEngine
-from tests.clients.images import (
-    DOCKER_LIST_TYPE,
-    DOCKER_MANIFEST_TYPE,
-    INDEX_TYPE,
-    MANIFEST_TYPE,
-    busybox_layout,
-)
-from tests.clients.programs import client_environment, require_program, run
-from tests.clients.recorder import Recorder
 from tests.daemon_process import DaemonProcess
+
+from .engines import DockerEngine
+from .images import DOCKER_LIST_TYPE, DOCKER_MANIFEST_TYPE, INDEX_TYPE, MANIFEST_TYPE, busybox_layout
+from .programs import client_environment, require_program, run
+from .recorder import Recorder
 
 # Registries may answer with another form of a manifest when a client does not name the one it pushed.
 ACCEPT = f"{MANIFEST_TYPE}, {INDEX_TYPE}, {DOCKER_MANIFEST_TYPE}, {DOCKER_LIST_TYPE}, */*"

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.clients import programs
-from tests.clients.programs import client_environment, require_program, run
+from . import programs
+from .programs import client_environment, require_program, run
 
 START_SECONDS = 30.0
 

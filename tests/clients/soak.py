@@ -10,16 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.clients.images import (
-    MANIFEST_TYPE,
-    Image,
-    layout_blobs,
-    make_image,
-    random_layer,
-    sha256,
-    write_layout,
-)
-from tests.clients.programs import run
+from .images import MANIFEST_TYPE, Image, layout_blobs, make_image, random_layer, sha256, write_layout
+from .programs import run
 
 # A worker that has this many images deletes before it pushes more: disk and the last check stay small.
 MOST_IMAGES = 3

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.clients.conftest import Answer
-from tests.clients.engines import DockerEngine
-from tests.clients.images import RUNS_AND_SAYS
-from tests.clients.programs import client_environment, require_program, run
-from tests.clients.recorder import Recorder
 from tests.daemon_process import DaemonProcess
+
+from .conftest import Answer
+from .engines import DockerEngine
+from .images import RUNS_AND_SAYS
+from .programs import client_environment, require_program, run
+from .recorder import Recorder
 
 
 def push(wire: Recorder, busybox: Path, name: str, home: Path, *, fails: bool = False) -> str:

@@ -5,9 +5,10 @@ from xml.etree import ElementTree
 
 import yaml
 
-from tests.clients import programs
-from tests.clients.programs import client_environment, require_program, run
 from tests.daemon_process import DaemonProcess
+
+from . import programs
+from .programs import client_environment, require_program, run
 
 # Off by default in version 1.1, though the specification has each of them.
 OPTIONAL_GROUPS = {

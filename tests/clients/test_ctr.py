@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Answer
-from tests.clients.engines import DockerEngine
-from tests.clients.images import RUNS_AND_SAYS, layout_blobs
-from tests.clients.programs import require_program, run
-from tests.clients.recorder import Recorder
+from .conftest import Answer
+from .engines import DockerEngine
+from .images import RUNS_AND_SAYS, layout_blobs
+from .programs import require_program, run
+from .recorder import Recorder
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.clients import programs
-from tests.clients.conftest import Answer
-from tests.clients.engines import DockerEngine
-from tests.clients.images import RUNS_AND_SAYS
-from tests.clients.programs import require_program, run
-from tests.clients.recorder import Recorder
+from . import programs
+from .conftest import Answer
+from .engines import DockerEngine
+from .images import RUNS_AND_SAYS
+from .programs import require_program, run
+from .recorder import Recorder
 
 HELLO = ("cat", "/etc/hello")
 

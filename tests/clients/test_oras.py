@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import programs
-from tests.clients.images import sha256
-from tests.clients.programs import client_environment, require_program, run
-from tests.clients.recorder import Recorder
+from . import programs
+from .images import sha256
+from .programs import client_environment, require_program, run
+from .recorder import Recorder
 
 Oras = Callable[..., str]
 REPORT = "application/vnd.example.report"

@@ -10,10 +10,10 @@ from typing import Self
 
 import pytest
 
-from tests.clients.conftest import Answer
-from tests.clients.images import INDEX_TYPE, RUNS_AND_SAYS
-from tests.clients.programs import client_environment, require_program, require_root, run
-from tests.clients.recorder import Recorder
+from .conftest import Answer
+from .images import INDEX_TYPE, RUNS_AND_SAYS
+from .programs import client_environment, require_program, require_root, run
+from .recorder import Recorder
 
 # Containers get no more of these than the machine that runs the tests may give.
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")

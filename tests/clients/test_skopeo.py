@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Answer
-from tests.clients.images import (
+from .conftest import Answer
+from .images import (
     DOCKER_LIST_TYPE,
     DOCKER_MANIFEST_TYPE,
     INDEX_TYPE,
@@ -17,8 +17,8 @@ from tests.clients.images import (
     random_layer,
     write_layout,
 )
-from tests.clients.programs import client_environment, require_program, run
-from tests.clients.recorder import Recorder
+from .programs import client_environment, require_program, run
+from .recorder import Recorder
 
 Skopeo = Callable[..., str]
 

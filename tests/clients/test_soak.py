@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.images import random_layer
-from tests.clients.programs import client_environment, require_program
-from tests.clients.soak import Client, Kept, SkopeoWorker, Worker
 from tests.daemon_process import DaemonProcess
+
+from .images import random_layer
+from .programs import client_environment, require_program
+from .soak import Client, Kept, SkopeoWorker, Worker
 
 SECONDS = float(os.environ.get("IPFSREG_SOAK_SECONDS", "8"))
 # Enough for a client to come from its first HEAD to its manifest; more, and nothing would be freed here.

@@ -20,8 +20,9 @@ from tests.clients.engines import DockerEngine
 from tests.clients.images import busybox_layout
 from tests.clients.programs import NEWER_ENGINE_PATH, client_environment, require_program, require_root, run
 from tests.daemon_process import DaemonProcess, free_port, program
-from tests.docs.certificates import make_certificate
-from tests.docs.documents import CHECKOUT, block, blocks
+
+from .certificates import make_certificate
+from .documents import CHECKOUT, block, blocks
 
 RUN_HERE = {
     ("README.md", "Two commands"),

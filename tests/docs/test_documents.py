@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ipfsreg.bucket.backends import BACKENDS
-from tests.docs.documents import CHECKOUT, DOCUMENTS, anchor, headings, links, table
+
+from .documents import CHECKOUT, DOCUMENTS, anchor, headings, links, table
 
 SETUP = (CHECKOUT / "setup.py").read_text(encoding="utf-8")
 

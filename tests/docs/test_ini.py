@@ -11,9 +11,10 @@ from twisted.internet import reactor
 from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.textile.encoding import to_base32
 from ipfsreg.bucket.textile.identity import Identity, save_identity
-from ipfsreg.config import SECTIONS, Config, load_config
-from tests.docs.certificates import make_certificate
-from tests.docs.documents import CHECKOUT, Block, blocks
+from ipfsreg.config.file import SECTIONS, Config, load_config
+
+from .certificates import make_certificate
+from .documents import CHECKOUT, Block, blocks
 
 INI = CHECKOUT / "etc" / "ipfsreg.ini"
 _DEFAULT = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 from ipfsreg.registry import layout
-from ipfsreg.registry.record import Record
+from ipfsreg.registry.repository.record import Record
 from tests.clients.images import Image, descriptor, make_image, random_layer
 from tests.daemon_process import DaemonProcess
-from tests.docs.documents import CHECKOUT, table
+
+from .documents import CHECKOUT, table
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 NOT_LEFT_BEHIND = {

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from twisted.internet import reactor
 
-from ipfsreg.config import load_config
+from ipfsreg.config.file import load_config
 from tests.clients.programs import require_program, run
 from tests.daemon_process import free_port, program
-from tests.docs.documents import CHECKOUT, block
-from tests.docs.notified import run_until_ready
+
+from .documents import CHECKOUT, block
+from .notified import run_until_ready
 
 UNIT = CHECKOUT / "etc" / "systemd" / "ipfsreg.service"
 INSTALLED = "/opt/ipfsreg/bin/twistd"

@@ -10,14 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from ipfsreg.grpcweb import (
-    ConnectionBroken,
-    GrpcError,
-    GrpcStatus,
-    Requests,
-    Transport,
-    UnexpectedAnswer,
-)
+from ipfsreg.grpcweb import ConnectionBroken, GrpcError, GrpcStatus, Requests, Transport, UnexpectedAnswer
 
 from . import handlers
 from .conftest import Connect, Serve

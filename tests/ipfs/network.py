@@ -14,7 +14,7 @@ from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.local.backend import open_local
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.bucket.pieces import write_pieces
+from ipfsreg.flow.streams import write_pieces
 from ipfsreg.ipfs.cid import raw_cid
 
 PIECE = 1000

@@ -16,12 +16,12 @@ from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.registry import layout
-from ipfsreg.registry.collector import Collection
-from ipfsreg.registry.content_hash import leaves_of
+from ipfsreg.registry.content.content_hash import leaves_of
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Limits, Registry
+from ipfsreg.registry.upkeep.collector import Collection
 from tests.bucket.scheduled import Event, ScheduledBucket, Scheduler, current_owner
 
 from .known import BY_DIGEST, Known

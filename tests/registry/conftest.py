@@ -39,7 +39,7 @@ async def place(open_place: Open) -> AsyncIterator[Place]:
 def kept_dags() -> Iterator[None]:
     """In a `World` one of the blobs has a DAG that is kept, though it is short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ipfsreg.registry.dags.is_one_block", lambda digest, size: digest != WITH_DAG)
+        patch.setattr("ipfsreg.registry.content.dags.is_one_block", lambda digest, size: digest != WITH_DAG)
         yield
 
 

@@ -13,13 +13,13 @@ from twisted.internet.task import Clock, deferLater
 
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.local.bucket import LocalBucket
+from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
-from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Limits, Registry
-from ipfsreg.registry.uploads import Upload
-from ipfsreg.workers import Workers
+from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
+from ipfsreg.registry.uploads.uploads import Upload
 
 LIMITS = Limits(
     cache_memory=1024 * 1024,

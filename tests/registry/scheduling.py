@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from ipfsreg.workers import Workers
+from ipfsreg.flow.workers import Workers
 from tests.bucket.scheduled import Event, Scheduler
 
 P = ParamSpec("P")

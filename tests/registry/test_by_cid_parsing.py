@@ -15,14 +15,14 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.bucket.pieces import Gate
+from ipfsreg.flow.streams import Gate
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256
-from ipfsreg.registry.by_cid import parse_image_name
+from ipfsreg.registry.content.verified_reader import VerifiedReader
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestInvalid, NameInvalid
-from ipfsreg.registry.image_tree import read_descriptor, read_document
-from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
-from ipfsreg.registry.verified_reader import VerifiedReader
+from ipfsreg.registry.ipfs.image_tree import read_descriptor, read_document
+from ipfsreg.registry.ipfs.images_by_cid import parse_image_name
+from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
 
 HASHES = st.binary(min_size=32, max_size=32)
 DIGEST = "sha256:" + "0" * 64

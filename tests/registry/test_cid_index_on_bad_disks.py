@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from ipfsreg.registry import cid_index
+from ipfsreg.registry.content import cid_index
 from ipfsreg.registry.names import Repository
 
 from .place import Place

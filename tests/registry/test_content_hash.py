@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from ipfsreg.ipfs.file_dag import Profile
-from ipfsreg.registry import content_hash
-from ipfsreg.registry.content_hash import ContentHash, leaves_of
+from ipfsreg.registry.content import content_hash
+from ipfsreg.registry.content.content_hash import ContentHash, leaves_of
 
 CHUNK = 16
 

@@ -20,14 +20,14 @@ from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.ipfs.cid import parse_cid, raw_cid
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
-from ipfsreg.registry.blocks import Located
-from ipfsreg.registry.cid_index import Holder
-from ipfsreg.registry.dags import decode_dag
+from ipfsreg.registry.content.cid_index import Holder
+from ipfsreg.registry.content.dags import decode_dag
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestUnknown
-from ipfsreg.registry.image_cids import cids_of
-from ipfsreg.registry.manifest import OCI_IMAGE
+from ipfsreg.registry.ipfs.blocks import Located
+from ipfsreg.registry.ipfs.image_cids import cids_of
 from ipfsreg.registry.names import Repository, Tag, parse_reference
+from ipfsreg.registry.repository.manifest import OCI_IMAGE
 
 from .place import Place, image, pause
 from .uploading import CONTENT, REPOSITORY, Open
@@ -331,7 +331,7 @@ async def test_an_index_that_cannot_be_used_hinders_no_push(
 
     await place.registry.cid_refresh.run()
     with monkeypatch.context() as patch:
-        patch.setattr("ipfsreg.registry.cid_index._in_transaction", fail)
+        patch.setattr("ipfsreg.registry.content.cid_index._in_transaction", fail)
         manifest = await place.push_image(REPOSITORY, ["1"], b"{}", CONTENT)
         assert await place.registry.dags.cid_text(DIGEST, len(CONTENT)) == cid_of(CONTENT)
         with pytest.raises(Unavailable):
@@ -431,7 +431,7 @@ async def test_a_pass_in_which_something_is_missed_completes_nothing(
     index = place.registry.dags.index
     await index.begin_pass()
     with monkeypatch.context() as patch:
-        patch.setattr("ipfsreg.registry.cid_index._nothing", fails_with(sqlite3.OperationalError("locked")))
+        patch.setattr("ipfsreg.registry.content.cid_index._nothing", fails_with(sqlite3.OperationalError("locked")))
         await place.push_blob(REPOSITORY, b"blob")
         await pause(0.05)
     await index.end_pass()

@@ -5,12 +5,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from ipfsreg.registry import guard as module
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.registry.content import guard as module
+from ipfsreg.registry.content.guard import Guard
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
-from ipfsreg.registry.guard import Guard
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.pace import Pace
 
 from .place import Place, pause
 

@@ -15,12 +15,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel
 
 from ipfsreg.bucket.errors import NotFound, Unavailable
-from ipfsreg.registry import layout, referrers
-from ipfsreg.registry.catalog import SHARED_SECONDS, Catalog
+from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
-from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository import referrers
+from ipfsreg.registry.repository.catalog import SHARED_SECONDS, Catalog
+from ipfsreg.registry.repository.manifest import OCI_IMAGE
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
 
 from .place import Place, image

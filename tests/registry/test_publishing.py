@@ -12,12 +12,13 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.ipfs.cid import parse_cid, raw_cid
 from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 from ipfsreg.registry.errors import ManifestUnknown
-from ipfsreg.registry.ipfs_view import CID_ANNOTATION, PUBLISHED
-from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
+from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
+from ipfsreg.registry.ipfs.publish_queue import PublishQueue
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.publish_queue import PublishQueue
-from tests.registry.conftest import Open
-from tests.registry.place import Place, descriptor, image, pause
+from ipfsreg.registry.repository.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
+
+from .conftest import Open
+from .place import Place, descriptor, image, pause
 
 APP = Repository("app")
 ONE = Tag("1")

@@ -14,7 +14,7 @@ from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestUnknown
-from ipfsreg.registry.manifests import StoredManifest
+from ipfsreg.registry.repository.manifests import StoredManifest
 from tests.bucket.scheduled import Event
 
 from .clients import GRACE, UNTAGGED

@@ -11,11 +11,11 @@ from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.registry import layout
+from ipfsreg.registry.content.store import ContentStore
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown
-from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.store import ContentStore
+from ipfsreg.registry.repository.manifest import OCI_IMAGE
 
 from .place import Place, image
 

@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
-from ipfsreg.registry import layout, spool
+from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import (
     BlobUnknown,
@@ -23,8 +23,9 @@ from ipfsreg.registry.errors import (
     UploadUnknown,
 )
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.upload import Upload
-from ipfsreg.registry.uploads import EMPTY_SECONDS
+from ipfsreg.registry.uploads import spool
+from ipfsreg.registry.uploads.upload import Upload
+from ipfsreg.registry.uploads.uploads import EMPTY_SECONDS
 
 from .place import Place, pause
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored

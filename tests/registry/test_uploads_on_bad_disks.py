@@ -15,10 +15,10 @@ from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from ipfsreg.bucket.errors import Full, Unavailable
 from ipfsreg.bucket.local import files as local_files
-from ipfsreg.registry import spool, uploads
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, UploadUnknown
-from ipfsreg.registry.uploads import Upload
+from ipfsreg.registry.uploads import spool, uploads
+from ipfsreg.registry.uploads.uploads import Upload
 
 from .place import Place
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored

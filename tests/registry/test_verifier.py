@@ -19,8 +19,8 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.scrubber import Scrubber
-from ipfsreg.registry.verifier import Verification, Verifier
+from ipfsreg.registry.upkeep.scrubber import Scrubber
+from ipfsreg.registry.upkeep.verifier import Verification, Verifier
 
 from .place import Place, SteppedClock, pause
 

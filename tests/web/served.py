@@ -9,8 +9,8 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from ipfsreg.config import load_config
-from ipfsreg.daemon import Daemon
+from ipfsreg.app.daemon import Daemon
+from ipfsreg.config.file import load_config
 
 from .client import Answer, Connection, connect, pause, query
 

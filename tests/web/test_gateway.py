@@ -14,7 +14,7 @@ from hypothesis import given
 from ipfsreg.ipfs.car import CARReader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of, verify_block
 from ipfsreg.ipfs.file_dag import FileDag, Place
-from ipfsreg.web.trustless import CAR, Wanted
+from ipfsreg.web.gateway.trustless import CAR, Wanted
 
 from .client import Answer, pause, query, until
 from .served import Serve, Served, digest_of

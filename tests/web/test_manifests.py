@@ -7,17 +7,7 @@ import pytest
 import pytest_twisted
 
 from .client import chunk, query
-from .served import (
-    CONFIG_TYPE,
-    INDEX_TYPE,
-    LAYER_TYPE,
-    MANIFEST_TYPE,
-    Serve,
-    Served,
-    descriptor,
-    digest_of,
-    image,
-)
+from .served import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
 
 DOCKER_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"

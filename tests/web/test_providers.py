@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from ipfsreg.app.peer_id import load_peer_id, to_peer_id
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of
 from ipfsreg.ipfs.multiaddr import to_multiaddr
-from ipfsreg.peer_id import load_peer_id, to_peer_id
 
 from .served import Serve, Served
 from .test_gateway import DAG, LAYER, UNKNOWN, settled

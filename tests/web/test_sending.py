@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg import sendfile
+from ipfsreg.flow import sendfile
 
 from .client import pause, query, until
 from .served import Serve, Served, digest_of, image

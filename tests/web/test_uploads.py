@@ -6,7 +6,7 @@ import uuid
 import pytest
 import pytest_twisted
 
-from ipfsreg.registry import uploads
+from ipfsreg.registry.uploads import uploads
 
 from .client import pause, query
 from .served import Serve, Served, digest_of

@@ -2,20 +2,21 @@
 
 from typing import Any
 
-from ...workers import Workers
-from ..disk_cache import DiskCache
-from ..interface import IBucket
-from ..opened import Opened, Repeated
+from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.opened import Opened, Repeated
+from ipfsreg.flow.workers import Workers
+
 from .bucket import KuboBucket
-from .by_cid import KuboContent
-from .leaves import KuboLeaves
-from .mirror import MirrorBucket
+from .following.mirror import MirrorBucket
+from .node.leaves import KuboLeaves
+from .node.remote_pins import RemotePins
 from .options import KuboOptions
-from .presence import RENEW_SECONDS
-from .published_states import PublishedStates
-from .publishing import Publishing
-from .remote_pins import RemotePins
-from .rpc import Rpc
+from .reading.content_by_cid import KuboContent
+from .rpc.client import Rpc
+from .state.presence import RENEW_SECONDS
+from .state.published_states import PublishedStates
+from .state.publishing import Publishing
 
 
 def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:

@@ -12,25 +12,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...workers import Workers
-from ..errors import BucketError, SetupError, Unavailable
-from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ..shared_work import SharedWork
-from ..sources import FileSource, MemorySource, Source
-from .ahead import Ahead
-from .by_blocks import ByBlocks
-from .changes import Change, Link, Move, Remove, Store
-from .contents import Target
-from .directories import Directories
+from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.sources import FileSource, MemorySource, Source
+from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.workers import Workers
+
 from .errors import RETRY_AFTER, Missing
-from .growing import GrowingFile
-from .index import Index
-from .markers import FolderMarkers, PinMarkers
-from .node import Node
+from .node.ahead import Ahead
+from .node.contents import Target
+from .node.directories import Directories
+from .node.markers import FolderMarkers, PinMarkers
+from .node.node import Node
+from .node.shown_folder import ShownFolder
 from .options import KuboOptions
-from .rpc import Rpc
-from .shown_folder import ShownFolder
-from .tree import Tree
+from .reading.by_blocks import ByBlocks
+from .reading.tree import Tree
+from .rpc.client import Rpc
+from .rpc.growing import GrowingFile
+from .state.changes import Change, Link, Move, Remove, Store
+from .state.index import Index
 
 T = TypeVar("T")
 

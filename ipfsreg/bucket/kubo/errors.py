@@ -7,7 +7,7 @@ no row of the table knows is an outage, never an absence.
 import json
 import re
 
-from ..errors import BucketError, Full, NotFound, Refused, Unavailable
+from ipfsreg.bucket.errors import BucketError, Full, NotFound, Refused, Unavailable
 
 TEXT_MAX = 300
 """Characters of a node's text that go into a message of ours."""

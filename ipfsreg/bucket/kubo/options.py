@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from ...options import Directory, Duration, Size
-from ..options import DEFAULT_DIRECTORY, BackendOptions
-from .address import Address, find_address, parse_address
+from ipfsreg.bucket.options import DEFAULT_DIRECTORY, BackendOptions
+from ipfsreg.config.kinds import Directory, Duration, Size
+
+from .rpc.address import Address, find_address, parse_address
 
 CHUNK_MAX = 2 * 1024**2 - 256
 """The longest chunk that newer nodes take; before 0.40 it is 1 MiB."""

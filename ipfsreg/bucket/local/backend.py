@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from ...workers import Workers
-from ..opened import Opened
-from ..options import PathOptions
+from ipfsreg.bucket.opened import Opened
+from ipfsreg.bucket.options import PathOptions
+from ipfsreg.flow.workers import Workers
+
 from .bucket import LocalBucket
 
 

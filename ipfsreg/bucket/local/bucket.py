@@ -10,11 +10,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...workers import Workers
-from ..errors import NotFound, SetupError, Unavailable
-from ..file_reader import FileReader
-from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ..system_errors import MISSING, bucket_error
+from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable
+from ipfsreg.bucket.file_reader import FileReader
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.system_errors import MISSING, bucket_error
+from ipfsreg.flow.workers import Workers
+
 from . import files
 
 P = ParamSpec("P")

@@ -15,9 +15,9 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, TypeVar
 
-from ..errors import NotFound, TooLarge
-from ..interface import Entry, Listing
-from ..system_errors import MISSING
+from ipfsreg.bucket.errors import NotFound, TooLarge
+from ipfsreg.bucket.interface import Entry, Listing
+from ipfsreg.bucket.system_errors import MISSING
 
 T = TypeVar("T")
 

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...workers import Workers
-from ..errors import BucketError, Unavailable
+from ipfsreg.bucket.errors import BucketError, Unavailable
+from ipfsreg.flow.workers import Workers
+
 from .client import SpaceClient
 from .errors import meaning_of
 from .proto import space_pb2

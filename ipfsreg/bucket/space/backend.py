@@ -3,11 +3,12 @@
 from functools import partial
 from typing import Any
 
-from ...grpcweb.channel import Channel
-from ...workers import Workers
-from ..breaker import Breaker
-from ..disk_cache import DiskCache
-from ..opened import Opened
+from ipfsreg.bucket.breaker import Breaker
+from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.opened import Opened
+from ipfsreg.flow.workers import Workers
+from ipfsreg.grpcweb.channel import Channel
+
 from .backup import TASKS
 from .bucket import SpaceBucket
 from .client import SpaceClient

@@ -6,7 +6,8 @@ Tasks of the control socket, from arguments that are strings to what JSON can ho
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import Refused
+from ipfsreg.bucket.errors import Refused
+
 from .bucket import SpaceBucket
 from .client import HUB_SECONDS
 from .errors import NotImplementedYet

@@ -14,13 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...workers import Workers
-from ..breaker import Unreachable
-from ..content_path import content_at
-from ..errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
-from ..file_reader import FileReader
-from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ..walking import walk_by_listing
+from ipfsreg.bucket.breaker import Unreachable
+from ipfsreg.bucket.content_path import content_at
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
+from ipfsreg.bucket.file_reader import FileReader
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.flow.workers import Workers
+
 from .adding import SECONDS_PER_MEBIBYTE, Adder
 from .client import SpaceClient
 from .copies import is_wrong, open_copy, read_copy, save_copy

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ...grpcweb.call import Stream
-from ...grpcweb.channel import Channel
-from ...grpcweb.errors import CallError, DeadlineExceeded, GrpcError, NotConnected
-from ...grpcweb.metadata import Metadata
-from ..breaker import Breaker, Unreachable
-from ..errors import Unavailable
+from ipfsreg.bucket.breaker import Breaker, Unreachable
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.grpcweb.call import Stream
+from ipfsreg.grpcweb.channel import Channel
+from ipfsreg.grpcweb.errors import CallError, DeadlineExceeded, GrpcError, NotConnected
+from ipfsreg.grpcweb.metadata import Metadata
+
 from .errors import translate
 
 M = TypeVar("M")

@@ -10,9 +10,10 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from ..content_path import content_at
-from ..errors import BucketError, Refused, TooLarge, Unavailable
-from ..system_errors import bucket_error
+from ipfsreg.bucket.content_path import content_at
+from ipfsreg.bucket.errors import BucketError, Refused, TooLarge, Unavailable
+from ipfsreg.bucket.system_errors import bucket_error
+
 from .sizes import digest_of_link, is_length
 
 

@@ -8,9 +8,9 @@ sections 2 to 4.
 import re
 from dataclasses import dataclass
 
-from ...grpcweb.errors import CallError, GrpcError, one_line
-from ...grpcweb.status import GrpcStatus
-from ..errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
+from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
+from ipfsreg.grpcweb.errors import CallError, GrpcError, one_line
+from ipfsreg.grpcweb.status import GrpcStatus
 
 TEXT_MAX = 300
 """Characters of a daemon's text that go into a message of ours."""

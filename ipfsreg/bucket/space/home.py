@@ -11,10 +11,11 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...workers import Workers
-from ..errors import Refused
-from ..shared_work import SharedWork
-from ..system_errors import bucket_error
+from ipfsreg.bucket.errors import Refused
+from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.workers import Workers
+
 from .client import SpaceClient
 from .errors import BucketGone, NotReady
 from .known_buckets import KnownBuckets

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 from twisted.internet.interfaces import IReactorTime
 
-from ..errors import NotFound
-from ..shared_work import SharedWork
+from ipfsreg.bucket.errors import NotFound
+from ipfsreg.flow.single_flight import SharedWork
+
 from .client import SpaceClient
 from .proto import space_pb2
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from platformdirs import user_config_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from ...grpcweb.channel import check_url
-from ...options import Directory, Duration, Size
-from ..errors import SetupError
-from ..loopback import is_loopback
-from ..options import PathOptions
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.loopback import is_loopback
+from ipfsreg.bucket.options import PathOptions
+from ipfsreg.config.kinds import Directory, Duration, Size
+from ipfsreg.grpcweb.channel import check_url
 
 DEFAULT_TOKEN_FILE = user_config_path("ipfsreg") / "space-token"
 """Where `ipfsreg space init` puts the token, and where it is looked for, unless something else is said."""

@@ -13,9 +13,10 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...uninterrupted import uninterrupted
-from ...workers import Workers
-from ..errors import BucketError
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.workers import Workers
+
 from . import listings
 from .kept_files import KeptFiles
 from .listings import QUICK_SECONDS, Listings

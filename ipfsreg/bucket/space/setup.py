@@ -8,9 +8,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..breaker import Unreachable
-from ..errors import BucketError, SetupError
-from ..private_file import PrivateFile
+from ipfsreg.bucket.breaker import Unreachable
+from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.bucket.private_file import PrivateFile
+
 from .client import NotAsked, SpaceClient
 from .errors import KeyPairExists, NoKeyPair, TokenExists, WrongToken
 from .options import SpaceOptions

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from ...grpcweb.errors import one_line
+from ipfsreg.grpcweb.errors import one_line
+
 from .errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 from .proto import bucketsd_pb2
 from .service import BucketsService

@@ -7,12 +7,13 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ...grpcweb.channel import Channel
-from ...workers import Workers
-from ..breaker import Breaker
-from ..disk_cache import DiskCache
-from ..errors import SetupError
-from ..opened import Opened, Repeated
+from ipfsreg.bucket.breaker import Breaker
+from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.opened import Opened, Repeated
+from ipfsreg.flow.workers import Workers
+from ipfsreg.grpcweb.channel import Channel
+
 from .archive import start_due
 from .bucket import TextileBucket
 from .client import TextileClient

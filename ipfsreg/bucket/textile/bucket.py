@@ -24,12 +24,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...workers import Workers
-from ..content_path import content_at
-from ..errors import BucketError, Corrupt, NotFound, TooLarge
-from ..interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ..sources import FileSource, MemorySource
-from ..walking import walk_by_listing
+from ipfsreg.bucket.content_path import content_at
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.sources import FileSource, MemorySource
+from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.flow.workers import Workers
+
 from .client import BUCKETS, TextileClient
 from .errors import StaleRoot
 from .names import SEED, from_server, to_server

@@ -6,12 +6,13 @@ from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from ...grpcweb.call import Stream
-from ...grpcweb.channel import Channel, Transport
-from ...grpcweb.errors import CallError, GrpcError
-from ..breaker import Breaker, Unreachable
-from ..errors import Unavailable
-from ..shared_work import SharedWork
+from ipfsreg.bucket.breaker import Breaker, Unreachable
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.grpcweb.call import Stream
+from ipfsreg.grpcweb.channel import Channel, Transport
+from ipfsreg.grpcweb.errors import CallError, GrpcError
+
 from .errors import TokenRefused, translate
 from .identity import Identity
 from .signing import CallMetadata

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...grpcweb.errors import CallError, GrpcError, one_line
-from ...grpcweb.status import GrpcStatus
-from ..errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
+from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
+from ipfsreg.grpcweb.errors import CallError, GrpcError, one_line
+from ipfsreg.grpcweb.status import GrpcStatus
+
 from .signing import SIGNATURE_SECONDS, clock_skew, describe_skew
 
 TEXT_MAX = 300

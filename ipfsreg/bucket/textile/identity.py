@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from ..errors import SetupError
-from ..private_file import PrivateFile
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.private_file import PrivateFile
+
 from .encoding import decode_multibase, to_base32
 
 KEY_LENGTH = 32

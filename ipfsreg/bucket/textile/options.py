@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from ...grpcweb.channel import check_url
-from ...options import Directory, OptionalPositive, Positive, Size
-from ..errors import SetupError
-from ..loopback import is_loopback
-from ..options import PathOptions
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.loopback import is_loopback
+from ipfsreg.bucket.options import PathOptions
+from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
+from ipfsreg.grpcweb.channel import check_url
+
 from .identity import Identity, load_identity
 from .levels import may_be_of_a_level
 from .signing import CallMetadata

@@ -14,9 +14,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..breaker import Unreachable
-from ..errors import Unavailable
-from ..sources import Source
+from ipfsreg.bucket.breaker import Unreachable
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.sources import Source
+
 from .errors import Gone, Unimplemented
 
 GATHER_PART = 0.125

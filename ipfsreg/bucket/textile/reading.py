@@ -7,7 +7,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
-from ..interface import ConsumerGone, IReader
+from ipfsreg.bucket.interface import ConsumerGone, IReader
+
 from .client import BUCKETS, TextileClient
 from .proto import bucketsd_pb2
 from .shard import Shard

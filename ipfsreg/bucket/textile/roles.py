@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from ..errors import BucketError
+from ipfsreg.bucket.errors import BucketError
+
 from .client import BUCKETS, TextileClient
 from .proto import bucketsd_pb2
 from .shard import Shard

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from ..errors import Full
+from ipfsreg.bucket.errors import Full
+
 from .errors import DirectoryFull, TooManyPaths
 from .levels import Place
 from .proto import bucketsd_pb2

@@ -5,10 +5,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ...grpcweb.call import Stream
-from ...grpcweb.channel import Transport
-from ..breaker import Unreachable
-from ..errors import Corrupt, Unavailable
+from ipfsreg.bucket.breaker import Unreachable
+from ipfsreg.bucket.errors import Corrupt, Unavailable
+from ipfsreg.grpcweb.call import Stream
+from ipfsreg.grpcweb.channel import Transport
+
 from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .proto import bucketsd_pb2

@@ -8,8 +8,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ..errors import BucketError, Refused, Unavailable
-from ..shared_work import SharedWork
+from ipfsreg.bucket.errors import BucketError, Refused, Unavailable
+from ipfsreg.flow.single_flight import SharedWork
+
 from .client import BUCKETS, TextileClient
 from .errors import Gone, Undecryptable
 from .levels import Place

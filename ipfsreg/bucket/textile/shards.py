@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from twisted.internet.defer import DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
-from ..errors import Full
+from ipfsreg.bucket.errors import Full
+
 from .client import TextileClient
 from .levels import LEVELS, Place, all_places, place_of
 from .options import TextileOptions

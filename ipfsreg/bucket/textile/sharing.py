@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import NotFound, Refused
-from ..interface import check_path
+from ipfsreg.bucket.errors import NotFound, Refused
+from ipfsreg.bucket.interface import check_path
+
 from .identity import check_public_key
 from .names import to_server
 from .proto import bucketsd_pb2

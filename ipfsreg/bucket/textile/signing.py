@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from ..errors import SetupError
+from ipfsreg.bucket.errors import SetupError
+
 from .encoding import decode_multibase, to_base32
 
 API_KEY = "x-textile-api-key"

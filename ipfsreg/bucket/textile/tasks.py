@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..errors import Refused
+from ipfsreg.bucket.errors import Refused
+
 from . import archive, sharing
 from .service import BucketsService
 

@@ -8,8 +8,9 @@ from multibase import encode
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from ..errors import BucketError
-from ..shared_work import SharedWork
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.flow.single_flight import SharedWork
+
 from .client import THREADS, USERS, TextileClient
 from .proto import threads_pb2, usersd_pb2
 

@@ -1,8 +1,9 @@
 """The token that says which identity calls: a challenge signed with its key (fact sheet, section 2, getToken)."""
 
-from ...grpcweb.call import Stream
-from ...grpcweb.channel import Channel, Transport
-from ..errors import Unavailable
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.grpcweb.call import Stream
+from ipfsreg.grpcweb.channel import Channel, Transport
+
 from .identity import Identity
 from .proto import threads_pb2
 from .signing import CallMetadata

@@ -3,7 +3,7 @@
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...grpcweb.channel import Transport
+from ipfsreg.grpcweb.channel import Transport
 
 STRIKES = 3
 """So often may a push by POST fail that then succeeds by websocket, before POST is not tried any more."""

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..content_path import content_at
-from ..sources import Source
+from ipfsreg.bucket.content_path import content_at
+from ipfsreg.bucket.sources import Source
+
 from .client import BUCKETS, TextileClient
 from .errors import BucketFull
 from .levels import Place

@@ -1,0 +1,268 @@
+"""The files of a disk cache: which there are, how much they take, and which goes first.
+
+Plain blocking functions, safe from several threads at once: they run in worker threads. Below the directory,
+``kept`` has the whole files, ``drafts`` those that are not whole yet. What remains of a killed daemon in
+``drafts`` is thrown away at the next start; a file gets into ``kept`` only after its fsync.
+"""
+
+import errno
+import os
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import IO
+from urllib.parse import quote, unquote
+
+from ipfsreg.bucket.errors import BucketError, Full, Unavailable
+
+TOUCH_EVERY = 60.0
+"""A file's modification time says when it was last used, exact to this many seconds: a write for each use would
+cost more than a restart in slightly the wrong order."""
+
+_BLOCK = 4096
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def cost(size: int) -> int:
+    """What a file of ``size`` bytes counts for: whole blocks, and one at least, so that small files count too."""
+    return max(1, -(-size // _BLOCK)) * _BLOCK
+
+
+def translate(error: OSError) -> BucketError:
+    """The bucket's error for one of the cache's disk. Nothing that happens here means that content is missing."""
+    if error.errno in _FULL:
+        return Full(f"no space left for the cache: {error}")
+    return Unavailable(f"the cache's disk does not answer as it should: {error}")
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file that is not kept yet. ``reserved`` is for how many bytes room was made, and is taken by it."""
+
+    path: Path
+    file: IO[bytes] | None
+    reserved: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    name: str
+    size: int
+    touched: float
+
+
+class CacheDirectory:
+    """At most ``maximum`` bytes of whole files and drafts in a directory that nobody else uses.
+
+    Where room is needed the file goes whose last use is longest ago; who has it open reads on. Only drafts alone
+    can exceed the maximum, for what is being fetched has to go somewhere. ``clock`` is in seconds since 1970.
+    """
+
+    def __init__(self, directory: Path, maximum: int, clock: Callable[[], float] = time.time) -> None:
+        self._kept = directory / "kept"
+        self._drafts = directory / "drafts"
+        self._maximum = maximum
+        self._clock = clock
+        self._lock = Lock()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """How many bytes the whole files and the drafts take now, as `cost` counts them."""
+        return self._used
+
+    def paths(self) -> Sequence[str]:
+        """The paths of the files that are kept; the next one to go is the first."""
+        with self._lock:
+            return list(self._entries)
+
+    def size(self, path: str) -> int | None:
+        """The length of a kept file, or None. It does not wait for anything: the reactor may ask."""
+        entry = self._entries.get(path)
+        return None if entry is None else entry.size
+
+    def prepare(self) -> None:
+        """Create the directory, or find what an earlier daemon left in it. Raises `OSError`."""
+        self._make_directories()
+        for each in self._drafts.iterdir():
+            each.unlink()
+        with self._lock:
+            self._entries.clear()
+            self._used = 0
+            for path, entry in sorted(self._found(), key=lambda found: found[1].touched):
+                self._unlink([replaced.name for replaced in self._pop(path)])
+                self._entries[path] = entry
+                self._used += cost(entry.size)
+            evicted = self._evict()
+        self._unlink(evicted)
+
+    def _found(self) -> Iterable[tuple[str, _Entry]]:
+        with os.scandir(self._kept) as files:
+            for file in files:
+                status = file.stat(follow_symlinks=False)
+                quoted, *rest = file.name.rsplit(".", 2)
+                # A length that is not the name's is the work of a broken file system: not to be served.
+                if len(rest) == 2 and rest[0] == str(status.st_size):
+                    yield unquote(quoted), _Entry(file.name, status.st_size, status.st_mtime)
+                else:
+                    os.unlink(file.path)
+
+    def open(self, path: str) -> IO[bytes] | None:
+        """Open a kept file for reading and note its use, or None where it is not kept (any more)."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is None:
+                return None
+            name = self._kept / entry.name
+            try:
+                file: IO[bytes] = name.open("rb", buffering=0)
+                if os.fstat(file.fileno()).st_size == entry.size:
+                    self._use(path, entry, file)
+                    return file
+                file.close()
+            except OSError:  # somebody else's doing, or a dying disk: the content is fetched anew
+                pass
+            self._pop(path)
+        self._unlink([entry.name])
+        return None
+
+    def _use(self, path: str, entry: _Entry, file: IO[bytes]) -> None:
+        self._entries.move_to_end(path)
+        now = self._clock()
+        if now - entry.touched >= TOUCH_EVERY:
+            os.utime(file.fileno(), (now, now))
+            entry.touched = now
+
+    def create(self) -> Draft:
+        """Begin a file. :raises BucketError: where that cannot be done."""
+        try:
+            self._make_directories()
+            path = self._drafts / secrets.token_hex(16)
+            return Draft(path, path.open("xb+", buffering=0))
+        except OSError as error:
+            raise translate(error) from error
+
+    def link(self, source: Path) -> Draft | None:
+        """Give a file of somebody else's a second name here; None where it cannot have one (another file system)."""
+        draft = self._drafts / secrets.token_hex(16)
+        try:
+            os.link(source, draft)
+        except OSError:
+            return None
+        return Draft(draft, None)
+
+    def append(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Write to the end of a draft; room is made for it.
+
+        :raises Full: where the disk is full and nothing is left to evict.
+        :raises Unavailable: where the disk fails otherwise.
+        """
+        assert draft.file is not None
+        descriptor = draft.file.fileno()
+        for piece in pieces:
+            offset = draft.reserved
+            self._reserve(draft, len(piece))
+            data = memoryview(piece)
+            while data:
+                try:
+                    written = os.pwrite(descriptor, data, offset)
+                except OSError as error:
+                    if error.errno in _FULL and self.evict_one():
+                        continue
+                    raise translate(error) from error
+                data = data[written:]
+                offset += written
+
+    def _reserve(self, draft: Draft, size: int) -> None:
+        with self._lock:
+            draft.reserved += size
+            self._used += size
+            evicted = self._evict()
+        self._unlink(evicted)
+
+    def keep(self, path: str, draft: Draft, wanted: Callable[[], bool]) -> None:
+        """Make a draft the kept file of a path, unless it is no longer ``wanted`` or is larger than all there may be.
+
+        The draft is gone afterwards, and what was kept for the path is replaced. Raises `OSError`.
+        """
+        try:
+            size = self._sync(draft)
+            now = self._clock()
+            os.utime(draft.path, (now, now))
+            entry = _Entry(f"{quote(path, safe='')}.{size}.{secrets.token_hex(8)}", size, now)
+            with self._lock:
+                # Asked under the lock: a `drop` either comes later and finds the file, or is seen here.
+                if not wanted():
+                    return
+                fits = cost(size) <= self._maximum  # else all others would go for nothing
+                if fits:
+                    os.rename(draft.path, self._kept / entry.name)
+                gone = [replaced.name for replaced in self._pop(path)]
+                self._give_back(draft)
+                if fits:
+                    self._entries[path] = entry
+                    self._used += cost(size)
+                gone += self._evict()
+            self._unlink(gone)
+        finally:
+            self.discard(draft)
+
+    def _sync(self, draft: Draft) -> int:
+        descriptor = os.open(draft.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            return os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+
+    def discard(self, draft: Draft) -> None:
+        """Remove a draft's name and give its room back; its file stays open. A second call does nothing."""
+        with self._lock:
+            self._give_back(draft)
+        draft.path.unlink(missing_ok=True)
+
+    def drop(self, path: str) -> None:
+        """Forget what is kept for a path."""
+        with self._lock:
+            gone = self._pop(path)
+        self._unlink([entry.name for entry in gone])
+
+    def evict_one(self) -> bool:
+        """Remove the file whose last use is longest ago; False where none is left."""
+        with self._lock:
+            if not self._entries:
+                return False
+            gone = self._pop(next(iter(self._entries)))
+        self._unlink([entry.name for entry in gone])
+        return True
+
+    def _make_directories(self) -> None:
+        self._kept.mkdir(parents=True, exist_ok=True)
+        self._drafts.mkdir(exist_ok=True)
+
+    def _give_back(self, draft: Draft) -> None:
+        self._used -= draft.reserved
+        draft.reserved = 0
+
+    def _pop(self, path: str) -> list[_Entry]:
+        entry = self._entries.pop(path, None)
+        if entry is None:
+            return []
+        self._used -= cost(entry.size)
+        return [entry]
+
+    def _evict(self) -> list[str]:
+        gone = []
+        while self._used > self._maximum and self._entries:
+            gone += [entry.name for entry in self._pop(next(iter(self._entries)))]
+        return gone
+
+    def _unlink(self, names: Iterable[str]) -> None:
+        # Outside the lock, since a large file takes its time to go. No name is ever used twice.
+        for name in names:
+            (self._kept / name).unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""A wrapper that keeps small files in memory: tags, records and manifests are read far more than written."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from time import monotonic
+
+from cachetools import Cache, LRUCache, TTLCache
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
+from ipfsreg.flow.shield import uninterrupted
+
+SHARED_SECONDS = 2.0
+"""For how long a file of a bucket that others write to is believed."""
+
+_ENTRY_OVERHEAD = 400  # what a cached entry costs beside its content, roughly, so that empty ones count too
+
+
+@implementer(IBucket)
+class SmallFileCache:
+    """A bucket whose `get` answers from memory what it knows; everything else goes to the wrapped bucket.
+
+    All writes to the wrapped bucket must come through here, and each goes on to its end though its Deferred is
+    cancelled. ``memory`` bounds the cache, in bytes; ``clock`` answers seconds, counted from any moment.
+    """
+
+    def __init__(self, bucket: IBucket, memory: int, clock: Callable[[], float] = monotonic) -> None:
+        self.name = bucket.name
+        self.shared = bucket.shared
+        self._bucket = bucket
+        self._files: Cache[str, bytes]
+        if bucket.shared:
+            self._files = TTLCache(memory, ttl=SHARED_SECONDS, timer=clock, getsizeof=_cost)
+        else:
+            self._files = LRUCache(memory, getsizeof=_cost)
+        self._loading: dict[str, object] = {}
+        self._being_changed: Counter[str] = Counter()
+
+    def start(self) -> "Deferred[None]":
+        """See `IBucket.start`."""
+        return self._bucket.start()
+
+    def stop(self) -> "Deferred[None]":
+        """See `IBucket.stop`."""
+        self._files.clear()
+        return self._bucket.stop()
+
+    def get(self, path: str, limit: int) -> "Deferred[bytes]":
+        """See `IBucket.get`."""
+        known = self._files.get(path)
+        if known is not None and len(known) <= limit:
+            return succeed(known)
+        if path in self._being_changed:
+            # What is read now may be of before or after the change, and not durable yet.
+            return self._bucket.get(path, limit)
+        token = object()
+        self._loading[path] = token
+
+        def loaded(result: bytes | Failure) -> bytes | Failure:
+            # A change that began meanwhile took the token away: what was read may be older than it.
+            if self._loading.get(path) is token:
+                del self._loading[path]
+                if isinstance(result, bytes) and _cost(result) <= self._files.maxsize:
+                    self._files[path] = result
+            return result
+
+        return self._bucket.get(path, limit).addBoth(loaded)
+
+    def put(self, path: str, content: bytes) -> "Deferred[None]":
+        """See `IBucket.put`. Written also where the same content is known: the file itself may be damaged."""
+        return self._changing(self._bucket.put(path, content), path)
+
+    def put_file(self, path: str, source: Path) -> "Deferred[None]":
+        """See `IBucket.put_file`."""
+        return self._changing(self._bucket.put_file(path, source), path)
+
+    def move(self, source: str, destination: str) -> "Deferred[None]":
+        """See `IBucket.move`."""
+        return self._changing(self._bucket.move(source, destination), source, destination)
+
+    def remove(self, path: str) -> "Deferred[None]":
+        """See `IBucket.remove`."""
+        return self._changing(self._bucket.remove(path), path)
+
+    def stat(self, path: str) -> "Deferred[Stat]":
+        """See `IBucket.stat`."""
+        return self._bucket.stat(path)
+
+    def open(self, path: str) -> "Deferred[IReader]":
+        """See `IBucket.open`."""
+        return self._bucket.open(path)
+
+    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
+        """See `IBucket.list`."""
+        return self._bucket.list(directory)
+
+    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+        """See `IBucket.walk`."""
+        return self._bucket.walk(directory, into)
+
+    def _changing(self, change: "Deferred[None]", *paths: str) -> "Deferred[None]":
+        for path in paths:
+            self._files.pop(path, None)
+            self._loading.pop(path, None)
+            self._being_changed[path] += 1
+
+        def changed(result: None | Failure) -> None | Failure:
+            for path in paths:
+                self._being_changed[path] -= 1
+                if not self._being_changed[path]:
+                    del self._being_changed[path]
+            return result
+
+        return uninterrupted(change.addBoth(changed))
+
+
+def _cost(content: bytes) -> int:
+    return len(content) + _ENTRY_OVERHEAD

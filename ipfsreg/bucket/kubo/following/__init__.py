@@ -1,0 +1,1 @@
+"""Mirrors: a bucket that is whatever directory a name points to."""

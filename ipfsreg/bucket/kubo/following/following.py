@@ -1,0 +1,117 @@
+"""Which directory a mirror serves: the one that a name points to, once all that is small of it is here.
+
+Tags, links and records are fetched and pinned on the node before a newer directory is served in place of the last one.
+So a mirror always has one state as a whole, also while the registry that publishes it is away; blobs and manifests
+come as they are asked for, and the node's garbage collection may take them again.
+"""
+
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER, AlreadyPinned, NotPinned
+from ipfsreg.bucket.kubo.reading.content_by_cid import KuboContent
+from ipfsreg.bucket.kubo.state.noted import NotedFile
+from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.workers import Workers
+
+_NOT_KEPT = {"blobs", "quarantine"}
+"""Directories of the top that have long files: what they hold is fetched as it is asked for."""
+
+
+class Following:
+    """Where ``name``, an ``/ipns/`` or ``/ipfs/`` path, leads.
+
+    ``state`` is a file of this disk for what a restart has to know. The daemon is the only one that writes it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, name: str, by_cid: KuboContent, state: Path, workers: Workers) -> None:
+        self._name = name
+        self._by_cid = by_cid
+        self._noted = NotedFile(state, workers)
+        self._root: str | None = None
+        self._kept: str | None = None
+        self._pins: dict[str, bool] = {}
+        """What is pinned, or about to be, and whether with all below it."""
+        self._certain: set[str] = set()
+        """What this daemon has pinned itself: the node may be another one than that of an earlier daemon."""
+        self._beginning: SharedWork[None] = SharedWork(self._begin)
+        self._refreshing: SharedWork[None] = SharedWork(self._refresh)
+
+    async def load(self) -> None:
+        """Go on from what an earlier daemon noted: first of all."""
+        noted = await self._noted.read()
+        self._pins = dict(noted.get("pins", {}))
+        if noted.get("follow") == self._name:
+            self._root = noted.get("root")
+
+    async def root(self) -> str:
+        """The CID of the directory that is served now. `Unavailable` where none is known yet."""
+        if self._root is None:
+            await self._beginning.outcome()
+        assert self._root is not None
+        return self._root
+
+    async def refresh(self) -> None:
+        """Look where the name points to, and go over to it. What is served is as it was where this fails."""
+        await self._refreshing.outcome()
+
+    async def _begin(self) -> None:
+        root = await self._resolve()
+        self._root = self._root or root
+
+    async def _refresh(self) -> None:
+        root = await self._resolve()
+        if self._root is None:  # better in pieces than not at all
+            self._root = root
+        if root != self._kept:
+            await self._keep(root)
+            self._log.info("Serving {name} as of {root}.", name=self._name, root=root)
+
+    async def _resolve(self) -> str:
+        try:
+            path = self._name
+            if path.startswith("/ipns/"):
+                path = "/ipfs/" + await self._by_cid.resolve(path)
+            found = await self._by_cid.contents.stat(path)
+        except NotFound as error:
+            raise Unavailable(f"{self._name} leads nowhere: {error}", RETRY_AFTER) from None
+        if not found.is_directory:
+            raise Unavailable(f"{self._name} leads to a file, and not to a registry's directory", 60)
+        return found.cid
+
+    async def _keep(self, root: str) -> None:
+        """Fetch and pin what is small of a directory, serve it, and then let go of what was pinned before."""
+        links = await self._by_cid.contents.links(root)
+        wanted = {root: False} | {link.cid: True for link in links if link.name not in _NOT_KEPT}
+        self._pins |= wanted
+        await self._note()  # before, so that none is left behind by a crash
+        for cid in wanted.keys() - self._certain:
+            try:
+                await self._by_cid.pin(cid, recursive=wanted[cid])
+            except AlreadyPinned:  # by somebody else, which is as good, and must not be removed with ours
+                del self._pins[cid]
+            self._certain.add(cid)
+        self._root = self._kept = root
+        await self._note()
+        for cid in self._pins.keys() - wanted.keys():
+            await self._let_go(cid)
+        await self._note()
+
+    async def _let_go(self, cid: str) -> None:
+        self._certain.discard(cid)
+        try:
+            await self._by_cid.unpin(cid, recursive=self._pins[cid])
+        except (NotPinned, NotFound):
+            pass
+        except BucketError as error:
+            self._log.info("{cid} stays pinned until a newer state is there: {error}", cid=cid, error=error)
+            return
+        del self._pins[cid]
+
+    async def _note(self) -> None:
+        noted = {"follow": self._name, "root": self._kept or self._root, "pins": self._pins}
+        await self._noted.write(noted)

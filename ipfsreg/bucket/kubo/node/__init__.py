@@ -1,0 +1,1 @@
+"""What a node does for the bucket: commands, directories, content, pins."""

@@ -1,0 +1,91 @@
+"""Directories of a node, read block by block: what was read once is not asked for again, since a CID is for good.
+
+Never by a path that goes through several of them: an online node looks for those in the middle on its network, whatever
+it is told.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from cachetools import LRUCache
+
+from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.flow.workers import Workers
+from ipfsreg.ipfs import hamt
+from ipfsreg.ipfs.cid import CID, DAG_PB
+from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node
+from ipfsreg.ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs
+
+REMEMBERED = 4 * 1024**2
+"""Bytes of blocks that are remembered at most; as objects they take some six times as much."""
+
+_QUICK = 16 * 1024
+"""A longer block is decoded in a thread."""
+
+
+class Directories:
+    """``get_block`` answers a block by its CID."""
+
+    def __init__(self, get_block: Callable[[CID], Awaitable[bytes]], workers: Workers) -> None:
+        self._get_block = get_block
+        self._workers = workers
+        self._known: LRUCache[CID, tuple[Node, int]] = LRUCache(REMEMBERED, getsizeof=lambda entry: entry[1])
+
+    async def load(self, cid: CID) -> Node:
+        """A directory, a shard of one, or the first block of a file. `Corrupt` where it is none."""
+        found = self._known.get(cid)
+        if found is not None:
+            return found[0]
+        block = await self._get_block(cid)
+        try:
+            node = decode_node(block) if len(block) <= _QUICK else await self._workers.run(decode_node, block)
+        except BlockInvalid as error:
+            raise Corrupt(f"{cid} is no directory: {error}") from None
+        self.remember(cid, node, len(block))
+        return node
+
+    def remember(self, cid: CID, node: Node, length: int) -> None:
+        """A block that is known without asking; ``length`` is in bytes."""
+        if length <= REMEMBERED // 8:
+            self._known[cid] = (node, length)
+
+    async def directory(self, cid: CID) -> Node | None:
+        """What `load` answers, where that is a directory."""
+        if cid.codec != DAG_PB:
+            return None
+        node = await self.load(cid)
+        try:
+            return node if decode_unixfs(node.data).kind in {DIRECTORY, HAMT_SHARD} else None
+        except BlockInvalid as error:
+            raise Corrupt(f"{cid} is no directory: {error}") from None
+
+    async def walk(self, top: CID) -> None:
+        """Ask the node for every directory below one. `Missing` where it has lost one."""
+        fresh = Directories(self._get_block, self._workers)
+        pending, seen = [top], {top}
+        while pending:
+            node = await fresh.load(pending.pop())
+            if decode_unixfs(node.data).kind not in {DIRECTORY, HAMT_SHARD}:
+                continue
+            below = {link.cid for link in node.links if link.cid.codec == DAG_PB} - seen
+            seen |= below
+            pending += below
+
+    async def step(self, node: Node, name: str) -> Link | None:
+        """The entry of a directory by that name."""
+        try:
+            if hamt.is_shard(node):
+                return await hamt.find(self.load, node, name)
+        except BlockInvalid as error:
+            raise Corrupt(f"a directory is damaged: {error}") from None
+        return next((link for link in node.links if link.name == name), None)
+
+    async def find(self, root: CID, names: Iterable[str]) -> Link | None:
+        """Where a path leads from a directory; None where it leads nowhere."""
+        link = Link(root, "", 0)
+        for name in names:
+            node = await self.directory(link.cid)
+            following = None if node is None else await self.step(node, name)
+            if following is None:
+                return None
+            link = following
+        return link

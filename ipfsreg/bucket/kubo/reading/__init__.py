@@ -1,0 +1,1 @@
+"""Reading: open files, directories as trees, content by CID."""

@@ -1,0 +1,140 @@
+"""A directory of the node as a place to read from: the committed state of our folder, or any other by its CID."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from ipfsreg.bucket.errors import NotFound, TooLarge
+from ipfsreg.bucket.interface import Entry, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.kubo.errors import Missing
+from ipfsreg.bucket.kubo.node.contents import Child, Found
+
+EMPTY_DIRECTORIES = {
+    "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
+    "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354",
+}
+
+
+TRIES = 5
+"""How often a state is looked at that is replaced meanwhile, beside garbage collection."""
+
+T = TypeVar("T")
+
+
+class Looking(Protocol):
+    """Where a tree is looked at: see `Contents`."""
+
+    async def stat(self, path: str) -> Found:
+        """See `Contents.stat`."""
+
+    async def links(self, cid: str) -> Sequence[Child]:
+        """See `Contents.links`."""
+
+    async def read(self, cid: str, size: int) -> bytes:
+        """See `Contents.read`."""
+
+    def reader(self, found: Found) -> IReader:
+        """See `Contents.reader`."""
+
+
+class Tree:
+    """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
+
+    def __init__(self, contents: Looking, root: Callable[[], Awaitable[str]]) -> None:
+        self._contents = contents
+        self._root = root
+
+    def stat(self, path: str) -> "Deferred[Stat]":
+        """See `IBucket.stat`."""
+        check_path(path)
+        return ensureDeferred(self._stat(path))
+
+    async def _stat(self, path: str) -> Stat:
+        found = await _again(lambda: self._file(path))
+        return Stat(found.size, found.cid)
+
+    def get(self, path: str, limit: int) -> "Deferred[bytes]":
+        """See `IBucket.get`."""
+        check_path(path)
+        return ensureDeferred(self._get(path, limit))
+
+    async def _get(self, path: str, limit: int) -> bytes:
+        return await _again(lambda: self._read(path, limit))
+
+    async def _read(self, path: str, limit: int) -> bytes:
+        found = await self._file(path)
+        if found.size > limit:
+            raise TooLarge(f"{path} has {found.size} bytes, and at most {limit} are wanted")
+        return await self._contents.read(found.cid, found.size)
+
+    def open(self, path: str) -> "Deferred[IReader]":
+        """See `IBucket.open`."""
+        check_path(path)
+        return ensureDeferred(self._open(path))
+
+    async def _open(self, path: str) -> IReader:
+        found = await _again(lambda: self._file(path))
+        reader: IReader = self._contents.reader(found)
+        return reader
+
+    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
+        """See `IBucket.list`."""
+        check_path(directory)
+        return ensureDeferred(self._list(directory))
+
+    async def _list(self, directory: str) -> Sequence[Entry]:
+        return _entries(await _again(lambda: self._links(directory)))
+
+    async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+        """See `IBucket.walk`: one state of the directory, however long it takes."""
+        check_path(directory)
+        top = await self._directory(directory)
+        pending = [] if top is None else [(directory, top)]
+        while pending:
+            path, cid = pending.pop()
+            try:
+                links = await self._contents.links(cid)
+            except Missing:  # that state is no longer kept: go on with the one of now
+                links = await _again(partial(self._links, path))
+            entries = _entries(links)
+            if not entries:
+                continue
+            yield [Listing(path, entries)]
+            below = [(f"{path}/{link.name}", link.cid) for link in links if link.is_directory]
+            pending += [each for each in reversed(below) if into is None or into(each[0])]
+
+    async def _find(self, path: str) -> Found:
+        return await self._contents.stat(f"/ipfs/{await self._root()}/{path}")
+
+    async def _file(self, path: str) -> Found:
+        found = await self._find(path)
+        if found.is_directory:
+            raise NotFound(f"{path} is a directory")
+        return found
+
+    async def _links(self, path: str) -> Sequence[Child]:
+        cid = await self._directory(path)
+        return [] if cid is None else await self._contents.links(cid)
+
+    async def _directory(self, path: str) -> str | None:
+        try:
+            found = await self._find(path)
+        except NotFound:
+            return None
+        return found.cid if found.is_directory else None
+
+
+async def _again(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again where the state was replaced between two questions, and the node has collected its garbage."""
+    for _ in range(TRIES - 1):
+        try:
+            return await ask()
+        except Missing:
+            continue
+    return await ask()
+
+
+def _entries(links: Sequence[Child]) -> Sequence[Entry]:
+    return [Entry(link.name, link.is_directory) for link in links if link.cid not in EMPTY_DIRECTORIES]

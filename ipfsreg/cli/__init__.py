@@ -1,0 +1,1 @@
+"""The `ipfsreg` command: a file for each group of commands."""

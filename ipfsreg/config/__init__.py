@@ -1,0 +1,1 @@
+"""The configuration: its file, the kinds of its options, endpoints, and the environment."""

@@ -1,0 +1,1 @@
+"""The few concurrency tools that everything uses. Nothing here knows of registries or storages."""

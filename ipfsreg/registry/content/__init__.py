@@ -1,0 +1,1 @@
+"""Content by digest, shared by all repositories: bytes, hashes, DAGs, and the guard over their use."""

@@ -1,0 +1,36 @@
+"""Whether content is what its digest says: all of it is read and hashed."""
+
+from dataclasses import dataclass
+
+from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest, new_hash
+
+from .reading import hash_content
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was read. ``length`` is in bytes."""
+
+    whole: bool
+    length: int
+
+
+async def check_content(bucket: IBucket, workers: Workers, digest: Digest, pace: Pace | None = None) -> Checked | None:
+    """Read content and compare it with its digest. None where there is none."""
+    try:
+        reader = await bucket.open(layout.blob(digest))
+    except NotFound:
+        return None
+    try:
+        hash_ = new_hash(digest.algorithm)
+        length = await hash_content(workers, reader, hash_, pace)
+    except Corrupt:
+        return Checked(False, 0)  # the disk cannot read it, or it became shorter
+    finally:
+        reader.close()
+    return Checked(hash_.hexdigest() == digest.hex, length)

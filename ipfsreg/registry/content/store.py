@@ -1,0 +1,163 @@
+"""The content that all repositories share: each blob and manifest once, by digest."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
+from ipfsreg.bucket.interface import IBucket, IReader, Stat
+from ipfsreg.flow.keyed_lock import Turns
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest, digest_of
+
+from .content_check import check_content
+
+_INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
+
+
+def content_key(digest: Digest) -> tuple[str, Digest]:
+    """The guard's key of a content."""
+    return ("content", digest)
+
+
+class ContentStore:
+    """Content by digest in a bucket. Callers hold `content_key` in the guard until they have linked it.
+
+    ``small`` is how long content may be, in bytes, that is read into memory though nobody said its size.
+    """
+
+    _log = Logger()
+
+    def __init__(self, bucket: IBucket, workers: Workers, small: int) -> None:
+        self._bucket = bucket
+        self._workers = workers
+        self._small = small
+        self._changing = Turns()
+
+    async def whole_size(self, digest: Digest, expected: int | None) -> int | None:
+        """The content's length in bytes, or None where it is not there whole.
+
+        ``expected`` is what a link says, or None for one that says nothing. Where the content has another length, one
+        of the two is damaged: the content is read, and put into quarantine if it is not what its digest says. If it
+        is, then its length is the answer, and the link is wrong.
+        """
+        found = await self._stat(digest)
+        if found is None:
+            return None
+        if found.size is None or found.size == expected:
+            return expected
+        async with self._changing.of(digest):
+            checked = await check_content(self._bucket, self._workers, digest)
+            if checked is not None and not checked.whole:
+                await self._quarantine(digest)
+            return checked.length if checked is not None and checked.whole else None
+
+    async def has(self, digest: Digest, size: int) -> bool:
+        """Whether content of that length is there, as far as the storage knows lengths."""
+        found = await self._stat(digest)
+        return found is not None and found.size in {None, size}
+
+    async def size(self, digest: Digest) -> int | None:
+        """The content's length in bytes, or None where it is not there or the storage does not know it."""
+        found = await self._stat(digest)
+        return None if found is None else found.size
+
+    async def open(self, digest: Digest, size: int) -> IReader | None:
+        """Open the content, or None where it is not there or has another length."""
+        try:
+            reader = await self._bucket.open(layout.blob(digest))
+        except NotFound:
+            return None
+        if reader.size is not None and reader.size != size:
+            reader.close()
+            return None
+        return reader
+
+    async def get(self, digest: Digest, size: int) -> bytes | None:
+        """Small content, verified, or None where it is not there whole. ``size`` is what its record says.
+
+        :raises Corrupt: where what came is not the content, but may be so because of the way and not of the storage.
+        """
+        try:
+            content = await self._bucket.get(layout.blob(digest), max(size, self._small))
+        except NotFound:
+            return None
+        except TooLarge:
+            content = b""  # in any case not what it should be
+        if not await self._is(content, digest):
+            if self._bucket.shared:
+                raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
+            await self.quarantine_if(digest, lambda: self._is_damaged(digest))
+            return None
+        return content
+
+    async def put(self, digest: Digest, content: bytes) -> None:
+        """Store small content durably, unless it is there: what is there is looked at."""
+        async with self._changing.of(digest):
+            try:
+                if await self._bucket.get(layout.blob(digest), len(content)) == content:
+                    return
+                damaged = True
+            except TooLarge:
+                damaged = True
+            except NotFound:
+                damaged = False
+            if damaged and not self._bucket.shared:  # far away it may have been the transfer: then it is just replaced
+                await self._quarantine(digest)
+            await self._bucket.put(layout.blob(digest), content)
+
+    async def put_file(self, digest: Digest, source: Path, size: int) -> None:
+        """Store a verified, fsynced file of the spool durably, unless it is there.
+
+        Several callers with the same content at once end with one transfer and one stored copy.
+        """
+        async with self._changing.of(digest):
+            if await self._needs_putting(digest, size):
+                await self._bucket.put_file(layout.blob(digest), source)
+
+    async def quarantine_if(self, digest: Digest, damaged: Callable[[], Awaitable[bool]]) -> bool:
+        """Take content out of the way if it is (still) damaged, so that it is missing and can be pushed again.
+
+        ``damaged`` is asked when nobody is storing the content, since a push may have healed it meanwhile.
+        """
+        async with self._changing.of(digest):
+            if not await damaged():
+                return False
+            await self._quarantine(digest)
+            return True
+
+    async def _needs_putting(self, digest: Digest, size: int) -> bool:
+        found = await self._stat(digest)
+        if found is not None and found.size not in {None, size}:
+            await self._quarantine(digest)
+            return True
+        return found is None
+
+    async def _stat(self, digest: Digest) -> Stat | None:
+        try:
+            return await self._bucket.stat(layout.blob(digest))
+        except NotFound:
+            return None
+
+    async def _is(self, content: bytes, digest: Digest) -> bool:
+        if len(content) <= _INLINE:
+            return digest_of(content, digest.algorithm) == digest
+        return await self._workers.run(digest_of, content, digest.algorithm) == digest
+
+    async def _is_damaged(self, digest: Digest) -> bool:
+        checked = await check_content(self._bucket, self._workers, digest)
+        return checked is not None and not checked.whole
+
+    async def _quarantine(self, digest: Digest) -> None:
+        try:
+            await self._bucket.move(layout.blob(digest), layout.quarantined(digest))
+        except Unchangeable:
+            raise Corrupt(f"{layout.blob(digest)} of {self._bucket.name} is damaged, where it was published") from None
+        self._log.error(
+            "Damaged content {digest} was moved to {path}. `ipfsreg verify` names the images that use it; "
+            "pushing one of them again heals it.",
+            digest=str(digest),
+            path=layout.quarantined(digest),
+        )

@@ -1,0 +1,178 @@
+"""Blocks by CID, out of the blobs and manifests of repositories.
+
+A block is always read through a repository that has it, with the checks and the guard of an ordinary pull. The index
+only says where to look.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ipfsreg.bucket.errors import Corrupt, NotFound, Unavailable
+from ipfsreg.bucket.interface import IBucket, IReader
+from ipfsreg.flow.workers import Workers
+from ipfsreg.ipfs.car import BLOCK_MAX
+from ipfsreg.ipfs.cid import CID, SHA2_256, BlockDamaged, raw_cid, verify_block
+from ipfsreg.ipfs.file_dag import HASH, PROFILE, FileDag, Place, Profile, range_of
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.cid_index import Allowed, Holder
+from ipfsreg.registry.content.dags import Dags
+from ipfsreg.registry.content.reading import read_part
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
+from ipfsreg.registry.repository.blobs import Blobs
+from ipfsreg.registry.repository.manifests import Manifests
+
+_WHOLE = Profile(chunk=BLOCK_MAX)
+_RETRY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a block is: a repository's content of ``size`` bytes, and the place in its DAG.
+
+    ``whole``: the block is the content, though its DAG may be another.
+    """
+
+    cid: CID
+    holder: Holder
+    size: int
+    place: Place
+    whole: bool
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Which bytes of the content are in the block or below it: the first, and the one past the last."""
+        return range_of(self.place, self.size, _WHOLE if self.whole else PROFILE)
+
+
+class OpenBlock:
+    """A block's content, opened: close it when done. All that is read from it was compared with its hash."""
+
+    def __init__(self, located: Located, dags: Dags, workers: Workers, source: "IReader | bytes") -> None:
+        self.located = located
+        self._dags = dags
+        self._workers = workers
+        self._source = source
+
+    async def dag(self) -> FileDag:
+        """The DAG that the block is a part of."""
+        located = self.located
+        if located.whole:
+            return FileDag(located.cid.hash, located.size, _WHOLE)
+        reader = None if isinstance(self._source, bytes) else self._source
+        dag = await self._dags.get(located.holder.digest, located.size, reader)
+        if dag is None or dag.hash_at(located.place) != located.cid.hash:
+            raise Corrupt(f"the DAG of {located.holder.digest} is not what the index of CIDs has")
+        return dag
+
+    async def read(self) -> bytes:
+        """The block."""
+        if self.located.place.level:
+            return await self.read_at(await self.dag(), self.located.place)
+        return await self._leaf(*self.located.range, self.located.cid.hash)
+
+    async def read_at(self, dag: FileDag, place: Place) -> bytes:
+        """Another block of its DAG."""
+        if place.level:
+            return await self._workers.run(dag.block, place)
+        return await self._leaf(*dag.range_at(place), dag.hash_at(place))
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        if not isinstance(self._source, bytes):
+            self._source.close()
+
+    async def _leaf(self, first: int, end: int, sha256: bytes) -> bytes:
+        if isinstance(self._source, bytes):
+            block = self._source[first:end]
+        else:
+            block = await read_part(self._workers, self._source, first, end - first)
+        try:
+            await self._workers.run(verify_block, raw_cid(sha256), block)
+        except BlockDamaged:
+            digest = self.located.holder.digest
+            raise Corrupt(f"{digest} is damaged between byte {first} and {end}; run `ipfsreg verify`") from None
+        return block
+
+
+class Blocks:
+    """Finds and opens blocks."""
+
+    def __init__(self, bucket: IBucket, blobs: Blobs, manifests: Manifests, dags: Dags, workers: Workers) -> None:
+        self._bucket = bucket
+        self._blobs = blobs
+        self._manifests = manifests
+        self._dags = dags
+        self._index = dags.index
+        self._workers = workers
+
+    async def find(self, cid: CID, allowed: Allowed) -> Located | None:
+        """Where the block of a CID is, in a repository for which ``allowed`` says yes; None where it is nowhere.
+
+        :raises Unavailable: where it may be somewhere that the index does not know yet, and the bucket is away.
+        """
+        if cid.hash_code != SHA2_256 or len(cid.hash) != HASH:
+            return None
+        located = await self._find_whole(cid, allowed) or await self._find_part(cid, allowed)
+        if located is not None:
+            return located
+        if not self._index.complete:
+            raise Unavailable("the index of CIDs is being made", _RETRY)
+        if self._bucket.shared:  # the index may be behind, so it is no answer while the bucket gives none
+            with suppress(NotFound):
+                await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
+        return None
+
+    async def _find_whole(self, cid: CID, allowed: Allowed) -> Located | None:
+        digest, seen = Digest("sha256", cid.hash.hex()), 0
+        while holders := await self._index.holders(digest, allowed, seen):
+            seen += len(holders)
+            for holder in holders:
+                size = await self._size(holder)
+                if size is not None and size <= BLOCK_MAX:
+                    return Located(cid, holder, size, Place(0, 0), True)
+        return None
+
+    async def _find_part(self, cid: CID, allowed: Allowed) -> Located | None:
+        seen = 0
+        while parts := await self._index.parts(cid.hash, allowed, seen):
+            seen += len(parts)
+            for part in parts:
+                if await self._size(part.holder) == part.size:
+                    return Located(cid, part.holder, part.size, part.place, False)
+        return None
+
+    async def open(self, located: Located) -> OpenBlock | None:
+        """Open a block; None where it is there no more."""
+        holder = located.holder
+        source: IReader | bytes
+        try:
+            if holder.is_manifest:
+                source = (await self._manifests.get(holder.repository, holder.digest)).content
+            else:
+                source = (await self._blobs.open(holder.repository, holder.digest)).reader
+        except (BlobUnknown, ManifestUnknown):
+            return None
+        return OpenBlock(located, self._dags, self._workers, source)
+
+    async def block_size(self, located: Located) -> int:
+        """The length of a block in bytes, without reading any of it."""
+        first, end = located.range
+        if not located.place.level:
+            return end - first
+        opened = await self.open(located)
+        if opened is None:
+            return 0
+        try:
+            dag = await opened.dag()
+            return await self._workers.run(dag.block_size, located.place)
+        finally:
+            opened.close()
+
+    async def _size(self, holder: Holder) -> int | None:
+        try:
+            if holder.is_manifest:
+                return len((await self._manifests.get(holder.repository, holder.digest)).content)
+            return await self._blobs.size(holder.repository, holder.digest)
+        except (BlobUnknown, ManifestUnknown):
+            return None

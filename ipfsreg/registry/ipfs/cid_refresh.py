@@ -1,0 +1,70 @@
+"""Bringing the index of CIDs up to date with the bucket."""
+
+from collections.abc import AsyncIterator, Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.cid_index import CidIndex, Holder
+from ipfsreg.registry.content.dags import Dags
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.names import Repository
+
+SHARED_SECONDS = 3600.0
+"""How long after one pass over a bucket that others write to the next begins."""
+
+_AT_ONCE = 500
+
+
+class CidRefresh:
+    """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well."""
+
+    def __init__(self, bucket: IBucket, index: CidIndex, dags: Dags, clock: IReactorTime) -> None:
+        self._bucket = bucket
+        self._index = index
+        self._dags = dags
+        self._clock = clock
+        self._last: float | None = None
+
+    async def run(self) -> None:
+        """One pass over everything."""
+        pace, began = Pace(self._clock), self._clock.seconds()
+        await self._index.begin_pass()
+        async for digest in layout.all_dags(self._bucket):
+            await pace.step()
+            if not await self._index.has_dag(digest):
+                dag = await self._dags.load(digest)
+                if dag is not None:
+                    await self._dags.note(digest, dag)
+        async for repository in layout.repositories(self._bucket):
+            await self._tell(repository, layout.blob_links, pace, is_manifest=False)
+            await self._tell(repository, layout.manifest_records, pace, is_manifest=True)
+        await self._index.end_pass()
+        self._last = began
+
+    async def run_if_needed(self) -> None:
+        """One pass, unless the index knows of everything, as far as one can know what others write."""
+        due = self._last is None or self._clock.seconds() - self._last >= SHARED_SECONDS
+        if not self._index.complete or (self._bucket.shared and due):
+            await self.run()
+
+    async def _tell(
+        self,
+        repository: Repository,
+        digests: Callable[[IBucket, Repository], AsyncIterator[Digest]],
+        pace: Pace,
+        *,
+        is_manifest: bool,
+    ) -> None:
+        some: list[Holder] = []
+        async for digest in digests(self._bucket, repository):
+            await pace.step()
+            some.append(Holder(digest, repository, is_manifest))
+            if len(some) >= _AT_ONCE:
+                self._index.held(*some)
+                await self._index.settled()
+                some = []
+        self._index.held(*some)
+        await self._index.settled()

@@ -1,0 +1,149 @@
+"""An image as a CAR file: the directory of `image_layout`, streamed out of the blobs."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.interface import IReader
+from ipfsreg.flow.workers import Workers
+from ipfsreg.ipfs.car import encode_header, section_head
+from ipfsreg.ipfs.cid import CID, BlockDamaged, verify_block
+from ipfsreg.ipfs.file_dag import FileDag
+from ipfsreg.registry.content.content_hash import leaves_of
+from ipfsreg.registry.content.reading import read_part
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository.blobs import Blobs
+from ipfsreg.registry.repository.manifest import parse_manifest
+from ipfsreg.registry.repository.manifests import Manifests
+
+from .image_layout import ImageLayout, Section
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    dags: dict[Digest, FileDag]
+    manifests: set[Digest]
+    missing: list[Digest]
+
+
+class Export:
+    """An image about to be exported: ``length`` is the CAR's, in bytes, and ``root`` its root.
+
+    ``missing`` are manifests of the image that the repository does not have, so that they are not in the CAR.
+    """
+
+    def __init__(
+        self,
+        manifests: Manifests,
+        blobs: Blobs,
+        workers: Workers,
+        repository: Repository,
+        layout: ImageLayout,
+        contents: _Contents,
+    ) -> None:
+        self.root: CID = layout.root
+        self.length = layout.length
+        self.missing = contents.missing
+        self._manifests = manifests
+        self._blobs = blobs
+        self._workers = workers
+        self._repository = repository
+        self._layout = layout
+        self._contents = contents
+        self._digest: Digest | None = None
+        self._source: IReader | bytes = b""
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The CAR. Each block is compared with its CID before it goes out.
+
+        :raises RegistryError: where the image was deleted meanwhile. :raises BucketError: where it cannot be read.
+        """
+        yield encode_header([self.root])
+        try:
+            for section in self._layout.sections():
+                block = await self._block(section)
+                yield section_head(section.cid, len(block)) + block
+        finally:
+            self._close()
+
+    async def _block(self, section: Section) -> bytes:
+        if section.block is not None:
+            return section.block
+        assert section.digest is not None
+        assert section.place is not None
+        dag = self._contents.dags[section.digest]
+        if section.place.level:
+            return dag.block(section.place)
+        if section.digest != self._digest:
+            await self._open(section.digest)
+        first, end = dag.range_at(section.place)
+        if isinstance(self._source, bytes):
+            block = self._source[first:end]
+        else:
+            block = await read_part(self._workers, self._source, first, end - first)
+        try:
+            await self._workers.run(verify_block, section.cid, block)
+        except BlockDamaged:
+            raise Corrupt(f"{section.digest} is damaged; run `ipfsreg verify`") from None
+        return block
+
+    async def _open(self, digest: Digest) -> None:
+        self._close()
+        if digest in self._contents.manifests:
+            self._source = (await self._manifests.get(self._repository, digest)).content
+        else:
+            self._source = (await self._blobs.open(self._repository, digest)).reader
+        self._digest = digest
+
+    def _close(self) -> None:
+        source, self._source, self._digest = self._source, b"", None
+        if not isinstance(source, bytes):
+            source.close()
+
+
+class Exporter:
+    """Makes exports."""
+
+    def __init__(self, manifests: Manifests, blobs: Blobs, workers: Workers) -> None:
+        self._manifests = manifests
+        self._blobs = blobs
+        self._workers = workers
+
+    async def export(self, repository: Repository, reference: Tag | Digest) -> Export:
+        """Find all that an image consists of. Where a blob's DAG was never computed, the blob is read for it.
+
+        :raises ManifestUnknown: where the repository does not have it. :raises BlobUnknown: where a blob is lost.
+        """
+        root = await self._manifests.get(repository, reference)
+        contents = _Contents({}, set(), [])
+        pending = [root.digest]
+        while pending:
+            digest = pending.pop(0)
+            try:
+                manifest = await self._manifests.get(repository, digest)
+            except ManifestUnknown:
+                contents.missing.append(digest)
+                continue
+            contents.manifests.add(digest)
+            contents.dags[digest] = await self._workers.run(_dag_of, manifest.content)
+            parsed = await self._workers.run(parse_manifest, manifest.content, manifest.media_type)
+            pending += [each for each in parsed.manifests if each not in contents.dags and each not in pending]
+            for blob, _ in parsed.blobs:
+                if blob not in contents.dags:
+                    contents.dags[blob] = await self._blobs.dag(repository, blob)
+            for blob in parsed.foreign:
+                try:
+                    contents.dags[blob] = contents.dags.get(blob) or await self._blobs.dag(repository, blob)
+                except BlobUnknown:
+                    continue  # it says itself where to get it
+        name = f"{repository}@{reference}" if isinstance(reference, Digest) else f"{repository}:{reference}"
+        layout = await self._workers.run(
+            ImageLayout, root.media_type, root.digest, len(root.content), name, contents.dags
+        )
+        return Export(self._manifests, self._blobs, self._workers, repository, layout, contents)
+
+
+def _dag_of(content: bytes) -> FileDag:
+    return FileDag(leaves_of(content), len(content))

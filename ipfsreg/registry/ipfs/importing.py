@@ -1,0 +1,161 @@
+"""An image out of a CAR file. The file may be of any program: what its root leads to is read as `by_cid` does."""
+
+import shutil
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.flow.workers import Workers
+from ipfsreg.ipfs.cid import CID
+from ipfsreg.registry.content.cid_index import CidIndex
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import BlobUnknown, ImportInvalid, ManifestUnknown, RegistryError
+from ipfsreg.registry.names import Repository, parse_reference
+from ipfsreg.registry.repository.blobs import Blobs, OpenBlob
+from ipfsreg.registry.repository.manifests import Manifests
+from ipfsreg.registry.uploads.uploads import Uploads
+
+from .car_content import CarContent
+from .car_spool import CarSpool
+from .image_tree import Listed
+from .images_by_cid import ImagesByCid, check_not_cid
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came out of a CAR: ``name`` is where the image is now, ``missing`` what its indexes list and it lacks."""
+
+    name: str
+    digest: Digest
+    missing: tuple[Digest, ...]
+
+
+class Importer:
+    """Imports images. ``directory`` on this disk is for the CARs on their way."""
+
+    def __init__(
+        self,
+        directory: Path,
+        manifests: Manifests,
+        blobs: Blobs,
+        uploads: Uploads,
+        index: CidIndex,
+        workers: Workers,
+        max_manifest_size: int,
+    ) -> None:
+        self._directory = directory
+        self._manifests = manifests
+        self._blobs = blobs
+        self._uploads = uploads
+        self._index = index
+        self._workers = workers
+        self._max = max_manifest_size
+
+    async def start(self) -> None:
+        """Remove what a killed daemon left."""
+        await self._workers.run(shutil.rmtree, self._directory, True)
+
+    async def run(self, take: Callable[[], Awaitable[bytes]], name: str | None) -> Imported:
+        """Import the image of a CAR. ``take`` answers its next bytes, or none at its end.
+
+        Without a ``name`` it is the one that the image has in the CAR. Nothing is stored before all blocks
+        of the image are there and were compared with their CIDs.
+
+        :raises ImportInvalid: where it is no CAR, a block of it is wrong or missing, or there is no image in it.
+        """
+        if name is not None:
+            check_not_cid(parse_reference(name)[0])
+        spool = CarSpool(self._directory / str(uuid.uuid4()), self._workers)
+        try:
+            await spool.open()
+            while piece := await take():
+                await spool.feed(piece)
+            roots = await spool.finish()
+            if len(roots) != 1:
+                raise ImportInvalid(f"the CAR has {len(roots)} roots, and one is needed to know what to import")
+            content = CarContent(spool, self._workers)
+            # Only what is in the CAR counts: who imports it gets what was exported, or is told what is missing.
+            images = ImagesByCid(
+                self._manifests,
+                self._blobs,
+                self._index,
+                self._workers,
+                content,
+                self._max,
+                lambda _: False,
+                source="the CAR",
+                nobody="nothing in the CAR",
+            )
+            try:
+                return await self._store(images, roots[0], name)
+            except ManifestUnknown as error:
+                raise ImportInvalid(error.message) from None
+            except Corrupt as error:
+                raise ImportInvalid(str(error)) from None
+        finally:
+            await spool.close()
+
+    async def _store(self, images: ImagesByCid, cid: CID, name: str | None) -> Imported:
+        parts = await images.parts(cid)
+        root = await images.root(cid)
+        if name is None and root.name is None:
+            raise ImportInvalid("the image has no name in the CAR: give it one, NAME:TAG")
+        try:
+            repository, reference = parse_reference(name or root.name or "")
+            check_not_cid(repository)
+        except RegistryError as error:
+            raise ImportInvalid(f"{error.message}: give the image another name, NAME:TAG") from None
+        if isinstance(reference, Digest) and reference != root.digest:
+            raise ImportInvalid(f"the image has the digest {root.digest}")
+        blobs = [part for part in parts if not part.is_manifest]
+        for part in blobs:  # is all of it there?
+            blob = await self._open(images, cid, part)
+            if blob is not None:
+                blob.reader.close()
+        for part in blobs:
+            await self._blob(images, cid, repository, part)
+        missing = []
+        for part in reversed(parts):  # what is listed before what lists it; the root is the last
+            if part.is_manifest:
+                try:
+                    manifest = await images.manifest(cid, part.digest)
+                except ManifestUnknown:
+                    missing.append(part.digest)
+                    continue
+                tags = [] if part.digest != root.digest or isinstance(reference, Digest) else [reference]
+                await self._manifests.put(repository, manifest.content, part.media_type, part.digest, tags)
+        return Imported(
+            f"{repository}{'@' if isinstance(reference, Digest) else ':'}{reference}", root.digest, tuple(missing)
+        )
+
+    async def _open(self, images: ImagesByCid, cid: CID, part: Listed) -> OpenBlob | None:
+        try:
+            return await images.blob(cid, part.digest)
+        except BlobUnknown:
+            if part.may_be_missing:
+                return None
+            raise ImportInvalid(f"the CAR does not have the blob {part.digest}") from None
+
+    async def _blob(self, images: ImagesByCid, cid: CID, repository: Repository, part: Listed) -> None:
+        try:
+            if await self._blobs.size(repository, part.digest) == part.size:
+                return
+        except BlobUnknown:
+            pass
+        blob = await self._open(images, cid, part)
+        if blob is None:
+            return
+        try:
+            upload = await self._uploads.begin(repository)
+            try:
+                async with self._uploads.appending(upload, part.size) as writer:
+                    await blob.reader.read(writer, 0, part.size)
+                await self._uploads.commit(upload, part.digest)
+            except BaseException:
+                if not upload.busy:
+                    await self._uploads.cancel(upload)
+                raise
+        finally:
+            blob.reader.close()

@@ -1,0 +1,82 @@
+"""Publishing what is pushed, one image after the other, while pushes go on."""
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import RegistryError
+from ipfsreg.registry.names import Repository
+
+from .publishing import Publisher
+
+WAITING_MAX = 10_000
+"""How many images wait at most. What is pushed meanwhile is logged, and not published."""
+
+
+class PublishQueue:
+    """Publishes the images that it is told of. What still waits when it is stopped is not published."""
+
+    _log = Logger()
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._waiting: dict[tuple[Repository, Digest], None] = {}
+        self._working: Deferred[None] | None = None
+        self._idle: list[Deferred[None]] = []
+        self._stopped = False
+
+    def add(self, repository: Repository, digest: Digest) -> None:
+        """Publish an image soon, unless its repository is hidden. Never fails."""
+        if self._publisher.hidden(repository):
+            return
+        if len(self._waiting) >= WAITING_MAX or self._stopped:
+            self._log.warn("{name} is not published: run `ipfsreg publish {name}`.", name=f"{repository}@{digest}")
+            return
+        self._waiting[repository, digest] = None
+        if self._working is None:
+            self._working = Deferred.fromCoroutine(self._work())
+            self._working.addErrback(self._ended)
+
+    async def settled(self) -> None:
+        """Wait until nothing waits."""
+        while self._working is not None:
+            done: Deferred[None] = Deferred()
+            self._idle.append(done)
+            await done
+
+    def stop(self) -> None:
+        """Publish no more."""
+        self._stopped = True
+        if self._working is not None:
+            self._working.cancel()
+        if self._waiting:
+            names = ", ".join(f"{repository}@{digest}" for repository, digest in list(self._waiting)[:10])
+            self._log.warn("{count} images are not published, such as {names}.", count=len(self._waiting), names=names)
+
+    async def _work(self) -> None:
+        while self._waiting:
+            repository, digest = next(iter(self._waiting))
+            await self._publish(repository, digest)
+            self._waiting.pop((repository, digest), None)
+        self._working = None
+        idle, self._idle = self._idle, []
+        for done in idle:
+            done.callback(None)
+
+    async def _publish(self, repository: Repository, digest: Digest) -> None:
+        name = f"{repository}@{digest}"
+        try:
+            published = await self._publisher.publish(repository, digest)
+        except (RegistryError, BucketError) as error:
+            self._log.error("Could not publish {name}: {error}. Try `ipfsreg publish {name}`.", name=name, error=error)
+        except CancelledError:
+            raise
+        except Exception:
+            self._log.failure("Could not publish {name}", name=name)
+        else:
+            self._log.info("Published {name}: ipfs://{cid}", name=name, cid=published.cid)
+
+    def _ended(self, failure: Failure) -> None:
+        failure.trap(CancelledError)

@@ -1,0 +1,240 @@
+"""The blobs of a repository."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
+from ipfsreg.bucket.interface import IBucket, IReader
+from ipfsreg.flow.keyed_lock import Turns
+from ipfsreg.ipfs.file_dag import FileDag
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.cid_index import CidIndex, Holder
+from ipfsreg.registry.content.content_hash import leaves_of
+from ipfsreg.registry.content.dags import Dags
+from ipfsreg.registry.content.guard import Guard
+from ipfsreg.registry.content.store import ContentStore, content_key
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import BlobUnknown
+from ipfsreg.registry.names import Repository
+
+_LINK_MAX = 64
+_LINK = re.compile(rb"[0-9]+\n?")
+
+
+def link_key(repository: Repository, digest: Digest) -> tuple[str, Repository, Digest]:
+    """The guard's key of a repository's link to a blob."""
+    return ("link", repository, digest)
+
+
+async def read_link(bucket: IBucket, repository: Repository, digest: Digest) -> int | None:
+    """The length that a repository's link to a blob gives, or None for a damaged one.
+
+    :raises NotFound: where there is no link.
+    """
+    try:
+        link = await bucket.get(layout.blob_link(repository, digest), _LINK_MAX)
+    except TooLarge:
+        return None
+    return int(link) if _LINK.fullmatch(link) else None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlob:
+    """A blob opened for reading: close the reader when done."""
+
+    digest: Digest
+    size: int
+    reader: IReader
+
+
+class Blobs:
+    """Which repository has which blob, and the blobs' content."""
+
+    _log = Logger()
+
+    def __init__(self, bucket: IBucket, store: ContentStore, dags: Dags, index: CidIndex, guard: Guard) -> None:
+        self._bucket = bucket
+        self._store = store
+        self._dags = dags
+        self._index = index
+        self._guard = guard
+        self._mending = Turns()
+
+    async def size(self, repository: Repository, digest: Digest) -> int:
+        """A blob's length in bytes.
+
+        :raises BlobUnknown: where the repository does not have it, or not whole.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
+            size = await self.whole_size(repository, digest)
+            if size is None:
+                use.in_vain = True
+                raise _unknown(digest)
+            return size
+
+    async def open(self, repository: Repository, digest: Digest) -> OpenBlob:
+        """Open a blob for reading.
+
+        :raises BlobUnknown: where the repository does not have it, or not whole.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
+            size = await self.linked_size(repository, digest)
+            reader = None if size is None else await self._store.open(digest, size)
+            if reader is None:  # the link, or the content, or neither of them is there and whole
+                size = await self.whole_size(repository, digest)
+                reader = None if size is None else await self._store.open(digest, size)
+            if size is None or reader is None:
+                use.in_vain = True
+                raise _unknown(digest)
+            return OpenBlob(digest, size, reader)
+
+    async def cid(self, repository: Repository, digest: Digest) -> str:
+        """A blob's CID; see `dag`."""
+        return str((await self.dag(repository, digest)).cid)
+
+    async def dag(self, repository: Repository, digest: Digest) -> FileDag:
+        """A blob's DAG; computed by reading it where that was never done.
+
+        :raises BlobUnknown: where the repository does not have it, or not whole.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            blob = await self.open(repository, digest)
+            try:
+                dag = await self._dags.get(digest, blob.size, blob.reader)
+            finally:
+                blob.reader.close()
+            assert dag is not None
+            return dag
+
+    async def add_file(
+        self, repository: Repository, digest: Digest, source: Path, size: int, leaves: bytes | None
+    ) -> None:
+        """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns.
+
+        ``leaves`` are the hashes of its DAG's leaves, or None where they have to be found out.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            await self._store.put_file(digest, source, size)
+            await self._dags.add(digest, size, leaves)
+            await self._link(repository, digest, size)
+
+    async def add(self, repository: Repository, digest: Digest, content: bytes) -> None:
+        """Give a repository a small blob, of at most some KiB. Durable when it returns."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            await self._store.put(digest, content)
+            await self._dags.add(digest, len(content), leaves_of(content))
+            await self._link(repository, digest, len(content))
+
+    async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes | None) -> bool:
+        """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            if await self._store.whole_size(digest, size) != size:
+                return False
+            await self._dags.add(digest, size, leaves)
+            await self._link(repository, digest, size)
+            return True
+
+    async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
+        """Give a repository a blob that another has (``source``), or any other (None), without a transfer.
+
+        Answers False where there is no such blob: then it has to be uploaded.
+        """
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
+            size = await self._size_elsewhere(digest, source)
+            if size is None:
+                use.in_vain = True
+                return False
+            await self._link(repository, digest, size)
+            return True
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        """Take a blob from a repository; the collector frees the content when no repository has it.
+
+        :raises BlobUnknown: where the repository does not have it.
+        """
+        async with self._guard.deleting(link_key(repository, digest)):
+            if not await self.remove_link(repository, digest):
+                raise _unknown(digest)
+
+    async def remove_link(self, repository: Repository, digest: Digest) -> bool:
+        """Take a blob out of a repository; the caller has made sure that nobody uses it. False where there is none."""
+        try:
+            await self._bucket.remove(layout.blob_link(repository, digest))
+            removed = True
+        except NotFound:
+            removed = False
+        self._index.lost(Holder(digest, repository, is_manifest=False))
+        return removed
+
+    async def whole_size(self, repository: Repository, digest: Digest) -> int | None:
+        """A blob's length in bytes, or None where the repository does not have it, or not whole.
+
+        A damaged link to whole content is written anew. The caller holds `link_key` in the guard.
+        """
+        try:
+            linked = await self._link_of(repository, digest)
+            if linked is not None and await self._store.has(digest, linked):
+                return linked
+            async with self._mending.of((repository, digest)):
+                linked = await self._link_of(repository, digest)  # somebody may have mended it while we waited
+                size = await self._store.whole_size(digest, linked)
+                if size is not None and size != linked:
+                    await self._write_anew(repository, digest, size)
+                return size
+        except NotFound:
+            return None
+
+    async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
+        """The length that the repository's link gives, or None where there is no link, or a damaged one."""
+        try:
+            return await self._link_of(repository, digest)
+        except NotFound:
+            return None
+
+    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
+        try:
+            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
+        except NotFound:
+            return None
+        return await self._store.whole_size(digest, size)
+
+    async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
+        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
+        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+            try:
+                if await read_link(self._bucket, repository, digest) == size:
+                    return False
+            except NotFound:
+                return False
+            await self._write_anew(repository, digest, size)
+            return True
+
+    async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
+        linked = await read_link(self._bucket, repository, digest)
+        if linked is None and self._bucket.shared:
+            # It may be a transfer that broke, which must not look like an absence.
+            raise Corrupt(
+                f"{layout.blob_link(repository, digest)} says no length; push the blob again, or run `verify`"
+            )
+        return linked
+
+    async def _write_anew(self, repository: Repository, digest: Digest, size: int) -> None:
+        try:
+            await self._link(repository, digest, size)
+        except Unchangeable:
+            return  # it is served as it should be all the same
+        self._log.error(
+            "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
+            path=layout.blob_link(repository, digest),
+        )
+
+    async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
+        self._index.held(Holder(digest, repository, is_manifest=False))
+        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
+
+
+def _unknown(digest: Digest) -> BlobUnknown:
+    return BlobUnknown("blob unknown to this repository", {"digest": str(digest)})

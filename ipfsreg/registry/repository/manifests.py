@@ -1,0 +1,393 @@
+"""The manifests of a repository."""
+
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from cachetools import LRUCache
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import at_once
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.cid_index import CidIndex, Holder
+from ipfsreg.registry.content.content_hash import leaves_of
+from ipfsreg.registry.content.dags import Dags, is_one_block
+from ipfsreg.registry.content.guard import Guard
+from ipfsreg.registry.content.store import ContentStore, content_key
+from ipfsreg.registry.digest import Digest, digest_of
+from ipfsreg.registry.errors import DigestInvalid, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, SizeInvalid
+from ipfsreg.registry.names import Repository, Tag
+
+from .blobs import Blobs, link_key
+from .catalog import Catalog
+from .manifest import Manifest, parse_manifest
+from .record import Record, manifest_key, read_record, write_record
+from .referrers import Referrers
+from .tags import Tags
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
+
+_NAMED = 50  # missing blobs that an error names one by one
+_TOLD = 10_000  # damaged files that the log has told of, each once
+
+_INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutManifest:
+    """What became of a push: ``tags`` are those that now point to it."""
+
+    digest: Digest
+    subject: Digest | None
+    tags: tuple[Tag, ...]
+
+
+class Manifests:
+    """Pushing, reading and deleting manifests, with their tags and referrers."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        bucket: IBucket,
+        store: ContentStore,
+        dags: Dags,
+        index: CidIndex,
+        blobs: Blobs,
+        tags: Tags,
+        referrers: Referrers,
+        catalog: Catalog,
+        guard: Guard,
+        workers: Workers,
+        clock: IReactorTime,
+    ) -> None:
+        self._bucket = bucket
+        self._store = store
+        self._dags = dags
+        self._index = index
+        self._blobs = blobs
+        self._tags = tags
+        self._referrers = referrers
+        self._catalog = catalog
+        self._guard = guard
+        self._workers = workers
+        self._clock = clock
+        self._discarded: set[tuple[Repository, Digest]] = set()
+        self._told: LRUCache[str, None] = LRUCache(_TOLD)
+        self.tagged: Callable[[Repository, Digest], None] | None = None
+        """Told of each manifest that was pushed with a tag, once it is durable."""
+
+    async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
+        """The digest that a reference stands for; a digest stands for itself.
+
+        :raises ManifestUnknown: for a tag that the repository does not have.
+        """
+        if isinstance(reference, Digest):
+            return reference
+        path = layout.tag(repository, reference)
+        digest = await self._unless_damaged(path, self._tags.get(repository, reference))
+        if digest is None:
+            raise _unknown(reference)
+        return digest
+
+    async def _unless_damaged(self, path: str, reading: Coroutine[Any, Any, T | None]) -> T | None:
+        """What is read from a small file; None where it is damaged and will not get better until it is pushed again."""
+        try:
+            found = await reading
+        except Corrupt as error:
+            if self._bucket.shared:
+                raise  # it may have been the way
+            if path not in self._told:
+                self._told[path] = None
+                self._log.error("{error}. Push the image again to heal it.", error=error)
+            return None
+        self._told.pop(path, None)
+        return found
+
+    async def get(self, repository: Repository, reference: Tag | Digest) -> StoredManifest:
+        """Read a manifest by tag or digest.
+
+        :raises ManifestUnknown: where the repository does not have it, or not whole.
+        """
+        digest = await self.resolve(repository, reference)
+        while (found := await self._get(repository, digest)) is None:
+            # A tag may have been moved meanwhile, and what it pointed to removed.
+            former, digest = digest, await self.resolve(repository, reference)
+            if digest == former:
+                raise _unknown(reference)
+        return found
+
+    async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
+        async with self._guard.holding(manifest_key(repository, digest)) as use:
+            path = layout.manifest_record(repository, digest)
+            record = await self._unless_damaged(path, read_record(self._bucket, repository, digest))
+            content = None if record is None else await self._store.get(digest, record.size)
+            if record is None or content is None:
+                use.in_vain = True
+                return None
+            await self._correct(repository, digest, record, len(content))
+            return StoredManifest(digest, record.mediaType, content)
+
+    async def mend_record(self, repository: Repository, digest: Digest) -> bool:
+        """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
+
+        :raises ManifestUnknown: where the repository does not have it.
+        """
+        found = await self._get(repository, digest)
+        if found is None:
+            raise _unknown(digest)
+        try:
+            await self._parsed(found.content, found.media_type)
+        except ManifestInvalid:
+            return False
+        return True
+
+    async def _correct(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
+        if size != record.size and not record.original:
+            try:
+                await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
+            except Unchangeable:
+                return  # it is served as it should be all the same
+            self._log.error(
+                "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
+                path=layout.manifest_record(repository, digest),
+            )
+
+    async def cid(self, manifest: StoredManifest) -> str:
+        """A manifest's CID; computed where that was never done."""
+        digest, size = manifest.digest, len(manifest.content)
+        known = await self._dags.cid_text(digest, size)
+        if known is not None:
+            return known
+        leaves = await self._workers.run(leaves_of, manifest.content)
+        async with self._guard.holding(content_key(digest)):
+            return await self._dags.add(digest, size, leaves)
+
+    async def put(
+        self,
+        repository: Repository,
+        content: bytes,
+        content_type: str,
+        expected: Digest | None,
+        tags: Sequence[Tag],
+    ) -> PutManifest:
+        """Store a manifest and point tags to it. Durable when it returns.
+
+        ``expected`` is the digest that it was pushed by, if it was pushed by one.
+
+        :raises ManifestInvalid: where it is none.
+        :raises DigestInvalid: where it has another digest.
+        :raises ManifestBlobUnknown: where the repository lacks a blob that it needs. Foreign layers, the
+            manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
+        """
+        algorithm = "sha256" if expected is None else expected.algorithm
+        digest, manifest = await self._maybe_in_thread(content, _read, content, content_type, algorithm)
+        if expected is not None and digest != expected:
+            raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
+        async with self._guard.holding_all(_used(repository, digest, manifest), self._pace()):
+            await self._check_blobs(repository, manifest)
+            await self._store.put(digest, content)
+            if not is_one_block(digest, len(content)):
+                await self._dags.add(digest, len(content), await self._workers.run(leaves_of, content))
+            # Its entry before its record, so that who finds the manifest may rely on the entry.
+            if manifest.subject is not None:
+                await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
+            self._index.held(Holder(digest, repository, is_manifest=True))
+            await self._note(repository, digest, manifest.media_type, len(content))
+            self._discarded.discard((repository, digest))
+            pointing = tuple(dict.fromkeys(tags))
+            for tag in pointing:
+                await self._point(repository, tag, digest)
+        if pointing and self.tagged is not None:
+            self.tagged(repository, digest)
+        return PutManifest(digest, manifest.subject, pointing)
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
+
+        :raises ManifestUnknown: where the repository does not have it.
+        """
+        async with self._guard.deleting(manifest_key(repository, digest)):
+            subject = await self._subject(repository, digest)
+            for tag in await self._tags.pointing_to(repository, digest, self._pace()):
+                async with self._tags.changing(repository, tag):
+                    if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
+                        await self._tags.delete(repository, tag)
+            await self.remove_record(repository, digest, subject)
+
+    async def _subject(self, repository: Repository, digest: Digest) -> Digest | None:
+        """The subject of a manifest as far as that can be read. :raises ManifestUnknown: where there is none."""
+        try:
+            record = await read_record(self._bucket, repository, digest)
+        except Corrupt:
+            return None
+        if record is None:
+            raise _unknown(digest)
+        content = await self._store.get(digest, record.size)
+        if content is None:
+            return None
+        try:
+            return (await self._parsed(content, record.mediaType)).subject
+        except ManifestInvalid:
+            return None
+
+    async def delete_tag(self, repository: Repository, tag: Tag) -> None:
+        """Delete a tag; its manifest can be collected unless something else needs it.
+
+        :raises ManifestUnknown: where there is no such tag.
+        """
+        while True:
+            try:
+                digest = await self._tags.get(repository, tag)
+            except Corrupt:
+                await self._tags.delete(repository, tag)
+                return
+            if digest is None:
+                raise _unknown(tag)
+            async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
+                if await self._tags.whole(repository, tag) == digest:
+                    noted = await self._note_discarded(repository, digest)
+                    await self._tags.delete(repository, tag)
+                    # Who deletes on a full disk makes room: maybe for the note, and else it is remembered.
+                    if not noted and not await self._note_discarded(repository, digest):
+                        self._discarded.add((repository, digest))
+                    return
+
+    async def _note_discarded(self, repository: Repository, digest: Digest) -> bool:
+        try:
+            await self._release(repository, digest, discarded=True)
+        except Full:
+            return False
+        return True
+
+    def was_discarded(self, repository: Repository, digest: Digest) -> bool:
+        """Whether its tag was deleted when there was no room to note that in its record."""
+        return (repository, digest) in self._discarded
+
+    async def remove_record(self, repository: Repository, digest: Digest, subject: Digest | None) -> None:
+        """Take a manifest out of a repository; the caller has made sure that nobody uses it."""
+        try:
+            await self._bucket.remove(layout.manifest_record(repository, digest))
+            await self._catalog.removed_from(repository)
+        except NotFound:
+            pass
+        except BucketError:
+            self._catalog.doubted()
+            raise
+        self._index.lost(Holder(digest, repository, is_manifest=True))
+        self._discarded.discard((repository, digest))
+        # An entry without a record is not shown, and the collector takes it.
+        if subject is not None:
+            await self._referrers.remove(repository, subject, digest)
+
+    async def _note(self, repository: Repository, digest: Digest, media_type: str, size: int) -> None:
+        now = self._clock.seconds()
+        known = await self._whole_record(repository, digest)
+        if (
+            known is not None
+            and known.mediaType == media_type
+            and not (known.discarded or known.original)
+            and abs(now - known.released) < _FRESH
+        ):
+            return  # the same manifest under another tag: two fsyncs saved
+        record = Record(mediaType=media_type, size=size, released=now)
+        try:
+            await write_record(self._bucket, repository, digest, record)
+        except BucketError:
+            self._catalog.doubted()
+            raise
+        self._catalog.added(repository)
+
+    async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
+        async with self._tags.changing(repository, tag):
+            former = await self._tags.whole(repository, tag)
+            if former == digest:
+                return
+            if former is not None:
+                await self._release(repository, former, discarded=False)
+            await self._tags.put(repository, tag, digest)
+
+    async def _release(self, repository: Repository, digest: Digest, *, discarded: bool) -> None:
+        # Noted before the tag goes: a daemon that dies in between leaves a note that is merely early.
+        record = await self._whole_record(repository, digest)
+        if record is not None and not record.original:
+            changed = record.model_copy(update={"released": self._clock.seconds(), "discarded": discarded})
+            await write_record(self._bucket, repository, digest, changed)
+
+    async def _whole_record(self, repository: Repository, digest: Digest) -> Record | None:
+        try:
+            return await read_record(self._bucket, repository, digest)
+        except Corrupt:
+            return None  # pushing the manifest heals it
+
+    def _pace(self) -> Pace:
+        return Pace(self._clock, steps=500)
+
+    def _parsed(self, content: bytes, media_type: str) -> "Deferred[Manifest]":
+        return self._maybe_in_thread(content, parse_manifest, content, media_type)
+
+    def _maybe_in_thread(
+        self, content: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        if len(content) <= _INLINE:
+            return maybeDeferred(function, *args, **kwargs)
+        return self._workers.run(function, *args, **kwargs)
+
+    async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
+        async def stored_size(blob: tuple[Digest, int]) -> int | None:
+            return await self._blobs.whole_size(repository, blob[0])
+
+        missing = []
+        sizes = await at_once(stored_size, manifest.blobs)
+        for (digest, size), linked in zip(manifest.blobs, sizes, strict=True):
+            if linked is None:
+                missing.append(str(digest))
+            elif linked != size:
+                raise SizeInvalid(
+                    f"the descriptor of {digest} says {size} bytes, the blob has {linked}",
+                    {"digest": str(digest)},
+                )
+        if missing:
+            more = len(missing) - _NAMED
+            raise ManifestBlobUnknown(
+                "the repository lacks blobs of this manifest",
+                {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
+            )
+
+
+def _used(repository: Repository, digest: Digest, manifest: Manifest) -> Iterator[Hashable]:
+    """The guard's keys of what a push relies on."""
+    yield manifest_key(repository, digest)
+    yield content_key(digest)
+    for blob, _ in manifest.blobs:
+        yield link_key(repository, blob)
+    for blob in manifest.foreign:
+        yield link_key(repository, blob)
+    for child in manifest.manifests:
+        yield manifest_key(repository, child)
+
+
+def _read(content: bytes, content_type: str, algorithm: str) -> tuple[Digest, Manifest]:
+    return digest_of(content, algorithm), parse_manifest(content, content_type)
+
+
+def _unknown(reference: Tag | Digest) -> ManifestUnknown:
+    return ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})

@@ -1,0 +1,1 @@
+"""Background work: collecting garbage, and finding and mending damage."""

@@ -1,0 +1,264 @@
+"""The online garbage collector: frees what no tag leads to, while clients push and pull.
+
+Rules (docs/architecture.md has the argument why nothing reachable is taken):
+
+* A manifest goes when no tag points to it, no manifest that is present lists it, the subject it refers to is not
+  present, and the time for which untagged manifests are kept is over.
+* A repository's link to a blob goes when no manifest that is present in the repository refers to it.
+* Content goes when no repository links to it.
+
+"Present" instead of "reachable" makes each decision a local one: a push only has to touch what it names itself.
+Whatever was used after the run began, or within the grace period, is left for the next run; see `guard`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import NotFound
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.dags import Dags
+from ipfsreg.registry.content.guard import Guard
+from ipfsreg.registry.content.store import content_key
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.names import Repository
+from ipfsreg.registry.repository.blobs import Blobs, link_key
+from ipfsreg.registry.repository.manifests import Manifests
+from ipfsreg.registry.repository.record import manifest_key
+from ipfsreg.registry.uploads.uploads import Uploads
+
+from .inventory import Inventory, Known, take_inventory
+from .keeping import Keeping
+
+
+@dataclass
+class Collection:
+    """What a run did, or with ``dry_run`` would have done."""
+
+    dry_run: bool
+    manifests: int = 0
+    blob_links: int = 0
+    contents: int = 0
+    freed: int = 0
+    """Bytes."""
+    waiting: int = 0
+    """Things that nothing needs, but that were used too recently to go."""
+    skipped: list[str] = field(default_factory=list)
+    """Repositories from which nothing is taken, since something in them is damaged."""
+
+
+class Collector:
+    """Finds and frees garbage. ``grace`` and ``untagged`` are in seconds; ``untagged`` None keeps them forever.
+
+    A run can be cancelled between two removals. One that is under way goes on to its end with its things kept from
+    others, since the thread that is at it cannot be stopped.
+
+    ``stored`` is the bucket beneath the cache of small files: a run reads everything once, which must not push
+    what clients ask for out of the cache.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        bucket: IBucket,
+        stored: IBucket,
+        blobs: Blobs,
+        manifests: Manifests,
+        dags: Dags,
+        uploads: Uploads,
+        guard: Guard,
+        workers: Workers,
+        clock: IReactorTime,
+        *,
+        grace: float,
+        untagged: float | None,
+    ) -> None:
+        self._bucket = bucket
+        self._stored = stored
+        self._blobs = blobs
+        self._manifests = manifests
+        self._dags = dags
+        self._uploads = uploads
+        self._guard = guard
+        self._workers = workers
+        self._clock = clock
+        self._grace = grace
+        self._untagged = untagged
+        self._one_at_a_time: DeferredLock = DeferredLock()
+
+    async def run(self, *, dry_run: bool = False, grace: float | None = None) -> Collection:
+        """One run; a second one waits for the first. ``grace`` replaces the configured one, in seconds."""
+        await self._one_at_a_time.acquire()
+        try:
+            return await self._run(Collection(dry_run), self._grace if grace is None else grace)
+        finally:
+            self._one_at_a_time.release()
+
+    async def _run(self, report: Collection, grace: float) -> Collection:
+        since = self._guard.now() - grace
+        pace = Pace(self._clock)
+        needed: set[Digest] = set()
+        async for repository in layout.repositories(self._stored):
+            contents = await take_inventory(self._stored, self._workers, repository, pace)
+            if contents.damaged:
+                report.skipped.append(repository)
+                self._log.error(
+                    "Nothing is collected from {repository}: something in it is damaged, and nobody knows what that "
+                    "needs. `ipfsreg verify` names it; push it again, or delete it.",
+                    repository=repository,
+                )
+            else:
+                await self._collect_manifests(repository, contents, since, report, pace)
+                await self._collect_referrers(repository, contents, since, report, pace)
+            for digest in contents.listed:
+                await pace.step()
+                if contents.has(digest):
+                    needed.add(digest)
+            await self._collect_links(repository, contents, since, report, pace, needed)
+        async for digest in layout.all_blobs(self._stored):
+            await pace.step()
+            if digest not in needed:
+                await uninterrupted(self._collect_content(digest, since, report))
+        async for digest in layout.all_dags(self._stored):
+            await pace.step()
+            if digest not in needed:
+                await uninterrupted(self._collect_dag(digest, since, report.dry_run))
+        return report
+
+    async def _collect_manifests(
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+    ) -> None:
+        keeping = await Keeping.of(contents, pace)
+        digests = list(contents.listed)
+        pending = keeping.unneeded()
+        waiting: set[int] = set()
+        while pending:  # an index that went may have been all that kept its manifests
+            number = pending.pop()
+            await pace.step(contents.weight(number))
+            contents.known[number].discarded |= self._manifests.was_discarded(repository, digests[number])
+            group = {digests[number]: contents.known[number]}
+            if await self._may_go(repository, group, since, report.dry_run):
+                pending += keeping.removed(number)
+                self._went(contents, [number], report)
+            else:
+                waiting.add(number)
+        # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
+        # own subject: they go all at once, or none of them.
+        kept = waiting | {number for number, known in contents.known.items() if not self._is_over(known)}
+        circle = await keeping.unreachable(kept, pace)
+        if circle:
+            group = {digests[number]: contents.known[number] for number in circle}
+            if await self._may_go(repository, group, since, report.dry_run):
+                self._went(contents, circle, report)
+            else:
+                waiting |= circle
+        report.waiting += len(waiting)
+
+    async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool) -> bool:
+        return all(map(self._is_over, group.values())) and await uninterrupted(
+            self._remove_manifests(repository, group, since, dry_run)
+        )
+
+    def _went(self, contents: Inventory, numbers: Iterable[int], report: Collection) -> None:
+        for number in numbers:
+            del contents.known[number]
+            contents.gone.add(number)
+            report.manifests += 1
+
+    async def _collect_referrers(
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+    ) -> None:
+        """A crash may leave an entry of a manifest that is not there."""
+        async for subject, digest in layout.referrer_entries(self._stored, repository):
+            await pace.step()
+            if not contents.has(digest):
+                await uninterrupted(self._remove_referrer(repository, subject, digest, since, report.dry_run))
+
+    async def _remove_referrer(
+        self, repository: Repository, subject: Digest, digest: Digest, since: float, dry_run: bool
+    ) -> None:
+        async with self._guard.removing([manifest_key(repository, digest)], since) as may:
+            if may and not dry_run:
+                await self._remove(layout.referrer(repository, subject, digest))
+
+    def _is_over(self, manifest: Known) -> bool:
+        if manifest.discarded:
+            return True
+        return self._untagged is not None and manifest.released + self._untagged <= self._clock.seconds()
+
+    async def _remove_manifests(
+        self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool
+    ) -> bool:
+        # A subject that is being pushed just now makes its referrers needed: its key is asked for as well.
+        things = group.keys() | {known.subject for known in group.values() if known.subject is not None}
+        async with self._guard.removing([manifest_key(repository, each) for each in things], since) as may:
+            if may and not dry_run:
+                for digest, known in group.items():
+                    await self._manifests.remove_record(repository, digest, known.subject)
+            return may
+
+    async def _collect_links(
+        self,
+        repository: Repository,
+        contents: Inventory,
+        since: float,
+        report: Collection,
+        pace: Pace,
+        needed: set[Digest],
+    ) -> None:
+        referred: set[int] = set()
+        for number, known in contents.known.items():
+            await pace.step(contents.weight(number))
+            referred.update(known.links)
+        for digest, number in contents.links.items():
+            await pace.step()
+            if number in referred or contents.damaged:
+                needed.add(digest)
+            elif await uninterrupted(self._remove_link(repository, digest, since, report.dry_run)):
+                report.blob_links += 1
+            else:
+                needed.add(digest)
+                report.waiting += 1
+
+    async def _remove_link(self, repository: Repository, digest: Digest, since: float, dry_run: bool) -> bool:
+        if self._uploads.active(repository, self._guard.now() - since):
+            return False  # somebody is pushing layers; the manifest that needs them comes last
+        async with self._guard.removing([link_key(repository, digest)], since) as may:
+            if may and not dry_run:
+                await self._blobs.remove_link(repository, digest)
+            return may
+
+    async def _collect_content(self, digest: Digest, since: float, report: Collection) -> None:
+        async with self._guard.removing([content_key(digest)], since) as may:
+            if not may:
+                report.waiting += 1
+                return
+            try:
+                size = (await self._stored.stat(layout.blob(digest))).size
+            except NotFound:
+                return
+            if not report.dry_run:
+                await self._dags.remove(digest)
+                await self._remove(layout.blob(digest))
+            report.contents += 1
+            report.freed += size or 0
+
+    async def _collect_dag(self, digest: Digest, since: float, dry_run: bool) -> None:
+        """A DAG may outlive its content where that was damaged, or moved away by hand."""
+        async with self._guard.removing([content_key(digest)], since) as may:
+            if may and not dry_run:
+                await self._dags.remove(digest)
+
+    async def _remove(self, path: str) -> None:
+        try:
+            await self._bucket.remove(path)
+        except NotFound:
+            return

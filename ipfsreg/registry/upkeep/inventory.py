@@ -1,0 +1,232 @@
+"""All that a repository holds, read at once: for background work that looks at everything.
+
+A repository may have a hundred thousand manifests, and one of them may list as many others. So each is parsed in a
+thread, and what is kept of it are the numbers of the things it refers to that are in the repository.
+"""
+
+from array import array
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import at_once
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest, digest_of
+from ipfsreg.registry.errors import ManifestInvalid
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository.manifest import Manifest, parse_manifest
+from ipfsreg.registry.repository.record import Record, read_record
+from ipfsreg.registry.repository.tags import Tags
+
+T = TypeVar("T")
+
+_AT_ONCE = 8
+"""Enough not to wait for each small file in turn, and few enough to leave threads to the clients."""
+
+_BYTES_AT_ONCE = 1024 * 1024
+"""How much is read at once and parsed in one call of a thread, unless one manifest is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """A manifest that the repository has. ``record`` is None for one that says nothing sensible.
+
+    ``found`` is None where the content is not there, not whole, not as long as the record says, or no such manifest.
+    """
+
+    digest: Digest
+    record: Record | None
+    found: T | None
+
+
+@dataclass(slots=True)
+class Known:
+    """What matters of a whole manifest. ``manifests`` and ``links`` are numbers within the `Inventory`."""
+
+    released: float
+    discarded: bool
+    subject: Digest | None
+    manifests: "array[int]"
+    """The manifests that it lists, as far as the repository has them."""
+    links: "array[int]"
+    """The blobs that it refers to, as far as the repository has them."""
+
+
+@dataclass
+class Inventory:
+    """The manifests and tags of a repository.
+
+    Each manifest and each link has a number, which is its place in ``listed`` or ``links``.
+    """
+
+    listed: Mapping[Digest, int] = field(default_factory=dict)
+    """Every manifest that the repository had when it was listed, whole or not."""
+    links: Mapping[Digest, int] = field(default_factory=dict)
+    """Every blob that the repository had when it was listed."""
+    gone: set[int] = field(default_factory=set)
+    """The manifests that were removed since."""
+    known: dict[int, Known] = field(default_factory=dict)
+    """The manifests that are there and whole."""
+    tags: dict[Tag, Digest] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+    """The paths of tags and records that say nothing sensible."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there is anything of which nobody knows what it refers to."""
+        return bool(self.unreadable) or len(self.known) + len(self.gone) != len(self.listed)
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the repository has a manifest."""
+        number = self.listed.get(digest)
+        return number is not None and number not in self.gone
+
+    def weight(self, number: int) -> int:
+        """How many steps of a `Pace` it is to look at all that a manifest refers to."""
+        known = self.known[number]
+        return 1 + (len(known.manifests) + len(known.links)) // 200
+
+
+async def take_inventory(bucket: IBucket, workers: Workers, repository: Repository, pace: Pace) -> Inventory:
+    """Read the records, manifests and tags of a repository.
+
+    What is listed comes first: nothing else is looked at. Tags come last: one that is moved while the manifests are
+    read then counts where it is now.
+    """
+    links = await numbered(layout.blob_links(bucket, repository))
+    contents = Inventory(await numbered(layout.manifest_records(bucket, repository)), links)
+
+    def examine(digest: Digest, record: Record, manifest: Manifest) -> Known:
+        references = (*(blob for blob, _ in manifest.blobs), *manifest.foreign, *manifest.manifests)
+        return Known(
+            released=record.released,
+            discarded=record.discarded,
+            subject=manifest.subject,
+            manifests=_numbers(manifest.manifests, contents.listed),
+            links=_numbers(references, links),
+        )
+
+    contents.gone.update(contents.listed.values())
+    async for each in read_manifests(bucket, workers, repository, contents.listed, pace, examine):
+        number = contents.listed[each.digest]
+        contents.gone.discard(number)
+        if each.record is None:
+            contents.unreadable.append(layout.manifest_record(repository, each.digest))
+        elif each.found is not None:
+            contents.known[number] = each.found
+    contents.tags, unreadable = await read_tags(bucket, repository, pace)
+    contents.unreadable += unreadable
+    return contents
+
+
+async def numbered(digests: AsyncIterator[Digest]) -> dict[Digest, int]:
+    """Digests with their numbers, in the order in which they come."""
+    found: dict[Digest, int] = {}
+    async for digest in digests:
+        found.setdefault(digest, len(found))
+    return found
+
+
+async def read_manifests(
+    bucket: IBucket,
+    workers: Workers,
+    repository: Repository,
+    digests: Iterable[Digest],
+    pace: Pace,
+    examine: Callable[[Digest, Record, Manifest], T],
+) -> AsyncIterator[Read[T]]:
+    """Some manifests of a repository, without those that it does not have (any more).
+
+    ``examine`` is called in a thread for each that is whole, and its answer is all that is kept of the manifest.
+    """
+
+    async def record_of(digest: Digest) -> tuple[Digest, Record | None] | None:
+        try:
+            record = await read_record(bucket, repository, digest)
+        except Corrupt:
+            return digest, None
+        return None if record is None else (digest, record)
+
+    async def content_of(each: tuple[Digest, Record]) -> tuple[Digest, Record, bytes | None]:
+        try:
+            return *each, await bucket.get(layout.blob(each[0]), max(each[1].size, 1))
+        except (NotFound, TooLarge):
+            return *each, None
+
+    left = iter(digests)
+    while some := list(islice(left, _AT_ONCE)):
+        await pace.step(len(some))
+        there = [each for each in await at_once(record_of, some) if each is not None]
+        for digest in [digest for digest, record in there if record is None]:
+            yield Read(digest, None, None)
+        for group in _groups([(digest, record) for digest, record in there if record is not None]):
+            for found in await workers.run(_examine_all, await at_once(content_of, group), examine):
+                yield found
+
+
+async def read_tags(bucket: IBucket, repository: Repository, pace: Pace) -> tuple[dict[Tag, Digest], list[str]]:
+    """The tags of a repository with where they point, and the paths of those that say nothing sensible."""
+    tags, unreadable = Tags(bucket), []
+
+    async def read(tag: Tag) -> Digest | None:
+        try:
+            return await tags.get(repository, tag)
+        except Corrupt:
+            unreadable.append(layout.tag(repository, tag))
+            return None
+
+    found: dict[Tag, Digest] = {}
+    left = iter(await layout.tags(bucket, repository))
+    while some := list(islice(left, _AT_ONCE)):
+        await pace.step(len(some))
+        for tag, digest in zip(some, await at_once(read, some), strict=True):
+            if digest is not None:
+                found[tag] = digest
+    return found, unreadable
+
+
+async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+    """Some work for each thing, for several at once."""
+    left = iter(things)
+    while some := list(islice(left, _AT_ONCE)):
+        await at_once(work, some)
+
+
+def _groups(there: Sequence[tuple[Digest, Record]]) -> Iterable[Sequence[tuple[Digest, Record]]]:
+    group: list[tuple[Digest, Record]] = []
+    length = 0
+    for each in there:
+        if group and length + each[1].size > _BYTES_AT_ONCE:
+            yield group
+            group, length = [], 0
+        group.append(each)
+        length += each[1].size
+    if group:
+        yield group
+
+
+def _examine_all(
+    contents: Sequence[tuple[Digest, Record, bytes | None]], examine: Callable[[Digest, Record, Manifest], T]
+) -> list[Read[T]]:
+    return [Read(digest, record, _examine(digest, record, content, examine)) for digest, record, content in contents]
+
+
+def _examine(
+    digest: Digest, record: Record, content: bytes | None, examine: Callable[[Digest, Record, Manifest], T]
+) -> T | None:
+    # A damaged manifest that can still be read would say the wrong things.
+    if content is None or len(content) != record.size or digest_of(content, digest.algorithm) != digest:
+        return None
+    try:
+        return examine(digest, record, parse_manifest(content, record.mediaType))
+    except ManifestInvalid:
+        return None
+
+
+def _numbers(digests: Iterable[Digest], numbers: Mapping[Digest, int]) -> "array[int]":
+    return array("I", [number for digest in digests if (number := numbers.get(digest)) is not None])

@@ -1,0 +1,81 @@
+"""Which images use a content: for whoever has to say what a damaged one is needed for."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.names import Repository
+from ipfsreg.registry.repository.manifest import Manifest
+from ipfsreg.registry.repository.record import Record
+
+from .inventory import numbered, read_manifests, read_tags
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    wanted: Sequence[Digest]
+    manifests: Sequence[Digest]
+
+
+async def images_using(
+    stored: IBucket, workers: Workers, digests: Iterable[Digest], pace: Pace
+) -> dict[str, list[str]]:
+    """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
+    wanted = set(digests)
+    using: dict[str, dict[str, None]] = {str(digest): {} for digest in wanted}
+    async for repository in layout.repositories(stored):
+        for digest, name in await _uses_in(stored, workers, repository, wanted, pace):
+            using[str(digest)][name] = None
+    return {digest: list(names) for digest, names in using.items()}
+
+
+async def _uses_in(
+    stored: IBucket, workers: Workers, repository: Repository, wanted: set[Digest], pace: Pace
+) -> list[tuple[Digest, str]]:
+    listed = await numbered(layout.manifest_records(stored, repository))
+    users: list[tuple[Digest, Digest]] = []
+    parents: dict[Digest, list[Digest]] = {}
+
+    def examine(digest: Digest, record: Record, manifest: Manifest) -> _Uses:
+        parts = {blob for blob, _ in manifest.blobs}.union(manifest.foreign, manifest.manifests)
+        return _Uses(list(parts & wanted), [child for child in manifest.manifests if child in listed])
+
+    async for each in read_manifests(stored, workers, repository, listed, pace, examine):
+        if each.digest in wanted:
+            users.append((each.digest, each.digest))
+        if each.found is not None:
+            users += [(part, each.digest) for part in each.found.wanted]
+            await pace.step(1 + len(each.found.manifests) // 200)
+            for child in each.found.manifests:
+                parents.setdefault(child, []).append(each.digest)
+    tags, _ = await read_tags(stored, repository, pace)
+    tags_of: dict[Digest, list[str]] = {}
+    for tag, digest in tags.items():
+        tags_of.setdefault(digest, []).append(f"{repository}:{tag}")
+    found = [(digest, name) for digest in wanted - listed.keys() for name in tags_of.get(digest, ())]
+    names: dict[Digest, list[str]] = {}
+    for part, manifest in users:
+        await pace.step()
+        if manifest not in names:
+            names[manifest] = await _names(manifest, parents, tags_of, pace) or [f"{repository}@{manifest}"]
+        found += [(part, name) for name in names[manifest]]
+    return found
+
+
+async def _names(
+    manifest: Digest, parents: dict[Digest, list[Digest]], tags_of: dict[Digest, list[str]], pace: Pace
+) -> list[str]:
+    """The tags of a manifest, of the indexes that list it, and of the indexes that list those."""
+    within: set[Digest] = set()
+    pending = [manifest]
+    while pending:
+        digest = pending.pop()
+        if digest not in within:
+            within.add(digest)
+            await pace.step()
+            pending += parents.get(digest, ())
+    return sorted(name for digest in within for name in tags_of.get(digest, ()))

@@ -1,0 +1,139 @@
+"""Whether the small files of a repository agree with each other and with the content; what can be, is mended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import ManifestUnknown
+from ipfsreg.registry.names import Repository
+from ipfsreg.registry.repository.blobs import Blobs, read_link
+from ipfsreg.registry.repository.manifest import Manifest
+from ipfsreg.registry.repository.manifests import Manifests
+from ipfsreg.registry.repository.record import Record
+from ipfsreg.registry.repository.referrers import Descriptor, Referrers
+
+from .inventory import Read, for_each, numbered, read_manifests, read_tags
+
+
+@dataclass
+class Findings:
+    """What is wrong with repositories."""
+
+    missing: set[Digest] = field(default_factory=set)
+    """What an image needs and is not there."""
+    unreadable: list[str] = field(default_factory=list)
+    """The paths of tags and records that say nothing sensible."""
+    mended: list[str] = field(default_factory=list)
+    """The paths of what was damaged and has been written anew from what is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    missing: list[Digest]
+    subject: Digest | None
+    entry: Descriptor | None
+
+
+class RepositoryCheck:
+    """Looks through repositories. Nothing of it counts as a use of anything, but for what is mended."""
+
+    def __init__(
+        self, stored: IBucket, workers: Workers, blobs: Blobs, manifests: Manifests, referrers: Referrers
+    ) -> None:
+        self._stored = stored
+        self._workers = workers
+        self._blobs = blobs
+        self._manifests = manifests
+        self._referrers = referrers
+
+    async def check(
+        self, repository: Repository, lengths: Mapping[Digest, int], pace: Pace, findings: Findings
+    ) -> None:
+        """Look through one. ``lengths`` has all content that was found whole, with its length in bytes."""
+        links = await numbered(layout.blob_links(self._stored, repository))
+        await self._check_links(repository, links, lengths, pace, findings)
+        listed = await numbered(layout.manifest_records(self._stored, repository))
+
+        def examine(digest: Digest, record: Record, manifest: Manifest) -> _Parts:
+            missing = [blob for blob, _ in manifest.blobs if blob not in lengths or blob not in links]
+            if manifest.subject is None:
+                return _Parts(missing, None, None)
+            return _Parts(missing, manifest.subject, Descriptor.of(digest, record.size, manifest))
+
+        async for each in read_manifests(self._stored, self._workers, repository, listed, pace, examine):
+            await self._check_manifest(repository, each, lengths, findings)
+            if each.found is not None and each.found.subject is not None:
+                await self._check_entry(repository, each.digest, each.found, findings)
+        tags, unreadable = await read_tags(self._stored, repository, pace)
+        findings.unreadable += unreadable
+        for tag, digest in tags.items():
+            await pace.step()
+            paths = layout.tag(repository, tag), layout.manifest_record(repository, digest)
+            if digest not in listed and [await self._is_there(path) for path in paths] == [True, False]:
+                findings.missing.add(digest)
+
+    async def _check_links(
+        self,
+        repository: Repository,
+        links: Mapping[Digest, int],
+        lengths: Mapping[Digest, int],
+        pace: Pace,
+        findings: Findings,
+    ) -> None:
+        async def check(digest: Digest) -> None:
+            await pace.step()
+            length = lengths.get(digest)
+            if length is None:
+                return  # without the content it says nothing; whether anything needs it will be seen
+            try:
+                if await read_link(self._stored, repository, digest) == length:
+                    return
+            except NotFound:
+                return  # deleted since it was listed
+            if await self._blobs.mend_link(repository, digest, length):
+                findings.mended.append(layout.blob_link(repository, digest))
+
+        await for_each(links, check)
+
+    async def _check_manifest(
+        self, repository: Repository, each: Read[_Parts], lengths: Mapping[Digest, int], findings: Findings
+    ) -> None:
+        path = layout.manifest_record(repository, each.digest)
+        if each.record is None:
+            findings.missing.add(each.digest)
+        elif each.found is not None:
+            for part in each.found.missing:
+                # What the listings did not have may have been pushed meanwhile.
+                there = await self._is_there(layout.blob(part))
+                if not there or not await self._is_there(layout.blob_link(repository, part)):
+                    findings.missing.add(part)
+        elif each.digest not in lengths and not await self._is_there(layout.blob(each.digest)):
+            findings.missing.add(each.digest)
+        elif each.digest in lengths:
+            # The content is whole, so it is the record that does not fit it.
+            try:
+                mended = await self._manifests.mend_record(repository, each.digest)
+            except ManifestUnknown:
+                return  # deleted since it was read
+            (findings.mended if mended else findings.unreadable).append(path)
+
+    async def _check_entry(self, repository: Repository, digest: Digest, found: _Parts, findings: Findings) -> None:
+        assert found.subject is not None
+        try:
+            entry = await self._referrers.entry(self._stored, repository, found.subject, digest)
+        except (NotFound, Corrupt):
+            entry = None
+        if entry != found.entry and await self._referrers.mend(repository, found.subject, digest) is not None:
+            findings.mended.append(layout.referrer(repository, found.subject, digest))
+
+    async def _is_there(self, path: str) -> bool:
+        try:
+            await self._stored.stat(path)
+        except NotFound:
+            return False
+        return True

@@ -1,0 +1,81 @@
+"""The slow background scrub: reads everything again, week after week, and says what it finds damaged."""
+
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.errors import DigestInvalid
+
+from .verifier import Verification, Verifier
+
+_SAVE_EVERY = 10.0
+"""Seconds of reading that a restart may cost."""
+
+_NAMED = 50
+"""How many images the log names. `ipfsreg verify` names them all."""
+
+
+class Scrubber:
+    """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
+
+    ``position`` is the file that remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        stored: IBucket,
+        verifier: Verifier,
+        workers: Workers,
+        clock: IReactorTime,
+        position: Path,
+        rate: float | None,
+    ) -> None:
+        self._stored = stored
+        self._workers = workers
+        self._verifier = verifier
+        self._clock = clock
+        self._position = position
+        self._rate = rate
+
+    async def run(self) -> Verification:
+        """Go on to the end. Damage is logged as it is found, with the images that use it."""
+        report = Verification()
+        pace = Pace(self._clock, self._rate)
+        done = await self._workers.run(self._load)
+        saved = self._clock.seconds()
+        async for digest in layout.all_blobs(self._stored):
+            if done is not None and digest <= done:
+                continue
+            await pace.step()
+            damaged = len(report.damaged)
+            await self._verifier.check(digest, pace, report)
+            if len(report.damaged) > damaged:
+                await self._tell(digest)
+            if self._clock.seconds() - saved >= _SAVE_EVERY:
+                saved = self._clock.seconds()
+                await self._workers.run(self._position.write_text, f"{digest}\n")
+        await self._workers.run(self._position.unlink, True)
+        return report
+
+    async def _tell(self, digest: Digest) -> None:
+        images = (await self._verifier.images_using([digest]))[str(digest)]
+        self._log.error(
+            "The scrub found {digest} damaged. It is used by: {images}. Push one of them again to heal it.",
+            digest=str(digest),
+            images=", ".join([*images[:_NAMED], *([f"{len(images) - _NAMED} more"] if len(images) > _NAMED else [])])
+            or "no image",
+        )
+
+    def _load(self) -> Digest | None:
+        try:
+            return parse_digest(self._position.read_text().strip())
+        except (OSError, UnicodeDecodeError, DigestInvalid):
+            return None

@@ -1,0 +1,107 @@
+"""Finding silent damage: every content is compared with its digest, and what refers to it is looked through."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from twisted.internet.interfaces import IReactorTime
+
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.content_check import Checked, check_content
+from ipfsreg.registry.content.store import ContentStore
+from ipfsreg.registry.digest import Digest, parse_digest
+
+from .naming import images_using
+from .repository_check import Findings, RepositoryCheck
+
+
+@dataclass
+class Verification:
+    """What a verification found."""
+
+    contents: int = 0
+    bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
+    """Digests whose content was put into quarantine."""
+    missing: list[str] = field(default_factory=list)
+    """Digests that an image needs and that are not there (after this or an earlier quarantine)."""
+    images: dict[str, list[str]] = field(default_factory=dict)
+    """For each damaged or missing digest the images that use it."""
+    unreadable: list[str] = field(default_factory=list)
+    """The paths of tags and records that say nothing sensible. They can be pushed again or deleted."""
+    mended: list[str] = field(default_factory=list)
+    """The paths of small files that were damaged, and have been written anew from what is whole."""
+
+
+class Verifier:
+    """Reads what is stored and compares. Damaged content is put into quarantine; small files are mended where
+    what is whole says what has to be in them.
+    """
+
+    def __init__(
+        self,
+        stored: IBucket,
+        store: ContentStore,
+        repositories: RepositoryCheck,
+        workers: Workers,
+        clock: IReactorTime,
+    ) -> None:
+        self._stored = stored
+        self._workers = workers
+        self._store = store
+        self._repositories = repositories
+        self._clock = clock
+
+    async def verify(self, *, rate: float | None = None) -> Verification:
+        """Read everything once. ``rate`` bounds the reading, in bytes a second."""
+        report = Verification()
+        pace = Pace(self._clock, rate)
+        lengths: dict[Digest, int] = {}
+        async for digest in layout.all_blobs(self._stored):
+            await pace.step()
+            length = await self.check(digest, pace, report)
+            if length is not None:
+                lengths[digest] = length
+        await self._check_repositories(lengths, pace, report)
+        return report
+
+    async def check(self, digest: Digest, pace: Pace, report: Verification) -> int | None:
+        """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
+
+        checked = await check_content(self._stored, self._workers, digest, pace)
+        if checked is None:
+            return None
+        report.contents += 1
+        report.bytes += checked.length
+        if checked.whole:
+            return checked.length
+        again: Checked | None = None
+
+        async def damaged() -> bool:
+            nonlocal again
+            again = await check_content(self._stored, self._workers, digest, pace)
+            return again is not None and not again.whole
+
+        if await uninterrupted(self._store.quarantine_if(digest, damaged)):
+            report.damaged.append(str(digest))
+            return None
+        return None if again is None else again.length  # it was pushed again meanwhile
+
+    async def images_using(self, digests: Iterable[Digest]) -> dict[str, list[str]]:
+        """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
+        return await images_using(self._stored, self._workers, digests, Pace(self._clock))
+
+    async def _check_repositories(self, lengths: Mapping[Digest, int], pace: Pace, report: Verification) -> None:
+        findings = Findings()
+        async for repository in layout.repositories(self._stored):
+            await self._repositories.check(repository, lengths, pace, findings)
+        report.unreadable, report.mended = findings.unreadable, findings.mended
+        damaged = {parse_digest(each) for each in report.damaged}
+        missing = findings.missing - damaged
+        if missing or damaged:
+            report.images = await self.images_using(missing | damaged)
+        # What no image uses any more was deleted while we looked.
+        report.missing = [str(digest) for digest in sorted(missing) if report.images[str(digest)]]

@@ -1,0 +1,1 @@
+"""Upload sessions, and the spool for what they bring."""

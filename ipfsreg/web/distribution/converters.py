@@ -1,0 +1,67 @@
+"""Path segments become checked values before a handler sees them."""
+
+from typing import Any
+from urllib.parse import quote
+
+from werkzeug.routing import BaseConverter, Map
+
+from ipfsreg.ipfs.cid import CID
+from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.ipfs.images_by_cid import CID_NAME, parse_image_name
+from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
+
+
+class RepositoryConverter(BaseConverter):
+    """A repository name of any number of components. `NameInvalid` where it does not follow the grammar."""
+
+    part_isolating = False
+    regex = r"[^?]+?"
+
+    def to_python(self, value: str) -> Repository:
+        """See `BaseConverter`."""
+        return parse_repository(value)
+
+
+class CidConverter(BaseConverter):
+    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` if it is none.
+
+    What does not look like one is left to be a repository's name.
+    """
+
+    regex = CID_NAME
+
+    def to_python(self, value: str) -> CID:
+        """See `BaseConverter`."""
+        return parse_image_name(value)
+
+
+class DigestConverter(BaseConverter):
+    """A digest. `DigestInvalid` where it does not follow the grammar."""
+
+    def to_python(self, value: str) -> Digest:
+        """See `BaseConverter`."""
+        return parse_digest(value)
+
+
+class ReferenceConverter(BaseConverter):
+    """A tag or a digest: what has a colon is a digest. `TagInvalid` or `DigestInvalid`."""
+
+    def to_python(self, value: str) -> Tag | Digest:
+        """See `BaseConverter`."""
+        return parse_digest(value) if ":" in value else parse_tag(value)
+
+
+def add_converters(url_map: "Map") -> None:
+    """Make ``<repository:…>``, ``<cid:…>``, ``<digest:…>`` and ``<reference:…>`` known to a route map."""
+    converters: dict[str, Any] = {
+        "cid": CidConverter,
+        "repository": RepositoryConverter,
+        "digest": DigestConverter,
+        "reference": ReferenceConverter,
+    }
+    url_map.converters.update(converters)
+
+
+def path(*segments: object) -> str:
+    """A path below ``/v2/`` for a Location or Link header."""
+    return "/v2/" + "/".join(quote(str(segment), safe="/:") for segment in segments)

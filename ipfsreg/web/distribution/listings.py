@@ -1,0 +1,100 @@
+"""``/v2/``, ``/v2/_catalog``, ``/v2/<name>/tags/list`` and ``/v2/<name>/referrers/<digest>``."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from klein import Klein
+
+from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.errors import PaginationInvalid
+from ipfsreg.registry.names import Repository
+from ipfsreg.registry.repository.catalog import Catalog
+from ipfsreg.registry.repository.manifest import OCI_INDEX
+from ipfsreg.registry.repository.referrers import Referrers
+from ipfsreg.registry.repository.tags import Tags, lexical
+from ipfsreg.web.replies import parameter, reply
+from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.routes import add_route
+
+from .converters import path
+
+CATALOG_PAGE = 1000
+"""How many repositories one answer lists where the client does not say."""
+
+
+class ListingRoutes:
+    """What there is (distribution-spec, "Content Discovery"; Docker's ``_catalog``)."""
+
+    def __init__(self, catalog: Catalog, tags: Tags, referrers: Referrers) -> None:
+        self._catalog = catalog
+        self._tags = tags
+        self._referrers = referrers
+
+    def add_to(self, app: Klein) -> None:
+        """Add the routes."""
+        add_route(app, "/v2/", ["GET", "HEAD"], "base", self.base)
+        add_route(app, "/v2/_catalog", ["GET"], "catalog", self.catalog)
+        add_route(app, "/v2/<repository:repository>/tags/list", ["GET"], "tags", self.tags)
+        referrers = "/v2/<repository:repository>/referrers/<digest:subject>"
+        add_route(app, referrers, ["GET"], "referrers", self.referrers)
+
+    async def base(self, request: StreamingRequest) -> bytes:
+        """Whether this is a registry."""
+        return reply(request, 200, {"Content-Type": "application/json"}, b"{}")
+
+    async def catalog(self, request: StreamingRequest) -> bytes:
+        """The repositories, in lexical order."""
+        number = _number(request)
+        names = await self._catalog.after(parameter(request, "last") or "")
+        page = names[: CATALOG_PAGE if number is None else number]
+        _link_to_next(request, path("_catalog"), names, page)
+        return _json(request, {"repositories": page})
+
+    async def tags(self, request: StreamingRequest, repository: Repository) -> bytes:
+        """The tags of a repository, in lexical order."""
+        number = _number(request)
+        tags = await self._tags.in_order(repository)
+        last = parameter(request, "last")
+        if last is not None:
+            tags = tags[bisect_right(tags, lexical(last), key=lexical) :]
+        page = tags if number is None else tags[:number]
+        _link_to_next(request, path(repository, "tags/list"), tags, page)
+        return _json(request, {"name": repository, "tags": page})
+
+    async def referrers(self, request: StreamingRequest, repository: Repository, subject: Digest) -> bytes:
+        """The manifests that refer to a subject, as an image index."""
+        wanted = parameter(request, "artifactType") or None
+        last = parameter(request, "last")
+        descriptors, next_one = await self._referrers.list(
+            repository, subject, wanted, None if last is None else parse_digest(last)
+        )
+        if wanted:
+            request.setHeader(b"OCI-Filters-Applied", b"artifactType")
+        if next_one is not None:
+            query = {"last": str(next_one)} | ({"artifactType": wanted} if wanted else {})
+            where = path(repository, "referrers", subject)
+            request.setHeader(b"Link", f'<{where}?{urlencode(query)}>; rel="next"'.encode())
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
+        return _json(request, index, OCI_INDEX)
+
+
+def _number(request: StreamingRequest) -> int | None:
+    text = parameter(request, "n")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise PaginationInvalid("n is a number of results", {"n": text[:32]})
+    return int(text[:9])
+
+
+def _link_to_next(request: StreamingRequest, where: str, names: Sequence[str], page: Sequence[str]) -> None:
+    if page and len(page) < len(names):
+        link = f'<{where}?n={len(page)}&last={quote(page[-1], safe="")}>; rel="next"'
+        request.setHeader(b"Link", link.encode())
+
+
+def _json(request: StreamingRequest, document: object, media_type: str = "application/json") -> bytes:
+    content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return reply(request, 200, {"Content-Type": media_type}, content)

@@ -1,0 +1,160 @@
+"""``/v2/<name>/blobs/uploads/``: pushing blobs in every way that there is (distribution-spec, "Pushing blobs")."""
+
+import re
+
+from klein import Klein
+
+from ipfsreg.registry.content.dags import Dags
+from ipfsreg.registry.digest import HEX_LENGTHS, Digest, parse_digest
+from ipfsreg.registry.errors import DigestInvalid, NameInvalid, SizeInvalid, UploadOutOfOrder
+from ipfsreg.registry.names import Repository, parse_repository
+from ipfsreg.registry.repository.blobs import Blobs
+from ipfsreg.registry.uploads.uploads import Upload, Uploads
+from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
+from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.routes import add_route
+
+from .converters import path
+
+_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?")
+"""The specification's ``<start>-<end>``; some clients write the unit of RFC 9110 before it."""
+
+
+class UploadRoutes:
+    """Upload sessions and mounts."""
+
+    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags) -> None:
+        self._uploads = uploads
+        self._blobs = blobs
+        self._dags = dags
+
+    def add_to(self, app: Klein) -> None:
+        """Add the routes."""
+        all_of_them = "/v2/<repository:repository>/blobs/uploads/"
+        one = f"{all_of_them}<session>"
+        add_route(app, all_of_them, ["POST"], "upload-begin", self.begin)
+        add_route(app, one, ["GET"], "upload-status", self.status)
+        add_route(app, one, ["PATCH"], "upload-append", self.append)
+        add_route(app, one, ["PUT"], "upload-finish", self.finish)
+        add_route(app, one, ["DELETE"], "upload-cancel", self.cancel)
+
+    async def begin(self, request: StreamingRequest, repository: Repository) -> bytes:
+        """Mount a blob, take a whole one, or begin a session."""
+        mounted = await self._mount(request, repository)
+        if mounted is not None:
+            size = await self._blobs.linked_size(repository, mounted)
+            return await self._created(request, repository, mounted, size)
+        digest = _digest_parameter(request)
+        algorithm = parameter(request, "digest-algorithm")
+        if algorithm is not None and algorithm not in HEX_LENGTHS:
+            raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
+        upload = await self._uploads.begin(repository)
+        if digest is None:
+            return self._accepted(request, upload)
+        try:
+            await self._receive(request, upload)
+            await self._uploads.commit(upload, digest)
+        except BaseException:
+            await self._uploads.cancel(upload)  # the client was never told the session's name
+            raise
+        return await self._created(request, repository, digest, upload.received)
+
+    async def status(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+        """How much of an upload has arrived."""
+        upload = await self._uploads.find_idle(repository, session)
+        return reply(request, 204, _progress(upload))
+
+    async def append(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+        """Take the next part, of known or unknown length."""
+        upload = await self._uploads.find_idle(repository, session)
+        await self._receive(request, upload)
+        return self._accepted(request, upload)
+
+    async def finish(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+        """Take the last part, if there is one, and make the blob."""
+        upload = await self._uploads.find_idle(repository, session)
+        digest = _digest_parameter(request)
+        if digest is None:
+            raise DigestInvalid("a PUT that completes an upload has a digest parameter")
+        if not request.body.ended:
+            await self._receive(request, upload)
+        await self._uploads.commit(upload, digest)
+        return await self._created(request, repository, digest, upload.received)
+
+    async def cancel(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+        """Throw an upload away."""
+        upload = await self._uploads.find_idle(repository, session)
+        self._uploads.check_append(upload, None, None)  # not while another request is using it
+        await self._uploads.cancel(upload)
+        return reply(request, 204, {})
+
+    async def _mount(self, request: StreamingRequest, repository: Repository) -> Digest | None:
+        wanted = parameter(request, "mount")
+        if wanted is None:
+            return None
+        source = parameter(request, "from")
+        try:
+            digest = parse_digest(wanted)
+            mounted = await self._blobs.mount(repository, digest, None if source is None else parse_repository(source))
+        except (DigestInvalid, NameInvalid):
+            return None  # a mount that cannot be becomes an ordinary upload
+        return digest if mounted else None
+
+    async def _receive(self, request: StreamingRequest, upload: Upload) -> None:
+        try:
+            begin, length = _content_range(request, upload)
+            self._uploads.check_append(upload, begin, length)
+        except UploadOutOfOrder:
+            for name, value in _progress(upload).items():  # where to go on
+                request.setHeader(name.encode(), str(value).encode())
+            raise
+        received = upload.received
+        async with self._uploads.appending(upload, length) as writer:
+            await request.body.copy_to(writer)
+        came = upload.received - received
+        if begin is not None and length is not None and came != length:
+            await self._uploads.take_back(upload, received)
+            raise SizeInvalid(f"Content-Range says {length} bytes, {came} came")
+
+    def _accepted(self, request: StreamingRequest, upload: Upload) -> bytes:
+        return reply(request, 202, _progress(upload))
+
+    async def _created(
+        self, request: StreamingRequest, repository: Repository, digest: Digest, size: int | None
+    ) -> bytes:
+        headers = {
+            "Location": path(repository, "blobs", digest),
+            "Docker-Content-Digest": digest,
+            CID_HEADER: None if size is None else await self._dags.cid_text(digest, size),
+        }
+        return reply(request, 201, headers)
+
+
+def _digest_parameter(request: StreamingRequest) -> Digest | None:
+    text = parameter(request, "digest")
+    return None if text is None else parse_digest(text)
+
+
+def _content_range(request: StreamingRequest, upload: Upload) -> tuple[int | None, int | None]:
+    """Where the bytes begin and how many there are, as far as the client says."""
+    text = header(request, "content-range")
+    length = request.body.length
+    if text is None:
+        return None, length
+    match = _CONTENT_RANGE.fullmatch(text.strip())
+    if match is None or int(match[2]) < int(match[1]):
+        raise UploadOutOfOrder("Content-Range is <first byte>-<last byte>", upload.received)
+    begin, counted = int(match[1]), int(match[2]) - int(match[1]) + 1
+    if length is not None and length != counted:
+        raise SizeInvalid(f"Content-Range says {counted} bytes, Content-Length {length}")
+    return begin, counted
+
+
+def _progress(upload: Upload) -> dict[str, object]:
+    # "0-0" also for nothing: that is what Docker's registry says, and what clients know.
+    return {
+        "Location": path(upload.repository, "blobs/uploads", upload.identifier),
+        "Range": f"0-{max(upload.offset - 1, 0)}",
+        "Docker-Upload-UUID": upload.identifier,
+        "Blob-Upload-Session-ID": upload.identifier,
+    }

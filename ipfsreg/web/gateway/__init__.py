@@ -1,0 +1,1 @@
+"""Blocks and CARs by CID over HTTP: the trustless gateway and its routing records."""

@@ -1,0 +1,95 @@
+"""``/routing/v1/providers/<cid>``: who has a block, which is this daemon or nobody (delegated routing)."""
+
+import json
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from klein import Klein
+from twisted.internet.address import IPv4Address, IPv6Address
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from ipfsreg.ipfs.cid import IDENTITY
+from ipfsreg.ipfs.multiaddr import multiaddr
+from ipfsreg.registry.content.cid_index import Allowed
+from ipfsreg.registry.ipfs.blocks import Blocks
+from ipfsreg.web.replies import header, parameter, reply
+from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.routes import add_route
+
+from .gateway import read_cid
+
+PROTOCOL = "transport-ipfs-gateway-http"
+
+_JSON = "application/json"
+_LINES = "application/x-ndjson"
+
+
+class ProviderRoutes:
+    """Answers for what is in repositories for which ``allowed`` says yes.
+
+    ``address`` is this daemon's multiaddr; None takes the one by which the client came. ``peer_id`` stands for it:
+    a record has to have one, though no client asks for it over HTTP.
+    """
+
+    def __init__(self, blocks: Blocks, allowed: Allowed, address: str | None, peer_id: Callable[[], str]) -> None:
+        self._blocks = blocks
+        self._allowed = allowed
+        self._address = address
+        self._peer_id = peer_id
+
+    def add_to(self, app: Klein) -> None:
+        """Add the route."""
+        add_route(app, "/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
+
+    async def providers(self, request: StreamingRequest, cid: str) -> bytes:
+        """One record, or none (https://specs.ipfs.tech/routing/http-routing-v1/)."""
+        parsed = read_cid(cid)
+        address = self._address or _address_of(request)
+        has = parsed.hash_code != IDENTITY and await self._blocks.find(parsed, self._allowed) is not None
+        records = []
+        if has and _wants(request, address):
+            records.append({"Schema": "peer", "ID": self._peer_id(), "Addrs": [address], "Protocols": [PROTOCOL]})
+        accepted = parse_accept_header(header(request, "accept"), MIMEAccept)
+        media_type = accepted.best_match([_JSON, _LINES], _JSON)
+        if media_type == _LINES:
+            content = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+        else:
+            content = json.dumps({"Providers": records}).encode()
+        # What is not here may be pushed in a moment; what is here may be deleted.
+        seconds = 300 if has else 15
+        headers = {"Content-Type": media_type, "Cache-Control": f"public, max-age={seconds}", "Vary": "Accept"}
+        reply(request, 200, headers, content)
+        return b"" if request.method == b"HEAD" else content
+
+
+def _wants(request: StreamingRequest, address: str) -> bool:
+    """Whether the client's filters let our record through (IPIP-484)."""
+    protocols = _list(parameter(request, "filter-protocols"))
+    if protocols and PROTOCOL not in protocols:
+        return False
+    filters = _list(parameter(request, "filter-addrs"))
+    parts = set(address.split("/"))
+    if any(each[1:] in parts for each in filters if each.startswith("!")):
+        return False
+    required = [each for each in filters if not each.startswith("!")]
+    return not required or any(each in parts for each in required)
+
+
+def _list(text: str | None) -> list[str]:
+    return [each.strip().lower() for each in (text or "").split(",") if each.strip()]
+
+
+def _address_of(request: StreamingRequest) -> str:
+    """The address by which the client came here, as its Host header or else the connection has it."""
+    secure = request.isSecure()
+    try:
+        url = urlsplit(f"//{header(request, 'host') or ''}")
+        if url.path or url.query or url.username:
+            raise ValueError("more than a host and a port")
+        return multiaddr(url.hostname or "", url.port or (443 if secure else 80), secure=secure)
+    except ValueError:
+        host = request.getHost()
+        if isinstance(host, (IPv4Address, IPv6Address)):
+            return multiaddr(host.host, host.port, secure=secure)
+        return multiaddr("127.0.0.1", 80, secure=secure)  # a Unix socket, and a client that does not say

@@ -1,0 +1,227 @@
+"""Asking a running daemon: the socket, its file, and what a command is told when the daemon cannot answer."""
+
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import LogEvent
+
+from ipfsreg.app.control.server import ControlServer
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.cli.daemon_client import ControlError, ask
+from tests.web.client import pause, until
+
+Listen = Callable[..., Awaitable[Path]]
+
+
+@pytest_twisted.async_yield_fixture()
+async def listen(tmp_path: Path, clean_log: list[LogEvent]) -> AsyncIterator[Listen]:
+    """Starts a server with tasks; answers its socket."""
+    running: list[ControlServer] = []
+
+    async def start(directory: Path = tmp_path, **tasks: Any) -> Path:
+        path = directory / "control.sock"
+        server = ControlServer(tasks, path, reactor)
+        running.append(server)
+        await server.start()
+        return path
+
+    yield start
+    for server in running:
+        await server.stop()
+
+
+async def sum_up(arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"sum": sum(map(int, arguments.values()))}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_is_done_and_answered(listen: Listen) -> None:
+    path = await listen(sum_up=sum_up)
+    assert await ask(reactor, path, "sum_up", {"a": "3", "b": "4"}) == {"sum": 7}
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_its_own_user_may_ask(listen: Listen) -> None:
+    path = await listen()
+    assert stat.S_ISSOCK(path.stat().st_mode)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("length", [60, 150, 250])
+@pytest_twisted.ensureDeferred
+async def test_the_path_may_be_longer_than_the_kernel_takes(
+    tmp_path: Path, clean_log: list[LogEvent], length: int
+) -> None:
+    directory = tmp_path / ("d" * (length - 1)) / "e"
+    directory.mkdir(parents=True)
+    before = set(os.listdir("/proc/self/fd"))
+    server = ControlServer({"sum_up": sum_up}, directory / "control.sock", reactor)
+    await server.start()
+    assert await ask(reactor, directory / "control.sock", "sum_up", {"a": "1"}) == {"sum": 1}
+    await server.stop()
+    assert list(directory.iterdir()) == []
+    await pause(0.02)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_killed_daemon_left_is_in_nobodys_way(tmp_path: Path, listen: Listen) -> None:
+    (tmp_path / "control.sock").write_text("left over")
+    path = await listen(sum_up=sum_up)
+    assert await ask(reactor, path, "sum_up", {}) == {"sum": 0}
+
+
+@pytest_twisted.ensureDeferred
+async def test_failures_are_told_in_one_line(listen: Listen, log: list[LogEvent]) -> None:
+    async def unavailable(arguments: Mapping[str, str]) -> dict[str, Any]:
+        raise Unavailable("the node does not answer")
+
+    path = await listen(unavailable=unavailable)
+    with pytest.raises(ControlError, match=r"^the node does not answer$"):
+        await ask(reactor, path, "unavailable", {})
+    with pytest.raises(ControlError, match=r"^the daemon cannot do that: its backend, or its version,"):
+        await ask(reactor, path, "unknown", {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_is_told_and_logged(tmp_path: Path, log: list[LogEvent]) -> None:
+    async def broken(arguments: Mapping[str, str]) -> dict[str, Any]:
+        raise KeyError("a bug")
+
+    server = ControlServer({"broken": broken}, tmp_path / "control.sock", reactor)
+    await server.start()
+    with pytest.raises(ControlError, match=r"^the daemon failed; its log says how$"):
+        await ask(reactor, tmp_path / "control.sock", "broken", {})
+    await server.stop()
+    assert [event["log_failure"].type for event in log if "log_failure" in event] == [KeyError]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_listens(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (
+        tmp_path / "control.sock",
+        tmp_path / "file",
+        tmp_path / "gone" / "control.sock",
+        tmp_path / ("x" * 200) / "c.sock",
+    ):
+        with pytest.raises(ControlError, match=r"^the daemon that uses .* does not listen; is it just") as raised:
+            await ask(reactor, path, "verify", {})
+        assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_daemon_has_left_its_socket(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with pytest.raises(ControlError, match=r"does not answer \(.*refused.*\); is it just starting or stopping\?$"):
+        await ask(reactor, path, "verify", {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hung_daemon_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts the connection, as the kernel does for a process that is stopped, and that is all."""
+    monkeypatch.setattr("ipfsreg.cli.daemon_client.SIGN_OF_LIFE_SECONDS", 0.1)
+    path = tmp_path / "control.sock"
+    port = await UNIXServerEndpoint(reactor, str(path)).listen(Factory.forProtocol(Protocol))
+    with pytest.raises(ControlError, match=r"^the daemon that uses .* does not answer; is it hung\?$"):
+        await ask(reactor, path, "verify", {})
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_may_take_its_time_while_it_is_alive(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipfsreg.cli.daemon_client.SIGN_OF_LIFE_SECONDS", 0.25)
+
+    async def long(arguments: Mapping[str, str]) -> dict[str, Any]:
+        await pause(0.6)
+        return {"done": True}
+
+    path = await listen(long=long)
+    assert await ask(reactor, path, "long", {}) == {"done": True}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_hangs_in_the_middle_is_not_waited_for(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipfsreg.cli.daemon_client.SIGN_OF_LIFE_SECONDS", 0.1)
+    never: Deferred[dict[str, Any]] = Deferred()
+
+    async def endless(arguments: Mapping[str, str]) -> dict[str, Any]:
+        path.rename(path.with_name("elsewhere"))  # so that no sign of life comes any more
+        return await never
+
+    path = await listen(endless=endless)
+    with pytest.raises(ControlError, match=r"^the daemon that uses .* answers no more; is it hung\?$"):
+        await ask(reactor, path, "endless", {})
+    path.with_name("elsewhere").rename(path)
+    never.callback({})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_stops_in_the_middle_is_told(tmp_path: Path, clean_log: list[LogEvent]) -> None:
+    never: Deferred[dict[str, Any]] = Deferred()
+    asked: list[bool] = []
+
+    async def endless(arguments: Mapping[str, str]) -> dict[str, Any]:
+        asked.append(True)
+        return await never
+
+    server = ControlServer({"endless": endless}, tmp_path / "control.sock", reactor)
+    await server.start()
+    answer = Deferred.fromCoroutine(ask(reactor, tmp_path / "control.sock", "endless", {}))
+    await until(lambda: bool(asked))
+    await server.stop()
+    with pytest.raises(ControlError, match=r"^the daemon that uses .* ended before it had an answer$"):
+        await answer
+    never.callback({})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_that_goes_does_not_interrupt_the_task(listen: Listen, log: list[LogEvent]) -> None:
+    """The collector may be in the middle of a removal."""
+    steps: list[str] = []
+
+    async def work(arguments: Mapping[str, str]) -> dict[str, Any]:
+        steps.append("begun")
+        try:
+            await pause(0.2)
+        except CancelledError:
+            steps.append("cancelled")
+            raise
+        steps.append("done")
+        return {}
+
+    path = await listen(work=work)
+    answer = Deferred.fromCoroutine(ask(reactor, path, "work", {}))
+    await until(lambda: steps == ["begun"])
+    answer.addErrback(lambda failure: None)
+    answer.cancel()
+    await until(lambda: len(steps) == 2)
+    assert steps == ["begun", "done"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_may_take_longer_than_a_connection_may_be_idle(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipfsreg.app.control.server.IDLE_SECONDS", 0.2)
+
+    async def slow(arguments: Mapping[str, str]) -> dict[str, Any]:
+        await pause(0.7)
+        return {"done": True}
+
+    path = await listen(slow=slow)
+    assert await ask(reactor, path, "slow", {}) == {"done": True}

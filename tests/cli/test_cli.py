@@ -1,0 +1,294 @@
+"""The ``ipfsreg`` command and ``twistd ipfsreg`` as users run them."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ipfsreg import __version__
+from ipfsreg.cli.main import main
+from ipfsreg.ipfs.cid import raw_cid
+from tests.daemon_process import DaemonProcess, free_port, program
+from tests.web.served import MANIFEST_TYPE, digest_of, image
+
+WRONG = {
+    "[registry]\nthreads = none": "[registry] threads: Input should be a valid integer, unable to parse string as an",
+    "[registri]": "unknown section [registri]; did you mean registry?",
+    "[local]\npaht = /tmp": "[local] paht: unknown option; did you mean path?",
+    "[registry]\nlisten = 5000": "[registry] listen: '5000' is not a Twisted endpoint string",
+}
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Runs commands in this process, in a directory of its own, with a home of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("ipfsreg.config.file.SYSTEM_FILE", tmp_path / "etc" / "ipfsreg.ini")
+    for name in ("PORT", "HUB_KEY", "HUB_HOST", "BUCKET_NAME", "DAEMON_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return CliRunner()
+
+
+def fails(result: Result, status: int = 2) -> str:
+    """The one line that a command says on standard error when it fails."""
+    assert (result.exit_code, result.stdout) == (status, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("ipfsreg: ")
+    return line.removeprefix("ipfsreg: ")
+
+
+def test_check_without_a_file(command: CliRunner) -> None:
+    result = command.invoke(main, ["check"])
+    assert (result.exit_code, result.output) == (0, "OK: no configuration file, the defaults run\n")
+
+
+def test_check_finds_the_file(command: CliRunner, tmp_path: Path) -> None:
+    for name in ("etc/ipfsreg.ini", "config/ipfsreg/ipfsreg.ini", "ipfsreg.ini", "given.ini"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("[registry]\nlisten = tcp:0\n")
+        arguments = ["--config", "given.ini"] if name == "given.ini" else []
+        result = command.invoke(main, ["check", *arguments])
+        shown = name if "/" not in name else file
+        assert (result.exit_code, result.output) == (0, f"OK: {shown}\n")
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_check_says_what_is_wrong(command: CliRunner, tmp_path: Path, text: str) -> None:
+    (tmp_path / "wrong.ini").write_text(text)
+    line = fails(command.invoke(main, ["check", "-c", "wrong.ini"]))
+    assert line.startswith(f"wrong.ini: {WRONG[text]}")
+
+
+@pytest.mark.parametrize("name", ["missing.ini", "directory"])
+def test_check_says_that_there_is_no_file(command: CliRunner, tmp_path: Path, name: str) -> None:
+    (tmp_path / "directory").mkdir()
+    line = fails(command.invoke(main, ["check", "--config", name]))
+    assert line in ("missing.ini: No such file or directory", "directory: Is a directory")
+
+
+def test_check_looks_at_the_directory(command: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file/store\n")
+    line = fails(command.invoke(main, ["check", "--config", "x.ini"]))
+    assert line == f"x.ini: [local] path: {tmp_path}/file is not a directory"
+
+
+@pytest.mark.parametrize("task", ["gc", "verify"])
+def test_the_other_commands_say_it_in_one_line_too(command: CliRunner, tmp_path: Path, task: str) -> None:
+    (tmp_path / "x.ini").write_text("[registry]\nthreads = 0\n")
+    assert fails(command.invoke(main, [task, "--config", "x.ini"])).startswith("x.ini: [registry] threads: ")
+
+
+def test_the_version(command: CliRunner) -> None:
+    assert command.invoke(main, ["--version"]).output == f"ipfsreg, version {__version__}\n"
+
+
+def twistd(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the daemon where it cannot run."""
+    return subprocess.run(
+        [program("twistd"), "-n", "--pidfile=", "ipfsreg", *arguments],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], "HOME": str(cwd)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def said_by(ended: subprocess.CompletedProcess[str]) -> str:
+    """The one line that says why it ended; Twisted brings what goes to standard error into its log."""
+    log = ended.stdout + ended.stderr
+    assert "Traceback" not in log
+    (line,) = [line.partition(" ipfsreg: ")[2] for line in log.splitlines() if " ipfsreg: " in line]
+    return line
+
+
+def test_the_daemon_says_what_is_wrong_before_it_binds_anything(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "ipfsreg.ini").write_text(f"[registry]\nlisten = tcp:{port}:interface=127.0.0.1\nidle_timeout = 5\n")
+    ended = twistd(cwd=tmp_path)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("ipfsreg: ipfsreg.ini: [registry] idle_timeout: a time is a number with ms, s, m, h, d or w")
+    assert ended.stdout == ""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+    assert [path.name for path in tmp_path.iterdir()] == ["ipfsreg.ini"]
+
+
+def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        (tmp_path / "x.ini").write_text(f"[registry]\nlisten = {endpoint}\n[local]\npath = {tmp_path}/store\n")
+        ended = twistd("--config", "x.ini", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert said_by(ended) == f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use"
+
+
+class Client:
+    """A few requests to a daemon process."""
+
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self._daemon = daemon
+
+    def ask(
+        self, method: str, target: str, status: int, content: bytes = b"", **headers: str
+    ) -> http.client.HTTPMessage:
+        connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=20)
+        connection.request(method, target, content, headers)
+        answer = connection.getresponse()
+        answered = answer.read()
+        connection.close()
+        assert answer.status == status, answered
+        return answer.headers
+
+    def push_image(self, tag: str, layer: bytes) -> None:
+        for blob in (b"{}", layer):
+            self.ask("POST", f"/v2/box/blobs/uploads/?digest={digest_of(blob)}", 201, blob)
+        self.ask("PUT", f"/v2/box/manifests/{tag}", 201, image(layers=[layer]), **{"Content-Type": MANIFEST_TYPE})
+
+
+def test_commands_answer_the_same_with_the_daemon_and_alone(tmp_path: Path) -> None:
+    answers = []
+    for alone in (False, True):
+        directory = tmp_path / str(alone)
+        directory.mkdir()
+        with DaemonProcess(directory) as daemon:
+            client = Client(daemon)
+            client.push_image("kept", b"kept layer")
+            client.push_image("deleted", b"deleted layer")
+            client.push_image("damaged", b"damaged layer")
+            client.ask("DELETE", "/v2/box/manifests/deleted", 202)
+            (damaged,) = (daemon.path / "bucket" / "blobs").rglob(digest_of(b"damaged layer").partition(":")[2])
+            damaged.write_bytes(b"DAMAGED layer")
+            second = twistd("--config", str(daemon.config_file), cwd=directory)
+            assert second.returncode == 2
+            assert said_by(second) == f"another ipfsreg is using {daemon.path}"
+            if alone:
+                daemon.stop()
+            commands = (["gc", "--dry-run", "--now"], ["gc", "--now"], ["verify"], ["verify"])
+            ended = [daemon.command(*arguments) for arguments in commands]
+            assert not any(each.stderr for each in ended)
+            answers.append([(each.returncode, each.stdout) for each in ended])
+    with_daemon, without = answers
+    assert with_daemon == without
+    dry, freed, verified, verified_again = with_daemon
+    deleted = len(image(layers=[b"deleted layer"])) + len(b"deleted layer")
+    assert dry == (0, f"Would free {deleted}B: 1 manifests, 1 blobs of repositories, 2 stored contents.\n")
+    assert freed == (0, dry[1].replace("Would free", "Freed"))
+    assert verified[0] == verified_again[0] == 1
+    name = digest_of(b"damaged layer")
+    assert f"{name} is damaged, moved to quarantine. Used by: box:damaged\n" in verified[1]
+    assert f"{name} is missing. Used by: box:damaged\n" in verified_again[1]
+    assert "Push one of the images again to heal it.\n" in verified_again[1]
+
+
+def test_a_command_keeps_what_the_last_daemons_clients_rely_on(tmp_path: Path) -> None:
+    """As README says of `[gc] grace`, though no daemon runs that could remember it."""
+    with DaemonProcess(tmp_path) as daemon:
+        client = Client(daemon)
+        for end in (daemon.stop, daemon.kill):
+            client.push_image("deleted", b"layer")
+            client.ask("DELETE", "/v2/box/manifests/deleted", 202)
+            end()
+            kept = daemon.command("gc")
+            assert kept.stdout.startswith("Freed 0B: 0 manifests"), kept
+            assert "used too recently" in kept.stdout
+            seen = daemon.path / "last-seen"
+            os.utime(seen, (0, seen.stat().st_mtime - 3000))
+            assert daemon.command("gc").stdout.startswith("Freed 0B")
+            os.utime(seen, (0, seen.stat().st_mtime - 900))
+            assert "1 manifests, 2 blobs of repositories, 3 stored contents" in daemon.command("gc").stdout
+            daemon.start()
+
+
+def test_a_command_makes_no_bucket(tmp_path: Path) -> None:
+    """A daemon that finds a new, empty bucket in the place of its own would say that nothing is there."""
+    with DaemonProcess(tmp_path) as daemon:
+        client = Client(daemon)
+        client.push_image("t", b"layer")
+        shutil.rmtree(daemon.path)
+        client.ask("GET", "/v2/box/manifests/t", 503)
+        for command in ("gc", "verify"):
+            ended = daemon.command(command)
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert ended.stderr.startswith(f"ipfsreg: there is no bucket in {daemon.path}")
+        client.ask("GET", "/v2/box/manifests/t", 503)
+
+
+def test_uploads_go_on_after_a_stop_and_after_a_kill(tmp_path: Path) -> None:
+    content = os.urandom(6_000_000)
+    part = 2_000_000
+    with DaemonProcess(tmp_path, {"registry": {"shutdown_grace": "300ms"}}) as daemon:
+        client = Client(daemon)
+        location = client.ask("POST", "/v2/box/blobs/uploads/", 202)["Location"]
+        received = 0
+        for end in (daemon.stop, daemon.kill):
+            connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+            connection.putrequest("PATCH", location)
+            connection.putheader("Content-Length", str(len(content) - received))
+            connection.endheaders(content[received : received + part])
+            before = received
+            while written(daemon) <= before:  # until something of it is in the spool
+                pass
+            end()
+            connection.close()
+            daemon.start()
+            received = int(client.ask("GET", location, 204)["Range"].partition("-")[2]) + 1
+            assert before < received <= before + part
+        client.ask("PATCH", location, 202, content[received:], **{"Content-Range": f"{received}-{len(content) - 1}"})
+        client.ask("PUT", f"{location}?digest={digest_of(content)}", 201)
+        headers = client.ask("HEAD", f"/v2/box/blobs/{digest_of(content)}", 200)
+        assert headers["Content-Length"] == str(len(content))
+
+
+def written(daemon: DaemonProcess) -> int:
+    """How many bytes the only upload has in the spool."""
+    (data,) = (daemon.path / "uploads").glob("*/data")
+    return data.stat().st_size
+
+
+def test_cids(tmp_path: Path) -> None:
+    layer = b"a layer" * 300_000
+    manifest = image(layers=[layer])
+    cid = str(raw_cid(hashlib.sha256(manifest).digest()))
+    with DaemonProcess(tmp_path) as daemon:
+        Client(daemon).push_image("latest", layer)
+        assert daemon.command("cid", "box").stdout == f"{cid}\n"
+        said = daemon.command("cid", "box:none")
+        assert (said.returncode, said.stdout, said.stderr) == (1, "", "ipfsreg: manifest unknown to this repository\n")
+        listed = daemon.command("cid", "--blobs", "box:latest")
+        daemon.stop()
+        alone = daemon.command("cid", "--blobs", f"box@{digest_of(manifest)}")
+        assert alone.stdout == listed.stdout
+        assert [line.split() for line in listed.stdout.splitlines()] == [
+            [cid, digest_of(manifest), str(len(manifest))],
+            [str(raw_cid(hashlib.sha256(b"{}").digest())), digest_of(b"{}"), "2"],
+            ["bafybeiarah43a2jivznkrhh2ue5ebdldemrzaintoowwwxsoxvr45qwdxa", digest_of(layer), str(len(layer))],
+        ]
+        daemon.start()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Box:1", "Box:1: repository name must be lower-case letters and digits, joined by"),
+        ("box:", "box:: a tag is at most 128 letters"),
+        ("box@sha256:1", "box@sha256:1: a sha256 digest has 64 lower-case hexadecimal digits"),
+        ("box:1@sha256:1", "box:1@sha256:1: repository name must be lower-case"),
+    ],
+)
+def test_cids_of_names_that_are_none(command: CliRunner, name: str, problem: str) -> None:
+    assert fails(command.invoke(main, ["cid", name])).startswith(problem)
