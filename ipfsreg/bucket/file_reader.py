@@ -9,10 +9,11 @@ from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 
 from .errors import Corrupt
-from .interface import ConsumerGone, IReader
+from .interface import IReader
 from .system_errors import bucket_error
 
 PIECE = 256 * 1024

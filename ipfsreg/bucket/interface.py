@@ -115,10 +115,6 @@ class IBucket(Interface):
         """
 
 
-class ConsumerGone(Exception):
-    """The consumer of a read stopped it before it had everything."""
-
-
 def check_path(path: str) -> None:
     """Refuse what is not a path.
 

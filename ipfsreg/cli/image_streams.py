@@ -1,21 +1,16 @@
 """The command's side of `streams`."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import IO, Any
 
 from treq.client import HTTPClient
 from treq.content import collect
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
 from twisted.internet.threads import deferToThread
 from twisted.web.client import ResponseFailed
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
-from zope.interface import implementer
 
 from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
-from ipfsreg.bucket.interface import ConsumerGone
-from ipfsreg.flow.streams import Gate
+from ipfsreg.flow.streams import PiecesBody
 
 from .daemon_client import ControlError, check, result_of, talk, url_of
 
@@ -65,7 +60,7 @@ async def import_through(
 
     :raises ControlError: where that fails.
     """
-    body = _FileBody(reactor, file, length, moved)
+    body = PiecesBody(_pieces(file, moved), length)
 
     async def asking(client: HTTPClient) -> dict[str, Any]:
         try:
@@ -77,26 +72,8 @@ async def import_through(
     return await talk(reactor, socket, asking)
 
 
-@implementer(IBodyProducer)
-class _FileBody(Gate):
-    """A file as a request's body, read in a thread, a piece at a time."""
-
-    def __init__(self, reactor: Any, file: IO[bytes], length: int | None, moved: Callable[[int], None]) -> None:
-        super().__init__()
-        self.length = UNKNOWN_LENGTH if length is None else length
-        self._reactor = reactor
-        self._file = file
-        self._moved = moved
-
-    def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
-        """See `IBodyProducer`."""
-        return Deferred.fromCoroutine(self._produce(consumer))
-
-    async def _produce(self, consumer: IConsumer) -> None:
-        try:
-            while piece := await deferToThread(self._file.read, PIECE):
-                await self.opened()
-                consumer.write(piece)
-                self._moved(len(piece))
-        except ConsumerGone:  # there is an answer already, or the connection is gone: that says why
-            await Deferred()
+async def _pieces(file: IO[bytes], moved: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
+    """A file, read in a thread."""
+    while piece := await deferToThread(file.read, PIECE):
+        yield piece
+        moved(len(piece))

@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -120,12 +120,12 @@ def _import_from(path: Path | None, file: IO[bytes], name: str | None) -> dict[s
         return await import_through(reactor, socket, name, file, length, bar.moved)
 
     async def alone(_: Any, made: Alone) -> dict[str, Any]:
-        async def take() -> bytes:
-            piece = await made.workers.run(file.read, PIECE)
-            bar.moved(len(piece))
-            return piece
+        async def pieces() -> AsyncIterator[bytes]:
+            while piece := await made.workers.run(file.read, PIECE):
+                yield piece
+                bar.moved(len(piece))
 
-        found = await made.registry.importer.run(take, name)
+        found = await made.registry.importer.run(pieces(), name)
         return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
 
     with bar:

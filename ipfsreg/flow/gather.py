@@ -1,7 +1,7 @@
-"""Asking a bucket several things at once: a remote one takes as long for one as for many."""
+"""Doing several things at once, but not too many: a remote storage takes as long for one question as for a few."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
@@ -9,16 +9,31 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 LIMIT = 16
-"""How many questions are under way at a time."""
+"""How many calls are under way at a time, unless the caller says otherwise."""
 
 
-async def at_once(question: Callable[[A], Coroutine[Any, Any, T]], arguments: Sequence[A]) -> list[T]:
-    """The answers in the order of the arguments. Fails as the first question that fails."""
-    answers: list[T] = []
-    for begin in range(0, len(arguments), LIMIT):
-        asked = [Deferred.fromCoroutine(question(each)) for each in arguments[begin : begin + LIMIT]]
-        try:
-            answers += await gatherResults(asked, consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
-    return answers
+async def gather(work: Callable[[A], Awaitable[T]], arguments: Iterable[A], limit: int = LIMIT) -> list[T]:
+    """Call ``work`` for each argument, at most ``limit`` at a time; answers the results in the order of the arguments.
+
+    Fails as the first call that fails, with its own exception: what has not begun then never begins, and what is
+    under way goes on unobserved. Cancelled, it cancels what is under way.
+    """
+    waiting = list(enumerate(arguments))
+    waiting.reverse()
+    results: dict[int, T] = {}
+
+    async def run() -> None:
+        while waiting:
+            position, argument = waiting.pop()
+            try:
+                results[position] = await work(argument)
+            except BaseException:
+                waiting.clear()
+                raise
+
+    runs = [Deferred.fromCoroutine(run()) for _ in range(min(limit, len(waiting)))]
+    try:
+        await gatherResults(runs, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+    return [results[position] for position in range(len(results))]

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-def uninterrupted(
+def shield(
     work: "Deferred[T] | Coroutine[Any, Any, T]", dropped: Callable[[Failure], object] | None = None
 ) -> "Deferred[T]":
     """Wait for work without passing a cancellation on to it.

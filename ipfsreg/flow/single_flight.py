@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-class SharedWork(Generic[T]):
+class SingleFlight(Generic[T]):
     """Whoever asks while the work is under way gets its outcome, a failure too.
 
     A queue of callers who each try again would wait for a dead server one after the other.

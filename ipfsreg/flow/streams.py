@@ -1,37 +1,75 @@
-"""Code that waits, as a producer of bytes, and as a consumer of them."""
+"""Bytes between code that waits and Twisted's transports.
 
-from collections.abc import AsyncIterator
+Between our own layers a stream is an async iterator of pieces. Where it meets a transport there is one adapter for each
+direction: `write_pieces` and `PiecesBody` write an iterator to a consumer, `Pieces` is a consumer that is iterated over.
+
+Whoever stops before the end of an iterator closes it (``contextlib.aclosing``): it may hold a file or a connection.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.python.failure import Failure
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-from ipfsreg.bucket.interface import ConsumerGone
+WAITING_MAX = 1024 * 1024
+"""How many bytes may wait in `Pieces` before its producer is paused."""
 
-_WAITING_MAX = 1024 * 1024
+
+class ConsumerGone(Exception):
+    """The consumer stopped its producer before it had everything."""
 
 
 @implementer(IPushProducer)
-class Gate:
-    """A producer for code that waits: open while the consumer wants more."""
+class Valve:
+    """The producer's side of code that waits: open while the consumer wants more."""
 
     def __init__(self) -> None:
         self._paused = False
         self._stopped = False
         self._waiting: Deferred[None] | None = None
+        self._next: Deferred[bytes | None] | None = None
 
-    async def opened(self) -> None:
-        """Wait until the consumer wants more.
+    async def write(self, consumer: IConsumer, pieces: AsyncGenerator[bytes, None]) -> None:
+        """Write what an iterator gives, which is asked for a piece only while the consumer wants more; close it.
 
-        :raises ConsumerGone: where it will not.
+        Where the consumer stops, what the iterator waits for is cancelled.
+
+        :raises ConsumerGone: where the consumer wanted no more before it had everything.
         """
+        async with aclosing(pieces):
+            await self._opened()
+            while (piece := await self._piece(pieces)) is not None:
+                consumer.write(piece)
+                await self._opened()
+
+    async def _opened(self) -> None:
         if self._paused and not self._stopped:
             self._waiting = Deferred()
             await self._waiting
         if self._stopped:
             raise ConsumerGone
+
+    async def _piece(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        async def ask() -> bytes | None:
+            return await anext(pieces, None)
+
+        self._next = Deferred.fromCoroutine(ask())
+        try:
+            piece = await self._next
+        except CancelledError:
+            if self._stopped:
+                raise ConsumerGone from None
+            raise
+        finally:
+            self._next = None
+        if self._stopped:
+            raise ConsumerGone
+        return piece
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
@@ -46,6 +84,8 @@ class Gate:
         """See `IPushProducer`."""
         self._stopped = True
         self._wake()
+        if self._next is not None:
+            self._next.cancel()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -53,32 +93,54 @@ class Gate:
             waiting.callback(None)
 
 
-async def write_pieces(consumer: IConsumer, pieces: AsyncIterator[bytes]) -> None:
-    """Write what an iterator gives, which is asked for a piece only while the consumer wants more.
+async def write_pieces(consumer: IConsumer, pieces: AsyncGenerator[bytes, None]) -> None:
+    """Write all pieces to a consumer as a push producer registered with it, and close the iterator.
 
-    :raises ConsumerGone: where it wants no more at all.
+    :raises ConsumerGone: where the consumer wanted no more before it had everything.
     """
-    gate = Gate()
-    consumer.registerProducer(gate, True)
+    valve = Valve()
+    consumer.registerProducer(valve, True)
     try:
-        async for piece in pieces:
-            await gate.opened()
-            consumer.write(piece)
-        await gate.opened()
+        await valve.write(consumer, pieces)
     finally:
         consumer.unregisterProducer()
 
 
+@implementer(IBodyProducer)
+class PiecesBody(Valve):
+    """The pieces of an iterator as the body of a request of `treq` or `twisted.web.client`."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], length: int | None) -> None:
+        super().__init__()
+        self.length = UNKNOWN_LENGTH if length is None else length
+        self._pieces = pieces
+
+    def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
+        """See `IBodyProducer`."""
+        return Deferred.fromCoroutine(self._produce(consumer))
+
+    async def _produce(self, consumer: IConsumer) -> None:
+        try:
+            await self.write(consumer, self._pieces)
+        except ConsumerGone:
+            # There is an answer already, or the connection is gone, and that says why: by the interface nothing
+            # fires after `stopProducing`.
+            await Deferred()
+
+
 @implementer(IConsumer)
 class Pieces:
-    """A consumer whose bytes are taken from it by code that waits. It pauses its producer while much is waiting."""
+    """A consumer that code which waits iterates over. It pauses its producer while much is waiting.
+
+    The iteration ends with `end`, or fails as it was told to.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
         self._length = 0
         self._paused = False
         self._producer: IPushProducer | None = None
-        self._end: Failure | None = None
+        self._failure: Failure | None = None
         self._ended = False
         self._wanted: Deferred[None] | None = None
 
@@ -95,7 +157,7 @@ class Pieces:
         """See `IConsumer`."""
         self._waiting.append(data)
         self._length += len(data)
-        if self._length > _WAITING_MAX and not self._paused and self._producer is not None:
+        if self._length > WAITING_MAX and not self._paused and self._producer is not None:
             self._paused = True
             self._producer.pauseProducing()
         self._wake()
@@ -103,7 +165,7 @@ class Pieces:
     def end(self, result: object = None) -> None:
         """That was all; a `Failure` says that it was not."""
         self._ended = True
-        self._end = result if isinstance(result, Failure) else None
+        self._failure = result if isinstance(result, Failure) else None
         self._wake()
 
     def stop(self) -> None:
@@ -111,8 +173,11 @@ class Pieces:
         if self._producer is not None:
             self._producer.stopProducing()
 
-    async def take(self) -> bytes:
-        """What came since the last time, or nothing at the end. Fails as the producer did."""
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        """All that waits, as one piece."""
         while not self._waiting and not self._ended:
             self._wanted = Deferred()
             await self._wanted
@@ -123,9 +188,9 @@ class Pieces:
                 if self._producer is not None:
                     self._producer.resumeProducing()
             return b"".join(pieces)
-        if self._end is not None:
-            self._end.raiseException()
-        return b""
+        if self._failure is not None:
+            self._failure.raiseException()
+        raise StopAsyncIteration
 
     def _wake(self) -> None:
         wanted, self._wanted = self._wanted, None

@@ -5,7 +5,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 
-class Pace:
+class Throttle:
     """Pauses for background work. ``rate`` is in bytes a second, None for as fast as it goes.
 
     There is a pause after ``steps``, which should take no more than a millisecond or two together.

@@ -16,7 +16,7 @@ from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeabl
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.leaves import TellsLeaves
-from ipfsreg.flow.monotonic import MonotonicClock
+from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
 
 from . import layout

@@ -8,7 +8,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.bucket.interface import ConsumerGone
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.registry.errors import TooLarge
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.shield import shield
 from ipfsreg.registry.errors import RegistryError
 
 from .body import ClientGone
@@ -25,7 +25,7 @@ def add_route(app: Klein, path: str, methods: Sequence[str], name: str, handler:
     def call(request: StreamingRequest, **arguments: Any) -> "Deferred[bytes | None]":
         # Klein cancels a handler whose client is gone. Cancelled between two steps of a change, such as a blob
         # stored and not yet linked, it would let go of what keeps the collector away while a thread is at work.
-        return uninterrupted(handler(request, **arguments), partial(_log_unanswered, request))
+        return shield(handler(request, **arguments), partial(_log_unanswered, request))
 
     app.route(path, methods=list(methods), endpoint=name, strict_slashes=False)(call)
 

@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer
 from zope.interface import implementer
 
-from ipfsreg.bucket.interface import ConsumerGone, IReader
-from ipfsreg.flow.streams import write_pieces
+from ipfsreg.bucket.interface import IReader
+from ipfsreg.flow.streams import ConsumerGone, write_pieces
 from ipfsreg.flow.workers import Workers
 
 from .body import ClientGone

@@ -8,7 +8,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.interfaces import IPushProducer
 
 from ipfsreg.bucket.errors import NotFound, TooLarge
-from ipfsreg.bucket.interface import ConsumerGone
+from ipfsreg.flow.streams import ConsumerGone
 
 from .helpers import pause, read
 from .storage import Collecting, Storage

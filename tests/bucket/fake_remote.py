@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound, TooLarge, Unavailable
-from ipfsreg.bucket.interface import ConsumerGone, Entry, IBucket, IReader, Listing, Stat
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
+from ipfsreg.flow.streams import ConsumerGone
 
 PIECE = 64 * 1024
 

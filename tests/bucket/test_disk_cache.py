@@ -18,7 +18,8 @@ from twisted.internet.task import deferLater
 from ipfsreg.bucket.cache.disk_cache import DiskCache
 from ipfsreg.bucket.cache.fetch import TO_THE_END, WITHHELD
 from ipfsreg.bucket.errors import Corrupt, Full, NotFound, Refused, SetupError, TooLarge, Unavailable
-from ipfsreg.bucket.interface import ConsumerGone, IReader, Stat
+from ipfsreg.bucket.interface import IReader, Stat
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 
 from .fake_remote import PIECE, Body, FakeRemote

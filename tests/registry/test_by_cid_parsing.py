@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.flow.streams import Gate
+from ipfsreg.flow.streams import Valve
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256
 from ipfsreg.registry.content.verified_reader import VerifiedReader
 from ipfsreg.registry.digest import digest_of
@@ -98,7 +98,7 @@ class _Reader:
         self._failure = failure
 
     def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        consumer.registerProducer(Gate(), True)
+        consumer.registerProducer(Valve(), True)
         for piece in self._pieces:
             consumer.write(piece)
         consumer.unregisterProducer()

@@ -5,7 +5,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry.content import guard as module
 from ipfsreg.registry.content.guard import Guard
 from ipfsreg.registry.digest import digest_of
@@ -78,7 +78,7 @@ async def test_many_things_are_held_in_pieces(place: Place) -> None:
     turns = 0
 
     async def hold() -> None:
-        async with guard.holding_all(iter(keys), Pace(place.clock, steps=500)):
+        async with guard.holding_all(iter(keys), Throttle(place.clock, steps=500)):
             assert not any([await may_go(guard, key, float("inf")) for key in keys[::500]])
             await running
 

@@ -4,7 +4,7 @@ import json
 import random
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
 import pytest_twisted
@@ -50,10 +50,11 @@ async def exported(place: Place, name: Repository = APP, tag: Tag = ONE) -> byte
 async def imported(place: Place, car: bytes, name: str | None = None, piece: int = 100_000) -> Imported:
     pieces = [car[begin : begin + piece] for begin in range(0, len(car), piece)]
 
-    async def take() -> bytes:
-        return pieces.pop(0) if pieces else b""
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for each in pieces:
+            yield each
 
-    return await place.registry.importer.run(take, name)
+    return await place.registry.importer.run(in_pieces(), name)
 
 
 async def whole(place: Place, repository: Repository, reference: Tag, manifest: bytes, *blobs: bytes) -> bool:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from ipfsreg.bucket.interface import ConsumerGone
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.names import Repository
 

@@ -17,7 +17,7 @@ from twisted.web.server import Request
 
 from ipfsreg.app.listening import stop_listening
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.shield import shield
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.web.body import ClientGone
 from ipfsreg.web.request import StreamingRequest
@@ -51,7 +51,7 @@ def make_control_app(tasks: Mapping[str, Task], streams: Streams | None = None) 
             request.setResponseCode(404)
             return b"the daemon cannot do that: its backend, or its version, does not have it"
         arguments = {key.decode(): values[0].decode() for key, values in request.args.items()}
-        return uninterrupted(_do(tasks[name], arguments), _log_unanswered)
+        return shield(_do(tasks[name], arguments), _log_unanswered)
 
     @app.handle_errors(BucketError)
     def bucket_error(request: IRequest, failure: Failure) -> bytes:

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.shield import shield
 from ipfsreg.flow.streams import Pieces
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.errors import RegistryError
@@ -46,11 +46,11 @@ class Streams:
 
         @app.route("/export", methods=["POST"])
         def export(request: IRequest) -> "Deferred[bytes | None]":
-            return uninterrupted(self._export(cast(StreamingRequest, request)), _log_unanswered)
+            return shield(self._export(cast(StreamingRequest, request)), _log_unanswered)
 
         @app.route("/import", methods=["POST"])
         def import_(request: IRequest) -> "Deferred[bytes]":
-            return uninterrupted(self._import(cast(StreamingRequest, request)), _log_unanswered)
+            return shield(self._import(cast(StreamingRequest, request)), _log_unanswered)
 
     async def _export(self, request: StreamingRequest) -> bytes | None:
         export = await self._registry.exporter.export(*parse_reference(parameter(request, "name") or ""))
@@ -64,7 +64,7 @@ class Streams:
         pieces = Pieces()
         request.body.copy_to(pieces).addBoth(pieces.end)
         try:
-            imported = await self._registry.importer.run(pieces.take, parameter(request, "name"))
+            imported = await self._registry.importer.run(pieces, parameter(request, "name"))
         except BaseException:
             pieces.stop()
             raise

@@ -10,7 +10,8 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.file_reader import PIECE
-from ipfsreg.bucket.interface import ConsumerGone, IReader
+from ipfsreg.bucket.interface import IReader
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import translate

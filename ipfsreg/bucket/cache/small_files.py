@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
-from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.shield import shield
 
 SHARED_SECONDS = 2.0
 """For how long a file of a bucket that others write to is believed."""
@@ -114,7 +114,7 @@ class SmallFileCache:
                     del self._being_changed[path]
             return result
 
-        return uninterrupted(change.addBoth(changed))
+        return shield(change.addBoth(changed))
 
 
 def _cost(content: bytes) -> int:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ipfsreg.bucket.sources import FileSource, MemorySource, Source
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
 from .errors import RETRY_AFTER, Missing
@@ -67,7 +67,7 @@ class KuboBucket:
         self._tree = Tree(ByBlocks(self.node.contents, self._directories), self.root)
         self.ahead = Ahead(self._add_ahead, workers)
         self._ready = False
-        self._setup: SharedWork[None] = SharedWork(self._set_up)
+        self._setup: SingleFlight[None] = SingleFlight(self._set_up)
         self._looking: Deferred[None] | None = None
 
     def start(self) -> "Deferred[None]":

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Refused
 from ipfsreg.bucket.system_errors import bucket_error
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
 from .client import SpaceClient
@@ -42,7 +42,7 @@ class Home:
         self._workers = workers
         self._clock = clock
         self._known = False
-        self._finding = SharedWork(self._find)
+        self._finding = SingleFlight(self._find)
 
     async def ensure(self) -> None:
         """See to it that the daemon has the bucket.

@@ -8,7 +8,7 @@ from cachetools import LRUCache
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.errors import NotFound
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 
 from .client import SpaceClient
 from .proto import space_pb2
@@ -57,7 +57,7 @@ class Listings:
         self._bucket = bucket
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._running: dict[str, SharedWork[Sequence[space_pb2.Entry]]] = {}
+        self._running: dict[str, SingleFlight[Sequence[space_pb2.Entry]]] = {}
         self._seconds: LRUCache[str, float] = LRUCache(TIMES_MAX)
         self._slow_until: LRUCache[str, float] = LRUCache(TIMES_MAX)
 
@@ -70,7 +70,7 @@ class Listings:
         if known is not None:
             return known.entries
         if directory not in self._running:
-            self._running[directory] = SharedWork(lambda: self._ask(directory))
+            self._running[directory] = SingleFlight(lambda: self._ask(directory))
         return await self._running[directory].outcome()
 
     async def entry(self, path: str) -> space_pb2.Entry:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
 from . import listings
@@ -65,7 +65,7 @@ class Remembered:
         if len(content) > LENGTH_MAX or self._is_slow(path):
             return
         with suppress(DeferredTimeout):
-            await uninterrupted(self._learn(path, content)).addTimeout(QUICK_SECONDS, self._clock)
+            await shield(self._learn(path, content)).addTimeout(QUICK_SECONDS, self._clock)
 
     async def _learn(self, path: str, content: bytes) -> None:
         token = self._learning[path] = object()

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.breaker import Breaker, Unreachable
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Channel, Transport
 from ipfsreg.grpcweb.errors import CallError, GrpcError
@@ -54,7 +54,7 @@ class TextileClient:
         self._clock = clock
         self.timeout = timeout
         self._silence = silence
-        self._token = SharedWork(self._fetch_token)
+        self._token = SingleFlight(self._fetch_token)
         self._stopped = False
 
     async def stop(self) -> None:

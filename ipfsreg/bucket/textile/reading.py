@@ -7,7 +7,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
-from ipfsreg.bucket.interface import ConsumerGone, IReader
+from ipfsreg.bucket.interface import IReader
+from ipfsreg.flow.streams import ConsumerGone
 
 from .client import BUCKETS, TextileClient
 from .proto import bucketsd_pb2

@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, Refused, Unavailable
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 
 from .client import BUCKETS, TextileClient
 from .errors import Gone, Undecryptable
@@ -66,8 +66,8 @@ class Shard:
         self._thread_name = place.thread_name(thread)
         self._bucket = bucket
         self._encrypted = encrypted
-        self._finding: SharedWork[None] = SharedWork(self._find)
-        self._ensuring: SharedWork[None] = SharedWork(self._ensure)
+        self._finding: SingleFlight[None] = SingleFlight(self._find)
+        self._ensuring: SingleFlight[None] = SingleFlight(self._ensure)
         self._was_there = False
         self._made_thread = False
         self._making = False

@@ -9,7 +9,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 
 from .client import THREADS, USERS, TextileClient
 from .proto import threads_pb2, usersd_pb2
@@ -39,7 +39,7 @@ class Threads:
         self._ids: dict[str, bytes] = {}
         self._listed: float | None = None
         self._creating: DeferredLock = DeferredLock()
-        self._listing = SharedWork(self._list)
+        self._listing = SingleFlight(self._list)
 
     async def known(self, since: float | None = None) -> Mapping[str, bytes]:
         """The ids of all threads by name, as the server said at most `KNOWN_SECONDS` ago, or after ``since``."""

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.flow.shield import uninterrupted
+from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
 from ipfsreg.ipfs.file_dag import FileDag, Place
@@ -188,7 +188,7 @@ class CidIndex:
     async def _let_go(self) -> None:
         # In its turn, as everything is: a connection that is closed while a thread is using it takes the whole process
         # down. So nobody's turn ends before their thread does, though they were cancelled.
-        await uninterrupted(self._let_go_now())
+        await shield(self._let_go_now())
 
     async def _let_go_now(self) -> None:
         await self._lock.acquire()
@@ -225,7 +225,7 @@ class CidIndex:
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
         """Write the news, and do some work: in one transaction."""
-        return await uninterrupted(self._do_now(work, *arguments))
+        return await shield(self._do_now(work, *arguments))
 
     async def _do_now(self, work: Callable[..., T], *arguments: object) -> T:
         await self._lock.acquire()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Corrupt, NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, new_hash
@@ -20,7 +20,9 @@ class Checked:
     length: int
 
 
-async def check_content(bucket: IBucket, workers: Workers, digest: Digest, pace: Pace | None = None) -> Checked | None:
+async def check_content(
+    bucket: IBucket, workers: Workers, digest: Digest, throttle: Throttle | None = None
+) -> Checked | None:
     """Read content and compare it with its digest. None where there is none."""
     try:
         reader = await bucket.open(layout.blob(digest))
@@ -28,7 +30,7 @@ async def check_content(bucket: IBucket, workers: Workers, digest: Digest, pace:
         return None
     try:
         hash_ = new_hash(digest.algorithm)
-        length = await hash_content(workers, reader, hash_, pace)
+        length = await hash_content(workers, reader, hash_, throttle)
     except Corrupt:
         return Checked(False, 0)  # the disk cannot read it, or it became shorter
     finally:

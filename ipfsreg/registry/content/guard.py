@@ -12,7 +12,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 
 
 class Clock(Protocol):
@@ -76,7 +76,7 @@ class Guard:
             yield use
 
     @asynccontextmanager
-    async def holding_all(self, keys: Iterable[Hashable], pace: Pace | None = None) -> AsyncIterator[Use]:
+    async def holding_all(self, keys: Iterable[Hashable], throttle: Throttle | None = None) -> AsyncIterator[Use]:
         """As `holding`, for so many things that it has to be done in pieces."""
         use = Use()
         held: list[Hashable] = []
@@ -88,8 +88,8 @@ class Guard:
                     await done
                 self._held[key] = self._held.get(key, 0) + 1
                 held.append(key)
-                if pace is not None:
-                    await pace.step()
+                if throttle is not None:
+                    await throttle.step()
             yield use
         finally:
             for key in held:
@@ -99,8 +99,8 @@ class Guard:
                 if not self._held[key]:
                     del self._held[key]
                     _fire(self._released.pop(key, []))
-                if pace is not None:
-                    await pace.step()
+                if throttle is not None:
+                    await throttle.step()
 
     @asynccontextmanager
     async def removing(self, keys: Sequence[Hashable], since: float) -> AsyncIterator[bool]:

@@ -8,7 +8,7 @@ from zope.interface import implementer
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.system_errors import bucket_error
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Hash
 
@@ -34,7 +34,7 @@ async def read_part(workers: Workers, reader: IReader, offset: int, length: int)
     return part
 
 
-async def hash_content(workers: Workers, reader: IReader, hash_: Hash, pace: Pace | None = None) -> int:
+async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle: Throttle | None = None) -> int:
     """Put all of open content into a hash, a MiB at a time; answers its length in bytes.
 
     :raises Corrupt: where the disk cannot read it, or it ends before its size.
@@ -56,8 +56,8 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, pace: Pac
         done += length
         if ended or (size is None and length < wanted):
             break
-        if pace is not None:
-            await pace.moved(length)
+        if throttle is not None:
+            await throttle.moved(length)
     return done
 
 

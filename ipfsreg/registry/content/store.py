@@ -7,7 +7,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
-from ipfsreg.flow.keyed_lock import Turns
+from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
@@ -34,7 +34,7 @@ class ContentStore:
         self._bucket = bucket
         self._workers = workers
         self._small = small
-        self._changing = Turns()
+        self._changing = KeyedLock()
 
     async def whole_size(self, digest: Digest, expected: int | None) -> int | None:
         """The content's length in bytes, or None where it is not there whole.

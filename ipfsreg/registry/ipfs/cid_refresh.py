@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import CidIndex, Holder
 from ipfsreg.registry.content.dags import Dags
@@ -30,17 +30,17 @@ class CidRefresh:
 
     async def run(self) -> None:
         """One pass over everything."""
-        pace, began = Pace(self._clock), self._clock.seconds()
+        throttle, began = Throttle(self._clock), self._clock.seconds()
         await self._index.begin_pass()
         async for digest in layout.all_dags(self._bucket):
-            await pace.step()
+            await throttle.step()
             if not await self._index.has_dag(digest):
                 dag = await self._dags.load(digest)
                 if dag is not None:
                     await self._dags.note(digest, dag)
         async for repository in layout.repositories(self._bucket):
-            await self._tell(repository, layout.blob_links, pace, is_manifest=False)
-            await self._tell(repository, layout.manifest_records, pace, is_manifest=True)
+            await self._tell(repository, layout.blob_links, throttle, is_manifest=False)
+            await self._tell(repository, layout.manifest_records, throttle, is_manifest=True)
         await self._index.end_pass()
         self._last = began
 
@@ -54,13 +54,13 @@ class CidRefresh:
         self,
         repository: Repository,
         digests: Callable[[IBucket, Repository], AsyncIterator[Digest]],
-        pace: Pace,
+        throttle: Throttle,
         *,
         is_manifest: bool,
     ) -> None:
         some: list[Holder] = []
         async for digest in digests(self._bucket, repository):
-            await pace.step()
+            await throttle.step()
             some.append(Holder(digest, repository, is_manifest))
             if len(some) >= _AT_ONCE:
                 self._index.held(*some)

@@ -15,7 +15,7 @@ from cachetools import LRUCache, TTLCache
 
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.flow.keyed_lock import Turns
+from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, CIDInvalid, decode_cid, parse_cid
 from ipfsreg.registry.content.cid_index import Allowed, CidIndex
@@ -158,8 +158,8 @@ class ImagesByCid:
         self._max = max_manifest_size
         self._images: LRUCache[CID, _Image] = LRUCache(REMEMBERED, getsizeof=lambda image: len(image.listed) + 1)
         self._late: TTLCache[CID, NotInTime] = TTLCache(_LATE_MAX, _LATE_SECONDS)
-        self._turns = Turns()
-        self._large = Turns()
+        self._turns = KeyedLock()
+        self._large = KeyedLock()
 
     async def manifest(self, cid: CID, reference: Tag | Digest) -> StoredManifest:
         """The image's manifest or index (`LATEST`), or any that it lists.

@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,8 @@ class Importer:
         """Remove what a killed daemon left."""
         await self._workers.run(shutil.rmtree, self._directory, True)
 
-    async def run(self, take: Callable[[], Awaitable[bytes]], name: str | None) -> Imported:
-        """Import the image of a CAR. ``take`` answers its next bytes, or none at its end.
+    async def run(self, car: AsyncIterator[bytes], name: str | None) -> Imported:
+        """Import the image of a CAR, given in pieces.
 
         Without a ``name`` it is the one that the image has in the CAR. Nothing is stored before all blocks
         of the image are there and were compared with their CIDs.
@@ -70,7 +70,7 @@ class Importer:
         spool = CarSpool(self._directory / str(uuid.uuid4()), self._workers)
         try:
             await spool.open()
-            while piece := await take():
+            async for piece in car:
                 await spool.feed(piece)
             roots = await spool.finish()
             if len(roots) != 1:

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
-from ipfsreg.flow.keyed_lock import Turns
+from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import CidIndex, Holder
@@ -61,7 +61,7 @@ class Blobs:
         self._dags = dags
         self._index = index
         self._guard = guard
-        self._mending = Turns()
+        self._mending = KeyedLock()
 
     async def size(self, repository: Repository, digest: Digest) -> int:
         """A blob's length in bytes.

@@ -11,8 +11,8 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.gather import at_once
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.gather import gather
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import CidIndex, Holder
@@ -202,7 +202,7 @@ class Manifests:
         digest, manifest = await self._maybe_in_thread(content, _read, content, content_type, algorithm)
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
-        async with self._guard.holding_all(_used(repository, digest, manifest), self._pace()):
+        async with self._guard.holding_all(_used(repository, digest, manifest), self._throttle()):
             await self._check_blobs(repository, manifest)
             await self._store.put(digest, content)
             if not is_one_block(digest, len(content)):
@@ -227,7 +227,7 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest, self._pace()):
+            for tag in await self._tags.pointing_to(repository, digest, self._throttle()):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)
@@ -338,8 +338,8 @@ class Manifests:
         except Corrupt:
             return None  # pushing the manifest heals it
 
-    def _pace(self) -> Pace:
-        return Pace(self._clock, steps=500)
+    def _throttle(self) -> Throttle:
+        return Throttle(self._clock, steps=500)
 
     def _parsed(self, content: bytes, media_type: str) -> "Deferred[Manifest]":
         return self._maybe_in_thread(content, parse_manifest, content, media_type)
@@ -356,7 +356,7 @@ class Manifests:
             return await self._blobs.whole_size(repository, blob[0])
 
         missing = []
-        sizes = await at_once(stored_size, manifest.blobs)
+        sizes = await gather(stored_size, manifest.blobs)
         for (digest, size), linked in zip(manifest.blobs, sizes, strict=True):
             if linked is None:
                 missing.append(str(digest))

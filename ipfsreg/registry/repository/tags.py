@@ -7,8 +7,8 @@ from cachetools import LRUCache
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.keyed_lock import Turns
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.locks import KeyedLock
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameUnknown
@@ -27,7 +27,7 @@ class Tags:
         self._bucket = bucket
         self._lists: LRUCache[Repository, Sequence[Tag]] = LRUCache(REMEMBERED, getsizeof=_cost)
         self._changes = 0
-        self._changing = Turns()
+        self._changing = KeyedLock()
 
     def changing(self, repository: Repository, tag: Tag) -> AbstractAsyncContextManager[None]:
         """Within the block nobody else who asks for it changes the tag: for who looks first where it points."""
@@ -87,11 +87,11 @@ class Tags:
             self._lists[repository] = found
         return found
 
-    async def pointing_to(self, repository: Repository, digest: Digest, pace: Pace) -> Sequence[Tag]:
+    async def pointing_to(self, repository: Repository, digest: Digest, throttle: Throttle) -> Sequence[Tag]:
         """The tags that point to a digest."""
         found = []
         for tag in await layout.tags(self._bucket, repository):
-            await pace.step(10)
+            await throttle.step(10)
             if await self.whole(repository, tag) == digest:
                 found.append(tag)
         return found

@@ -20,8 +20,8 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.shield import uninterrupted
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.shield import shield
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.dags import Dags
@@ -104,10 +104,10 @@ class Collector:
 
     async def _run(self, report: Collection, grace: float) -> Collection:
         since = self._guard.now() - grace
-        pace = Pace(self._clock)
+        throttle = Throttle(self._clock)
         needed: set[Digest] = set()
         async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, self._workers, repository, pace)
+            contents = await take_inventory(self._stored, self._workers, repository, throttle)
             if contents.damaged:
                 report.skipped.append(repository)
                 self._log.error(
@@ -116,33 +116,33 @@ class Collector:
                     repository=repository,
                 )
             else:
-                await self._collect_manifests(repository, contents, since, report, pace)
-                await self._collect_referrers(repository, contents, since, report, pace)
+                await self._collect_manifests(repository, contents, since, report, throttle)
+                await self._collect_referrers(repository, contents, since, report, throttle)
             for digest in contents.listed:
-                await pace.step()
+                await throttle.step()
                 if contents.has(digest):
                     needed.add(digest)
-            await self._collect_links(repository, contents, since, report, pace, needed)
+            await self._collect_links(repository, contents, since, report, throttle, needed)
         async for digest in layout.all_blobs(self._stored):
-            await pace.step()
+            await throttle.step()
             if digest not in needed:
-                await uninterrupted(self._collect_content(digest, since, report))
+                await shield(self._collect_content(digest, since, report))
         async for digest in layout.all_dags(self._stored):
-            await pace.step()
+            await throttle.step()
             if digest not in needed:
-                await uninterrupted(self._collect_dag(digest, since, report.dry_run))
+                await shield(self._collect_dag(digest, since, report.dry_run))
         return report
 
     async def _collect_manifests(
-        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, throttle: Throttle
     ) -> None:
-        keeping = await Keeping.of(contents, pace)
+        keeping = await Keeping.of(contents, throttle)
         digests = list(contents.listed)
         pending = keeping.unneeded()
         waiting: set[int] = set()
         while pending:  # an index that went may have been all that kept its manifests
             number = pending.pop()
-            await pace.step(contents.weight(number))
+            await throttle.step(contents.weight(number))
             contents.known[number].discarded |= self._manifests.was_discarded(repository, digests[number])
             group = {digests[number]: contents.known[number]}
             if await self._may_go(repository, group, since, report.dry_run):
@@ -153,7 +153,7 @@ class Collector:
         # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
         # own subject: they go all at once, or none of them.
         kept = waiting | {number for number, known in contents.known.items() if not self._is_over(known)}
-        circle = await keeping.unreachable(kept, pace)
+        circle = await keeping.unreachable(kept, throttle)
         if circle:
             group = {digests[number]: contents.known[number] for number in circle}
             if await self._may_go(repository, group, since, report.dry_run):
@@ -163,7 +163,7 @@ class Collector:
         report.waiting += len(waiting)
 
     async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool) -> bool:
-        return all(map(self._is_over, group.values())) and await uninterrupted(
+        return all(map(self._is_over, group.values())) and await shield(
             self._remove_manifests(repository, group, since, dry_run)
         )
 
@@ -174,13 +174,13 @@ class Collector:
             report.manifests += 1
 
     async def _collect_referrers(
-        self, repository: Repository, contents: Inventory, since: float, report: Collection, pace: Pace
+        self, repository: Repository, contents: Inventory, since: float, report: Collection, throttle: Throttle
     ) -> None:
         """A crash may leave an entry of a manifest that is not there."""
         async for subject, digest in layout.referrer_entries(self._stored, repository):
-            await pace.step()
+            await throttle.step()
             if not contents.has(digest):
-                await uninterrupted(self._remove_referrer(repository, subject, digest, since, report.dry_run))
+                await shield(self._remove_referrer(repository, subject, digest, since, report.dry_run))
 
     async def _remove_referrer(
         self, repository: Repository, subject: Digest, digest: Digest, since: float, dry_run: bool
@@ -211,18 +211,18 @@ class Collector:
         contents: Inventory,
         since: float,
         report: Collection,
-        pace: Pace,
+        throttle: Throttle,
         needed: set[Digest],
     ) -> None:
         referred: set[int] = set()
         for number, known in contents.known.items():
-            await pace.step(contents.weight(number))
+            await throttle.step(contents.weight(number))
             referred.update(known.links)
         for digest, number in contents.links.items():
-            await pace.step()
+            await throttle.step()
             if number in referred or contents.damaged:
                 needed.add(digest)
-            elif await uninterrupted(self._remove_link(repository, digest, since, report.dry_run)):
+            elif await shield(self._remove_link(repository, digest, since, report.dry_run)):
                 report.blob_links += 1
             else:
                 needed.add(digest)

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.gather import at_once
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.gather import gather
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
@@ -87,12 +87,12 @@ class Inventory:
         return number is not None and number not in self.gone
 
     def weight(self, number: int) -> int:
-        """How many steps of a `Pace` it is to look at all that a manifest refers to."""
+        """How many steps of a `Throttle` it is to look at all that a manifest refers to."""
         known = self.known[number]
         return 1 + (len(known.manifests) + len(known.links)) // 200
 
 
-async def take_inventory(bucket: IBucket, workers: Workers, repository: Repository, pace: Pace) -> Inventory:
+async def take_inventory(bucket: IBucket, workers: Workers, repository: Repository, throttle: Throttle) -> Inventory:
     """Read the records, manifests and tags of a repository.
 
     What is listed comes first: nothing else is looked at. Tags come last: one that is moved while the manifests are
@@ -112,14 +112,14 @@ async def take_inventory(bucket: IBucket, workers: Workers, repository: Reposito
         )
 
     contents.gone.update(contents.listed.values())
-    async for each in read_manifests(bucket, workers, repository, contents.listed, pace, examine):
+    async for each in read_manifests(bucket, workers, repository, contents.listed, throttle, examine):
         number = contents.listed[each.digest]
         contents.gone.discard(number)
         if each.record is None:
             contents.unreadable.append(layout.manifest_record(repository, each.digest))
         elif each.found is not None:
             contents.known[number] = each.found
-    contents.tags, unreadable = await read_tags(bucket, repository, pace)
+    contents.tags, unreadable = await read_tags(bucket, repository, throttle)
     contents.unreadable += unreadable
     return contents
 
@@ -137,7 +137,7 @@ async def read_manifests(
     workers: Workers,
     repository: Repository,
     digests: Iterable[Digest],
-    pace: Pace,
+    throttle: Throttle,
     examine: Callable[[Digest, Record, Manifest], T],
 ) -> AsyncIterator[Read[T]]:
     """Some manifests of a repository, without those that it does not have (any more).
@@ -160,16 +160,16 @@ async def read_manifests(
 
     left = iter(digests)
     while some := list(islice(left, _AT_ONCE)):
-        await pace.step(len(some))
-        there = [each for each in await at_once(record_of, some) if each is not None]
+        await throttle.step(len(some))
+        there = [each for each in await gather(record_of, some) if each is not None]
         for digest in [digest for digest, record in there if record is None]:
             yield Read(digest, None, None)
         for group in _groups([(digest, record) for digest, record in there if record is not None]):
-            for found in await workers.run(_examine_all, await at_once(content_of, group), examine):
+            for found in await workers.run(_examine_all, await gather(content_of, group), examine):
                 yield found
 
 
-async def read_tags(bucket: IBucket, repository: Repository, pace: Pace) -> tuple[dict[Tag, Digest], list[str]]:
+async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle) -> tuple[dict[Tag, Digest], list[str]]:
     """The tags of a repository with where they point, and the paths of those that say nothing sensible."""
     tags, unreadable = Tags(bucket), []
 
@@ -183,8 +183,8 @@ async def read_tags(bucket: IBucket, repository: Repository, pace: Pace) -> tupl
     found: dict[Tag, Digest] = {}
     left = iter(await layout.tags(bucket, repository))
     while some := list(islice(left, _AT_ONCE)):
-        await pace.step(len(some))
-        for tag, digest in zip(some, await at_once(read, some), strict=True):
+        await throttle.step(len(some))
+        for tag, digest in zip(some, await gather(read, some), strict=True):
             if digest is not None:
                 found[tag] = digest
     return found, unreadable
@@ -194,7 +194,7 @@ async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, 
     """Some work for each thing, for several at once."""
     left = iter(things)
     while some := list(islice(left, _AT_ONCE)):
-        await at_once(work, some)
+        await gather(work, some)
 
 
 def _groups(there: Sequence[tuple[Digest, Record]]) -> Iterable[Sequence[tuple[Digest, Record]]]:

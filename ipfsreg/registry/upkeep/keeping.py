@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 
 from .inventory import Inventory
 
@@ -20,11 +20,11 @@ class Keeping:
         self._referring: dict[int, list[int]] = {}
 
     @classmethod
-    async def of(cls, contents: Inventory, pace: Pace) -> "Keeping":
+    async def of(cls, contents: Inventory, throttle: Throttle) -> "Keeping":
         """That of a repository in which nothing is damaged."""
         keeping = cls(contents)
         for number, known in contents.known.items():
-            await pace.step(contents.weight(number))
+            await throttle.step(contents.weight(number))
             for child in known.manifests:
                 if child in keeping._keepers:
                     keeping._keepers[child] += 1
@@ -51,7 +51,7 @@ class Keeping:
                     free.append(each)
         return free
 
-    async def unreachable(self, kept: Iterable[int], pace: Pace) -> set[int]:
+    async def unreachable(self, kept: Iterable[int], throttle: Throttle) -> set[int]:
         """Those to which neither a tag nor one of ``kept`` leads: they only keep each other."""
         left = set(self._keepers)
         pending = [*self._tagged, *kept]
@@ -59,6 +59,6 @@ class Keeping:
             number = pending.pop()
             if number in left:
                 left.discard(number)
-                await pace.step(self._contents.weight(number))
+                await throttle.step(self._contents.weight(number))
                 pending += [*self._contents.known[number].manifests, *self._referring.get(number, ())]
         return left

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
@@ -22,19 +22,19 @@ class _Uses:
 
 
 async def images_using(
-    stored: IBucket, workers: Workers, digests: Iterable[Digest], pace: Pace
+    stored: IBucket, workers: Workers, digests: Iterable[Digest], throttle: Throttle
 ) -> dict[str, list[str]]:
     """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
     wanted = set(digests)
     using: dict[str, dict[str, None]] = {str(digest): {} for digest in wanted}
     async for repository in layout.repositories(stored):
-        for digest, name in await _uses_in(stored, workers, repository, wanted, pace):
+        for digest, name in await _uses_in(stored, workers, repository, wanted, throttle):
             using[str(digest)][name] = None
     return {digest: list(names) for digest, names in using.items()}
 
 
 async def _uses_in(
-    stored: IBucket, workers: Workers, repository: Repository, wanted: set[Digest], pace: Pace
+    stored: IBucket, workers: Workers, repository: Repository, wanted: set[Digest], throttle: Throttle
 ) -> list[tuple[Digest, str]]:
     listed = await numbered(layout.manifest_records(stored, repository))
     users: list[tuple[Digest, Digest]] = []
@@ -44,30 +44,30 @@ async def _uses_in(
         parts = {blob for blob, _ in manifest.blobs}.union(manifest.foreign, manifest.manifests)
         return _Uses(list(parts & wanted), [child for child in manifest.manifests if child in listed])
 
-    async for each in read_manifests(stored, workers, repository, listed, pace, examine):
+    async for each in read_manifests(stored, workers, repository, listed, throttle, examine):
         if each.digest in wanted:
             users.append((each.digest, each.digest))
         if each.found is not None:
             users += [(part, each.digest) for part in each.found.wanted]
-            await pace.step(1 + len(each.found.manifests) // 200)
+            await throttle.step(1 + len(each.found.manifests) // 200)
             for child in each.found.manifests:
                 parents.setdefault(child, []).append(each.digest)
-    tags, _ = await read_tags(stored, repository, pace)
+    tags, _ = await read_tags(stored, repository, throttle)
     tags_of: dict[Digest, list[str]] = {}
     for tag, digest in tags.items():
         tags_of.setdefault(digest, []).append(f"{repository}:{tag}")
     found = [(digest, name) for digest in wanted - listed.keys() for name in tags_of.get(digest, ())]
     names: dict[Digest, list[str]] = {}
     for part, manifest in users:
-        await pace.step()
+        await throttle.step()
         if manifest not in names:
-            names[manifest] = await _names(manifest, parents, tags_of, pace) or [f"{repository}@{manifest}"]
+            names[manifest] = await _names(manifest, parents, tags_of, throttle) or [f"{repository}@{manifest}"]
         found += [(part, name) for name in names[manifest]]
     return found
 
 
 async def _names(
-    manifest: Digest, parents: dict[Digest, list[Digest]], tags_of: dict[Digest, list[str]], pace: Pace
+    manifest: Digest, parents: dict[Digest, list[Digest]], tags_of: dict[Digest, list[str]], throttle: Throttle
 ) -> list[str]:
     """The tags of a manifest, of the indexes that list it, and of the indexes that list those."""
     within: set[Digest] = set()
@@ -76,6 +76,6 @@ async def _names(
         digest = pending.pop()
         if digest not in within:
             within.add(digest)
-            await pace.step()
+            await throttle.step()
             pending += parents.get(digest, ())
     return sorted(name for digest in within for name in tags_of.get(digest, ()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ipfsreg.bucket.errors import Corrupt, NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
@@ -52,11 +52,11 @@ class RepositoryCheck:
         self._referrers = referrers
 
     async def check(
-        self, repository: Repository, lengths: Mapping[Digest, int], pace: Pace, findings: Findings
+        self, repository: Repository, lengths: Mapping[Digest, int], throttle: Throttle, findings: Findings
     ) -> None:
         """Look through one. ``lengths`` has all content that was found whole, with its length in bytes."""
         links = await numbered(layout.blob_links(self._stored, repository))
-        await self._check_links(repository, links, lengths, pace, findings)
+        await self._check_links(repository, links, lengths, throttle, findings)
         listed = await numbered(layout.manifest_records(self._stored, repository))
 
         def examine(digest: Digest, record: Record, manifest: Manifest) -> _Parts:
@@ -65,14 +65,14 @@ class RepositoryCheck:
                 return _Parts(missing, None, None)
             return _Parts(missing, manifest.subject, Descriptor.of(digest, record.size, manifest))
 
-        async for each in read_manifests(self._stored, self._workers, repository, listed, pace, examine):
+        async for each in read_manifests(self._stored, self._workers, repository, listed, throttle, examine):
             await self._check_manifest(repository, each, lengths, findings)
             if each.found is not None and each.found.subject is not None:
                 await self._check_entry(repository, each.digest, each.found, findings)
-        tags, unreadable = await read_tags(self._stored, repository, pace)
+        tags, unreadable = await read_tags(self._stored, repository, throttle)
         findings.unreadable += unreadable
         for tag, digest in tags.items():
-            await pace.step()
+            await throttle.step()
             paths = layout.tag(repository, tag), layout.manifest_record(repository, digest)
             if digest not in listed and [await self._is_there(path) for path in paths] == [True, False]:
                 findings.missing.add(digest)
@@ -82,11 +82,11 @@ class RepositoryCheck:
         repository: Repository,
         links: Mapping[Digest, int],
         lengths: Mapping[Digest, int],
-        pace: Pace,
+        throttle: Throttle,
         findings: Findings,
     ) -> None:
         async def check(digest: Digest) -> None:
-            await pace.step()
+            await throttle.step()
             length = lengths.get(digest)
             if length is None:
                 return  # without the content it says nothing; whether anything needs it will be seen

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, parse_digest
@@ -48,15 +48,15 @@ class Scrubber:
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
-        pace = Pace(self._clock, self._rate)
+        throttle = Throttle(self._clock, self._rate)
         done = await self._workers.run(self._load)
         saved = self._clock.seconds()
         async for digest in layout.all_blobs(self._stored):
             if done is not None and digest <= done:
                 continue
-            await pace.step()
+            await throttle.step()
             damaged = len(report.damaged)
-            await self._verifier.check(digest, pace, report)
+            await self._verifier.check(digest, throttle, report)
             if len(report.damaged) > damaged:
                 await self._tell(digest)
             if self._clock.seconds() - saved >= _SAVE_EVERY:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.shield import uninterrupted
-from ipfsreg.flow.throttle import Pace
+from ipfsreg.flow.shield import shield
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.content_check import Checked, check_content
@@ -58,20 +58,20 @@ class Verifier:
     async def verify(self, *, rate: float | None = None) -> Verification:
         """Read everything once. ``rate`` bounds the reading, in bytes a second."""
         report = Verification()
-        pace = Pace(self._clock, rate)
+        throttle = Throttle(self._clock, rate)
         lengths: dict[Digest, int] = {}
         async for digest in layout.all_blobs(self._stored):
-            await pace.step()
-            length = await self.check(digest, pace, report)
+            await throttle.step()
+            length = await self.check(digest, throttle, report)
             if length is not None:
                 lengths[digest] = length
-        await self._check_repositories(lengths, pace, report)
+        await self._check_repositories(lengths, throttle, report)
         return report
 
-    async def check(self, digest: Digest, pace: Pace, report: Verification) -> int | None:
+    async def check(self, digest: Digest, throttle: Throttle, report: Verification) -> int | None:
         """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
 
-        checked = await check_content(self._stored, self._workers, digest, pace)
+        checked = await check_content(self._stored, self._workers, digest, throttle)
         if checked is None:
             return None
         report.contents += 1
@@ -82,22 +82,24 @@ class Verifier:
 
         async def damaged() -> bool:
             nonlocal again
-            again = await check_content(self._stored, self._workers, digest, pace)
+            again = await check_content(self._stored, self._workers, digest, throttle)
             return again is not None and not again.whole
 
-        if await uninterrupted(self._store.quarantine_if(digest, damaged)):
+        if await shield(self._store.quarantine_if(digest, damaged)):
             report.damaged.append(str(digest))
             return None
         return None if again is None else again.length  # it was pushed again meanwhile
 
     async def images_using(self, digests: Iterable[Digest]) -> dict[str, list[str]]:
         """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
-        return await images_using(self._stored, self._workers, digests, Pace(self._clock))
+        return await images_using(self._stored, self._workers, digests, Throttle(self._clock))
 
-    async def _check_repositories(self, lengths: Mapping[Digest, int], pace: Pace, report: Verification) -> None:
+    async def _check_repositories(
+        self, lengths: Mapping[Digest, int], throttle: Throttle, report: Verification
+    ) -> None:
         findings = Findings()
         async for repository in layout.repositories(self._stored):
-            await self._repositories.check(repository, lengths, pace, findings)
+            await self._repositories.check(repository, lengths, throttle, findings)
         report.unreadable, report.mended = findings.unreadable, findings.mended
         damaged = {parse_digest(each) for each in report.damaged}
         missing = findings.missing - damaged

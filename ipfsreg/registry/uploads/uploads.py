@@ -18,9 +18,9 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.ahead import TakesAhead
 from ipfsreg.bucket.errors import Full
-from ipfsreg.bucket.interface import ConsumerGone
 from ipfsreg.bucket.leaves import TellsLeaves
 from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest, new_hash

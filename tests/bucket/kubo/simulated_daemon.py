@@ -14,7 +14,7 @@ from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.markers import PinMarkers
 from ipfsreg.bucket.kubo.state.changes import Change, Link, Move, Remove, Store
 from ipfsreg.bucket.kubo.state.index import Index
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import Link as Entry
 from ipfsreg.ipfs.dag_pb import Node, encode_node
@@ -120,7 +120,7 @@ class Daemon:
             seconds=simulation.clock.seconds,
         )
         self.alive, self._ready = True, False
-        self._opening = SharedWork(self._open)
+        self._opening = SingleFlight(self._open)
         self.spawn(self.read())
 
     def kill(self, *, forget: bool = False) -> None:

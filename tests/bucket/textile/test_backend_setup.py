@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from ipfsreg.bucket.breaker import BROKEN_IN_A_ROW, LONGEST_PAUSE, Breaker, Unreachable
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
 from ipfsreg.bucket.textile import shard
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded, NotConnected
 from tests.bucket.contract import together
 from tests.bucket.running import listening, pause, running
@@ -235,7 +235,7 @@ async def test_shared_work_is_done_once_and_failures_are_shared() -> None:
             raise Unavailable("no")
         return done
 
-    shared = SharedWork(work)
+    shared = SingleFlight(work)
     given_up = shared.outcome()
     given_up.addErrback(lambda _: None)
     others = [shared.outcome() for _ in range(3)]

@@ -13,7 +13,7 @@ from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, AlreadyPinned, NotPinned
 from ipfsreg.bucket.kubo.reading.content_by_cid import KuboContent
 from ipfsreg.bucket.kubo.state.noted import NotedFile
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
 _NOT_KEPT = {"blobs", "quarantine"}
@@ -38,8 +38,8 @@ class Following:
         """What is pinned, or about to be, and whether with all below it."""
         self._certain: set[str] = set()
         """What this daemon has pinned itself: the node may be another one than that of an earlier daemon."""
-        self._beginning: SharedWork[None] = SharedWork(self._begin)
-        self._refreshing: SharedWork[None] = SharedWork(self._refresh)
+        self._beginning: SingleFlight[None] = SingleFlight(self._begin)
+        self._refreshing: SingleFlight[None] = SingleFlight(self._refresh)
 
     async def load(self) -> None:
         """Go on from what an earlier daemon noted: first of all."""

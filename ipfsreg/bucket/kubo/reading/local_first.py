@@ -10,9 +10,10 @@ from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
-from ipfsreg.bucket.interface import ConsumerGone, IReader
+from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import Missing
 from ipfsreg.bucket.kubo.node.contents import Child, Contents, Found
+from ipfsreg.flow.streams import ConsumerGone
 
 from .reader import CidReader
 

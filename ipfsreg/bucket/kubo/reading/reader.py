@@ -8,12 +8,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
-from ipfsreg.bucket.interface import ConsumerGone, IReader
+from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Missing
 from ipfsreg.bucket.kubo.rpc.bulk import BulkCall
 from ipfsreg.bucket.kubo.rpc.client import Rpc
 from ipfsreg.bucket.kubo.rpc.lanes import Lane
-from ipfsreg.flow.streams import Pieces
+from ipfsreg.flow.streams import ConsumerGone, Pieces
 
 SENT = "x-content-length"
 """The header in which ``cat`` says how much it is going to send (fact sheet, section 1.4)."""

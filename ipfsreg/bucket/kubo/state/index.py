@@ -20,7 +20,7 @@ from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Missing, Unreachable
 from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.markers import Markers
 from ipfsreg.bucket.kubo.node.node import Node
-from ipfsreg.flow.single_flight import SharedWork
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
 from ipfsreg.ipfs.directory import encode_directory
@@ -78,7 +78,7 @@ class Index:
         self._queue: list[Change] = []
         self._running: Deferred[None] | None = None
         self._through: Deferred[None] | None = None
-        self._current: SharedWork[State] = SharedWork(self._register.current)
+        self._current: SingleFlight[State] = SingleFlight(self._register.current)
         self._replacement = Replacement(node, directories, self._register, self._notes, reactor)
         self._stopped = False
 
@@ -188,7 +188,7 @@ class Index:
                 _finish(batch, dict.fromkeys(batch, _stopping()))
                 raise
             # What was asked before may be answered by what was before.
-            self._current = SharedWork(self._register.current)
+            self._current = SingleFlight(self._register.current)
             _finish(batch, failed)
 
     async def _committed(self, batch: Sequence[Change]) -> dict[Change, Failure]:

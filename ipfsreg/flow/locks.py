@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from twisted.internet.defer import DeferredLock
 
 
-class Turns:
+class KeyedLock:
     """Blocks of code with the same key run one after the other, in the order in which they came."""
 
     def __init__(self) -> None:
