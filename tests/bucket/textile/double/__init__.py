@@ -1,6 +1,6 @@
 """A double of a Textile Hub (hubd) and of a self-hosted buckd: gRPC-Web by POST and by websocket.
 
-What it imitates is in the project's fact sheet of Textile's protocol; comments name its sections. In a test::
+What it imitates is in docs/protocols/textile.md. In a test::
 
     from tests.bucket.textile.double import TextileDouble
 
@@ -9,7 +9,8 @@ What it imitates is in the project's fact sheet of Textile's protocol; comments 
     ...                                      # talk to double.url
     await double.stop()
 
-or the fixtures of `tests.bucket.textile.double.fixtures`. From the shell: ``python -m tests.bucket.textile.double --help``.
+or the fixtures of `tests.bucket.textile.double.fixtures`. From the shell:
+``python -m tests.bucket.textile.double --help``.
 """
 
 from tests.grpcweb_double.call import RpcError
