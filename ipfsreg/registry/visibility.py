@@ -17,9 +17,7 @@ class Visibility:
     and None as long as it was not asked; it can be called in any thread, and so can `shows`.
     """
 
-    def __init__(
-        self, private: Sequence[str] = (), encrypted: Callable[[], bool | None] = _not_encrypted
-    ) -> None:
+    def __init__(self, private: Sequence[str] = (), encrypted: Callable[[], bool | None] = _not_encrypted) -> None:
         self._private = tuple(private)
         self._encrypted = encrypted
         known = encrypted()
@@ -37,3 +35,7 @@ class Visibility:
         if encrypted is None:
             raise Unavailable("whether the bucket is encrypted is not known yet")
         return not encrypted and not any(fnmatchcase(repository, pattern) for pattern in self._private)
+
+    def hides(self, repository: str) -> bool:
+        """The opposite of `shows`."""
+        return not self.shows(repository)
