@@ -42,7 +42,7 @@ class Opened:
     bucket: IBucket
     tasks: Mapping[str, BackendTask] = field(default_factory=dict)
     repeated: Sequence[Repeated] = ()
-    ipfs: Capabilities = Capabilities()
+    ipfs: Capabilities = field(default_factory=Capabilities)
     encrypted: Callable[[], bool | None] = _never
     existing: Callable[[], Awaitable[None]] | None = None
     read_only: str | None = None

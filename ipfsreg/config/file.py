@@ -58,9 +58,8 @@ def read_config(
         from_environment = {} if section in backends and section != backend else given.get(section, {})
         sections[section] = _validated(name, section, options, in_file.get(section, {}), from_environment)
     if backend not in backends:
-        raise ConfigError(
-            f"{name}: [registry] backend: {backend!r} is not one of {', '.join(backends)}{suggestion(backend, backends)}"
-        )
+        maybe = suggestion(backend, backends)
+        raise ConfigError(f"{name}: [registry] backend: {backend!r} is not one of {', '.join(backends)}{maybe}")
     config = Config(
         name, **{each: sections[each] for each in SECTIONS}, backends={each: sections[each] for each in backends}
     )

@@ -2,12 +2,24 @@
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Create or replace a file. When it returns, content and name are on the disk.
+
+    :raises OSError: where the disk does not let us; what was there before is then still there.
+    """
+    with replacing(path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of another one at the end, durably, unless something failed.
 
     The draft is made beside it, under a name of its own, so several writers do not meet.
 
@@ -17,7 +29,7 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
