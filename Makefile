@@ -13,7 +13,7 @@ ARGS ?=
 JOBS ?= 3
 # The processes that run the tests. One that dies, or is ended because its test hangs, is not replaced: a new one would be
 # given the same test, and die of it too, without end.
-workers := --numprocesses $(JOBS) --dist loadfile --max-worker-restart 0
+workers := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 bin := $(VENV)/bin
 # `compat`: the plain form of an editable installation, which lets twistd find the plugin in the checkout.

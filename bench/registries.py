@@ -201,6 +201,7 @@ class Running:
         self.port = _free_port()
         command = registry.prepare(self.port, directory)
         environment = {**os.environ, "PYTHONPATH": str(registry.checkout)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile everything anew
         self._output = directory / "output.txt"
         with self._output.open("ab") as output:
             started = time.perf_counter()

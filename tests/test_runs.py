@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import BEGUN_FIRST
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 JOBS = 2
 
@@ -76,3 +78,7 @@ def test_so_does_a_test_that_hangs_even_where_no_worker_is_left(tmp_path: Path) 
     assert code == 1, printed
     assert re.search(r"worker 'gw\d' crashed while running '.*::test_hangs'", printed), printed
     assert "2 failed" in printed
+
+
+def test_what_is_begun_first_is_there() -> None:
+    assert not [name for name in BEGUN_FIRST if not (CHECKOUT / "tests" / name).exists()]
