@@ -8,7 +8,7 @@ import yaml
 from tests.daemon_process import DaemonProcess
 
 from . import programs
-from .programs import client_environment, require_program, run
+from .programs import client_environment, needed, require_program, run
 
 # Off by default in version 1.1, though the specification has each of them.
 OPTIONAL_GROUPS = {
@@ -19,6 +19,8 @@ OPTIONAL_GROUPS = {
 }
 # Manifests whose members were never pushed: a registry may take or refuse them.
 DISABLED = {"Sparse Manifests"}
+
+conformance_is_there = needed("conformance", f"{programs.TOOLS / 'bin'}")
 
 
 def test_every_group_passes(daemon: DaemonProcess, tmp_path: Path) -> None:
