@@ -1,0 +1,133 @@
+"""The pins that this daemon has made, or was about to make, and that are not to stay.
+
+In a cluster a state that was replaced stays pinned for a while. A node pins a state in place of the last one in one
+step, but the peers of a cluster learn of a pin in their own time, and each then has its node pin it. As long as the last
+state is pinned there, a peer looks only at what differs, and has all the rest pinned; else it would look at every block.
+
+Unpinned late, and one by one, they also tell a peer of all pins before them: of many changes at once a peer of a crdt
+cluster passes over the last ones until it hears of another (seen with 1.1.6: a queue of 32 that drops what is too much,
+and the same news is not told again for half an hour).
+"""
+
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import BucketError, NotFound
+from ipfsreg.bucket.kubo.errors import NotPinned
+from ipfsreg.bucket.kubo.node.node import Node
+from ipfsreg.flow.background import Background
+
+from .notes import Notes
+from .pinned_states import PinnedStates
+from .states import State
+
+KEPT_SECONDS = 10.0
+"""How long a state of a cluster stays pinned after it was replaced, unless it is one of too many."""
+
+LAST_SECONDS = 60.0
+"""How long the last one of them does: what peers have passed over of a long rush they hear of then."""
+
+KEPT = 16
+"""How many of them stay at most."""
+
+PACE_SECONDS = 0.1
+"""The time between two of them, so that no peer passes over any."""
+
+
+class Pins:
+    """Knows of them over restarts, by the ``unsettled`` of the notes."""
+
+    _log = Logger()
+
+    def __init__(self, node: Node, states: PinnedStates, notes: Notes, reactor: Any) -> None:
+        self.states = states
+        self._node = node
+        self._notes = notes
+        self._reactor = reactor
+        self._since: dict[str, float] = {}
+        """When each was noted, or was first found not to be pinned."""
+        self._unsure = True
+        """Whether any state may be pinned that is not noted."""
+        self._replaced: list[tuple[str, float]] = []
+        """The states of a cluster that were replaced, and when."""
+        self._unpinning = Background("unpin what was replaced", self._unpin_late)
+
+    def stop(self) -> None:
+        """Leave what is to be unpinned later for the next start."""
+        self._unpinning.stop()
+
+    async def note(self, *cids: str) -> None:
+        """Note what is about to be pinned and is not to stay so: should this daemon die, it is unpinned after that.
+
+        `BucketError` where the disk does not let us.
+        """
+        self._notes.unsettled.update(cids)
+        self._since.update(dict.fromkeys(cids, self._reactor.seconds()))
+        await self._notes.write()
+
+    async def unpin(self, cid: str) -> None:
+        """Unpin what was noted; where that fails it is done with a later change.
+
+        So it is where it is not pinned, for as long as the node may take to do what pins it.
+        """
+        now = self._reactor.seconds()
+        try:
+            await self._node.unpin(cid)
+        except (NotPinned, NotFound):
+            if now - self._since.setdefault(cid, now) < self._node.patience:
+                return
+        except BucketError as error:
+            self._log.info("{cid} stays pinned until a later change: {error}", cid=cid, error=error)
+            return
+        self._forget(cid)
+
+    def replaced(self, root: str) -> None:
+        """A state, which is noted, was replaced for good: on a node it is not pinned any more."""
+        if not self._node.cluster:
+            self._forget(root)
+            return
+        self._replaced.append((root, self._reactor.seconds()))
+        self._unpinning.start()
+
+    def doubt(self) -> None:
+        """Look at all pins with the next state: a change has ended without our knowing how."""
+        self._unsure = True
+
+    async def settle(self, state: State) -> None:
+        """Unpin what was left pinned by changes whose end nobody knows, as far as the node lets us.
+
+        Not before a state is pinned that they were not made upon: until then one of them might yet come to replace the
+        last one, and be all that is pinned.
+        """
+        try:
+            if self._unsure and not self._node.cluster:  # it may have any number of pins of others
+                self._notes.unsettled |= {other.root for other in await self.states.all() if other < state}
+                self._unsure = False
+        except BucketError as error:
+            self._log.info("What else is pinned is looked for with the next change: {error}", error=error)
+        self._forget(state.root)
+        for cid in sorted(self._notes.unsettled - self._kept()):
+            await self.unpin(cid)
+
+    def _forget(self, cid: str) -> None:
+        self._notes.unsettled.discard(cid)
+        self._since.pop(cid, None)
+
+    def _kept(self) -> set[str]:
+        """The replaced states of a cluster that are to stay for now."""
+        self._replaced = [each for each in self._replaced if each[0] in self._notes.unsettled]
+        now = self._reactor.seconds()
+        young = [cid for cid, when in self._replaced[:-1] if now - when < KEPT_SECONDS]
+        return {*young[-KEPT:], *(cid for cid, when in self._replaced[-1:] if now - when < LAST_SECONDS)}
+
+    async def _unpin_late(self) -> None:
+        while True:
+            await deferLater(self._reactor, KEPT_SECONDS, lambda: None)
+            kept = self._kept()
+            for cid in [cid for cid, _ in self._replaced if cid not in kept]:
+                await self.unpin(cid)
+                await deferLater(self._reactor, PACE_SECONDS, lambda: None)
+            if not self._kept():
+                return
