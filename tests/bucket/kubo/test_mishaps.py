@@ -181,10 +181,10 @@ async def test_a_pin_that_could_not_be_removed_is_removed_later(node: KuboNode, 
             bucket: Any = backend.opened.bucket
             content = backend.spooled(bytes(200_000))
             cid = node.command("add", "-Qn", "--cid-version=1", str(content)).strip()
-            await bucket._index.keep_pinned(cid)
+            await bucket.commits.pins.note(cid)
             node.command("add", "-Q", "--cid-version=1", str(content))
             front.hooks["pin/rm"] = lambda call: failure("not now") if call.arguments == [cid] else None
-            await bucket._index.let_go(cid)
+            await bucket.commits.pins.unpin(cid)
             assert cid in pinned(node)
     async with running(Backend(node.url, tmp_path, path=folder)) as backend:
         await backend.bucket.put("b", b"2")

@@ -38,9 +38,6 @@ MFS_WAITS = (0, 43)
 ALL_BEFORE = 174
 """How many links a node of a file's DAG has where that cannot be chosen."""
 
-CID_TEXT = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
-"""What may be a CID. The node reads it; this only keeps paths and options out."""
-
 LONG = 256 * 1024
 """From so many bytes on content goes on a connection of its own, and not between the short calls."""
 

@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from ipfsreg.bucket.errors import NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IReader, Listing, Stat, check_path
 from ipfsreg.bucket.kubo.errors import Missing
-from ipfsreg.bucket.kubo.node.contents import Child, Found
+from ipfsreg.bucket.kubo.node.node import Found
+
+from .contents import Child, Contents
 
 EMPTY_DIRECTORIES = {
     "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
@@ -23,26 +25,10 @@ TRIES = 5
 T = TypeVar("T")
 
 
-class Looking(Protocol):
-    """Where a tree is looked at: see `Contents`."""
-
-    async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
-
-    async def links(self, cid: str) -> Sequence[Child]:
-        """See `Contents.links`."""
-
-    async def read(self, cid: str, size: int) -> bytes:
-        """See `Contents.read`."""
-
-    def reader(self, found: Found) -> IReader:
-        """See `Contents.reader`."""
-
-
 class Tree:
     """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
 
-    def __init__(self, contents: Looking, root: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, contents: Contents, root: Callable[[], Awaitable[str]]) -> None:
         self._contents = contents
         self._root = root
 
@@ -75,9 +61,7 @@ class Tree:
         return ensureDeferred(self._open(path))
 
     async def _open(self, path: str) -> IReader:
-        found = await _again(lambda: self._file(path))
-        reader: IReader = self._contents.reader(found)
-        return reader
+        return await self._contents.open(await _again(lambda: self._file(path)))
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""

@@ -26,7 +26,7 @@ class FormBody(Valve, ABC):
     no form without it.
     """
 
-    length = UNKNOWN_LENGTH
+    length: Any = UNKNOWN_LENGTH
     version = b"1.0"
 
     def __init__(self, clock: IReactorTime) -> None:

@@ -1,7 +1,7 @@
 """A call with a long body in either direction, in HTTP/1.0 where that can be: without chunks.
 
-Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. HTTP/1.0 has
-no end of an answer that can be told from a broken connection, which is no loss: Kubo ends a chunked answer properly even
+Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. In HTTP/1.0
+the end of an answer cannot be told from a broken connection. That is no loss: Kubo ends a chunked answer properly even
 where it has failed, and tells so only in a trailer. So whoever takes the bytes counts them.
 """
 

@@ -165,10 +165,8 @@ class Slot:
     async def __aexit__(self, *_: object) -> None:
         self._lane.slots.release()
 
-    async def request(
-        self, command: str, arguments: Sequence[str], options: Options, body: FormBody | None
-    ) -> IResponse:
-        """Send a command; returns with the headers of its answer, whatever the status."""
+    async def request(self, command: str, arguments: Sequence[str], options: Options, body: FormBody | None) -> Any:
+        """Send a command; returns the `IResponse` when its headers are there, whatever the status."""
         self._command = command
         if body is None:
             options = {"timeout": f"{self._seconds:g}s", **options}
@@ -183,7 +181,7 @@ class Slot:
     async def begin(
         self, command: str, arguments: Sequence[str], options: Options, body: FormBody | None = None
     ) -> BulkCall:
-        """Begin a call whose body or answer is long; returns with the headers of its answer, once it is known to be 200.
+        """Begin a call whose body or answer is long; returns with the headers of its answer, whose status is 200.
 
         The node does not bound it: whoever takes the answer has to see that it moves, and to `abort` it.
 
@@ -240,9 +238,7 @@ class Slot:
         """The whole of an answer's body."""
         collector = _Collector(self._command, limit)
         response.deliverBody(collector)
-        return await self._deadlines.within(
-            collector.done, self._seconds + GRACE_SECONDS, self._command, _NO_END
-        )
+        return await self._deadlines.within(collector.done, self._seconds + GRACE_SECONDS, self._command, _NO_END)
 
 
 class _Collector(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Unreachable
@@ -44,9 +45,9 @@ class Deadlines:
         body.has_moved()
         return await self._until(work, lambda: body.moved + seconds - self._reactor.seconds(), seconds, what, late)
 
-    async def _until(
-        self, work: "Deferred[T]", left: Callable[[], float], seconds: float, what: str, late: str
-    ) -> T:
+    async def _until(self, work: "Deferred[T]", left: Callable[[], float], seconds: float, what: str, late: str) -> T:
+        timer: IDelayedCall
+
         def look() -> None:
             nonlocal timer
             if (more := left()) > 0:

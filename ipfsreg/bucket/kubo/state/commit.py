@@ -5,19 +5,20 @@ A commit goes through phases. What may follow what, and what it means if a phase
 =========  ==================  =========================================================================================
 phase      next                if it fails
 =========  ==================  =========================================================================================
-take       draft               Nothing has changed. If no answer came, the marker may be gone: the pins tell what counts.
+take       draft               Nothing has changed. If no answer came, the marker may be gone.
 draft      replace, put        A change that cannot be made fails alone. Else as in *replace*.
-replace    draft, put          The node refused: the last state is put up again, if it is pinned still. If no answer
-                               came, either state may be the one that is pinned, now or later: the pins tell which.
-put        settle              The new state is pinned, and counts, though nobody was told: the client may try again.
+replace    draft, put          If the node refused, the marker of the last state is put up again, where that is still
+                               pinned. If no answer came, either state may be pinned, now or later.
+put        settle, done        The new state is pinned, and counts, though the client is told to try again.
 settle     done                Only a stop interrupts it. What it leaves is done with a later commit.
 =========  ==================  =========================================================================================
 
-A commit goes back from *replace* to *draft* where the node has lost blocks that the new state needs; it goes from *draft*
-to *put* where nothing is to be changed, and ends there. From anywhere else it may only fail.
+Where no marker is left, the pins say which state counts: see `Register`. A commit goes back from *replace* to *draft*
+where the node has lost blocks that the new state needs. Where nothing is to be changed it goes from *draft* to *put*,
+and is done then.
 
-Every reader sees a state as a whole. What was acknowledged is below a pin, which no garbage collection touches; and a pin
-that succeeded says that every block was there, which the node says nowhere else but in a trailer.
+Every reader sees a state as a whole. What was acknowledged is below a pin, which no garbage collection touches. A pin
+that succeeded also says that every block was there, which the node says nowhere else but in a trailer.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -101,7 +102,10 @@ class Caution:
 
 
 class Commit:
-    """The commit of one batch. ``failed`` has the changes that could not be made; all others are durable after `run`."""
+    """The commit of one batch.
+
+    After `run` ``failed`` has the changes that could not be made; all others are durable.
+    """
 
     _log = Logger()
 

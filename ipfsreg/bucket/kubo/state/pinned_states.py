@@ -1,4 +1,7 @@
-"""The states of the bucket that are pinned: one, but for changes whose end nobody knows, and for a while in a cluster."""
+"""The states of the bucket that are pinned.
+
+That is one, but for changes whose end nobody knows, and for a while in a cluster.
+"""
 
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, GaveUp, Missing, Unreachable

@@ -1,12 +1,12 @@
 """The pins that this daemon has made, or was about to make, and that are not to stay.
 
 In a cluster a state that was replaced stays pinned for a while. A node pins a state in place of the last one in one
-step, but the peers of a cluster learn of a pin in their own time, and each then has its node pin it. As long as the last
-state is pinned there, a peer looks only at what differs, and has all the rest pinned; else it would look at every block.
+step, but the peers of a cluster learn of a pin in their own time, and each then has its node pin it. As long as the
+last state is pinned there, a peer looks only at what differs, and keeps the rest; else it would look at every block.
 
-Unpinned late, and one by one, they also tell a peer of all pins before them: of many changes at once a peer of a crdt
-cluster passes over the last ones until it hears of another (seen with 1.1.6: a queue of 32 that drops what is too much,
-and the same news is not told again for half an hour).
+Such states are unpinned late and one by one, which also tells a peer of all pins before. Of many changes at once a peer
+of a crdt cluster passes over the last ones until it hears of another (seen with 1.1.6: its queue of 32 drops what is
+too much, and the same news is not told again for half an hour).
 """
 
 from typing import Any

@@ -3,7 +3,8 @@
 A marker names the state that counts: ``1795678901234 bafy…``, its number and its CID. A daemon that wants to replace
 the state takes the marker away, which exactly one daemon succeeds in: that is its lease. It pins the new state in place
 of the old one, and puts up a marker for it. Each state holds its number itself (`mark_of`), each new one a higher one,
-and exactly one state is pinned: so where a daemon died before it put up a marker again, the pins say which state counts.
+and exactly one state is pinned. So where a daemon died before it put up a marker again, the pins say which state
+counts.
 
 So a daemon that only reads needs no marker, and writes nothing.
 
@@ -83,7 +84,7 @@ class Register:
         self._state: State | None = None
         """The state that counted last, as far as this daemon knows."""
         self._since: float | None = None
-        """Since when it holds the lease, or held one whose end it does not know: nobody else can have it for a while."""
+        """Since when it holds the lease, or held one that nobody else can have for a while."""
         self._asked = 0
         """How often it has tried to take a marker."""
         self._flight = SingleFlight(self._counting)
@@ -188,7 +189,10 @@ class Register:
                 raise Unavailable("other daemons change the bucket all the time", RETRY_AFTER)
 
     def check(self) -> None:
-        """Whether the lease goes on; later others may take this daemon for dead. :raises Overtaken: where it does not."""
+        """Whether the lease goes on; later others may take this daemon for dead.
+
+        :raises Overtaken: where it does not.
+        """
         if not self._is_fresh():
             raise Overtaken("the node, or this machine, is too slow for a change to be made", RETRY_AFTER)
 

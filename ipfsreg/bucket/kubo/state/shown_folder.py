@@ -33,7 +33,7 @@ class ShownFolder:
         self._node = node
         self._path = path
         self._reactor = reactor
-        self._root: str | None = None
+        self._root = ""
         self._not_before = 0.0
         self._following = Background(f"show the bucket in {path}", self._follow)
 
@@ -56,8 +56,8 @@ class ShownFolder:
         self._following.stop()
 
     async def _follow(self) -> None:
-        shown, told = None, False
-        while (root := self._root) is not None and root != shown:
+        shown, told = "", False
+        while self._root != shown:
             seconds = max(SOON_SECONDS, self._not_before - self._reactor.seconds())
             await deferLater(self._reactor, seconds, lambda: None)
             root = self._root
