@@ -106,7 +106,8 @@ class Daemon:
         self._connection = Connection(simulation.node, self._reactor)
         node: Any = self._connection
         shown: Any = HiddenFolder()
-        notes = Notes(MemoryFile(self._files), FOLDER)
+        file: Any = MemoryFile(self._files)
+        notes = Notes(file, FOLDER)
         clocks = Clocks(self._reactor, simulation.clock.seconds, simulation.skewed)
         self.commits = Commits(node, PinMarkers(node, FOLDER), notes, shown, clocks)
         self.alive, self._ready = True, False
@@ -235,8 +236,8 @@ class Daemon:
         except Unavailable:
             return False
         counting = simulation.counting()
-        # It may have been replaced, and collected, while the answer was on its way; and a daemon whose turn it is looks
-        # at no pin, though another one may have the turn as well after markers came late: then its change will fail.
+        # It may have been replaced, and collected, while the answer was on its way; and a daemon that holds
+        # the lease looks at no pin, though another may hold it as well after markers came late: then its change fails.
         if root in simulation.node.recursive or not self.commits.register.holds_lease:
             if simulation.node.below([parse_cid(root)])[1] is None:
                 simulation.check_files(root, since, f"read by {self.name}")

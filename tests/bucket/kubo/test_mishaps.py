@@ -47,7 +47,7 @@ async def stored(backend: Backend, path: str, content: bytes) -> None:
 @pytest.mark.parametrize("command", ["pin/rm", "block/put", "pin/update", "pin/add"])
 @pytest_twisted.ensureDeferred
 async def test_who_comes_back_when_others_thought_it_dead(node: KuboNode, tmp_path: Path, command: str) -> None:
-    """It was its turn, and an answer reached it only after others had gone on."""
+    """It held the lease, and an answer reached it only after others had gone on."""
     folder, before, held = unique_folder(), pinned(node), threading.Event()
     arrived: list[Call] = []
 

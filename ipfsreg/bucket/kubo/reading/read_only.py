@@ -1,6 +1,5 @@
 """A directory of the node as a bucket that cannot be changed."""
 
-from pathlib import Path
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail
@@ -67,21 +66,8 @@ class ReadOnlyBucket(Tree):
         """See `IBucket.stop`."""
         return ensureDeferred(self._served.stop())
 
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
-        return self._refuse()
-
-    def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
-        return self._refuse()
-
-    def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
-        return self._refuse()
-
-    def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
-        return self._refuse()
-
-    def _refuse(self) -> "Deferred[None]":
+    def put(self, *_: object) -> "Deferred[None]":
+        """See `IBucket`: every change is refused."""
         return fail(Unchangeable(f"{self.name} cannot be changed: {self._why}"))
+
+    put_file = move = remove = put

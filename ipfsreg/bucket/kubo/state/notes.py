@@ -2,31 +2,15 @@
 
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.json_file import JsonFile
 
 from .states import NOBODY_HELPS, State
-
-
-class NotesFile(Protocol):
-    """Where they are kept: see `JsonFile`."""
-
-    path: Path
-
-    async def read(self) -> dict[str, Any]:
-        """See `JsonFile.read`."""
-
-    async def write(self, document: dict[str, Any]) -> None:
-        """See `JsonFile.write`."""
-
-    async def written(self) -> None:
-        """See `JsonFile.written`."""
 
 
 class Notes:
@@ -39,7 +23,7 @@ class Notes:
 
     _log = Logger()
 
-    def __init__(self, file: NotesFile, folder: str) -> None:
+    def __init__(self, file: JsonFile, folder: str) -> None:
         self.file = file
         self.folder = folder
         self.owner = secrets.token_hex(16)
