@@ -151,7 +151,7 @@ class Commit:
             self._enter(Phase.SETTLE)
             await self._pins.settle(new)
         if new is not lease.state or self._notes.lease is not None:
-            self._notes.saw(new)
+            self._notes.settled(new)
         self._enter(Phase.DONE)
         return new
 

@@ -63,9 +63,7 @@ class Commits:
         if self._notes.lease is not None:
             self.register.resume(self._notes.lease)
         state = await self.register.current()
-        if self._notes.root != state.root:
-            self._notes.root, self._notes.number = state.root, state.number
-            await self._notes.write()
+        await self._notes.begin(state)
         self._shown.show(state.root)
 
     async def stop(self) -> None:

@@ -59,8 +59,14 @@ class Notes:
         }
         await self.file.write(noted)
 
-    def saw(self, state: State) -> None:
-        """A state counts, and nobody holds a lease for this daemon: kept in the background."""
+    async def begin(self, state: State) -> None:
+        """Keep the state that counts when this daemon begins. `BucketError` where the disk does not let us."""
+        if self.root != state.root:
+            self.root, self.number = state.root, state.number
+            await self.write()
+
+    def settled(self, state: State) -> None:
+        """Keep, in the background, that a state counts and that this daemon holds no lease any more."""
         self.root, self.number, self.lease = state.root, state.number, None
         Deferred.fromCoroutine(self.write()).addErrback(self._not_written)
 
