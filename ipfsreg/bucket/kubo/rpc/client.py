@@ -176,7 +176,7 @@ class Slot:
         answer: Deferred[IResponse] = self._lane.agent.request(
             b"POST", self._rpc.url(command, arguments, options), headers, body
         )
-        return await self._answered(answer, body, self._seconds + GRACE_SECONDS)
+        return await self._answered(answer, body, self._seconds + (GRACE_SECONDS if body is None else 0))
 
     async def begin(
         self, command: str, arguments: Sequence[str], options: Options, body: FormBody | None = None
@@ -202,13 +202,12 @@ class Slot:
         return call
 
     async def _answered(self, answer: "Deferred[Any]", body: FormBody | None, seconds: float) -> Any:
-        if body is None:
-            return await self._deadlines.within(answer, seconds, self._command, _NO_ANSWER)
         try:
-            return await self._deadlines.while_moving(answer, body, self._seconds, self._command, _NO_ANSWER)
+            return await self._deadlines.within(answer, seconds, self._command, _NO_ANSWER, body)
         finally:
             # A node that answers early reads no more, and the Agent would go on sending.
-            body.stopProducing()
+            if body is not None:
+                body.stopProducing()
 
     async def rest(self, call: BulkCall, limit: int) -> bytes:
         """The whole of an answer's body, which ends the call."""

@@ -1,6 +1,5 @@
 """The bounds of every wait for a node."""
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -36,25 +35,25 @@ class Deadlines:
         if self._stopped:
             raise Unavailable("the daemon is stopping")
 
-    async def within(self, work: "Deferred[T]", seconds: float, what: str, late: str) -> T:
-        """The result of what may take so many seconds. ``what`` is the command, ``late`` what to say after that."""
-        return await self._until(work, lambda: 0.0, seconds, what, late)
+    async def within(
+        self, work: "Deferred[T]", seconds: float, command: str, late: str, body: FormBody | None = None
+    ) -> T:
+        """The result of what may take so many seconds; ``late`` is what to say after that.
 
-    async def while_moving(self, work: "Deferred[T]", body: FormBody, seconds: float, what: str, late: str) -> T:
-        """The result of what may take any time while a body is taken; it must not stand still for so many seconds."""
-        body.has_moved()
-        return await self._until(work, lambda: body.moved + seconds - self._reactor.seconds(), seconds, what, late)
-
-    async def _until(self, work: "Deferred[T]", left: Callable[[], float], seconds: float, what: str, late: str) -> T:
+        While a ``body`` is sent it may take any time, but the body must not stand still for so many seconds.
+        """
         timer: IDelayedCall
 
         def look() -> None:
             nonlocal timer
-            if (more := left()) > 0:
-                timer = self._reactor.callLater(more, look)
+            left = 0.0 if body is None else body.moved + seconds - self._reactor.seconds()
+            if left > 0:
+                timer = self._reactor.callLater(left, look)
             else:
                 work.cancel()
 
+        if body is not None:
+            body.has_moved()
         timer = self._reactor.callLater(seconds, look)
         self._waiting.add(work)
         try:
@@ -62,10 +61,10 @@ class Deadlines:
         except BucketError:
             raise
         except CancelledError:
-            message = "the daemon is stopping" if self._stopped else f"{what}: {late}"
+            message = "the daemon is stopping" if self._stopped else f"{command}: {late}"
             raise Unreachable(message, RETRY_AFTER) from None
         except Exception as error:
-            message = "the daemon is stopping" if self._stopped else f"{what}: {why(error)}"
+            message = "the daemon is stopping" if self._stopped else f"{command}: {why(error)}"
             raise Unreachable(message, RETRY_AFTER) from None
         finally:
             self._waiting.discard(work)
