@@ -3,6 +3,7 @@
 from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.opened import Opened, Repeated
 from ipfsreg.flow.workers import Workers
@@ -47,8 +48,10 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         return Opened(
             cached(mirror),
             repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, following.refresh)],
-            content_by_cid=KuboContent(network, following.root),
-            remote_pins=RemotePins(content, following.root, options.follow),
+            ipfs=Capabilities(
+                KuboContent(network, following.root),
+                remote_pins=RemotePins(content, following.root, options.follow),
+            ),
             read_only=why,
         )
     index = content
@@ -63,8 +66,10 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     return Opened(
         cached(kubo),
         repeated=repeated,
-        content_by_cid=KuboContent(network, kubo.root),
-        remote_pins=RemotePins(content, kubo.root, options.path),
-        ahead=kubo.ahead,
-        teller=KuboLeaves(kubo.node, kubo.stat, workers),
+        ipfs=Capabilities(
+            KuboContent(network, kubo.root),
+            kubo.ahead,
+            KuboLeaves(kubo.node, kubo.stat, workers),
+            RemotePins(content, kubo.root, options.path),
+        ),
     )
