@@ -66,17 +66,16 @@ _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path leads to. ``size`` is a file's length in bytes; ``children`` a directory's links."""
+    """What a path leads to. ``size`` is a file's length in bytes."""
 
     cid: str
     size: int
     is_directory: bool
-    children: int
 
     @classmethod
     def read(cls, answer: Any) -> "Found":
         """From what ``files/stat`` answers."""
-        return cls(answer["Hash"], answer["Size"], answer["Type"] == "directory", answer.get("Blocks", 0))
+        return cls(answer["Hash"], answer["Size"], answer["Type"] == "directory")
 
 
 @dataclass(frozen=True, slots=True)

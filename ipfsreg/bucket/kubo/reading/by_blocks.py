@@ -27,15 +27,14 @@ class ByBlocks:
         if link is None:
             raise NotFound(f"{'/'.join(names)} is not there")
         if link.cid.codec == RAW:
-            return Found(str(link.cid), link.size, False, 0)
-        node = await directories.directory(link.cid)
-        if node is not None:
-            return Found(str(link.cid), 0, True, len(node.links))
+            return Found(str(link.cid), link.size, False)
+        if await directories.directory(link.cid) is not None:
+            return Found(str(link.cid), 0, True)
         try:
             size = decode_unixfs((await directories.load(link.cid)).data).size
         except BlockInvalid as error:
             raise Corrupt(f"{link.cid} is damaged: {error}") from None
-        return Found(str(link.cid), size or 0, False, 0)
+        return Found(str(link.cid), size or 0, False)
 
     async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
