@@ -118,6 +118,7 @@ class Commits:
             except BaseException:
                 self._fail(batch, _stopping())
                 raise
+            self.register.look_anew()
             self._tell(batch, failed)
 
     def _ended(self, result: None | Failure) -> None:

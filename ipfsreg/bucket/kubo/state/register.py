@@ -117,6 +117,10 @@ class Register:
             raise
         return state
 
+    def look_anew(self) -> None:
+        """Let no one who asks from now on share an answer with those who asked before: it may be what was before."""
+        self._flight = SingleFlight(self._counting)
+
     async def _counting(self) -> State:
         last = self._state
         if last is not None and (self.holds_lease or await self._still_counts(last)):
@@ -222,7 +226,6 @@ class Register:
             self.lose(sure=not isinstance(error, Overtaken))
             raise
         self._holding, self._state, self._since = Holding.NOTHING, state, None
-        self._flight = SingleFlight(self._counting)  # what was asked before may be answered by what was before
 
     async def _check_only(self, state: State) -> None:
         """Remove markers of before; and one's own, where there is one of a later state."""
