@@ -1,7 +1,7 @@
-"""Which directory a mirror serves: the one that a name points to, once all that is small of it is here.
+"""Which directory a mirror serves: that to which a name points, once all that is small of it is on the node.
 
 Tags, links and records are fetched and pinned on the node before a newer directory is served in place of the last one.
-So a mirror always has one state as a whole, also while the registry that publishes it is away; blobs and manifests
+So a mirror always has one state as a whole, also while the registry that publishes it is away. Blobs and manifests
 come as they are asked for, and the node's garbage collection may take them again.
 """
 

@@ -11,9 +11,8 @@ from .published_states import PublishedStates
 AGAIN_SECONDS = 12 * 3600.0
 """How old a record may become, of the 48 hours that it is valid for. A node renews it too, if it is left to."""
 
-
 TRIES = 5
-"""How often a state is kept that is replaced at the same moment: of the last one it is not certain then."""
+"""How often the newest state is kept anew where it was replaced meanwhile. The last one may then not be pinned."""
 
 
 class Publishing:

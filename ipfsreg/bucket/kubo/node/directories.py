@@ -1,7 +1,7 @@
-"""Directories of a node, read block by block: what was read once is not asked for again, since a CID is for good.
+"""Directories of a node, block by block. A block that was read is remembered, since a CID is for good.
 
-Never by a path that goes through several of them: an online node looks for those in the middle on its network, whatever
-it is told.
+The node is never given a path through several directories: an online node looks for those in the middle on its network,
+whatever it is told.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -98,8 +98,8 @@ class Directories:
     async def changed(self, node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
         """A directory with entries set or, with None, removed; None where nothing is left in it.
 
-        With it come the shards that it has and the one before may not have. It may be sharded where that one was not,
-        and the other way round.
+        With it come the shards that it has and the one before may not have. A plain directory may become a sharded one,
+        and a sharded one a plain one.
         """
         if not hamt.is_shard(node):
             if len(node.links) + len(entries) <= _QUICK_ENTRIES:

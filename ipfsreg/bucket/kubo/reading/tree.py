@@ -17,7 +17,7 @@ EMPTY_DIRECTORIES = {
     "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
     "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354",
 }
-
+"""The CIDs of a directory without entries, which a bucket does not have."""
 
 TRIES = 5
 """How often a state is looked at that is replaced meanwhile, beside garbage collection."""

@@ -118,7 +118,7 @@ class Register:
         return state
 
     def look_anew(self) -> None:
-        """Let no one who asks from now on share an answer with those who asked before: it may be what was before."""
+        """Begin a look of their own for those who ask from now on: one under way may answer what was before a commit."""
         self._flight = SingleFlight(self._counting)
 
     async def _counting(self) -> State:
@@ -153,9 +153,10 @@ class Register:
         return state
 
     async def _still_counts(self, state: State) -> bool:
-        """Whether a state that counted has not been replaced. Its marker may have come back late, but not its pin.
+        """Whether a state that counted has not been replaced.
 
-        Only the first one's may, since several daemons can begin a bucket.
+        Its marker may have come back late, but not its pin; but for the pin of the first state, since several daemons
+        can begin a bucket.
         """
         if (self._node.cluster or state.number <= 1) and not await self._markers.has(state.text):
             return False
