@@ -118,7 +118,7 @@ class Register:
         return state
 
     def look_anew(self) -> None:
-        """Begin a look of their own for those who ask from now on: one under way may answer what was before a commit."""
+        """Look again for those who ask from now on: a look under way may find what was before a commit."""
         self._flight = SingleFlight(self._counting)
 
     async def _counting(self) -> State:
