@@ -44,13 +44,12 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         lane = content.lane(options.connections)
         elsewhere = NodeContents(Route(content, local=False, lane=lane, seconds=options.network_timeout))
         name = f"{options.follow} through the IPFS node at {options.node()}"
-        mirror = ReadOnlyBucket(LocalFirst(here, elsewhere), following, name, why)
+        mirror = ReadOnlyBucket(LocalFirst(here, elsewhere), following.root, name, why, following)
         return Opened(
             cached(mirror),
             repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, following.refresh)],
             ipfs=Capabilities(
-                KuboContent(network, following.root),
-                remote_pins=RemotePins(content, following.root, options.follow),
+                KuboContent(network, following.root), remote_pins=RemotePins(content, following.root, options.follow)
             ),
             read_only=why,
         )

@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from ipfsreg.bucket.kubo.node import markers
 from ipfsreg.bucket.kubo.node.markers import bucket_id
-from ipfsreg.bucket.kubo.state import first_state, notes, pinned_states, register, states
+from ipfsreg.bucket.kubo.state import first_state, notes, pins, register, states
 from ipfsreg.bucket.kubo.state.states import MARK, State
 from ipfsreg.ipfs.cid import CID, DAG_PB
 from ipfsreg.ipfs.dag_pb import decode_node
@@ -88,7 +88,7 @@ class Simulation:
         globalLogPublisher.addObserver(watch)  # type: ignore[arg-type]
         try:
             with (
-                mock.patch.object(pinned_states, "parse_cid", parse_cid),
+                mock.patch.object(pins, "parse_cid", parse_cid),
                 mock.patch.object(markers, "parse_cid", parse_cid),
                 mock.patch.object(first_state, "parse_cid", parse_cid),
                 mock.patch.object(states, "parse_cid", parse_cid),

@@ -23,12 +23,10 @@ _NOT_KEPT = {"blobs", "quarantine"}
 
 
 class Following:
-    """Where ``[kubo] follow``, an ``/ipns/`` or ``/ipfs/`` path, leads. See `Served`.
+    """Where ``[kubo] follow``, an ``/ipns/`` or ``/ipfs/`` path, leads. See `Life`.
 
     ``file`` is for what a restart has to know. The daemon is the only one that writes it.
     """
-
-    shared = True
 
     _log = Logger()
 
@@ -49,14 +47,14 @@ class Following:
         self._looking = Background(f"look where {self._name} leads", self._look)
 
     async def start(self) -> None:
-        """See `Served.start`. Where the name leads is looked up in the background, and with the first request."""
+        """See `Life.start`. Where the name leads is looked up in the background, and with the first request."""
         for warning in self._options.warnings():
             self._log.warn("{warning}", warning=warning)
         await self._load()
         self._looking.start()
 
     async def stop(self) -> None:
-        """See `Served.stop`."""
+        """See `Life.stop`."""
         self._looking.stop()
         await self._network.rpc.stop()
 

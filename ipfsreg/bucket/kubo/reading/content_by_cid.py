@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 
+from twisted.internet.defer import succeed
+
 from ipfsreg.bucket.errors import Corrupt, NotFound
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.bucket.kubo.node.network import Network, checked_cid
 
 from .contents import NodeContents
-from .read_only import FixedRoot, ReadOnlyBucket
+from .read_only import ReadOnlyBucket
 from .reader import Route
 
 
@@ -34,8 +36,8 @@ class KuboContent:
 
     def view(self, cid: str) -> IBucket:
         """See `ContentByCid.view`."""
-        served = FixedRoot(checked_cid(cid))
-        return ReadOnlyBucket(self._contents, served, f"/ipfs/{cid}", "a CID is of one content")
+        root = checked_cid(cid)
+        return ReadOnlyBucket(self._contents, lambda: succeed(root), f"/ipfs/{cid}", "a CID is of one content")
 
     async def publish(self, cid: str, key: str) -> str:
         """See `ContentByCid.publish`."""

@@ -1,8 +1,9 @@
 """A directory of the node as a bucket that cannot be changed."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Unchangeable
@@ -12,59 +13,36 @@ from .contents import Contents
 from .tree import Tree
 
 
-class Served(Protocol):
-    """What is served: a directory that may become another one."""
-
-    shared: bool
-    """Whether it may."""
-
-    async def root(self) -> str:
-        """The CID of the directory as it is now."""
+class Life(Protocol):
+    """What begins and ends with a bucket."""
 
     async def start(self) -> None:
         """See `IBucket.start`."""
 
     async def stop(self) -> None:
         """See `IBucket.stop`."""
-
-
-class FixedRoot:
-    """A directory that is always the same. See `Served`."""
-
-    shared = False
-
-    def __init__(self, cid: str) -> None:
-        self._cid = cid
-
-    async def root(self) -> str:
-        """See `Served.root`."""
-        return self._cid
-
-    async def start(self) -> None:
-        """See `Served.start`."""
-
-    async def stop(self) -> None:
-        """See `Served.stop`."""
 
 
 @implementer(IBucket)
 class ReadOnlyBucket(Tree):
-    """See `Tree`. ``why`` is what a change is answered."""
+    """See `Tree`. ``why`` is what a change is answered; without a ``life`` the directory is always the same."""
 
-    def __init__(self, contents: Contents, served: Served, name: str, why: str) -> None:
-        super().__init__(contents, served.root)
+    def __init__(
+        self, contents: Contents, root: Callable[[], Awaitable[str]], name: str, why: str, life: Life | None = None
+    ) -> None:
+        super().__init__(contents, root)
         self.name = name
-        self.shared = served.shared
-        self._served = served
+        self.shared = life is not None
         self._why = why
+        self._life = life
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`."""
-        return ensureDeferred(self._served.start())
+        return succeed(None) if self._life is None else ensureDeferred(self._life.start())
 
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
-        return ensureDeferred(self._served.stop())
+        return succeed(None) if self._life is None else ensureDeferred(self._life.stop())
 
     def put(self, *_: object) -> "Deferred[None]":
         """See `IBucket`: every change is refused."""

@@ -110,13 +110,7 @@ class Commit:
     _log = Logger()
 
     def __init__(
-        self,
-        batch: Sequence[Change],
-        node: Node,
-        register: Register,
-        pins: Pins,
-        notes: Notes,
-        caution: Caution,
+        self, batch: Sequence[Change], node: Node, register: Register, pins: Pins, notes: Notes, caution: Caution
     ) -> None:
         self.phase = Phase.NEW
         self.failed: dict[Change, Failure] = {}
@@ -222,7 +216,7 @@ class Commit:
         """
         old = lease.state
         number = self._register.number_after(old)
-        await draft.link(MARK, mark_of(self._pins.states.bucket, number))
+        await draft.link(MARK, mark_of(self._pins.bucket, number))
         root, blocks = await draft.blocks()
         new = State(number, str(root))
         self._notes.lease = lease.since
@@ -307,7 +301,7 @@ class Commit:
         """
         # The marker of a state may have a number that is one higher than its own. What a peer of a cluster did not
         # know of may be known to it by now.
-        others = [state for state in await self._pins.states.all() if state.root not in {old.root, new.root}]
+        others = [state for state in await self._pins.states() if state.root not in {old.root, new.root}]
         if any(state.number >= old.number for state in others):
             await self._pins.unpin(new.root)
             raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)

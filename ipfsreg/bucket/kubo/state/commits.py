@@ -18,7 +18,6 @@ from .clocks import Clocks
 from .commit import SLOWEST, Caution, Commit
 from .first_state import FirstState
 from .notes import Notes
-from .pinned_states import PinnedStates
 from .pins import Pins
 from .register import Register
 from .shown_folder import ShownFolder
@@ -39,10 +38,9 @@ class Commits:
     _log = Logger()
 
     def __init__(self, node: Node, markers: Markers, notes: Notes, shown: ShownFolder, clocks: Clocks) -> None:
-        states = PinnedStates(node, notes.folder)
-        self.pins = Pins(node, states, notes, clocks.reactor)
+        self.pins = Pins(node, notes, clocks.reactor)
         first = FirstState(node, self.pins, notes, shown)
-        self.register = Register(node, markers, states, first, notes, clocks)
+        self.register = Register(node, markers, self.pins, first, notes, clocks)
         self.caution = Caution(clocks.reactor)
         self._node = node
         self._notes = notes

@@ -42,7 +42,7 @@ class FirstState:
         top = cid_of(DAG_PB, empty)
         await self._node.put_blocks([(top, empty)])
         draft = Draft(self._node.directories, top if shown is None else parse_cid(shown))
-        await draft.link(MARK, mark_of(self._pins.states.bucket, 0))
+        await draft.link(MARK, mark_of(self._pins.bucket, 0))
         cid, blocks = await draft.blocks()
         root = str(cid)
         await self._node.put_blocks(blocks)
@@ -57,7 +57,7 @@ class FirstState:
         if not await self._node.is_whole(root):
             await self._pins.unpin(root)
             raise Missing(f"the node has lost a part of {root}", RETRY_AFTER)
-        if any(state.root != root for state in await self._pins.states.all()):
+        if any(state.root != root for state in await self._pins.states()):
             await self._pins.unpin(root)
             raise Overtaken("another daemon has begun the bucket", RETRY_AFTER)
         return State(0, root)

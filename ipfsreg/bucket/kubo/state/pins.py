@@ -1,4 +1,4 @@
-"""The pins that this daemon has made, or was about to make, and that are not to stay.
+"""The states of the bucket that are pinned; and the pins that this daemon has made and that are not to stay.
 
 In a cluster a state that was replaced stays pinned for a while. A node pins a state in place of the last one in one
 step, but the peers of a cluster learn of a pin in their own time, and each then has its node pin it. As long as the
@@ -15,13 +15,18 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, NotFound
-from ipfsreg.bucket.kubo.errors import NotPinned
-from ipfsreg.bucket.kubo.node.node import Node
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
+from ipfsreg.bucket.kubo.node.markers import bucket_id
+from ipfsreg.bucket.kubo.node.node import WALK_SECONDS, Node
 from ipfsreg.flow.background import Background
+from ipfsreg.flow.gather import gather
+from ipfsreg.ipfs.cid import DAG_PB, CIDInvalid, parse_cid
 
 from .notes import Notes
-from .pinned_states import PinnedStates
-from .states import State
+from .states import MARK, CannotTell, State, marked_number
+
+FETCH_SECONDS = 3.0
+"""How long a cluster's nodes may look for the first block of somebody's pin."""
 
 KEPT_SECONDS = 10.0
 """How long a state of a cluster stays pinned after it was replaced, unless it is one of too many."""
@@ -37,12 +42,12 @@ PACE_SECONDS = 0.1
 
 
 class Pins:
-    """Knows of them over restarts, by the ``unsettled`` of the notes."""
+    """See the module. What is not to stay is in ``unsettled`` of the notes, over restarts."""
 
     _log = Logger()
 
-    def __init__(self, node: Node, states: PinnedStates, notes: Notes, reactor: Any) -> None:
-        self.states = states
+    def __init__(self, node: Node, notes: Notes, reactor: Any) -> None:
+        self.bucket = bucket_id(notes.folder)
         self._node = node
         self._notes = notes
         self._reactor = reactor
@@ -57,6 +62,58 @@ class Pins:
     def stop(self) -> None:
         """Leave what is to be unpinned later for the next start."""
         self._unpinning.stop()
+
+    async def states(self, unknown: set[str] | None = None) -> list[State]:
+        """All states that are pinned: one, but for changes whose end nobody knows, and for a while in a cluster.
+
+        ``unknown`` takes the pins of a cluster of which nobody can say what they are.
+        """
+        roots = await self._node.pins("recursive")
+        if self._node.cluster:
+            roots = [root for root in roots if _may_be_state(root)]
+
+        async def state(root: str) -> State | None:
+            return await self._state(root, unknown)
+
+        return [found for found in await gather(state, roots) if found is not None]
+
+    async def newest(self) -> State | None:
+        """The pinned state with the highest number.
+
+        :raises CannotTell: where there is none, but pins of a cluster that nobody has the first block of.
+        """
+        unknown: set[str] = set()
+        newest = max(await self.states(unknown), default=None)
+        if newest is None and unknown:
+            raise CannotTell(
+                f"of {len(unknown)} pins of the cluster nobody has the first block; one may be ours", RETRY_AFTER
+            )
+        return newest
+
+    async def newest_whole(self) -> State | None:
+        """The pinned state with the highest number of those that have all their blocks, and the only one in any case.
+
+        A call that was given up may pin its state late, when blocks of that were collected. Then the state that it was
+        to replace is pinned as well: a state is unpinned only after the next one is whole, and pinned.
+        """
+        states = sorted(await self.states())
+        while len(states) > 1 and not await self._node.is_whole(states[-1].root, WALK_SECONDS):
+            states.pop()
+        return states[-1] if states else None
+
+    async def _state(self, root: str, unknown: set[str] | None) -> State | None:
+        try:
+            if self._node.cluster:
+                await self._node.get_block(parse_cid(root), FETCH_SECONDS)
+            link = await self._node.directories.find(parse_cid(root), [MARK])
+        except Unreachable:
+            raise
+        except (CIDInvalid, BucketError) as error:  # somebody else's pin, whatever it is
+            if unknown is not None and self._node.cluster and isinstance(error, Missing | GaveUp):
+                unknown.add(root)
+            return None
+        number = None if link is None else marked_number(self.bucket, link.cid)
+        return None if number is None else State(number, root)
 
     async def note(self, *cids: str) -> None:
         """Note what is about to be pinned and is not to stay so: should this daemon die, it is unpinned after that.
@@ -103,7 +160,7 @@ class Pins:
         """
         try:
             if self._unsure and not self._node.cluster:  # it may have any number of pins of others
-                self._notes.unsettled |= {other.root for other in await self.states.all() if other < state}
+                self._notes.unsettled |= {other.root for other in await self.states() if other < state}
                 self._unsure = False
         except BucketError as error:
             self._log.info("What else is pinned is looked for with the next change: {error}", error=error)
@@ -131,3 +188,11 @@ class Pins:
                 await deferLater(self._reactor, PACE_SECONDS, lambda: None)
             if not self._kept():
                 return
+
+
+def _may_be_state(root: str) -> bool:
+    try:
+        cid = parse_cid(root)
+    except CIDInvalid:
+        return False
+    return cid.version == 1 and cid.codec == DAG_PB

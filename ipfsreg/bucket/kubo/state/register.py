@@ -29,7 +29,7 @@ from ipfsreg.flow.single_flight import SingleFlight
 from .clocks import Clocks
 from .first_state import FirstState
 from .notes import Notes
-from .pinned_states import PinnedStates
+from .pins import Pins
 from .presence import Presence
 from .states import CannotTell, Overtaken, State
 
@@ -71,12 +71,12 @@ class Register:
     _log = Logger()
 
     def __init__(
-        self, node: Node, markers: Markers, states: PinnedStates, first: FirstState, notes: Notes, clocks: Clocks
+        self, node: Node, markers: Markers, pins: Pins, first: FirstState, notes: Notes, clocks: Clocks
     ) -> None:
         self.presence = Presence(markers, notes, clocks)
         self._node = node
         self._markers = markers
-        self._pinned = states
+        self._pins = pins
         self._first = first
         self._notes = notes
         self._clocks = clocks
@@ -132,7 +132,7 @@ class Register:
                 return self._seen(state)
         if self._node.cluster and last is not None and await self._node.is_pinned(last.root):
             return last  # it stays pinned for a while; and what is pinned for it, another peer may not know yet
-        pinned = await self._pinned.newest()  # somebody is about to replace it, or died then
+        pinned = await self._pins.newest()  # somebody is about to replace it, or died then
         if pinned is not None:
             return self._seen(pinned)
         if states:
@@ -281,7 +281,7 @@ class Register:
         newest = states.pop()
         if not await self._node.is_pinned(newest.root):
             try:
-                pinned = await self._pinned.newest()
+                pinned = await self._pins.newest()
             except CannotTell:
                 pinned = None
             if pinned is not None and pinned > newest:
@@ -304,14 +304,14 @@ class Register:
         only_ours, alone = ours and not alone, alone or ours
         if not alone and now - self._scanned < FIRST_SECONDS:
             return None
-        self._scanned, pinned = now, await self._pinned.newest()
+        self._scanned, pinned = now, await self._pins.newest()
         if self._none_since is None or self._none_since[1] != pinned:
             self._none_since = (now, pinned)
         stale = FIRST_SECONDS if pinned is None else STALE_TIMEOUTS * self._node.content.timeout
         if not alone and now - self._none_since[0] < stale:
             return None
         if pinned is not None:
-            pinned = await self._pinned.newest_whole()
+            pinned = await self._pins.newest_whole()
         state = await self._first.make() if pinned is None else State(pinned.number + 1, pinned.root)
         now = self._clocks.uptime()
         found = await self._look()
