@@ -105,13 +105,11 @@ class BulkCall(Protocol):
     def take(self, take: Callable[[bytes], None]) -> None:
         """Have the answer's bytes given to a function, from now on, with pauses by `pauseProducing`."""
         self._take = take
-        if self._unframed:
-            came = self._parser.trailing_data[0]
-            if came:
-                take(came)
-        else:
+        self.resumeProducing()  # first: what came already may make the taker pause it again
+        if not self._unframed:
             self._parse()
-        self.resumeProducing()
+        elif came := self._parser.trailing_data[0]:
+            take(came)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, or what looks like it."""
