@@ -1,37 +1,34 @@
 """States that were published, kept on the node while mirrors may still be fetching them.
 
-The next push unpins a state, and the node's garbage collection would take it from under whoever has just learned its
-name. So a block that leads to it is pinned: all below is kept with that, and nothing is looked at.
+The next push unpins a state, and the node's garbage collection would then take it while mirrors that have just learned
+its name fetch it. So a block that leads to it is pinned: that keeps all below, and the node need not look at it.
 """
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, NotFound
 from ipfsreg.bucket.kubo.errors import NotPinned
+from ipfsreg.bucket.kubo.json_file import JsonFile
 from ipfsreg.bucket.kubo.node.node import Node
-from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
 from ipfsreg.ipfs.dag_pb import Link
 from ipfsreg.ipfs.directory import encode_directory
-
-from .noted import NotedFile
 
 KEEP_SECONDS = 900.0
 """For so long a state is kept that is not the published one any more."""
 
 
 class PublishedStates:
-    """``file`` of this disk says what is pinned, over restarts. ``now`` tells the time of day."""
+    """``file`` says what is pinned, over restarts. ``now`` tells the time of day."""
 
     _log = Logger()
 
-    def __init__(self, node: Node, file: Path, workers: Workers, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, node: Node, file: JsonFile, now: Callable[[], float] = time.time) -> None:
         self._node = node
-        self._noted = NotedFile(file, workers)
+        self._file = file
         self._now = now
         self._kept: dict[str, float | None] | None = None
         """When a pinned block's state ceased to be the published one; None for the one that is."""
@@ -49,12 +46,12 @@ class PublishedStates:
             if kept[other] is None:
                 kept[other] = now
         kept[str(cid)] = None
-        await self._noted.write({"kept": kept})
+        await self._file.write({"kept": kept})
         await self._node.put_blocks([(cid, block)], pin=True)
         for other, since in list(kept.items()):
             if since is not None and now - since > KEEP_SECONDS:
                 await self._let_go(other)
-        await self._noted.write({"kept": kept})
+        await self._file.write({"kept": kept})
 
     async def _let_go(self, cid: str) -> None:
         assert self._kept is not None
@@ -69,6 +66,6 @@ class PublishedStates:
 
     async def _read(self) -> dict[str, float | None]:
         if self._kept is None:
-            found = (await self._noted.read()).get("kept")
+            found = (await self._file.read()).get("kept")
             self._kept = dict(found) if isinstance(found, dict) else {}
         return self._kept

@@ -124,7 +124,7 @@ async def test_a_daemon_that_is_alone_waits_for_nobody(node: KuboNode, tmp_path:
     folder = unique_folder()
     first: Any = await Backend(node.url, tmp_path, path=folder).start()
     await first.bucket.put("a", b"1")
-    await first.bucket._index._register.take()  # and is killed
+    await first.bucket.commits.register.take()  # and is killed
     began = time.monotonic()
     async with running(Backend(node.url, tmp_path, path=folder)) as backend:
         await backend.bucket.put("b", b"2")
