@@ -1,9 +1,13 @@
-"""Small files of this disk that are there whole or not at all, also after a loss of power. Blocking: for threads."""
+"""Files of this disk that are there whole or not at all, also after a loss of power. Blocking: for threads."""
 
 import os
-import tempfile
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+"""The flags of `os.open` for a directory."""
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -13,25 +17,50 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
 
     :raises OSError: where the disk does not let us; what was there before is then still there.
     """
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    name = f".{path.name}-{secrets.token_hex(8)}"
+    with closing(os.open(path.parent, DIRECTORY)) as directory:
+        with draft(directory, name, content, mode):
+            os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
+
+
+@contextmanager
+def draft(directory: int, name: str, content: bytes, mode: int) -> Iterator[None]:
+    """A new file, fsynced, in an open directory. The block gives it another name; if that fails, it is removed."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        with closing(descriptor):
+            left = memoryview(content)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        yield
     except BaseException:
         with suppress(OSError):
-            os.unlink(draft)
+            os.unlink(name, dir_fd=directory)
         raise
+
+
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """An open descriptor, closed after the block."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and what is missing above it, durably."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with suppress(FileExistsError):
+        path.mkdir()
     sync_directory(path.parent)
 
 
-def sync_directory(directory: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with closing(os.open(path, DIRECTORY)) as directory:
+        os.fsync(directory)
