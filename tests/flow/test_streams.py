@@ -141,6 +141,7 @@ class Writing(RuleBasedStateMachine):
     @precondition(lambda self: self.runs() and self.source.waits is not None)
     @rule()
     def the_iterator_goes_on(self) -> None:
+        assert self.source.waits is not None
         self.source.waits.callback(None)
 
     @precondition(runs)

@@ -16,7 +16,7 @@ from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import CacheDirectory, Draft
-from .fetch import Fetch
+from .fetch import Fetch, State
 from .growing_reader import open_growing
 
 
@@ -95,6 +95,8 @@ class DiskCache:
     async def _open(self, content: Content) -> IReader:
         while not self._stopped:
             fetch = self._fetches.get(content.path)
+            if fetch is not None and fetch.state is State.FAILED:
+                fetch = None
             if fetch is None and self._directory.size(content.path) is None:
                 fetch = self._begin(content)
             if fetch is not None:
@@ -106,9 +108,7 @@ class DiskCache:
         raise Unavailable("the daemon is stopping")
 
     def _begin(self, content: Content) -> Fetch:
-        fetch = Fetch(
-            content, self._bucket, self._directory, self._workers, self._reactor, self._grace, self._nobody_may_join
-        )
+        fetch = Fetch(content, self._bucket, self._directory, self._workers, self._reactor, self._grace)
         self._fetches[content.path] = fetch
         # Whoever asked holds it from the first moment, also where all of this happens at once.
         running = ensureDeferred(fetch.run())
@@ -116,15 +116,13 @@ class DiskCache:
 
         def ended(result: None | Failure) -> None:
             del self._running[fetch]
+            if self._fetches.get(content.path) is fetch:
+                del self._fetches[content.path]
             if isinstance(result, Failure):
                 self._log.failure("A transfer ended in an unforeseen way", result)
 
         running.addBoth(ended)
         return fetch
-
-    def _nobody_may_join(self, fetch: Fetch) -> None:
-        if self._fetches.get(fetch.content.path) is fetch:
-            del self._fetches[fetch.content.path]
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`. The wrapped bucket is asked; a size that it does not know may come from here."""

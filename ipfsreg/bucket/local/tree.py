@@ -257,6 +257,4 @@ def _entry(found: "os.DirEntry[str]") -> Entry:
 
 
 def _damage(path: str, kind: str) -> Corrupt:
-    return Corrupt(
-        f"{path} is {kind}, which no bucket has; it is not looked into: remove it"
-    )
+    return Corrupt(f"{path} is {kind}, which no bucket has; it is not looked into: remove it")
