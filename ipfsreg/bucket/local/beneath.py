@@ -10,7 +10,6 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -85,7 +84,7 @@ def has_openat2() -> bool:
 def _open_at_once(path: str, flags: int) -> int:
     how = _how(flags)
     while True:
-        descriptor = _syscall()(_OPENAT2, _AT_FDCWD, os.fsencode(path), how, len(how))
+        descriptor: int = _syscall()(_OPENAT2, _AT_FDCWD, os.fsencode(path), how, len(how))
         if descriptor >= 0:
             return descriptor
         number = ctypes.get_errno()
@@ -99,8 +98,8 @@ def _how(flags: int) -> bytes:
 
 
 @cache
-def _syscall() -> Callable[..., int]:
-    function: Any = ctypes.CDLL(None, use_errno=True).syscall
+def _syscall() -> Any:
+    function = ctypes.CDLL(None, use_errno=True).syscall
     function.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
     function.restype = ctypes.c_long
     return function
