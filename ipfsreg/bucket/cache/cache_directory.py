@@ -1,8 +1,8 @@
 """The files of a disk cache: which there are, how much they take, and which goes first.
 
-Plain blocking functions, safe from several threads at once: they run in worker threads. Below the directory,
-``kept`` has the whole files, ``drafts`` those that are not whole yet. What remains of a killed daemon in
-``drafts`` is thrown away at the next start; a file gets into ``kept`` only after its fsync.
+Blocking functions, safe from several threads at once: they run in worker threads. Below the directory, ``kept`` has
+the whole files, ``drafts`` those that are not whole yet. What remains of a killed daemon in ``drafts`` is thrown
+away at the next start; a file gets into ``kept`` only after its fsync.
 """
 
 import os
@@ -18,9 +18,12 @@ from threading import Lock
 from typing import IO
 from urllib.parse import quote, unquote
 
+from twisted.logger import Logger
+
 from ipfsreg.bucket.errors import BucketError, Full, Unavailable
 from ipfsreg.bucket.system_errors import NO_ROOM
 from ipfsreg.flow.durable import closing
+from ipfsreg.flow.workers import Workers
 
 TOUCH_EVERY = 60.0
 """A file's modification time says when it was last used, exact to this many seconds: a write for each use would
@@ -63,6 +66,8 @@ class CacheDirectory:
     Where room is needed the file goes whose last use is longest ago; who has it open reads on. Only drafts alone
     can exceed the maximum, for what is being fetched has to go somewhere. ``clock`` is in seconds since 1970.
     """
+
+    _log = Logger()
 
     def __init__(self, directory: Path, maximum: int, clock: Callable[[], float] = time.time) -> None:
         self._kept = directory / "kept"
@@ -181,6 +186,8 @@ class CacheDirectory:
         The draft is gone afterwards, and what was kept for the path is replaced. Raises `OSError`.
         """
         try:
+            if not wanted():
+                return
             size = self._sync(draft)
             now = self._clock()
             os.utime(draft.path, (now, now))
@@ -198,6 +205,13 @@ class CacheDirectory:
                     self._add(path, entry)
         finally:
             self.discard(draft)
+
+    async def put_away(self, workers: Workers, path: str, draft: Draft, wanted: Callable[[], bool]) -> None:
+        """`keep` in a thread. A disk that fails is only logged: who reads has the file open, the next one fetches."""
+        try:
+            await workers.run(self.keep, path, draft, wanted)
+        except OSError:
+            self._log.failure("{path} cannot be kept in the cache", path=path)
 
     def _sync(self, draft: Draft) -> int:
         with closing(os.open(draft.path, os.O_RDONLY)) as descriptor:

@@ -153,7 +153,9 @@ class Fetch:
             self._log.failure("A transfer of {path} failed", path=self.content.path)
             self.fail(Unavailable("the transfer failed in an unforeseen way; the log says how"))
         if self._draft is not None:
-            await self._put_away(self._draft)
+            await self._directory.put_away(
+                self._workers, self.content.path, self._draft, lambda: self.wanted and self.state is State.WHOLE
+            )
         self._users -= 1
         self._close_unused()
 
@@ -227,15 +229,6 @@ class Fetch:
             self._hash.update(piece)
         self._directory.append(draft, pieces)
         return sum(map(len, pieces))
-
-    async def _put_away(self, draft: Draft) -> None:
-        try:
-            if self.state is State.WHOLE:
-                await self._workers.run(self._directory.keep, self.content.path, draft, lambda: self.wanted)
-            else:
-                await self._workers.run(self._directory.discard, draft)
-        except OSError:  # whoever reads it has the open file; the next one fetches it again
-            self._log.failure("A content cannot be kept in the cache", path=self.content.path)
 
     def _close_unused(self) -> None:
         if self._users or self._draft is None or self._draft.file is None:
