@@ -15,9 +15,8 @@ from ipfsreg.bucket.kubo.node.markers import bucket_id
 from ipfsreg.bucket.kubo.state import index, notes, register
 from ipfsreg.bucket.kubo.state.presence import Presence
 from ipfsreg.bucket.kubo.state.states import MARK, State
-from ipfsreg.ipfs.cid import CID, DAG_PB
+from ipfsreg.ipfs.cid import CID, DAG_PB, inline_content
 from ipfsreg.ipfs.dag_pb import decode_node
-from ipfsreg.ipfs.inline import inline_content
 from ipfsreg.ipfs.unixfs import DIRECTORY, decode_unixfs
 
 from .history import History

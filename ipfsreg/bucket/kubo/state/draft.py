@@ -15,8 +15,8 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import directory_node
 from ipfsreg.ipfs.hamt import Block
+from ipfsreg.ipfs.unixfs import directory_node
 
 _QUICK = 200
 """A directory with more entries is put together in a thread."""

@@ -23,7 +23,7 @@ from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
-from ipfsreg.ipfs.directory import encode_directory
+from ipfsreg.ipfs.unixfs import encode_directory
 
 from .changes import Change
 from .draft import Draft

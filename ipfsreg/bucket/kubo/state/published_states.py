@@ -16,7 +16,7 @@ from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
 from ipfsreg.ipfs.dag_pb import Link
-from ipfsreg.ipfs.directory import encode_directory
+from ipfsreg.ipfs.unixfs import encode_directory
 
 from .noted import NotedFile
 

@@ -26,8 +26,7 @@ from ipfsreg.bucket.kubo.node.contents import Target
 from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.markers import Markers, bucket_id
 from ipfsreg.bucket.kubo.node.node import WALK_SECONDS, Node
-from ipfsreg.ipfs.cid import DAG_PB, CIDInvalid, parse_cid
-from ipfsreg.ipfs.inline import inline_cid, inline_content
+from ipfsreg.ipfs.cid import DAG_PB, CIDInvalid, inline_cid, inline_content, parse_cid
 
 from .presence import Presence
 from .states import MARK, CannotTell, Overtaken, State
