@@ -10,9 +10,8 @@ from zope.interface import implementer
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
-from .errors import Corrupt
+from .errors import Corrupt, bucket_error
 from .interface import IReader
-from .system_errors import bucket_error
 
 PIECE = 256 * 1024
 

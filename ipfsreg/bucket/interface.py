@@ -125,3 +125,18 @@ def check_path(path: str) -> str:
     if "\0" in path or any(segment in {"", ".", ".."} for segment in path.split("/")):
         raise ValueError(f"not a path in a bucket: {path!r}")
     return path
+
+
+async def walk_by_listing(
+    bucket: IBucket, directory: str, into: Callable[[str], bool] | None = None
+) -> AsyncIterator[Sequence[Listing]]:
+    """`IBucket.walk` for a storage that can only list one directory at a time."""
+    pending = [directory]
+    while pending:
+        path = pending.pop()
+        entries = await bucket.list(path)
+        if not entries:
+            continue
+        yield [Listing(path, entries)]
+        below = [f"{path}/{entry.name}" for entry in entries if entry.is_directory]
+        pending.extend(each for each in reversed(below) if into is None or into(each))

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 """The flags of `os.open` for a directory."""
@@ -17,24 +18,30 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
 
     :raises OSError: where the disk does not let us; what was there before is then still there.
     """
+    with replacing(path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file to write to in several pieces; at the end of the block it is there as by `write_durably`."""
     name = f".{path.name}-{secrets.token_hex(8)}"
     with closing(os.open(path.parent, DIRECTORY)) as directory:
-        with draft(directory, name, content, mode):
+        with draft(directory, name, mode) as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask says
+            yield file
+            sync_file(file)
             os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         os.fsync(directory)
 
 
 @contextmanager
-def draft(directory: int, name: str, content: bytes, mode: int) -> Iterator[None]:
-    """A new file, fsynced, in an open directory. The block gives it another name; if that fails, it is removed."""
+def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
+    """A new file in an open directory. The block fills it and gives it another name; where it fails, the file goes."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
-        with closing(descriptor):
-            left = memoryview(content)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        yield
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
     except BaseException:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
@@ -58,6 +65,12 @@ def make_directory(path: Path) -> None:
     with suppress(FileExistsError):
         path.mkdir()
     sync_directory(path.parent)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Make the content of a file durable."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_directory(path: Path) -> None:

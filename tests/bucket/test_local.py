@@ -15,9 +15,8 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, Refused, SetupError, Unavailable
-from ipfsreg.bucket.interface import Entry, IBucket, Listing
+from ipfsreg.bucket.interface import Entry, IBucket, Listing, walk_by_listing
 from ipfsreg.bucket.local.bucket import LocalBucket
-from ipfsreg.bucket.walking import walk_by_listing
 from ipfsreg.flow.workers import Workers
 from tests.bucket.storage import read_into
 

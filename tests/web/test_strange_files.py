@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from ipfsreg.cli.daemon_client import ControlError, ask
+from ipfsreg.cli.daemon_client import ControlError, DaemonClient
 
 from .served import Served, digest_of, image
 
@@ -35,7 +35,7 @@ def names(directory: Path) -> list[str]:
 
 
 async def task(registry: Served, name: str, **arguments: str) -> dict[str, Any]:
-    return await ask(reactor, registry.store / "control.sock", name, arguments)
+    return await DaemonClient(reactor, registry.store / "control.sock").do(name, arguments)
 
 
 def replaced(path: Path, make: Make, outside: Path) -> None:

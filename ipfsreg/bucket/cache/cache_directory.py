@@ -20,8 +20,7 @@ from urllib.parse import quote, unquote
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError, Full, Unavailable
-from ipfsreg.bucket.system_errors import NO_ROOM
+from ipfsreg.bucket.errors import NO_ROOM, BucketError, Full, Unavailable
 from ipfsreg.flow.durable import closing
 from ipfsreg.flow.workers import Workers
 

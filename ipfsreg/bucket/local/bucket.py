@@ -10,10 +10,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable
+from ipfsreg.bucket.errors import MISSING, NotFound, SetupError, Unavailable, bucket_error
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ipfsreg.bucket.system_errors import MISSING, bucket_error
 from ipfsreg.flow.durable import DIRECTORY, closing, make_directory, sync_directory
 from ipfsreg.flow.workers import Workers
 

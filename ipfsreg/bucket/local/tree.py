@@ -19,10 +19,9 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import MISSING, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, Listing
-from ipfsreg.bucket.system_errors import MISSING
-from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory
+from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory, sync_file
 
 from .beneath import kind_of, open_beneath, stranger_on
 
@@ -75,10 +74,9 @@ class Tree:
     def write(self, path: str, content: bytes) -> None:
         """Create or replace a file atomically and durably, by way of one among the drafts."""
         name = secrets.token_hex(16)
-        with (
-            closing(open_beneath(*self._drafts, DIRECTORY)) as drafts,
-            draft(drafts, name, content, 0o666),
-        ):
+        with closing(open_beneath(*self._drafts, DIRECTORY)) as drafts, draft(drafts, name, 0o666) as file:
+            file.write(content)
+            sync_file(file)
             self._place(path, lambda to, last: os.replace(name, last, src_dir_fd=drafts, dst_dir_fd=to))
 
     def take(self, source: Path, path: str) -> None:

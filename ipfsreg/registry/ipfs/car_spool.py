@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import bucket_error
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import CARInvalid, CARReader, PayloadReader
 from ipfsreg.ipfs.cid import CID, IDENTITY, BlockDamaged, verify_block
