@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import bucket_error
 from ipfsreg.flow.durable import write_durably
 from ipfsreg.flow.workers import Workers
 

@@ -18,8 +18,7 @@ from ipfsreg.bucket.breaker import Unreachable
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.flow.workers import Workers
 
 from .adding import SECONDS_PER_MEBIBYTE, Adder

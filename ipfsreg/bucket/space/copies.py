@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Refused, TooLarge, Unavailable
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import BucketError, Refused, TooLarge, Unavailable, bucket_error
 
 from .sizes import digest_of_link, is_length
 

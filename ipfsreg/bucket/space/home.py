@@ -11,8 +11,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import Refused
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import Refused, bucket_error
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 

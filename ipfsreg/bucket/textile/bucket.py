@@ -26,9 +26,8 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.sources import FileSource, MemorySource
-from ipfsreg.bucket.walking import walk_by_listing
 from ipfsreg.flow.workers import Workers
 
 from .client import BUCKETS, TextileClient

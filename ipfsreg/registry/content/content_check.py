@@ -28,6 +28,10 @@ async def check_content(
         reader = await bucket.open(layout.blob(digest))
     except NotFound:
         return None
+    except Corrupt:
+        if bucket.shared:
+            raise  # it may have been the way
+        return Checked(False, 0)  # no file is in the content's place
     try:
         hash_ = new_hash(digest.algorithm)
         length = await hash_content(workers, reader, hash_, throttle)

@@ -3,9 +3,8 @@
 import os
 from contextlib import aclosing
 
-from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.errors import Corrupt, bucket_error
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.bucket.system_errors import bucket_error
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Hash

@@ -17,8 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
-from ipfsreg.bucket.errors import Full
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import Full, bucket_error
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash

@@ -14,9 +14,8 @@ from ipfsreg.bucket.kubo.node import markers
 from ipfsreg.bucket.kubo.node.markers import bucket_id
 from ipfsreg.bucket.kubo.state import first_state, notes, pins, register, states
 from ipfsreg.bucket.kubo.state.states import MARK, State
-from ipfsreg.ipfs.cid import CID, DAG_PB
+from ipfsreg.ipfs.cid import CID, DAG_PB, inline_content
 from ipfsreg.ipfs.dag_pb import decode_node
-from ipfsreg.ipfs.inline import inline_content
 from ipfsreg.ipfs.unixfs import DIRECTORY, decode_unixfs
 
 from .history import History

@@ -18,11 +18,9 @@ from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.bucket.kubo.state.draft import Draft
 from ipfsreg.ipfs import hamt
-from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
+from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of, inline_cid
 from ipfsreg.ipfs.dag_pb import Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import encode_directory
-from ipfsreg.ipfs.inline import inline_cid
-from ipfsreg.ipfs.unixfs import DIRECTORY, FILE, HAMT_SHARD, UnixFS, decode_unixfs, encode_unixfs
+from ipfsreg.ipfs.unixfs import DIRECTORY, FILE, HAMT_SHARD, UnixFS, decode_unixfs, encode_directory, encode_unixfs
 
 from .simulated_node import NoThreads
 

@@ -16,7 +16,7 @@ from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, 
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, Remembered, find_address, parse_address
 from ipfsreg.config.errors import ConfigError
-from ipfsreg.ipfs.inline import inline_cid
+from ipfsreg.ipfs.cid import inline_cid
 from tests.docs.documents import block
 
 from .node import KuboNode

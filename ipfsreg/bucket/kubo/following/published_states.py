@@ -15,7 +15,7 @@ from ipfsreg.bucket.kubo.json_file import JsonFile
 from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
 from ipfsreg.ipfs.dag_pb import Link
-from ipfsreg.ipfs.directory import encode_directory
+from ipfsreg.ipfs.unixfs import encode_directory
 
 KEEP_SECONDS = 900.0
 """For so long a state is kept that is not the published one any more."""

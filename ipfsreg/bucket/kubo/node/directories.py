@@ -13,9 +13,8 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of
 from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import directory_node
 from ipfsreg.ipfs.hamt import Block
-from ipfsreg.ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs
+from ipfsreg.ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs, directory_node
 
 REMEMBERED = 4 * 1024**2
 """Bytes of blocks that are remembered at most; as objects they take some six times as much."""

@@ -12,8 +12,7 @@ from typing import Protocol
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.kubo.errors import Exists, NotPinned
-from ipfsreg.ipfs.cid import CIDInvalid, parse_cid
-from ipfsreg.ipfs.inline import INLINE_MAX, inline_cid, inline_content
+from ipfsreg.ipfs.cid import INLINE_MAX, CIDInvalid, inline_cid, inline_content, parse_cid
 
 from .node import Node
 

@@ -36,8 +36,8 @@ from ipfsreg.bucket.kubo.node.node import WALK_SECONDS, Node
 from ipfsreg.flow.gather import gather
 from ipfsreg.ipfs.cid import DAG_PB, cid_of
 from ipfsreg.ipfs.dag_pb import Link
-from ipfsreg.ipfs.directory import encode_directory
 from ipfsreg.ipfs.hamt import Block
+from ipfsreg.ipfs.unixfs import encode_directory
 
 from .changes import Change
 from .draft import Draft

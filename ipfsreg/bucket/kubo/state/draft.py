@@ -13,8 +13,8 @@ from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.ipfs.cid import CID, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import BlockInvalid, Link
-from ipfsreg.ipfs.directory import directory_node
 from ipfsreg.ipfs.hamt import Block, HashExhausted
+from ipfsreg.ipfs.unixfs import directory_node
 
 _Changes: TypeAlias = dict[str, "Target | None | _Changes"]
 """Changes of a directory, by name: what a name leads to, nothing, or changes of the directory that it is."""

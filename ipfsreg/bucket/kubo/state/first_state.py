@@ -4,7 +4,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Missing
 from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
-from ipfsreg.ipfs.directory import encode_directory
+from ipfsreg.ipfs.unixfs import encode_directory
 
 from .draft import Draft
 from .notes import Notes

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import Unreachable
 from ipfsreg.bucket.kubo.node.node import Target
-from ipfsreg.ipfs.cid import CID, parse_cid
-from ipfsreg.ipfs.inline import inline_cid, inline_content
+from ipfsreg.ipfs.cid import CID, inline_cid, inline_content, parse_cid
 
 MARK = ".ipfsreg"
 """The file of each state that holds its number."""

@@ -12,8 +12,16 @@ GetBlock = Callable[[CID], bytes]
 ENTRIES_MAX = 100_000
 """How many entries of a directory are read."""
 
+SHARDS_MAX = 10_000
+"""How many blocks of a directory are read."""
+
+LINKS_FREE = 100_000
+"""How many links are looked at to read a part of a file, and one more for each `BYTES_A_LINK` that it has."""
+
+BYTES_A_LINK = 16
+"""Chunkers make parts of some hundred KiB; without a bound, small blocks can make reading a byte take minutes."""
+
 _SHARD_PREFIX = 2  # hexadecimal digits before a name in a sharded directory of the usual width, 256
-_SHARDS_MAX = 10_000
 
 
 class LinkMissing(Exception):
@@ -26,7 +34,8 @@ def read_directory(get: GetBlock, cid: CID) -> Mapping[str, CID]:
     :raises LinkMissing: where it is no directory. :raises BlockInvalid: where a block is not what it should be.
     """
     entries: dict[str, CID] = {}
-    pending, shards = [cid], 0
+    pending, links = [cid], 0
+    known = {cid}
     while pending:
         block = pending.pop()
         if block.codec != DAG_PB:
@@ -35,14 +44,17 @@ def read_directory(get: GetBlock, cid: CID) -> Mapping[str, CID]:
         kind = decode_unixfs(node.data).kind
         if kind not in {DIRECTORY, HAMT_SHARD}:
             raise LinkMissing(f"{cid} is not a directory")
-        shards += 1
+        links += len(node.links)
         for link in node.links:
             name = link.name if kind == DIRECTORY else link.name[_SHARD_PREFIX:]
-            if not name:
-                pending.append(link.cid)
-            else:
+            if name:
                 entries[name] = link.cid
-        if len(entries) > ENTRIES_MAX or shards > _SHARDS_MAX:
+            elif link.cid in known:  # each name has one place, so that no two shards are the same
+                raise BlockInvalid(f"the directory {cid} has the same shard twice")
+            else:
+                known.add(link.cid)
+                pending.append(link.cid)
+        if links > ENTRIES_MAX + SHARDS_MAX or len(known) > SHARDS_MAX:
             raise BlockInvalid(f"the directory {cid} has more entries than are read")
     return entries
 
@@ -83,6 +95,7 @@ def read_file(get: GetBlock, cid: CID, offset: int, length: int) -> Iterator[byt
     :raises BlockInvalid: where a block is not what it should be, or the file ends before.
     """
     position, end = 0, offset + length
+    links, links_max = 0, LINKS_FREE
     pending: list[tuple[CID, int | None]] = [(cid, None)]
     while pending and position < end:
         block, size = pending.pop()
@@ -90,6 +103,10 @@ def read_file(get: GetBlock, cid: CID, offset: int, length: int) -> Iterator[byt
             position += size
             continue
         data, parts = _parts(get(block), block)
+        links += 1 + len(parts)
+        links_max += len(data) // BYTES_A_LINK
+        if links > links_max:
+            raise BlockInvalid(f"{cid} has too many blocks for what it holds")
         if size is not None and len(data) + sum(each for _, each in parts) != size:
             raise BlockInvalid(f"{block} does not have the length that the block above it says")
         if position + len(data) > offset and data:

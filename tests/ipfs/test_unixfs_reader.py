@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipfsreg.ipfs import unixfs_reader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW
 from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, encode_node
 from ipfsreg.ipfs.file_dag import Profile
-from ipfsreg.ipfs.reading import LinkMissing, file_size, read_directory, read_file
 from ipfsreg.ipfs.unixfs import FILE, UnixFS, encode_unixfs
+from ipfsreg.ipfs.unixfs_reader import LinkMissing, file_size, read_directory, read_file
 
 from .blocks import Blocks
 from .files import content, file_dag
@@ -89,6 +90,56 @@ def test_a_file_that_is_made_of_itself_many_times_is_read_no_further_than_asked_
         nothing = blocks.file([(nothing, 0), (nothing, 0)])
     with pytest.raises(BlockInvalid):
         list(read_file(blocks.get, nothing, 0, 1))
+
+
+def test_the_work_for_a_file_is_bounded_by_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand links to one long chain of blocks, at whose end there is a byte."""
+    monkeypatch.setattr(unixfs_reader, "LINKS_FREE", 5000)
+    blocks, asked = Blocks(), []
+    chain = blocks.raw(b"x")
+    for _ in range(200):
+        chain = blocks.file([(chain, 1)])
+    bomb = blocks.file([(chain, 1)] * 2000)
+
+    def get(cid: CID) -> bytes:
+        asked.append(cid)
+        return blocks.get(cid)
+
+    with pytest.raises(BlockInvalid, match="too many blocks"):
+        list(read_file(get, bomb, 0, 2000))
+    assert len(asked) <= 5000
+    # Parts as small as no chunker makes them are read all the same.
+    small = blocks.file([(blocks.raw(bytes(64)), 64)] * 20_000)
+    monkeypatch.setattr(unixfs_reader, "LINKS_FREE", 20_001)
+    assert sum(map(len, read_file(blocks.get, small, 0, 64 * 20_000))) == 64 * 20_000
+
+
+def test_the_work_for_a_directory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards without names, which lead to ever more of them, or many times to the same one."""
+    monkeypatch.setattr(unixfs_reader, "SHARDS_MAX", 500)
+    blocks, asked = Blocks(), []
+    root = blocks.raw(b"")
+
+    def get(cid: CID) -> bytes:
+        asked.append(cid)
+        return blocks.get(cid)
+
+    wide = blocks.shard(
+        [
+            ("", blocks.shard([("", blocks.directory(**{f"{number}-{place}": root})) for place in range(40)]))
+            for number in range(40)
+        ]
+    )
+    with pytest.raises(BlockInvalid, match="more entries than are read"):
+        read_directory(get, wide)
+    assert len(asked) <= 500
+    asked.clear()
+    below = blocks.shard([("name", blocks.raw(b""))])
+    for _ in range(7):
+        below = blocks.shard([("", below)] * 200)
+    with pytest.raises(BlockInvalid, match="same shard twice"):
+        read_directory(get, below)
+    assert len(asked) == 1
 
 
 def test_directories_sharded_or_not() -> None:
