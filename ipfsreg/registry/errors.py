@@ -109,7 +109,7 @@ class ManifestBlobUnknown(RegistryError):
     status = 404
 
 
-class TooLarge(RegistryError):
+class ContentTooLarge(RegistryError):
     """The content is larger than the configuration allows."""
 
     code = "SIZE_INVALID"

@@ -6,24 +6,27 @@ from what the manifests say of their sizes. Nothing is converted. What is pushed
 has the same name, hides what the original program wrote; a tag that is deleted is deleted in both.
 """
 
-import json
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
 from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.flow.locks import KeyedLock
+from ipfsreg.flow.workers import Workers
 
+from .descriptor import read_text
 from .digest import Digest, digest_of
+from .documents import read_json
 from .errors import ManifestInvalid
-from .repository.manifest import DOCKER_IMAGE, parse_manifest
-from .repository.record import Record
+from .manifest import DOCKER_IMAGE, parse_manifest
+from .record import Record
 
 MANIFESTS = "manifests"
 KNOWN_SECONDS = 30.0
@@ -41,6 +44,7 @@ class _Repository:
 
     tags: dict[str, Digest] = field(default_factory=dict)
     manifests: dict[Digest, bytes] = field(default_factory=dict)
+    media_types: dict[Digest, str] = field(default_factory=dict)
     blobs: dict[Digest, int] = field(default_factory=dict)
     read_at: float = 0.0
 
@@ -50,6 +54,7 @@ class _Repository:
         except ManifestInvalid:
             return  # a file that somebody else put there
         digest = digest_of(content)
+        self.media_types[digest] = manifest.media_type
         self.tags[tag] = digest
         self.manifests[digest] = content
         self.blobs.update(dict(manifest.blobs))
@@ -68,7 +73,7 @@ class _Repository:
         content = self.manifests.get(digest)
         if content is None:
             return None
-        record = Record(mediaType=_media_type(content), size=len(content), released=0.0, original=True)
+        record = Record(mediaType=self.media_types[digest], size=len(content), released=0.0, original=True)
         return record.model_dump_json().encode()
 
     def entries(self, kind: str | None, rest: str | None) -> set[Entry]:
@@ -87,15 +92,16 @@ class _Repository:
 class OriginalLayout:
     """A bucket with the files of the original program among its own. See the module."""
 
-    def __init__(self, bucket: IBucket, clock: IReactorTime) -> None:
+    def __init__(self, bucket: IBucket, workers: Workers, clock: IReactorTime) -> None:
         self.name = bucket.name
         self.shared = bucket.shared
         self.active = False
         """Whether there is anything of the original program: else all goes straight to the bucket."""
         self._bucket = bucket
+        self._workers = workers
         self._clock = clock
         self._repositories: dict[str, _Repository] = {}
-        self._lock: DeferredLock = DeferredLock()
+        self._reading = KeyedLock()
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`."""
@@ -238,20 +244,17 @@ class OriginalLayout:
         return True
 
     async def _repository(self, name: str) -> _Repository:
-        known = self._repositories.get(name)
-        if known is not None and self._clock.seconds() - known.read_at <= KNOWN_SECONDS:
-            return known
-        await self._lock.acquire()
-        try:
+        async with self._reading.of(name):
+            known = self._repositories.get(name)
+            if known is not None and self._clock.seconds() - known.read_at <= KNOWN_SECONDS:
+                return known
             repository = _Repository(read_at=self._clock.seconds())
             for entry in await self._bucket.list(f"{MANIFESTS}/{name}"):
                 if not entry.is_directory:
-                    path = f"{MANIFESTS}/{name}/{entry.name}"
-                    repository.add(entry.name, await self._bucket.get(path, _MANIFEST_MAX))
+                    content = await self._bucket.get(f"{MANIFESTS}/{name}/{entry.name}", _MANIFEST_MAX)
+                    await self._workers.run(repository.add, entry.name, content)
             self._repositories[name] = repository
             return repository
-        finally:
-            self._lock.release()
 
 
 async def is_original(bucket: IBucket) -> bool:
@@ -265,9 +268,5 @@ def _original_blob(path: str) -> str | None:
 
 
 def _media_type(content: bytes) -> str:
-    try:
-        stated = json.loads(content).get("mediaType")
-    except (ValueError, AttributeError):
-        stated = None
-    # The original program answered this type for whatever it had.
-    return stated if isinstance(stated, str) and stated else DOCKER_IMAGE
+    # The original program answered Docker's type for whatever said none.
+    return read_text(read_json(content), "mediaType") or DOCKER_IMAGE

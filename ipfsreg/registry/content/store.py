@@ -12,7 +12,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 
-from .content_check import check_content
+from .open_content import check_content
 
 _INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
 
@@ -86,7 +86,7 @@ class ContentStore:
             return None
         except TooLarge:
             content = b""  # in any case not what it should be
-        if not await self._is(content, digest):
+        if not await self.matches(content, digest):
             if self._bucket.shared:
                 raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
             await self.quarantine_if(digest, lambda: self._is_damaged(digest))
@@ -141,7 +141,8 @@ class ContentStore:
         except NotFound:
             return None
 
-    async def _is(self, content: bytes, digest: Digest) -> bool:
+    async def matches(self, content: bytes, digest: Digest) -> bool:
+        """Whether content in memory is what a digest says; long content is hashed in a thread."""
         if len(content) <= _INLINE:
             return digest_of(content, digest.algorithm) == digest
         return await self._workers.run(digest_of, content, digest.algorithm) == digest

@@ -10,15 +10,15 @@ from ipfsreg.ipfs.car import encode_header, section_head
 from ipfsreg.ipfs.cid import CID, BlockDamaged, verify_block
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.reading import read_part
+from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
+from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.repository.manifest import parse_manifest
 from ipfsreg.registry.repository.manifests import Manifests
 
 from .image_layout import ImageLayout, Section
+from .image_parts import walk_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +118,12 @@ class Exporter:
         """
         root = await self._manifests.get(repository, reference)
         contents = _Contents({}, set(), [])
-        pending = [root.digest]
-        while pending:
-            digest = pending.pop(0)
-            try:
-                manifest = await self._manifests.get(repository, digest)
-            except ManifestUnknown:
+        async for digest, stored, parsed in walk_image(self._manifests, repository, root):
+            if stored is None or parsed is None:
                 contents.missing.append(digest)
                 continue
             contents.manifests.add(digest)
-            contents.dags[digest] = await self._workers.run(_dag_of, manifest.content)
-            parsed = await self._workers.run(parse_manifest, manifest.content, manifest.media_type)
-            pending += [each for each in parsed.manifests if each not in contents.dags and each not in pending]
+            contents.dags[digest] = await self._workers.run(_dag_of, stored.content)
             for blob, _ in parsed.blobs:
                 if blob not in contents.dags:
                     contents.dags[blob] = await self._blobs.dag(repository, blob)

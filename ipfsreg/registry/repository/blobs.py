@@ -11,11 +11,10 @@ from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.cid_index import CidIndex, Holder
+from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import Dags
-from ipfsreg.registry.content.guard import Guard
-from ipfsreg.registry.content.store import ContentStore, content_key
+from ipfsreg.registry.content.storage import Storage
+from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository
@@ -55,12 +54,12 @@ class Blobs:
 
     _log = Logger()
 
-    def __init__(self, bucket: IBucket, store: ContentStore, dags: Dags, index: CidIndex, guard: Guard) -> None:
-        self._bucket = bucket
-        self._store = store
-        self._dags = dags
-        self._index = index
-        self._guard = guard
+    def __init__(self, storage: Storage) -> None:
+        self._bucket = storage.bucket
+        self._store = storage.store
+        self._dags = storage.dags
+        self._index = storage.index
+        self._guard = storage.guard
         self._mending = KeyedLock()
 
     async def size(self, repository: Repository, digest: Digest) -> int:
@@ -194,13 +193,6 @@ class Blobs:
         except NotFound:
             return None
 
-    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
-        try:
-            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
-        except NotFound:
-            return None
-        return await self._store.whole_size(digest, size)
-
     async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
         """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
@@ -211,6 +203,13 @@ class Blobs:
                 return False
             await self._write_anew(repository, digest, size)
             return True
+
+    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
+        try:
+            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
+        except NotFound:
+            return None
+        return await self._store.whole_size(digest, size)
 
     async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
         linked = await read_link(self._bucket, repository, digest)

@@ -15,23 +15,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.dags import Dags
-from ipfsreg.registry.content.guard import Guard
+from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
+from ipfsreg.registry.record import manifest_key
 from ipfsreg.registry.repository.blobs import Blobs, link_key
-from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.registry.repository.record import manifest_key
+from ipfsreg.registry.repository.records import Records
 from ipfsreg.registry.uploads.uploads import Uploads
 
 from .inventory import Inventory, Known, take_inventory
@@ -68,39 +65,32 @@ class Collector:
 
     def __init__(
         self,
-        bucket: IBucket,
+        storage: Storage,
         stored: IBucket,
         blobs: Blobs,
-        manifests: Manifests,
-        dags: Dags,
+        records: Records,
         uploads: Uploads,
-        guard: Guard,
-        workers: Workers,
-        clock: IReactorTime,
         *,
         grace: float,
         untagged: float | None,
     ) -> None:
-        self._bucket = bucket
+        self._bucket = storage.bucket
+        self._dags = storage.dags
+        self._guard = storage.guard
+        self._workers = storage.workers
+        self._clock = storage.clock
         self._stored = stored
         self._blobs = blobs
-        self._manifests = manifests
-        self._dags = dags
+        self._records = records
         self._uploads = uploads
-        self._guard = guard
-        self._workers = workers
-        self._clock = clock
         self._grace = grace
         self._untagged = untagged
         self._one_at_a_time: DeferredLock = DeferredLock()
 
     async def run(self, *, dry_run: bool = False, grace: float | None = None) -> Collection:
         """One run; a second one waits for the first. ``grace`` replaces the configured one, in seconds."""
-        await self._one_at_a_time.acquire()
-        try:
+        async with self._one_at_a_time:
             return await self._run(Collection(dry_run), self._grace if grace is None else grace)
-        finally:
-            self._one_at_a_time.release()
 
     async def _run(self, report: Collection, grace: float) -> Collection:
         since = self._guard.now() - grace
@@ -143,7 +133,7 @@ class Collector:
         while pending:  # an index that went may have been all that kept its manifests
             number = pending.pop()
             await throttle.step(contents.weight(number))
-            contents.known[number].discarded |= self._manifests.was_discarded(repository, digests[number])
+            contents.known[number].discarded |= self._records.was_discarded(repository, digests[number])
             group = {digests[number]: contents.known[number]}
             if await self._may_go(repository, group, since, report.dry_run):
                 pending += keeping.removed(number)
@@ -202,7 +192,7 @@ class Collector:
         async with self._guard.removing([manifest_key(repository, each) for each in things], since) as may:
             if may and not dry_run:
                 for digest, known in group.items():
-                    await self._manifests.remove_record(repository, digest, known.subject)
+                    await self._records.remove(repository, digest, known.subject)
             return may
 
     async def _collect_links(

@@ -5,7 +5,7 @@ thread, and what is kept of it are the numbers of the things it refers to that a
 """
 
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -18,9 +18,9 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestInvalid
+from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.manifest import Manifest, parse_manifest
-from ipfsreg.registry.repository.record import Record, read_record
+from ipfsreg.registry.record import Record, read_record
 from ipfsreg.registry.repository.tags import Tags
 
 T = TypeVar("T")
@@ -158,8 +158,7 @@ async def read_manifests(
         except (NotFound, TooLarge):
             return *each, None
 
-    left = iter(digests)
-    while some := list(islice(left, _AT_ONCE)):
+    for some in _batches(digests):
         await throttle.step(len(some))
         there = [each for each in await gather(record_of, some) if each is not None]
         for digest in [digest for digest, record in there if record is None]:
@@ -181,8 +180,7 @@ async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle)
             return None
 
     found: dict[Tag, Digest] = {}
-    left = iter(await layout.tags(bucket, repository))
-    while some := list(islice(left, _AT_ONCE)):
+    for some in _batches(await layout.tags(bucket, repository)):
         await throttle.step(len(some))
         for tag, digest in zip(some, await gather(read, some), strict=True):
             if digest is not None:
@@ -192,9 +190,15 @@ async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle)
 
 async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
     """Some work for each thing, for several at once."""
+    for some in _batches(things):
+        await gather(work, some)
+
+
+def _batches(things: Iterable[T]) -> Iterator[list[T]]:
+    # There may be a million of them, and `gather` keeps a list of all that it is given.
     left = iter(things)
     while some := list(islice(left, _AT_ONCE)):
-        await gather(work, some)
+        yield some
 
 
 def _groups(there: Sequence[tuple[Digest, Record]]) -> Iterable[Sequence[tuple[Digest, Record]]]:

@@ -1,17 +1,45 @@
-"""Open content: parts of it in memory, and all of it hashed."""
+"""Open content: parts of it in memory, all of it hashed, and compared with its digest."""
 
 import os
 from contextlib import aclosing
+from dataclasses import dataclass
 
-from ipfsreg.bucket.errors import Corrupt
-from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.bucket.system_errors import bucket_error
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.digest import Hash
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest, Hash, new_hash
 
 _PIECE = 1024 * 1024
 _TO_THE_END = 1 << 62  # where a reader does not know the size
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Content that was read and hashed. ``length`` is in bytes."""
+
+    whole: bool
+    length: int
+
+
+async def check_content(
+    bucket: IBucket, workers: Workers, digest: Digest, throttle: Throttle | None = None
+) -> Checked | None:
+    """Read content and compare it with its digest. None where there is none."""
+    try:
+        reader = await bucket.open(layout.blob(digest))
+    except NotFound:
+        return None
+    try:
+        hash_ = new_hash(digest.algorithm)
+        length = await hash_content(workers, reader, hash_, throttle)
+    except Corrupt:
+        return Checked(False, 0)  # the disk cannot read it, or it became shorter
+    finally:
+        reader.close()
+    return Checked(hash_.hexdigest() == digest.hex, length)
 
 
 async def read_part(workers: Workers, reader: IReader, offset: int, length: int) -> bytes:

@@ -1,0 +1,167 @@
+"""The tables of the index of CIDs, in SQLite. Everything here is for threads."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.registry.names import Repository
+
+T = TypeVar("T")
+
+_VERSION = 1
+_OF_THE_DISK = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Errors that say nothing of the file."""
+
+# A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
+_SCHEMA = """
+CREATE TABLE state (complete INTEGER NOT NULL, pass INTEGER NOT NULL);
+INSERT INTO state VALUES (0, 0);
+CREATE TABLE dags (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL UNIQUE, cid BLOB NOT NULL, size INTEGER NOT NULL,
+    pass INTEGER NOT NULL
+);
+CREATE TABLE blocks (
+    hash BLOB NOT NULL, dag INTEGER NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (hash, dag)
+) WITHOUT ROWID;
+CREATE TABLE holders (
+    content BLOB NOT NULL, repository TEXT NOT NULL, manifest INTEGER NOT NULL, pass INTEGER NOT NULL,
+    PRIMARY KEY (content, repository, manifest)
+) WITHOUT ROWID;
+"""
+HOLDERS = "SELECT content, repository, manifest FROM holders WHERE content = ?"
+BLOCKS = """
+SELECT holders.content, repository, manifest, size, level, number FROM blocks
+JOIN dags ON dags.id = blocks.dag JOIN holders ON holders.content = dags.content WHERE hash = ?
+"""
+
+
+def open_table(path: Path) -> tuple[sqlite3.Connection, int, bool]:
+    """Open the file, or make it; answers the number of its last pass, and whether it is complete."""
+    try:
+        return _open_file(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+            raise
+        remove_file(path)  # it is damaged
+        return _open_file(path)
+
+
+def _open_file(path: Path) -> tuple[sqlite3.Connection, int, bool]:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")  # what a killed daemon wrote last is lost, and no more
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
+        elif version != _VERSION:
+            connection.close()
+            remove_file(path)
+            return _open_file(path)
+        complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
+        connection.execute("UPDATE state SET complete = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, number, bool(complete)
+
+
+def remove_file(path: Path) -> None:
+    """Remove the file, if it is there."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def in_transaction(
+    connection: sqlite3.Connection,
+    news: Sequence[tuple[str, tuple[object, ...]]],
+    work: Callable[..., T],
+    arguments: Any,
+) -> T:
+    """Write the news, and do some work: in one transaction."""
+    refusal: Unavailable | None = None
+    with connection:  # commits, or rolls back where SQLite fails
+        connection.execute("BEGIN")
+        for statement, values in news:
+            connection.execute(statement, values)
+        try:
+            return work(connection, *arguments)
+        except Unavailable as error:  # of ``allowed`` in `rows`: the news counts all the same
+            refusal = error
+    raise refusal
+
+
+def nothing(connection: sqlite3.Connection) -> None:
+    """For who only wants what it was told to be written."""
+
+
+def rows(
+    connection: sqlite3.Connection,
+    query: str,
+    value: bytes,
+    allowed: Callable[[Repository], bool],
+    skip: int,
+    most: int,
+) -> list[Any]:
+    """The rows of a query, after the first ``skip`` at most ``most``, whose repository is ``allowed``."""
+    found = connection.execute(query, (value,))
+    return list(islice((row for row in found if allowed(Repository(row[1]))), skip, skip + most))
+
+
+def cid(connection: sqlite3.Connection, key: bytes) -> bytes | None:
+    """The binary CID of a content whose DAG is stored."""
+    row = connection.execute("SELECT cid FROM dags WHERE content = ?", (key,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: int) -> None:
+    """Add the DAG of a content in the pass with that number, or replace it."""
+    remove_dag(connection, key)
+    added = connection.execute(
+        "INSERT INTO dags (content, cid, size, pass) VALUES (?, ?, ?, ?)", (key, dag.cid.binary, dag.size, number)
+    )
+    places = chain((Place(0, number) for number in range(dag.count(0))), dag.inner_nodes())
+    connection.executemany(
+        "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)",
+        ((dag.hash_at(place), added.lastrowid, place.level, place.number) for place in places),
+    )
+
+
+def remove_dag(connection: sqlite3.Connection, key: bytes) -> None:
+    """Remove the DAG of a content."""
+    connection.execute("DELETE FROM dags WHERE content = ?", (key,))
+
+
+def mark_dag(connection: sqlite3.Connection, key: bytes, number: int) -> bool:
+    """Note that a DAG is there in a pass; answers whether it is known at all."""
+    return bool(connection.execute("UPDATE dags SET pass = ? WHERE content = ?", (number, key)).rowcount)
+
+
+def begin_pass(connection: sqlite3.Connection) -> int:
+    """Begin the next pass; answers its number."""
+    (number,) = connection.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone()
+    return int(number)
+
+
+def end_pass(connection: sqlite3.Connection, number: int) -> None:
+    """Remove what was not seen in a pass."""
+    # What it was told of before this pass may have been stored behind the pass' back: it goes after the next one.
+    connection.execute("DELETE FROM holders WHERE pass < ?", (number - 1,))
+    connection.execute("DELETE FROM dags WHERE pass < ?", (number - 1,))
+    connection.execute("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)")
+
+
+def set_complete(connection: sqlite3.Connection, complete: bool) -> None:
+    """Note whether nothing is missing."""
+    connection.execute("UPDATE state SET complete = ?", (int(complete),))
