@@ -7,6 +7,7 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.logger import Logger
 
+from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.opened import Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
@@ -38,7 +39,7 @@ class Background(MultiService):
     def startService(self) -> None:
         """Begin. What is not done here, though the configuration does not say so, is said in the log."""
         for job in self._jobs():
-            Periodic(self._reactor, job.what, job.seconds, job.work, job.first).setServiceParent(self)
+            Periodic(self._reactor, job.what, job.seconds, job.work, job.first, (BucketError,)).setServiceParent(self)
         super().startService()
 
     def _jobs(self) -> Iterator[Repeated]:

@@ -69,15 +69,11 @@ class Daemon(Service):
         await self._listeners.open()
         await note_seen(self.parts.state)
         self._background.startService()
+        url, host = self._listeners.addresses()
         trial = "docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox"
         if self.parts.backend.read_only is not None:
             trial = "curl {url}_catalog"
-        self._log.info(
-            f"Ready: {{url}} on {{bucket}}. Try: {trial}",
-            url=self._listeners.urls(),
-            bucket=self.registry.name,
-            host=self._listeners.host(),
-        )
+        self._log.info(f"Ready: {{url}} on {{bucket}}. Try: {trial}", url=url, bucket=self.registry.name, host=host)
         self.ready = self._served = True
         notify("READY=1")
 

@@ -1,7 +1,6 @@
 """The endpoints on which the daemon takes clients."""
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -71,25 +70,16 @@ class Listeners:
             site.close_idle_connections()
         await site.close_connections()
 
-    def urls(self) -> str:
-        """All addresses, for a reader."""
-        return ", ".join(
-            description if host is None else f"{_scheme(description)}://{host}/v2/"
-            for description, host in zip(self._options.listen, self._hosts(), strict=True)
-        )
-
-    def host(self) -> str:
-        """An address for `docker push`."""
-        return next((host for host in self._hosts() if host is not None), "HOST")
-
-    def _hosts(self) -> Iterator[str | None]:
-        for address in (port.getHost() for port in self.ports):
+    def addresses(self) -> tuple[str, str]:
+        """What to call the daemon: all its URLs for a reader, and one host:port for `docker push`."""
+        urls, hosts = [], []
+        for description, port in zip(self._options.listen, self.ports, strict=True):
+            address = port.getHost()
             if isinstance(address, (IPv4Address, IPv6Address)):
                 shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-                yield f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}"
+                hosts.append(f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}")
+                scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
+                urls.append(f"{scheme}://{hosts[-1]}/v2/")
             else:
-                yield None
-
-
-def _scheme(description: str) -> str:
-    return "https" if description.startswith(("ssl:", "tls:")) else "http"
+                urls.append(description)
+        return ", ".join(urls), (hosts or ["HOST"])[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from ipfsreg.app.assembly import assemble
 from ipfsreg.app.control.tasks import tasks_of
@@ -14,30 +14,8 @@ from ipfsreg.registry.names import parse_reference
 from .daemon_client import ControlError, DaemonClient
 
 
-class RegistryAccess(Protocol):
-    """What a command can have the registry do. All of it fails with an error whose text is one line for the user."""
-
-    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Do a task of `tasks_of`, and answer its result."""
-
-    async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
-
-        Answers the CID of the ``root``, and how many of its manifests are ``missing``. ``write`` may be called in a
-        thread.
-        """
-
-    async def import_image(
-        self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
-    ) -> dict[str, Any]:
-        """Import an image from a CAR of ``length`` bytes, if that is known.
-
-        Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
-        """
-
-
 class Alone:
-    """A registry that was put together and opened here. See `RegistryAccess`."""
+    """A registry that was put together and opened here."""
 
     def __init__(self, parts: Parts) -> None:
         self._registry = parts.registry
@@ -45,13 +23,17 @@ class Alone:
         self._tasks = tasks_of(parts.registry, parts.backend)
 
     async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """See `RegistryAccess`."""
+        """Do a task of `tasks_of`, and answer its result."""
         if task not in self._tasks:
             raise ControlError(f"the backend has no {task.partition('-')[0]}")
         return await self._tasks[task](arguments)
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """See `RegistryAccess`."""
+        """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
+
+        Answers the CID of the ``root``, and how many of its manifests are ``missing``. ``write`` may be called in a
+        thread.
+        """
         export = await self._registry.exporter.export(*parse_reference(name))
         began(export.length)
         async for piece in export.pieces():
@@ -61,9 +43,16 @@ class Alone:
     async def import_image(
         self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
     ) -> dict[str, Any]:
-        """See `RegistryAccess`."""
+        """Import an image from a CAR of ``length`` bytes, if that is known.
+
+        Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
+        """
         found = await self._registry.importer.run(pieces, name)
         return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
+
+
+RegistryAccess = Alone | DaemonClient
+"""What a command can have the registry do. All of it fails with an error whose text is one line for the user."""
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """What all commands share: the configuration, how they end, and how they have the registry do something."""
 
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -101,6 +102,8 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     def stop(done: "Deferred[None]") -> "Deferred[None]":
         nonlocal interrupted
         interrupted = not done.called
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the second one is for who does not want to wait
         done.cancel()
         return done
 

@@ -43,7 +43,7 @@ class _SocketFactory:
 
 
 class DaemonClient:
-    """The daemon that listens on a socket. See `RegistryAccess`; all of it fails with a `ControlError`.
+    """The daemon that listens on a socket. It does the same as `Alone`, and all of it fails with a `ControlError`.
 
     However long something takes, it is waited for as long as the daemon shows signs of life.
     """
@@ -53,15 +53,11 @@ class DaemonClient:
         self._socket = socket
 
     async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """See `RegistryAccess`."""
-
-        async def asking(client: HTTPClient) -> dict[str, Any]:
-            return await _result(await client.post(_URL + task, params=dict(arguments)))
-
-        return await self._talk(asking)
+        """See `Alone`."""
+        return await self._talk(lambda client: _post(client, task, arguments))
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """See `RegistryAccess`."""
+        """See `Alone`."""
 
         async def asking(client: HTTPClient) -> dict[str, Any]:
             response: Any = await client.post(f"{_URL}export", params={"name": name}, unbuffered=True)
@@ -82,13 +78,12 @@ class DaemonClient:
     async def import_image(
         self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
     ) -> dict[str, Any]:
-        """See `RegistryAccess`."""
+        """See `Alone`."""
         body = PiecesBody(pieces, length)
 
         async def asking(client: HTTPClient) -> dict[str, Any]:
             try:
-                params = {} if name is None else {"name": name}
-                return await _result(await client.post(f"{_URL}import", params=params, data=body))
+                return await _post(client, "import", {} if name is None else {"name": name}, data=body)
             finally:
                 body.stopProducing()  # an answer that came early leaves it waiting
 
@@ -112,7 +107,6 @@ class DaemonClient:
     async def _while_alive(self, client: HTTPClient, work: "Deferred[T]") -> T:
         watch = Deferred.fromCoroutine(self._watch(client))
         watch.addCallbacks(lambda _: work.cancel(), lambda _: None)
-        silent = False
         try:
             return await work
         except ConnectError as error:
@@ -145,7 +139,8 @@ async def _sign_of_life(client: HTTPClient) -> None:
     await response.content()
 
 
-async def _result(response: Any) -> dict[str, Any]:
+async def _post(client: HTTPClient, task: str, arguments: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    response: Any = await client.post(_URL + task, params=dict(arguments), **more)
     await _check(response)
     result: dict[str, Any] = await response.json()
     return result

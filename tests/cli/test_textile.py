@@ -17,7 +17,7 @@ OWNER = Identity.from_seed(b"\x08" * 32)
 
 
 class Program:
-    """The commands, with the registry's answers given beforehand. See `RegistryAccess`."""
+    """The commands, with the registry's answers given beforehand. See `Alone`."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
