@@ -11,10 +11,10 @@ from typing import Any
 from .errors import ManifestInvalid
 
 _BYTES_A_VALUE = 16
-"""The values of a document are this long on average, or longer. A descriptor is 130 bytes and more, with six values."""
+"""Values and the brackets around them are this long on average, or longer. A descriptor has four in 130 bytes."""
 
-_VALUES_ALWAYS = 32_768
-"""So many values a document may have however short they are: no more are in 64 KiB."""
+_VALUES_ALWAYS = 64 * 1024
+"""So many a document may have however short they are: a document of 64 KiB is never refused for that."""
 
 _NO_MARKS = bytes(set(range(256)) - set(b'"{[,'))
 _SLICE = 64 * 1024

@@ -24,7 +24,7 @@ from ipfsreg.registry.repository.manifests import StoredManifest
 
 from .held_content import HeldContent
 from .image_source import ImageSource
-from .image_tree import Listed, ReadDocument, content_type, is_readable, read_document, read_root
+from .image_tree import Listed, ListedKey, ReadDocument, content_type, is_readable, read_document, read_root
 
 REMEMBERED = 50_000
 """How many descriptors of all images together are remembered."""
@@ -43,8 +43,6 @@ _DIRECTORIES = (
     ("manifests/latest", "blobs/{digest}"),  # what ipdr makes
 )
 
-_Key = tuple[bool, Digest]
-
 
 @dataclass(slots=True)
 class _Image:
@@ -56,16 +54,15 @@ class _Image:
     root: Listed
     folder: str | None = None
     root_path: str | None = None
-    listed: dict[_Key, Listed] = field(default_factory=dict)
-    unread: list[Listed] = field(default_factory=list)
+    listed: dict[ListedKey, Listed] = field(default_factory=dict)
+    unread: dict[ListedKey, Listed] = field(default_factory=dict)
 
     def add(self, *found: Listed) -> None:
         for each in found:
-            key = (each.is_manifest, each.digest)
-            if key not in self.listed:
-                self.listed[key] = each
+            if each.key not in self.listed:
+                self.listed[each.key] = each
                 if is_readable(each):
-                    self.unread.append(each)
+                    self.unread[each.key] = each
         if len(self.listed) > LISTED_MAX:
             raise ManifestUnknown(f"the image of this CID lists more than {LISTED_MAX} contents")
 
@@ -128,10 +125,10 @@ class ImagesByCid:
         async with self._reading.of(cid):
             return (await self._image(cid)).root
 
-    async def _find(self, image: _Image, key: _Key | None) -> Listed | None:
+    async def _find(self, image: _Image, key: ListedKey | None) -> Listed | None:
         """Look in what the image lists, reading no more of its manifests than needed; with None all of them."""
         late: NotInTime | None = None
-        pending = list(image.unread)
+        pending = list(image.unread.values())
         while key not in image.listed and pending:
             known = len(image.listed)
             listed = pending.pop(0)
@@ -140,8 +137,8 @@ class ImagesByCid:
             except NotInTime as error:  # another manifest may list it
                 late = error
             except ManifestUnknown:  # an index may list what is not there
-                image.unread.remove(listed)
-            pending += [each for each in list(image.listed.values())[known:] if each in image.unread]
+                image.unread.pop(listed.key, None)
+            pending += [each for each in list(image.listed.values())[known:] if each.key in image.unread]
         found = None if key is None else image.listed.get(key)
         if found is None and late is not None:
             raise late
@@ -150,13 +147,13 @@ class ImagesByCid:
     async def _read(self, image: _Image, listed: Listed) -> bytes:
         """The content of a manifest, which is then known to list what it does."""
         content = await self._content(image, listed)
-        if listed in image.unread:
+        if listed.key in image.unread:
             try:
                 document = await self._storage.parser.run(len(content), read_document, content, listed.media_type)
             except ManifestInvalid as error:
                 raise _no_image(error) from None
             image.add(*document.lists)
-            image.unread.remove(listed)
+            image.unread.pop(listed.key, None)
         return content
 
     async def _image(self, cid: CID) -> _Image:

@@ -20,6 +20,9 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _MEDIA_TYPE = re.compile(r"application/[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,126}")
 
 
+ListedKey = tuple[bool, Digest]
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A content that an image consists of. ``size`` is in bytes.
@@ -35,6 +38,11 @@ class Listed:
     cid: str | None = None
     name: str | None = None
     may_be_missing: bool = False
+
+    @property
+    def key(self) -> ListedKey:
+        """What tells it from all else that the image consists of."""
+        return self.is_manifest, self.digest
 
 
 @dataclass(frozen=True, slots=True)

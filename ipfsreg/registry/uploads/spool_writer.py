@@ -143,8 +143,9 @@ class SpoolWriter:
         try:
             while self._writing or (self._waiting and self._disk_error is None):
                 self._hand_over()
-                self._idle = Deferred()
-                await self._idle
+                if self._writing:
+                    self._idle = Deferred()
+                    await self._idle
             if self._disk_error is not None:
                 raise self._disk_error
         finally:
