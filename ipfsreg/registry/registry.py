@@ -43,7 +43,7 @@ from .upkeep.collector import Collector
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
-from .uploads.spool import Shared
+from .uploads.spool_writer import Shared
 from .uploads.uploads import Uploads
 from .visibility import Visibility
 

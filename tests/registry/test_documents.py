@@ -16,7 +16,7 @@ from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.registry import layout
 from ipfsreg.registry import manifest as module
 from ipfsreg.registry.content.dags import decode_dag
-from ipfsreg.registry.content.parser import Parser
+from ipfsreg.registry.content.storage import Parser
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid

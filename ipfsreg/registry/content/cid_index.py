@@ -6,9 +6,10 @@ it is incomplete until a pass over the bucket ends.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,7 +74,7 @@ class CidIndex:
         self._lock: DeferredLock = DeferredLock()
         self._connection: sqlite3.Connection | None = None
         self._pass = 0
-        self._news: list[tuple[str, tuple[object, ...]]] = []
+        self._news: list[cid_table.Statement] = []
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
@@ -92,7 +93,7 @@ class CidIndex:
         if self._connection is None:
             return
         with suppress(Unavailable):
-            await self._do(cid_table.set_complete, self.complete)
+            await self._do(lambda to: to.execute("UPDATE state SET complete = ?", (int(self.complete),)))
         await self._let_go()
 
     async def holders(self, digest: Digest, allowed: Allowed) -> AsyncIterator[Holder]:
@@ -107,8 +108,9 @@ class CidIndex:
 
     async def cid(self, digest: Digest) -> CID | None:
         """The CID of a content whose DAG is stored."""
-        found = await self._do(cid_table.cid, _key(digest))
-        return None if found is None else decode_cid(found)[0]
+        query, key = "SELECT cid FROM dags WHERE content = ?", (_key(digest),)
+        row = await self._do(lambda of: of.execute(query, key).fetchone())
+        return None if row is None else decode_cid(row[0])[0]
 
     def held(self, *holders: Holder) -> None:
         """Repositories are about to have contents. The caller keeps others from taking them away meanwhile."""
@@ -124,18 +126,19 @@ class CidIndex:
     async def add_dag(self, digest: Digest, dag: FileDag) -> None:
         """The DAG of a content is about to be stored."""
         try:
-            await self._do(cid_table.add_dag, _key(digest), dag, self._pass)
+            await self._do(lambda to: cid_table.add_dag(to, _key(digest), dag, self._pass))
         except Unavailable:  # it was logged
             self._miss()
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
         with suppress(Unavailable):
-            await self._do(cid_table.remove_dag, _key(digest))
+            await self._do(lambda of: of.execute("DELETE FROM dags WHERE content = ?", (_key(digest),)))
 
     async def has_dag(self, digest: Digest) -> bool:
         """Whether it knows the DAG of a content, which is there in this pass too."""
-        return await self._do(cid_table.mark_dag, _key(digest), self._pass)
+        statement, values = "UPDATE dags SET pass = ? WHERE content = ?", (self._pass, _key(digest))
+        return bool(await self._do(lambda to: to.execute(statement, values).rowcount))
 
     async def begin_pass(self) -> None:
         """From now on it is told of everything that is there."""
@@ -146,16 +149,20 @@ class CidIndex:
             await self._workers.run(cid_table.remove_file, self._path)
         if self._connection is None:
             await self.open()
-        self._pass = await self._do(cid_table.begin_pass)
+        (self._pass,) = await self._do(
+            lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone()
+        )
 
     async def end_pass(self) -> None:
         """It was told of everything: what it was not told of is gone."""
-        await self._do(cid_table.end_pass, self._pass)
+        # What it was told of before this pass may have been stored behind the pass' back: it goes after the next one.
+        news = [(f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")]
+        await self._do(_nothing, *news, ("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)", ()))
         self.complete = not self._missed
 
     async def settled(self) -> None:
         """Wait until it has written what it was told."""
-        await self._do(cid_table.nothing)
+        await self._do(_nothing)
 
     async def _let_go(self) -> None:
         # In its turn, as everything is: a connection that is closed while a thread is using it takes the whole process
@@ -185,7 +192,7 @@ class CidIndex:
 
     async def _write(self) -> None:
         try:
-            await self._do(cid_table.nothing)
+            await self._do(_nothing)
         finally:
             self._writing = False
 
@@ -195,27 +202,31 @@ class CidIndex:
     async def _rows(self, query: str, value: bytes, allowed: Allowed) -> AsyncIterator[Any]:
         seen, rows = 0, [None] * PAGE
         while len(rows) == PAGE:
-            rows = await self._do(cid_table.rows, query, value, allowed, seen, PAGE)
+            rows = await self._do(partial(cid_table.rows, query, value, allowed, seen, PAGE))
             seen += len(rows)
             for row in rows:
                 yield row
 
-    async def _do(self, work: Callable[..., T], *arguments: object) -> T:
-        """Write the news, and do some work: in one transaction."""
-        return await shield(self._do_now(work, *arguments))
+    async def _do(self, work: Callable[[sqlite3.Connection], T], *more: cid_table.Statement) -> T:
+        """Write the news, and ``more``, and do some work: in one transaction."""
+        return await shield(self._do_now(work, more))
 
-    async def _do_now(self, work: Callable[..., T], *arguments: object) -> T:
+    async def _do_now(self, work: Callable[[sqlite3.Connection], T], more: Sequence[cid_table.Statement]) -> T:
         async with self._lock:
             if self._connection is None:
                 raise Unavailable("the index of CIDs is closed")
             news, self._news = self._news, []
             try:
-                return await self._workers.run(cid_table.in_transaction, self._connection, news, work, arguments)
+                return await self._workers.run(cid_table.in_transaction, self._connection, [*news, *more], work)
             except sqlite3.Error as error:
                 self._miss()
                 self._damaged = self._damaged or not isinstance(error, sqlite3.OperationalError)
                 self._log.error("The index of CIDs cannot be used: {error}. It is made again later.", error=error)
                 raise Unavailable(f"the index of CIDs cannot be used: {error}") from None
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """For who only wants what it was told to be written."""
 
 
 def _key(digest: Digest) -> bytes:

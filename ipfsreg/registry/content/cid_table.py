@@ -12,6 +12,9 @@ from ipfsreg.registry.names import Repository
 
 T = TypeVar("T")
 
+Statement = tuple[str, tuple[object, ...]]
+"""SQL, and the values for its question marks."""
+
 _VERSION = 1
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
@@ -85,9 +88,8 @@ def remove_file(path: Path) -> None:
 
 def in_transaction(
     connection: sqlite3.Connection,
-    news: Sequence[tuple[str, tuple[object, ...]]],
-    work: Callable[..., T],
-    arguments: Any,
+    news: Sequence[Statement],
+    work: Callable[[sqlite3.Connection], T],
 ) -> T:
     """Write the news, and do some work: in one transaction."""
     refusal: Unavailable | None = None
@@ -96,38 +98,28 @@ def in_transaction(
         for statement, values in news:
             connection.execute(statement, values)
         try:
-            return work(connection, *arguments)
+            return work(connection)
         except Unavailable as error:  # of ``allowed`` in `rows`: the news counts all the same
             refusal = error
     raise refusal
 
 
-def nothing(connection: sqlite3.Connection) -> None:
-    """For who only wants what it was told to be written."""
-
-
 def rows(
-    connection: sqlite3.Connection,
     query: str,
     value: bytes,
     allowed: Callable[[Repository], bool],
     skip: int,
     most: int,
+    connection: sqlite3.Connection,
 ) -> list[Any]:
     """The rows of a query, after the first ``skip`` at most ``most``, whose repository is ``allowed``."""
     found = connection.execute(query, (value,))
     return list(islice((row for row in found if allowed(Repository(row[1]))), skip, skip + most))
 
 
-def cid(connection: sqlite3.Connection, key: bytes) -> bytes | None:
-    """The binary CID of a content whose DAG is stored."""
-    row = connection.execute("SELECT cid FROM dags WHERE content = ?", (key,)).fetchone()
-    return None if row is None else bytes(row[0])
-
-
 def add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: int) -> None:
     """Add the DAG of a content in the pass with that number, or replace it."""
-    remove_dag(connection, key)
+    connection.execute("DELETE FROM dags WHERE content = ?", (key,))
     added = connection.execute(
         "INSERT INTO dags (content, cid, size, pass) VALUES (?, ?, ?, ?)", (key, dag.cid.binary, dag.size, number)
     )
@@ -136,32 +128,3 @@ def add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: in
         "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)",
         ((dag.hash_at(place), added.lastrowid, place.level, place.number) for place in places),
     )
-
-
-def remove_dag(connection: sqlite3.Connection, key: bytes) -> None:
-    """Remove the DAG of a content."""
-    connection.execute("DELETE FROM dags WHERE content = ?", (key,))
-
-
-def mark_dag(connection: sqlite3.Connection, key: bytes, number: int) -> bool:
-    """Note that a DAG is there in a pass; answers whether it is known at all."""
-    return bool(connection.execute("UPDATE dags SET pass = ? WHERE content = ?", (number, key)).rowcount)
-
-
-def begin_pass(connection: sqlite3.Connection) -> int:
-    """Begin the next pass; answers its number."""
-    (number,) = connection.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone()
-    return int(number)
-
-
-def end_pass(connection: sqlite3.Connection, number: int) -> None:
-    """Remove what was not seen in a pass."""
-    # What it was told of before this pass may have been stored behind the pass' back: it goes after the next one.
-    connection.execute("DELETE FROM holders WHERE pass < ?", (number - 1,))
-    connection.execute("DELETE FROM dags WHERE pass < ?", (number - 1,))
-    connection.execute("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)")
-
-
-def set_complete(connection: sqlite3.Connection, complete: bool) -> None:
-    """Note whether nothing is missing."""
-    connection.execute("UPDATE state SET complete = ?", (int(complete),))

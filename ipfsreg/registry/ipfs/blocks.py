@@ -11,16 +11,15 @@ from ipfsreg.bucket.errors import Corrupt, NotFound, Unavailable
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import BLOCK_MAX
-from ipfsreg.ipfs.cid import CID, SHA2_256, BlockDamaged, raw_cid, verify_block
+from ipfsreg.ipfs.cid import CID, SHA2_256
 from ipfsreg.ipfs.file_dag import HASH, PROFILE, FileDag, Place, Profile, range_of
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Allowed, Holder
 from ipfsreg.registry.content.dags import Dags
-from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 
-from .held_content import HeldContent
+from .held_content import HeldContent, read_leaf
 
 _WHOLE = Profile(chunk=BLOCK_MAX)
 _RETRY = 30
@@ -69,30 +68,21 @@ class OpenBlock:
         """The block."""
         if self.located.place.level:
             return await self.read_at(await self.dag(), self.located.place)
-        return await self._leaf(*self.located.range, self.located.cid.hash)
+        return await self._leaf(self.located.range, self.located.cid.hash)
 
     async def read_at(self, dag: FileDag, place: Place) -> bytes:
         """Another block of its DAG."""
         if place.level:
             return await self._workers.run(dag.block, place)
-        return await self._leaf(*dag.range_at(place), dag.hash_at(place))
+        return await self._leaf(dag.range_at(place), dag.hash_at(place))
 
     def close(self) -> None:
         """Let go of what was opened."""
         if not isinstance(self._source, bytes):
             self._source.close()
 
-    async def _leaf(self, first: int, end: int, sha256: bytes) -> bytes:
-        if isinstance(self._source, bytes):
-            block = self._source[first:end]
-        else:
-            block = await read_part(self._workers, self._source, first, end - first)
-        try:
-            await self._workers.run(verify_block, raw_cid(sha256), block)
-        except BlockDamaged:
-            digest = self.located.holder.digest
-            raise Corrupt(f"{digest} is damaged between byte {first} and {end}; run `ipfsreg verify`") from None
-        return block
+    async def _leaf(self, part: tuple[int, int], sha256: bytes) -> bytes:
+        return await read_leaf(self._workers, self._source, self.located.holder.digest, part, sha256)
 
 
 class Blocks:

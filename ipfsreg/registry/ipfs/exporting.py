@@ -3,20 +3,19 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import encode_header, section_head
-from ipfsreg.ipfs.cid import CID, BlockDamaged, verify_block
+from ipfsreg.ipfs.cid import CID
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.repository.manifests import Manifests
 
+from .held_content import read_leaf
 from .image_layout import ImageLayout, Section
 from .image_parts import walk_image
 
@@ -78,16 +77,8 @@ class Export:
             return dag.block(section.place)
         if section.digest != self._digest:
             await self._open(section.digest)
-        first, end = dag.range_at(section.place)
-        if isinstance(self._source, bytes):
-            block = self._source[first:end]
-        else:
-            block = await read_part(self._workers, self._source, first, end - first)
-        try:
-            await self._workers.run(verify_block, section.cid, block)
-        except BlockDamaged:
-            raise Corrupt(f"{section.digest} is damaged; run `ipfsreg verify`") from None
-        return block
+        part = dag.range_at(section.place)
+        return await read_leaf(self._workers, self._source, section.digest, part, section.cid.hash)
 
     async def _open(self, digest: Digest) -> None:
         self._close()

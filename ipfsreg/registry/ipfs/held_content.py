@@ -1,7 +1,9 @@
 """Content that this registry has itself, found by digest or CID in whichever repository has it."""
 
+from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.ipfs.cid import CID, SHA2_256
+from ipfsreg.flow.workers import Workers
+from ipfsreg.ipfs.cid import CID, SHA2_256, BlockDamaged, raw_cid, verify_block
 from ipfsreg.ipfs.file_dag import range_of
 from ipfsreg.registry.content.cid_index import Allowed, Holder
 from ipfsreg.registry.content.open_content import read_part
@@ -12,6 +14,25 @@ from ipfsreg.registry.repository.blobs import Blobs, OpenBlob
 from ipfsreg.registry.repository.manifests import Manifests
 
 from .image_tree import Listed
+
+
+async def read_leaf(
+    workers: Workers, source: IReader | bytes, digest: Digest, part: tuple[int, int], sha256: bytes
+) -> bytes:
+    """Some bytes of open content, the first and the one past the last, compared with their hash.
+
+    :raises Corrupt: where they are something else.
+    """
+    first, end = part
+    if isinstance(source, bytes):
+        block = source[first:end]
+    else:
+        block = await read_part(workers, source, first, end - first)
+    try:
+        await workers.run(verify_block, raw_cid(sha256), block)
+    except BlockDamaged:
+        raise Corrupt(f"{digest} is damaged between byte {first} and {end}; run `ipfsreg verify`") from None
+    return block
 
 
 class HeldContent:

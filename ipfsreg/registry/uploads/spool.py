@@ -3,43 +3,20 @@
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.interfaces import IConsumer
 
-from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
 from ipfsreg.flow.streams import ConsumerGone
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest, new_hash
-from ipfsreg.registry.repository.blobs import Blobs
 
-from .session_files import hash_file, settle_file
-from .spool_writer import SpoolWriter
+from .session_files import hash_file, open_to_append, settle_file
+from .spool_writer import Shared, SpoolWriter
 
 Send = Callable[[IConsumer], Awaitable[object]]
 """Writes bytes to a consumer as its push producer. Where the consumer stops it, it fails with `ConsumerGone`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all sessions use. ``max_blob_size`` is in bytes (None: any).
-
-    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
-    """
-
-    blobs: Blobs
-    workers: Workers
-    clock: IReactorTime
-    max_blob_size: int | None = None
-    ahead: TakesAhead | None = None
-    teller: TellsLeaves | None = None
-
-    def new_hash(self) -> ContentHash:
-        """That of a session that has received nothing."""
-        return ContentHash(chunks=self.teller is None or not self.teller.tells())
 
 
 class Spool:
@@ -67,16 +44,10 @@ class Spool:
         :raises ContentTooLarge: where more come than a blob may have.
         """
         shared = self._shared
-        writer = self._writer = await SpoolWriter.open(
-            shared.workers,
-            shared.clock,
-            self.path,
-            self.received,
-            await self._known_hash(),
-            length=length,
-            limit=shared.max_blob_size,
-            grown=None if shared.ahead is None else partial(shared.ahead.grown, self.path),
-        )
+        hash_ = (await self._known_hash()).copy()
+        descriptor = await shared.workers.run(open_to_append, self.path, self.received, length)
+        grown = None if shared.ahead is None else partial(shared.ahead.grown, self.path)
+        writer = self._writer = SpoolWriter(shared, descriptor, self.received, hash_, grown)
         try:
             with suppress(ConsumerGone):  # the writer stopped it, and says why
                 try:

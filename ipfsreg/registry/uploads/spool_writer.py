@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import cast
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -11,12 +11,12 @@ from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer, IRe
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
 from ipfsreg.bucket.errors import Full
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.errors import ContentTooLarge
-
-from .session_files import open_to_append
+from ipfsreg.registry.repository.blobs import Blobs
 
 PIECE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
@@ -31,30 +31,45 @@ SYNC_EVERY = 64 * 1024 * 1024
 """After so many bytes the disk is made to catch up, so that the sync at the end finds little to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions use. ``max_blob_size`` is in bytes (None: any).
+
+    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
+    """
+
+    blobs: Blobs
+    workers: Workers
+    clock: IReactorTime
+    max_blob_size: int | None = None
+    ahead: TakesAhead | None = None
+    teller: TellsLeaves | None = None
+
+    def new_hash(self) -> ContentHash:
+        """That of a session that has received nothing."""
+        return ContentHash(chunks=self.teller is None or not self.teller.tells())
+
+
 @implementer(IConsumer)
 class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
-    A consumer: it pauses its producer while the disk is behind. ``grown`` is told the file's length whenever it has
+    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor`` and ends at
+    ``offset``; ``hash_`` is that of what is in it, and changes. ``grown`` is told the file's length whenever it has
     grown; where there is one, somebody else stores the bytes, and the disk is not made to.
     """
 
     def __init__(
-        self,
-        workers: Workers,
-        clock: IReactorTime,
-        hash_: ContentHash,
-        limit: int | None,
-        grown: Callable[[int], None] | None,
+        self, shared: Shared, descriptor: int, offset: int, hash_: ContentHash, grown: Callable[[int], None] | None
     ) -> None:
-        self._workers = workers
-        self._clock = clock
-        self._hash = hash_
-        self._limit = limit
+        self._workers = shared.workers
+        self._clock = shared.clock
+        self._limit = shared.max_blob_size
         self._grown = grown
-        self._descriptor = -1
-        self._accepted = self._offset = 0
-        self._last_write = clock.seconds()
+        self._descriptor = descriptor
+        self._accepted = self._offset = offset
+        self._hash = hash_
+        self._last_write = shared.clock.seconds()
         self._waiting: list[bytes | bytearray] = []
         self._waiting_length = 0
         self._writing = False
@@ -65,30 +80,6 @@ class SpoolWriter:
         self._unsynced = 0
         self._syncing: Deferred[None] | None = None
         self._idle: Deferred[None] | None = None
-
-    @classmethod
-    async def open(
-        cls,
-        workers: Workers,
-        clock: IReactorTime,
-        path: Path,
-        offset: int,
-        hash_: ContentHash,
-        *,
-        length: int | None,
-        limit: int | None,
-        grown: Callable[[int], None] | None = None,
-    ) -> "SpoolWriter":
-        """Open a file to append at ``offset``, where it must end; ``hash_`` is that of what is in it.
-
-        ``length`` is how many bytes will come, if known, ``limit`` how long the file may become at most.
-
-        :raises Full: where ``length`` bytes do not fit on the disk: said before any of them is sent.
-        """
-        writer = cls(workers, clock, hash_.copy(), limit, grown)
-        writer._descriptor = await workers.run(open_to_append, path, offset, length)
-        writer._accepted = writer._offset = offset
-        return writer
 
     @property
     def offset(self) -> int:

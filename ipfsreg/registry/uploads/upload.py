@@ -46,7 +46,8 @@ from ipfsreg.registry.errors import (
 from ipfsreg.registry.names import Repository
 
 from .session_files import DATA
-from .spool import Send, Shared, Spool
+from .spool import Send, Spool
+from .spool_writer import Shared
 
 TURN_SECONDS = 2.0
 """For how long a request waits for one before it on the same session, in seconds."""

@@ -15,7 +15,7 @@ from ipfsreg.registry.errors import TooManyRequests, UploadUnknown
 from ipfsreg.registry.names import Repository
 
 from .session_files import find_sessions, new_session
-from .spool import Shared
+from .spool_writer import Shared
 from .upload import State, Upload
 
 EMPTY_SECONDS = 900.0

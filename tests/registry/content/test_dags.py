@@ -437,7 +437,7 @@ async def test_a_pass_in_which_something_is_missed_completes_nothing(
     index = place.registry.dags.index
     await index.begin_pass()
     with monkeypatch.context() as patch:
-        patch.setattr("ipfsreg.registry.content.cid_table.nothing", fails_with(sqlite3.OperationalError("locked")))
+        patch.setattr("ipfsreg.registry.content.cid_index._nothing", fails_with(sqlite3.OperationalError("locked")))
         await place.push_blob(REPOSITORY, b"blob")
         await pause(0.05)
     await index.end_pass()

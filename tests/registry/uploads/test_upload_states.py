@@ -29,7 +29,7 @@ from ipfsreg.registry.errors import (
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.session_files import new_session
-from ipfsreg.registry.uploads.spool import Shared
+from ipfsreg.registry.uploads.spool_writer import Shared
 from ipfsreg.registry.uploads.upload import SILENT_SECONDS, TURN_SECONDS, State, Upload
 
 from .uploading import never
