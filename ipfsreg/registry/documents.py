@@ -28,7 +28,7 @@ def read_json(content: bytes) -> dict[str, Any]:
     try:
         text = content.decode()
         _check_number_of_values(content)
-        # The parser is in C. Each call of a hook lets other threads run, that would wait for its end.
+        # The parser is in C and keeps other threads waiting. Each call of a hook lets them run.
         document = json.loads(text, object_hook=_as_it_is, parse_int=_integer, parse_constant=_not_json)
     except ManifestInvalid:
         raise
@@ -60,7 +60,7 @@ def _check_number_of_values(content: bytes) -> None:
     most = _VALUES_ALWAYS + len(content) // _BYTES_A_VALUE
     if sum(map(content.count, (b"{", b"[", b","))) <= most:
         return
-    # Some of these may be in strings. The strings are between the quotes, once escaped ones are taken away.
+    # Some of these may be in strings: between quotes, once escaped backslashes and quotes are removed.
     marks = content.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
     found = in_string = 0
     for at in range(0, len(marks), _SLICE):

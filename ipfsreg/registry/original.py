@@ -1,4 +1,4 @@
-"""Buckets that the program wrote which this one replaces, seen as if they had today's layout.
+"""Buckets of the program that this one replaces, seen as if they had today's layout.
 
 That program kept ``blobs/<digest>`` and ``manifests/<name>/<tag>`` and nothing else. The wrapper here answers for
 today's paths from those files where today's own are not there: tags and manifests of ``manifests/``, links to blobs

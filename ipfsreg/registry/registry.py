@@ -43,7 +43,7 @@ from .upkeep.collector import Collector
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
-from .uploads.spool_writer import Shared
+from .uploads.spool_writer import UploadEnvironment
 from .uploads.uploads import Uploads
 from .visibility import Visibility
 
@@ -120,8 +120,10 @@ class Registry:
         tagged = self._publish if publish else None
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
-        shared = Shared(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
-        self.uploads = Uploads(directory / "uploads", shared, expiry=limits.upload_expiry, maximum=limits.max_uploads)
+        environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
+        self.uploads = Uploads(
+            directory / "uploads", environment, expiry=limits.upload_expiry, maximum=limits.max_uploads
+        )
 
         self.collector = Collector(
             storage,
@@ -161,7 +163,7 @@ class Registry:
         await self.uploads.start()
         await self.importer.start()
         if self._bucket.shared:
-            # It is on the network, and may not answer for long: the daemon is up meanwhile, and says 503.
+            # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
         else:
             await self._gate.passed()

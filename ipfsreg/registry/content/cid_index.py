@@ -79,7 +79,7 @@ class CidIndex:
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
         self.complete = False
-        """Whether it knows of all that the bucket has: if not, what it does not know may be there all the same."""
+        """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
     async def open(self) -> None:
         """Open the file, or make it. Where that cannot be done there is none until the next pass."""
@@ -141,7 +141,7 @@ class CidIndex:
         return bool(await self._do(lambda to: to.execute(statement, values).rowcount))
 
     async def begin_pass(self) -> None:
-        """From now on it is told of everything that is there."""
+        """Begin a pass: from now on the index is told of everything that is there."""
         self._missed = False
         if self._damaged:
             self._damaged = False
@@ -154,19 +154,19 @@ class CidIndex:
         )
 
     async def end_pass(self) -> None:
-        """It was told of everything: what it was not told of is gone."""
-        # What it was told of before this pass may have been stored behind the pass' back: it goes after the next one.
+        """End a pass: what the index was not told of is gone."""
+        # What was told just before this pass may have been stored after the pass went by: it goes after the next one.
         news = [(f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")]
         await self._do(_nothing, *news, ("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)", ()))
         self.complete = not self._missed
 
     async def settled(self) -> None:
-        """Wait until it has written what it was told."""
+        """Wait until everything told so far is written."""
         await self._do(_nothing)
 
     async def _let_go(self) -> None:
-        # In its turn, as everything is: a connection that is closed while a thread is using it takes the whole process
-        # down. So nobody's turn ends before their thread does, though they were cancelled.
+        # SQLite takes the whole process down if a connection is closed while a thread uses it. So closing waits for its
+        # turn, and no turn ends before its thread does, not even when its caller was cancelled.
         await shield(self._let_go_now())
 
     async def _let_go_now(self) -> None:
@@ -187,7 +187,7 @@ class CidIndex:
     def _miss(self) -> None:
         self.complete = False
         self._missed = True
-        if self._connection is None:  # the file may say of itself that it is complete
+        if self._connection is None:  # the file may be marked as complete
             self._path.unlink(missing_ok=True)
 
     async def _write(self) -> None:
@@ -226,7 +226,7 @@ class CidIndex:
 
 
 def _nothing(connection: sqlite3.Connection) -> None:
-    """For who only wants what it was told to be written."""
+    """Do nothing but write the news."""
 
 
 def _key(digest: Digest) -> bytes:

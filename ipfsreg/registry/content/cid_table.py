@@ -24,7 +24,7 @@ _OF_THE_DISK = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
 }
-"""Errors that say nothing of the file."""
+"""Errors of the disk: the file itself may be whole."""
 
 # A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
 _SCHEMA = """
@@ -99,7 +99,7 @@ def in_transaction(
             connection.execute(statement, values)
         try:
             return work(connection)
-        except Unavailable as error:  # of ``allowed`` in `rows`: the news counts all the same
+        except Unavailable as error:  # raised by ``allowed`` in `rows`: the news is committed all the same
             refusal = error
     raise refusal
 

@@ -65,7 +65,7 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle:
     :raises Corrupt: where the disk cannot read it, or it ends before its size.
     """
     done, waiting = 0, []
-    # A reader that still fetches may come to know the size while it is read, or only by the end.
+    # A reader that still fetches may learn the size while it is read, or only at the end.
     async with aclosing(reader.pieces(0, _TO_THE_END if reader.size is None else reader.size)) as pieces:
         try:
             async for piece in pieces:
@@ -79,7 +79,7 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle:
         except Corrupt:
             if reader.size is not None and done < reader.size:
                 raise
-            # That was the end: the digest tells whether it was the right one.
+            # The reader did not know the size, so this is the end. The digest tells whether it came too early.
     await workers.run(_update, hash_, waiting)
     return done
 

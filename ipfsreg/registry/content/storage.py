@@ -1,4 +1,4 @@
-"""What everything of a registry is built on: its bucket, and how content is kept there."""
+"""The base of a registry: its bucket, and the content in it."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -23,7 +23,7 @@ _INLINE = 64 * 1024  # a shorter document is read and hashed faster than a threa
 
 
 class Parser:
-    """Reads long documents one at a time, since one that is taken apart needs up to ten times its length in memory."""
+    """Reads long documents one at a time: a parsed one takes up to ten times its length in memory."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers

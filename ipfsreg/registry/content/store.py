@@ -85,7 +85,7 @@ class ContentStore:
         except NotFound:
             return None
         except TooLarge:
-            content = b""  # in any case not what it should be
+            content = b""  # longer than it should be, so not the content
         if not await self.matches(content, digest):
             if self._bucket.shared:
                 raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
@@ -94,7 +94,7 @@ class ContentStore:
         return content
 
     async def put(self, digest: Digest, content: bytes) -> None:
-        """Store small content durably, unless it is there: what is there is looked at."""
+        """Store small content durably, unless it is there and right."""
         async with self._changing.of(digest):
             try:
                 if await self._bucket.get(layout.blob(digest), len(content)) == content:
@@ -104,7 +104,9 @@ class ContentStore:
                 damaged = True
             except NotFound:
                 damaged = False
-            if damaged and not self._bucket.shared:  # far away it may have been the transfer: then it is just replaced
+            if (
+                damaged and not self._bucket.shared
+            ):  # from a remote bucket it may have been the transfer: then it is replaced
                 await self._quarantine(digest)
             await self._bucket.put(layout.blob(digest), content)
 

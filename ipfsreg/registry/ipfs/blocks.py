@@ -107,7 +107,7 @@ class Blocks:
             return located
         if not self._index.complete:
             raise Unavailable("the index of CIDs is being made", _RETRY)
-        if self._bucket.shared:  # the index may be behind, so it is no answer while the bucket gives none
+        if self._bucket.shared:  # the index may be behind: while the bucket is away, nobody knows
             with suppress(NotFound):
                 await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
         return None

@@ -29,7 +29,7 @@ class BlockMissing(Exception):
 
 
 class CarSpool:
-    """Takes a CAR in piece by piece, each block compared with its CID, and has its blocks.
+    """Takes in a CAR piece by piece, compares each block with its CID, and gives blocks out.
 
     What it needs memory for is a block and a piece; the rest is in ``directory``, which it makes and removes.
     """
@@ -42,7 +42,8 @@ class CarSpool:
         self._descriptor = -1
         self._length = 0
         self._index: sqlite3.Connection | None = None
-        # Between threads: one may still be at work for who was cancelled, and what SQLite is using must not be closed.
+        # Between threads: one may still work for a cancelled caller, and a connection in use must not be closed. For the
+        # same reason, and since `get` is called in threads, this is not `adbapi`.
         self._using = Lock()
 
     async def open(self) -> None:

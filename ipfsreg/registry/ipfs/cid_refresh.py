@@ -11,7 +11,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
 SHARED_SECONDS = 3600.0
-"""How long after one pass over a bucket that others write to the next begins."""
+"""The pause between two passes over a bucket that others write to."""
 
 _AT_ONCE = 500
 

@@ -16,7 +16,7 @@ from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.repository.manifests import Manifests
 
 from .held_content import read_leaf
-from .image_layout import ImageLayout, Section
+from .image_layout import ImageLayout, LayoutBlock
 from .image_parts import walk_image
 
 
@@ -67,7 +67,7 @@ class Export:
         finally:
             self._close()
 
-    async def _block(self, section: Section) -> bytes:
+    async def _block(self, section: LayoutBlock) -> bytes:
         if section.block is not None:
             return section.block
         assert section.digest is not None
@@ -122,7 +122,7 @@ class Exporter:
                 try:
                     contents.dags[blob] = contents.dags.get(blob) or await self._blobs.dag(repository, blob)
                 except BlobUnknown:
-                    continue  # it says itself where to get it
+                    continue  # its descriptor says where else to get it
         name = f"{repository}@{reference}" if isinstance(reference, Digest) else f"{repository}:{reference}"
         layout = await self._workers.run(
             ImageLayout, root.media_type, root.digest, len(root.content), name, contents.dags

@@ -25,7 +25,7 @@ _VERSION = json.dumps({"imageLayoutVersion": "1.0.0"}, separators=(",", ":")).en
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class LayoutBlock:
     """A block of the directory. Its bytes are in ``block``, or at ``place`` of the content with that ``digest``."""
 
     cid: CID
@@ -75,7 +75,7 @@ class ImageLayout:
         )
         """The length of the CAR in bytes."""
 
-    def sections(self) -> Iterator[Section]:
+    def sections(self) -> Iterator[LayoutBlock]:
         """The blocks, depth first and each once: the order in which Kubo's ``dag export`` has them too."""
         seen: set[bytes] = set()
         for section in self._walk(self._tree):
@@ -83,17 +83,17 @@ class ImageLayout:
                 seen.add(section.cid.binary)
                 yield section
 
-    def _walk(self, node: "_Directory | _File") -> Iterator[Section]:
+    def _walk(self, node: "_Directory | _File") -> Iterator[LayoutBlock]:
         if isinstance(node, _File):
             for place in node.dag.walk(node.dag.root):
                 cid, size = node.dag.cid_at(place), node.dag.block_size(place)
                 if node.digest is None:
-                    yield Section(cid, size, block=node.content)
+                    yield LayoutBlock(cid, size, block=node.content)
                 else:
-                    yield Section(cid, size, digest=node.digest, place=place)
+                    yield LayoutBlock(cid, size, digest=node.digest, place=place)
             return
         block = self._blocks[id(node)]
-        yield Section(cid_of(DAG_PB, block), len(block), block=block)
+        yield LayoutBlock(cid_of(DAG_PB, block), len(block), block=block)
         for name in sorted(node):
             yield from self._walk(node[name])
 

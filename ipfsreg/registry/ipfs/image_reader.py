@@ -35,7 +35,7 @@ LISTED_MAX = 10_000
 LATEST = Tag("latest")
 """The only tag that an image by CID has."""
 
-_LATE_SECONDS = 5.0  # for so long those who waited with it for what did not come in time are told so at once
+_LATE_SECONDS = 5.0  # for so long a CID that did not come in time is answered without another try
 _LATE_MAX = 1000
 _INDEX = "/index.json"
 _DIRECTORIES = (

@@ -12,7 +12,7 @@ from ipfsreg.registry.errors import ManifestInvalid
 from ipfsreg.registry.manifest import INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX, is_foreign
 
 SCHEME = "ipfs://"
-"""How the URL begins that an IPFS-enabled image has in each descriptor; the first such URL counts."""
+"""The scheme of the URL in each descriptor of an IPFS-enabled image. The first such URL counts."""
 
 REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation with the name that an image has in a layout."""
@@ -41,7 +41,7 @@ class Listed:
 
     @property
     def key(self) -> ListedKey:
-        """What tells it from all else that the image consists of."""
+        """Identifies it within the image."""
         return self.is_manifest, self.digest
 
 

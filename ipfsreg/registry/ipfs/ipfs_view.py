@@ -14,7 +14,7 @@ from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, IMAGES, INDEXES
 from .image_tree import SCHEME
 
 PUBLISHED = "application/vnd.ipfsreg.published.v1+json"
-"""The artifact type of what keeps a view, and tells its CID, for as long as the image is there."""
+"""The artifact type of the index that keeps a view and its CID for as long as the image is there."""
 
 DESCRIPTOR = "application/vnd.oci.descriptor.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"

@@ -134,7 +134,7 @@ class Publisher:
             try:
                 cids[str(digest)] = await self._blob_cid(repository, digest)
             except BlobUnknown:
-                continue  # it says itself where to get it
+                continue  # its descriptor says where else to get it
         return cids
 
     async def _blob_cid(self, repository: Repository, digest: Digest) -> str:

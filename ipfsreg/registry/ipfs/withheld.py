@@ -33,7 +33,7 @@ class Withheld:
             await self._bucket.stat(layout.blob(digest))
         except NotFound:
             return False
-        # It is certain that it is no repository's only where nobody else writes to the bucket.
+        # Only where nobody else writes to the bucket is it certain that no repository has it.
         if self._bucket.shared or not self._index.complete:
             raise _not_known()
         return True

@@ -82,7 +82,7 @@ class Blobs:
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self.linked_size(repository, digest)
             reader = None if size is None else await self._store.open(digest, size)
-            if reader is None:  # the link, or the content, or neither of them is there and whole
+            if reader is None:  # the link or the content is missing or damaged
                 size = await self.whole_size(repository, digest)
                 reader = None if size is None else await self._store.open(digest, size)
             if size is None or reader is None:
@@ -214,7 +214,7 @@ class Blobs:
     async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
         linked = await read_link(self._bucket, repository, digest)
         if linked is None and self._bucket.shared:
-            # It may be a transfer that broke, which must not look like an absence.
+            # A broken transfer must not look like an absence.
             raise Corrupt(
                 f"{layout.blob_link(repository, digest)} says no length; push the blob again, or run `verify`"
             )
@@ -224,7 +224,7 @@ class Blobs:
         try:
             await self._link(repository, digest, size)
         except Unchangeable:
-            return  # it is served as it should be all the same
+            return  # the blob is served correctly all the same
         self._log.error(
             "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
             path=layout.blob_link(repository, digest),

@@ -14,7 +14,7 @@ SHARED_SECONDS = 5.0
 
 
 class Catalog:
-    """The repositories that have a manifest. Who adds the first or removes the last one tells it here."""
+    """The repositories that have a manifest. Whoever adds the first manifest or removes the last reports it here."""
 
     def __init__(self, bucket: IBucket, clock: IReactorTime) -> None:
         self._bucket = bucket
@@ -40,14 +40,14 @@ class Catalog:
         """A manifest was removed from a repository: it may have been the last one."""
         self._looking[repository] = token = object()
         empty = not await layout.has_manifests(self._bucket, repository)
-        # A manifest that was put meanwhile took the token away: what was seen may be older than it.
+        # A manifest that was put meanwhile took the token away: the listing may be older than it.
         if self._looking.get(repository) is token:
             del self._looking[repository]
             if empty:
                 self._changed(repository, present=False)
 
     def doubted(self) -> None:
-        """A change failed that may have had an effect all the same: the names are listed anew when asked for."""
+        """A change failed, and may have had an effect: the names are listed again when they are asked for."""
         self._doubts += 1
         self._names = None
 
@@ -63,7 +63,7 @@ class Catalog:
         doubts, began = self._doubts, self._clock.seconds()
         try:
             names = sorted([each async for each in layout.repositories_with_manifests(self._bucket)])
-            for repository, present in self._changes:  # a listing may have passed by before the change
+            for repository, present in self._changes:  # the listing may have passed the place before the change
                 _apply(names, repository, present=present)
         finally:
             self._changes = None

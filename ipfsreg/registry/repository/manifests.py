@@ -28,7 +28,7 @@ from .tags import Tags
 T = TypeVar("T")
 
 _NAMED = 50  # missing blobs that an error names one by one
-_TOLD = 10_000  # damaged files that the log has told of, each once
+_TOLD = 10_000  # damaged files that were logged, each once
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,12 @@ class Manifests:
         return digest
 
     async def _unless_damaged(self, path: str, reading: Coroutine[Any, Any, T | None]) -> T | None:
-        """What is read from a small file; None where it is damaged and will not get better until it is pushed again."""
+        """What is read from a small file; None where it is damaged on this disk, which only a push heals."""
         try:
             found = await reading
         except Corrupt as error:
             if self._storage.bucket.shared:
-                raise  # it may have been the way
+                raise  # it may have been the transfer
             if path not in self._told:
                 self._told[path] = None
                 self._log.error("{error}. Push the image again to heal it.", error=error)
@@ -188,7 +188,7 @@ class Manifests:
             await self._storage.store.put(digest, content)
             if not is_one_block(digest, len(content)):
                 await self._storage.dags.add(digest, len(content), await self._storage.workers.run(leaves_of, content))
-            # Its entry before its record, so that who finds the manifest may rely on the entry.
+            # The entry comes before the record: a reader that finds the manifest may rely on the entry.
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
             await self._records.note(repository, digest, manifest.media_type, len(content))
@@ -245,7 +245,7 @@ class Manifests:
                 if await self._tags.whole(repository, tag) == digest:
                     noted = await self._records.discard(repository, digest)
                     await self._tags.delete(repository, tag)
-                    # Who deletes on a full disk makes room: maybe for the note, and else it is remembered.
+                    # On a full disk the deletion may have made room for the note. If not, it is kept in memory.
                     if not noted and not await self._records.discard(repository, digest):
                         self._records.remember_discarded(repository, digest)
                     return

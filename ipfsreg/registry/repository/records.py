@@ -11,7 +11,7 @@ from ipfsreg.registry.record import Record, read_record, write_record
 from .catalog import Catalog
 from .referrers import Referrers
 
-_FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
+_FRESH = 60.0  # seconds for which the time in a record is recent enough
 
 
 class Records:
@@ -43,7 +43,7 @@ class Records:
             or known.discarded
             or known.original
             or abs(now - known.released) >= _FRESH
-        ):  # else it is the same manifest under another tag: two fsyncs saved
+        ):  # else it is the same manifest under another tag, and two fsyncs are saved
             try:
                 await self._write(repository, digest, Record(mediaType=media_type, size=size, released=now))
             except BucketError:
@@ -81,11 +81,11 @@ class Records:
         return True
 
     def remember_discarded(self, repository: Repository, digest: Digest) -> None:
-        """A manifest need not be kept any longer, which could not be noted."""
+        """Keep in memory that a manifest is discarded, where there was no room to note it."""
         self._discarded.add((repository, digest))
 
     def was_discarded(self, repository: Repository, digest: Digest) -> bool:
-        """Whether that could not be noted of a manifest."""
+        """Whether a manifest is discarded, as far as that is kept in memory."""
         return (repository, digest) in self._discarded
 
     async def remove(self, repository: Repository, digest: Digest, subject: Digest | None) -> None:

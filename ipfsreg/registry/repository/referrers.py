@@ -17,10 +17,10 @@ from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import Record, manifest_key, read_record
 
 PAGE = 1024 * 1024
-"""How many bytes of descriptors one answer has before the rest is left to the next."""
+"""The bytes of descriptors in one page: the rest is left to the next."""
 
 _MORE_THAN_MANIFEST = 64 * 1024
-"""A descriptor has its manifest's annotations, and is never longer than that by so many bytes."""
+"""A descriptor has its manifest's annotations, and at most so many bytes more."""
 
 
 class Referrers:
@@ -119,7 +119,7 @@ class Referrers:
     async def _whole(self, repository: Repository, subject: Digest, digest: Digest) -> Descriptor | None:
         try:
             if await self._record(repository, digest) is None:
-                return None  # what a crash left behind of one that was being pushed or deleted
+                return None  # left by a crash in the middle of a push or deletion
             return await self.entry(self._bucket, repository, subject, digest)
         except NotFound:  # deleted since it was listed
             return None

@@ -1,4 +1,4 @@
-"""All that a repository holds, read at once: for background work that looks at everything.
+"""All that a repository holds, for background work that looks at everything.
 
 A repository may have a hundred thousand manifests, and one of them may list as many others. So each is parsed in a
 thread, and what is kept of it are the numbers of the things it refers to that are in the repository.
@@ -78,7 +78,7 @@ class Inventory:
 
     @property
     def damaged(self) -> bool:
-        """Whether there is anything of which nobody knows what it refers to."""
+        """Whether something is damaged, so that its references are not known."""
         return bool(self.unreadable) or len(self.known) + len(self.gone) != len(self.listed)
 
     def has(self, digest: Digest) -> bool:
@@ -189,7 +189,7 @@ async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle)
 
 
 async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
-    """Some work for each thing, for several at once."""
+    """Do some work for each thing, several at a time."""
     for some in _batches(things):
         await gather(work, some)
 
@@ -223,7 +223,7 @@ def _examine_all(
 def _examine(
     digest: Digest, record: Record, content: bytes | None, examine: Callable[[Digest, Record, Manifest], T]
 ) -> T | None:
-    # A damaged manifest that can still be read would say the wrong things.
+    # A damaged manifest may still parse, and would give wrong references.
     if content is None or len(content) != record.size or digest_of(content, digest.algorithm) != digest:
         return None
     try:

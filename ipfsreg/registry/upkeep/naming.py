@@ -1,4 +1,4 @@
-"""Which images use a content: for whoever has to say what a damaged one is needed for."""
+"""Which images use a content, for reports of damage."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -90,7 +90,7 @@ class RepositoryCheck:
             await throttle.step()
             length = lengths.get(digest)
             if length is None:
-                return  # without the content it says nothing; whether anything needs it will be seen
+                return  # without content there is nothing to compare; what needs it is found below
             try:
                 if await read_link(self._stored, repository, digest) == length:
                     return

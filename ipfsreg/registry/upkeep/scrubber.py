@@ -1,4 +1,4 @@
-"""The slow background scrub: reads everything again, week after week, and says what it finds damaged."""
+"""The slow background scrub: reads everything again and again, and reports damage."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ipfsreg.registry.errors import DigestInvalid
 from .verifier import Verification, Verifier
 
 _SAVE_EVERY = 10.0
-"""Seconds of reading that a restart may cost."""
+"""Seconds of reading that a restart may repeat."""
 
 _NAMED = 50
 """How many images the log names. `ipfsreg verify` names them all."""

@@ -13,7 +13,7 @@ from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest, new_hash
 
 from .session_files import hash_file, open_to_append, settle_file
-from .spool_writer import Shared, SpoolWriter
+from .spool_writer import SpoolWriter, UploadEnvironment
 
 Send = Callable[[IConsumer], Awaitable[object]]
 """Writes bytes to a consumer as its push producer. Where the consumer stops it, it fails with `ConsumerGone`."""
@@ -25,10 +25,10 @@ class Spool:
     ``hash_`` is theirs, or None where they must be read again to know it.
     """
 
-    def __init__(self, path: Path, shared: Shared, received: int, hash_: ContentHash | None) -> None:
+    def __init__(self, path: Path, environment: UploadEnvironment, received: int, hash_: ContentHash | None) -> None:
         self.path = path
         self.received = received
-        self._shared = shared
+        self._environment = environment
         self._hash = hash_
         self._writer: SpoolWriter | None = None
 
@@ -43,11 +43,11 @@ class Spool:
         :raises Full: before ``send`` is called, where so many do not fit on the disk, or as soon as it is full.
         :raises ContentTooLarge: where more come than a blob may have.
         """
-        shared = self._shared
+        environment = self._environment
         hash_ = (await self._known_hash()).copy()
-        descriptor = await shared.workers.run(open_to_append, self.path, self.received, length)
-        grown = None if shared.ahead is None else partial(shared.ahead.grown, self.path)
-        writer = self._writer = SpoolWriter(shared, descriptor, self.received, hash_, grown)
+        descriptor = await environment.workers.run(open_to_append, self.path, self.received, length)
+        grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
+        writer = self._writer = SpoolWriter(environment, descriptor, self.received, hash_, grown)
         try:
             with suppress(ConsumerGone):  # the writer stopped it, and says why
                 try:
@@ -69,13 +69,13 @@ class Spool:
         if length != self.received:
             self.received, self._hash = length, None
         self.forget_ahead()
-        await self._shared.workers.run(os.truncate, self.path, length)
+        await self._environment.workers.run(os.truncate, self.path, length)
 
     async def digest(self, algorithm: str) -> Digest:
         """The digest of what was received."""
         if algorithm == "sha256":
             return Digest(algorithm, (await self._known_hash()).hexdigest())
-        hash_ = await hash_file(self._shared.workers, self.path, new_hash(algorithm))
+        hash_ = await hash_file(self._environment.workers, self.path, new_hash(algorithm))
         return Digest(algorithm, hash_.hexdigest())
 
     async def leaves(self) -> bytes | None:
@@ -84,14 +84,14 @@ class Spool:
 
     async def settle(self) -> None:
         """Make the file what is to be stored: nothing but what counts, and durable if the bucket needs that."""
-        await self._shared.workers.run(settle_file, self.path, self.received, sync=self._shared.ahead is None)
+        await self._environment.workers.run(settle_file, self.path, self.received, sync=self._environment.ahead is None)
 
     def forget_ahead(self) -> None:
         """What the bucket may have taken ahead is not to be stored, or not like this."""
-        if self._shared.ahead is not None:
-            self._shared.ahead.forget(self.path)
+        if self._environment.ahead is not None:
+            self._environment.ahead.forget(self.path)
 
     async def _known_hash(self) -> ContentHash:
         if self._hash is None:
-            self._hash = await hash_file(self._shared.workers, self.path, self._shared.new_hash())
+            self._hash = await hash_file(self._environment.workers, self.path, self._environment.new_hash())
         return self._hash

@@ -32,7 +32,7 @@ SYNC_EVERY = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class UploadEnvironment:
     """What all sessions use. ``max_blob_size`` is in bytes (None: any).
 
     ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
@@ -60,16 +60,21 @@ class SpoolWriter:
     """
 
     def __init__(
-        self, shared: Shared, descriptor: int, offset: int, hash_: ContentHash, grown: Callable[[int], None] | None
+        self,
+        environment: UploadEnvironment,
+        descriptor: int,
+        offset: int,
+        hash_: ContentHash,
+        grown: Callable[[int], None] | None,
     ) -> None:
-        self._workers = shared.workers
-        self._clock = shared.clock
-        self._limit = shared.max_blob_size
+        self._workers = environment.workers
+        self._clock = environment.clock
+        self._limit = environment.max_blob_size
         self._grown = grown
         self._descriptor = descriptor
         self._accepted = self._offset = offset
         self._hash = hash_
-        self._last_write = shared.clock.seconds()
+        self._last_write = environment.clock.seconds()
         self._waiting: list[bytes | bytearray] = []
         self._waiting_length = 0
         self._writing = False

@@ -47,7 +47,7 @@ from ipfsreg.registry.names import Repository
 
 from .session_files import DATA
 from .spool import Send, Spool
-from .spool_writer import Shared
+from .spool_writer import UploadEnvironment
 
 TURN_SECONDS = 2.0
 """For how long a request waits for one before it on the same session, in seconds."""
@@ -56,7 +56,7 @@ SILENT_SECONDS = 15.0
 """After so many seconds without a byte a request is taken for one whose client is gone, if there is another one."""
 
 
-class State(Enum):
+class UploadState(Enum):
     """See the module."""
 
     IDLE = auto()
@@ -78,7 +78,7 @@ class Upload:
         identifier: str,
         repository: Repository,
         directory: Path,
-        shared: Shared,
+        environment: UploadEnvironment,
         ended: Callable[["Upload"], object],
         *,
         received: int = 0,
@@ -90,17 +90,17 @@ class Upload:
         self.directory = directory
         self.last_used = last_used
         """When a request used it last: seconds since 1970."""
-        self.state = State.IDLE
-        self._shared = shared
+        self.state = UploadState.IDLE
+        self._environment = environment
         self._ended = ended
-        self._spool = Spool(directory / DATA, shared, received, hash_)
+        self._spool = Spool(directory / DATA, environment, received, hash_)
         self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
 
     @property
     def busy(self) -> bool:
         """Whether a request is using it."""
-        return self.state in {State.APPENDING, State.COMMITTING}
+        return self.state in {UploadState.APPENDING, UploadState.COMMITTING}
 
     @property
     def data(self) -> Path:
@@ -124,7 +124,7 @@ class Upload:
         disk. If it vanished without a word, its old request is ended here for the sake of the new one.
         """
         self._spool.stop_if_silent(SILENT_SECONDS, UploadBusy("a later request goes on with this upload session"))
-        clock = self._shared.clock
+        clock = self._environment.clock
         until = clock.seconds() + TURN_SECONDS
         with suppress(WaitedLongEnough):
             while self.busy and (left := until - clock.seconds()) > 0:
@@ -147,11 +147,11 @@ class Upload:
         """
         if content_range is not None:
             length = self._announced(content_range, length)
-        with self._using(State.APPENDING):
+        with self._using(UploadState.APPENDING):
             begin = self.received
             if content_range is not None and content_range[0] != begin:
                 raise UploadOutOfOrder(f"the next byte is number {begin}, not {content_range[0]}", begin)
-            limit = self._shared.max_blob_size
+            limit = self._environment.max_blob_size
             if limit is not None and begin + (length or 0) > limit:
                 raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
             try:
@@ -169,7 +169,7 @@ class Upload:
             except OSError as error:
                 raise bucket_error(error) from error
             finally:
-                self.last_used = self._shared.clock.seconds()
+                self.last_used = self._environment.clock.seconds()
 
     async def commit(self, digest: Digest) -> None:
         """Make a blob of what was received, and end. Durable when this returns.
@@ -179,11 +179,11 @@ class Upload:
         :raises DigestInvalid: where the content has another digest; the session is ended.
         :raises UploadBusy: where another request is using the session.
         """
-        with self._using(State.COMMITTING):
+        with self._using(UploadState.COMMITTING):
             try:
                 if self._stored is None:
                     await self._store(digest)
-                elif self._stored != digest or not await self._shared.blobs.link(
+                elif self._stored != digest or not await self._environment.blobs.link(
                     self.repository, digest, self.received, await self._spool.leaves()
                 ):
                     await self._end()
@@ -199,21 +199,21 @@ class Upload:
         """
         if self.busy:
             raise UploadBusy("another request is using this upload session")
-        if self.state is not State.ENDED:
+        if self.state is not UploadState.ENDED:
             await self._end()
 
     @contextmanager
-    def _using(self, state: State) -> Iterator[None]:
+    def _using(self, state: UploadState) -> Iterator[None]:
         if self.busy:
             raise UploadBusy("another request is using this upload session")
-        if self.state is State.ENDED:
+        if self.state is UploadState.ENDED:
             raise UploadUnknown("this upload session has ended", {"session": self.identifier})
         self.state = state
         try:
             yield
         finally:
-            if self.state is not State.ENDED:
-                self.state = State.IDLE if self._stored is None else State.STORED
+            if self.state is not UploadState.ENDED:
+                self.state = UploadState.IDLE if self._stored is None else UploadState.STORED
             waiting, self._waiting = self._waiting, []
             for each in waiting:
                 each.callback(None)
@@ -235,15 +235,15 @@ class Upload:
         await self._spool.settle()
         leaves = await self._spool.leaves()
         try:
-            await self._shared.blobs.add_file(self.repository, digest, self.data, self.received, leaves)
+            await self._environment.blobs.add_file(self.repository, digest, self.data, self.received, leaves)
         except BaseException:
             # It may have failed between the content and the link: then the client's next try is for the link.
-            if not await self._shared.workers.run(self.data.exists):
+            if not await self._environment.workers.run(self.data.exists):
                 self._stored = digest
             raise
 
     async def _end(self) -> None:
-        self.state = State.ENDED
+        self.state = UploadState.ENDED
         self._ended(self)
         self._spool.forget_ahead()
-        await self._shared.workers.run(shutil.rmtree, self.directory, True)
+        await self._environment.workers.run(shutil.rmtree, self.directory, True)

@@ -15,8 +15,8 @@ from ipfsreg.registry.errors import TooManyRequests, UploadUnknown
 from ipfsreg.registry.names import Repository
 
 from .session_files import find_sessions, new_session
-from .spool_writer import Shared
-from .upload import State, Upload
+from .spool_writer import UploadEnvironment
+from .upload import Upload, UploadState
 
 EMPTY_SECONDS = 900.0
 """A session that has received nothing loses nothing: it ends after so many seconds, if its time is not shorter."""
@@ -31,16 +31,16 @@ class Uploads:
 
     _log = Logger()
 
-    def __init__(self, directory: Path, shared: Shared, *, expiry: float, maximum: int) -> None:
+    def __init__(self, directory: Path, environment: UploadEnvironment, *, expiry: float, maximum: int) -> None:
         self._directory = directory
-        self._shared = shared
+        self._environment = environment
         self._expiry = expiry
         self._maximum = maximum
         self._sessions: dict[str, Upload] = {}
 
     async def start(self) -> None:
         """Find the sessions that an earlier daemon left, and go on with them."""
-        found, unreadable = await self._shared.workers.run(find_sessions, self._directory)
+        found, unreadable = await self._environment.workers.run(find_sessions, self._directory)
         for error in unreadable:
             self._log.error(
                 "An unfinished upload cannot be read, and is left alone until the next start: {error}", error=error
@@ -50,7 +50,7 @@ class Uploads:
                 each.identifier,
                 each.repository,
                 self._directory / each.identifier,
-                self._shared,
+                self._environment,
                 self._forget,
                 received=each.received,
                 last_used=each.modified,
@@ -68,13 +68,13 @@ class Uploads:
             identifier,
             repository,
             self._directory / identifier,
-            self._shared,
+            self._environment,
             self._forget,
-            last_used=self._shared.clock.seconds(),
-            hash_=self._shared.new_hash(),
+            last_used=self._environment.clock.seconds(),
+            hash_=self._environment.new_hash(),
         )
         try:
-            await self._shared.workers.run(new_session, upload.directory, repository)
+            await self._environment.workers.run(new_session, upload.directory, repository)
         except OSError as error:
             await upload.cancel()
             raise bucket_error(error) from error
@@ -88,7 +88,7 @@ class Uploads:
         upload = self._sessions.get(identifier)
         if upload is None or upload.repository != repository:
             raise UploadUnknown("no such upload session; begin a new one with POST", {"session": identifier[:64]})
-        upload.last_used = self._shared.clock.seconds()
+        upload.last_used = self._environment.clock.seconds()
         return upload
 
     async def find_idle(self, repository: Repository, identifier: str) -> Upload:
@@ -101,12 +101,12 @@ class Uploads:
 
     async def expire(self) -> int:
         """End the sessions that nobody used for long; answers how many."""
-        now = self._shared.clock.seconds()
+        now = self._environment.clock.seconds()
         ended = 0
         for upload in list(self._sessions.values()):
             patience = self._expiry if upload.received else min(self._expiry, EMPTY_SECONDS)
             # Asked of each anew: a client may have used it while the one before was being ended.
-            if upload.last_used >= now - patience or upload.busy or upload.state is State.ENDED:
+            if upload.last_used >= now - patience or upload.busy or upload.state is UploadState.ENDED:
                 continue
             ended += 1
             self._log.info(
@@ -120,7 +120,7 @@ class Uploads:
 
     def active(self, repository: Repository, within: float) -> bool:
         """Whether somebody is in the middle of pushing to a repository: a session used in the last seconds."""
-        since = self._shared.clock.seconds() - within
+        since = self._environment.clock.seconds() - within
         return any(
             each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.values()
         )

@@ -29,14 +29,14 @@ from ipfsreg.registry.errors import (
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.session_files import new_session
-from ipfsreg.registry.uploads.spool_writer import Shared
-from ipfsreg.registry.uploads.upload import SILENT_SECONDS, TURN_SECONDS, State, Upload
+from ipfsreg.registry.uploads.spool_writer import UploadEnvironment
+from ipfsreg.registry.uploads.upload import SILENT_SECONDS, TURN_SECONDS, Upload, UploadState
 
 from .uploading import never
 
 LIMIT = 100_000
 REPOSITORY = Repository("app")
-RESTING = {State.IDLE, State.STORED}
+RESTING = {UploadState.IDLE, UploadState.STORED}
 
 
 class Gone(Exception):
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = Clock()
         self.storage = Storage()
         self.random = Random(1)
-        self.shared = Shared(cast(Blobs, self.storage), Inline(), self.clock, LIMIT)
+        self.environment = UploadEnvironment(cast(Blobs, self.storage), Inline(), self.clock, LIMIT)
         self.ended: list[Upload] = []
         self.count = 0
         self.begin()
@@ -114,7 +114,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.count += 1
         self.content = b""
-        self.model = State.IDLE
+        self.model = UploadState.IDLE
         directory = self.directory / str(self.count)
         new_session(directory, REPOSITORY)
         self.upload = self.open()
@@ -125,11 +125,11 @@ class Machine(RuleBasedStateMachine):
             str(self.count),
             REPOSITORY,
             directory,
-            self.shared,
+            self.environment,
             self.ended.append,
             received=received,
             last_used=0.0,
-            hash_=None if received else self.shared.new_hash(),
+            hash_=None if received else self.environment.new_hash(),
         )
 
     def bytes_to_send(self, length: int) -> bytes:
@@ -140,13 +140,13 @@ class Machine(RuleBasedStateMachine):
         assert self.upload.state is self.model
         assert not self.upload.busy
         there = (self.directory / str(self.count)).exists()
-        assert there == (self.model is not State.ENDED)
-        assert (self.upload in self.ended) == (self.model is State.ENDED)
-        if self.model is State.IDLE:
+        assert there == (self.model is not UploadState.ENDED)
+        assert (self.upload in self.ended) == (self.model is UploadState.ENDED)
+        if self.model is UploadState.IDLE:
             assert self.upload.received == self.upload.offset == len(self.content)
             assert self.upload.data.read_bytes()[: len(self.content)] == self.content
 
-    @precondition(lambda self: self.model is State.ENDED)
+    @precondition(lambda self: self.model is UploadState.ENDED)
     @rule()
     def ended_is_the_end(self) -> None:
         fails(self.upload.append(never), UploadUnknown)
@@ -154,14 +154,14 @@ class Machine(RuleBasedStateMachine):
         assert outcome(self.upload.cancel()) == [None]
         self.begin()
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule(length=st.integers(0, 30_000), ranged=st.booleans(), said=st.booleans())
     def append(self, length: int, ranged: bool, said: bool) -> None:
         sent, begin = self.bytes_to_send(length), len(self.content)
         ranged = ranged and length > 0
 
         async def send(consumer: IConsumer) -> None:
-            assert self.upload.state is State.APPENDING
+            assert self.upload.state is UploadState.APPENDING
             consumer.write(sent[: length // 2])
             fails(self.upload.append(never), UploadBusy)
             fails(self.upload.commit(digest_of(b"")), UploadBusy)
@@ -175,12 +175,12 @@ class Machine(RuleBasedStateMachine):
                 self.upload.append(never if known else send, length if said else None, content_range), ContentTooLarge
             )
             if not known:
-                self.model = State.ENDED
+                self.model = UploadState.ENDED
             return
         assert outcome(self.upload.append(send, length if said else None, content_range)) == [None]
         self.content += sent
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule(length=st.integers(1, 30_000), other=st.integers(-1, 1))
     def append_what_was_not_announced(self, length: int, other: int) -> None:
         begin = len(self.content)
@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
             fails(self.upload.append(never, length, (begin + other, begin + other + length - 1)), UploadOutOfOrder)
         fails(self.upload.append(never, None, (begin + 1, begin)), UploadOutOfOrder)
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule(length=st.integers(0, 1000))
     def a_client_that_goes_away(self, length: int) -> None:
         sent = self.bytes_to_send(min(length, LIMIT - len(self.content)))
@@ -208,7 +208,7 @@ class Machine(RuleBasedStateMachine):
         fails(self.upload.append(send), Gone)
         self.content += sent
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule(silent=st.booleans())
     def a_client_that_hangs(self, silent: bool) -> None:
         """The next request waits for it, and takes over if nothing came for long."""
@@ -244,7 +244,7 @@ class Machine(RuleBasedStateMachine):
         going_on.callback(None)
         assert waiting == first == [None]
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule()
     def a_new_daemon(self) -> None:
         self.upload = self.open(self.upload.data.stat().st_size)
@@ -253,23 +253,23 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         assert outcome(self.upload.cancel()) == [None]
-        self.model = State.ENDED
+        self.model = UploadState.ENDED
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule(failing=st.sampled_from([None, "before", "after"]), algorithm=st.sampled_from(["sha256", "sha512"]))
     def commit(self, failing: str | None, algorithm: str) -> None:
         self.digest = Digest(algorithm, hashlib.new(algorithm, self.content).hexdigest())
         self.storage.fails = failing
         if failing is not None:
             fails(self.upload.commit(self.digest), Unavailable)
-            self.model = State.STORED if failing == "after" else State.IDLE
+            self.model = UploadState.STORED if failing == "after" else UploadState.IDLE
             return
         assert outcome(self.upload.commit(self.digest)) == [None]
-        self.model = State.ENDED
+        self.model = UploadState.ENDED
         assert self.digest in self.storage.linked
         assert self.storage.content[self.digest] == self.content
 
-    @precondition(lambda self: self.model is State.STORED)
+    @precondition(lambda self: self.model is UploadState.STORED)
     @rule(lost=st.sampled_from([None, "content", "storage", "digest"]))
     def commit_again(self, lost: str | None) -> None:
         if lost == "content":
@@ -283,18 +283,18 @@ class Machine(RuleBasedStateMachine):
         else:
             assert outcome(self.upload.commit(self.digest)) == [None]
             assert self.digest in self.storage.linked
-        self.model = State.ENDED
+        self.model = UploadState.ENDED
 
-    @precondition(lambda self: self.model is State.STORED)
+    @precondition(lambda self: self.model is UploadState.STORED)
     @rule()
     def append_to_what_is_stored(self) -> None:
         fails(self.upload.append(never), Unavailable)
 
-    @precondition(lambda self: self.model is State.IDLE)
+    @precondition(lambda self: self.model is UploadState.IDLE)
     @rule()
     def commit_something_else(self) -> None:
         fails(self.upload.commit(digest_of(self.content + b"x")), DigestInvalid)
-        self.model = State.ENDED
+        self.model = UploadState.ENDED
 
 
 TestUploadStates = pytest.mark.timeout(120)(Machine.TestCase)
