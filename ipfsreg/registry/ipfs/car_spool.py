@@ -42,8 +42,8 @@ class CarSpool:
         self._descriptor = -1
         self._length = 0
         self._index: sqlite3.Connection | None = None
-        # Between threads: one may still work for a cancelled caller, and a connection in use must not be closed. For the
-        # same reason, and since `get` is called in threads, this is not `adbapi`.
+        # Between threads: one may still work for a cancelled caller, and a connection in use must not be closed.
+        # `adbapi` does not wait for that, and `get` is called in threads.
         self._using = Lock()
 
     async def open(self) -> None:
