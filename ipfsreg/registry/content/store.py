@@ -104,10 +104,8 @@ class ContentStore:
                 damaged = True
             except NotFound:
                 damaged = False
-            if (
-                damaged and not self._bucket.shared
-            ):  # from a remote bucket it may have been the transfer: then it is replaced
-                await self._quarantine(digest)
+            if damaged and not self._bucket.shared:
+                await self._quarantine(digest)  # what a remote bucket gave may only be a bad transfer: it is replaced
             await self._bucket.put(layout.blob(digest), content)
 
     async def put_file(self, digest: Digest, source: Path, size: int) -> None:
