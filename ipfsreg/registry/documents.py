@@ -27,9 +27,11 @@ def read_json(content: bytes) -> dict[str, Any]:
     """
     try:
         text = content.decode()
-        _check_number_of_values(content)
-        # The parser is in C and keeps other threads waiting. Each call of a hook lets them run.
-        document = json.loads(text, object_hook=_as_it_is, parse_int=_integer, parse_constant=_not_json)
+        if len(content) <= _VALUES_ALWAYS:
+            document = _SHORT.decode(text)
+        else:
+            _check_number_of_values(content)
+            document = _LONG.decode(text)
     except ManifestInvalid:
         raise
     except ValueError as error:
@@ -37,10 +39,15 @@ def read_json(content: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ManifestInvalid("JSON nested too deeply") from None
     if not isinstance(document, dict):
-        raise ManifestInvalid("not a JSON object.")
+        raise ManifestInvalid("not a JSON object")
     if "\\ud" in text or "\\uD" in text:
         _check_surrogates(text)
     return document
+
+
+def _not_json(name: str) -> None:
+    # Python's parser takes these numbers. JSON does not have them, and a client could not read the document.
+    raise ManifestInvalid("NaN and Infinity are not JSON")
 
 
 def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
@@ -51,9 +58,9 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _not_json(name: str) -> None:
-    # Python's parser takes these numbers. JSON does not have them, and a client could not read the document.
-    raise ManifestInvalid("NaN and Infinity are not JSON")
+_SHORT = json.JSONDecoder(parse_constant=_not_json)
+_LONG = json.JSONDecoder(parse_constant=_not_json, object_hook=_as_it_is, parse_int=_integer)
+"""The parser is in C and keeps other threads waiting. Each call of a hook lets them run."""
 
 
 def _check_number_of_values(content: bytes) -> None:

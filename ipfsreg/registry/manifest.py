@@ -120,7 +120,7 @@ def _media_type(document: Mapping[str, Any], content_type: str) -> str:
 
 def _check_fields(document: Mapping[str, Any], media_type: str, needed: set[str], of_others: set[str]) -> None:
     for field in sorted(needed - document.keys()):
-        raise wrong("is missing", field)
+        raise wrong("missing", field)
     if type(document["schemaVersion"]) is not int or document["schemaVersion"] != 2:
         raise wrong("2 is needed", "schemaVersion")
     # A document that can be read as two kinds is how CVE-2021-41190 fooled clients.

@@ -102,27 +102,18 @@ class Blocks:
         """
         if cid.hash_code != SHA2_256 or len(cid.hash) != HASH:
             return None
-        located = await self._find_whole(cid, allowed) or await self._find_part(cid, allowed)
-        if located is not None:
-            return located
+        async for holder in self._index.holders(Digest("sha256", cid.hash.hex()), allowed):
+            size = await self._held.size(holder)
+            if size is not None and size <= BLOCK_MAX:
+                return Located(cid, holder, size, Place(0, 0), True)
+        async for block in self._index.blocks(cid.hash, allowed):
+            if await self._held.size(block.holder) == block.size:
+                return Located(cid, block.holder, block.size, block.place, False)
         if not self._index.complete:
             raise Unavailable("the index of CIDs is being made", _RETRY)
         if self._bucket.shared:  # the index may be behind: while the bucket is away, nobody knows
             with suppress(NotFound):
                 await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
-        return None
-
-    async def _find_whole(self, cid: CID, allowed: Allowed) -> Located | None:
-        async for holder in self._index.holders(Digest("sha256", cid.hash.hex()), allowed):
-            size = await self._held.size(holder)
-            if size is not None and size <= BLOCK_MAX:
-                return Located(cid, holder, size, Place(0, 0), True)
-        return None
-
-    async def _find_part(self, cid: CID, allowed: Allowed) -> Located | None:
-        async for block in self._index.blocks(cid.hash, allowed):
-            if await self._held.size(block.holder) == block.size:
-                return Located(cid, block.holder, block.size, block.place, False)
         return None
 
     async def open(self, located: Located) -> OpenBlock | None:

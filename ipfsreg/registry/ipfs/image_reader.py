@@ -5,7 +5,8 @@ behind the node. Nothing that was fetched is kept here: a node has its own cache
 so only what an image lists is remembered, and no more of it than `REMEMBERED`.
 """
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
@@ -87,15 +88,13 @@ class ImagesByCid:
         """
         if not isinstance(reference, Digest) and reference != LATEST:
             raise ManifestUnknown("an image by CID has no tag but latest", {"reference": reference})
-        async with self._reading.of(cid):
-            image = await self._image(cid)
+        async with self._known(cid) as image:
             listed: Listed | None = image.root
             if isinstance(reference, Digest):
                 listed = await self._find(image, (True, reference))
             if listed is None:
                 raise ManifestUnknown("the image of this CID has no such manifest", {"reference": str(reference)})
             content = await self._read(image, listed)
-            self._images[cid] = image  # it may have grown
         return StoredManifest(listed.digest, content_type(listed), content)
 
     async def blob(self, cid: CID, digest: Digest) -> OpenBlob:
@@ -104,26 +103,30 @@ class ImagesByCid:
         :raises BlobUnknown: where the image has no such blob, or nobody has it.
         :raises NotInTime: where nobody had it in time.
         """
-        async with self._reading.of(cid):
-            image = await self._image(cid)
+        async with self._known(cid) as image:
             listed = await self._find(image, (False, digest))
-            self._images[cid] = image
         if listed is None:
             raise BlobUnknown("the image of this CID has no such blob", {"digest": str(digest)})
         return await self._open(image, listed)
 
     async def parts(self, cid: CID) -> list[Listed]:
         """All that the image consists of as far as it is there, the root first."""
-        async with self._reading.of(cid):
-            image = await self._image(cid)
+        async with self._known(cid) as image:
             await self._find(image, None)
-            self._images[cid] = image
         return list(image.listed.values())
 
     async def root(self, cid: CID) -> Listed:
         """The image's manifest or index."""
+        async with self._known(cid) as image:
+            return image.root
+
+    @asynccontextmanager
+    async def _known(self, cid: CID) -> AsyncIterator[_Image]:
+        """An image by one caller at a time, and as it is then remembered."""
         async with self._reading.of(cid):
-            return (await self._image(cid)).root
+            image = await self._image(cid)
+            yield image
+            self._images[cid] = image  # it may have grown
 
     async def _find(self, image: _Image, key: ListedKey | None) -> Listed | None:
         """Look in what the image lists, reading no more of its manifests than needed; with None all of them."""
