@@ -136,7 +136,7 @@ class TestPushes:
                     hashed.append(len(data))
                 super().update_chunks(data)
 
-        monkeypatch.setattr("ipfsreg.registry.uploads.uploads.ContentHash", Counted)
+        monkeypatch.setattr("ipfsreg.registry.uploads.spool_writer.ContentHash", Counted)
         monkeypatch.setattr("ipfsreg.registry.content.dags.ContentHash", Counted)
         async with serving(KuboServed(tmp_path / "one", node.url, unique_folder())) as served:
             await served.answers()

@@ -17,11 +17,12 @@ from ipfsreg.bucket.errors import Full, Unavailable
 from ipfsreg.bucket.local.tree import Tree
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, UploadUnknown
-from ipfsreg.registry.uploads import spool, uploads
-from ipfsreg.registry.uploads.uploads import Upload
+from ipfsreg.registry.uploads import session_files
+from tests.registry.place import Place
 
-from .place import Place
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored
+
+OUTSIDE = b'{"repository": "../../x"}'
 
 
 def failing_after(count: int, number: int, writev: Callable[..., int]) -> Callable[..., int]:
@@ -44,26 +45,21 @@ async def test_a_disk_that_becomes_full(place: Place, monkeypatch: pytest.Monkey
     """The request fails, what it brought is given back, and the client can go on from where it was."""
     upload = await place.registry.uploads.begin(REPOSITORY)
     await place.append(upload, CONTENT[:1000])
-    monkeypatch.setattr(spool, "_hash_piece", _must_not_be_called)
+    monkeypatch.setattr(session_files, "_hash_piece", _must_not_be_called)
     with monkeypatch.context() as patch:
         patch.setattr(os, "writev", failing_after(700_000, errno.ENOSPC, os.writev))
         sender = Sender(iter([CONTENT[at : at + 65536] for at in range(1000, len(CONTENT), 65536)]))
         with pytest.raises(Full):
-            await _send(place, upload, sender)
+            await upload.append(sender.send_to)
     assert sender.sent < len(CONTENT) - 1000  # it was stopped, not swallowed to the end
     assert (upload.received, upload.data.stat().st_size) == (1000, 1000)
     await place.append(upload, CONTENT[1000:])  # without reading again what there is
-    await place.registry.uploads.commit(upload, SHA256)
+    await upload.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
 
 
 def _must_not_be_called(*_: object) -> int:
     raise AssertionError("the spool is read again")
-
-
-async def _send(place: Place, upload: Upload, sender: Sender) -> None:
-    async with place.registry.uploads.appending(upload, None) as writer:
-        await sender.send_to(writer)
 
 
 @pytest_twisted.ensureDeferred
@@ -74,7 +70,7 @@ async def test_more_than_the_disk_has_room_for_is_refused_at_once(place: Place) 
         await place.append(upload, b"never written", length=1 << 60)
     assert upload.received == 1000
     await place.append(upload, CONTENT[1000:], length=len(CONTENT) - 1000)
-    await place.registry.uploads.commit(upload, SHA256)
+    await upload.commit(SHA256)
 
 
 @pytest_twisted.ensureDeferred
@@ -87,7 +83,7 @@ async def test_a_disk_that_fails_otherwise(place: Place, monkeypatch: pytest.Mon
         with pytest.raises(Unavailable):
             await place.append(upload, b"x" * 300_000)
     assert upload.received == 1000
-    await place.registry.uploads.commit(upload, digest_of(CONTENT[:1000]))
+    await upload.commit(digest_of(CONTENT[:1000]))
     assert await stored(place, digest_of(CONTENT[:1000])) == CONTENT[:1000]
     upload = await place.registry.uploads.begin(REPOSITORY)
     with monkeypatch.context() as patch:
@@ -95,7 +91,7 @@ async def test_a_disk_that_fails_otherwise(place: Place, monkeypatch: pytest.Mon
         with pytest.raises(Unavailable):
             await place.append(upload, b"x" * 300_000)
     await place.append(upload, CONTENT)
-    await place.registry.uploads.commit(upload, SHA256)
+    await upload.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
 
 
@@ -130,10 +126,10 @@ async def test_a_storage_that_fails_between_content_and_link(place: Place, monke
     with monkeypatch.context() as patch:
         patch.setattr(Tree, "write", fail)
         with pytest.raises(Full):
-            await place.registry.uploads.commit(upload, SHA256)
+            await upload.commit(SHA256)
         with pytest.raises(BlobUnknown):
             await place.registry.blobs.size(REPOSITORY, SHA256)
-    await place.registry.uploads.commit(place.registry.uploads.find(REPOSITORY, upload.identifier), SHA256)
+    await place.registry.uploads.find(REPOSITORY, upload.identifier).commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
     assert place.sessions() == []
 
@@ -145,9 +141,9 @@ async def test_a_storage_that_is_away(place: Place) -> None:
     await place.append(upload, CONTENT)
     place.files.rename(place.directory / "unmounted")
     with pytest.raises(Unavailable):
-        await place.registry.uploads.commit(upload, SHA256)
+        await upload.commit(SHA256)
     (place.directory / "unmounted").rename(place.files)
-    await place.registry.uploads.commit(upload, SHA256)
+    await upload.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
 
 
@@ -180,7 +176,7 @@ async def test_a_disk_that_is_really_full(small_disk: Path, open_place: Open) ->
         assert upload.received == 1_000_000
         assert await stored(place, digest_of(kept)) == kept
         await place.append(upload, CONTENT[1_000_000:1_500_000])
-        await place.registry.uploads.commit(upload, digest_of(CONTENT[:1_500_000]))
+        await upload.commit(digest_of(CONTENT[:1_500_000]))
         assert await stored(place, digest_of(CONTENT[:1_500_000])) == CONTENT[:1_500_000]
     finally:
         await place.stop()
@@ -194,13 +190,13 @@ async def test_a_session_that_cannot_be_read_just_now_is_left_alone(
     """A later start goes on with it."""
     upload = await place.registry.uploads.begin(REPOSITORY)
     await place.append(upload, CONTENT[:1000])
-    read_note = uploads.read_note
+    read_note = session_files.read_note
 
     def fail(directory: Path) -> dict:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(uploads, "read_note", fail)
+        patch.setattr(session_files, "read_note", fail)
         await place.restart()
     assert upload.data.stat().st_size == 1000
     assert any(
@@ -208,12 +204,12 @@ async def test_a_session_that_cannot_be_read_just_now_is_left_alone(
     )
     with pytest.raises(UploadUnknown):
         place.registry.uploads.find(REPOSITORY, upload.identifier)
-    assert uploads.read_note is read_note
+    assert session_files.read_note is read_note
     await place.restart()
     assert place.registry.uploads.find(REPOSITORY, upload.identifier).received == 1000
 
 
-@pytest.mark.parametrize("note", [None, b"", b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize("note", [None, b"", b"{", b"[]", b"\xff", b"[" * 4000, OUTSIDE, b"{}" * 5000])
 @pytest_twisted.ensureDeferred
 async def test_a_session_that_says_nothing_is_removed(place: Place, note: bytes | None) -> None:
     upload = await place.registry.uploads.begin(REPOSITORY)

@@ -11,8 +11,7 @@ from ipfsreg.registry.content.guard import Guard
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
 from ipfsreg.registry.names import Repository, Tag
-
-from .place import Place, pause
+from tests.registry.place import Place, pause
 
 APP = Repository("app")
 

@@ -5,20 +5,24 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.names import Repository
-
-from .place import Place
+from tests.registry.place import Place
 
 REPOSITORY = Repository("team/app")
 CONTENT = Random(1).randbytes(3 * 1024 * 1024 + 17)
 SHA256 = digest_of(CONTENT)
 
 Open = Callable[..., Awaitable[Place]]
+
+
+async def never(consumer: IConsumer) -> None:
+    """What a request sends that is refused before any of it is read."""
+    raise AssertionError("it was read")
 
 
 async def stored(place: Place, digest: Digest) -> bytes:

@@ -4,11 +4,12 @@ import errno
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from threading import Event
+from typing import TypeVar
 
 import pytest
 import pytest_twisted
@@ -25,12 +26,13 @@ from ipfsreg.registry.content.dags import decode_dag
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.ipfs.blocks import Located
-from ipfsreg.registry.ipfs.image_cids import cids_of
+from ipfsreg.registry.ipfs.image_parts import cids_of
+from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag, parse_reference
-from ipfsreg.registry.repository.manifest import OCI_IMAGE
+from tests.registry.place import Place, image, pause
+from tests.registry.uploads.uploading import CONTENT, REPOSITORY, Open
 
-from .place import Place, image, pause
-from .uploading import CONTENT, REPOSITORY, Open
+T = TypeVar("T")
 
 MiB = 1024 * 1024
 OTHER = Repository("other")
@@ -85,7 +87,7 @@ async def test_content_with_another_digest_has_the_cid_of_its_sha256(place: Plac
         digest = digest_of(content, "sha512")
         upload = await place.registry.uploads.begin(REPOSITORY)
         await place.append(upload, content)
-        await place.registry.uploads.commit(upload, digest)
+        await upload.commit(digest)
         assert await place.registry.dags.cid_text(digest, len(content)) == cid_of(content)
         assert dag_file(place, digest).exists()
         dag = FileDag(leaves(content), len(content))
@@ -112,7 +114,7 @@ async def test_an_upload_that_a_restart_interrupted(place: Place) -> None:
     await place.restart()
     upload = place.registry.uploads.find(REPOSITORY, upload.identifier)
     await place.append(upload, CONTENT[MiB + 5 :])
-    await place.registry.uploads.commit(upload, DIGEST)
+    await upload.commit(DIGEST)
     assert await place.registry.dags.cid_text(DIGEST, len(CONTENT)) == cid_of(CONTENT)
 
 
@@ -129,9 +131,9 @@ async def test_it_is_there_before_the_link(place: Place, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(place.bucket, "put", refuse)
         with pytest.raises(Unavailable):
-            await place.registry.uploads.commit(upload, DIGEST)
+            await upload.commit(DIGEST)
     assert not (place.files / layout.blob_link(REPOSITORY, DIGEST)).exists()
-    await place.registry.uploads.commit(upload, DIGEST)
+    await upload.commit(DIGEST)
     assert dag_file(place).exists()
     assert await place.registry.blobs.size(REPOSITORY, DIGEST) == len(CONTENT)
 
@@ -331,7 +333,7 @@ async def test_an_index_that_cannot_be_used_hinders_no_push(
 
     await place.registry.cid_refresh.run()
     with monkeypatch.context() as patch:
-        patch.setattr("ipfsreg.registry.content.cid_index._in_transaction", fail)
+        patch.setattr("ipfsreg.registry.content.cid_table.in_transaction", fail)
         manifest = await place.push_image(REPOSITORY, ["1"], b"{}", CONTENT)
         assert await place.registry.dags.cid_text(DIGEST, len(CONTENT)) == cid_of(CONTENT)
         with pytest.raises(Unavailable):
@@ -369,6 +371,10 @@ async def test_the_same_block_in_two_contents(place: Place) -> None:
     assert await read(place, cid) == shared
 
 
+async def listed(found: AsyncIterator[T]) -> list[T]:
+    return [each async for each in found]
+
+
 @pytest_twisted.ensureDeferred
 async def test_it_is_closed_while_it_is_being_used(place: Place) -> None:
     """What waits for its turn then finds it closed: it must not be at work in a thread meanwhile."""
@@ -376,9 +382,9 @@ async def test_it_is_closed_while_it_is_being_used(place: Place) -> None:
     held = [Holder(digest_of(b"%d" % number), REPOSITORY, is_manifest=False) for number in range(2000)]
     for _ in range(5):
         index.held(*held)
-        asked = [Deferred.fromCoroutine(index.parts(bytes(32), lambda repository: True)) for _ in range(20)]
+        asked = [Deferred.fromCoroutine(listed(index.blocks(bytes(32), lambda repository: True))) for _ in range(20)]
         closed = Deferred.fromCoroutine(index.close())
-        asked += [Deferred.fromCoroutine(index.parts(bytes(32), lambda repository: True)) for _ in range(20)]
+        asked += [Deferred.fromCoroutine(listed(index.blocks(bytes(32), lambda repository: True))) for _ in range(20)]
         for succeeded, result in await DeferredList(asked, consumeErrors=True):
             assert succeeded or (isinstance(result, Failure) and result.check(Unavailable))
         await closed
@@ -398,7 +404,7 @@ async def test_who_is_cancelled_does_not_give_up_its_turn_before_its_thread_is_d
         thread_is_done.set()
         return True
 
-    asking = Deferred.fromCoroutine(index.holders(DIGEST, slowly)).addErrback(lambda failure: None)
+    asking = Deferred.fromCoroutine(listed(index.holders(DIGEST, slowly))).addErrback(lambda failure: None)
     while not thread_is_in.is_set():
         await pause(0.01)
     asking.cancel()
@@ -448,10 +454,10 @@ async def test_what_is_stored_behind_the_back_of_a_pass_stays(place: Place) -> N
     holder = Holder(digest_of(b"blob"), REPOSITORY, is_manifest=False)
     index.held(holder)
     await place.registry.cid_refresh.run()
-    assert await index.holders(holder.digest, lambda repository: True) == [holder]
+    assert await listed(index.holders(holder.digest, lambda repository: True)) == [holder]
     for _ in range(2):
         await place.registry.cid_refresh.run()
-    assert await index.holders(holder.digest, lambda repository: True) == []
+    assert await listed(index.holders(holder.digest, lambda repository: True)) == []
 
 
 @pytest_twisted.ensureDeferred

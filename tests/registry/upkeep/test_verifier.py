@@ -20,8 +20,7 @@ from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.upkeep.scrubber import Scrubber
 from ipfsreg.registry.upkeep.verifier import Verification, Verifier
-
-from .place import Place, SteppedClock, pause
+from tests.registry.place import Place, SteppedClock, pause
 
 Open = Callable[..., Awaitable[Place]]
 

@@ -19,9 +19,9 @@ from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256
 from ipfsreg.registry.content.verified_reader import VerifiedReader
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestInvalid, NameInvalid
-from ipfsreg.registry.ipfs.image_tree import read_descriptor, read_document
-from ipfsreg.registry.ipfs.images_by_cid import parse_image_name
-from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
+from ipfsreg.registry.ipfs.image_names import parse_image_name
+from ipfsreg.registry.ipfs.image_tree import read_document, read_root
+from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from tests.bucket.storage import read_into
 
 HASHES = st.binary(min_size=32, max_size=32)
@@ -65,7 +65,7 @@ JSON = st.recursive(
 
 @given(st.one_of(JSON.map(lambda each: json.dumps(each).encode()), st.binary(max_size=50)))
 def test_any_document_is_read_or_refused(content: bytes) -> None:
-    for read in (read_document, read_descriptor):
+    for read in (read_document, read_root):
         with suppress(ManifestInvalid):
             read(content)
 

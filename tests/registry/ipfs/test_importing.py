@@ -17,11 +17,10 @@ from ipfsreg.ipfs.unixfs import FILE
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, DigestInvalid, ImportInvalid, ManifestUnknown, RegistryError
 from ipfsreg.registry.ipfs.importing import Imported
+from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
 from tests.ipfs.blocks import Blocks
-
-from .place import Place, descriptor, image
+from tests.registry.place import Place, descriptor, image
 
 APP, OTHER, ONE = Repository("app"), Repository("other"), Tag("1")
 LARGE = random.Random(1).randbytes(2_500_000)

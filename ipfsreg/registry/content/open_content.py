@@ -1,16 +1,48 @@
-"""Open content: parts of it in memory, and all of it hashed."""
+"""Open content: parts of it in memory, all of it hashed, and compared with its digest."""
 
 import os
 from contextlib import aclosing
+from dataclasses import dataclass
 
-from ipfsreg.bucket.errors import Corrupt, bucket_error
-from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
+from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.digest import Hash
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest, Hash, new_hash
 
 _PIECE = 1024 * 1024
 _TO_THE_END = 1 << 62  # where a reader does not know the size
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Content that was read and hashed. ``length`` is in bytes."""
+
+    whole: bool
+    length: int
+
+
+async def check_content(
+    bucket: IBucket, workers: Workers, digest: Digest, throttle: Throttle | None = None
+) -> Checked | None:
+    """Read content and compare it with its digest. None where there is none."""
+    try:
+        reader = await bucket.open(layout.blob(digest))
+    except NotFound:
+        return None
+    except Corrupt:
+        if bucket.shared:
+            raise  # it may have been the way
+        return Checked(False, 0)  # no file is in the content's place
+    try:
+        hash_ = new_hash(digest.algorithm)
+        length = await hash_content(workers, reader, hash_, throttle)
+    except Corrupt:
+        return Checked(False, 0)  # the disk cannot read it, or it became shorter
+    finally:
+        reader.close()
+    return Checked(hash_.hexdigest() == digest.hex, length)
 
 
 async def read_part(workers: Workers, reader: IReader, offset: int, length: int) -> bytes:
@@ -36,7 +68,7 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle:
     :raises Corrupt: where the disk cannot read it, or it ends before its size.
     """
     done, waiting = 0, []
-    # A reader that still fetches may come to know the size while it is read, or only by the end.
+    # A reader that still fetches may learn the size while it is read, or only at the end.
     async with aclosing(reader.pieces(0, _TO_THE_END if reader.size is None else reader.size)) as pieces:
         try:
             async for piece in pieces:
@@ -50,7 +82,7 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle:
         except Corrupt:
             if reader.size is not None and done < reader.size:
                 raise
-            # That was the end: the digest tells whether it was the right one.
+            # The reader did not know the size, so this is the end. The digest tells whether it came too early.
     await workers.run(_update, hash_, waiting)
     return done
 

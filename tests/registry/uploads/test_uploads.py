@@ -3,32 +3,35 @@
 import hashlib
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import (
     BlobUnknown,
+    ContentTooLarge,
     DigestInvalid,
-    TooLarge,
+    SizeInvalid,
     TooManyRequests,
     UploadBusy,
     UploadOutOfOrder,
     UploadUnknown,
 )
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.uploads import spool
+from ipfsreg.registry.uploads import spool_writer
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import EMPTY_SECONDS
+from tests.registry.place import Place, pause
 
-from .place import Place, pause
-from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored
+from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, never, stored
 
 
 class Gone(Exception):
@@ -47,7 +50,7 @@ async def test_in_pieces(place: Place, algorithm: str) -> None:
         at = end
         assert uploads.find(REPOSITORY, upload.identifier).received == at
     digest = Digest(algorithm, hashlib.new(algorithm, CONTENT).hexdigest())
-    await uploads.commit(upload, digest)
+    await upload.commit(digest)
     assert await stored(place, digest) == CONTENT
     with pytest.raises(UploadUnknown):
         uploads.find(REPOSITORY, upload.identifier)
@@ -57,7 +60,7 @@ async def test_in_pieces(place: Place, algorithm: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_an_empty_blob(place: Place) -> None:
     upload = await place.registry.uploads.begin(REPOSITORY)
-    await place.registry.uploads.commit(upload, digest_of(b""))
+    await upload.commit(digest_of(b""))
     assert await stored(place, digest_of(b"")) == b""
 
 
@@ -66,7 +69,7 @@ async def test_the_wrong_digest_ends_the_session(place: Place) -> None:
     upload = await place.registry.uploads.begin(REPOSITORY)
     await place.append(upload, CONTENT)
     with pytest.raises(DigestInvalid):
-        await place.registry.uploads.commit(upload, digest_of(b"other"))
+        await upload.commit(digest_of(b"other"))
     assert place.sessions() == []
     with pytest.raises(BlobUnknown):
         await place.registry.blobs.size(REPOSITORY, SHA256)
@@ -87,10 +90,26 @@ async def test_out_of_order(place: Place) -> None:
     await place.append(upload, b"0123456789")
     for begin in (0, 9, 11):
         with pytest.raises(UploadOutOfOrder) as error:
-            uploads.check_append(upload, begin, 1)
+            await upload.append(never, 1, (begin, begin))
         assert error.value.received == 10
-    uploads.check_append(upload, 10, 1)
-    uploads.check_append(upload, None, None)
+    with pytest.raises(UploadOutOfOrder):
+        await upload.append(never, None, (10, 9))
+    with pytest.raises(SizeInvalid):
+        await upload.append(never, 2, (10, 10))
+    await upload.append(_write(b"a"), 1, (10, 10))
+    await upload.append(_write(b"b"), None, (11, 11))
+    for sent in (b"", b"cd"):  # not what was announced: it is given back
+        with pytest.raises(SizeInvalid):
+            await upload.append(_write(sent), None, (12, 12))
+        assert (upload.received, upload.data.read_bytes()) == (12, b"0123456789ab")
+    await upload.commit(digest_of(b"0123456789ab"))
+
+
+def _write(content: bytes) -> Callable[[IConsumer], Awaitable[None]]:
+    async def send(consumer: IConsumer) -> None:
+        consumer.write(content)
+
+    return send
 
 
 @pytest_twisted.ensureDeferred
@@ -100,14 +119,16 @@ async def test_bytes_of_a_request_that_broke_are_kept(place: Place) -> None:
         with pytest.raises(Gone):
             await _break_off(place, upload, CONTENT[at : at + 500_000])
         assert upload.received == min(at + 500_000, len(CONTENT))
-    await place.registry.uploads.commit(upload, SHA256)
+    await upload.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
 
 
 async def _break_off(place: Place, upload: Upload, content: bytes) -> None:
-    async with place.registry.uploads.appending(upload, None) as writer:
-        writer.write(content)
+    async def send(consumer: IConsumer) -> None:
+        consumer.write(content)
         raise Gone
+
+    await upload.append(send)
 
 
 @pytest_twisted.ensureDeferred
@@ -115,17 +136,20 @@ async def test_two_writers_at_once(place: Place) -> None:
     """One is refused, and nothing of it gets in."""
     uploads = place.registry.uploads
     upload = await uploads.begin(REPOSITORY)
-    async with uploads.appending(upload, None) as writer:
-        writer.write(CONTENT)
+
+    async def send(consumer: IConsumer) -> None:
+        consumer.write(CONTENT)
         with pytest.raises(UploadBusy):
-            uploads.check_append(upload, None, 5)
+            await upload.append(never, 5)
         with pytest.raises(UploadBusy):
             await place.append(upload, b"other")
         with pytest.raises(UploadBusy):
-            await uploads.commit(upload, SHA256)
+            await upload.commit(SHA256)
         with pytest.raises(UploadBusy):
-            await uploads.cancel(upload)
-    await uploads.commit(upload, SHA256)
+            await upload.cancel()
+
+    await upload.append(send)
+    await upload.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
 
 
@@ -133,7 +157,7 @@ async def test_two_writers_at_once(place: Place) -> None:
 async def test_cancelled(place: Place) -> None:
     upload = await place.registry.uploads.begin(REPOSITORY)
     await place.append(upload, CONTENT)
-    await place.registry.uploads.cancel(upload)
+    await upload.cancel()
     assert place.sessions() == []
     with pytest.raises(UploadUnknown):
         place.registry.uploads.find(REPOSITORY, upload.identifier)
@@ -153,7 +177,7 @@ async def test_a_new_daemon_goes_on(place: Place) -> None:
     await place.restart()
     again = place.registry.uploads.find(REPOSITORY, upload.identifier)
     await place.append(again, CONTENT[2_000_000:])
-    await place.registry.uploads.commit(again, SHA256)
+    await again.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
     await place.restart()
     assert place.sessions() == []
@@ -186,12 +210,15 @@ async def test_expiry(open_place: Open) -> None:
     uploads = place.registry.uploads
     try:
         stale, busy, used = [await uploads.begin(REPOSITORY) for _ in range(3)]
-        async with uploads.appending(busy, None):
+
+        async def send(consumer: IConsumer) -> None:
             clock.advance(99)
             assert await uploads.expire() == 0
             uploads.find(REPOSITORY, used.identifier)
             clock.advance(2)
             assert await uploads.expire() == 1
+
+        await busy.append(send)
         assert sorted(each.name for each in place.sessions()) == sorted([busy.identifier, used.identifier])
         with pytest.raises(UploadUnknown):
             uploads.find(REPOSITORY, stale.identifier)
@@ -215,9 +242,12 @@ async def test_one_that_is_used_again_while_others_expire(open_place: Open, monk
         clock.advance(101)
         expiring = Deferred.fromCoroutine(uploads.expire())
         assert not expiring.called
-        async with uploads.appending(uploads.find(REPOSITORY, second.identifier), None) as writer:
-            writer.write(b"still here")
+
+        async def send(consumer: IConsumer) -> None:
+            consumer.write(b"still here")
             assert await expiring == 1
+
+        await uploads.find(REPOSITORY, second.identifier).append(send)
         assert [each.name for each in place.sessions()] == [second.identifier]
         assert uploads.find(REPOSITORY, second.identifier).received == 10
         with pytest.raises(UploadUnknown):
@@ -232,7 +262,7 @@ async def test_as_many_as_there_may_be(open_place: Open) -> None:
     first, _ = [await place.registry.uploads.begin(REPOSITORY) for _ in range(2)]
     with pytest.raises(TooManyRequests):
         await place.registry.uploads.begin(REPOSITORY)
-    await place.registry.uploads.cancel(first)
+    await first.cancel()
     await place.registry.uploads.begin(REPOSITORY)
 
 
@@ -259,17 +289,19 @@ async def test_too_large(open_place: Open) -> None:
     place = await open_place(max_blob_size=1000)
     uploads = place.registry.uploads
     upload = await uploads.begin(REPOSITORY)
-    with pytest.raises(TooLarge):
-        uploads.check_append(upload, 0, 1001)  # said before a byte of it is read
+    with pytest.raises(ContentTooLarge):
+        await upload.append(never, 1001)  # said before a byte of it is read
     await place.append(upload, b"x" * 600)
-    with pytest.raises(TooLarge):
-        uploads.check_append(upload, None, 401)
-    with pytest.raises(TooLarge):  # a client that does not say how much it sends
+    with pytest.raises(ContentTooLarge):
+        await upload.append(never, 401)
+    with pytest.raises(ContentTooLarge):
+        await upload.append(never, None, (600, 1000))
+    with pytest.raises(ContentTooLarge):  # a client that does not say how much it sends
         await place.append(upload, b"x" * 400, b"x", b"x")
     assert place.sessions() == []
     upload = await uploads.begin(REPOSITORY)
     await place.append(upload, b"x" * 600, b"x" * 400)
-    await uploads.commit(upload, digest_of(b"x" * 1000))
+    await upload.commit(digest_of(b"x" * 1000))
     assert await place.registry.blobs.size(REPOSITORY, digest_of(b"x" * 1000)) == 1000
 
 
@@ -286,12 +318,15 @@ async def test_a_fast_client_is_held_back(place: Place, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "writev", slow_writev)
     size = 64 * 1024 * 1024
     sender = Sender(iter([b"x" * 65536] * (size // 65536)))
-    async with place.registry.uploads.appending(upload, size) as writer:
-        sending = sender.send_to(writer)
+
+    async def send(consumer: IConsumer) -> None:
+        sending = sender.send_to(consumer)
         await pause(0.05)
-        assert sender.sent <= spool.WAITING_MAX + spool.PIECE + 2 * 65536
+        assert sender.sent <= spool_writer.WAITING_MAX + spool_writer.PIECE + 2 * 65536
         disk_goes_on.set()
         await sending
+
+    await upload.append(send, size)
     assert upload.received == size
 
 
@@ -303,7 +338,7 @@ async def test_many_at_once(place: Place) -> None:
         upload = await place.registry.uploads.begin(Repository(f"app{number % 3}"))
         for at in range(0, len(CONTENT), 400_000):
             await place.append(upload, CONTENT[at : at + 400_000])
-        await place.registry.uploads.commit(upload, SHA256)
+        await upload.commit(SHA256)
 
     await gatherResults([Deferred.fromCoroutine(push(number)) for number in range(8)], consumeErrors=True)
     for number in range(3):

@@ -13,12 +13,10 @@ from ipfsreg.ipfs.cid import parse_cid, raw_cid
 from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
-from ipfsreg.registry.ipfs.publish_queue import PublishQueue
+from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
-
-from .conftest import Open
-from .place import Place, descriptor, image, pause
+from tests.registry.conftest import Open
+from tests.registry.place import Place, descriptor, image, pause
 
 APP = Repository("app")
 ONE = Tag("1")
@@ -148,34 +146,40 @@ async def test_it_stays_as_long_as_the_image_and_no_longer(open_place: Open) -> 
 
 
 @pytest_twisted.ensureDeferred
-async def test_every_push_with_a_tag_can_be_published(place: Place, log: list[LogEvent]) -> None:
-    queue = PublishQueue(place.registry.publisher)
-    place.registry.manifests.tagged = queue.add
+async def test_every_push_with_a_tag_can_be_published(open_place: Open, log: list[LogEvent]) -> None:
+    place = await open_place(publish=True)
     pushed = [await place.push_image(APP, [str(number)], b"{}", b"layer %d" % number) for number in range(3)]
     await place.push_image(APP, [], b"{}", b"untagged")
-    await queue.settled()
+    while len(told(log, "Published app@sha256:")) < 3:
+        await pause(0.001)
     for manifest in pushed:
         listed, _ = await place.registry.referrers.list(APP, digest_of(manifest), PUBLISHED, None)
         assert len(listed) == 1
-    assert sum("Published app@sha256:" in formatEvent(event) for event in log) == 3
+    await pause(0.01)
+    assert len(told(log, "Published app@sha256:")) == 3
+
+
+def told(log: list[LogEvent], text: str) -> list[str]:
+    """What the log has with a text in it."""
+    return [line for line in map(formatEvent, log) if text in line]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_push_that_cannot_be_published_is_a_push(
-    place: Place, log: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+    open_place: Open, log: list[LogEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = PublishQueue(place.registry.publisher)
-    place.registry.manifests.tagged = queue.add
+    place = await open_place(publish=True)
 
     async def away(*_: object) -> str:
         raise Unavailable("the node is away")
 
     monkeypatch.setattr(place.registry.blobs, "cid", away)
     manifest = await place.push_image(APP, ["1"], b"{}", b"layer")
-    await queue.settled()
+    while not told(log, "Could not publish"):
+        await pause(0.001)
     assert (await place.registry.manifests.get(APP, ONE)).content == manifest
-    (line,) = [formatEvent(event) for event in log if "Could not publish" in formatEvent(event)]
+    (line,) = told(log, "Could not publish")
     assert "the node is away" in line
     assert "ipfsreg publish app@sha256:" in line
-    queue.stop()
+    place.registry._publishing.stop()
     await place.push_image(APP, ["2"], b"{}", b"layer")  # while the daemon stops

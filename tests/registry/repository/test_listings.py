@@ -18,13 +18,12 @@ from ipfsreg.bucket.errors import NotFound, Unavailable
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
+from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository import referrers
 from ipfsreg.registry.repository.catalog import SHARED_SECONDS, Catalog
-from ipfsreg.registry.repository.manifest import OCI_IMAGE
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
-
-from .place import Place, image
+from tests.registry.place import Place, image
 
 Open = Callable[..., Awaitable[Place]]
 

@@ -8,10 +8,9 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from ipfsreg.registry.content import cid_index
+from ipfsreg.registry.content import cid_table
 from ipfsreg.registry.names import Repository
-
-from .place import Place
+from tests.registry.place import Place
 
 APP = Repository("app")
 
@@ -20,7 +19,7 @@ APP = Repository("app")
 async def test_a_start_on_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPatch, log: list[LogEvent]) -> None:
     """There is none until it can be opened."""
     await place.push_image(APP, ["t"], b"config")
-    open_file = cid_index._open_file
+    open_file = cid_table._open_file
 
     def full(path: Path) -> Any:
         if path.name == "cids.sqlite":
@@ -30,7 +29,7 @@ async def test_a_start_on_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPa
         return open_file(path)
 
     before = (place.directory / "cids.sqlite").stat().st_ino
-    monkeypatch.setattr(cid_index, "_open_file", full)
+    monkeypatch.setattr(cid_table, "_open_file", full)
     await place.restart()
     assert (place.directory / "cids.sqlite").stat().st_ino == before  # it may be whole
     assert [

@@ -15,10 +15,9 @@ from ipfsreg.bucket.errors import Full, Unavailable
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Tag
-
-from .clients import GRACE, UNTAGGED
-from .known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
-from .simulation import World
+from tests.registry.clients import GRACE, UNTAGGED
+from tests.registry.known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
+from tests.registry.simulation import World
 
 pytestmark = pytest.mark.usefixtures("kept_dags")
 

@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.registry import layout
-from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.names import Repository
+
+from . import layout
+from .digest import Digest
+from .names import Repository
 
 _RECORD_MAX = 4096
 

@@ -14,10 +14,9 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.content.store import ContentStore
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown
+from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.manifest import OCI_IMAGE
-
-from .place import Place, image
+from tests.registry.place import Place, image
 
 REPOSITORY, OTHER = Repository("team/app"), Repository("other")
 CONFIG, LAYER = b"the config", b"a layer " * 20_000
