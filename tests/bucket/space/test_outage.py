@@ -21,7 +21,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, Patience, SpaceDouble
 from .registry import logged, served, text_of
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 LAYER = b"layer"
 LINK = layout.blob_link(Repository("box"), digest_of(LAYER))

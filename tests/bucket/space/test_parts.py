@@ -25,7 +25,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, SpaceDouble
 from .registry import logged, served, text_of
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 A, B = "sha256:" + "a" * 64, "sha512:" + "b" * 128
 

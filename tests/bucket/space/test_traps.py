@@ -18,7 +18,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, SpaceDouble
 from .registry import served
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 LAYER = os.urandom(700_000)  # more than a block, so that the daemon tells a wrong size
 

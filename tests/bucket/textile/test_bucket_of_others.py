@@ -19,7 +19,7 @@ from .double import TextileDouble
 from .registry import TextileServed, logged, served, text_of
 from .test_commands_run import Place
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 LAYER = b"a secret layer" * 1000
 MATES = [Identity.from_seed(bytes([number]) * 32) for number in (1, 2)]

@@ -16,7 +16,7 @@ from tests.bucket.running import running
 from .backend import LIMIT, Backend
 from .double import TextileDouble
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 
 OWNER, MATE, READER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3))

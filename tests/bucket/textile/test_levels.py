@@ -27,7 +27,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, Limits, RpcError, TextileDouble
 from .double.bucket import Bucket
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 BUCKET = "ipfsreg"
 TOO_LONG = "grpc: received message larger than max (4194400 vs. 4194304)"

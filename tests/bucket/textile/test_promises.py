@@ -22,7 +22,7 @@ from tests.web.served import Served, digest_of, image
 from .double import TextileDouble
 from .registry import TextileServed, check_no_secrets, logged, served, text_of
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 BUCKET = "ipfsreg"
 LAYER = os.urandom(900_000)

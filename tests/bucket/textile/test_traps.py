@@ -20,7 +20,7 @@ from .double import Fault, Limits, RpcError, TextileDouble
 BUCKET = "ipfsreg"
 MEBIBYTE = 1024 * 1024
 
-pytest_plugins = ["tests.textile.trap_fixtures"]
+pytest_plugins = ["tests.bucket.textile.trap_fixtures"]
 
 
 @pytest_twisted.ensureDeferred

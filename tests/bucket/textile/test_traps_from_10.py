@@ -25,7 +25,7 @@ from .double.metadata import Entry
 BUCKET = "ipfsreg"
 MEBIBYTE = 1024 * 1024
 
-pytest_plugins = ["tests.textile.trap_fixtures"]
+pytest_plugins = ["tests.bucket.textile.trap_fixtures"]
 
 
 @pytest_twisted.ensureDeferred

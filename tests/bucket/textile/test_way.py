@@ -15,7 +15,7 @@ from tests.bucket.running import running
 from .backend import Backend
 from .double import Fault, TextileDouble
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 BUCKET = "ipfsreg"
 CONTENT = os.urandom(900_000)

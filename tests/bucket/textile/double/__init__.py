@@ -2,14 +2,14 @@
 
 What it imitates is in the project's fact sheet of Textile's protocol; comments name its sections. In a test::
 
-    from tests.textile.double import TextileDouble
+    from tests.bucket.textile.double import TextileDouble
 
     double = TextileDouble(hub=True).start()
     key = double.accounts.add_key()          # key.key, key.secret: what a user puts in the config
     ...                                      # talk to double.url
     await double.stop()
 
-or the fixtures of `tests.textile.double.fixtures`. From the shell: ``python -m tests.textile.double --help``.
+or the fixtures of `tests.bucket.textile.double.fixtures`. From the shell: ``python -m tests.bucket.textile.double --help``.
 """
 
 from tests.grpcweb_double.call import RpcError
