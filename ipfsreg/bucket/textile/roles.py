@@ -12,10 +12,12 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
 
-from .client import BUCKETS, TextileClient
+from .client import TextileClient
 from .proto import bucketsd_pb2
+from .service import ShardService
 from .shard import Shard
 from .shards import Shards
+from .sharing import NotShareable, check_roles_can_be_set, get_root, push_roles
 
 NONE = bucketsd_pb2.PATH_ACCESS_ROLE_NONE
 
@@ -39,7 +41,14 @@ class Roles:
         await self._carrying.acquire()
         try:
             if shard.is_new:
-                await self._carry_all(shard)
+                try:
+                    await self._carry_all(shard)
+                except NotShareable as error:  # and will be the next time
+                    self._log.error(
+                        "A new bucket of the server is for this daemon's identity only, and not for those that have "
+                        "roles on the others: {error}",
+                        error=error,
+                    )
                 shard.is_new = False
             for directory in self._missing(shard, path):
                 await self._carry_one(shard, directory)
@@ -95,20 +104,12 @@ class Roles:
         change.pop(owner, None)
         if not change:
             return
-        request = bucketsd_pb2.PushPathAccessRolesRequest(key=shard.key, path=path, roles=change)  # type: ignore[arg-type]
-        await self._client.unary(
-            BUCKETS,
-            "PushPathAccessRoles",
-            request,
-            bucketsd_pb2.PushPathAccessRolesResponse,
-            thread=shard.thread,
-            slow=True,
-        )
+        service = ShardService(self._client, shard)
+        check_roles_can_be_set(await get_root(service), path)
+        await push_roles(service, path, change)
 
     async def _root(self, shard: Shard) -> bucketsd_pb2.Root:
-        request = bucketsd_pb2.RootRequest(key=shard.key)
-        answer = await self._client.unary(BUCKETS, "Root", request, bucketsd_pb2.RootResponse, thread=shard.thread)
-        return answer.root
+        return await get_root(ShardService(self._client, shard))
 
 
 def _entry(root: bucketsd_pb2.Root, path: str) -> bucketsd_pb2.Metadata:

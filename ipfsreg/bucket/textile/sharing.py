@@ -1,6 +1,6 @@
 """Who else may use a bucket: roles of public keys, on all of it or on the paths below one (fact sheet 4.6)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipfsreg.bucket.errors import NotFound, Refused
@@ -21,6 +21,11 @@ ROLES = {
 }
 """Each includes the ones before it."""
 
+
+class NotShareable(Refused):
+    """No role can be set there, whoever asks."""
+
+
 _NAMES = {int(number): name for name, number in ROLES.items()}
 
 
@@ -33,14 +38,37 @@ async def grant(service: BucketsService, who: str, role: str, path: str = "") ->
     :param role: a name in `ROLES`; ``none`` takes the role away.
     :param path: of a file or directory; empty for the whole bucket.
     :raises NotFound: where the path is not there.
-    :raises Refused: for no public key, role or path; where the caller is no admin; for a bucket without owner, as
-        buckets are that were made without an identity: everybody may do everything there.
+    :raises Refused: for no public key, role or path; where the caller is no admin; for all of a private bucket; for a
+        bucket without owner, as buckets are that were made without an identity: everybody may do everything there.
     """
     roles = {_checked(who): _role(role)}
     path = _at_server(path)
-    if not (await _root(service)).owner:
-        raise Refused("the bucket was made without an identity: whoever reaches the server may do everything with it")
-    request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)
+    check_roles_can_be_set(await get_root(service), path)
+    await push_roles(service, path, roles)
+
+
+def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
+    """See to it that a role at a path (empty for all of a bucket) means something, and destroys nothing.
+
+    A role on all of a private bucket makes a server replace the key of its root without encrypting its content anew:
+    nobody, its owner neither, can read it afterwards. Below the root the same call does no harm.
+
+    :raises NotShareable: for a bucket without owner, and for the root of a private one.
+    """
+    if not root.owner:
+        raise NotShareable(
+            "the bucket was made without an identity: whoever reaches the server may do everything with it"
+        )
+    if root.link_key and not path:
+        raise NotShareable(
+            "the bucket is encrypted: a role on all of it would make its content unreadable for everybody, so none "
+            "is given or taken away; nothing was changed"
+        )
+
+
+async def push_roles(service: BucketsService, path: str, roles: Mapping[str, int]) -> None:
+    """Set roles by public key or ``*``; those of others stay. Only what `check_roles_can_be_set` lets pass."""
+    request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)  # type: ignore[arg-type]
     await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse)
 
 
@@ -66,6 +94,9 @@ async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, 
     Where one fails, those before it have the role already: doing it again does no harm.
     """
     found = False
+    if "" in (paths or ("",)):
+        for service in services:  # none gets the role where one must not
+            check_roles_can_be_set(await get_root(service), "")
     for service in services:
         for path in paths or ("",):
             try:
@@ -89,7 +120,7 @@ async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[s
     """
     listed: list[tuple[str, dict[str, str]]] = []
     for service in services:
-        owner = (await _root(service)).owner
+        owner = (await get_root(service)).owner
         for path in paths or ("",):
             try:
                 listed.append((owner, await list_roles(service, path)))
@@ -108,7 +139,8 @@ async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[s
     return {"paths": list(paths), "roles": roles, "uneven": uneven}
 
 
-async def _root(service: BucketsService) -> bucketsd_pb2.Root:
+async def get_root(service: BucketsService) -> bucketsd_pb2.Root:
+    """A bucket as its server has it now."""
     answer = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
     return answer.root
 

@@ -9,7 +9,8 @@ What it imitates is in the project's fact sheet of Textile's protocol; comments 
     ...                                      # talk to double.url
     await double.stop()
 
-or the fixtures of `tests.bucket.textile.double.fixtures`. From the shell: ``python -m tests.bucket.textile.double --help``.
+or the fixtures of `tests.bucket.textile.double.fixtures`. From the shell:
+``python -m tests.bucket.textile.double --help``.
 """
 
 from tests.grpcweb_double.call import RpcError

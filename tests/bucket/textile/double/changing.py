@@ -13,7 +13,7 @@ from .bucket import ADMIN, WRITER, Bucket
 from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root
 from .identity import parse_public_key
 from .metadata import Entry
-from .tree import SEED, Directory, File, Node
+from .tree import SEED, Directory, File, Node, files_below
 
 
 class Changing(BucketsBase):
@@ -160,17 +160,15 @@ class Changing(BucketsBase):
             entry = replace(entry, updated_at=now, roles={name: role for name, role in roles.items() if role})
             if draft.private:
                 entry = replace(entry, key=base64.b64encode(secrets.token_bytes(64)).decode())
-                self._encrypt_again(draft, path, node)
+                names = segments_of(path)
+                if names:
+                    draft.root = self.world.ipfs.put(draft.root, names, self.world.ipfs.encrypt_again(node))
+                else:
+                    # The real server links what it has encrypted anew under an empty name instead of replacing the
+                    # root: what is there stays under the old key, and that is gone.
+                    draft.under_lost_key |= set(files_below(draft.root))
             draft.metadata.set(path, entry)
         return bucketsd_pb2.PushPathAccessRolesResponse(pinned=draft.root.dag_size)
-
-    def _encrypt_again(self, draft: Bucket, path: str, node: Node) -> None:
-        node = self.world.ipfs.encrypt_again(node)
-        names = segments_of(path)
-        if names:
-            draft.root = self.world.ipfs.put(draft.root, names, node)
-        elif isinstance(node, Directory):
-            draft.root = node
 
     async def PullPathAccessRoles(
         self, call: Call, request: bucketsd_pb2.PullPathAccessRolesRequest

@@ -55,6 +55,7 @@ class Pushing(BucketsBase):
         if not names:
             raise RpcError(UNKNOWN, "path is required")
         draft.root = self.world.ipfs.put(draft.root, names, file)
+        draft.under_lost_key -= {path}
         draft.metadata.touch(path, self.world.buckets.now())
 
     async def PushPath(self, call: Call) -> None:
