@@ -1,4 +1,4 @@
-"""The servers' habits that the fact sheets warn of, each with the client against it."""
+"""The servers' habits that docs/protocols/grpc-web.md warns of, each with the client against it."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """What a node's refusals mean, as the bucket's own errors.
 
-Nearly all are status 500 with code 0, and only the text tells them apart (fact sheet, section 1.4 and trap 6). What
-no row of the table knows is an outage, never an absence.
+Nearly all are status 500 with code 0, and only the text tells them apart (docs/protocols/kubo.md, "Errors").
+What no row of the table knows is an outage, never an absence.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Files on their way into the daemon's bucket (fact sheet, section 4, AddItems).
+"""Files on their way into the daemon's bucket (docs/protocols/space.md, "Adding files").
 
 Each call is for one directory of the bucket, so there is one queue for each, and all that waits there goes into the
 next call. One call runs after the other: the daemon itself changes a bucket for one at a time, and a call that waited

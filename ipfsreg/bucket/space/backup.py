@@ -1,4 +1,6 @@
-"""The bucket's backup: a mirror that the Space Daemon keeps on its hub, if it has one (fact sheet, section 4).
+"""The bucket's backup: a mirror that the Space Daemon keeps on its hub, if it has one.
+
+See docs/protocols/space.md, "The hub".
 
 Tasks of the control socket, from arguments that are strings to what JSON can hold. All fail with a `BucketError`.
 """

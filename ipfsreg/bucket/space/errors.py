@@ -1,8 +1,8 @@
 """What a Space Daemon's refusals mean, as the bucket's own errors.
 
 Nearly every refusal has the code UNKNOWN (2), that of a missing file as well as that of a daemon which is broken:
-only the texts tell. What no row knows is an outage, never an absence. The texts are those of the fact sheet,
-sections 2 to 4.
+only the texts tell. What no row knows is an outage, never an absence. The texts are those of
+docs/protocols/space.md, "Access" to "The hub".
 """
 
 import re

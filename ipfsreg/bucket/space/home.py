@@ -1,7 +1,7 @@
 """The daemon's bucket: looked for, and made once, before anything names it.
 
-A call that names a bucket which is not there leaves junk in the daemon's account (fact sheet, section 4), so none is
-made before the daemon has listed the bucket.
+A call that names a bucket which is not there leaves junk in the daemon's account (docs/protocols/space.md, "Buckets"),
+so none is made before the daemon has listed the bucket.
 """
 
 from collections.abc import Mapping, Sequence

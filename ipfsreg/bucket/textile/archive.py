@@ -1,4 +1,4 @@
-"""Backups of a bucket on Filecoin, made by the server's Powergate (fact sheet 4.7).
+"""Backups of a bucket on Filecoin, made by the server's Powergate (docs/protocols/textile.md, "Archives").
 
 All refusals are an `ArchiveRefused`, whose text is one line for the user; the texts are in `errors.ROWS`.
 """

@@ -2,7 +2,7 @@
 
 The servers' codes mislead: NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2), as is
 nearly everything else; only the texts tell. What no row of the table knows is an outage, never an absence. The
-codes and texts are those of the fact sheet, sections 2 to 5.
+codes and texts are those of docs/protocols/textile.md.
 """
 
 import re
@@ -161,7 +161,7 @@ ROWS = (
     # Any number can stand there where the framing was lost on the way: then the connection is to blame.
     Row(_EXHAUSTED, r"message larger than max", Unavailable),
     Row(_EXHAUSTED, "", Refused, "a quota is used up"),
-    # Archives (fact sheet 4.7).
+    # docs/protocols/textile.md, "Archives".
     Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
     Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
     Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),

@@ -17,7 +17,8 @@ from .identity import Identity, load_identity
 from .levels import may_be_of_a_level
 from .signing import CallMetadata
 
-_NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"  # what a server takes for a thread's name (fact sheet, section 3)
+_NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
+"""What a server takes for a thread's name (docs/protocols/textile.md, "Threads")."""
 
 
 _FILE_MAX = 4096

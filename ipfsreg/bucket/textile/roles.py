@@ -1,4 +1,4 @@
-"""Roles in buckets of the server that come into being after they were granted (fact sheet 4.6).
+"""Roles in buckets of the server that come into being after they were granted (docs/protocols/textile.md, "Roles").
 
 `sharing` grants a role in all buckets that there are at that time. A bucket that is made later gets those of the
 whole bucket from level 0, and a directory that appears in another bucket later those of its namesakes elsewhere: of

@@ -1,7 +1,7 @@
 """How much more one bucket of the server takes, by what its answers say of it.
 
-All limits are the server's (fact sheet 0.8, 8.7, 8.8): the document of a bucket is a message of at most 4 MiB, and a
-directory is one block of at most 1 MiB. What a name takes in a directory is less than what its path takes in the
+All limits are the server's (docs/protocols/textile.md, "Limits"): the document of a bucket is a message of at most 4
+MiB, and a directory is one block of at most 1 MiB. What a name takes in a directory is less than what its path takes in the
 document, so a small document has no large directory in it.
 """
 

@@ -1,4 +1,4 @@
-"""A batch of files to the server, in one stream or one by one (fact sheet, sections 4.2 and 4.3)."""
+"""A batch of files to the server, in one stream or one by one (docs/protocols/textile.md, "Pushing")."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any

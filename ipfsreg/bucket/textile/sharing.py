@@ -1,4 +1,7 @@
-"""Who else may use a bucket: roles of public keys, on all of it or on the paths below one (fact sheet 4.6)."""
+"""Who else may use a bucket: roles of public keys, on all of it or on the paths below one.
+
+What they mean, and where they do harm: docs/protocols/textile.md, "Roles".
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -17,7 +17,7 @@ from .proto import threads_pb2, usersd_pb2
 KNOWN_SECONDS = 3.0
 """For how long the list of threads is believed: another daemon may make one."""
 
-_RAW_THREAD = b"\x01\x55"  # version 1, variant "raw" (fact sheet, section 3)
+_RAW_THREAD = b"\x01\x55"  # version 1, variant "raw": docs/protocols/textile.md, "Threads"
 
 
 def thread_id_string(identifier: bytes) -> str:

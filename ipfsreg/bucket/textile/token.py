@@ -1,4 +1,7 @@
-"""The token that says which identity calls: a challenge signed with its key (fact sheet, section 2, getToken)."""
+"""The token that says which identity calls: a challenge signed with its key.
+
+See docs/protocols/textile.md, "Identities and tokens".
+"""
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.grpcweb.call import Stream

@@ -19,8 +19,9 @@ AGAIN_SECONDS = 3600.0
 class Way:
     """POST is a round trip shorter, and its messages may be longer; but it needs a direct connection.
 
-    A proxy that keeps its connections to the server breaks a POST whose answer begins before its body ends (fact
-    sheet 1.4). The server itself speaks no TLS, so behind ``https`` there is a proxy: there it is the websocket.
+    A proxy that keeps its connections to the server breaks a POST whose answer begins before its body ends
+    (docs/protocols/grpc-web.md, "Streams by POST"). The server itself speaks no TLS, so behind ``https`` there is a
+    proxy: there it is the websocket.
     Elsewhere a push that such a proxy may have broken is tried by websocket next, and where that helps again and again
     it stays for `AGAIN_SECONDS`. A connection that was lost before the answer began says nothing about a proxy.
 

@@ -1,4 +1,7 @@
-"""SetPath, MovePath, removals, roles and archives of the double, and their quirks (fact sheet 4.5 to 4.7)."""
+"""SetPath, MovePath, removals, roles and archives of the double, and their quirks.
+
+See docs/protocols/textile.md, "Changing", "Roles" and "Archives".
+"""
 
 from typing import Any
 

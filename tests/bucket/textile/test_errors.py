@@ -1,4 +1,4 @@
-"""What a server's refusals become: a test for each row of the fact sheet's tables, and for its traps."""
+"""What a server's refusals become: a test for each text in docs/protocols/textile.md, and for its traps."""
 
 from email.utils import formatdate
 
@@ -60,7 +60,7 @@ def refusal(code: int, text: str, trailers: Metadata | None = None) -> GrpcError
 TOO_LONG = "grpc: received message larger than max (4194400 vs. 4194304)"
 
 TABLE = [
-    # Fact sheet 2: the order in which a hub decides.
+    # The order in which a hub decides: docs/protocols/textile.md, "Credentials".
     (7, "Method is not accessible", Refused, "wants [textile] key"),
     (7, "something", Refused, "does not allow"),
     (12, "unknown service api.usersd.pb.APIService", Unimplemented, "is a buckd"),
@@ -253,7 +253,7 @@ def test_a_tag_named_like_an_outage_can_be_absent() -> None:
 
 
 def test_trap_lost_framing_is_no_full_bucket() -> None:
-    # Fact sheet 1.4: what a kept connection makes of a push.
+    # What a kept connection makes of a push: docs/protocols/grpc-web.md, "Streams by POST".
     error = translate(refusal(8, "grpc: received message larger than max (2605630051 vs. 4194304)"), "PushPath")
     assert type(error) is Unavailable
 

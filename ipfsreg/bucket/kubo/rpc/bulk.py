@@ -2,7 +2,7 @@
 
 Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. What HTTP/1.0
 lacks, an end that can be told from a broken connection, is not missed: the end of a chunked answer says nothing either
-where the node has failed (fact sheet, trap 1), so whoever takes the bytes counts them.
+where the node has failed (docs/protocols/kubo.md, "Streams"), so whoever takes the bytes counts them.
 """
 
 from collections.abc import Callable

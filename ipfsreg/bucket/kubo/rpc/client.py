@@ -2,7 +2,7 @@
 
 Twisted's Agent without treq, whose redirects, cookies and decompression would be wrong here. Neither shows the
 trailer in which a node reports an error after output began (``X-Stream-Error``): whoever reads a stream has to check
-what came against what should have come (fact sheet, trap 1).
+what came against what should have come (docs/protocols/kubo.md, "Streams").
 """
 
 import json
@@ -226,7 +226,8 @@ class Turn:
                 response = await self._while_moving(answer, body, message)
             return response
         finally:
-            # A node that answers early reads no more, and the Agent would go on sending (fact sheet, trap 17).
+            # A node that answers early reads no more, and the Agent would go on sending: docs/protocols/kubo.md,
+            # "Streams".
             if body is not None:
                 body.stopProducing()
 

@@ -1,6 +1,6 @@
 """A double of a Textile Hub (hubd) and of a self-hosted buckd: gRPC-Web by POST and by websocket.
 
-What it imitates is in the project's fact sheet of Textile's protocol; comments name its sections. In a test::
+What it imitates is in docs/protocols/textile.md. In a test::
 
     from tests.bucket.textile.double import TextileDouble
 

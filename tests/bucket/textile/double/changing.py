@@ -1,4 +1,7 @@
-"""The methods that change a bucket without taking content in (fact sheet 4.1, 4.5, 4.6)."""
+"""The methods that change a bucket without taking content in.
+
+See docs/protocols/textile.md, "Buckets", "Changing" and "Roles".
+"""
 
 import base64
 import secrets
@@ -79,7 +82,10 @@ class Changing(BucketsBase):
         return bucketsd_pb2.SetPathResponse(pinned=draft.root.dag_size)
 
     def _set(self, draft: Bucket, path: str, node: Node) -> None:
-        """Put a node at a path, which leaves one entry of metadata for all below it (fact sheet 4.5)."""
+        """Put a node at a path, which leaves one entry of metadata for all below it.
+
+        See docs/protocols/textile.md, "Changing".
+        """
         names = segments_of(path)
         if names:
             draft.root = self.world.ipfs.put(draft.root, names, node)

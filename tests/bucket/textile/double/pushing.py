@@ -1,4 +1,4 @@
-"""PushPath and PushPaths: the methods that take content in (fact sheet 4.2 and 4.3)."""
+"""PushPath and PushPaths: the methods that take content in (docs/protocols/textile.md, "Pushing")."""
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from tests.grpcweb_double.call import CODE_NAMES, PERMISSION_DENIED, UNKNOWN, Call, RpcError

@@ -1,4 +1,4 @@
-"""The methods of the buckets service that change nothing, and take no lock (fact sheet 4.4)."""
+"""The methods of the buckets service that change nothing, and take no lock (docs/protocols/textile.md, "Reading")."""
 
 from collections.abc import Iterator
 
