@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from ipfsreg.flow.gather import gather
 from ipfsreg.grpcweb.errors import one_line
 
+from .bucket_calls import BucketCalls
 from .errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 from .proto import bucketsd_pb2
-from .service import BucketsService
 
 STATES = {
     bucketsd_pb2.ARCHIVE_STATUS_UNSPECIFIED: "unknown",
@@ -32,16 +33,16 @@ MESSAGES_MAX = 10_000
 _GRACE = 10.0
 
 
-async def start(service: BucketsService) -> None:
+async def start(service: BucketCalls) -> None:
     """Have an archive made of the bucket as it is now, with its default configuration.
 
     :raises ArchiveNotNeeded: where that is under way, or nothing changed since the last one.
     :raises ArchiveRefused: where the server cannot, or will not for the bucket's size.
     """
-    await service.call("Archive", bucketsd_pb2.ArchiveRequest(key=service.key), bucketsd_pb2.ArchiveResponse)
+    await service.call("Archive", bucketsd_pb2.ArchiveRequest(key=service.key), bucketsd_pb2.ArchiveResponse, slow=True)
 
 
-async def status(service: BucketsService) -> dict[str, Any]:
+async def status(service: BucketCalls) -> dict[str, Any]:
     """What became of the archives: ``current`` (or None) and ``history``, each as `archive_as_json`."""
     found = await _archives(service)
     current = found.current
@@ -51,7 +52,7 @@ async def status(service: BucketsService) -> dict[str, Any]:
     }
 
 
-async def watch(service: BucketsService, seconds: float, clock: IReactorTime) -> dict[str, Any]:
+async def watch(service: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
     """Follow the current archive for so many seconds at most.
 
     Answers ``messages``, and ``ended``: whether the archive is finished, well or not, so that there is no more.
@@ -63,7 +64,7 @@ async def watch(service: BucketsService, seconds: float, clock: IReactorTime) ->
 
     async def follow() -> None:
         # Our own time is to be up first: the deadline is for a server that does not even take the call.
-        stream = service.server_stream(
+        stream = service.answers(
             "ArchiveWatch",
             bucketsd_pb2.ArchiveWatchRequest(key=service.key),
             bucketsd_pb2.ArchiveWatchResponse,
@@ -93,7 +94,7 @@ def news(seen: Sequence[str], messages: Sequence[str]) -> list[str]:
     return list(messages)
 
 
-async def start_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
+async def start_all(services: Sequence[BucketCalls]) -> list[dict[str, Any]]:
     """`start` for each of several buckets.
 
     Answers for each its key as ``bucket``, and as ``state``: ``started``, ``unchanged`` (also while the last one is
@@ -102,7 +103,7 @@ async def start_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
     return [await _start_one(service) for service in services]
 
 
-async def start_due(services: Sequence[BucketsService], seconds: float, now: float) -> list[dict[str, Any]]:
+async def start_due(services: Sequence[BucketCalls], seconds: float, now: float) -> list[dict[str, Any]]:
     """`start_all` for those whose last archive was begun at least so many seconds ago, or came to nothing.
 
     The server says when that was, whoever began it. ``now`` is in seconds since 1970.
@@ -110,34 +111,26 @@ async def start_due(services: Sequence[BucketsService], seconds: float, now: flo
     return await start_all([service for service in services if await _is_due(service, seconds, now)])
 
 
-async def _is_due(service: BucketsService, seconds: float, now: float) -> bool:
+async def _is_due(service: BucketCalls, seconds: float, now: float) -> bool:
     current = (await _archives(service)).current
     failed = STATES.get(current.archive_status) in {"failed", "canceled"}
     return failed or now - current.created_at >= seconds
 
 
-async def status_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
+async def status_all(services: Sequence[BucketCalls]) -> list[dict[str, Any]]:
     """`status` of each of several buckets, with its key as ``bucket``."""
     return [{"bucket": service.key, **await status(service)} for service in services]
 
 
-async def watch_all(services: Sequence[BucketsService], seconds: float, clock: IReactorTime) -> list[dict[str, Any]]:
+async def watch_all(services: Sequence[BucketCalls], seconds: float, clock: IReactorTime) -> list[dict[str, Any]]:
     """`watch` for several buckets at once, with its key as ``bucket``.
 
     One that was never archived has no messages and is at its end, with the reason as ``why``.
     """
-    watches = [Deferred.fromCoroutine(_watch_one(service, seconds, clock)) for service in services]
-    gathering = gatherResults(watches, consumeErrors=True)
-    try:
-        return list(await gathering)
-    except FirstError as error:
-        for each in watches:
-            each.cancel()
-        error.subFailure.raiseException()
-        raise
+    return await gather(lambda service: _watch_one(service, seconds, clock), services, len(services))
 
 
-async def _start_one(service: BucketsService) -> dict[str, Any]:
+async def _start_one(service: BucketCalls) -> dict[str, Any]:
     try:
         await start(service)
     except ArchiveNotNeeded as error:
@@ -147,16 +140,16 @@ async def _start_one(service: BucketsService) -> dict[str, Any]:
     return {"bucket": service.key, "state": "started"}
 
 
-async def _watch_one(service: BucketsService, seconds: float, clock: IReactorTime) -> dict[str, Any]:
+async def _watch_one(service: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
     try:
         return {"bucket": service.key, **await watch(service, seconds, clock)}
     except NeverArchived as error:
         return {"bucket": service.key, "messages": [], "ended": True, "why": str(error)}
 
 
-async def _archives(service: BucketsService) -> bucketsd_pb2.ArchivesResponse:
+async def _archives(service: BucketCalls) -> bucketsd_pb2.ArchivesResponse:
     request = bucketsd_pb2.ArchivesRequest(key=service.key)
-    return await service.call("Archives", request, bucketsd_pb2.ArchivesResponse)
+    return await service.call("Archives", request, bucketsd_pb2.ArchivesResponse, slow=True)
 
 
 def archive_as_json(archive: bucketsd_pb2.Archive) -> dict[str, Any]:

@@ -1,23 +1,18 @@
 """What a Textile server's refusals mean, as the bucket's own errors.
 
-The servers' codes mislead: NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2), as is
-nearly everything else; only the texts tell. What no row of the table knows is an outage, never an absence. The
-codes and texts are those of docs/protocols/textile.md.
+NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2). The codes and texts are those of
+docs/protocols/textile.md.
 """
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
-from ipfsreg.grpcweb.errors import CallError, GrpcError, one_line
+from ipfsreg.bucket.refusals import Refusals, Row, shown, whole
+from ipfsreg.grpcweb.errors import CallError, GrpcError
 from ipfsreg.grpcweb.status import GrpcStatus
 
 from .signing import SIGNATURE_SECONDS, clock_skew, describe_skew
-
-TEXT_MAX = 300
-"""Characters of a server's text that go into a message of ours."""
 
 
 class Gone(Unavailable):
@@ -76,29 +71,6 @@ class ArchiveNotNeeded(ArchiveRefused):
     """The bucket as it is was archived already, or is being archived now: no reason to worry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One refusal that is known: a status, a pattern that its text has somewhere, and what that means.
-
-    ``explanation`` is what the user should know; the server's own text follows it in brackets. Without one, the
-    server's text stands alone. A row of ``removing`` is for RemovePath only.
-    """
-
-    code: GrpcStatus
-    pattern: str
-    meaning: type[BucketError]
-    explanation: str = ""
-    removing: bool = False
-
-    def matches(self, code: GrpcStatus, text: str, removing: bool) -> bool:
-        """Whether the row is for this refusal."""
-        return code is self.code and (removing or not self.removing) and re.search(self.pattern, text) is not None
-
-
-def _whole(text: str) -> str:
-    return rf"^{re.escape(text)}$"
-
-
 _UNKNOWN = GrpcStatus.UNKNOWN
 _NOT_FOUND = GrpcStatus.NOT_FOUND
 _DENIED = GrpcStatus.PERMISSION_DENIED
@@ -115,72 +87,88 @@ _TOO_MANY = "the bucket holds too many paths"
 _NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
 _BUCKD_LIMIT = "a buckd whose limits for archives were never set takes none of any size"
 
-ROWS = (
-    # What a server says when its IPFS node does not answer may quote the path, so this comes before all absences.
-    Row(_UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable),
-    # Credentials.
-    Row(_NOT_FOUND, _whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
-    Row(_NOT_FOUND, _whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
-    Row(_NOT_FOUND, _whole("User not found"), Refused, "the account is gone"),
-    Row(_NOT_FOUND, _whole("Org not found"), Refused, "the organisation is gone"),
-    Row(_UNAUTHENTICATED, "API key signature required", Refused, f"{_KEY} needs its {_SECRET}"),
-    Row(_UNAUTHENTICATED, "Bad API key signature", SignatureRefused),
-    Row(_UNAUTHENTICATED, "Session or API key required", Refused, f"the server is a hub and wants {_KEY}"),
-    Row(_UNAUTHENTICATED, "Token required", TokenRefused, _TOKEN_NEEDED),
-    Row(_UNAUTHENTICATED, "Bad authorization string|unauthenticated with bearer", TokenRefused, _TOKEN_BAD),
-    Row(_UNAUTHENTICATED, "Invalid session|Expired session", Refused, "the session is not valid any more"),
-    Row(_UNAUTHENTICATED, "", Refused, f"the server does not accept {_KEY}, {_SECRET} or {_IDENTITY}"),
-    Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
-    Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
-    Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
-    Row(_UNKNOWN, _whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
-    # Permission.
-    Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
-    Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
-    Row(_DENIED, "", Refused, "the server does not allow it"),
-    Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
-    Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
-    Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
-    Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
-    Row(_UNKNOWN, "E11000 duplicate key", Refused, _OTHER_CASE),
-    # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
-    Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
-    Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
-    Row(_UNKNOWN, "mongo: no documents in result", ThreadGone),
-    Row(_UNKNOWN, "(^|desc = )db required$", ThreadGone),
-    Row(_UNKNOWN, "(^|desc = )instance not found$", BucketGone),
-    Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
-    # Quotas.
-    Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
-    Row(_UNKNOWN, "max bucket size exceeded", BucketFull, "the bucket is as large as the server allows"),
-    Row(_UNKNOWN, r"block is over 1\s?MiB|block too (big|large)", DirectoryFull, "the directory has too many entries"),
-    Row(_UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"),
-    Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
-    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
-    Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
-    # Any number can stand there where the framing was lost on the way: then the connection is to blame.
-    Row(_EXHAUSTED, r"message larger than max", Unavailable),
-    Row(_EXHAUSTED, "", Refused, "a quota is used up"),
-    # docs/protocols/textile.md, "Archives".
-    Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
-    Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
-    Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),
-    Row(_UNKNOWN, "archive size is too small", ArchiveRefused, "the bucket is too small to be archived"),
-    Row(_UNKNOWN, "already archived successfully", ArchiveNotNeeded, "nothing has changed since the last archive"),
-    Row(_UNKNOWN, "there is an in progress archive", ArchiveNotNeeded, "the last archive is still being made"),
-    Row(_UNKNOWN, "wallet FIL balance is zero", ArchiveRefused, "the server's Filecoin wallet is empty"),
-    Row(_UNKNOWN, "rep factor should be", ArchiveRefused, "the server does not make so many copies"),
-    Row(_UNKNOWN, "the bucket was never archived", NeverArchived, "the bucket was never archived"),
-    # The content. Only here is anything absent, and by code 2 only.
-    Row(_UNKNOWN, "message corrupt or incorrect password", Undecryptable, "the server cannot decrypt it"),
-    Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
-    Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
-    Row(_UNKNOWN, r"^node is a directory$", NotFound),
-    Row(_UNKNOWN, r"^no link by that name$", NotFound, removing=True),
-    Row(GrpcStatus.UNIMPLEMENTED, r"service api\.usersd", Unimplemented, f"the server is a buckd, which has no {_KEY}"),
-    Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
+REFUSALS = Refusals(
+    "the server",
+    (
+        # What a server says when its IPFS node does not answer may quote the path, so this comes before all absences.
+        Row(
+            _UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable
+        ),
+        # Credentials.
+        Row(_NOT_FOUND, whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
+        Row(_NOT_FOUND, whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
+        Row(_NOT_FOUND, whole("User not found"), Refused, "the account is gone"),
+        Row(_NOT_FOUND, whole("Org not found"), Refused, "the organisation is gone"),
+        Row(_UNAUTHENTICATED, "API key signature required", Refused, f"{_KEY} needs its {_SECRET}"),
+        Row(_UNAUTHENTICATED, "Bad API key signature", SignatureRefused),
+        Row(_UNAUTHENTICATED, "Session or API key required", Refused, f"the server is a hub and wants {_KEY}"),
+        Row(_UNAUTHENTICATED, "Token required", TokenRefused, _TOKEN_NEEDED),
+        Row(_UNAUTHENTICATED, "Bad authorization string|unauthenticated with bearer", TokenRefused, _TOKEN_BAD),
+        Row(_UNAUTHENTICATED, "Invalid session|Expired session", Refused, "the session is not valid any more"),
+        Row(_UNAUTHENTICATED, "", Refused, f"the server does not accept {_KEY}, {_SECRET} or {_IDENTITY}"),
+        Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
+        Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
+        Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
+        Row(_UNKNOWN, whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
+        # Permission.
+        Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
+        Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
+        Row(_DENIED, "", Refused, "the server does not allow it"),
+        Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
+        Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
+        Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
+        Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
+        Row(_UNKNOWN, "E11000 duplicate key", Refused, _OTHER_CASE),
+        # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
+        Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
+        Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
+        Row(_UNKNOWN, "mongo: no documents in result", ThreadGone),
+        Row(_UNKNOWN, "(^|desc = )db required$", ThreadGone),
+        Row(_UNKNOWN, "(^|desc = )instance not found$", BucketGone),
+        Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
+        # Quotas.
+        Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
+        Row(_UNKNOWN, "max bucket size exceeded", BucketFull, "the bucket is as large as the server allows"),
+        Row(
+            _UNKNOWN,
+            r"block is over 1\s?MiB|block too (big|large)",
+            DirectoryFull,
+            "the directory has too many entries",
+        ),
+        Row(
+            _UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"
+        ),
+        Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
+        Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
+        Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
+        # Any number can stand there where the framing was lost on the way: then the connection is to blame.
+        Row(_EXHAUSTED, r"message larger than max", Unavailable),
+        Row(_EXHAUSTED, "", Refused, "a quota is used up"),
+        # docs/protocols/textile.md, "Archives".
+        Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
+        Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
+        Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),
+        Row(_UNKNOWN, "archive size is too small", ArchiveRefused, "the bucket is too small to be archived"),
+        Row(_UNKNOWN, "already archived successfully", ArchiveNotNeeded, "nothing has changed since the last archive"),
+        Row(_UNKNOWN, "there is an in progress archive", ArchiveNotNeeded, "the last archive is still being made"),
+        Row(_UNKNOWN, "wallet FIL balance is zero", ArchiveRefused, "the server's Filecoin wallet is empty"),
+        Row(_UNKNOWN, "rep factor should be", ArchiveRefused, "the server does not make so many copies"),
+        Row(_UNKNOWN, "the bucket was never archived", NeverArchived, "the bucket was never archived"),
+        # The content. Only here is anything absent, and by code 2 only.
+        Row(_UNKNOWN, "message corrupt or incorrect password", Undecryptable, "the server cannot decrypt it"),
+        Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
+        Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
+        Row(_UNKNOWN, r"^node is a directory$", NotFound),
+        Row(_UNKNOWN, r"^no link by that name$", NotFound, methods={"RemovePath"}),
+        Row(
+            GrpcStatus.UNIMPLEMENTED,
+            r"service api\.usersd",
+            Unimplemented,
+            f"the server is a buckd, which has no {_KEY}",
+        ),
+        Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
+    ),
 )
-"""The first row that matches counts."""
 
 
 def translate(
@@ -196,18 +184,11 @@ def translate(
     :param lifetime: for how many seconds signatures are made.
     :param clock: this machine's wall clock.
     """
-    if not isinstance(error, GrpcError):
-        return Unavailable(f"{what}: {error}")
-    removing = what == "RemovePath"
-    row = next((row for row in ROWS if row.matches(error.code, error.message, removing)), None)
-    if row is None:
-        return Unavailable(f"{what}: the server answers {_shown(error)}")
-    if row.meaning is SignatureRefused:
+    meaning = REFUSALS.translate(error, what)
+    if isinstance(error, GrpcError) and isinstance(meaning, SignatureRefused):
         skew = clock_skew(error.trailers.get("date"), clock())  # by POST there is such a header, by websocket not
-        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({_shown(error)})")
-    if row.explanation:
-        return row.meaning(f"{what}: {row.explanation} ({_shown(error)})")
-    return row.meaning(f"{what}: {_shown(error)}")
+        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({shown(error.code, error.message)})")
+    return meaning
 
 
 def _why_refused(skew: float | None, lifetime: float) -> str:
@@ -220,10 +201,3 @@ def _why_refused(skew: float | None, lifetime: float) -> str:
     if skew > lifetime - 1:
         return f"the server takes the signature for expired: {describe_skew(skew)}; set the clock"
     return f"the server does not accept the signature: {_SECRET} is not the one of {_KEY}"
-
-
-def _shown(error: GrpcError) -> str:
-    text = one_line(error.message)
-    if len(text) > TEXT_MAX:
-        text = text[:TEXT_MAX] + "…"
-    return f"{text!r}, {error.code.name}" if text else error.code.name

@@ -14,7 +14,7 @@ from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
 from ipfsreg.grpcweb.channel import check_url
 
 from .identity import Identity, load_identity
-from .levels import may_be_of_a_level
+from .placement import may_be_of_a_level
 from .signing import CallMetadata
 
 _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"

@@ -10,12 +10,11 @@ from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Transport
 
-from .client import BUCKETS, TextileClient
 from .errors import Gone
 from .proto import bucketsd_pb2
-from .pushing import Waiting
+from .pushing import PendingFile
 from .shard import Shard
-from .way import Way
+from .transport import TransportChoice
 
 CHUNK = {Transport.WEBSOCKET: 32_000 - 512, Transport.POST: 256 * 1024}
 """Bytes of content in a message.
@@ -25,19 +24,17 @@ each. By POST there is only the limit of 4 MiB for a message.
 """
 
 SECONDS_PER_MEBIBYTE = 8.0
-"""What a stream's deadline allows beside ``timeout``: a slow server takes in 128 KiB a second."""
+"""What a stream's deadline allows beside the time for silence: a slow server takes in 128 KiB a second."""
 
 
 class ShardSender:
-    """Sends files to one bucket of the server. ``timeout`` is in seconds, for what does not depend on the size."""
+    """Sends files to one bucket of the server."""
 
-    def __init__(self, client: TextileClient, shard: Shard, way: Way, timeout: float) -> None:
-        self._client = client
+    def __init__(self, shard: Shard, transport: TransportChoice) -> None:
         self._shard = shard
-        self._way = way
-        self._timeout = timeout
+        self._transport = transport
 
-    async def push_paths(self, files: Sequence[Waiting]) -> None:
+    async def push_paths(self, files: Sequence[PendingFile]) -> None:
         """All files in one stream. Acknowledged only by status 0: the server saves the bucket at the end."""
         # Without a root there is no conflict with other writers: the server reads the bucket under its lock.
         await self._shard.ensure()
@@ -64,7 +61,7 @@ class ShardSender:
 
         await self._push("PushPaths", bucketsd_pb2.PushPathsResponse, files, send, answer, check)
 
-    async def push_path(self, file: Waiting) -> None:
+    async def push_path(self, file: PendingFile) -> None:
         """One file. Acknowledged by the final event and status 0."""
         await self._shard.ensure()
         header = bucketsd_pb2.PushPathRequest.Header(key=self._shard.key, path=file.path)
@@ -90,14 +87,15 @@ class ShardSender:
         self,
         method: str,
         response_type: type[Any],
-        files: Sequence[Waiting],
+        files: Sequence[PendingFile],
         send: Callable[[Stream[Any], int], Awaitable[None]],
         answer: Callable[[Any], None],
         check: Callable[[], None],
     ) -> None:
         length = sum(file.source.size for file in files)
-        deadline = self._timeout + SECONDS_PER_MEBIBYTE * length / 1024**2
-        transport = self._way.transport
+        client = self._shard.client
+        deadline = client.timeouts.silence + SECONDS_PER_MEBIBYTE * length / 1024**2
+        transport = self._transport.transport
         answering = False
 
         def answered(message: Any) -> None:
@@ -106,9 +104,9 @@ class ShardSender:
             answer(message)
 
         async def call() -> None:
-            with self._client.calling(method):
-                stream = self._client.stream(
-                    BUCKETS, method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
+            with client.calling(method):
+                stream = client.stream(
+                    method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
                 )
                 acknowledged: Deferred[None] = stream.responses.deliver(answered)
                 try:
@@ -121,18 +119,18 @@ class ShardSender:
                     acknowledged.addErrback(lambda _: None)
 
         try:
-            await self._client.authorized(call)
+            await client.authorized(call)
             check()
         except Gone:
             raise
         except Unavailable as error:
             # What a broken request makes the server answer is an answer, too.
-            self._way.failed(transport, answering=answering or not isinstance(error, Unreachable))
+            self._transport.failed(transport, answering=answering or not isinstance(error, Unreachable))
             raise
-        self._way.worked(transport, length)
+        self._transport.worked(transport, length)
 
 
-async def _send(file: Waiting, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:
+async def _send(file: PendingFile, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:
     """Send a file's content. Where the call ends before, its outcome says why.
 
     :raises Corrupt: where there is less or more of it than there was: that must not be acknowledged.

@@ -9,10 +9,10 @@ from typing import Any
 from ipfsreg.bucket.errors import NotFound, Refused
 from ipfsreg.bucket.interface import check_path
 
+from .bucket_calls import BucketCalls
 from .identity import check_public_key
 from .names import to_server
 from .proto import bucketsd_pb2
-from .service import BucketsService
 
 EVERYBODY = "*"
 
@@ -32,7 +32,7 @@ class NotShareable(Refused):
 _NAMES = {int(number): name for name, number in ROLES.items()}
 
 
-async def grant(service: BucketsService, who: str, role: str, path: str = "") -> None:
+async def grant(service: BucketCalls, who: str, role: str, path: str = "") -> None:
     """Give a role at a path, and by that below it, in place of the one that was given there before.
 
     In a private bucket the server encrypts all that is there anew, which takes as long as its size demands.
@@ -69,29 +69,29 @@ def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
         )
 
 
-async def push_roles(service: BucketsService, path: str, roles: Mapping[str, int]) -> None:
+async def push_roles(service: BucketCalls, path: str, roles: Mapping[str, int]) -> None:
     """Set roles by public key or ``*``; those of others stay. Only what `check_roles_can_be_set` lets pass."""
     request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)  # type: ignore[arg-type]
-    await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse)
+    await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse, slow=True)
 
 
-async def revoke(service: BucketsService, who: str, path: str = "") -> None:
+async def revoke(service: BucketCalls, who: str, path: str = "") -> None:
     """Take away the role that was given at exactly this path; one that was given above it stays. See `grant`."""
     await grant(service, who, "none", path)
 
 
-async def list_roles(service: BucketsService, path: str = "") -> dict[str, str]:
+async def list_roles(service: BucketCalls, path: str = "") -> dict[str, str]:
     """The roles at a path, by public key string or ``*``: those given above it are among them.
 
     :raises NotFound: where the path is not there.
     """
     path = _at_server(path)
     request = bucketsd_pb2.PullPathAccessRolesRequest(key=service.key, path=path)
-    found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse)
+    found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse, slow=True)
     return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
 
 
-async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, *paths: str) -> dict[str, Any]:
+async def grant_in_all(services: Sequence[BucketCalls], who: str, role: str, *paths: str) -> dict[str, Any]:
     """`grant` at all of several paths that there are in all of several buckets; answers as `list_in_all`.
 
     Where one fails, those before it have the role already: doing it again does no harm.
@@ -112,7 +112,7 @@ async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, 
     return await list_in_all(services, *paths)
 
 
-async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[str, Any]:
+async def list_in_all(services: Sequence[BucketCalls], *paths: str) -> dict[str, Any]:
     """`list_roles` at all of several paths that there are in all of several buckets.
 
     Answers ``paths``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
@@ -142,7 +142,7 @@ async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[s
     return {"paths": list(paths), "roles": roles, "uneven": uneven}
 
 
-async def get_root(service: BucketsService) -> bucketsd_pb2.Root:
+async def get_root(service: BucketCalls) -> bucketsd_pb2.Root:
     """A bucket as its server has it now."""
     answer = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
     return answer.root

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.errors import Refused
 
 from . import archive, sharing
-from .service import BucketsService
+from .bucket_calls import BucketCalls
 
 Arguments = Mapping[str, str]
-TextileTask = Callable[[Sequence[BucketsService], Arguments, IReactorTime], Awaitable[dict[str, Any]]]
+TextileTask = Callable[[Sequence[BucketCalls], Arguments, IReactorTime], Awaitable[dict[str, Any]]]
 
 SEPARATOR = "\n"
 """What is between several paths in one argument."""
@@ -23,34 +23,28 @@ WATCH_SECONDS = 30.0
 WATCH_SECONDS_MAX = 300.0
 
 
-async def share_grant(services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
+async def share_grant(services: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     """Give ``role`` to ``who`` at ``paths`` (empty or absent: everywhere). See `sharing.grant_in_all`."""
     who, role = _needed(arguments, "who"), _needed(arguments, "role")
     return await sharing.grant_in_all(services, who, role, *_paths(arguments))
 
 
-async def share_list(services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
+async def share_list(services: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     """The roles at ``paths``. See `sharing.list_in_all`."""
     return await sharing.list_in_all(services, *_paths(arguments))
 
 
-async def archive_start(
-    services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime
-) -> dict[str, Any]:
+async def archive_start(services: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     """See `archive.start_all`; its list is ``buckets``."""
     return {"buckets": await archive.start_all(services)}
 
 
-async def archive_status(
-    services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime
-) -> dict[str, Any]:
+async def archive_status(services: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     """See `archive.status_all`; its list is ``buckets``."""
     return {"buckets": await archive.status_all(services)}
 
 
-async def archive_watch(
-    services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime
-) -> dict[str, Any]:
+async def archive_watch(services: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     """Watch for ``seconds``. See `archive.watch_all`; its list is ``buckets``."""
     try:
         seconds = min(WATCH_SECONDS_MAX, max(0.1, float(arguments.get("seconds") or WATCH_SECONDS)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
 from ipfsreg.bucket.textile.client import BUCKETS, THREADS, USERS
 from ipfsreg.bucket.textile.errors import (
-    ROWS,
+    REFUSALS,
     ArchiveNotNeeded,
     ArchiveRefused,
     BucketFull,
@@ -153,13 +153,11 @@ def test_row(code: int, text: str, meaning: type[BucketError], names: str) -> No
 
 
 def test_every_row_is_tested() -> None:
-    used = {
-        next((row for row in ROWS if row.matches(GrpcStatus(code), text, False)), None) for code, text, _, _ in TABLE
-    }
+    used = [REFUSALS.find(GrpcStatus(code), text, "List") for code, text, _, _ in TABLE]
     # These three have tests of their own: removals, what is behind the server, lost framing.
-    others = [row for row in ROWS if row.removing or row.meaning is Unavailable]
+    others = [row for row in REFUSALS.rows if row.methods or row.meaning is Unavailable]
     assert len(others) == 3
-    assert [row for row in ROWS if row not in used and row not in others] == []
+    assert [row for row in REFUSALS.rows if row not in used and row not in others] == []
 
 
 def test_the_base_classes_are_those_that_the_rest_relies_on() -> None:
@@ -315,7 +313,7 @@ async def test_refusals_of_a_hub(textile_hub: TextileDouble) -> None:
         for each in (bucket, private):
             pull.key = each.key
             with pytest.raises(NotFound):
-                async for _ in service_of(client, each).server_stream(
+                async for _ in service_of(client, each).answers(
                     "PullPath", pull, bucketsd_pb2.PullPathResponse, deadline=10
                 ):
                     pass

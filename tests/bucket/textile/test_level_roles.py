@@ -1,15 +1,15 @@
 """Roles in buckets of the server that are made after they were granted."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.errors import Refused
-from ipfsreg.bucket.textile import room, shard, threads
+from ipfsreg.bucket.textile import capacity, shard, threads
 from ipfsreg.bucket.textile.identity import Identity, save_identity
-from ipfsreg.bucket.textile.service import ShardService
+from ipfsreg.bucket.textile.shard import Shard
 from ipfsreg.bucket.textile.sharing import grant_in_all, list_in_all
 from tests.bucket.running import running
 
@@ -29,7 +29,7 @@ async def team(
     textile_buckd: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Backend, Backend]]:
     """Two daemons with identities on a buckd. The first made the bucket, and gave the other the right to write."""
-    monkeypatch.setattr(room, "FULL", 8)
+    monkeypatch.setattr(capacity, "FULL", 8)
     monkeypatch.setattr(shard, "ROLES_SECONDS", 0.0)
     backends = []
     for name, identity in (("owner", OWNER), ("mate", MATE)):
@@ -45,8 +45,8 @@ async def team(
             yield first, second
 
 
-async def services(backend: Backend) -> list[ShardService]:
-    return [ShardService(backend.client, shard) for shard in await backend.textile.shards.all()]
+async def services(backend: Backend) -> Sequence[Shard]:
+    return await backend.textile.shards.all()
 
 
 async def roles(backend: Backend, path: str = "") -> dict[str, object]:
@@ -82,7 +82,7 @@ async def test_a_new_private_bucket_gets_no_roles_on_all_of_it(
     textile_buckd: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would make unreadable what was just pushed into it. The log says who is left out."""
-    monkeypatch.setattr(room, "FULL", 8)
+    monkeypatch.setattr(capacity, "FULL", 8)
     backends = []
     for name, identity in (("owner", OWNER), ("mate", MATE)):
         file = tmp_path / f"{name}.identity"

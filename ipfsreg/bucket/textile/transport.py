@@ -16,7 +16,7 @@ AGAIN_SECONDS = 3600.0
 """After so long POST is tried again: what was on the way may be gone."""
 
 
-class Way:
+class TransportChoice:
     """POST is a round trip shorter, and its messages may be longer; but it needs a direct connection.
 
     A proxy that keeps its connections to the server breaks a POST whose answer begins before its body ends
