@@ -7,6 +7,8 @@ from twisted.application.internet import backoffPolicy
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+FIRST_PAUSE = 1.0
+
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
@@ -18,11 +20,11 @@ async def retry(
     failed: Callable[[E], object],
     longest: float = 60.0,
 ) -> T:
-    """Call ``work`` until it does not fail as ``expected``, with pauses that grow from one to ``longest`` seconds.
+    """Call ``work`` until it does not fail as ``expected``, with pauses of `FIRST_PAUSE` to ``longest`` seconds.
 
     ``failed`` is told of each failure. Any other exception ends it.
     """
-    pause = backoffPolicy(1.0, longest)
+    pause = backoffPolicy(FIRST_PAUSE, longest)
     tries = 0
     while True:
         try:

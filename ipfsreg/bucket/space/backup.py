@@ -21,7 +21,7 @@ async def switch(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str,
     to = arguments.get("to")
     if to not in {"on", "off"}:
         raise Refused("to is on or off")
-    await bucket.at_home()
+    await bucket.ensure()
     request = space_pb2.ToggleBucketBackupRequest(bucket=bucket.slug, backup=to == "on")
     await bucket.client.call("ToggleBucketBackup", request, space_pb2.ToggleBucketBackupResponse, deadline=HUB_SECONDS)
     return {"backup": to}
@@ -32,7 +32,7 @@ async def status(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str,
 
     ``usage`` is what the daemon says of its storage, in bytes by name, or None where it cannot say.
     """
-    await bucket.at_home()
+    await bucket.ensure()
     counts = {"files": 0, "backed_up": 0, "in_progress": 0}
     directories = [""]
     while directories:

@@ -1,6 +1,5 @@
 """Directories as the daemon lists them, which takes it some time for each file in there."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,7 +55,7 @@ class Listings:
         self._client = client
         self._bucket = bucket
         self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: LRUCache[str, _Known] = LRUCache(KNOWN_MAX)
         self._running: dict[str, SingleFlight[Sequence[space_pb2.Entry]]] = {}
         self._seconds: LRUCache[str, float] = LRUCache(TIMES_MAX)
         self._slow_until: LRUCache[str, float] = LRUCache(TIMES_MAX)
@@ -118,7 +117,7 @@ class Listings:
                 seconds = self._took(directory, self._clock.seconds() - began)
             # Unless something was changed meanwhile: then it may be of before.
             if seconds > QUICK_SECONDS and work is not None and self._running.get(directory) is work:
-                self._remember(directory, entries, seconds)
+                self._known[directory] = _Known(entries, self._clock.seconds() + min(seconds, BELIEVED_SECONDS))
             return entries
         finally:
             if self._running.get(directory) is work:
@@ -131,12 +130,6 @@ class Listings:
         else:
             self._slow_until.pop(directory, None)
         return seconds
-
-    def _remember(self, directory: str, entries: Sequence[space_pb2.Entry], seconds: float) -> None:
-        self._known[directory] = _Known(entries, self._clock.seconds() + min(seconds, BELIEVED_SECONDS))
-        self._known.move_to_end(directory)
-        while len(self._known) > KNOWN_MAX:
-            self._known.popitem(last=False)
 
     async def _list(self, directory: str) -> Sequence[space_pb2.Entry]:
         # Without omitMembers the daemon would ask its hub about each entry.
