@@ -11,7 +11,7 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.bucket.options import PathOptions
 from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
-from ipfsreg.grpcweb.channel import check_url
+from ipfsreg.grpcweb.channel import check_server
 
 from .identity import Identity, load_identity
 from .placement import may_be_of_a_level
@@ -24,16 +24,10 @@ _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
 _FILE_MAX = 4096
 
 
-def _host(value: str) -> str:
-    if check_url(value).path not in (b"", b"/"):
-        raise ValueError("the address of a server has no path")
-    return value
-
-
 class TextileOptions(PathOptions):
     """How to reach a hub (with a key) or a buckd (without), and what to use there."""
 
-    host: Annotated[str, AfterValidator(_host)] = "http://127.0.0.1:3007"
+    host: Annotated[str, AfterValidator(check_server)] = "http://127.0.0.1:3007"
     key: SecretStr | None = None
     key_file: Directory | None = None
     secret: SecretStr | None = None

@@ -98,17 +98,18 @@ class ShardSender:
         transport = self._transport.transport
         answering = False
 
-        def answered(message: Any) -> None:
+        async def take(stream: Stream[Any]) -> None:
             nonlocal answering
-            answering = True
-            answer(message)
+            async for message in stream.responses:
+                answering = True
+                answer(message)
 
         async def call() -> None:
             with client.calling(method):
                 stream = client.stream(
                     method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
                 )
-                acknowledged: Deferred[None] = stream.responses.deliver(answered)
+                acknowledged = Deferred.fromCoroutine(take(stream))
                 try:
                     await send(stream, CHUNK[transport])
                     stream.requests.finish()
