@@ -62,45 +62,44 @@ NO_SERVICES = (
 
 _UNKNOWN = GrpcStatus.UNKNOWN
 
-REFUSALS = Refusals(
-    "the Space Daemon",
-    (
-        Row(
-            GrpcStatus.UNAUTHENTICATED,
-            "",
-            WrongToken,
-            "the Space Daemon does not accept the token ([space] token_file, token or DAEMON_TOKEN)",
-        ),
-        Row(GrpcStatus.UNIMPLEMENTED, "", Refused, "the server is too old, or no Space Daemon"),
-        Row(_UNKNOWN, "not initialized in expected time", NotReady, f"the Space Daemon is not ready: {NO_SERVICES}"),
-        Row(
-            _UNKNOWN,
-            "not initialized after 3 attempts|no textile hub set",
-            NoHub,
-            "the Space Daemon does not reach its hub",
-        ),
-        Row(_UNKNOWN, "No key pair found in the local db", NoKeyPair, f"the Space Daemon has no key pair: {INIT}"),
-        Row(_UNKNOWN, "(?i)key pair already exists", KeyPairExists, "the Space Daemon has a key pair already"),
-        Row(_UNKNOWN, "master app token already exists", TokenExists, "the Space Daemon has told its token already"),
-        Row(_UNKNOWN, "Not implemented", NotImplementedYet, "the Space Daemon cannot do that"),
-        Row(
-            _UNKNOWN,
-            "^path not found at ",
-            StagingUnseen,
-            "the Space Daemon cannot see the staging directory: it has to run on this machine, as a user who may read "
-            "[space] path, and without a view of the disk of its own",
-        ),
-        Row(_UNKNOWN, "^Bucket not found$", BucketGone, "the Space Daemon does not know the bucket"),
-        Row(_UNKNOWN, "no space left on device|quota exceeded", Full, "the Space Daemon has no room"),
-        # What the daemon's own IPFS node says when it does not answer may quote a path: before all absences.
-        Row(
-            _UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable
-        ),
-        Row(_UNKNOWN, "permission denied", Refused, "the Space Daemon's user may not read or write what it has to"),
-        Row(_UNKNOWN, "message corrupt or incorrect keys", Corrupt, "the Space Daemon cannot decrypt it"),
-        Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound, methods=ABOUT_A_PATH),
+ROWS = (
+    Row(
+        GrpcStatus.UNAUTHENTICATED,
+        "",
+        WrongToken,
+        "the Space Daemon does not accept the token ([space] token_file, token or DAEMON_TOKEN)",
     ),
+    Row(GrpcStatus.UNIMPLEMENTED, "", Refused, "the server is too old, or no Space Daemon"),
+    Row(_UNKNOWN, "not initialized in expected time", NotReady, f"the Space Daemon is not ready: {NO_SERVICES}"),
+    Row(
+        _UNKNOWN,
+        "not initialized after 3 attempts|no textile hub set",
+        NoHub,
+        "the Space Daemon does not reach its hub",
+    ),
+    Row(_UNKNOWN, "No key pair found in the local db", NoKeyPair, f"the Space Daemon has no key pair: {INIT}"),
+    # With some keyrings it has only this to say of a pair that is not there; of other things it may mean anything.
+    Row(_UNKNOWN, "^Key not found$", NoKeyPair, f"the Space Daemon has no key pair: {INIT}", methods={"GetPublicKey"}),
+    Row(_UNKNOWN, "(?i)key pair already exists", KeyPairExists, "the Space Daemon has a key pair already"),
+    Row(_UNKNOWN, "master app token already exists", TokenExists, "the Space Daemon has told its token already"),
+    Row(_UNKNOWN, "Not implemented", NotImplementedYet, "the Space Daemon cannot do that"),
+    Row(
+        _UNKNOWN,
+        "^path not found at ",
+        StagingUnseen,
+        "the Space Daemon cannot see the staging directory: it has to run on this machine, as a user who may read "
+        "[space] path, and without a view of the disk of its own",
+    ),
+    Row(_UNKNOWN, "^Bucket not found$", BucketGone, "the Space Daemon does not know the bucket"),
+    Row(_UNKNOWN, "no space left on device|quota exceeded", Full, "the Space Daemon has no room"),
+    # What the daemon's own IPFS node says when it does not answer may quote a path: before all absences.
+    Row(_UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable),
+    Row(_UNKNOWN, "permission denied", Refused, "the Space Daemon's user may not read or write what it has to"),
+    Row(_UNKNOWN, "message corrupt or incorrect keys", Corrupt, "the Space Daemon cannot decrypt it"),
+    Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound, methods=ABOUT_A_PATH),
 )
+
+REFUSALS = Refusals("the Space Daemon", ROWS)
 
 _BUCKET_GONE = re.compile(r"(?:^|desc = )bucket (?P<slug>.+) not found$")
 

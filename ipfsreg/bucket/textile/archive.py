@@ -33,18 +33,18 @@ MESSAGES_MAX = 10_000
 _GRACE = 10.0
 
 
-async def start(service: BucketCalls) -> None:
+async def start(bucket: BucketCalls) -> None:
     """Have an archive made of the bucket as it is now, with its default configuration.
 
     :raises ArchiveNotNeeded: where that is under way, or nothing changed since the last one.
     :raises ArchiveRefused: where the server cannot, or will not for the bucket's size.
     """
-    await service.call("Archive", bucketsd_pb2.ArchiveRequest(key=service.key), bucketsd_pb2.ArchiveResponse, slow=True)
+    await bucket.call("Archive", bucketsd_pb2.ArchiveRequest(key=bucket.key), bucketsd_pb2.ArchiveResponse, slow=True)
 
 
-async def status(service: BucketCalls) -> dict[str, Any]:
+async def status(bucket: BucketCalls) -> dict[str, Any]:
     """What became of the archives: ``current`` (or None) and ``history``, each as `archive_as_json`."""
-    found = await _archives(service)
+    found = await _archives(bucket)
     current = found.current
     return {
         "current": archive_as_json(current) if current.job_id or current.cid else None,
@@ -52,7 +52,7 @@ async def status(service: BucketCalls) -> dict[str, Any]:
     }
 
 
-async def watch(service: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
+async def watch(bucket: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
     """Follow the current archive for so many seconds at most.
 
     Answers ``messages``, and ``ended``: whether the archive is finished, well or not, so that there is no more.
@@ -64,9 +64,9 @@ async def watch(service: BucketCalls, seconds: float, clock: IReactorTime) -> di
 
     async def follow() -> None:
         # Our own time is to be up first: the deadline is for a server that does not even take the call.
-        stream = service.answers(
+        stream = bucket.answers(
             "ArchiveWatch",
-            bucketsd_pb2.ArchiveWatchRequest(key=service.key),
+            bucketsd_pb2.ArchiveWatchRequest(key=bucket.key),
             bucketsd_pb2.ArchiveWatchResponse,
             deadline=seconds + _GRACE,
         )
@@ -94,62 +94,62 @@ def news(seen: Sequence[str], messages: Sequence[str]) -> list[str]:
     return list(messages)
 
 
-async def start_all(services: Sequence[BucketCalls]) -> list[dict[str, Any]]:
+async def start_all(buckets: Sequence[BucketCalls]) -> list[dict[str, Any]]:
     """`start` for each of several buckets.
 
     Answers for each its key as ``bucket``, and as ``state``: ``started``, ``unchanged`` (also while the last one is
     being made) or ``refused``, for the last two with the reason in one line as ``why``.
     """
-    return [await _start_one(service) for service in services]
+    return [await _start_one(bucket) for bucket in buckets]
 
 
-async def start_due(services: Sequence[BucketCalls], seconds: float, now: float) -> list[dict[str, Any]]:
+async def start_due(buckets: Sequence[BucketCalls], seconds: float, now: float) -> list[dict[str, Any]]:
     """`start_all` for those whose last archive was begun at least so many seconds ago, or came to nothing.
 
     The server says when that was, whoever began it. ``now`` is in seconds since 1970.
     """
-    return await start_all([service for service in services if await _is_due(service, seconds, now)])
+    return await start_all([bucket for bucket in buckets if await _is_due(bucket, seconds, now)])
 
 
-async def _is_due(service: BucketCalls, seconds: float, now: float) -> bool:
-    current = (await _archives(service)).current
+async def _is_due(bucket: BucketCalls, seconds: float, now: float) -> bool:
+    current = (await _archives(bucket)).current
     failed = STATES.get(current.archive_status) in {"failed", "canceled"}
     return failed or now - current.created_at >= seconds
 
 
-async def status_all(services: Sequence[BucketCalls]) -> list[dict[str, Any]]:
+async def status_all(buckets: Sequence[BucketCalls]) -> list[dict[str, Any]]:
     """`status` of each of several buckets, with its key as ``bucket``."""
-    return [{"bucket": service.key, **await status(service)} for service in services]
+    return [{"bucket": bucket.key, **await status(bucket)} for bucket in buckets]
 
 
-async def watch_all(services: Sequence[BucketCalls], seconds: float, clock: IReactorTime) -> list[dict[str, Any]]:
+async def watch_all(buckets: Sequence[BucketCalls], seconds: float, clock: IReactorTime) -> list[dict[str, Any]]:
     """`watch` for several buckets at once, with its key as ``bucket``.
 
     One that was never archived has no messages and is at its end, with the reason as ``why``.
     """
-    return await gather(lambda service: _watch_one(service, seconds, clock), services, len(services))
+    return await gather(lambda bucket: _watch_one(bucket, seconds, clock), buckets, len(buckets))
 
 
-async def _start_one(service: BucketCalls) -> dict[str, Any]:
+async def _start_one(bucket: BucketCalls) -> dict[str, Any]:
     try:
-        await start(service)
+        await start(bucket)
     except ArchiveNotNeeded as error:
-        return {"bucket": service.key, "state": "unchanged", "why": str(error)}
+        return {"bucket": bucket.key, "state": "unchanged", "why": str(error)}
     except ArchiveRefused as error:
-        return {"bucket": service.key, "state": "refused", "why": str(error)}
-    return {"bucket": service.key, "state": "started"}
+        return {"bucket": bucket.key, "state": "refused", "why": str(error)}
+    return {"bucket": bucket.key, "state": "started"}
 
 
-async def _watch_one(service: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
+async def _watch_one(bucket: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
     try:
-        return {"bucket": service.key, **await watch(service, seconds, clock)}
+        return {"bucket": bucket.key, **await watch(bucket, seconds, clock)}
     except NeverArchived as error:
-        return {"bucket": service.key, "messages": [], "ended": True, "why": str(error)}
+        return {"bucket": bucket.key, "messages": [], "ended": True, "why": str(error)}
 
 
-async def _archives(service: BucketCalls) -> bucketsd_pb2.ArchivesResponse:
-    request = bucketsd_pb2.ArchivesRequest(key=service.key)
-    return await service.call("Archives", request, bucketsd_pb2.ArchivesResponse, slow=True)
+async def _archives(bucket: BucketCalls) -> bucketsd_pb2.ArchivesResponse:
+    request = bucketsd_pb2.ArchivesRequest(key=bucket.key)
+    return await bucket.call("Archives", request, bucketsd_pb2.ArchivesResponse, slow=True)
 
 
 def archive_as_json(archive: bucketsd_pb2.Archive) -> dict[str, Any]:

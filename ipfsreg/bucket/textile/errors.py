@@ -87,88 +87,73 @@ _TOO_MANY = "the bucket holds too many paths"
 _NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
 _BUCKD_LIMIT = "a buckd whose limits for archives were never set takes none of any size"
 
-REFUSALS = Refusals(
-    "the server",
-    (
-        # What a server says when its IPFS node does not answer may quote the path, so this comes before all absences.
-        Row(
-            _UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable
-        ),
-        # Credentials.
-        Row(_NOT_FOUND, whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
-        Row(_NOT_FOUND, whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
-        Row(_NOT_FOUND, whole("User not found"), Refused, "the account is gone"),
-        Row(_NOT_FOUND, whole("Org not found"), Refused, "the organisation is gone"),
-        Row(_UNAUTHENTICATED, "API key signature required", Refused, f"{_KEY} needs its {_SECRET}"),
-        Row(_UNAUTHENTICATED, "Bad API key signature", SignatureRefused),
-        Row(_UNAUTHENTICATED, "Session or API key required", Refused, f"the server is a hub and wants {_KEY}"),
-        Row(_UNAUTHENTICATED, "Token required", TokenRefused, _TOKEN_NEEDED),
-        Row(_UNAUTHENTICATED, "Bad authorization string|unauthenticated with bearer", TokenRefused, _TOKEN_BAD),
-        Row(_UNAUTHENTICATED, "Invalid session|Expired session", Refused, "the session is not valid any more"),
-        Row(_UNAUTHENTICATED, "", Refused, f"the server does not accept {_KEY}, {_SECRET} or {_IDENTITY}"),
-        Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
-        Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
-        Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
-        Row(_UNKNOWN, whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
-        # Permission.
-        Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
-        Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
-        Row(_DENIED, "", Refused, "the server does not allow it"),
-        Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
-        Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
-        Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
-        Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
-        Row(_UNKNOWN, "E11000 duplicate key", Refused, _OTHER_CASE),
-        # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
-        Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
-        Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
-        Row(_UNKNOWN, "mongo: no documents in result", ThreadGone),
-        Row(_UNKNOWN, "(^|desc = )db required$", ThreadGone),
-        Row(_UNKNOWN, "(^|desc = )instance not found$", BucketGone),
-        Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
-        # Quotas.
-        Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
-        Row(_UNKNOWN, "max bucket size exceeded", BucketFull, "the bucket is as large as the server allows"),
-        Row(
-            _UNKNOWN,
-            r"block is over 1\s?MiB|block too (big|large)",
-            DirectoryFull,
-            "the directory has too many entries",
-        ),
-        Row(
-            _UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"
-        ),
-        Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
-        Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
-        Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
-        # Any number can stand there where the framing was lost on the way: then the connection is to blame.
-        Row(_EXHAUSTED, r"message larger than max", Unavailable),
-        Row(_EXHAUSTED, "", Refused, "a quota is used up"),
-        # docs/protocols/textile.md, "Archives".
-        Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
-        Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
-        Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),
-        Row(_UNKNOWN, "archive size is too small", ArchiveRefused, "the bucket is too small to be archived"),
-        Row(_UNKNOWN, "already archived successfully", ArchiveNotNeeded, "nothing has changed since the last archive"),
-        Row(_UNKNOWN, "there is an in progress archive", ArchiveNotNeeded, "the last archive is still being made"),
-        Row(_UNKNOWN, "wallet FIL balance is zero", ArchiveRefused, "the server's Filecoin wallet is empty"),
-        Row(_UNKNOWN, "rep factor should be", ArchiveRefused, "the server does not make so many copies"),
-        Row(_UNKNOWN, "the bucket was never archived", NeverArchived, "the bucket was never archived"),
-        # The content. Only here is anything absent, and by code 2 only.
-        Row(_UNKNOWN, "message corrupt or incorrect password", Undecryptable, "the server cannot decrypt it"),
-        Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
-        Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
-        Row(_UNKNOWN, r"^node is a directory$", NotFound),
-        Row(_UNKNOWN, r"^no link by that name$", NotFound, methods={"RemovePath"}),
-        Row(
-            GrpcStatus.UNIMPLEMENTED,
-            r"service api\.usersd",
-            Unimplemented,
-            f"the server is a buckd, which has no {_KEY}",
-        ),
-        Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
-    ),
+ROWS = (
+    # What a server says when its IPFS node does not answer may quote the path, so this comes before all absences.
+    Row(_UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable),
+    # Credentials.
+    Row(_NOT_FOUND, whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
+    Row(_NOT_FOUND, whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
+    Row(_NOT_FOUND, whole("User not found"), Refused, "the account is gone"),
+    Row(_NOT_FOUND, whole("Org not found"), Refused, "the organisation is gone"),
+    Row(_UNAUTHENTICATED, "API key signature required", Refused, f"{_KEY} needs its {_SECRET}"),
+    Row(_UNAUTHENTICATED, "Bad API key signature", SignatureRefused),
+    Row(_UNAUTHENTICATED, "Session or API key required", Refused, f"the server is a hub and wants {_KEY}"),
+    Row(_UNAUTHENTICATED, "Token required", TokenRefused, _TOKEN_NEEDED),
+    Row(_UNAUTHENTICATED, "Bad authorization string|unauthenticated with bearer", TokenRefused, _TOKEN_BAD),
+    Row(_UNAUTHENTICATED, "Invalid session|Expired session", Refused, "the session is not valid any more"),
+    Row(_UNAUTHENTICATED, "", Refused, f"the server does not accept {_KEY}, {_SECRET} or {_IDENTITY}"),
+    Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
+    Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
+    Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
+    Row(_UNKNOWN, whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
+    # Permission.
+    Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
+    Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
+    Row(_DENIED, "", Refused, "the server does not allow it"),
+    Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
+    Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
+    Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
+    Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
+    Row(_UNKNOWN, "E11000 duplicate key", Refused, _OTHER_CASE),
+    # Threads and buckets. PushPaths wraps the texts of other services in its own, with code 2.
+    Row(_NOT_FOUND, "(?i)^(thread|db) not found$", ThreadGone),
+    Row(_UNKNOWN, "(?i)(^|desc = )(thread|db) not found$", ThreadGone),
+    Row(_UNKNOWN, "mongo: no documents in result", ThreadGone),
+    Row(_UNKNOWN, "(^|desc = )db required$", ThreadGone),
+    Row(_UNKNOWN, "(^|desc = )instance not found$", BucketGone),
+    Row(GrpcStatus.FAILED_PRECONDITION, "update is non-fast-forward", StaleRoot),
+    # Quotas.
+    Row(_UNKNOWN, "storage quota exhausted", Full, "the account's storage is used up"),
+    Row(_UNKNOWN, "max bucket size exceeded", BucketFull, "the bucket is as large as the server allows"),
+    Row(_UNKNOWN, r"block is over 1\s?MiB|block too (big|large)", DirectoryFull, "the directory has too many entries"),
+    Row(_UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"),
+    Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
+    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
+    Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
+    # Any number can stand there where the framing was lost on the way: then the connection is to blame.
+    Row(_EXHAUSTED, r"message larger than max", Unavailable),
+    Row(_EXHAUSTED, "", Refused, "a quota is used up"),
+    # docs/protocols/textile.md, "Archives".
+    Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
+    Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
+    Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),
+    Row(_UNKNOWN, "archive size is too small", ArchiveRefused, "the bucket is too small to be archived"),
+    Row(_UNKNOWN, "already archived successfully", ArchiveNotNeeded, "nothing has changed since the last archive"),
+    Row(_UNKNOWN, "there is an in progress archive", ArchiveNotNeeded, "the last archive is still being made"),
+    Row(_UNKNOWN, "wallet FIL balance is zero", ArchiveRefused, "the server's Filecoin wallet is empty"),
+    Row(_UNKNOWN, "rep factor should be", ArchiveRefused, "the server does not make so many copies"),
+    Row(_UNKNOWN, "the bucket was never archived", NeverArchived, "the bucket was never archived"),
+    # The content. Only here is anything absent, and by code 2 only.
+    Row(_UNKNOWN, "message corrupt or incorrect password", Undecryptable, "the server cannot decrypt it"),
+    Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
+    Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
+    Row(_UNKNOWN, r"^node is a directory$", NotFound),
+    Row(_UNKNOWN, r"^no link by that name$", NotFound, methods={"RemovePath"}),
+    Row(GrpcStatus.UNIMPLEMENTED, r"service api\.usersd", Unimplemented, f"the server is a buckd, which has no {_KEY}"),
+    Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
 )
+
+REFUSALS = Refusals("the server", ROWS)
 
 
 def translate(

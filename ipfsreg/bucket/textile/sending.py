@@ -1,6 +1,6 @@
 """A batch of files to the server, in one stream or one by one (docs/protocols/textile.md, "Pushing")."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -39,80 +39,52 @@ class ShardSender:
         # Without a root there is no conflict with other writers: the server reads the bucket under its lock.
         await self._shard.ensure()
         header = bucketsd_pb2.PushPathsRequest.Header(key=self._shard.key, paths=[file.path for file in files])
-        taken = 0
-        root = bucketsd_pb2.Root()
 
-        def answer(message: bucketsd_pb2.PushPathsResponse) -> None:
-            nonlocal taken, root
-            taken += 1
-            root = message.root  # each is longer than the one before, and to learn from it takes time
-
-        async def send(stream: Stream[Any], size: int) -> None:
-            stream.requests.send(bucketsd_pb2.PushPathsRequest(header=header))
+        async def chunks(size: int) -> AsyncIterator[bucketsd_pb2.PushPathsRequest]:
             for file in files:
-                await _send(file, stream, size, lambda data, file=file: _chunk(file.path, data))  # type: ignore[misc]
+                async for data in _pieces(file, size):
+                    yield _chunk(file.path, data)
                 # An empty chunk ends a file. Without it the server would wait for ever, with the bucket locked.
-                stream.requests.send(_chunk(file.path, b""))
+                yield _chunk(file.path, b"")
 
-        def check() -> None:
-            if taken < len(files):
-                raise Unavailable(f"PushPaths: the server ended the stream after {taken} of {len(files)} files")
-            self._shard.learn(root)
-
-        await self._push("PushPaths", bucketsd_pb2.PushPathsResponse, files, send, answer, check)
+        await self._push("PushPaths", files, bucketsd_pb2.PushPathsRequest(header=header), chunks)
 
     async def push_path(self, file: PendingFile) -> None:
         """One file. Acknowledged by the final event and status 0."""
         await self._shard.ensure()
         header = bucketsd_pb2.PushPathRequest.Header(key=self._shard.key, path=file.path)
-        final = False
 
-        def answer(message: bucketsd_pb2.PushPathResponse) -> None:
-            nonlocal final
-            if message.event.path:  # the others tell of progress
-                final = True
-                self._shard.learn(message.event.root)
+        async def chunks(size: int) -> AsyncIterator[bucketsd_pb2.PushPathRequest]:
+            async for data in _pieces(file, size):
+                yield bucketsd_pb2.PushPathRequest(chunk=data)
 
-        async def send(stream: Stream[Any], size: int) -> None:
-            stream.requests.send(bucketsd_pb2.PushPathRequest(header=header))
-            await _send(file, stream, size, lambda data: bucketsd_pb2.PushPathRequest(chunk=data))
-
-        def check() -> None:
-            if not final:
-                raise Unavailable("PushPath: the server ended the stream without its final event")
-
-        await self._push("PushPath", bucketsd_pb2.PushPathResponse, [file], send, answer, check)
+        await self._push("PushPath", [file], bucketsd_pb2.PushPathRequest(header=header), chunks)
 
     async def _push(
-        self,
-        method: str,
-        response_type: type[Any],
-        files: Sequence[PendingFile],
-        send: Callable[[Stream[Any], int], Awaitable[None]],
-        answer: Callable[[Any], None],
-        check: Callable[[], None],
+        self, method: str, files: Sequence[PendingFile], header: Any, chunks: Callable[[int], AsyncIterator[Any]]
     ) -> None:
         length = sum(file.source.size for file in files)
         client = self._shard.client
         deadline = client.timeouts.silence + SECONDS_PER_MEBIBYTE * length / 1024**2
         transport = self._transport.transport
-        answering = False
+        answers = _Answers()
 
-        async def take(stream: Stream[Any]) -> None:
-            nonlocal answering
-            async for message in stream.responses:
-                answering = True
-                answer(message)
+        async def send(stream: Stream[Any]) -> None:
+            stream.requests.send(header)
+            async for chunk in chunks(CHUNK[transport]):
+                if not await stream.requests.ready():
+                    return  # the call has ended, and its outcome says why
+                stream.requests.send(chunk)
+            stream.requests.finish()
 
         async def call() -> None:
             with client.calling(method):
                 stream = client.stream(
-                    method, response_type, thread=self._shard.thread, deadline=deadline, transport=transport
+                    method, _RESPONSES[method], thread=self._shard.thread, deadline=deadline, transport=transport
                 )
-                acknowledged = Deferred.fromCoroutine(take(stream))
+                acknowledged = Deferred.fromCoroutine(answers.take(stream))
                 try:
-                    await send(stream, CHUNK[transport])
-                    stream.requests.finish()
+                    await send(stream)
                     await acknowledged
                 finally:
                     # Whatever went wrong on this side, the server must not go on holding the bucket's lock.
@@ -121,27 +93,51 @@ class ShardSender:
 
         try:
             await client.authorized(call)
-            check()
+            if answers.files < len(files):
+                ended = f"the final event of {answers.files} of {len(files)} files"
+                raise Unavailable(f"{method}: the server ended the stream after {ended}")
         except Gone:
             raise
         except Unavailable as error:
             # What a broken request makes the server answer is an answer, too.
-            self._transport.failed(transport, answering=answering or not isinstance(error, Unreachable))
+            self._transport.failed(transport, answering=answers.begun or not isinstance(error, Unreachable))
             raise
+        self._shard.learn(answers.root)
         self._transport.worked(transport, length)
 
 
-async def _send(file: PendingFile, stream: Stream[Any], size: int, pack: Callable[[bytes], Any]) -> None:
-    """Send a file's content. Where the call ends before, its outcome says why.
+_RESPONSES: dict[str, type[Any]] = {
+    "PushPath": bucketsd_pb2.PushPathResponse,
+    "PushPaths": bucketsd_pb2.PushPathsResponse,
+}
+
+
+class _Answers:
+    """What has come: whether anything has, for how many files, and the last one's root."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.files = 0
+        self.root = bucketsd_pb2.Root()  # each is longer than the one before, and to learn from it takes time
+
+    async def take(self, stream: Stream[Any]) -> None:
+        async for message in stream.responses:
+            self.begun = True
+            event = message.event if isinstance(message, bucketsd_pb2.PushPathResponse) else message
+            if event is message or event.path:  # the others tell of progress
+                self.files += 1
+                self.root = event.root
+
+
+async def _pieces(file: PendingFile, size: int) -> AsyncIterator[bytes]:
+    """A file's content in pieces of at most ``size`` bytes.
 
     :raises Corrupt: where there is less or more of it than there was: that must not be acknowledged.
     """
     offset = 0
     while data := await file.source.read(offset):
         for start in range(0, len(data), size):
-            if not await stream.requests.ready():
-                return
-            stream.requests.send(pack(data[start : start + size]))
+            yield data[start : start + size]
         offset += len(data)
     if offset != file.source.size:
         raise Corrupt(f"{file.path} was {file.source.size} bytes long and is {offset} now; it is not stored")

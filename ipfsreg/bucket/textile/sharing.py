@@ -32,7 +32,7 @@ class NotShareable(Refused):
 _NAMES = {int(number): name for name, number in ROLES.items()}
 
 
-async def grant(service: BucketCalls, who: str, role: str, path: str = "") -> None:
+async def grant(bucket: BucketCalls, who: str, role: str, path: str = "") -> None:
     """Give a role at a path, and by that below it, in place of the one that was given there before.
 
     In a private bucket the server encrypts all that is there anew, which takes as long as its size demands.
@@ -46,8 +46,8 @@ async def grant(service: BucketCalls, who: str, role: str, path: str = "") -> No
     """
     roles = {_checked(who): _role(role)}
     path = _at_server(path)
-    check_roles_can_be_set(await get_root(service), path)
-    await push_roles(service, path, roles)
+    check_roles_can_be_set(await get_root(bucket), path)
+    await push_roles(bucket, path, roles)
 
 
 def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
@@ -69,50 +69,50 @@ def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
         )
 
 
-async def push_roles(service: BucketCalls, path: str, roles: Mapping[str, int]) -> None:
+async def push_roles(bucket: BucketCalls, path: str, roles: Mapping[str, int]) -> None:
     """Set roles by public key or ``*``; those of others stay. Only what `check_roles_can_be_set` lets pass."""
-    request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)  # type: ignore[arg-type]
-    await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse, slow=True)
+    request = bucketsd_pb2.PushPathAccessRolesRequest(key=bucket.key, path=path, roles=roles)  # type: ignore[arg-type]
+    await bucket.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse, slow=True)
 
 
-async def revoke(service: BucketCalls, who: str, path: str = "") -> None:
+async def revoke(bucket: BucketCalls, who: str, path: str = "") -> None:
     """Take away the role that was given at exactly this path; one that was given above it stays. See `grant`."""
-    await grant(service, who, "none", path)
+    await grant(bucket, who, "none", path)
 
 
-async def list_roles(service: BucketCalls, path: str = "") -> dict[str, str]:
+async def list_roles(bucket: BucketCalls, path: str = "") -> dict[str, str]:
     """The roles at a path, by public key string or ``*``: those given above it are among them.
 
     :raises NotFound: where the path is not there.
     """
     path = _at_server(path)
-    request = bucketsd_pb2.PullPathAccessRolesRequest(key=service.key, path=path)
-    found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse, slow=True)
+    request = bucketsd_pb2.PullPathAccessRolesRequest(key=bucket.key, path=path)
+    found = await bucket.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse, slow=True)
     return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
 
 
-async def grant_in_all(services: Sequence[BucketCalls], who: str, role: str, *paths: str) -> dict[str, Any]:
+async def grant_in_all(buckets: Sequence[BucketCalls], who: str, role: str, *paths: str) -> dict[str, Any]:
     """`grant` at all of several paths that there are in all of several buckets; answers as `list_in_all`.
 
     Where one fails, those before it have the role already: doing it again does no harm.
     """
     found = False
     if "" in (paths or ("",)):
-        for service in services:  # none gets the role where one must not
-            check_roles_can_be_set(await get_root(service), "")
-    for service in services:
+        for bucket in buckets:  # none gets the role where one must not
+            check_roles_can_be_set(await get_root(bucket), "")
+    for bucket in buckets:
         for path in paths or ("",):
             try:
-                await grant(service, who, role, path)
+                await grant(bucket, who, role, path)
                 found = True
             except NotFound:
                 continue
     if not found:
         raise NotFound(f"there is nothing at {', '.join(paths)}")
-    return await list_in_all(services, *paths)
+    return await list_in_all(buckets, *paths)
 
 
-async def list_in_all(services: Sequence[BucketCalls], *paths: str) -> dict[str, Any]:
+async def list_in_all(buckets: Sequence[BucketCalls], *paths: str) -> dict[str, Any]:
     """`list_roles` at all of several paths that there are in all of several buckets.
 
     Answers ``paths``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
@@ -122,11 +122,11 @@ async def list_in_all(services: Sequence[BucketCalls], *paths: str) -> dict[str,
     :raises NotFound: where none has any of the paths.
     """
     listed: list[tuple[str, dict[str, str]]] = []
-    for service in services:
-        owner = (await get_root(service)).owner
+    for bucket in buckets:
+        owner = (await get_root(bucket)).owner
         for path in paths or ("",):
             try:
-                listed.append((owner, await list_roles(service, path)))
+                listed.append((owner, await list_roles(bucket, path)))
             except NotFound:
                 continue
     if not listed:
@@ -142,9 +142,9 @@ async def list_in_all(services: Sequence[BucketCalls], *paths: str) -> dict[str,
     return {"paths": list(paths), "roles": roles, "uneven": uneven}
 
 
-async def get_root(service: BucketCalls) -> bucketsd_pb2.Root:
+async def get_root(bucket: BucketCalls) -> bucketsd_pb2.Root:
     """A bucket as its server has it now."""
-    answer = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
+    answer = await bucket.call("Root", bucketsd_pb2.RootRequest(key=bucket.key), bucketsd_pb2.RootResponse)
     return answer.root
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfsreg.bucket.errors import BucketError, Full, NotFound, SetupError, Unavailable
-from ipfsreg.bucket.space.errors import meaning_of, translate
+from ipfsreg.bucket.space.errors import NoKeyPair, meaning_of, translate
 from ipfsreg.bucket.space.path_locks import PathLocks
 from ipfsreg.bucket.space.sizes import SizeIndex, digest_of_link
 from ipfsreg.bucket.space.small_files import SmallFileLog
@@ -124,6 +124,13 @@ def test_no_other_code_means_that(code: GrpcStatus) -> None:
     error = translate(GrpcError(code, 'no link named "x" under bafy', NO_METADATA), "OpenFile")
     assert isinstance(error, NotFound) is (code is GrpcStatus.UNKNOWN)
     assert isinstance(translate(ConnectionBroken("x"), "OpenFile"), Unavailable)
+
+
+def test_a_keyring_without_a_pair_says_so_in_its_own_way() -> None:
+    """Seen on a real daemon: docs/protocols/space.md, "Access"."""
+    error = GrpcError(GrpcStatus.UNKNOWN, "Key not found", NO_METADATA)
+    assert isinstance(translate(error, "GetPublicKey"), NoKeyPair)
+    assert type(translate(error, "ListBuckets")) is Unavailable
 
 
 def test_the_index_of_sizes(tmp_path: Path) -> None:
