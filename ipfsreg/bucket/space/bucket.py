@@ -36,8 +36,8 @@ from .staging import Staging
 
 T = TypeVar("T")
 
-TOLD_MAX = 1000
-"""Of so many copies that are wrong it is remembered that the log has them."""
+LOGGED_MAX = 1000
+"""For how many wrong copies it is remembered that they are in the log already."""
 
 
 @implementer(IBucket)
@@ -68,7 +68,7 @@ class SpaceBucket:
         self._sizes = SizeIndex(options.path / "sizes")
         self._small_files = SmallFileCache(self.listings, options.path / "small-files", workers, clock)
         self._locks = PathLocks()
-        self._told: LRUCache[str, None] = LRUCache(TOLD_MAX)
+        self._logged: LRUCache[str, None] = LRUCache(LOGGED_MAX)
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
@@ -179,14 +179,14 @@ class SpaceBucket:
         location = await self._location(path)
         content = await self._workers.run(read_copy, location, limit)
         if await self._workers.run(is_wrong, path, content):
-            self._tell_wrong(path, location)
+            self._log_wrong(path, location)
         await self._learn(path, content)
         return content
 
-    def _tell_wrong(self, path: str, location: str) -> None:
+    def _log_wrong(self, path: str, location: str) -> None:
         # The caller decides what comes of it; only here it is known which copy it was.
-        if location not in self._told:
-            self._told[location] = None
+        if location not in self._logged:
+            self._logged[location] = None
             self._log.error(
                 "The copy {location} of {path} is not what was stored there. Somebody changed it, or the content is "
                 "damaged in the bucket: stop the Space Daemon, delete that copy, start it; if that does not help, run "

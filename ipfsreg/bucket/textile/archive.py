@@ -3,6 +3,7 @@
 All refusals are an `ArchiveRefused`, whose text is one line for the user; the texts are in `errors.ROWS`.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -60,7 +61,7 @@ async def watch(bucket: BucketCalls, seconds: float, clock: IReactorTime) -> dic
 
     :raises NeverArchived: where there is none.
     """
-    messages: list[str] = []
+    messages: deque[str] = deque(maxlen=MESSAGES_MAX)
 
     async def follow() -> None:
         # Our own time is to be up first: the deadline is for a server that does not even take the call.
@@ -72,14 +73,13 @@ async def watch(bucket: BucketCalls, seconds: float, clock: IReactorTime) -> dic
         )
         async for message in stream:
             messages.append(message.msg)
-            del messages[:-MESSAGES_MAX]
 
     following = Deferred.fromCoroutine(follow()).addTimeout(seconds, clock)
     try:
         await following
     except DeferredTimeout:
-        return {"messages": messages, "ended": False}
-    return {"messages": messages, "ended": True}
+        return {"messages": list(messages), "ended": False}
+    return {"messages": list(messages), "ended": True}
 
 
 def news(seen: Sequence[str], messages: Sequence[str]) -> list[str]:

@@ -28,11 +28,11 @@ from .errors import StaleRoot
 from .names import SEED, from_server, to_server
 from .options import TextileOptions
 from .proto import bucketsd_pb2
-from .reading import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
+from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
 from .shard import Shard
 from .shards import AT_ONCE, Shards
 from .transport import TransportChoice
-from .writing import Writer
+from .writer import Writer
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""How much more one bucket of the server takes, by what its answers say of it.
+"""How many more files one bucket of the server takes, as its answers show.
 
 All limits are the server's (docs/protocols/textile.md, "Limits"): the document of a bucket is a message of at most 4
 MiB, and a directory is one block of at most 1 MiB. What a name takes in a directory is less than what its path takes in

@@ -23,13 +23,13 @@ from .threads import Threads
 T = TypeVar("T")
 
 PATIENCE = 5.0
-"""Seconds in which the bucket should appear in a thread that somebody else made: they are about to make it."""
+"""Seconds to wait for the bucket in a thread that somebody else has just made: who makes a thread makes its bucket."""
 
 SETTLE = 2.0
-"""Seconds after which two that made a bucket at the same time see each other's."""
+"""Seconds after which two daemons that made a bucket at the same time see each other's."""
 
 ROLES_SECONDS = 1.0
-"""For how long it is believed which paths of a bucket have roles: to look at them all takes milliseconds."""
+"""For how long it is remembered which paths of a bucket have roles: to look at all paths takes milliseconds."""
 
 
 class Shard(BucketCalls):

@@ -14,7 +14,7 @@ from .client import THREADS, USERS, TextileClient
 from .proto import threads_pb2, usersd_pb2
 
 KNOWN_SECONDS = 3.0
-"""For how long the list of threads is believed: another daemon may make one."""
+"""For how long the list of threads is cached: another daemon may make one."""
 
 _RAW_THREAD = b"\x01\x55"  # version 1, variant "raw": docs/protocols/textile.md, "Threads"
 

@@ -52,14 +52,14 @@ async def test_the_first_requests_do_not_wait_for_every_bucket(textile_hub: Text
     key = textile_hub.accounts.add_key()
     for place in all_places():
         textile_hub.add_bucket(textile_hub.add_thread(place.thread_name("buckets"), key), BUCKET)
-    textile_hub.faults.latency = 0.02
+    latency = textile_hub.faults.latency = 0.1  # beside which a busy machine's own time is little
     async with running(Backend(textile_hub, tmp_path / "daemon", key)) as backend:
         began = reactor.seconds()
         with pytest.raises(NotFound):
             await backend.bucket.stat("d/f")
         await backend.bucket.put("d/f", b"x")
         assert await backend.bucket.get("d/f", LIMIT) == b"x"
-        assert reactor.seconds() - began < 0.02 * 45
+        assert reactor.seconds() - began < latency * 45
         # One for each level, and what is looked for beside the requests.
         assert len(textile_hub.calls.of("List")) < 45
         assert len(textile_hub.calls.of("ListThreads")) <= 2

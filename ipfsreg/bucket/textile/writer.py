@@ -11,10 +11,10 @@ from ipfsreg.bucket.sources import Source
 from .errors import BucketFull
 from .placement import Place
 from .proto import bucketsd_pb2
-from .pushing import PushQueue
+from .push_queue import PushQueue
 from .roles import Roles
-from .sending import ShardSender
 from .shard import Shard
+from .shard_sender import ShardSender
 from .shards import Shards
 from .transport import TransportChoice
 

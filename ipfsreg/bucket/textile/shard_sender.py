@@ -12,7 +12,7 @@ from ipfsreg.grpcweb.channel import Transport
 
 from .errors import Gone
 from .proto import bucketsd_pb2
-from .pushing import PendingFile
+from .push_queue import PendingFile
 from .shard import Shard
 from .transport import TransportChoice
 

@@ -22,18 +22,18 @@ from .errors import Gone, Unimplemented
 
 GATHER_PART = 0.125
 GATHER_MAX = 0.02
-"""For how long files are waited for before a stream begins: a part of what the last one took, and seconds at most."""
+"""How long a stream waits for more files before it begins: a fraction of the last one's time, and seconds at most."""
 
 BATCH_FILES = 200
 BATCH_BYTES = 4 * 1024**3
-"""What goes into one stream at most: an error undoes the wait of all of it."""
+"""The most that goes into one stream: if that fails, all of it is sent again."""
 
 UNAVAILABLE_IN_A_ROW = 2
-"""After so many files the others that wait with them are not tried: it is not the files."""
+"""After so many files in a row that failed because the server is unavailable, the rest of the batch is not tried."""
 
 
 class Sender(Protocol):
-    """How files get to the server; `sending` has the real one."""
+    """How files get to the server; `ShardSender` is the real one."""
 
     async def push_paths(self, files: "Sequence[PendingFile]") -> None:
         """All files in one stream. `Unimplemented` where the server is too old for it."""
