@@ -102,55 +102,50 @@ class SpaceBucket:
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`. The daemon tells sizes that are right for short files only, so none is passed on."""
-        check_path(path)
-        return ensureDeferred(self._found(lambda: self._stat(path)))
+        return self._when_found(lambda: self._stat(path), path)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        check_path(path)
-        return ensureDeferred(self._found(lambda: self._get(path, limit)))
+        return self._when_found(lambda: self._get(path, limit), path)
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
-        check_path(path)
-        return ensureDeferred(self._found(lambda: self._open(path)))
+        return self._when_found(lambda: self._open(path), path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        check_path(path)
-        return ensureDeferred(self._found(lambda: self._put(path, content)))
+        return self._when_found(lambda: self._put(path, content), path)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
-        check_path(path)
-        return ensureDeferred(self._found(lambda: self._put_file(path, source)))
+        return self._when_found(lambda: self._put_file(path, source), path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. The daemon has no such thing: the file is added again and then removed."""
-        check_path(source)
-        check_path(destination)
-        return ensureDeferred(self._found(lambda: self._move(source, destination)))
+        return self._when_found(lambda: self._move(source, destination), source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
-        check_path(path)
-        return ensureDeferred(self._found(lambda: self._remove_in_turn(path)))
+        return self._when_found(lambda: self._remove_in_turn(path), path)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
-        check_path(directory)
-        return ensureDeferred(self._found(lambda: self._list(directory)))
+        return self._when_found(lambda: self._list(directory), directory)
 
-    async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        async for listings in walk_by_listing(self, directory, into):
-            yield listings
+        return walk_by_listing(self, directory, into)
 
     async def ensure(self) -> None:
         """See to it that the daemon has the bucket, before it is named in a call. Fails with a `BucketError`."""
         await self._finder.ensure()
 
-    async def _found(self, operation: Callable[[], Awaitable[T]]) -> T:
+    def _when_found(self, operation: Callable[[], Awaitable[T]], *paths: str) -> "Deferred[T]":
+        for path in paths:
+            check_path(path)
+        return ensureDeferred(self._on_found(operation))
+
+    async def _on_found(self, operation: Callable[[], Awaitable[T]]) -> T:
         await self.ensure()
         try:
             return await operation()
