@@ -15,7 +15,7 @@ from ipfsreg.bucket.errors import BucketError
 from .proto import bucketsd_pb2
 from .shard import Shard
 from .shards import Shards
-from .sharing import NotShareable, check_roles_can_be_set, get_root, push_roles
+from .sharing import NotShareable, get_root, set_roles
 
 NONE = bucketsd_pb2.PATH_ACCESS_ROLE_NONE
 
@@ -98,8 +98,7 @@ class Roles:
         change.pop(owner, None)
         if not change:
             return
-        check_roles_can_be_set(await get_root(shard), path)
-        await push_roles(shard, path, change)
+        await set_roles(shard, path, change)
 
 
 def _entry(root: bucketsd_pb2.Root, path: str) -> bucketsd_pb2.Metadata:

@@ -25,11 +25,11 @@ ROLES = {
 """Each includes the ones before it."""
 
 
+_NAMES = {int(number): name for name, number in ROLES.items()}
+
+
 class NotShareable(Refused):
     """No role can be set there, whoever asks."""
-
-
-_NAMES = {int(number): name for name, number in ROLES.items()}
 
 
 async def grant(bucket: BucketCalls, who: str, role: str, path: str = "") -> None:
@@ -46,8 +46,7 @@ async def grant(bucket: BucketCalls, who: str, role: str, path: str = "") -> Non
     """
     roles = {_checked(who): _role(role)}
     path = _at_server(path)
-    check_roles_can_be_set(await get_root(bucket), path)
-    await push_roles(bucket, path, roles)
+    await set_roles(bucket, path, roles)
 
 
 def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
@@ -69,8 +68,12 @@ def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
         )
 
 
-async def push_roles(bucket: BucketCalls, path: str, roles: Mapping[str, int]) -> None:
-    """Set roles by public key or ``*``; those of others stay. Only what `check_roles_can_be_set` lets pass."""
+async def set_roles(bucket: BucketCalls, path: str, roles: Mapping[str, int]) -> None:
+    """Set roles by public key or ``*`` at a path; those of others stay.
+
+    This is the only place that makes the call, so that `check_roles_can_be_set` comes before each.
+    """
+    check_roles_can_be_set(await get_root(bucket), path)
     request = bucketsd_pb2.PushPathAccessRolesRequest(key=bucket.key, path=path, roles=roles)  # type: ignore[arg-type]
     await bucket.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse, slow=True)
 
