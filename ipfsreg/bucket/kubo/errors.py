@@ -1,7 +1,7 @@
 """What a node's refusals mean, as the bucket's own errors.
 
-Kubo answers nearly all of them with status 500 and code 0, so only the text tells them apart. A text that no row of the
-table knows is an outage, never an absence.
+Kubo answers nearly all of them with status 500 and code 0, so only the text tells them apart
+(docs/protocols/kubo.md, "Errors"). A text that no row of the table knows is an outage, never an absence.
 """
 
 import json

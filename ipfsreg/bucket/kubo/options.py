@@ -111,6 +111,8 @@ class KuboOptions(BackendOptions):
     def header(self) -> bytes | None:
         """The ``Authorization`` header, computed as Kubo does from an ``AuthSecret`` of its ``API.Authorizations``.
 
+        See docs/protocols/kubo.md, "Authorization".
+
         :raises OSError: for a file that cannot be read. :raises ValueError: for what is no secret.
         """
         secret = _value(self.authorization, self.authorization_file)

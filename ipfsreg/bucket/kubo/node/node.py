@@ -1,6 +1,7 @@
 """The commands that the backend uses, with what differs between versions of a node and between a node and a cluster.
 
-The versions since which something is different are constants here; everything else is the same from 0.8 on.
+The versions since which something is different are constants here (docs/protocols/kubo.md, "Versions"); everything else
+is the same from 0.8 on.
 """
 
 import json
@@ -271,7 +272,7 @@ class Node:
         """Take a path and all below it out of the MFS. `NotFound`; not with ``force``, nor does it look at what is
         there.
         """
-        # What goes wrong is told in the body of a 200.
+        # What goes wrong is told in the body of a 200 (docs/protocols/kubo.md, "Commands").
         told = await self.index.call("files/rm", [path], {"recursive": True, "force": force})
         if told.strip():
             raise translate("files/rm", told.decode("utf-8", "replace"))

@@ -16,7 +16,7 @@ from ipfsreg.bucket.kubo.rpc.lanes import Lane
 from ipfsreg.flow.streams import Pieces
 
 SENT = "x-content-length"
-"""The header in which ``cat`` says how much it is going to send."""
+"""The header in which ``cat`` says how much it is going to send (docs/protocols/kubo.md, "Streams")."""
 
 SMALL = 256 * 1024
 """Up to so many bytes are taken from the node at once, and wait here for whoever takes them slowly."""

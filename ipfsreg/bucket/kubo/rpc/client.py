@@ -2,7 +2,7 @@
 
 Twisted's Agent without treq, whose redirects, cookies and decompression would be wrong here. Neither shows the
 trailer in which a node reports an error after output began (``X-Stream-Error``): whoever reads a stream has to check
-what came against what should have come.
+what came against what should have come (docs/protocols/kubo.md, "Streams").
 """
 
 import json

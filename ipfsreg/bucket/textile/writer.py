@@ -8,17 +8,15 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.sources import Source
 
-from .client import BUCKETS, TextileClient
 from .errors import BucketFull
-from .levels import Place
-from .options import TextileOptions
+from .placement import Place
 from .proto import bucketsd_pb2
-from .pushing import Pusher
+from .push_queue import PushQueue
 from .roles import Roles
-from .sending import ShardSender
 from .shard import Shard
+from .shard_sender import ShardSender
 from .shards import Shards
-from .way import Way
+from .transport import TransportChoice
 
 Write = Callable[[Shard], Awaitable[None]]
 
@@ -26,19 +24,17 @@ Write = Callable[[Shard], Awaitable[None]]
 class Writer:
     """Puts files to where they belong. Each failure is a `BucketError`."""
 
-    def __init__(self, client: TextileClient, shards: Shards, options: TextileOptions, clock: IReactorTime) -> None:
-        self._client = client
+    def __init__(self, shards: Shards, transport: TransportChoice, clock: IReactorTime) -> None:
         self._shards = shards
+        self._transport = transport
         self._clock = clock
-        self._silence = options.silence
-        self._roles = Roles(client, shards)
-        self._way = Way(options.host, clock)
-        self._pushers: dict[Place, Pusher] = {}
+        self._roles = Roles(shards)
+        self._queues: dict[Place, PushQueue] = {}
 
     def stop(self) -> None:
         """Give up what is under way and what waits."""
-        for pusher in self._pushers.values():
-            pusher.stop()
+        for queue in self._queues.values():
+            queue.stop()
 
     async def push(self, path: str, source: Source) -> None:
         """Push a file; returns when the server has acknowledged it.
@@ -47,7 +43,7 @@ class Writer:
         """
 
         async def write(shard: Shard) -> None:
-            await self._pusher(shard).push(path, source)
+            await self._queue(shard).push(path, source)
 
         await self._write(path, source.size, write)
 
@@ -58,9 +54,7 @@ class Writer:
             if shard.private:
                 raise _Private
             request = bucketsd_pb2.SetPathRequest(key=shard.key, path=path, cid=cid)
-            await self._client.unary(
-                BUCKETS, "SetPath", request, bucketsd_pb2.SetPathResponse, thread=shard.thread, slow=True
-            )
+            await shard.call("SetPath", request, bucketsd_pb2.SetPathResponse, slow=True)
 
         try:
             await self._write(path, size, write)
@@ -94,19 +88,18 @@ class Writer:
             shard = await self._shards.for_writing(path, size)
             await shard.ensure()
             try:
-                with shard.room.reserved(path):
+                with shard.capacity.reserved(path):
                     await shard.ask(write)
                 return shard
             except BucketFull as error:
-                if shard.room.paths <= 1:  # its top directory: what an empty bucket does not take, none does
+                if shard.capacity.paths <= 1:  # its top directory: what an empty bucket does not take, none does
                     raise
-                shard.room.refused(path, size, error)
+                shard.capacity.refused(path, size, error)
 
-    def _pusher(self, shard: Shard) -> Pusher:
-        if shard.place not in self._pushers:
-            sender = ShardSender(self._client, shard, self._way, self._silence)
-            self._pushers[shard.place] = Pusher(sender, self._clock)
-        return self._pushers[shard.place]
+    def _queue(self, shard: Shard) -> PushQueue:
+        if shard.place not in self._queues:
+            self._queues[shard.place] = PushQueue(ShardSender(shard, self._transport), self._clock)
+        return self._queues[shard.place]
 
 
 class _Private(Exception):

@@ -1,8 +1,8 @@
-"""How much more one bucket of the server takes, by what its answers say of it.
+"""How many more files one bucket of the server takes, as its answers show.
 
-All limits are the server's (fact sheet 0.8, 8.7, 8.8): the document of a bucket is a message of at most 4 MiB, and a
-directory is one block of at most 1 MiB. What a name takes in a directory is less than what its path takes in the
-document, so a small document has no large directory in it.
+All limits are the server's (docs/protocols/textile.md, "Limits"): the document of a bucket is a message of at most 4
+MiB, and a directory is one block of at most 1 MiB. What a name takes in a directory is less than what its path takes in
+the document, so a small document has no large directory in it.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from typing import TypeVar
 from ipfsreg.bucket.errors import Full
 
 from .errors import DirectoryFull, TooManyPaths
-from .levels import Place
+from .placement import Place
 from .proto import bucketsd_pb2
 
 T = TypeVar("T")
@@ -43,8 +43,8 @@ LINK = 56
 """Bytes that a name takes in its directory's block beside itself: a CID, a size, and their frames."""
 
 
-class Room:
-    """What is known of a bucket's size. ``paths`` is how many it has."""
+class Capacity:
+    """What is known of a bucket's size: ``paths`` is how many it has."""
 
     def __init__(self, place: Place) -> None:
         self.paths = 0

@@ -9,9 +9,8 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.interface import IReader
 
-from .client import BUCKETS, TextileClient
+from .bucket_calls import BucketCalls
 from .proto import bucketsd_pb2
-from .shard import Shard
 
 SECONDS = 24 * 3600.0
 """The longest that reading one file may take; a stream on which nothing moves ends much earlier."""
@@ -25,29 +24,18 @@ GET_SECONDS_PER_MEBIBYTE = 8.0
 Pieces = AsyncGenerator[bytes, None]
 
 
-async def pull(
-    client: TextileClient, shard: Shard, path: str, *, deadline: float = SECONDS, patience: float | None = None
-) -> Pieces:
+async def pull(bucket: BucketCalls, path: str, *, deadline: float = SECONDS, patience: float | None = None) -> Pieces:
     """The pieces of a file, at the pace of whoever iterates. `NotFound` where this bucket does not have it.
 
-    All of them within ``deadline`` seconds. The server may be silent for ``patience`` seconds, ``timeout`` if None:
-    reads wait for no lock.
+    All of them within ``deadline`` seconds. The server may be silent for ``patience`` seconds; if that is None, for as
+    long as it may take for one answer: reads wait for no lock.
     """
-    request = bucketsd_pb2.PullPathRequest(key=shard.key, path=path)
-    answers = client.server_stream(
-        BUCKETS,
-        "PullPath",
-        request,
-        bucketsd_pb2.PullPathResponse,
-        thread=shard.thread,
-        deadline=deadline,
-        idle=client.timeout if patience is None else patience,
-    )
-    try:
+    idle = bucket.client.timeouts.answer if patience is None else patience
+    request = bucketsd_pb2.PullPathRequest(key=bucket.key, path=path)
+    answers = bucket.answers("PullPath", request, bucketsd_pb2.PullPathResponse, deadline=deadline, idle=idle)
+    async with aclosing(answers):
         async for answer in answers:
             yield answer.chunk
-    finally:
-        await answers.aclose()
 
 
 @implementer(IReader)
@@ -61,27 +49,24 @@ class RemoteReader:
     size: int | None = None
     file: IO[bytes] | None = None
 
-    def __init__(
-        self, client: TextileClient, shard: Shard, path: str, patience: float, first: bytes, rest: Pieces
-    ) -> None:
-        self._client = client
-        self._shard = shard
+    def __init__(self, bucket: BucketCalls, path: str, patience: float, first: bytes, rest: Pieces) -> None:
+        self._bucket = bucket
         self._path = path
         self._patience = patience
         self._opened: tuple[bytes, Pieces] | None = (first, rest)
 
     @classmethod
-    async def open(cls, client: TextileClient, shard: Shard, path: str, patience: float) -> "RemoteReader":
+    async def open(cls, bucket: BucketCalls, path: str, patience: float) -> "RemoteReader":
         """Begin to pull; ``patience`` as in `pull`.
 
         :raises BucketError: where the server does not begin to send.
         """
-        rest = pull(client, shard, path, patience=patience)
-        return cls(client, shard, path, patience, await anext(rest, b""), rest)
+        rest = pull(bucket, path, patience=patience)
+        return cls(bucket, path, patience, await anext(rest, b""), rest)
 
     async def pieces(self, offset: int, length: int) -> Pieces:
         """See `IReader.pieces`. Fewer than ``length`` bytes come where the file ends before."""
-        data, rest = self._opened or (b"", pull(self._client, self._shard, self._path, patience=self._patience))
+        data, rest = self._opened or (b"", pull(self._bucket, self._path, patience=self._patience))
         self._opened = None
         async with aclosing(rest):
             position, end = 0, offset + length

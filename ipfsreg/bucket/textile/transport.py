@@ -6,23 +6,23 @@ from twisted.logger import Logger
 from ipfsreg.grpcweb.channel import Transport
 
 STRIKES = 3
-"""So often may a push by POST fail that then succeeds by websocket, before POST is not tried any more."""
+"""After so many pushes that failed by POST and then succeeded by websocket, POST is avoided."""
 
 PROOF = 1024**2
-"""A push by POST of so many bytes that worked takes the strikes back: a proxy that breaks some breaks those."""
-
+"""A push by POST of so many bytes that succeeds resets the count: a proxy that breaks POSTs would break it."""
 
 AGAIN_SECONDS = 3600.0
-"""After so long POST is tried again: what was on the way may be gone."""
+"""For how long POST is avoided: the proxy may be gone after that."""
 
 
-class Way:
+class TransportChoice:
     """POST is a round trip shorter, and its messages may be longer; but it needs a direct connection.
 
-    A proxy that keeps its connections to the server breaks a POST whose answer begins before its body ends (fact
-    sheet 1.4). The server itself speaks no TLS, so behind ``https`` there is a proxy: there it is the websocket.
-    Elsewhere a push that such a proxy may have broken is tried by websocket next, and where that helps again and again
-    it stays for `AGAIN_SECONDS`. A connection that was lost before the answer began says nothing about a proxy.
+    A proxy that keeps its connections to the server breaks a POST whose answer begins before its body ends
+    (docs/protocols/grpc-web.md, "Streams by POST"). The server itself speaks no TLS, so behind ``https`` there is a
+    proxy, and pushes go by websocket. Elsewhere a push that such a proxy may have broken is tried by websocket next;
+    after `STRIKES` of those all pushes go by websocket for `AGAIN_SECONDS`. A connection that was lost before the
+    answer began says nothing about a proxy.
 
     :param host: the server's URL.
     """

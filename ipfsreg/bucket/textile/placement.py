@@ -1,7 +1,7 @@
 """How the paths of one logical bucket are spread over many buckets of the server.
 
 A server keeps an entry for every path in one document per bucket, which every answer carries and which must stay
-below 4 MiB; so a bucket of theirs can hold only so much (`room`). Ours grows in *levels*: level 0 is one of theirs,
+below 4 MiB; so a bucket of theirs can hold only so much (`Capacity`). Ours grows in *levels*: level 0 is one of theirs,
 level 1 has 4 of them, level 2 has 16, level 3 has 64. When one is full, writes go to the next level, to the one that
 the path's directory hashes to; nothing is ever moved. To read a path is to ask at most one bucket of each level, the
 highest first, so a file that was replaced meanwhile is found where it was written last.
@@ -18,6 +18,14 @@ FAN_OUT = 4
 LEVELS = 4
 
 _OF_A_LEVEL = re.compile(rf"-[1-{LEVELS - 1}]-\d{{1,2}}$")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketName:
+    """The name of a bucket of the server, and that of the thread that it is in."""
+
+    thread: str
+    bucket: str
 
 
 @dataclass(frozen=True, slots=True, order=True)

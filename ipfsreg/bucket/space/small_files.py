@@ -4,6 +4,10 @@ To read a file the daemon makes a plaintext copy, which it looks at ten times a 
 here the content is known: only the CID has to be asked for, to see that nobody has written something else since.
 """
 
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +18,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
+from ipfsreg.flow.durable import write_durably
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
 from . import listings
-from .kept_files import KeptFiles
 from .listings import QUICK_SECONDS, Listings
 
 MEMORY = 16 * 1024**2
@@ -29,8 +33,11 @@ LENGTH_MAX = 256 * 1024
 
 _OVERHEAD = 500
 
+Kept = tuple[str, str, bytes]
+"""Path, CID and content."""
 
-class Remembered:
+
+class SmallFileCache:
     """The content of small files by path, each with the CID that the daemon listed after it was written.
 
     It is in memory and in ``file`` on this disk. A directory that the daemon lists slowly is not listed for this: then
@@ -41,7 +48,7 @@ class Remembered:
 
     def __init__(self, listings: Listings, file: Path, workers: Workers, clock: IReactorTime) -> None:
         self._listings = listings
-        self._kept = KeptFiles(file)
+        self._kept = SmallFileLog(file)
         self._workers = workers
         self._saving = DeferredLock()
         self._clock = clock
@@ -115,3 +122,55 @@ class Remembered:
 
     def _is_slow(self, path: str) -> bool:
         return self._listings.is_slow(path.rpartition("/")[0])
+
+
+class SmallFileLog:
+    """Small files with their CIDs in a file of this disk: one line for each, a later one counts.
+
+    It is a help and no record: it may be lost, lack its last lines, or tell of what was replaced since. ``length`` is
+    its own in bytes, once it was read. Blocking, for worker threads.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.length = 0
+
+    def load(self) -> Iterator[Kept]:
+        """What is there, in its order. Raises `OSError`."""
+        try:
+            file = self._file.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for line in file:
+                self.length += len(line)
+                kept = _read(line)  # the last one may be torn
+                if kept is not None:
+                    yield kept
+
+    def save(self, path: str, cid: str, content: bytes) -> None:
+        """Append a file. Raises `OSError`."""
+        line = _written(path, cid, content)
+        with self._file.open("ab") as file:
+            file.write(line)
+        self.length += len(line)
+
+    def write_anew(self, files: Iterable[Kept]) -> None:
+        """Put these in the place of all. Raises `OSError`."""
+        content = b"".join(_written(*each) for each in files)
+        write_durably(self._file, content)
+        self.length = len(content)
+
+
+def _written(path: str, cid: str, content: bytes) -> bytes:
+    return json.dumps([path, cid, base64.b64encode(content).decode("ascii")]).encode("ascii") + b"\n"
+
+
+def _read(line: bytes) -> Kept | None:
+    try:
+        path, cid, content = json.loads(line)
+        if isinstance(path, str) and isinstance(cid, str) and line.endswith(b"\n"):
+            return path, cid, base64.b64decode(content, validate=True)
+    except (ValueError, TypeError, binascii.Error):
+        pass
+    return None

@@ -22,28 +22,28 @@ from .errors import Gone, Unimplemented
 
 GATHER_PART = 0.125
 GATHER_MAX = 0.02
-"""For how long files are waited for before a stream begins: a part of what the last one took, and seconds at most."""
+"""How long a stream waits for more files before it begins: a fraction of the last one's time, and seconds at most."""
 
 BATCH_FILES = 200
 BATCH_BYTES = 4 * 1024**3
-"""What goes into one stream at most: an error undoes the wait of all of it."""
+"""The most that goes into one stream: if that fails, all of it is sent again."""
 
 UNAVAILABLE_IN_A_ROW = 2
-"""After so many files the others that wait with them are not tried: it is not the files."""
+"""After so many files in a row that failed because the server is unavailable, the rest of the batch is not tried."""
 
 
 class Sender(Protocol):
-    """How files get to the server; `sending` has the real one."""
+    """How files get to the server; `ShardSender` is the real one."""
 
-    async def push_paths(self, files: "Sequence[Waiting]") -> None:
+    async def push_paths(self, files: "Sequence[PendingFile]") -> None:
         """All files in one stream. `Unimplemented` where the server is too old for it."""
 
-    async def push_path(self, file: "Waiting") -> None:
+    async def push_path(self, file: "PendingFile") -> None:
         """One file in a stream of its own."""
 
 
 @dataclass(eq=False)
-class Waiting:
+class PendingFile:
     """A file that waits for its push; ``done`` fires when the server has acknowledged it."""
 
     path: str
@@ -51,7 +51,7 @@ class Waiting:
     done: "Deferred[None]"
 
 
-class Pusher:
+class PushQueue:
     """The queue of one bucket of the server."""
 
     _log = Logger()
@@ -59,7 +59,7 @@ class Pusher:
     def __init__(self, sender: Sender, clock: IReactorTime) -> None:
         self._sender = sender
         self._clock = clock
-        self._queue: list[Waiting] = []
+        self._queue: list[PendingFile] = []
         self._running: Deferred[None] | None = None
         self._has_push_paths = True
         self._stopped = False
@@ -67,7 +67,7 @@ class Pusher:
 
     def push(self, path: str, source: Source) -> "Deferred[None]":
         """Push a file; fires when the server has acknowledged it."""
-        file = Waiting(path, source, Deferred())
+        file = PendingFile(path, source, Deferred())
         if self._stopped:
             file.done.errback(Failure(Unavailable("the daemon is stopping")))
             return file.done
@@ -96,10 +96,10 @@ class Pusher:
                 raise
             self._took = self._clock.seconds() - began
 
-    def _next_batch(self) -> list[Waiting]:
-        batch: list[Waiting] = []
+    def _next_batch(self) -> list[PendingFile]:
+        batch: list[PendingFile] = []
         length = 0
-        later: list[Waiting] = []
+        later: list[PendingFile] = []
         paths: set[str] = set()
         queue, self._queue = self._queue, []
         for position, file in enumerate(queue):
@@ -115,7 +115,7 @@ class Pusher:
         self._queue[:0] = later
         return batch
 
-    async def _push(self, batch: Sequence[Waiting]) -> None:
+    async def _push(self, batch: Sequence[PendingFile]) -> None:
         if len(batch) > 1 and self._has_push_paths:
             try:
                 await _twice(lambda: self._sender.push_paths(batch), Unreachable)
@@ -134,7 +134,7 @@ class Pusher:
                 return
         await self._push_one_by_one(batch)
 
-    async def _push_one_by_one(self, batch: Sequence[Waiting]) -> None:
+    async def _push_one_by_one(self, batch: Sequence[PendingFile]) -> None:
         failed = 0
         for file in batch:
             try:
@@ -159,12 +159,12 @@ class Pusher:
         _fail(waiting, Failure(Unavailable("the daemon is stopping")))
 
 
-def _acknowledge(files: Sequence[Waiting]) -> None:
+def _acknowledge(files: Sequence[PendingFile]) -> None:
     for file in files:
         file.done.callback(None)
 
 
-def _fail(files: Sequence[Waiting], failure: Failure) -> None:
+def _fail(files: Sequence[PendingFile], failure: Failure) -> None:
     for file in files:
         if not file.done.called:
             file.done.errback(failure)

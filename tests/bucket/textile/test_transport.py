@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from ipfsreg.bucket.textile.way import AGAIN_SECONDS, PROOF, STRIKES, Way
+from ipfsreg.bucket.textile.transport import AGAIN_SECONDS, PROOF, STRIKES, TransportChoice
 from ipfsreg.grpcweb.channel import Transport
 from tests.bucket.contract import together
 from tests.bucket.running import running
@@ -75,52 +75,52 @@ async def test_lost_connections_are_no_proxy(textile_hub: TextileDouble, tmp_pat
 
 @pytest.mark.parametrize("host", ["https://hub.example.org", "HTTPS://hub.example.org/"])
 def test_behind_tls_there_is_a_proxy(host: str) -> None:
-    assert Way(host, Clock()).transport is Transport.WEBSOCKET
-    assert Way("http://127.0.0.1:3007", Clock()).transport is Transport.POST
+    assert TransportChoice(host, Clock()).transport is Transport.WEBSOCKET
+    assert TransportChoice("http://127.0.0.1:3007", Clock()).transport is Transport.POST
 
 
-def strike(way: Way) -> None:
-    assert way.transport is Transport.POST
-    way.failed(Transport.POST, answering=True)
-    assert way.transport is Transport.WEBSOCKET
-    way.worked(Transport.WEBSOCKET, 10)
+def strike(choice: TransportChoice) -> None:
+    assert choice.transport is Transport.POST
+    choice.failed(Transport.POST, answering=True)
+    assert choice.transport is Transport.WEBSOCKET
+    choice.worked(Transport.WEBSOCKET, 10)
 
 
 def test_strikes() -> None:
     clock = Clock()
-    way = Way("http://127.0.0.1:3007", clock)
+    choice = TransportChoice("http://127.0.0.1:3007", clock)
     for _ in range(STRIKES - 1):
-        strike(way)
-        assert way.transport is Transport.POST
-    way.worked(Transport.POST, PROOF)  # large, and it worked: it was not the way
+        strike(choice)
+        assert choice.transport is Transport.POST
+    choice.worked(Transport.POST, PROOF)  # large, and it worked: it was not the way
     for _ in range(STRIKES):
-        strike(way)
-    assert way.transport is Transport.WEBSOCKET
-    way.failed(Transport.WEBSOCKET, answering=True)
+        strike(choice)
+    assert choice.transport is Transport.WEBSOCKET
+    choice.failed(Transport.WEBSOCKET, answering=True)
     clock.advance(AGAIN_SECONDS - 1)
-    assert way.transport is Transport.WEBSOCKET
+    assert choice.transport is Transport.WEBSOCKET
     # Later it is tried again: once, where that breaks too.
     clock.advance(1)
-    strike(way)
-    assert way.transport is Transport.WEBSOCKET
+    strike(choice)
+    assert choice.transport is Transport.WEBSOCKET
     clock.advance(AGAIN_SECONDS)
-    way.worked(way.transport, PROOF)
+    choice.worked(choice.transport, PROOF)
     for _ in range(STRIKES - 1):
-        strike(way)
-    assert way.transport is Transport.POST
+        strike(choice)
+    assert choice.transport is Transport.POST
 
 
 def test_a_failure_of_both_is_no_strike() -> None:
-    way = Way("http://127.0.0.1:3007", Clock())
+    choice = TransportChoice("http://127.0.0.1:3007", Clock())
     for _ in range(STRIKES + 1):
-        way.failed(Transport.POST, answering=True)
-        way.failed(Transport.WEBSOCKET, answering=True)
-        assert way.transport is Transport.POST
+        choice.failed(Transport.POST, answering=True)
+        choice.failed(Transport.WEBSOCKET, answering=True)
+        assert choice.transport is Transport.POST
 
 
 def test_what_broke_before_the_answer_is_no_strike() -> None:
-    way = Way("http://127.0.0.1:3007", Clock())
+    choice = TransportChoice("http://127.0.0.1:3007", Clock())
     for _ in range(STRIKES + 1):
-        way.failed(Transport.POST, answering=False)
-        assert way.transport is Transport.POST
-        way.worked(Transport.POST, 10)
+        choice.failed(Transport.POST, answering=False)
+        assert choice.transport is Transport.POST
+        choice.worked(Transport.POST, 10)

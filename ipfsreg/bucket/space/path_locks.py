@@ -1,23 +1,25 @@
-"""Who may change what at the same time, within this process.
+"""Which paths are being changed, within this process.
 
 The daemon has no locks across calls, and no way to remove a directory only if it is empty. So here a path is changed by
-one at a time, and a directory that is about to go is held: nothing is added to it, or below it, meanwhile.
+one at a time, and nothing is added to a directory that is about to go, or below it.
 """
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
+
+from ipfsreg.flow.locks import KeyedLock
 
 
-class Turns:
-    """The turns of one bucket."""
+class PathLocks:
+    """The locks of one bucket."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, DeferredLock] = {}
+        self._paths = KeyedLock()
         self._adding: Counter[str] = Counter()
-        self._held: set[str] = set()
+        self._going: set[str] = set()
         self._waiting: list[Deferred[None]] = []
 
     @asynccontextmanager
@@ -25,24 +27,13 @@ class Turns:
         """Wait until nobody else changes these paths; nobody else does while the block runs."""
         async with AsyncExitStack() as stack:
             for path in sorted(set(paths)):  # always in the same order, so that no two wait for each other
-                await stack.enter_async_context(self._one(path))
+                await stack.enter_async_context(self._paths.of(path))
             yield
-
-    @asynccontextmanager
-    async def _one(self, path: str) -> AsyncIterator[None]:
-        lock = self._paths.setdefault(path, DeferredLock())
-        await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-            if not (lock.locked or lock.waiting) and self._paths.get(path) is lock:
-                del self._paths[path]
 
     @asynccontextmanager
     async def adding(self, directory: str) -> AsyncIterator[None]:
-        """Something is added to a directory while the block runs; waits until it and those above are not held."""
-        await self._until(lambda: not any(_is_within(directory, held) for held in self._held))
+        """Something is added to a directory while the block runs; waits until neither it nor one above is to go."""
+        await self._until(lambda: not any(_is_within(directory, each) for each in self._going))
         self._adding[directory] += 1
         try:
             yield
@@ -52,20 +43,20 @@ class Turns:
                 del self._adding[directory]
 
     @asynccontextmanager
-    async def holding(self, directory: str) -> AsyncIterator[bool]:
-        """Hold a directory while the block runs, unless (False) something is being added to it or below it.
+    async def removing(self, directory: str) -> AsyncIterator[bool]:
+        """A directory may go while the block runs, unless (False) something is being added to it or below it.
 
-        Waits for another who holds it. Who holds several begins with the innermost.
+        Waits for another who has it. Who has several begins with the innermost.
         """
-        await self._until(lambda: directory not in self._held)
+        await self._until(lambda: directory not in self._going)
         if any(_is_within(each, directory) for each in self._adding):
             yield False
             return
-        self._held.add(directory)
+        self._going.add(directory)
         try:
             yield True
         finally:
-            self._held.discard(directory)
+            self._going.discard(directory)
             waiting, self._waiting = self._waiting, []
             for each in waiting:
                 each.callback(None)

@@ -1,23 +1,24 @@
-"""The daemon's bucket: looked for, and made once, before anything names it.
+"""The daemon's bucket is looked for, and made once, before anything names it.
 
-A call that names a bucket which is not there leaves junk in the daemon's account (fact sheet, section 4), so none is
-made before the daemon has listed the bucket.
+A call that names a bucket which is not there leaves junk in the daemon's account (docs/protocols/space.md, "Buckets"),
+so none is made before the daemon has listed the bucket.
 """
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Refused, bucket_error
+from ipfsreg.flow.durable import write_durably
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
 from .client import SpaceClient
 from .errors import BucketGone, NotReady
-from .known_buckets import KnownBuckets
 from .proto import space_pb2
 
 PATIENCE = 5.0
@@ -27,8 +28,37 @@ SIMILAR = 0.75
 """From this likeness on (`difflib`) a name is taken for another one mistyped."""
 
 
-class Home:
-    """The bucket of a name, which stays the one that ``known`` says it is."""
+class KnownBuckets:
+    """The keys of the buckets that were used here by name, in a file of this disk: a line ``<key> <name>`` for each.
+
+    The name alone does not tell: with another daemon, or one that was begun anew, a bucket of the name is made or found
+    that lacks all that was pushed. The user removes the file, or a line of it, to have another bucket used. Blocking,
+    for worker threads.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def key(self, name: str) -> str | None:
+        """The key of the bucket that was used under a name, or None for none. Raises `OSError`."""
+        return self._read().get(name)
+
+    def keep(self, name: str, key: str) -> None:
+        """Remember the bucket of a name, durably. Raises `OSError`."""
+        known = self._read() | {name: key}
+        write_durably(self.file, "".join(f"{key} {name}\n" for name, key in known.items()).encode())
+
+    def _read(self) -> dict[str, str]:
+        try:
+            text = self.file.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return {}
+        found = (line.partition(" ") for line in text.splitlines())
+        return {name: key for key, space, name in found if space}
+
+
+class BucketFinder:
+    """Finds the bucket of a name, or makes it; it stays the one that ``known`` says it is."""
 
     _log = Logger()
 
