@@ -1,4 +1,4 @@
-"""The double's switches, its watch on copies, and its transports (fact sheet of Space, 1, 4 and 8)."""
+"""The double's switches, its watch on copies, and its transports (docs/protocols/space.md, "Ports" and "Traps")."""
 
 import os
 import shutil

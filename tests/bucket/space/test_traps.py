@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8, each by its number: what these tests do would fail if we fell into it."""
+"""The traps of docs/protocols/space.md, "Traps", by their numbers: each test fails for who falls into one."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8 from the eighth on; see `test_traps`."""
+"""The traps of docs/protocols/space.md, "Traps", from the eighth on: see `test_traps`."""
 
 import os
 import time

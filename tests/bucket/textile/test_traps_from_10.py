@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8 from number 10 on: see `test_traps`."""
+"""The traps of docs/protocols/textile.md, "Traps", from number 10 on: see `test_traps`."""
 
 import base64
 import os

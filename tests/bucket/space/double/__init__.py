@@ -1,7 +1,7 @@
 """A double of a Fleek Space Daemon: gRPC-Web by POST and by websocket, and its REST gateway.
 
-What it imitates is in the project's fact sheet of the daemon; comments name its sections. The daemon has a Textile
-buckd in it, so that trees, sizes, locks and limits are those of `tests.bucket.textile.double`. In a test::
+What it imitates is in docs/protocols/space.md. The daemon has a Textile buckd in it, so that trees, sizes, locks and
+limits are those of `tests.bucket.textile.double`. In a test::
 
     from tests.bucket.space.double import SpaceDouble
 

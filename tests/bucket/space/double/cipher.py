@@ -1,4 +1,7 @@
-"""How the daemon encrypts names and content before its buckd sees them (fact sheet 4, Encryption at rest)."""
+"""How the daemon encrypts names and content before its buckd sees them.
+
+See docs/protocols/space.md, "Encryption at rest".
+"""
 
 import base64
 import hashlib
