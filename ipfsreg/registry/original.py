@@ -18,8 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
-from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, walk_by_listing
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 

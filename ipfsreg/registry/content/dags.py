@@ -102,7 +102,7 @@ class Dags:
         dag = await self._workers.run(FileDag, leaves, size)
         try:
             await self._bucket.stat(layout.dag(digest))
-        except NotFound:
+        except (NotFound, Corrupt):
             await self._store(digest, dag)
         else:
             await self.note(digest, dag)
@@ -141,7 +141,7 @@ class Dags:
         try:
             content = await self._bucket.get(layout.dag(digest), _FILE_MAX)
             return await self._workers.run(decode_dag, content)
-        except (NotFound, TooLarge):
+        except (NotFound, TooLarge, Corrupt):
             return None
         except ValueError as error:
             self._log.warn("{path} is no DAG: {error}. It is computed again.", path=layout.dag(digest), error=error)

@@ -4,9 +4,8 @@ import os
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
 from ipfsreg.bucket.interface import IBucket, IReader
-from ipfsreg.bucket.system_errors import bucket_error
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -32,6 +31,10 @@ async def check_content(
         reader = await bucket.open(layout.blob(digest))
     except NotFound:
         return None
+    except Corrupt:
+        if bucket.shared:
+            raise  # it may have been the way
+        return Checked(False, 0)  # no file is in the content's place
     try:
         hash_ = new_hash(digest.algorithm)
         length = await hash_content(workers, reader, hash_, throttle)

@@ -14,6 +14,8 @@ from ipfsreg.registry.digest import Digest, digest_of
 
 from .open_content import check_content
 
+_NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
+
 _INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
 
 
@@ -70,6 +72,10 @@ class ContentStore:
             reader = await self._bucket.open(layout.blob(digest))
         except NotFound:
             return None
+        except Corrupt:
+            if self._bucket.shared:
+                raise
+            return None
         if reader.size is not None and reader.size != size:
             reader.close()
             return None
@@ -84,8 +90,8 @@ class ContentStore:
             content = await self._bucket.get(layout.blob(digest), max(size, self._small))
         except NotFound:
             return None
-        except TooLarge:
-            content = b""  # longer than it should be, so not the content
+        except (TooLarge, Corrupt):
+            content = b""  # longer than it should be, or no file, so not the content
         if not await self.matches(content, digest):
             if self._bucket.shared:
                 raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
@@ -100,7 +106,7 @@ class ContentStore:
                 if await self._bucket.get(layout.blob(digest), len(content)) == content:
                     return
                 damaged = True
-            except TooLarge:
+            except (TooLarge, Corrupt):
                 damaged = True
             except NotFound:
                 damaged = False
@@ -140,6 +146,10 @@ class ContentStore:
             return await self._bucket.stat(layout.blob(digest))
         except NotFound:
             return None
+        except Corrupt:
+            if self._bucket.shared:
+                raise
+            return Stat(_NO_FILE)
 
     async def matches(self, content: bytes, digest: Digest) -> bool:
         """Whether content in memory is what a digest says; long content is hashed in a thread."""

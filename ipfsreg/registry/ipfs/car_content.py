@@ -10,7 +10,7 @@ from ipfsreg.bucket.interface import IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, CIDInvalid, parse_cid
 from ipfsreg.ipfs.dag_pb import BlockInvalid
-from ipfsreg.ipfs.reading import LinkMissing, check_file, file_size, read_directory, read_file
+from ipfsreg.ipfs.unixfs_reader import LinkMissing, check_file, file_size, read_directory, read_file
 
 from .car_spool import BlockMissing, CarSpool
 

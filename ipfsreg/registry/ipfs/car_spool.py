@@ -9,10 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import bucket_error
 from ipfsreg.flow.workers import Workers
-from ipfsreg.ipfs.car import CARInvalid, CARReader
-from ipfsreg.ipfs.car_v2 import PayloadReader
+from ipfsreg.ipfs.car import CARInvalid, CARReader, PayloadReader
 from ipfsreg.ipfs.cid import CID, IDENTITY, BlockDamaged, verify_block
 from ipfsreg.registry.errors import ImportInvalid
 

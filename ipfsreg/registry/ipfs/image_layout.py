@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ipfsreg.ipfs.car import BLOCK_MAX, encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of
 from ipfsreg.ipfs.dag_pb import Link
-from ipfsreg.ipfs.directory import encode_directory
 from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.unixfs import encode_directory
 from ipfsreg.registry.content.content_hash import leaves_of
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest

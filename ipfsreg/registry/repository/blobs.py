@@ -35,7 +35,7 @@ async def read_link(bucket: IBucket, repository: Repository, digest: Digest) -> 
     """
     try:
         link = await bucket.get(layout.blob_link(repository, digest), _LINK_MAX)
-    except TooLarge:
+    except (TooLarge, Corrupt):
         return None
     return int(link) if _LINK.fullmatch(link) else None
 

@@ -155,7 +155,7 @@ async def read_manifests(
     async def content_of(each: tuple[Digest, Record]) -> tuple[Digest, Record, bytes | None]:
         try:
             return *each, await bucket.get(layout.blob(each[0]), max(each[1].size, 1))
-        except (NotFound, TooLarge):
+        except (NotFound, TooLarge, Corrupt):
             return *each, None
 
     for some in _batches(digests):

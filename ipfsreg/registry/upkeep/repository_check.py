@@ -135,6 +135,6 @@ class RepositoryCheck:
     async def _is_there(self, path: str) -> bool:
         try:
             await self._stored.stat(path)
-        except NotFound:
+        except (NotFound, Corrupt):
             return False
         return True

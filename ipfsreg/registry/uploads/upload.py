@@ -30,8 +30,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedLongEnough
 
-from ipfsreg.bucket.errors import Full
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import Full, bucket_error
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import (

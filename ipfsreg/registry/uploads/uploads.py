@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import bucket_error
 from ipfsreg.registry.errors import TooManyRequests, UploadUnknown
 from ipfsreg.registry.names import Repository
 

@@ -40,7 +40,7 @@ def leaves_with(backend: Backend, cid: str, size: int) -> KuboLeaves:
         return Stat(size, cid)
 
     assert isinstance(backend.bucket, KuboBucket)
-    return KuboLeaves(backend.options, backend.bucket.node, stat, backend.workers)
+    return KuboLeaves(backend.bucket.node, stat, backend.workers)
 
 
 async def leaves_of_stored(backend: Backend, content: bytes) -> bytes | None:

@@ -1,7 +1,8 @@
 """The collector beside clients, in every order of events that Hypothesis cares to try."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,42 +27,76 @@ A, BELOW = REPOSITORIES
 T = TAGS[0]
 
 
+@dataclass(frozen=True)
+class Pick:
+    """One of the few things of a kind that a scenario is about."""
+
+    kind: str
+    number: int
+
+    def of(self, chosen: dict[str, Sequence[Any]]) -> Any:
+        things = chosen[self.kind]
+        return things[self.number % len(things)]
+
+
+# Made once: Hypothesis takes longer to look at strategies that are made anew for each example than to run it.
+REPOSITORY, TAG, MANIFEST, DIGEST = (
+    st.integers(0, 5).map(partial(Pick, kind)) for kind in ("repository", "tag", "manifest", "digest")
+)
+PUSH = st.tuples(
+    st.just("push"),
+    REPOSITORY,
+    MANIFEST,
+    st.one_of(TAG, TAG, st.none()),
+    st.sampled_from(["head", "blind", "mount", "a"]),
+)
+BEFORE = st.one_of(
+    PUSH,
+    PUSH,
+    st.tuples(st.just("delete_tag"), REPOSITORY, TAG),
+    st.tuples(st.just("list_catalog")),
+)
+NOW = st.one_of(
+    PUSH,
+    PUSH,
+    PUSH,
+    st.tuples(st.just("slow_push"), REPOSITORY, MANIFEST, TAG),
+    st.tuples(st.just("pull"), REPOSITORY, TAG),
+    st.tuples(st.just("ensure_blob"), REPOSITORY, st.sampled_from(BLOBS)),
+    st.tuples(st.just("ensure_manifest"), REPOSITORY, MANIFEST),
+    st.tuples(st.just("delete_tag"), REPOSITORY, TAG),
+    st.tuples(st.just("delete_manifest"), REPOSITORY, DIGEST),
+    st.tuples(st.just("delete_manifest"), REPOSITORY, DIGEST),
+    st.tuples(st.just("delete_blob"), REPOSITORY, st.sampled_from([digest_of(blob) for blob in BLOBS])),
+    st.tuples(st.just("list_catalog")),
+    st.tuples(st.just("collect"), st.sampled_from([0.0, None]), st.booleans()),
+)
+SEVERAL_BEFORE = st.lists(BEFORE, max_size=3)
+SEVERAL_CLIENTS = st.lists(st.lists(NOW, min_size=1, max_size=2), min_size=1, max_size=3)
+SOME_REPOSITORIES = st.sampled_from([[A], [A], REPOSITORIES])
+SOME_TAGS = st.sampled_from([[T], [T], TAGS])
+SOME_MANIFESTS = st.lists(st.sampled_from(MANIFESTS), min_size=1, max_size=3, unique=True)
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> tuple[list[Step], list[list[Step]]]:
     """What was done long ago, one after the other, and what clients do now, side by side.
 
     Few things at a time, so that most of what happens is about the same ones.
     """
-    repositories = st.sampled_from(draw(st.sampled_from([[A], [A], REPOSITORIES])))
-    tags = st.sampled_from(draw(st.sampled_from([[T], [T], TAGS])))
-    manifests = st.sampled_from(draw(st.lists(st.sampled_from(MANIFESTS), min_size=1, max_size=3, unique=True)))
-    optional_tags = st.one_of(tags, tags, st.none())
-    push = st.tuples(
-        st.just("push"), repositories, manifests, optional_tags, st.sampled_from(["head", "blind", "mount", "a"])
-    )
-    before = st.one_of(
-        push,
-        push,
-        st.tuples(st.just("delete_tag"), repositories, tags),
-        st.tuples(st.just("list_catalog")),
-    )
-    now = st.one_of(
-        push,
-        push,
-        push,
-        st.tuples(st.just("slow_push"), repositories, manifests, tags),
-        st.tuples(st.just("pull"), repositories, tags),
-        st.tuples(st.just("ensure_blob"), repositories, st.sampled_from(BLOBS)),
-        st.tuples(st.just("ensure_manifest"), repositories, manifests),
-        st.tuples(st.just("delete_tag"), repositories, tags),
-        st.tuples(st.just("delete_manifest"), repositories, manifests.map(lambda each: each.digest)),
-        st.tuples(st.just("delete_manifest"), repositories, manifests.map(lambda each: each.digest)),
-        st.tuples(st.just("delete_blob"), repositories, st.sampled_from(BLOBS).map(digest_of)),
-        st.tuples(st.just("list_catalog")),
-        st.tuples(st.just("collect"), st.sampled_from([0.0, None]), st.booleans()),
-    )
-    clients = draw(st.lists(st.lists(now, min_size=1, max_size=2), min_size=1, max_size=3))
-    return draw(st.lists(before, max_size=3)), clients
+    manifests = draw(SOME_MANIFESTS)
+    chosen: dict[str, Sequence[Any]] = {
+        "repository": draw(SOME_REPOSITORIES),
+        "tag": draw(SOME_TAGS),
+        "manifest": manifests,
+        "digest": [each.digest for each in manifests],
+    }
+
+    def picked(step: Step) -> Step:
+        return tuple(part.of(chosen) if isinstance(part, Pick) else part for part in step)
+
+    clients = [[picked(step) for step in steps] for steps in draw(SEVERAL_CLIENTS)]
+    return [picked(step) for step in draw(SEVERAL_BEFORE)], clients
 
 
 @pytest.fixture(scope="module")
