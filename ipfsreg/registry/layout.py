@@ -79,28 +79,24 @@ def referrers(repository: Repository, subject: Digest) -> str:
     return f"{_own(repository, _REFERRERS)}/{_spread(subject)}"
 
 
-async def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
+def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
     """Each content in the bucket."""
-    async for digest in _digests_below(bucket, "blobs"):
-        yield digest
+    return _digests_below(bucket, "blobs")
 
 
-async def all_dags(bucket: IBucket) -> AsyncIterator[Digest]:
+def all_dags(bucket: IBucket) -> AsyncIterator[Digest]:
     """Each content whose DAG is stored."""
-    async for digest in _digests_below(bucket, "dags"):
-        yield digest
+    return _digests_below(bucket, "dags")
 
 
-async def blob_links(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
+def blob_links(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
     """The blobs that a repository has."""
-    async for digest in _digests_below(bucket, _own(repository, _BLOBS)):
-        yield digest
+    return _digests_below(bucket, _own(repository, _BLOBS))
 
 
-async def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
+def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
     """The manifests that a repository has."""
-    async for digest in _digests_below(bucket, _own(repository, _MANIFESTS)):
-        yield digest
+    return _digests_below(bucket, _own(repository, _MANIFESTS))
 
 
 async def has_manifests(bucket: IBucket, repository: Repository) -> bool:

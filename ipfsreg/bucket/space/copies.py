@@ -1,7 +1,8 @@
 """The plaintext copies that the Space Daemon hands out: read, and never touched otherwise.
 
 The daemon watches each copy for ever. It ends itself when one is deleted or moved, and puts one that was written to
-into the bucket (fact sheet, section 4). So the one thing done here with a location is to open it for reading.
+into the bucket (docs/protocols/space.md, "Opening files"). So the one thing done here with a location is to open it for
+reading.
 """
 
 import hashlib

@@ -22,9 +22,10 @@ from ipfsreg.registry.digest import Digest, Hash, new_hash
 
 from .cid_index import CidIndex
 from .content_hash import ContentHash
-from .reading import read_part
+from .open_content import read_part
 
 _FILE_MAX = 256 * 1024**2  # of a content of 8 TiB
+_HEAD_MAX = 1024
 _REMEMBERED = 100_000
 _LOADED = 16
 
@@ -189,8 +190,10 @@ def decode_dag(content: bytes) -> FileDag:
 
     :raises ValueError: where it is damaged, or of another profile.
     """
-    line, _, leaves = content.partition(b"\n")
-    head = _Head.model_validate_json(line)
+    end = content.find(b"\n", 0, _HEAD_MAX)
+    if end < 0:
+        raise ValueError("it has no first line")
+    head, leaves = _Head.model_validate_json(content[:end]), content[end + 1 :]
     if (head.chunk, head.links) != (PROFILE.chunk, PROFILE.links):
         raise ValueError("it has another form")
     dag = FileDag(leaves, head.size)

@@ -12,7 +12,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 
-from .content_check import check_content
+from .open_content import check_content
 
 _NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
 
@@ -91,8 +91,8 @@ class ContentStore:
         except NotFound:
             return None
         except (TooLarge, Corrupt):
-            content = b""  # in any case not what it should be
-        if not await self._is(content, digest):
+            content = b""  # longer than it should be, or no file, so not the content
+        if not await self.matches(content, digest):
             if self._bucket.shared:
                 raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
             await self.quarantine_if(digest, lambda: self._is_damaged(digest))
@@ -100,7 +100,7 @@ class ContentStore:
         return content
 
     async def put(self, digest: Digest, content: bytes) -> None:
-        """Store small content durably, unless it is there: what is there is looked at."""
+        """Store small content durably, unless it is there and right."""
         async with self._changing.of(digest):
             try:
                 if await self._bucket.get(layout.blob(digest), len(content)) == content:
@@ -110,8 +110,8 @@ class ContentStore:
                 damaged = True
             except NotFound:
                 damaged = False
-            if damaged and not self._bucket.shared:  # far away it may have been the transfer: then it is just replaced
-                await self._quarantine(digest)
+            if damaged and not self._bucket.shared:
+                await self._quarantine(digest)  # what a remote bucket gave may only be a bad transfer: it is replaced
             await self._bucket.put(layout.blob(digest), content)
 
     async def put_file(self, digest: Digest, source: Path, size: int) -> None:
@@ -151,7 +151,8 @@ class ContentStore:
                 raise
             return Stat(_NO_FILE)
 
-    async def _is(self, content: bytes, digest: Digest) -> bool:
+    async def matches(self, content: bytes, digest: Digest) -> bool:
+        """Whether content in memory is what a digest says; long content is hashed in a thread."""
         if len(content) <= _INLINE:
             return digest_of(content, digest.algorithm) == digest
         return await self._workers.run(digest_of, content, digest.algorithm) == digest

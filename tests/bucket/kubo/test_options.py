@@ -137,7 +137,7 @@ def test_a_wrong_secret_is_not_quoted(tmp_path: Path) -> None:
 
 
 def test_what_a_node_says() -> None:
-    """Only the text tells (fact sheet, section 1.4): real answers of Kubo 0.42."""
+    """Only the text tells (docs/protocols/kubo.md, "Errors"): real answers of Kubo 0.42."""
     for text, meaning in (
         ('no link named "x" under bafy', "NotFound"),
         ("/a/b: file does not exist", "NotFound"),

@@ -1,9 +1,9 @@
 """Markers: short texts that a node keeps, which exactly one of several daemons can take away.
 
-On a node they are pins of CIDs that hold the text themselves: a block of such a CID is nowhere, so nothing can be lost
-of it, garbage collection does not look at it, and it is never looked for on a network. ``pin/rm`` succeeds for one
-caller. Behind the proxy of a cluster, whose pins are agreed upon by its peers in their own time, they are files in the
-MFS of the one node that is behind it.
+On a node they are pins of CIDs that hold the text themselves. Such a CID has no block, so nothing of it can be lost,
+garbage collection does not look at it, and nobody looks for it on a network. ``pin/rm`` succeeds for one caller. Behind
+the proxy of a cluster, whose pins are agreed upon by its peers in their own time, markers are files in the MFS of the
+one node that is behind it.
 """
 
 import hashlib
