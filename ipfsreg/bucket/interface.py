@@ -5,13 +5,12 @@ Directories exist through the files in them. The contract is written down as tes
 ``tests/bucket/contract.py``; each backend is run through them.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
 from zope.interface import Attribute, Interface
 
 
@@ -51,12 +50,11 @@ class IReader(Interface):
         "The open file where the content is a whole file on this disk (it may then go out by sendfile), or None."
     )
 
-    def read(consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        """Write ``length`` bytes from ``offset`` to the consumer, as a push producer registered with it.
+    def pieces(offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """``length`` bytes from ``offset`` in pieces of some hundred KiB at most, each read when it is asked for.
 
-        Fires when the consumer has them all and the producer is unregistered; fails with a `BucketError`, or
-        with `ConsumerGone` where the consumer stopped the producer. Content that ends before is `Corrupt`; a reader
-        that does not know the size may also just fire when the consumer has what there is.
+        Whoever stops before the end closes the iterator (`contextlib.aclosing`). It fails with a `BucketError`; content
+        that ends before is `Corrupt`, or just ends where the reader does not know the size.
         """
 
     def close() -> None:

@@ -1,7 +1,7 @@
 """Bytes between code that waits and Twisted's transports.
 
 Between our own layers a stream is an async iterator of pieces. Where it meets a transport there is one adapter for each
-direction: `write_pieces` and `PiecesBody` write an iterator to a consumer, `Pieces` is a consumer that is iterated over.
+direction: `write_pieces` and `PiecesBody` write an iterator to a consumer, `Pieces` is a consumer to iterate over.
 
 Whoever stops before the end of an iterator closes it (``contextlib.aclosing``): it may hold a file or a connection.
 """
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-WAITING_MAX = 1024 * 1024
+WAITING_MAX = 256 * 1024
 """How many bytes may wait in `Pieces` before its producer is paused."""
 
 

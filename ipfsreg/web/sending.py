@@ -4,7 +4,7 @@ Where it is a whole file on this disk the kernel copies it to the socket (`sendf
 the bucket's interface, with back-pressure. A connection on which nothing moves for long is dropped.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer
@@ -47,13 +47,13 @@ class Sending:
                 ).done
                 request.sentLength += length  # for the log: the bytes did not pass through the request
             else:
-                await reader.read(_WatchedConsumer(request, watch), offset, length)
+                await write_pieces(_WatchedConsumer(request, watch), reader.pieces(offset, length))
         except ConsumerGone:
             raise ClientGone from None
         finally:
             watch.stop()
 
-    async def send_pieces(self, request: StreamingRequest, pieces: AsyncIterator[bytes]) -> None:
+    async def send_pieces(self, request: StreamingRequest, pieces: AsyncGenerator[bytes, None]) -> None:
         """Send what an iterator gives, asked for a piece only when the client has taken most of what came before.
 
         :raises ClientGone: where the client went away or was dropped.

@@ -16,6 +16,7 @@ import pytest_twisted
 
 from ipfsreg.bucket.errors import BucketError, NotFound, TooLarge, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket
+from tests.bucket.storage import read_into
 
 from .contract_reading import LargeFiles
 from .helpers import LIMIT, names, pause, read, spawn, together
@@ -236,7 +237,7 @@ class Concurrency:
                 reader = await bucket.open("d/f")
                 consumer = Collecting()
                 if reader.size is not None:
-                    await reader.read(consumer, 0, reader.size)
+                    await read_into(reader, consumer, 0, reader.size)
                     assert consumer.content in versions
                 reader.close()
                 await pause()

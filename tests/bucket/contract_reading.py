@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IPushProducer
 
 from ipfsreg.bucket.errors import NotFound, TooLarge
 from ipfsreg.flow.streams import ConsumerGone
+from tests.bucket.storage import read_into
 
 from .helpers import pause, read
 from .storage import Collecting, Storage
@@ -39,11 +40,11 @@ class LargeFiles:
         reader = await bucket.open("f")
         for offset, length in [(0, 1), (0, size), (size - 1, 1), (1, 70_000), (262_143, 2), (1_000_000, 0), (size, 0)]:
             consumer = Collecting()
-            await reader.read(consumer, offset, length)
+            await read_into(reader, consumer, offset, length)
             assert consumer.content == self.CONTENT[offset : offset + length]
             assert (consumer.registered, consumer.producer) == (1, None)
         consumers = [Collecting() for _ in range(4)]
-        await gatherResults([reader.read(each, 1000 * at, 500_000) for at, each in enumerate(consumers)])
+        await gatherResults([read_into(reader, each, 1000 * at, 500_000) for at, each in enumerate(consumers)])
         for at, each in enumerate(consumers):
             assert each.content == self.CONTENT[1000 * at : 1000 * at + 500_000]
         reader.close()
@@ -54,7 +55,7 @@ class LargeFiles:
         await storage.bucket.put_file("f", storage.spooled(self.CONTENT))
         reader = await storage.bucket.open("f")
         consumer = Collecting(lambda producer: producer.pauseProducing())
-        done = reader.read(consumer, 0, len(self.CONTENT))
+        done = read_into(reader, consumer, 0, len(self.CONTENT))
         while not done.called:
             await pause(0.01)
             held = len(consumer.content)
@@ -79,7 +80,7 @@ class LargeFiles:
 
         reader = await storage.bucket.open("f")
         consumer = Hesitant()
-        done = reader.read(consumer, 0, 7)
+        done = read_into(reader, consumer, 0, 7)
         await pause(0.05)
         assert (consumer.content, done.called) == (b"", False)
         assert consumer.producer is not None
@@ -94,12 +95,12 @@ class LargeFiles:
         reader = await storage.bucket.open("f")
         within = Collecting(lambda producer: producer.stopProducing())
         with pytest.raises(ConsumerGone):
-            await reader.read(within, 0, len(self.CONTENT))
+            await read_into(reader, within, 0, len(self.CONTENT))
         assert within.producer is None
         assert len(within.pieces) == 1
 
         between = Collecting(lambda producer: producer.pauseProducing())
-        done = reader.read(between, 0, len(self.CONTENT))
+        done = read_into(reader, between, 0, len(self.CONTENT))
         while not between.pieces:
             await pause(0.005)
         await pause(0.05)
@@ -112,7 +113,7 @@ class LargeFiles:
         assert (len(between.content), between.producer) == (came, None)
         # The file can still be read.
         again = Collecting()
-        await reader.read(again, 5, 100)
+        await read_into(reader, again, 5, 100)
         assert again.content == self.CONTENT[5:105]
         reader.close()
 
@@ -129,7 +130,7 @@ class LargeFiles:
             else:
                 await bucket.move("d/f", "e")
             consumer = Collecting()
-            await reader.read(consumer, 0, len(self.CONTENT))
+            await read_into(reader, consumer, 0, len(self.CONTENT))
             reader.close()
             assert consumer.content == self.CONTENT
 

@@ -1,6 +1,6 @@
 """A remote bucket in memory, with switches for what can go wrong on the way."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound, TooLarge, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
-from ipfsreg.flow.streams import ConsumerGone
+from ipfsreg.flow.streams import ConsumerGone, Pieces
 
 PIECE = 64 * 1024
 
@@ -151,16 +151,22 @@ class FakeReader:
         self.size = body.size if isinstance(body, Body) and remote.knows_size else None
         remote.unclosed += 1
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         assert not self._closed
         self._remote.asked.append(length)
         if isinstance(self._body, NotFound):
-            return fail(self._body)
-        producer = FakeProducer(self._remote, self._body, consumer, offset, length)
+            raise self._body
+        pieces = Pieces()
+        producer = FakeProducer(self._remote, self._body, pieces, offset, length)
         self._remote.producers.append(producer)
-        consumer.registerProducer(producer, True)
+        pieces.registerProducer(producer, True)
+        producer.done.addBoth(pieces.end)
         producer.resumeProducing()
-        return producer.done
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            producer.stopProducing()
 
     def close(self) -> None:
         if not self._closed:

@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
+from tests.bucket.storage import read_into
 
 from .storage import Collecting
 
@@ -40,10 +41,10 @@ async def read(bucket: IBucket, path: str) -> bytes:
     consumer = Collecting()
     try:
         if reader.size is not None:
-            await reader.read(consumer, 0, reader.size)
+            await read_into(reader, consumer, 0, reader.size)
         else:
             with suppress(Corrupt):  # some say that it ended before, some just end
-                await reader.read(consumer, 0, 1 << 62)
+                await read_into(reader, consumer, 0, 1 << 62)
     finally:
         reader.close()
     return consumer.content

@@ -4,14 +4,13 @@ Real storages answer some time after an operation took effect, and many are unde
 events that wait in a `Scheduler` until a test (or Hypothesis) picks them, so every interleaving can be had.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -176,23 +175,8 @@ class _Reader:
         self.size: int | None = len(content)
         self._content = content
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        consumer.registerProducer(_NoProducer(), True)
-        consumer.write(self._content[offset : offset + length])
-        consumer.unregisterProducer()
-        return succeed(None)
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        yield self._content[offset : offset + length]
 
     def close(self) -> None:
-        pass
-
-
-@implementer(IPushProducer)
-class _NoProducer:
-    def pauseProducing(self) -> None:
-        pass
-
-    def resumeProducing(self) -> None:
-        pass
-
-    def stopProducing(self) -> None:
         pass

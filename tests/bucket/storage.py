@@ -5,10 +5,17 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from zope.interface import implementer
 
-from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.interface import IBucket, IReader
+from ipfsreg.flow.streams import write_pieces
+
+
+def read_into(reader: IReader, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
+    """Write a range of an open file to a consumer; fires when it has it all."""
+    return Deferred.fromCoroutine(write_pieces(consumer, reader.pieces(offset, length)))
 
 
 class Storage(ABC):

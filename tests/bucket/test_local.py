@@ -19,6 +19,7 @@ from ipfsreg.bucket.interface import Entry, IBucket, Listing
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.bucket.walking import walk_by_listing
 from ipfsreg.flow.workers import Workers
+from tests.bucket.storage import read_into
 
 from .contract import BucketContract, pause
 from .storage import Collecting, Storage
@@ -214,11 +215,11 @@ async def test_a_bad_spot_of_the_disk_is_damage_and_no_outage(local: LocalStorag
     for number, wanted in ((errno.EIO, Corrupt), (errno.ENOMEM, Unavailable)):
         consumer = Collecting()
         with failing(number, "pread"), pytest.raises(wanted):
-            await reader.read(consumer, 0, 7)
+            await read_into(reader, consumer, 0, 7)
         assert consumer.producer is None
     os.truncate(local.top / "f", 3)
     with pytest.raises(Corrupt):
-        await reader.read(Collecting(), 0, 7)
+        await read_into(reader, Collecting(), 0, 7)
     reader.close()
 
 
@@ -409,7 +410,7 @@ async def test_closing_while_a_piece_is_read(local: LocalStorage) -> None:
     await local.bucket.put("f", b"x" * 1000)
     reader = await local.bucket.open("f")
     consumer = Collecting()
-    done = reader.read(consumer, 0, 1000)
+    done = read_into(reader, consumer, 0, 1000)
     assert reader.file is not None
     reader.close()
     assert not reader.file.closed

@@ -1,12 +1,11 @@
 """A node with a network behind it, in memory: for what a real one can hardly be brought to do."""
 
 import hashlib
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
 from zope.interface import implementer
 
 from ipfsreg.bucket import backends
@@ -14,7 +13,6 @@ from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.local.backend import open_local
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.flow.streams import write_pieces
 from ipfsreg.ipfs.cid import raw_cid
 
 PIECE = 1000
@@ -72,14 +70,11 @@ class _Reader:
         self._network = network
         self._content = content
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        async def pieces() -> Any:
-            for begin in range(offset, offset + length, PIECE):
-                piece = self._content[begin : min(begin + PIECE, offset + length)]
-                self._network.read += len(piece)
-                yield piece
-
-        return Deferred.fromCoroutine(write_pieces(consumer, pieces()))
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        for begin in range(offset, offset + length, PIECE):
+            piece = self._content[begin : min(begin + PIECE, offset + length)]
+            self._network.read += len(piece)
+            yield piece
 
     def close(self) -> None:
         pass

@@ -3,19 +3,18 @@
 import base64
 import hashlib
 import json
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.flow.streams import Valve
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256
 from ipfsreg.registry.content.verified_reader import VerifiedReader
 from ipfsreg.registry.digest import digest_of
@@ -23,6 +22,7 @@ from ipfsreg.registry.errors import ManifestInvalid, NameInvalid
 from ipfsreg.registry.ipfs.image_tree import read_descriptor, read_document
 from ipfsreg.registry.ipfs.images_by_cid import parse_image_name
 from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
+from tests.bucket.storage import read_into
 
 HASHES = st.binary(min_size=32, max_size=32)
 DIGEST = "sha256:" + "0" * 64
@@ -97,12 +97,11 @@ class _Reader:
         self._pieces = pieces
         self._failure = failure
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        consumer.registerProducer(Valve(), True)
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         for piece in self._pieces:
-            consumer.write(piece)
-        consumer.unregisterProducer()
-        return succeed(None) if self._failure is None else fail(self._failure)
+            yield piece
+        if self._failure is not None:
+            raise self._failure
 
     def close(self) -> None:
         pass
@@ -136,7 +135,7 @@ def test_what_is_wrong_never_comes_whole(sizes: list[int], seed: int, right: boo
     consumer = _Consumer()
     reader = VerifiedReader(_Reader(pieces, Corrupt("broken") if broken else None), digest, len(content))
     results: list[object] = []
-    reader.read(consumer, 0, len(content)).addBoth(results.append)
+    read_into(reader, consumer, 0, len(content)).addBoth(results.append)
     assert consumer.registered == 0
     if right and not broken:
         assert (results, consumer.content) == ([None], content)

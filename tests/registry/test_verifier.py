@@ -2,14 +2,13 @@
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from random import Random
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel
 
@@ -178,16 +177,13 @@ class _SizeUnknown:
         self._reader = reader
         self._says_so = says_so
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         assert self._reader.size is not None
         left = max(self._reader.size - offset, 0)
-
-        async def read() -> None:
-            await self._reader.read(consumer, offset, min(length, left))
-            if left < length and self._says_so:
-                raise Corrupt("the content ends before")
-
-        return Deferred.fromCoroutine(read())
+        async for piece in self._reader.pieces(offset, min(length, left)):
+            yield piece
+        if left < length and self._says_so:
+            raise Corrupt("the content ends before")
 
     def close(self) -> None:
         self._reader.close()

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from ipfsreg.bucket.content_path import Content
 from ipfsreg.bucket.errors import BucketError, Corrupt, Unavailable
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.streams import write_pieces
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import CacheDirectory, Draft
@@ -142,7 +143,8 @@ class Fetch:
             self.size = reader.size
             self._draft = await self._workers.run(self._directory.create)
             if self.failure is None:
-                await self._read(reader.read(self, 0, TO_THE_END if reader.size is None else reader.size))
+                pieces = reader.pieces(0, TO_THE_END if reader.size is None else reader.size)
+                await self._read(Deferred.fromCoroutine(write_pieces(self, pieces)))
         finally:
             reader.close()
 
@@ -181,7 +183,7 @@ class Fetch:
             self._log.failure("A content cannot be kept in the cache", path=self.content.path)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """See `IConsumer`. It must be a push producer, which `IReader.read` promises."""
+        """See `IConsumer`. It must be a push producer."""
         assert streaming
         self._producer = cast(IPushProducer, producer)
         if self.failure is not None:

@@ -1,17 +1,16 @@
 """An open file whose bytes are still arriving."""
 
 import os
-from typing import IO
+from collections.abc import AsyncGenerator
+from typing import IO, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.file_reader import PIECE
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.flow.streams import ConsumerGone
+from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import translate
@@ -65,20 +64,22 @@ class GrowingReader:
         """The file as soon as it is whole and verified."""
         return self._fetch.file if self._fetch.whole and not self._let_go else None
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        """See `IReader.read`. `Corrupt` where the content ends before."""
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """See `IReader.pieces`. `Corrupt` where the content ends before."""
         self._reading += 1
-        producer = _GrowingProducer(self._fetch, self._workers, consumer, offset, length)
-        consumer.registerProducer(producer, True)
-        producer.resumeProducing()
-
-        def ended(result: None | Failure) -> None | Failure:
-            self._reading -= 1
-            if self._closed:
-                self.close()
-            return result
-
-        return producer.done.addBoth(ended)
+        try:
+            while length:
+                available = min(length, await self._readable(offset) - offset)
+                if available <= 0:
+                    raise Corrupt(f"{self._fetch.content.path} is shorter than it should be")
+                data = await self._read(offset, min(PIECE, available))
+                if not data:
+                    raise Corrupt("a file became shorter while it was read")
+                offset += len(data)
+                length -= len(data)
+                yield data
+        finally:
+            self._done()
 
     def close(self) -> None:
         """See `IReader.close`. What is being read is read to its end first."""
@@ -87,73 +88,41 @@ class GrowingReader:
             self._let_go = True
             self._fetch.let_go()
 
+    async def _readable(self, offset: int) -> int:
+        """Wait for a byte after ``offset``, or the end; answers up to where one can read."""
+        fetch = self._fetch
+        while fetch.failure is None and not fetch.whole and fetch.readable <= offset:
+            changed: Deferred[None] = Deferred()
 
-@implementer(IPushProducer)
-class _GrowingProducer:
-    def __init__(self, fetch: Fetch, workers: Workers, consumer: IConsumer, offset: int, length: int) -> None:
-        self.done: Deferred[None] = Deferred()
-        self._fetch = fetch
-        self._workers = workers
-        self._consumer = consumer
-        self._offset = offset
-        self._left = length
-        self._paused = True
-        self._stopped = False
-        self._under_way = False
+            def wake(changed: "Deferred[None]" = changed) -> None:
+                changed.callback(None)
 
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._next()
+            fetch.when_changed(wake)
+            try:
+                await changed
+            finally:
+                fetch.not_waiting(wake)
+        if fetch.failure is not None:
+            fetch.failure.raiseException()
+        return fetch.readable
 
-    def pauseProducing(self) -> None:
-        self._paused = True
+    async def _read(self, offset: int, length: int) -> bytes:
+        # As in `FileReader`: the file stays open until the thread is done with it.
+        self._reading += 1
+        reading = self._workers.run(os.pread, self._fetch.file.fileno(), length, offset)
+        try:
+            data: bytes = await shield(reading.addBoth(self._was_read))
+        except OSError as error:
+            raise translate(error) from error
+        if self._fetch.failure is not None:
+            self._fetch.failure.raiseException()
+        return data
 
-    def stopProducing(self) -> None:
-        self._stopped = True
-        self._next()
+    def _was_read(self, result: Any) -> Any:
+        self._done()
+        return result
 
-    def _next(self) -> None:
-        if self._under_way or self.done.called:
-            return
-        available = min(self._left, self._fetch.readable - self._offset)
-        if self._stopped:
-            self._finish(Failure(ConsumerGone()))
-        elif self._fetch.failure is not None:
-            self._finish(self._fetch.failure)
-        elif not self._left:
-            self._finish(None)
-        elif self._paused or (available <= 0 and not self._fetch.whole):
-            # Also while paused: where the fetch fails there is nothing to be resumed for.
-            self._fetch.when_changed(self._next)
-        elif available <= 0:
-            self._finish(Failure(Corrupt(f"{self._fetch.content.path} is shorter than it should be")))
-        else:
-            self._under_way = True
-            piece = self._workers.run(os.pread, self._fetch.file.fileno(), min(PIECE, available), self._offset)
-            piece.addCallback(self._deliver).addErrback(self._could_not_read)
-
-    def _deliver(self, data: bytes) -> None:
-        self._under_way = False
-        if not self._stopped and self._fetch.failure is None:
-            if not data:
-                self._finish(Failure(Corrupt("a file became shorter while it was read")))
-                return
-            self._offset += len(data)
-            self._left -= len(data)
-            self._consumer.write(data)
-        self._next()
-
-    def _could_not_read(self, failure: Failure) -> None:
-        self._under_way = False
-        error = failure.value
-        self._finish(Failure(translate(error)) if isinstance(error, OSError) else failure)
-
-    def _finish(self, result: None | Failure) -> None:
-        if self.done.called:
-            return
-        self._fetch.not_waiting(self._next)
-        self._consumer.unregisterProducer()
-        if result is None:
-            self.done.callback(None)
-        else:
-            self.done.errback(result)
+    def _done(self) -> None:
+        self._reading -= 1
+        if self._closed:
+            self.close()

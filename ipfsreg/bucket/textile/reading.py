@@ -1,14 +1,13 @@
 """An open file of the server: it can only be read from its beginning to its end."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import IO
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.flow.streams import ConsumerGone
 
 from .client import BUCKETS, TextileClient
 from .proto import bucketsd_pb2
@@ -80,91 +79,25 @@ class RemoteReader:
         rest = pull(client, shard, path, patience=patience)
         return cls(client, shard, path, patience, await anext(rest, b""), rest)
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        """See `IReader.read`. Fewer than ``length`` bytes come where the file ends before."""
-        first, rest = self._opened or (b"", pull(self._client, self._shard, self._path, patience=self._patience))
+    async def pieces(self, offset: int, length: int) -> Pieces:
+        """See `IReader.pieces`. Fewer than ``length`` bytes come where the file ends before."""
+        data, rest = self._opened or (b"", pull(self._client, self._shard, self._path, patience=self._patience))
         self._opened = None
-        return Deferred.fromCoroutine(_Transfer(consumer, first, rest).run(offset, length))
+        async with aclosing(rest):
+            position, end = 0, offset + length
+            while position < end:
+                wanted = data[max(offset - position, 0) : end - position]
+                position += len(data)
+                if wanted:
+                    yield wanted
+                if position < end:
+                    try:
+                        data = await anext(rest)
+                    except StopAsyncIteration:
+                        return
 
     def close(self) -> None:
         """See `IReader.close`."""
         opened, self._opened = self._opened, None
         if opened is not None:
             Deferred.fromCoroutine(opened[1].aclose())
-
-
-@implementer(IPushProducer)
-class _Transfer:
-    """The pieces of a file on their way to a consumer, which sets the pace."""
-
-    def __init__(self, consumer: IConsumer, first: bytes, rest: Pieces) -> None:
-        self._consumer = consumer
-        self._first = first
-        self._rest = rest
-        self._stopped = False
-        self._paused = False
-        self._waiting: Deferred[bytes | None] | None = None
-        self._resumed: Deferred[None] | None = None
-
-    async def run(self, offset: int, length: int) -> None:
-        """Write ``length`` bytes from ``offset``, or as many as there are."""
-        self._consumer.registerProducer(self, True)
-        try:
-            await self._write(offset, offset + length)
-        finally:
-            self._consumer.unregisterProducer()
-            await self._rest.aclose()
-
-    async def _write(self, begin: int, end: int) -> None:
-        position = 0
-        data: bytes | None = self._first
-        while position < end and data is not None:
-            wanted = data[max(begin - position, 0) : max(end - position, 0)]
-            position += len(data)
-            if wanted:
-                await self._turn()
-                self._consumer.write(wanted)
-            if position < end:
-                data = await self._next()
-
-    async def _turn(self) -> None:
-        if self._paused and not self._stopped:
-            self._resumed = Deferred()
-            await self._resumed
-        if self._stopped:
-            raise ConsumerGone
-
-    async def _next(self) -> bytes | None:
-        if self._stopped:
-            raise ConsumerGone
-        self._waiting = Deferred.fromCoroutine(_step(self._rest))
-        try:
-            return await self._waiting
-        except CancelledError:
-            if self._stopped:
-                raise ConsumerGone from None
-            raise
-        finally:
-            self._waiting = None
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._go_on()
-
-    def stopProducing(self) -> None:
-        self._stopped = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        resumed, self._resumed = self._resumed, None
-        if resumed is not None:
-            resumed.callback(None)
-
-
-async def _step(pieces: Pieces) -> bytes | None:
-    return await anext(pieces, None)

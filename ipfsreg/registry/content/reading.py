@@ -1,9 +1,7 @@
 """Open content: parts of it in memory, and all of it hashed."""
 
 import os
-
-from twisted.internet.interfaces import IConsumer, IProducer
-from zope.interface import implementer
+from contextlib import aclosing
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
@@ -13,6 +11,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Hash
 
 _PIECE = 1024 * 1024
+_TO_THE_END = 1 << 62  # where a reader does not know the size
 
 
 async def read_part(workers: Workers, reader: IReader, offset: int, length: int) -> bytes:
@@ -26,9 +25,7 @@ async def read_part(workers: Workers, reader: IReader, offset: int, length: int)
         except OSError as error:
             raise bucket_error(error) from error
     else:
-        collector = _Collector()
-        await reader.read(collector, offset, length)
-        part = b"".join(collector.pieces)
+        part = b"".join([piece async for piece in reader.pieces(offset, length)])
     if len(part) != length:
         raise Corrupt("content became shorter while it was read")
     return part
@@ -39,25 +36,23 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle:
 
     :raises Corrupt: where the disk cannot read it, or it ends before its size.
     """
-    done = 0
+    done, waiting = 0, []
     # A reader that still fetches may come to know the size while it is read, or only by the end.
-    while (size := reader.size) is None or done < size:
-        wanted = _PIECE if size is None else min(_PIECE, size - done)
-        collector = _Collector()
+    async with aclosing(reader.pieces(0, _TO_THE_END if reader.size is None else reader.size)) as pieces:
         try:
-            await reader.read(collector, done, wanted)
-            ended = False
+            async for piece in pieces:
+                waiting.append(piece)
+                done += len(piece)
+                if sum(map(len, waiting)) >= _PIECE:
+                    await workers.run(_update, hash_, waiting)
+                    if throttle is not None:
+                        await throttle.moved(sum(map(len, waiting)))
+                    waiting = []
         except Corrupt:
-            if size is not None:
+            if reader.size is not None and done < reader.size:
                 raise
-            ended = True  # that was the end: the digest tells whether it was the right one
-        length = sum(map(len, collector.pieces))
-        await workers.run(_update, hash_, collector.pieces)
-        done += length
-        if ended or (size is None and length < wanted):
-            break
-        if throttle is not None:
-            await throttle.moved(length)
+            # That was the end: the digest tells whether it was the right one.
+    await workers.run(_update, hash_, waiting)
     return done
 
 
@@ -73,18 +68,3 @@ def _pread(descriptor: int, offset: int, length: int) -> bytes:
         offset += len(piece)
         length -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-@implementer(IConsumer)
-class _Collector:
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """See `IConsumer`: bounded by the length that is asked for."""
-
-    def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
-
-    def write(self, data: bytes) -> None:
-        self.pieces.append(data)

@@ -1,15 +1,12 @@
 """The files in a CAR by CID, as a node would have them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from cachetools import LRUCache
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt, NotFound
 from ipfsreg.bucket.interface import IReader
-from ipfsreg.flow.streams import write_pieces
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, CIDInvalid, parse_cid
 from ipfsreg.ipfs.dag_pb import BlockInvalid
@@ -74,11 +71,8 @@ class _CarReader:
         self._workers = workers
         self._cid = cid
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        """See `IReader.read`."""
-        return Deferred.fromCoroutine(write_pieces(consumer, self._pieces(offset, length)))
-
-    async def _pieces(self, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """See `IReader.pieces`."""
         pieces = read_file(self._spool.get, self._cid, offset, length)
         try:
             while (piece := await self._workers.run(_next, pieces)) is not None:

@@ -1,6 +1,6 @@
 """An image as a CAR file: the directory of `image_layout`, streamed out of the blobs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Corrupt
@@ -55,7 +55,7 @@ class Export:
         self._digest: Digest | None = None
         self._source: IReader | bytes = b""
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The CAR. Each block is compared with its CID before it goes out.
 
         :raises RegistryError: where the image was deleted meanwhile. :raises BucketError: where it cannot be read.

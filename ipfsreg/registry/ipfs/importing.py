@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.flow.streams import write_pieces
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.content.cid_index import CidIndex
@@ -151,7 +152,7 @@ class Importer:
             upload = await self._uploads.begin(repository)
             try:
                 async with self._uploads.appending(upload, part.size) as writer:
-                    await blob.reader.read(writer, 0, part.size)
+                    await write_pieces(writer, blob.reader.pieces(0, part.size))
                 await self._uploads.commit(upload, part.digest)
             except BaseException:
                 if not upload.busy:

@@ -1,6 +1,6 @@
 """``/ipfs/<cid>``: blocks and CARs by CID, for clients that verify what they get (the trustless gateway)."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from klein import Klein
 
@@ -154,7 +154,7 @@ def _length(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> int:
     return length
 
 
-async def _pieces(cid: CID, dag: FileDag, opened: OpenBlock, wanted: Wanted) -> AsyncIterator[bytes]:
+async def _pieces(cid: CID, dag: FileDag, opened: OpenBlock, wanted: Wanted) -> AsyncGenerator[bytes, None]:
     yield encode_header([cid])
     for place, found in _places(cid, dag, opened.located, wanted):
         block = await opened.read_at(dag, place)

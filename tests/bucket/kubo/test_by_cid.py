@@ -19,7 +19,7 @@ from ipfsreg.bucket.kubo.rpc.body import MultipartBody
 from ipfsreg.bucket.sources import MemorySource
 from tests.bucket.helpers import LIMIT, read
 from tests.bucket.running import reactor, running
-from tests.bucket.storage import Collecting
+from tests.bucket.storage import Collecting, read_into
 
 from .backend import Backend, unique_folder
 from .node import KuboNode
@@ -44,7 +44,7 @@ async def content_of(by_cid: ContentByCid, cid: str, size: int | None = None) ->
     reader = await by_cid.open_cid(cid, size)
     assert reader.size is not None
     consumer = Collecting()
-    await reader.read(consumer, 0, reader.size)
+    await read_into(reader, consumer, 0, reader.size)
     reader.close()
     return consumer.content
 
@@ -58,7 +58,7 @@ async def test_content_of_the_network(nodes: tuple[KuboNode, KuboNode], backend:
     with pytest.raises(Corrupt):
         await by_cid.open_cid(cid, 17)
     reader, consumer = await by_cid.open_cid(cid, None), Collecting()
-    await reader.read(consumer, 1_000_000, 5)
+    await read_into(reader, consumer, 1_000_000, 5)
     assert consumer.content == content[1_000_000:1_000_005]
 
 

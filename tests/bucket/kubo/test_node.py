@@ -18,7 +18,7 @@ from twisted.logger import LogEvent, formatEvent
 from ipfsreg.bucket.errors import Corrupt, Full, Refused, Unavailable
 from tests.bucket.helpers import LIMIT, names, read, spawn
 from tests.bucket.running import pause, running
-from tests.bucket.storage import Collecting
+from tests.bucket.storage import Collecting, read_into
 
 from .backend import Backend, unique_folder
 from .front import Answer, Call, Front, failure
@@ -165,7 +165,7 @@ class TestHalfAnswers:
         front.truncate_stream = 1_000_000
         reader = await backend.bucket.open("f")
         with pytest.raises(Unavailable, match="ended early"):
-            await reader.read(Collecting(), 0, LARGE)
+            await read_into(reader, Collecting(), 0, LARGE)
         front.truncate_stream = 3
         await backend.bucket.put("g", b"12345")
         with pytest.raises(Corrupt):
@@ -180,10 +180,10 @@ class TestHalfAnswers:
         reader = await backend.bucket.open("f")
         consumer = Collecting()
         with pytest.raises(Corrupt):
-            await reader.read(consumer, 0, LARGE)
+            await read_into(reader, consumer, 0, LARGE)
         assert 0 < len(consumer.content) < LARGE
         with pytest.raises(Corrupt):
-            await reader.read(Collecting(), 3 * 1024**2 + 5, 100)
+            await read_into(reader, Collecting(), 3 * 1024**2 + 5, 100)
         # It can be put into quarantine, as far as that goes, and pushed again.
         await backend.bucket.move("f", "quarantine/f")
         assert await backend.bucket.list("f") == []
@@ -283,7 +283,7 @@ class TestSlowness:
             front.hooks["cat"] = stalled
             try:
                 reader = await backend.bucket.open("f")
-                slow = [spawn(reader.read(Collecting(), 0, LARGE)) for _ in range(5)]
+                slow = [spawn(read_into(reader, Collecting(), 0, LARGE)) for _ in range(5)]
                 await pause(0.1)
                 began = time.monotonic()
                 for _ in range(10):

@@ -12,7 +12,7 @@ from ipfsreg.bucket.interface import IBucket
 from tests.bucket import contract
 from tests.bucket.contract import BucketContract
 from tests.bucket.contract_reading import HELD_BACK_MAX
-from tests.bucket.storage import Collecting, Storage
+from tests.bucket.storage import Collecting, Storage, read_into
 
 from .backend import TextileStorage
 from .double import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, TextileDouble
@@ -23,7 +23,7 @@ async def read_to_the_end(bucket: IBucket, path: str) -> bytes:
     reader = await bucket.open(path)
     try:
         consumer = Collecting()
-        await reader.read(consumer, 0, TO_THE_END if reader.size is None else reader.size)
+        await read_into(reader, consumer, 0, TO_THE_END if reader.size is None else reader.size)
         return consumer.content
     finally:
         reader.close()

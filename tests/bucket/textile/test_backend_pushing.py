@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, TooLarge, Unavailable
 from tests.bucket.contract import spawn, together
 from tests.bucket.running import listening, pause, running
-from tests.bucket.storage import Collecting
+from tests.bucket.storage import Collecting, read_into
 
 from .backend import LIMIT, Backend
 from .double import NO_PUSH_PATHS, OLD_WEBSOCKET, Fault, Generation, TextileDouble
@@ -216,12 +216,12 @@ async def test_what_is_read_halfway_does_not_stay_open(textile_hub: TextileDoubl
         reader.close()
         reader = await backend.bucket.open("d/f")
         some = Collecting()
-        await reader.read(some, 10, 100)
+        await read_into(reader, some, 10, 100)
         assert len(some.content) == 100
         # A consumer that goes while the server is silent need not wait for it.
         textile_hub.faults.pull_bytes_per_second = 1.0
         gone = Collecting()
-        reading = spawn(reader.read(gone, 0, 900_000))
+        reading = spawn(read_into(reader, gone, 0, 900_000))
         await pause(0.1)
         assert gone.producer is not None
         gone.producer.stopProducing()

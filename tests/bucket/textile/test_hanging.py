@@ -10,7 +10,7 @@ import pytest_twisted
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.interface import IBucket
 from tests.bucket.running import running
-from tests.bucket.storage import Collecting
+from tests.bucket.storage import Collecting, read_into
 
 from .backend import LIMIT, Backend
 from .double import Fault, TextileDouble
@@ -31,7 +31,7 @@ async def opened(bucket: IBucket) -> None:
 async def read(bucket: IBucket) -> None:
     reader = await bucket.open(PATH)
     try:
-        await reader.read(Collecting(), 0, 1 << 62)
+        await read_into(reader, Collecting(), 0, 1 << 62)
     finally:
         reader.close()
 

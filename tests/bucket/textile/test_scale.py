@@ -23,7 +23,7 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.names import Repository
 from tests.bucket.running import running
-from tests.bucket.storage import Collecting
+from tests.bucket.storage import Collecting, read_into
 
 from .backend import LIMIT, Backend
 from .double import Limits, Synthetic, TextileDouble
@@ -187,7 +187,7 @@ async def push_blobs(backend: Backend, growth: Growth) -> list[float]:
 async def read(bucket: IBucket, path: str) -> bytes:
     reader = await bucket.open(path)
     consumer = Collecting()
-    await reader.read(consumer, 0, LIMIT)
+    await read_into(reader, consumer, 0, LIMIT)
     reader.close()
     return consumer.content
 

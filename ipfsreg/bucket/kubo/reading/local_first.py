@@ -1,19 +1,17 @@
 """Files and directories of the network: what the node has itself is never kept waiting by what it has to look for."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
-from typing import IO, TypeVar, cast
+from typing import IO, TypeVar
 
 from cachetools import LRUCache
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import Missing
 from ipfsreg.bucket.kubo.node.contents import Child, Contents, Found
-from ipfsreg.flow.streams import ConsumerGone
 
 from .reader import CidReader
 
@@ -68,7 +66,7 @@ class LocalFirst:
     async def _first(self, ask: Callable[[Contents], Awaitable[T]]) -> T:
         try:
             return await ask(self._here)
-        except (Missing, Corrupt):  # the other where it has the first block of a file, and not all
+        except (Missing, Corrupt):  # `Corrupt` where the node has the first block of a file, and not all
             return await ask(self._network)
 
 
@@ -89,83 +87,27 @@ class LocalFirstReader:
         self._here = here
         self._network = network
 
-    def begin(self) -> "Deferred[None]":
+    async def begin(self) -> None:
         """Fetch what it begins with, so that whoever opens it knows that somebody has it."""
-        return self.read(_Nowhere(), 0, min(1, self.size or 0))
+        async with aclosing(self.pieces(0, min(1, self.size or 0))) as pieces:
+            await anext(pieces, None)
 
-    def read(self, consumer: IConsumer, offset: int, length: int) -> "Deferred[None]":
-        """See `IReader.read`."""
-        return Deferred.fromCoroutine(self._read(consumer, offset, length))
-
-    async def _read(self, consumer: IConsumer, offset: int, length: int) -> None:
-        joined = _Joined(consumer)
-        consumer.registerProducer(joined, True)
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """See `IReader.pieces`."""
+        end = offset + length
         try:
-            try:
-                await self._here.read(joined, offset, length)
-            except (Corrupt, Unavailable):  # the one where its first block is missing, the other where a later one is
-                joined.check()
-                await self._network.read(joined, offset + joined.came, length - joined.came)
-        finally:
-            consumer.unregisterProducer()
+            async with aclosing(self._here.pieces(offset, length)) as pieces:
+                async for piece in pieces:
+                    offset += len(piece)
+                    yield piece
+            return
+        except (Corrupt, Unavailable):  # the node lacks its first block, or a later one
+            pass
+        async with aclosing(self._network.pieces(offset, end - offset)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def close(self) -> None:
         """See `IReader.close`."""
         self._here.close()
         self._network.close()
-
-
-@implementer(IConsumer, IPushProducer)
-class _Joined:
-    """What stands between a consumer and two producers, one after the other, so that it sees a single one."""
-
-    def __init__(self, consumer: IConsumer) -> None:
-        self.came = 0
-        self._consumer = consumer
-        self._producer: IPushProducer | None = None
-        self._paused = False
-        self._stopped = False
-
-    def check(self) -> None:
-        """Whether the consumer wants more at all. :raises ConsumerGone: where it does not."""
-        if self._stopped:
-            raise ConsumerGone
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        self._producer = cast(IPushProducer, producer)
-        if self._paused:
-            self._producer.pauseProducing()
-
-    def unregisterProducer(self) -> None:
-        self._producer = None
-
-    def write(self, data: bytes) -> None:
-        self.came += len(data)
-        self._consumer.write(data)
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-        if self._producer is not None:
-            self._producer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        if self._producer is not None:
-            self._producer.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self._stopped = True
-        if self._producer is not None:
-            self._producer.stopProducing()
-
-
-@implementer(IConsumer)
-class _Nowhere:
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """See `IConsumer`."""
-
-    def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
-
-    def write(self, data: bytes) -> None:
-        """See `IConsumer`."""

@@ -12,9 +12,11 @@ from socket import socket
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER
@@ -25,6 +27,7 @@ RECEIVE = 256 * 1024
 """How much is read from a socket at once, where its transport lets us say so."""
 
 
+@implementer(IPushProducer)
 class BulkCall(LineReceiver):
     """One call on a connection of its own.
 
