@@ -20,7 +20,9 @@ from ipfsreg.config.file import Config
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.ipfs.publish_queue import PublishQueue
-from ipfsreg.web.site import Gateway, RegistrySite
+from ipfsreg.web.app import Gateway
+from ipfsreg.web.http.connection import Limits
+from ipfsreg.web.site import make_site
 
 from .assembly import make_registry
 from .control.server import ControlServer
@@ -60,20 +62,19 @@ class Daemon(Service):
         self.ready = False
         """Whether it takes clients."""
         self._serving = False
-        self.site = RegistrySite(
+        self.site = make_site(
             self.registry,
             self._workers,
             reactor,
-            idle=config.registry.idle_timeout,
-            stall=config.registry.stall_timeout,
+            Limits(idle=config.registry.idle_timeout, stall=config.registry.stall_timeout),
             access_log=config.registry.access_log,
             gateway=self._gateway(),
             read_only=self._backend.read_only,
         )
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
-        streams = Streams(self.registry, self._workers, reactor)
-        self._control = ControlServer(tasks, self._state.control_socket, reactor, streams)
+        streams = Streams(self.registry)
+        self._control = ControlServer(tasks, self._state.control_socket, self._workers, reactor, streams)
         self._background = MultiService()
         self._starting: Deferred[None] | None = None
 

@@ -9,7 +9,7 @@ from werkzeug.http import parse_accept_header, parse_options_header
 
 from ipfsreg.registry.errors import FormatUnsupported, ParameterInvalid
 from ipfsreg.web.replies import header, parameter
-from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.http.request import Request
 
 RAW = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"
@@ -51,7 +51,7 @@ class Wanted:
         return first, min(last + 1, size)
 
 
-def wanted_by(request: StreamingRequest) -> Wanted:
+def wanted_by(request: Request) -> Wanted:
     """Read a request.
 
     :raises FormatUnsupported: where it is for neither a block nor a CAR.
@@ -72,7 +72,7 @@ def wanted_by(request: StreamingRequest) -> Wanted:
     return Wanted(CAR, scope, first, last, options.get("dups") == "y")
 
 
-def _format(request: StreamingRequest) -> tuple[str, dict[str, str]]:
+def _format(request: Request) -> tuple[str, dict[str, str]]:
     """The media type, and its parameters as the Accept header has them."""
     accepted = parse_accept_header(header(request, "accept"), MIMEAccept)
     offered = [parse_options_header(value) for value, quality in accepted if quality > 0]

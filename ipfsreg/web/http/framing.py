@@ -18,7 +18,9 @@ class BadChunk(Exception):
 
 
 class Sized:
-    """A body of known length."""
+    """A body of known length. ``pieces`` is in how many pieces the client sent what it was fed last."""
+
+    pieces = 1
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -48,6 +50,7 @@ class Chunked:
         self._left = 0
         self._line = b""
         self._trailers = 0
+        self.pieces = 0
 
     def feed(self, data: bytes) -> tuple[Sequence[bytes], bytes | None]:
         """As `Sized.feed`.
@@ -57,6 +60,7 @@ class Chunked:
         if self._line:
             data, self._line = self._line + data, b""
         pieces: list[bytes] = []
+        self.pieces = 0
         position, length = 0, len(data)
         while position < length:
             if self._at is _At.DATA:
@@ -92,6 +96,7 @@ class Chunked:
         if _EXTENSION.fullmatch(extension) is None:
             raise BadChunk("a control character in a chunk's extension")
         self._left = int(size, 16)
+        self.pieces += 1
         self._at = _At.DATA if self._left else _At.TRAILERS
 
     def _pass_over(self, trailer: bytes) -> None:

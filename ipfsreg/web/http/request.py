@@ -93,6 +93,7 @@ class Request:
         self._headers: Mapping[str, object] = {}
         self._more: list[tuple[bytes, bytes]] = []
         self._is_chunked = False
+        self._declared: int | None = None
 
     @property
     def args(self) -> dict[bytes, list[bytes]]:
@@ -158,6 +159,9 @@ class Request:
             self._exchange.write(self._framed(content))
         if self._is_chunked:
             self._exchange.write(b"0\r\n\r\n")
+        if self._declared is not None and self._declared != self.sentLength:
+            self.drop()  # the client must not take the next answer for the rest of this one
+            return
         self.answer = Answer.COMPLETE
         self._exchange.answered()
 
@@ -197,7 +201,10 @@ class Request:
         for name, value in self._headers.items():
             if value is not None:
                 lines.append(f"{name}: {value}\r\n")
-                has_length = has_length or name == "Content-Length"
+                if name == "Content-Length":
+                    has_length = True
+                    if self.method != b"HEAD":
+                        self._declared = int(str(value))
         for key, each in self._more:
             lines.append(f"{key.decode()}: {each.decode()}\r\n")
         if not has_length:
