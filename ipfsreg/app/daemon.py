@@ -74,7 +74,7 @@ class Daemon(Service):
         self.ports: list[IListeningPort] = []
         tasks = tasks_of(self.registry, self._backend)
         streams = Streams(self.registry)
-        self._control = ControlServer(tasks, self._state.control_socket, self._workers, reactor, streams)
+        self._control = ControlServer(tasks, self._state.control_socket, reactor, streams)
         self._background = MultiService()
         self._starting: Deferred[None] | None = None
 

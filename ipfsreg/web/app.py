@@ -41,7 +41,7 @@ def make_app(
     app.url_map.merge_slashes = False
     add_converters(app.url_map)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
-    answers = BlobAnswers(registry.dags)
+    answers = BlobAnswers(registry.dags, workers)
     if registry.by_cid is not None:
         ByCidRoutes(registry.by_cid, registry.dags, answers).add_to(app)
     BlobRoutes(registry.blobs, answers).add_to(app)

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
 from ipfsreg.flow.eager import begin
@@ -68,6 +69,8 @@ class Dispatcher:
             self._end(request, result)
 
     def _match(self, path: bytes, method: bytes) -> _Match:
+        if not path.startswith(b"/"):
+            raise NotFound
         # No rule of ours depends on host, scheme or script name.
         try:
             text = unquote_to_bytes(path).decode()

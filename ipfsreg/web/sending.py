@@ -10,14 +10,16 @@ from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.flow.sendfile import FileEnds, SocketGone
 from ipfsreg.flow.streams import ConsumerGone, write_pieces
+from ipfsreg.flow.workers import Workers
 
 from .http.body import ClientGone
 from .http.request import Request
 
 
-async def send(request: Request, reader: IReader, offset: int, length: int) -> None:
+async def send(request: Request, workers: Workers, reader: IReader, offset: int, length: int) -> None:
     """Send a range of an open file; the answer, with its Content-Length, must have been prepared.
 
+    ``workers`` wait for the disk.
     The headers go out with the first byte: where none comes, another answer can still be given.
 
     :raises ClientGone: where the client went away or was dropped.
@@ -28,7 +30,7 @@ async def send(request: Request, reader: IReader, offset: int, length: int) -> N
         await send_pieces(request, reader.pieces(offset, length))
         return
     try:
-        await request.send_file(reader.file.fileno(), offset, length)
+        await request.send_file(workers, reader.file.fileno(), offset, length)
     except SocketGone:
         raise ClientGone from None
     except FileEnds:

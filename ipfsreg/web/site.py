@@ -32,7 +32,6 @@ def make_site(
     handler: Handler = Dispatcher(app, answer_failure)
     return HttpServer(
         handler if read_only is None else _only_reading(handler, read_only),
-        workers,
         reactor,
         limits,
         refusal=lambda message: error_document("UNSUPPORTED", message),

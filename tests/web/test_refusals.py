@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from ipfsreg.web.http.body import State
 from ipfsreg.web.http.connection import LINGER_SECONDS
 from ipfsreg.web.http.request import DRAIN_MAX
 
@@ -225,13 +226,16 @@ async def test_a_body_that_is_held_back_stays_so_when_the_client_has_read(
     connection.begin("PATCH", location, {"Content-Length": len(content)})
     connection.send(content)
     await until(lambda: registry.daemon.site.busy == 1)
-    (channel,) = registry.daemon.site.connections
-    (request,) = channel.requests
-    await until(lambda: request.body.paused and request.body.received > 1_000_000)
-    assert channel.transport not in reactor.getReaders()
-    channel.pauseProducing()
-    channel.resumeProducing()
-    assert channel.transport not in reactor.getReaders()
+    (held,) = registry.daemon.site.connections
+    request = held.request
+    assert request is not None
+    await until(lambda: request.body.state is State.FULL and request.body.received > 1_000_000)
+    assert held.transport not in reactor.getReaders()
+    await until(lambda: request.body.state is State.FULL)
+    held.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 500_000)
+    assert held.congested
+    await until(lambda: not held.congested and request.body.state is State.FULL)
+    assert held.transport not in reactor.getReaders()
     assert (await connection.answer())["range"] == f"0-{len(content) - 1}"
 
 

@@ -55,12 +55,12 @@ async def test_a_blob_whose_headers_fill_the_connections_buffer(registry: Served
     await until(lambda: not registry.daemon.site.connections)
     connection = await registry.connect()
     await connection.ask("GET", "/v2/")
-    (channel,) = registry.daemon.site.connections
-    transport: Any = channel.transport
+    (served,) = registry.daemon.site.connections
+    transport: Any = served.transport
     transport.bufferSize = 100
     for round_ in range(1, 3):
         assert (await connection.ask("GET", f"/v2/box/blobs/{digest_of(CONTENT)}")).content == CONTENT
-        assert not channel.congested
+        assert not served.congested
         answer = await connection.ask("PATCH", location, None, b"x" * 500_000)
         assert answer["range"] == f"0-{round_ * 500_000 - 1}"
 

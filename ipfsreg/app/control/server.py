@@ -15,7 +15,6 @@ from werkzeug.exceptions import HTTPException
 
 from ipfsreg.app.listening import stop_listening
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.connection import Limits
@@ -62,14 +61,11 @@ def make_control_app(tasks: Mapping[str, Task], streams: Streams | None = None) 
 class ControlServer:
     """Listens on a socket that only the daemon's own user can open."""
 
-    def __init__(
-        self, tasks: Mapping[str, Task], path: Path, workers: Workers, reactor: Any, streams: Streams | None = None
-    ) -> None:
+    def __init__(self, tasks: Mapping[str, Task], path: Path, reactor: Any, streams: Streams | None = None) -> None:
         self._path = path
         self._reactor = reactor
         self._server = HttpServer(
             Dispatcher(make_control_app(tasks, streams), _say),
-            workers,
             reactor,
             Limits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
             refusal=str.encode,

@@ -1,5 +1,6 @@
 """A blob as the answer to a request."""
 
+from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.repository.blobs import OpenBlob
@@ -14,8 +15,9 @@ OCTETS = "application/octet-stream"
 class BlobAnswers:
     """Answers with blobs."""
 
-    def __init__(self, dags: Dags) -> None:
+    def __init__(self, dags: Dags, workers: Workers) -> None:
         self._dags = dags
+        self._workers = workers
 
     async def answer(self, request: Request, blob: OpenBlob) -> None:
         """Answer GET or HEAD with an open blob, or a range of it, and close it."""
@@ -23,7 +25,7 @@ class BlobAnswers:
             part = decide(request, await self._content(blob.digest, blob.size))
             if part is not None:
                 first, end = part
-                await send(request, blob.reader, first, end - first)
+                await send(request, self._workers, blob.reader, first, end - first)
         finally:
             blob.reader.close()
 

@@ -80,7 +80,6 @@ class Server(Protocol):
 
     reactor: Any
     clock: Callable[[], float]
-    workers: Workers
     limits: Limits
 
     def handle(self, request: Request) -> None:
@@ -305,7 +304,7 @@ class Connection(protocol.Protocol):
         """It has written everything."""
         self._producer = None
 
-    async def send_file(self, head: bytes, file: int, offset: int, length: int) -> None:
+    async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
         """Send a head and a range of a file after it; see `SocketSender`. Not where the connection is secure."""
         while self._outlet.congested and self._phase not in _OVER:
             self._drained = Deferred()
@@ -313,8 +312,7 @@ class Connection(protocol.Protocol):
         if self._phase in _OVER:
             raise SocketGone
         descriptor = os.dup(cast(socket, self.wire.getHandle()).fileno())
-        server = self._server
-        self._sender = SocketSender(server.reactor, server.workers, descriptor, file, self._moved)
+        self._sender = SocketSender(self._server.reactor, workers, descriptor, file, self._moved)
         try:
             self._update()
             await self._sender.send(head, offset, offset + length)
@@ -403,7 +401,8 @@ class Connection(protocol.Protocol):
         mean = len(data) // max(self._framing.pieces, 1)
         at_once = next(length for least, length in _PIECES if mean >= least)
         self._read_at_once(min(at_once, COLLECTED_PIECE) if body.is_collected else at_once)
-        self._deadline.earn(len(data) / LEAST_RATE, self._patience())
+        if self._awaited is _Awaited.BODY:
+            self._deadline.earn(len(data) / LEAST_RATE, self._patience())
         if rest is not None:
             self._buffer = rest
         body.take(pieces)

@@ -83,6 +83,8 @@ def parse_line(line: bytes) -> Head:
         raise _bad("not a request of HTTP/1.1")
     if not (method.isalpha() and method.isupper()):
         raise _bad("not a method")
+    if not target:
+        raise _bad("no target")
     if target[:1] != b"/":
         target = _origin_form(target)
     if len(target.translate(None, _CONTROLS)) != len(target):
@@ -157,11 +159,9 @@ def _read_framing(head: Head, repeated: set[bytes]) -> None:
 
 def _origin_form(target: bytes) -> bytes:
     """The path and query of a target; a server has to take the absolute form too (RFC 9112, 3.2.2)."""
-    if target == b"*":
-        return target
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in {b"http", b"https"}:
-        raise _bad("not the target of a request to a server")
+        return target
     authority, _, query = rest.partition(b"?")
     _, _, path = authority.partition(b"/")
     return b"/" + path + (b"?" + query if query else b"")

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IAddress, IConsumer, IProducer
 from twisted.web.http import parse_qs
 from zope.interface import implementer
 
+from ipfsreg.flow.workers import Workers
+
 from .body import Body, Source
 from .head import Head
 
@@ -63,7 +65,7 @@ class Exchange(Source, Protocol):
     def unregister_producer(self) -> None:
         """It has written everything."""
 
-    async def send_file(self, head: bytes, file: int, offset: int, length: int) -> None:
+    async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
         """See `Request.send_file`."""
 
 
@@ -165,13 +167,15 @@ class Request:
         self.answer = Answer.COMPLETE
         self._exchange.answered()
 
-    async def send_file(self, file: int, offset: int, length: int) -> None:
+    async def send_file(self, workers: Workers, file: int, offset: int, length: int) -> None:
         """Send the headers and a range of an open file, whose descriptor is ``file``, past Python (not with TLS).
+
+        ``workers`` wait for the disk.
 
         :raises SocketGone: :raises FileEnds: :raises OSError: as `SocketSender`.
         """
         head = self._begin(length)
-        await self._exchange.send_file(head, file, offset, length)
+        await self._exchange.send_file(workers, head, file, offset, length)
         self.sentLength += length
 
     def drop(self) -> None:

@@ -12,7 +12,6 @@ from zope.interface import implementer
 
 from ipfsreg import __version__
 from ipfsreg.flow.clock import MonotonicClock
-from ipfsreg.flow.workers import Workers
 
 from .access_log import log_request
 from .connection import Connection, Limits
@@ -35,7 +34,6 @@ class HttpServer(ServerFactory):
     def __init__(
         self,
         handler: Handler,
-        workers: Workers,
         reactor: Any,
         limits: Limits,
         *,
@@ -46,7 +44,6 @@ class HttpServer(ServerFactory):
     ) -> None:
         self.reactor = reactor
         self.clock = MonotonicClock().seconds
-        self.workers = workers
         self.limits = limits
         self.connections: set[Connection] = set()
         self._handler = handler
