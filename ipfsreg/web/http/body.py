@@ -79,10 +79,10 @@ TRANSITIONS = {
 }
 """The state after each event that is possible in a state."""
 
-WANTED = frozenset({State.FLOWING, State.DISCARDED})
+WANTED = (State.FLOWING, State.DISCARDED)
 """The states in which the client is to send."""
 
-OVER = frozenset({State.ENDED, State.BROKEN})
+OVER = (State.ENDED, State.BROKEN)
 """The states in which no more comes."""
 
 

@@ -111,7 +111,7 @@ class _Phase(Enum):
     """Everything is sent, and the client was told so; what it still sends is thrown away."""
 
 
-_OVER = frozenset({_Phase.CLOSING, _Phase.LINGERING})
+_OVER = (_Phase.CLOSING, _Phase.LINGERING)
 
 
 class _Awaited(Enum):
@@ -345,7 +345,7 @@ class Connection(protocol.Protocol):
     def _step(self) -> bool:
         """Take the next thing out of the buffer; False where that has to wait."""
         if self._phase is _Phase.HEAD:
-            return self._take_head()
+            return bool(self._buffer or self._read_to_end) and self._take_head()
         if self._phase is _Phase.BODY and self._waits_for_body():
             if self._buffer:
                 self._take_body()

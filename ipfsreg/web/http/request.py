@@ -200,18 +200,13 @@ class Request:
 
     def _begin(self, length: int | None) -> bytes:
         """The answer's head; ``length`` is the content's where it is known."""
-        lines = []
-        has_length = self.code in _NO_CONTENT
-        for name, value in self._headers.items():
-            if value is not None:
-                lines.append(f"{name}: {value}\r\n")
-                if name == "Content-Length":
-                    has_length = True
-                    if self.method != b"HEAD":
-                        self._declared = int(str(value))
+        lines = [f"{name}: {value}\r\n" for name, value in self._headers.items() if value is not None]
         for key, each in self._more:
             lines.append(f"{key.decode()}: {each.decode()}\r\n")
-        if not has_length:
+        declared = self._headers.get("Content-Length")
+        if declared is not None:
+            self._declared = None if self.method == b"HEAD" else int(str(declared))
+        elif self.code not in _NO_CONTENT:
             if length is not None:
                 lines.append(f"Content-Length: {length}\r\n")
             elif self._is_1_1:
