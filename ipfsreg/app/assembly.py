@@ -15,7 +15,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Limits, Registry
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
-from ipfsreg.web.http.connection import Limits as HttpLimits
+from ipfsreg.web.http.limits import Limits as HttpLimits
 from ipfsreg.web.site import make_site
 
 from .background import Background

@@ -58,7 +58,7 @@ class Dispatcher:
         try:
             match = (self._known if len(path) <= _LONGEST else self._match)(path, request.method)
             rule, arguments = match
-            result = self._app.endpoints[rule.endpoint](None, request, **arguments)
+            result: Any = self._app.endpoints[rule.endpoint](None, request, **arguments)
         except Exception as error:
             self._end(request, self._failed(request, error))
             return
@@ -83,7 +83,7 @@ class Dispatcher:
     def _failed_later(self, failure: Failure, request: Request) -> bytes | None:
         error = failure.value
         if not isinstance(error, Exception):
-            raise error
+            failure.raiseException()
         return self._failed(request, error)
 
     def _ended_later(self, content: Any, request: Request) -> None:

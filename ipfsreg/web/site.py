@@ -8,7 +8,7 @@ from ipfsreg.registry.registry import Registry
 
 from .app import Gateway, make_app
 from .errors import answer_error, answer_failure, error_document
-from .http.connection import Limits
+from .http.limits import Limits
 from .http.request import Request
 from .http.server import Handler, HttpServer
 from .routes import Dispatcher

@@ -11,8 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from ipfsreg.web.http.body import State
-from ipfsreg.web.http.connection import LINGER_SECONDS
-from ipfsreg.web.http.request import DRAIN_MAX
+from ipfsreg.web.http.limits import DRAIN_MAX, LINGER_SECONDS
 
 from .client import Connection, chunk, pause, query, until
 from .served import MANIFEST_TYPE, Serve, Served, digest_of, image
@@ -106,7 +105,7 @@ async def test_a_client_that_goes_on_sending_sees_the_answer(
     registry: Served, headers: Mapping[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that closes with bytes unread has the answer overtaken by a reset."""
-    monkeypatch.setattr("ipfsreg.web.http.connection.LINGER_SECONDS", 0.5)
+    monkeypatch.setattr("ipfsreg.web.http.patience.LINGER_SECONDS", 0.5)
     connection = await registry.connect()
     connection.begin("PATCH", SESSION, headers)
     firehose = Firehose(connection)

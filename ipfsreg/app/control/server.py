@@ -17,7 +17,7 @@ from ipfsreg.app.listening import stop_listening
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.web.http.body import ClientGone
-from ipfsreg.web.http.connection import Limits
+from ipfsreg.web.http.limits import Limits
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.http.server import HttpServer
 from ipfsreg.web.routes import Dispatcher, add_route

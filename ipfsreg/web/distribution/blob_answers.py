@@ -19,19 +19,21 @@ class BlobAnswers:
         self._dags = dags
         self._workers = workers
 
-    async def answer(self, request: Request, blob: OpenBlob) -> None:
+    async def answer(self, request: Request, blob: OpenBlob) -> bytes:
         """Answer GET or HEAD with an open blob, or a range of it, and close it."""
         try:
             part = decide(request, await self._content(blob.digest, blob.size))
             if part is not None:
                 first, end = part
                 await send(request, self._workers, blob.reader, first, end - first)
+            return b""
         finally:
             blob.reader.close()
 
-    async def head(self, request: Request, digest: Digest, size: int) -> None:
+    async def head(self, request: Request, digest: Digest, size: int) -> bytes:
         """Answer HEAD where no more than the length is known."""
         decide(request, await self._content(digest, size))
+        return b""
 
     async def _content(self, digest: Digest, size: int) -> Content:
         text = str(digest)

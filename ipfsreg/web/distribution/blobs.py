@@ -5,8 +5,8 @@ from klein import Klein
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.web.replies import reply
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import add_route
 
 from .blob_answers import BlobAnswers
@@ -25,7 +25,7 @@ class BlobRoutes:
         add_route(app, path, ["GET", "HEAD"], "blob-get", self.get_or_head)
         add_route(app, path, ["DELETE"], "blob-delete", self.delete)
 
-    async def get_or_head(self, request: Request, repository: Repository, digest: Digest) -> bytes | None:
+    async def get_or_head(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """One route for both, since werkzeug lets a route for GET answer HEAD as well."""
         if request.method == b"HEAD":
             return await self.head(request, repository, digest)
@@ -35,7 +35,7 @@ class BlobRoutes:
         """Whether the blob is there, and how long it is."""
         return await self._answers.head(request, digest, await self._blobs.size(repository, digest))
 
-    async def get(self, request: Request, repository: Repository, digest: Digest) -> bytes | None:
+    async def get(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """The blob's content or a range of it."""
         return await self._answers.answer(request, await self._blobs.open(repository, digest))
 

@@ -10,8 +10,8 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ReadOnly
 from ipfsreg.registry.ipfs.images_by_cid import LATEST, ImagesByCid
 from ipfsreg.registry.names import Tag
-from ipfsreg.web.replies import reply
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import add_route
 
 from .blob_answers import BlobAnswers
@@ -49,7 +49,7 @@ class ByCidRoutes:
         # The name says what it is: it is never anything else.
         return await answer_manifest(request, manifest, self._dags, immutable=True)
 
-    async def blob(self, request: Request, cid: CID, digest: Digest) -> bytes | None:
+    async def blob(self, request: Request, cid: CID, digest: Digest) -> bytes:
         """A blob of the image."""
         return await self._blobs.answer(request, await self._images.blob(cid, digest))
 

@@ -14,8 +14,8 @@ from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.manifest import OCI_INDEX
 from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags, lexical
-from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import add_route
 
 from .converters import path

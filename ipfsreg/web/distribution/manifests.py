@@ -11,8 +11,8 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.web.http.budget import Budget
-from ipfsreg.web.replies import CID_HEADER, header, parameters, reply
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import CID_HEADER, header, parameters, reply
 from ipfsreg.web.routes import add_route
 
 from .converters import path

@@ -10,8 +10,8 @@ from ipfsreg.registry.errors import DigestInvalid, NameInvalid, SizeInvalid, Upl
 from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.uploads import Upload, Uploads
-from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.routes import add_route
 
 from .converters import path
@@ -119,9 +119,7 @@ class UploadRoutes:
     def _accepted(self, request: Request, upload: Upload) -> bytes:
         return reply(request, 202, _progress(upload))
 
-    async def _created(
-        self, request: Request, repository: Repository, digest: Digest, size: int | None
-    ) -> bytes:
+    async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {
             "Location": path(repository, "blobs", digest),
             "Docker-Content-Digest": digest,

@@ -13,8 +13,8 @@ from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.errors import CidInvalid, CidUnknown, NotCached
 from ipfsreg.registry.ipfs.blocks import Blocks, Located, OpenBlock
 from ipfsreg.web.content import Content, decide, is_unmodified
-from ipfsreg.web.replies import header
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import header
 from ipfsreg.web.routes import add_route
 from ipfsreg.web.sending import send_pieces
 

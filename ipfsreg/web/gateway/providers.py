@@ -13,8 +13,8 @@ from ipfsreg.ipfs.cid import IDENTITY
 from ipfsreg.ipfs.multiaddr import multiaddr
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.ipfs.blocks import Blocks
-from ipfsreg.web.replies import header, parameter, reply
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import header, parameter, reply
 from ipfsreg.web.routes import add_route
 
 from .gateway import read_cid

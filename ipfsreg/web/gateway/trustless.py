@@ -8,8 +8,8 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
 
 from ipfsreg.registry.errors import FormatUnsupported, ParameterInvalid
-from ipfsreg.web.replies import header, parameter
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import header, parameter
 
 RAW = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"

@@ -1,78 +1,36 @@
 """A client's connection: one request after the other, whatever it sends, and however slowly."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from socket import socket
 from typing import Any, Protocol, cast
 
 from twisted.internet import protocol
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
     IProducer,
-    IPushProducer,
     ISSLTransport,
 )
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.flow.sendfile import SocketGone, SocketSender
 from ipfsreg.flow.workers import Workers
 
 from .body import OVER, WANTED, ClientGone, ClientTooSlow, State
-from .deadline import Deadline
 from .framing import BadChunk, Chunked, Sized
-from .head import END, HEAD_MAX, BadRequest, check_beginning, parse_head
-from .outlet import IWire, SocketOutlet, TlsOutlet
-from .request import DRAIN_MAX, Answer, Request
-
-LINGER_SECONDS = 5.0
-"""For how long what a client still sends is thrown away, so that it sees the answer.
-
-A connection that is closed with bytes unread is reset, and a reset can overtake the answer."""
-
-LEAST_RATE = 1024
-"""A body has to come at this rate, in bytes a second, but for pauses as long as the client's patience allows."""
-
-AT_ONCE = 32
-"""How many requests of one client are answered before the others have their turn."""
-
-KEPT_MAX = 16 * 1024
-"""How many bytes may wait while a request is being answered: the client is held back when there are more."""
-
-FIRST_PIECE = 16 * 1024
-"""How much is read at once, in bytes, before it is known what the client sends."""
-
-COLLECTED_PIECE = 64 * 1024
-"""How much is read at once of a body that goes into memory."""
-
-_PIECES = ((4096, 1024 * 1024), (512, 64 * 1024), (0, 4096))
-"""How much is read at once while a body comes, by the mean length of the pieces in which it came so far.
-
-Measured, large reads are a fifth less work for a layer. But a read full of chunks of one byte each would keep the
-reactor from everybody else for most of a second."""
+from .head import END, BadRequest, check_beginning, parse_head
+from .limits import AT_ONCE, DRAIN_MAX, FIRST_PIECE, HEAD_MAX, KEPT_MAX, Limits, next_piece
+from .output import Output
+from .patience import Awaited, Patience
+from .request import Answer, Request
+from .wire import IWire
 
 _TLS_HANDSHAKE = b"\x16"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a client is waited for, in seconds.
-
-    ``idle`` is for its next request, and for a body that goes into memory; ``stall`` for one that takes nothing of its
-    answer, and for one that sends nothing of a body that goes to the disk.
-    """
-
-    idle: float
-    stall: float
 
 
 class Server(Protocol):
@@ -114,14 +72,6 @@ class _Phase(Enum):
 _OVER = (_Phase.CLOSING, _Phase.LINGERING)
 
 
-class _Awaited(Enum):
-    NOTHING = auto()
-    REQUEST = auto()
-    BODY = auto()
-    READING = auto()
-    GOODBYE = auto()
-
-
 @implementer(IHalfCloseableProtocol)
 class Connection(protocol.Protocol):
     """A connection. ``request`` is the one that is being answered; the next one is not looked at before it is over."""
@@ -140,11 +90,7 @@ class Connection(protocol.Protocol):
         self._at_once = 0
         self._read_to_end = False
         self._keeps = True
-        self._producer: IPushProducer | None = None
-        self._sender: SocketSender | None = None
-        self._drained: Deferred[None] | None = None
-        self._awaited = _Awaited.NOTHING
-        self._deadline = Deadline(server.reactor, server.clock, self._too_late)
+        self._patience = Patience(server.reactor, server.clock, server.limits, self._too_late)
 
     @property
     def wire(self) -> IWire:
@@ -164,7 +110,7 @@ class Connection(protocol.Protocol):
     @property
     def congested(self) -> bool:
         """Whether the client has yet to take what it was sent."""
-        return self._outlet.congested
+        return self._output.congested
 
     @property
     def waiting(self) -> int:
@@ -176,7 +122,7 @@ class Connection(protocol.Protocol):
     def connectionMade(self) -> None:
         """See `Protocol`."""
         self.secure = ISSLTransport.providedBy(self.transport)
-        self._outlet = (TlsOutlet if self.secure else SocketOutlet)(self.wire, self._taken)
+        self._output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
         with suppress(OSError, AttributeError):  # a Unix socket
             self.wire.setTcpNoDelay(True)
         self._read_at_once(FIRST_PIECE)
@@ -212,30 +158,23 @@ class Connection(protocol.Protocol):
         self.connected = 0
         self._phase = _Phase.CLOSING
         self._buffer = b""
-        self._deadline.stop()
+        self._patience.stop()
         if self._later is not None:
             self._later.cancel()
             self._later = None
         self._forsake()
-        if self._sender is not None:
-            self._sender.stop()
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.stopProducing()
-        self._wake()
+        self._output.lost()
         self._server.lost(self)
 
     def _taken(self) -> None:
         """The client has taken everything."""
-        self._wake()
-        if self._producer is not None:
-            self._producer.resumeProducing()
         self._finish_if_over()
         self._update()
 
     def _moved(self) -> None:
-        """The client has taken a part of a file."""
-        self._deadline.set(self._server.limits.stall)
+        """The client has taken a part of a file, or is to take the first one."""
+        self._patience.wait_for(Awaited.READING)
+        self._patience.step()
 
     # The server's side.
 
@@ -248,7 +187,8 @@ class Connection(protocol.Protocol):
         """Close it at once; what was sent of an answer stays visibly incomplete."""
         self._phase = _Phase.CLOSING
         self._forsake()
-        self.wire.abortConnection()
+        if self.connected:
+            self.wire.abortConnection()
 
     # A request's side: see `Exchange`.
 
@@ -258,10 +198,7 @@ class Connection(protocol.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        self._outlet.write(data)
-        if self._outlet.congested:
-            if self._producer is not None:
-                self._producer.pauseProducing()
+        if not self._output.write(data):
             self._update()
 
     def answered(self) -> None:
@@ -295,30 +232,15 @@ class Connection(protocol.Protocol):
 
     def register_producer(self, producer: IProducer) -> None:
         """Pause and resume a producer as the client takes what it is sent."""
-        assert IPushProducer.providedBy(producer)
-        self._producer = producer
-        if self._outlet.congested:
-            producer.pauseProducing()
+        self._output.register_producer(producer)
 
     def unregister_producer(self) -> None:
         """It has written everything."""
-        self._producer = None
+        self._output.unregister_producer()
 
     async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
-        """Send a head and a range of a file after it; see `SocketSender`. Not where the connection is secure."""
-        while self._outlet.congested and self._phase not in _OVER:
-            self._drained = Deferred()
-            await self._drained
-        if self._phase in _OVER:
-            raise SocketGone
-        descriptor = os.dup(cast(socket, self.wire.getHandle()).fileno())
-        self._sender = SocketSender(self._server.reactor, workers, descriptor, file, self._moved)
-        try:
-            self._update()
-            await self._sender.send(head, offset, offset + length)
-        finally:
-            self._sender.stop()
-            self._sender = None
+        """Send a head and a range of a file after it; see `Output.send_file`."""
+        await self._output.send_file(workers, head, file, offset, length)
 
     # What was read.
 
@@ -378,8 +300,7 @@ class Connection(protocol.Protocol):
             self._refuse(error)
             return False
         self._buffer = data[end + len(END) :]
-        self._awaited = _Awaited.NOTHING
-        self._deadline.clear()
+        self._patience.step()
         self.request = request = Request(self, head)
         if head.length == 0:
             self._phase = _Phase.ANSWER
@@ -398,11 +319,9 @@ class Connection(protocol.Protocol):
         except BadChunk as error:
             self._refuse(BadRequest(HTTPStatus.BAD_REQUEST, str(error)))
             return
-        mean = len(data) // max(self._framing.pieces, 1)
-        at_once = next(length for least, length in _PIECES if mean >= least)
-        self._read_at_once(min(at_once, COLLECTED_PIECE) if body.is_collected else at_once)
-        if self._awaited is _Awaited.BODY:
-            self._deadline.earn(len(data) / LEAST_RATE, self._patience())
+        mean = len(data) / max(self._framing.pieces, 1)
+        self._read_at_once(next_piece(mean, is_collected=body.is_collected))
+        self._patience.came(len(data))
         if rest is not None:
             self._buffer = rest
         body.take(pieces)
@@ -419,14 +338,14 @@ class Connection(protocol.Protocol):
             self.drop()
             return
         if request is None or request.answer is Answer.AWAITED:
-            self._outlet.write(self._server.refusal(error.status, error.message))
+            self._output.write(self._server.refusal(error.status, error.message))
         self._close_gently()
 
     # The end of a request, and of the connection.
 
     def _finish_if_over(self) -> None:
         request = self.request
-        if request is None or request.answer is not Answer.COMPLETE or self._outlet.congested:
+        if request is None or request.answer is not Answer.COMPLETE or self._output.congested:
             return
         if request.body.state is State.ENDED and self._keeps:
             self.request = None
@@ -442,7 +361,7 @@ class Connection(protocol.Protocol):
         """End the connection when everything is sent."""
         self._phase = _Phase.CLOSING
         self._buffer = b""
-        self._outlet.close()
+        self._output.close()
 
     def _close_gently(self) -> None:
         """As `_close`, where the client may still be sending: what it sends is thrown away for a while."""
@@ -470,11 +389,6 @@ class Connection(protocol.Protocol):
             request.gone = True
             request.body.lost(ClientGone("the client went away before its request was whole"))
 
-    def _wake(self) -> None:
-        drained, self._drained = self._drained, None
-        if drained is not None:
-            drained.callback(None)
-
     # What is waited for.
 
     def _update(self) -> None:
@@ -488,44 +402,28 @@ class Connection(protocol.Protocol):
         if reading is not self._reading and not self._read_to_end:
             self._reading = reading
             self.wire.resumeProducing() if reading else self.wire.pauseProducing()
-        awaited = self._what_is_awaited()
-        if awaited is not self._awaited:
-            self._awaited = awaited
-            limits = self._server.limits
-            if awaited is _Awaited.NOTHING:
-                self._deadline.clear()
-            elif awaited is _Awaited.REQUEST:
-                self._deadline.set(limits.idle)
-            elif awaited is _Awaited.BODY:
-                self._deadline.set(self._patience())
-            elif awaited is _Awaited.READING:
-                self._deadline.set(limits.stall)
-            else:
-                self._deadline.set(LINGER_SECONDS)
+        self._patience.wait_for(self._awaited())
 
-    def _what_is_awaited(self) -> _Awaited:
+    def _awaited(self) -> Awaited:
         if self._phase in _OVER:
-            return _Awaited.READING if self._phase is _Phase.CLOSING else _Awaited.GOODBYE
+            return Awaited.READING if self._phase is _Phase.CLOSING else Awaited.GOODBYE
         request = self.request
         if request is None:
-            return _Awaited.REQUEST
-        is_left = request.answer is Answer.COMPLETE and not request.body.ended
-        if is_left and not request.body.can_be_drained(DRAIN_MAX):
-            return _Awaited.GOODBYE
-        if self._outlet.congested or self._sender is not None:
-            return _Awaited.READING
-        return _Awaited.BODY if self._waits_for_body() else _Awaited.NOTHING
+            return Awaited.REQUEST
+        body = request.body
+        if request.answer is Answer.COMPLETE and not body.ended and not body.can_be_drained(DRAIN_MAX):
+            return Awaited.GOODBYE
+        if self._output.has_to_move:
+            return Awaited.READING
+        if not self._waits_for_body():
+            return Awaited.NOTHING
+        return Awaited.SMALL_BODY if body.is_collected or body.state is State.DISCARDED else Awaited.BODY
 
-    def _patience(self) -> float:
-        limits, request = self._server.limits, self.request
-        if request is None or request.body.is_collected or request.body.state is State.DISCARDED:
-            return limits.idle
-        return limits.stall
-
-    def _too_late(self) -> None:
-        if self._awaited is _Awaited.BODY and self.request is not None and self.request.answer is Answer.AWAITED:
+    def _too_late(self, awaited: Awaited) -> None:
+        is_sending = awaited is Awaited.BODY or awaited is Awaited.SMALL_BODY
+        if is_sending and self.request is not None and self.request.answer is Answer.AWAITED:
             self.give_up_body()
-        elif self._awaited is _Awaited.GOODBYE and self._phase not in _OVER and not self._outlet.congested:
+        elif awaited is Awaited.GOODBYE and self._phase not in _OVER and not self._output.congested:
             self._forsake()
             self._close()
         else:

@@ -9,10 +9,7 @@ from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-HEAD_MAX = 16 * 1024
-"""How long a request line with its headers may be, in bytes."""
-
-HEADERS_MAX = 500
+from .limits import HEAD_MAX, HEADERS_MAX
 
 END = b"\r\n\r\n"
 

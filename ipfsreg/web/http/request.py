@@ -18,9 +18,7 @@ from ipfsreg.flow.workers import Workers
 
 from .body import Body, Source
 from .head import Head
-
-DRAIN_MAX = 256 * 1024
-"""A refused body with no more than this still to come is read to its end, and the connection kept."""
+from .limits import DRAIN_MAX
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset({204, 304})
@@ -38,8 +36,14 @@ class Exchange(Source, Protocol):
     """What a request needs of its connection."""
 
     secure: bool
-    host: IAddress
-    peer: IAddress
+
+    @property
+    def host(self) -> IAddress:
+        """This side's address."""
+
+    @property
+    def peer(self) -> IAddress:
+        """The client's address."""
 
     def common_headers(self) -> bytes:
         """The lines that every answer has."""
@@ -180,11 +184,13 @@ class Request:
 
     def drop(self) -> None:
         """End the connection at once: what has been sent of an answer stays visibly incomplete."""
-        self._exchange.drop()
+        if not self.gone:
+            self._exchange.drop()
 
     def give_up_body(self) -> None:
         """Wait no longer for the rest of the body: who reads it is told `ClientTooSlow`."""
-        self._exchange.give_up_body()
+        if not self.gone:
+            self._exchange.give_up_body()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer`. Only push producers."""

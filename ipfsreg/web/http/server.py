@@ -14,7 +14,8 @@ from ipfsreg import __version__
 from ipfsreg.flow.clock import MonotonicClock
 
 from .access_log import log_request
-from .connection import Connection, Limits
+from .connection import Connection
+from .limits import Limits
 from .request import CommonHeaders, Request
 
 Handler = Callable[[Request], None]
@@ -53,7 +54,7 @@ class HttpServer(ServerFactory):
         self._access_log = access_log
         self._all_gone: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress) -> Connection:
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
         """See `IProtocolFactory`."""
         connection = Connection(self)
         self.connections.add(connection)

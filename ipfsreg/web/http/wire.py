@@ -1,4 +1,4 @@
-"""What goes to the client: at once where the socket takes it, and through the transport's buffer where not."""
+"""The transport, and writing to it: at once where the socket takes it, and through its buffer where not."""
 
 from collections.abc import Callable
 from typing import cast
@@ -64,7 +64,7 @@ class SocketOutlet:
 
 @implementer(IPushProducer)
 class TlsOutlet:
-    """As `SocketOutlet`, for a connection whose bytes are encrypted on their way: the transport says when it is full."""
+    """As `SocketOutlet`, where bytes are encrypted on their way: there the transport says when it is full."""
 
     def __init__(self, wire: IWire, drained: Callable[[], None]) -> None:
         self._wire = wire
