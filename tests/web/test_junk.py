@@ -4,6 +4,7 @@ import json
 
 import pytest
 import pytest_twisted
+from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from .client import pause, until
 from .served import Served, digest_of
@@ -188,3 +189,75 @@ async def test_junk_in_a_query_does_no_harm(registry: Served) -> None:
         ("a=" + "b" * 5000, 200),
     ):
         assert (await registry.ask("GET", f"/v2/_catalog?{parameters}")).status == status
+
+
+RAW = [b"\xff", b"\x8f\xc3", b"x\xff;y=\xfe", b'"\xff"', b"bytes=\xb2-3", b"W/\xff, \xfe", b"\xe9" * 3000]
+HEADERS = [
+    "Accept",
+    "Content-Type",
+    "Content-Range",
+    "Range",
+    "If-None-Match",
+    "If-Range",
+    "Cookie",
+    "User-Agent",
+    "Via",
+]
+
+
+@pytest.mark.parametrize("name", HEADERS)
+@pytest_twisted.ensureDeferred
+async def test_any_byte_may_be_in_a_header(registry: Served, log: list[LogEvent], name: str) -> None:
+    """It is ignored or refused, and nothing for the operator to read."""
+    await registry.push_image("v1", layers=[b"layer"])
+    location = await registry.begin_upload()
+    cid = (await registry.ask("HEAD", f"/v2/box/blobs/{digest_of(b'layer')}"))["x-ipfs-cid"]
+    connection = await registry.connect()
+    asked = [
+        ("GET", "/v2/", b""),
+        ("GET", "/v2/box/manifests/v1", b""),
+        ("PUT", "/v2/box/manifests/v2", b"{}"),
+        ("GET", f"/v2/box/blobs/{digest_of(b'layer')}", b""),
+        ("PATCH", location, b"x"),
+        ("GET", f"/ipfs/{cid}?format=raw", b""),
+        ("GET", f"/ipfs/{cid}", b""),
+        ("GET", f"/routing/v1/providers/{cid}", b""),
+        ("GET", f"/v2/ipfs/{cid}/tags/list", b""),
+    ]
+    log.clear()
+    for value in RAW:
+        for method, target, body in asked:
+            head = f"{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n{name}: "
+            connection.send(head.encode() + value + b"\r\n\r\n" + body, method)
+            answer = await connection.answer()
+            assert answer.status < 500, (method, target, value)
+    assert said(log) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"])
+@pytest_twisted.ensureDeferred
+async def test_any_byte_may_be_in_a_target(registry: Served, log: list[LogEvent], method: str) -> None:
+    log.clear()
+    for raw in (b"\xff", b"\x8f", b"\xc3\xa4", b"%8f", b"%ff%00", b"%c3%a4", b"%", b"%zz"):
+        for target in (
+            b"/v2/a/%b/manifests/b" % raw,
+            b"/v2/a%b/manifests/b" % raw,
+            b"/v2/a/manifests/%b" % raw,
+            b"/v2/a/blobs/%b" % raw,
+            b"/v2/a/blobs/uploads/%b" % raw,
+            b"/v2/a/blobs/uploads/?digest=%b&mount=%b&from=%b" % (raw, raw, raw),
+            b"/v2/_catalog?n=%b&last=%b" % (raw, raw),
+            b"/ipfs/%b" % raw,
+            b"/v2/ipfs/%b/manifests/latest" % raw,
+            b"/%b" % raw,
+        ):
+            connection = await registry.connect()
+            connection.send(method.encode() + b" " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n", method)
+            assert (await connection.answer()).status < 500, (method, target)
+            connection.close()
+    assert said(log) == []
+
+
+def said(log: list[LogEvent]) -> list[str | None]:
+    """What an operator would read of a log beside that connections come and go."""
+    return [formatEvent(event) for event in log if event.get("log_level", LogLevel.debug) > LogLevel.info]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from .client import chunk, query
+from .client import chunk, pause, query
 from .served import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
 
 DOCKER_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -345,3 +345,22 @@ async def test_any_tag_of_the_grammar_is_taken(registry: Served) -> None:
     for tag in ("x" * 128, "_", "0", "A.b-C_d"):
         manifest = await registry.push_image(tag)
         await pulled(registry, tag, manifest, MANIFEST_TYPE)
+
+
+@pytest.mark.parametrize("sent", [0, 3_900_000])
+@pytest_twisted.ensureDeferred
+async def test_who_announces_long_manifests_and_does_not_send_them_holds_nobody_up(registry: Served, sent: int) -> None:
+    await registry.push_blob(b"{}")
+    silent = [await registry.connect() for _ in range(6)]
+    for each in silent:
+        each.begin("PUT", "/v2/box/manifests/v1", {"Content-Length": 4_000_000})
+        each.send(b"x" * sent)
+    await pause(0.3)
+    manifest = image(annotations={"long": "x" * 1_000_000})
+    connection = await registry.connect()
+    connection.begin("PUT", "/v2/box/manifests/long", {"Content-Type": MANIFEST_TYPE, "Content-Length": len(manifest)})
+    connection.send(manifest)
+    assert (await connection.answer(30.0)).status == 201
+    connection.begin("PUT", "/v2/box/manifests/long", {"Content-Type": MANIFEST_TYPE, "Transfer-Encoding": "chunked"})
+    connection.send(chunk(manifest) + b"0\r\n\r\n")
+    assert (await connection.answer(30.0)).status == 201

@@ -13,7 +13,8 @@ SMALL = 64 * 1024
 LEAST_RATE = 64 * 1024
 """A body that comes more slowly, in bytes a second, gives its memory back as soon as another one needs it."""
 
-_LOOK_EVERY = 2.0
+_LOOK_EVERY = 0.5
+_MEASURED_FOR = 1.0  # seconds
 
 
 class Lease:
@@ -102,7 +103,7 @@ class Budget:
             return
         now = self.now()
         for lease in list(self._leases):
-            if lease.waiting is None and now - lease.since >= _LOOK_EVERY / 2:
+            if lease.waiting is None and now - lease.since >= _MEASURED_FOR:
                 if lease.came < LEAST_RATE * (now - lease.since):
                     lease.evict()
                 else:

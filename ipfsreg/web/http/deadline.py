@@ -5,6 +5,8 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
+_LEAST = 0.01  # seconds, between two looks: the two clocks never quite agree
+
 
 class Deadline:
     """Calls ``expired`` when the time is over, by a clock that nobody can set.
@@ -57,7 +59,7 @@ class Deadline:
             return
         left = self._due - self._clock()
         if left > 0:
-            self._wake_by(self._due, left)
+            self._wake_by(self._due, max(left, _LEAST))
         else:
             self._due = None
             self._expired()
