@@ -42,12 +42,12 @@ class Served:
         await self.server.close_connections()
 
 
-Serve = Callable[..., Served]
+Listen = Callable[..., Served]
 
 
 @pytest_twisted.async_yield_fixture()
-async def serve(clean_log: list[LogEvent]) -> AsyncIterator[Serve]:
-    """Starts servers: ``serve(handler, limits)``. Each is stopped at the end."""
+async def listen(clean_log: list[LogEvent]) -> AsyncIterator[Listen]:
+    """Starts servers: ``listen(handler, limits)``. Each is stopped at the end."""
     running: list[Served] = []
 
     def start(handler: Handler, limits: Limits = PATIENT) -> Served:

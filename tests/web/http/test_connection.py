@@ -16,7 +16,7 @@ from ipfsreg.web.http.limits import AT_ONCE, Limits
 from ipfsreg.web.http.request import Request
 from tests.web.client import chunk, pause, until
 
-from .conftest import Serve
+from .conftest import Listen
 from .test_framing import cut
 from .test_head import REFUSED
 
@@ -58,10 +58,10 @@ class Recorder:
 @pytest.mark.parametrize("headers", REFUSED)
 @pytest_twisted.ensureDeferred
 async def test_what_could_smuggle_a_request_is_answered_400_and_ends_the_connection(
-    serve: Serve, headers: bytes
+    listen: Listen, headers: bytes
 ) -> None:
     recorder = Recorder()
-    connection = await serve(recorder).connect()
+    connection = await listen(recorder).connect()
     connection.send(
         b"POST /first HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     )
@@ -76,8 +76,8 @@ async def test_what_could_smuggle_a_request_is_answered_400_and_ends_the_connect
 
 @pytest.mark.parametrize("sent", [b"5 \r\nhello\r\n", b"5\nhello\r\n", b"5\r\nhello!\r\n", b"0x5\r\nhello\r\n"])
 @pytest_twisted.ensureDeferred
-async def test_what_is_no_chunk_is_answered_400_and_ends_the_connection(serve: Serve, sent: bytes) -> None:
-    connection = await serve(echo).connect()
+async def test_what_is_no_chunk_is_answered_400_and_ends_the_connection(listen: Listen, sent: bytes) -> None:
+    connection = await listen(echo).connect()
     connection.begin("PUT", "/first", {"Transfer-Encoding": "chunked"})
     connection.send(sent + b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
     answer = await connection.read()
@@ -88,8 +88,8 @@ async def test_what_is_no_chunk_is_answered_400_and_ends_the_connection(serve: S
 
 @pytest.mark.parametrize("lengths", [[1], [3, 7], [10_000]])
 @pytest_twisted.ensureDeferred
-async def test_requests_are_told_apart_wherever_the_packets_end(serve: Serve, lengths: list[int]) -> None:
-    connection = await serve(echo).connect()
+async def test_requests_are_told_apart_wherever_the_packets_end(listen: Listen, lengths: list[int]) -> None:
+    connection = await listen(echo).connect()
     for number in range(3):
         sent = (
             b"\r\nPUT /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" % number
@@ -106,14 +106,14 @@ async def test_requests_are_told_apart_wherever_the_packets_end(serve: Serve, le
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_asks_a_thousand_things_at_once_gets_its_answers_and_others_theirs(serve: Serve) -> None:
+async def test_a_client_that_asks_a_thousand_things_at_once_gets_its_answers_and_others_theirs(listen: Listen) -> None:
     order: list[bytes] = []
 
     def note(request: Request) -> None:
         order.append(request.uri)
         request.end()
 
-    served = serve(note)
+    served = listen(note)
     greedy, modest = await served.connect(), await served.connect()
     count = 1000
     greedy.send(b"GET /greedy HTTP/1.1\r\nHost: a\r\n\r\n" * count)
@@ -126,9 +126,9 @@ async def test_a_client_that_asks_a_thousand_things_at_once_gets_its_answers_and
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_says_no_more_still_gets_its_answers(serve: Serve) -> None:
+async def test_a_client_that_says_no_more_still_gets_its_answers(listen: Listen) -> None:
     answering: list[Request] = []
-    served = serve(answering.append)
+    served = listen(answering.append)
     for sent, count in (
         (b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", 1),
         (b"PUT /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi" * 3, 3),
@@ -162,8 +162,8 @@ async def test_a_client_that_says_no_more_still_gets_its_answers(serve: Serve) -
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_stops_within_a_request_is_not_waited_for(serve: Serve, sent: bytes) -> None:
-    served = serve(echo)
+async def test_a_client_that_stops_within_a_request_is_not_waited_for(listen: Listen, sent: bytes) -> None:
+    served = listen(echo)
     connection = await served.connect()
     connection.send(sent)
     connection.wire.loseWriteConnection()
@@ -172,7 +172,7 @@ async def test_a_client_that_stops_within_a_request_is_not_waited_for(serve: Ser
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_body_that_does_not_come_is_told_so(serve: Serve) -> None:
+async def test_a_body_that_does_not_come_is_told_so(listen: Listen) -> None:
     failures: list[BaseException] = []
 
     @begun
@@ -184,7 +184,7 @@ async def test_a_body_that_does_not_come_is_told_so(serve: Serve) -> None:
             request.prepare(408, {})
             request.end(b"too slow")
 
-    connection = await serve(read, Limits(idle=0.2, stall=5.0)).connect()
+    connection = await listen(read, Limits(idle=0.2, stall=5.0)).connect()
     connection.begin("PUT", "/", {"Content-Length": 100})
     connection.send(b"x" * 50)
     answer = await connection.answer()
@@ -193,14 +193,14 @@ async def test_a_body_that_does_not_come_is_told_so(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_body_for_the_disk_may_pause_for_longer(serve: Serve) -> None:
+async def test_a_body_for_the_disk_may_pause_for_longer(listen: Listen) -> None:
     @begun
     async def copy(request: Request) -> None:
         pieces = Pieces()
         request.body.copy_to(pieces).addBoth(pieces.end)
         request.end(b"".join([piece async for piece in pieces]))
 
-    connection = await serve(copy, Limits(idle=0.2, stall=20.0)).connect()
+    connection = await listen(copy, Limits(idle=0.2, stall=20.0)).connect()
     connection.begin("PUT", "/", {"Content-Length": 10})
     connection.send(b"hello")
     await pause(0.6)
@@ -209,7 +209,7 @@ async def test_a_body_for_the_disk_may_pause_for_longer(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_content_of_unknown_length_goes_in_chunks(serve: Serve) -> None:
+async def test_content_of_unknown_length_goes_in_chunks(listen: Listen) -> None:
     async def pieces() -> Any:
         for number in range(50):
             yield b"%d" % number * 20_000
@@ -220,7 +220,7 @@ async def test_content_of_unknown_length_goes_in_chunks(serve: Serve) -> None:
         await write_pieces(request, pieces())
         request.end()
 
-    served = serve(send)
+    served = listen(send)
     content = b"".join([piece async for piece in pieces()])
     connection = await served.connect()
     for _ in range(2):
@@ -237,14 +237,14 @@ async def test_content_of_unknown_length_goes_in_chunks(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_content_of_another_length_than_was_said_ends_the_connection(serve: Serve) -> None:
+async def test_content_of_another_length_than_was_said_ends_the_connection(listen: Listen) -> None:
     """The client must not take the next answer for the rest of this one."""
 
     def send(request: Request) -> None:
         request.prepare(200, {"Content-Length": 10})
         request.end(b"hello")
 
-    connection = await serve(send).connect()
+    connection = await listen(send).connect()
     connection.begin("GET", "/")
     connection.begin("GET", "/")
     with pytest.raises(ConnectionError):
@@ -252,7 +252,7 @@ async def test_content_of_another_length_than_was_said_ends_the_connection(serve
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_header_with_a_line_break_is_never_sent(serve: Serve) -> None:
+async def test_a_header_with_a_line_break_is_never_sent(listen: Listen) -> None:
     caught: list[ValueError] = []
 
     def send(request: Request) -> None:
@@ -264,15 +264,15 @@ async def test_a_header_with_a_line_break_is_never_sent(serve: Serve) -> None:
             request.prepare(500, {})
             request.end(b"")
 
-    connection = await serve(send).connect()
+    connection = await listen(send).connect()
     answer = await connection.ask("GET", "/")
     assert (answer.status, len(caught)) == (500, 1)
     assert "set-cookie" not in answer
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_has_what_every_answer_has(serve: Serve) -> None:
-    connection = await serve(echo).connect()
+async def test_an_answer_has_what_every_answer_has(listen: Listen) -> None:
+    connection = await listen(echo).connect()
     answer = await connection.ask("GET", "/")
     assert answer["server"].startswith("ipfsreg/")
     assert answer["date"].endswith(" GMT")
@@ -280,9 +280,9 @@ async def test_an_answer_has_what_every_answer_has(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_request_whose_client_is_gone_has_no_effect_any_more(serve: Serve) -> None:
+async def test_a_request_whose_client_is_gone_has_no_effect_any_more(listen: Listen) -> None:
     requests: list[Request] = []
-    served = serve(requests.append)
+    served = listen(requests.append)
     connection = await served.connect()
     connection.begin("PUT", "/", {"Content-Length": 5})
     await until(lambda: bool(requests))
@@ -305,16 +305,16 @@ async def test_a_request_whose_client_is_gone_has_no_effect_any_more(serve: Serv
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_goes_on_sending_junk_sees_what_was_wrong(serve: Serve) -> None:
+async def test_a_client_that_goes_on_sending_junk_sees_what_was_wrong(listen: Listen) -> None:
     """The answer to a long head must not be overtaken by a reset, as where a socket is closed with bytes unread."""
-    connection = await serve(echo).connect()
+    connection = await listen(echo).connect()
     connection.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 3_000_000 + b"\r\n\r\n")
     assert (await connection.read()).startswith(b"HTTP/1.1 431 ")
     await connection.ended()
 
 
 @pytest_twisted.ensureDeferred
-async def test_bodies_share_memory_and_the_stalled_ones_give_it_back(serve: Serve) -> None:
+async def test_bodies_share_memory_and_the_stalled_ones_give_it_back(listen: Listen) -> None:
     from twisted.internet import reactor
 
     budget = Budget(1_000_000, reactor, served_clock)
@@ -334,7 +334,7 @@ async def test_bodies_share_memory_and_the_stalled_ones_give_it_back(serve: Serv
                 request.prepare(413, {})
                 request.end(b"")
 
-    served = serve(read)
+    served = listen(read)
     stalled = [await served.connect() for _ in range(3)]
     for each in stalled:
         each.begin("PUT", "/", {"Content-Length": 1_500_000})
@@ -355,8 +355,8 @@ def served_clock() -> float:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_port_scan_leaves_nothing(serve: Serve) -> None:
-    served = serve(echo)
+async def test_a_port_scan_leaves_nothing(listen: Listen) -> None:
+    served = listen(echo)
     for _ in range(20):
         connection = await served.connect()
         handle: Any = connection.wire.getHandle()

@@ -11,9 +11,8 @@ import pytest_twisted
 from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.flow import sendfile
-
-from .client import pause, query, until
-from .served import Serve, Served, digest_of, image
+from tests.web.client import pause, query, until
+from tests.web.served import Serve, Served, digest_of, image
 
 CONTENT = os.urandom(9_000_000)
 

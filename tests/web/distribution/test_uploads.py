@@ -7,9 +7,8 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.registry.uploads import uploads
-
-from .client import pause, query
-from .served import Serve, Served, digest_of
+from tests.web.client import pause, query
+from tests.web.served import Serve, Served, digest_of
 
 FIRST, SECOND, THIRD = b"a" * 1000, b"b" * 70_000, b"c"
 WHOLE = FIRST + SECOND + THIRD

@@ -15,9 +15,8 @@ from ipfsreg.ipfs.car import CARReader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of, verify_block
 from ipfsreg.ipfs.file_dag import FileDag, Place
 from ipfsreg.web.gateway.trustless import CAR, Wanted
-
-from .client import Answer, pause, query, until
-from .served import Serve, Served, digest_of
+from tests.web.client import Answer, pause, query, until
+from tests.web.served import Serve, Served, digest_of
 
 MiB = 1024 * 1024
 RAW_TYPE = "application/vnd.ipld.raw"

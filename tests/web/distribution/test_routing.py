@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from .client import query
-from .served import Served, digest_of, image
+from tests.web.client import query
+from tests.web.served import Served, digest_of, image
 
 DIGEST = "sha256:" + "0" * 64
 ALLOWED = {

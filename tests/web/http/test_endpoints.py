@@ -12,9 +12,8 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFrom
 from twisted.logger import LogEvent, formatEvent
 
 from tests.docs.certificates import make_certificate
-
-from .client import Connection, connect, pause, query, until
-from .served import Serve, Served, digest_of
+from tests.web.client import Connection, connect, pause, query, until
+from tests.web.served import Serve, Served, digest_of
 
 Open = Callable[[], Awaitable[Connection]]
 CONTENT = os.urandom(3_000_000)

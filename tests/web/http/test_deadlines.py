@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from .client import Connection, chunk, pause, query, until
-from .served import MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
+from tests.web.client import Connection, chunk, pause, query, until
+from tests.web.served import MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
 
 QUICK = {"registry": {"idle_timeout": "300ms", "stall_timeout": "400ms"}}
 AT_ONCE = 1.5

@@ -12,9 +12,18 @@ import pytest_twisted
 from ipfsreg.ipfs.cid import CID, DAG_PB, SHA2_256, parse_cid, raw_cid
 from ipfsreg.registry.ipfs.images_by_cid import LISTED_MAX
 from tests.ipfs.network import Network, missing
-
-from .client import Answer, until
-from .served import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
+from tests.web.client import Answer, until
+from tests.web.served import (
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    LAYER_TYPE,
+    MANIFEST_TYPE,
+    Serve,
+    Served,
+    descriptor,
+    digest_of,
+    image,
+)
 
 MIB = 1024 * 1024
 

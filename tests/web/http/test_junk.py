@@ -6,8 +6,8 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from .client import pause, until
-from .served import Served, digest_of
+from tests.web.client import pause, until
+from tests.web.served import Served, digest_of
 
 CLIENT_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(194)
 

@@ -3,8 +3,8 @@
 import pytest
 import pytest_twisted
 
-from .client import query
-from .served import Served, digest_of
+from tests.web.client import query
+from tests.web.served import Served, digest_of
 
 CONTENT = bytes(range(256)) * 40
 SIZE = len(CONTENT)

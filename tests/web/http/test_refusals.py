@@ -12,9 +12,8 @@ from zope.interface import implementer
 
 from ipfsreg.web.http.body import State
 from ipfsreg.web.http.limits import DRAIN_MAX, LINGER_SECONDS
-
-from .client import Connection, chunk, pause, query, until
-from .served import MANIFEST_TYPE, Serve, Served, digest_of, image
+from tests.web.client import Connection, chunk, pause, query, until
+from tests.web.served import MANIFEST_TYPE, Serve, Served, digest_of, image
 
 GIGABYTE = 10**9
 SESSION = f"/v2/box/blobs/uploads/{uuid.uuid4()}"

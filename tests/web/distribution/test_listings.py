@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 
-from .client import Answer, query
-from .served import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Served, descriptor, digest_of, image
+from tests.web.client import Answer, query
+from tests.web.served import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Served, descriptor, digest_of, image
 
 TAGS = ["1.0", "1.10", "1.2", "Beta", "alpha", "beta", "Zeta", "_x", "latest"]
 IN_ORDER = ["1.0", "1.10", "1.2", "_x", "alpha", "Beta", "beta", "latest", "Zeta"]

@@ -7,8 +7,8 @@ import pytest_twisted
 
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of
 from ipfsreg.ipfs.multiaddr import to_multiaddr
+from tests.web.served import Serve, Served
 
-from .served import Serve, Served
 from .test_gateway import DAG, LAYER, UNKNOWN, settled
 
 LINES = "application/x-ndjson"

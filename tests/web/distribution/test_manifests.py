@@ -6,8 +6,18 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from .client import chunk, pause, query
-from .served import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
+from tests.web.client import chunk, pause, query
+from tests.web.served import (
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    LAYER_TYPE,
+    MANIFEST_TYPE,
+    Serve,
+    Served,
+    descriptor,
+    digest_of,
+    image,
+)
 
 DOCKER_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
