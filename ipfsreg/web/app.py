@@ -42,8 +42,8 @@ def make_app(
     add_converters(app.url_map)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
     answers = BlobAnswers(registry.dags, workers)
-    if registry.by_cid is not None:
-        ByCidRoutes(registry.by_cid, registry.dags, answers).add_to(app)
+    if registry.images_by_cid is not None:
+        ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(app)
     BlobRoutes(registry.blobs, answers).add_to(app)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
     longest = registry.limits.max_manifest_size
