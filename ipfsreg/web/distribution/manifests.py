@@ -3,7 +3,6 @@
 from traceback import clear_frames
 
 from klein import Klein
-from werkzeug.http import parse_options_header
 
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
@@ -46,7 +45,7 @@ class ManifestRoutes:
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
-        content_type, _ = parse_options_header(header(request, "content-type"))
+        content_type = (header(request, "content-type") or "").partition(";")[0].strip()
         with self._memory.lease(request.give_up_body) as lease:
             content = await request.body.read(self._max_size, lease)
             try:

@@ -6,8 +6,6 @@ from urllib.parse import urlsplit
 
 from klein import Klein
 from twisted.internet.address import IPv4Address, IPv6Address
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from ipfsreg.ipfs.cid import IDENTITY
 from ipfsreg.ipfs.multiaddr import multiaddr
@@ -17,6 +15,7 @@ from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import header, parameter, reply
 from ipfsreg.web.routes import add_route
 
+from .accept import preferred
 from .gateway import read_cid
 
 PROTOCOL = "transport-ipfs-gateway-http"
@@ -50,8 +49,7 @@ class ProviderRoutes:
         records = []
         if has and _wants(request, address):
             records.append({"Schema": "peer", "ID": self._peer_id(), "Addrs": [address], "Protocols": [PROTOCOL]})
-        accepted = parse_accept_header(header(request, "accept"), MIMEAccept)
-        media_type = accepted.best_match([_JSON, _LINES], _JSON)
+        media_type = preferred(request, [_JSON, _LINES])
         if media_type == _LINES:
             content = b"".join(json.dumps(record).encode() + b"\n" for record in records)
         else:

@@ -4,12 +4,11 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header, parse_options_header
-
 from ipfsreg.registry.errors import FormatUnsupported, ParameterInvalid
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import header, parameter
+from ipfsreg.web.replies import parameter
+
+from .accept import accepted
 
 RAW = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"
@@ -74,17 +73,16 @@ def wanted_by(request: Request) -> Wanted:
 
 def _format(request: Request) -> tuple[str, dict[str, str]]:
     """The media type, and its parameters as the Accept header has them."""
-    accepted = parse_accept_header(header(request, "accept"), MIMEAccept)
-    offered = [parse_options_header(value) for value, quality in accepted if quality > 0]
+    offered = accepted(request)
     name = parameter(request, "format")
     if name is not None:
         if name not in _FORMATS:
             raise FormatUnsupported("this gateway serves format=raw and format=car", {"format": name[:64]})
-        options = next((options for kind, options in offered if kind == _FORMATS[name]), {})
-        return _FORMATS[name], dict(options)
-    for kind, options in offered:
-        if kind in _FORMATS.values():
-            return kind, dict(options)
+        options = next((each.parameters for each in offered if each.media_type == _FORMATS[name]), {})
+        return _FORMATS[name], options
+    for each in offered:
+        if each.media_type in _FORMATS.values():
+            return each.media_type, each.parameters
     raise FormatUnsupported("say format=raw or format=car: this gateway serves nothing that has to be trusted")
 
 
