@@ -27,6 +27,7 @@ setup(
         "click>=8.1",
         "durationpy>=0.9",
         "h11>=0.14",
+        "httptools>=0.6.3",
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
