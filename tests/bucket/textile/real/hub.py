@@ -11,13 +11,11 @@ from bson.binary import Binary
 from nacl.signing import SigningKey
 from pymongo import MongoClient
 
-from ipfsreg.bucket.textile.identity import Identity
-from ipfsreg.bucket.textile.signing import CallMetadata
-from ipfsreg.bucket.textile.token import get_token
-from ipfsreg.grpcweb.channel import Channel
-from tests.bucket.running import reactor
+from ipfsreg.bucket.textile.proto import threads_pb2
 from tests.bucket.textile.double.accounts import Account, ApiKey
+from tests.bucket.textile.double.fixtures import metadata_of
 from tests.bucket.textile.double.identity import public_key_string, to_base32
+from tests.grpcweb_double.peer import open_call
 
 from .servers import DATABASE, TextileServer, running_server
 
@@ -67,12 +65,25 @@ class Hub:
         }
         self._database.accounts.insert_one(account)
         self._database.apikeys.insert_one(api_key)
-        # The hub asks itself for the account's token when it signs somebody up.
-        channel = Channel(reactor, self.url)
-        token = await get_token(channel, Identity(signing), CallMetadata(key, secret), SECONDS)
-        await channel.close()
+        made = ApiKey(key, secret, Account(name, public_key_string(signing.verify_key)), for_users, secure)
+        # What the hub does when it signs somebody up: it asks itself for a token of the account.
+        token = await self.get_token(made, signing)
         self._database.accounts.update_one({"_id": account["_id"]}, {"$set": {"token": token}})
-        return ApiKey(key, secret, Account(name, public_key_string(signing.verify_key)), for_users, secure)
+        return made
+
+    async def get_token(self, key: ApiKey, identity: SigningKey) -> str:
+        """A token of an identity, which is whoever has its private key."""
+        websocket = await open_call(self.server.port, "/threads.pb.API/GetToken", metadata_of(key))
+        websocket.send_message(threads_pb2.GetTokenRequest(key=public_key_string(identity.verify_key)))
+        await websocket.until(lambda: bool(websocket.answer().messages), SECONDS)
+        (challenge,) = websocket.answer().read_all(threads_pb2.GetTokenReply)
+        signature = identity.sign(challenge.challenge).signature
+        websocket.send_message(threads_pb2.GetTokenRequest(signature=signature))
+        websocket.finish()
+        await websocket.until_closed(SECONDS)
+        answer = websocket.answer()
+        assert answer.status == 0, answer.text
+        return answer.read_all(threads_pb2.GetTokenReply)[-1].token
 
     def invalidate(self, key: ApiKey) -> None:
         """What `hub keys invalidate` does."""

@@ -1,5 +1,6 @@
 """Textile's own servers as processes: a bucket daemon or a hub, its IPFS node and its database, all on 127.0.0.1."""
 
+import http.client
 import os
 import shutil
 import signal
@@ -18,6 +19,8 @@ from tests.daemon_process import free_port
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 DATABASE = "textile"
+
+_NO_THREAD = "bafkqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqoby"
 
 Kind = Literal["buckd", "hubd"]
 
@@ -146,7 +149,28 @@ class TextileServer(Process):
         options += [f"--addrGatewayUrl={self.gateway}", f"--repo={self._directory / self.kind}"]
         options += [f"--addrMongoUri={self.mongo.uri}", f"--addrMongoName={DATABASE}"]
         self._start([self._program, *options], {"PATH": os.environ["PATH"], "HOME": str(self._directory)})
+        if self.kind == "buckd":
+            self.await_buckets()
         return self
+
+    def await_buckets(self, key: str = "") -> None:
+        """Wait until it has reached itself: it calls its own threads by gRPC, and dials for that before it listens.
+
+        :param key: an API key without signature, which a hub wants.
+        """
+        headers = {"Content-Type": "application/grpc-web+proto", "x-textile-thread": _NO_THREAD}
+        headers |= {"x-textile-api-key": key} if key else {}
+        end = time.monotonic() + START_SECONDS
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("POST", "/api.bucketsd.pb.APIService/List", bytes(5), headers)
+            message = connection.getresponse().getheader("Grpc-Message", "")
+            connection.close()
+            if "thread not found" in message:
+                return
+            if time.monotonic() > end:
+                raise RuntimeError(f"the {self.kind} does not come to itself: {message}\n{self.log}")
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End it as an operator does."""
