@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -22,13 +23,13 @@ KILLS = 12 if SOAK else 3
 
 
 @pytest.fixture(params=[False, True], ids=["public", "private"])
-def bucket(request: pytest.FixtureRequest) -> dict[str, object]:
+def bucket(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The options of a bucket that is not there yet."""
     return {"thread": unique(), "encrypted": request.param}
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_clients_of_two_daemons(buckd: TextileServer, bucket: dict[str, object], tmp_path: Path) -> None:
+async def test_many_clients_of_two_daemons(buckd: TextileServer, bucket: dict[str, Any], tmp_path: Path) -> None:
     """Each pushes images of two layers, one of which is everybody's; both daemons begin before there is a bucket."""
     told = Acknowledged()
     shared = layer(300_000)
@@ -51,7 +52,7 @@ async def test_many_clients_of_two_daemons(buckd: TextileServer, bucket: dict[st
 
 @pytest_twisted.ensureDeferred
 async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
-    buckd: TextileServer, bucket: dict[str, object], tmp_path: Path
+    buckd: TextileServer, bucket: dict[str, Any], tmp_path: Path
 ) -> None:
     told = Acknowledged()
     refused: list[int] = []
@@ -87,7 +88,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_cache_that_is_lost(buckd: TextileServer, bucket: dict[str, object], tmp_path: Path) -> None:
+async def test_a_cache_that_is_lost(buckd: TextileServer, bucket: dict[str, Any], tmp_path: Path) -> None:
     told = Acknowledged()
     async with served(tmp_path / "a", buckd, **bucket) as registry:
         assert await push(registry, "team/app", "1", [layer(3_000_000), b"", layer(262_144)], told) == []
@@ -106,7 +107,7 @@ async def test_a_cache_that_is_lost(buckd: TextileServer, bucket: dict[str, obje
 
 @pytest_twisted.ensureDeferred
 async def test_growth_over_several_buckets(
-    buckd: TextileServer, bucket: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    buckd: TextileServer, bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Buckets that are full soon: writes go to the next ones, and all that was written is found again."""
     monkeypatch.setattr(room, "FULL", 8)
