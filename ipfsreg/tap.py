@@ -1,10 +1,10 @@
 """The twistd plugin's options and service: ``twistd -n ipfsreg``."""
 
-import atexit
 import gc
 import os
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from twisted.application.service import IService
 from twisted.internet.protocol import Factory
 from twisted.python import usage
 
-from .app.daemon import Daemon
-from .config.file import Config, ConfigError, find_config, load_config
+from .app.assembly import load_config, make_daemon
+from .bucket.errors import SetupError
+from .config.errors import ConfigError
+from .config.file import find_config
 
 _EXIT_USAGE = 2
 _DESCRIPTORS = 65536
@@ -26,26 +28,20 @@ class Options(usage.Options):
     longdesc = "A container registry whose storage is IPFS. Without a configuration file the defaults run."
     optParameters = [["config", "c", None, "the configuration file", Path]]
 
-    config: Config
-
-    def postOptions(self) -> None:
-        """Read the configuration; what is wrong with it ends the program with one line."""
-        from twisted.internet import reactor  # twistd may have installed another one by now
-
-        try:
-            self.config = load_config(self["config"] or find_config(), reactor)
-        except ConfigError as error:
-            print(f"ipfsreg: {error}", file=sys.stderr)  # noqa: T201
-            raise SystemExit(_EXIT_USAGE) from None
-
 
 def makeService(options: Options) -> IService:
-    """The daemon for a configuration."""
-    from twisted.internet import reactor
+    """The daemon for a configuration; what is wrong with that ends the program with one line."""
+    from twisted.internet import reactor  # twistd may have installed another one by now
 
     _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
-    service: IService = Daemon(options.config, reactor, _fail_with(reactor))
+    pid_file = None if options.parent is None else options.parent["pidfile"]
+    try:
+        config = load_config(options["config"] or find_config(), reactor)
+        service: IService = make_daemon(config, reactor, partial(_stop_with, reactor, pid_file))
+    except (ConfigError, SetupError) as error:
+        _say(error)
+        raise SystemExit(_EXIT_USAGE) from None
     # Python's garbage collector stops everything while it looks at all there is: the program itself it may pass over.
     gc.collect()
     gc.freeze()
@@ -60,11 +56,24 @@ def _allow_many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _fail_with(reactor: Any) -> Any:
-    def fail(message: str) -> None:
-        print(f"ipfsreg: {message}", file=sys.stderr, flush=True)  # noqa: T201
-        # twistd ends with status 0 whatever happened; a service manager has to be told.
-        atexit.register(os._exit, _EXIT_USAGE)
-        reactor.callWhenRunning(reactor.stop)  # the reactor may not have begun yet
+def _stop_with(reactor: Any, pid_file: str | None, message: str) -> None:
+    """Stop the reactor, which may not have begun yet, and then end the process with the status of a failure.
 
-    return fail
+    twistd itself has no way to: it logs each exception of a running reactor, and ends with status 0. A service manager
+    has to be told.
+    """
+    _say(message)
+    reactor.addSystemEventTrigger("after", "shutdown", _end_process, pid_file)
+    reactor.callWhenRunning(reactor.stop)
+
+
+def _end_process(pid_file: str | None) -> None:
+    if pid_file:
+        Path(pid_file).unlink(missing_ok=True)  # as twistd would do next
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()  # twistd's log
+    os._exit(_EXIT_USAGE)
+
+
+def _say(message: object) -> None:
+    print(f"ipfsreg: {message}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,35 +1,114 @@
-"""A registry put together as a configuration says: for the daemon, and for a command that works alone."""
+"""Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from ipfsreg.bucket.opened import Opened
-from ipfsreg.config.file import Config
+from twisted.logger import Logger
+
+from ipfsreg.bucket.backends import BACKENDS
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.config.file import read_config
+from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.names import Repository
-from ipfsreg.registry.registry import Registry
+from ipfsreg.registry.registry import Limits, Registry
+from ipfsreg.registry.visibility import Visibility
+from ipfsreg.web.site import Gateway, RegistrySite
+
+from .background import Background
+from .control.server import ControlServer
+from .control.streams import Streams
+from .control.tasks import tasks_of
+from .daemon import Daemon
+from .listening import Listeners
+from .parts import Parts
+from .peer_id import PeerId
+from .state_directory import StateDirectory
+
+_log = Logger()
 
 
-def make_registry(
-    config: Config, backend: Opened, workers: Workers, reactor: Any, *, daemon_seen: float | None = None
-) -> Registry:
-    """The registry over an opened backend; see `Registry` for ``daemon_seen``."""
+def load_config(
+    path: Path | None, reactor: Any, environment: Mapping[str, str] = os.environ, *, for_daemon: bool = True
+) -> Config:
+    """Read a configuration file with the sections of all backends; see `read_config`."""
+    backends = {name: backend.options for name, backend in BACKENDS.items()}
+    return read_config(path, backends, reactor, environment, for_daemon=for_daemon)
+
+
+def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
+    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
+    workers = Workers(reactor, config.registry.threads)
+    backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
+    visibility = Visibility(config.gateway.private, backend.encrypted)
     by_cid = config.ipfs.pull_by_cid
-
-    def hidden(repository: Repository) -> bool:
-        return backend.is_encrypted() or not config.gateway.allows(repository)
-
-    return Registry(
+    registry = Registry(
         backend.bucket,
         config.backend.state_directory,
         workers,
         reactor,
-        config.limits,
+        _limits(config),
         daemon_seen=daemon_seen,
-        ahead=backend.ahead,
-        teller=backend.teller,
-        node=backend.content_by_cid if by_cid == "network" else None,
-        on_node=backend.content_by_cid is not None,
+        ahead=backend.ipfs.ahead,
+        teller=backend.ipfs.teller,
+        node=backend.ipfs.content_by_cid if by_cid == "network" else None,
+        on_node=backend.ipfs.content_by_cid is not None,
         pull_by_cid=by_cid != "never",
-        # Where it is not known yet whether the bucket is encrypted, `hidden` asks again each time.
-        hidden=None if backend.encrypted() is False and not config.gateway.private else hidden,
+        visibility=visibility,
+        publish=publish,
     )
+    return Parts(StateDirectory.of(config.backend), workers, backend, visibility, registry)
+
+
+def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Daemon:
+    """The daemon for a configuration; ``fail`` is called with one line where it cannot start.
+
+    :raises SetupError: for a configuration that asks for what the backend cannot do.
+    """
+    parts = assemble(config, reactor, publish=config.ipfs.publish == "always")
+    if config.pin.service is not None and parts.backend.ipfs.remote_pins is None:
+        raise SetupError(
+            f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
+        )
+    peer_id = PeerId(parts.state.path / "peer-id")
+    site = RegistrySite(
+        parts.registry,
+        parts.workers,
+        reactor,
+        idle=config.registry.idle_timeout,
+        stall=config.registry.stall_timeout,
+        access_log=config.registry.access_log,
+        gateway=_gateway(config, parts.visibility, peer_id),
+        read_only=parts.backend.read_only,
+    )
+    control = ControlServer(
+        tasks_of(parts.registry, parts.backend),
+        parts.state.control_socket,
+        reactor,
+        Streams(parts.registry, parts.workers, reactor),
+    )
+    listeners = Listeners(site, config.registry, config.name, reactor)
+    return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), fail)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        cache_memory=config.registry.cache_memory,
+        max_manifest_size=config.registry.max_manifest_size,
+        max_blob_size=config.registry.max_blob_size,
+        max_uploads=config.uploads.maximum,
+        upload_expiry=config.uploads.expiry,
+        gc_grace=config.gc.grace,
+        gc_untagged=config.gc.untagged,
+        scrub_rate=config.scrub.rate,
+    )
+
+
+def _gateway(config: Config, visibility: Visibility, peer_id: PeerId) -> Gateway | None:
+    if not config.gateway.enabled:
+        return None
+    if visibility.nothing:
+        _log.info("The bucket is encrypted, so nothing is served by CID.")
+        return None
+    return Gateway(visibility.shows, config.gateway.address, lambda: peer_id.text)

@@ -1,20 +1,85 @@
-"""The end of listening on a port, in order whatever happened to its socket's file."""
+"""The endpoints on which the daemon takes clients."""
 
+import os
 from contextlib import suppress
+from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.tcp import Port
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.config.sections import RegistryOptions
+from ipfsreg.web.site import RegistrySite
 
 
 async def stop_listening(port: IListeningPort) -> None:
-    """Take no more connections.
-
-    The file of a Unix socket may have been removed. Twisted fails then before it closes the socket and tells the
-    factory, which is done here.
-    """
-    with suppress(FileNotFoundError):
+    """Take no more connections."""
+    address = port.getHost()
+    if isinstance(address, UNIXAddress) and address.name is not None:
+        # Somebody may have removed the file. Twisted removes it before it does all else, and does nothing else then.
+        with suppress(OSError, ValueError):  # it is there, as it should be; or it is no file
+            os.mknod(address.name)
+    with suppress(FileNotFoundError):  # of the directory that is gone, too
         await maybeDeferred(port.stopListening)
-        return
-    assert isinstance(port, Port)
-    Port.connectionLost(port, None)
+
+
+class Listeners:
+    """The ports of a site. ``name`` is what to call the configuration."""
+
+    _log = Logger()
+
+    def __init__(self, site: RegistrySite, options: RegistryOptions, name: str, reactor: Any) -> None:
+        self.site = site
+        self.ports: list[IListeningPort] = []
+        self._options = options
+        self._name = name
+        self._reactor = reactor
+
+    async def open(self) -> None:
+        """Take clients. :raises SetupError: where that cannot be on one of the endpoints."""
+        for description in self._options.listen:
+            try:
+                self.ports.append(await serverFromString(self._reactor, description).listen(self.site))
+            except CancelledError:
+                raise
+            except Exception as error:  # each kind of endpoint has its own
+                why = error.socketError if isinstance(error, CannotListenError) else error
+                raise SetupError(f"{self._name}: [registry] listen: {description}: {why}") from None
+
+    async def close(self) -> None:
+        """Take no new clients."""
+        for port in self.ports:
+            await stop_listening(port)
+
+    async def end_transfers(self) -> None:
+        """Give open transfers the time that is configured for them, then close all connections."""
+        site, grace = self.site, self._options.shutdown_grace
+        until = self._reactor.seconds() + grace
+        if site.busy:
+            self._log.info(
+                "Stopping: {count} transfers have up to {seconds:g} s to end.", count=site.busy, seconds=grace
+            )
+        site.close_idle_connections()
+        while site.sending and self._reactor.seconds() < until:
+            await deferLater(self._reactor, 0.05, lambda: None)
+            site.close_idle_connections()
+        await site.close_connections()
+
+    def addresses(self) -> tuple[str, str]:
+        """What to call the daemon: all its URLs for a reader, and one host:port for `docker push`."""
+        urls, hosts = [], []
+        for description, port in zip(self._options.listen, self.ports, strict=True):
+            address = port.getHost()
+            if isinstance(address, (IPv4Address, IPv6Address)):
+                shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+                hosts.append(f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}")
+                scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
+                urls.append(f"{scheme}://{hosts[-1]}/v2/")
+            else:
+                urls.append(description)
+        return ", ".join(urls), (hosts or ["HOST"])[0]

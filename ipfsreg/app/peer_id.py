@@ -1,27 +1,48 @@
 """The peer ID under which this daemon stands in routing records."""
 
+import os
+import re
+import stat
 from pathlib import Path
 
 import multibase
 from nacl.signing import SigningKey
 
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.flow.durable import write_durably
+
 # The multihash "identity" of a protobuf: type Ed25519, and 32 bytes.
 _PREFIX = bytes.fromhex("002408011220")
+_LENGTH_MAX = 100
+_PEER_ID = re.compile(rb"[1-9A-HJ-NP-Za-km-z]{40,60}\s*")
 
 
-def load_peer_id(path: Path) -> str:
-    """Read the peer ID from a file, or make one and write it there.
+class PeerId:
+    """A peer ID that is kept in a file. It is that of a key pair that nobody keeps: no client asks to prove it."""
 
-    It is that of a key pair that nobody keeps: over HTTP a provider is never asked to prove it.
+    def __init__(self, path: Path) -> None:
+        self.text = ""
+        """The peer ID, once it is loaded."""
+        self._path = path
 
-    :raises OSError: where the file can be neither read nor written.
-    """
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        made = to_peer_id(bytes(SigningKey.generate().verify_key))
-        path.write_text(made + "\n", encoding="ascii")
-        return made
+    def load(self) -> None:
+        """Read it, or make one and write it; for a thread.
+
+        :raises OSError: where the file can be neither read nor written.
+        :raises SetupError: where something else is in it.
+        """
+        try:
+            # Not to wait for a writer, should it be a pipe.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.text = to_peer_id(bytes(SigningKey.generate().verify_key))
+            write_durably(self._path, f"{self.text}\n".encode())
+            return
+        with open(descriptor, "rb") as file:
+            content = file.read(_LENGTH_MAX) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        if not _PEER_ID.fullmatch(content):
+            raise SetupError(f"{self._path} holds no peer ID: remove it, and the daemon makes a new one")
+        self.text = content.decode("ascii").strip()
 
 
 def to_peer_id(public_key: bytes) -> str:

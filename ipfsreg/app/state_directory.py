@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.options import BackendOptions
+from ipfsreg.config.backend_options import BackendOptions
 
 
 class Locked(SetupError):

@@ -5,6 +5,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from ipfsreg.flow.durable import sync_directory
+
 from .errors import SetupError
 
 
@@ -43,7 +45,7 @@ class PrivateFile:
             os.ftruncate(self._descriptor, len(content))
             os.fsync(self._descriptor)
             os.link(self._draft, self.path)  # unlike a rename, this fails where the name is taken
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
         except FileExistsError:
             raise _is_there(self.path) from None
         except OSError as error:
@@ -66,11 +68,3 @@ def _is_there(path: Path) -> SetupError:
 
 def _cannot_write(path: Path, error: OSError) -> SetupError:
     return SetupError(f"cannot write {path}: {error.strerror}")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,8 @@
-"""How a command has its work done: by the daemon where it runs, else by a registry put together here."""
+"""What all commands share: the configuration, how they end, and how they have the registry do something."""
 
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -11,33 +11,36 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from ipfsreg.app.assembly import make_registry
-from ipfsreg.app.control.tasks import tasks_of
-from ipfsreg.app.state_directory import Locked, StateDirectory
-from ipfsreg.bucket.backends import BACKENDS
+from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.errors import BucketError, SetupError
-from ipfsreg.bucket.opened import Opened
-from ipfsreg.bucket.options import BackendOptions
-from ipfsreg.config.file import Config, ConfigError, find_config, load_config
-from ipfsreg.flow.workers import Workers
+from ipfsreg.config.errors import ConfigError
+from ipfsreg.config.file import find_config
+from ipfsreg.config.sections import Config
+from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
-from ipfsreg.registry.registry import Registry
+from ipfsreg.registry.names import Repository, Tag, parse_reference
 
-from .daemon_client import ControlError, ask
+from .access import RegistryAccess, reach
+from .daemon_client import ControlError
 
 T = TypeVar("T")
 
 EXIT_PROBLEM = 1
 EXIT_USAGE = 2
 
+config_option = click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path),
+    help="The configuration file; without it ./ipfsreg.ini, the user's and the system's are looked for.",
+)
 
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """A registry for one command, while no daemon runs."""
 
-    registry: Registry
-    backend: Opened
-    workers: Workers
+def fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
+    """End the program with one line."""
+    click.echo(f"ipfsreg: {message}", err=True)
+    sys.exit(status)
 
 
 def load(path: Path | None, *, for_daemon: bool = False) -> Config:
@@ -50,122 +53,69 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
         fail(str(error))
 
 
-def options_of(path: Path | None, backend: str) -> BackendOptions:
-    """The section of a backend, whether it is the one that is used or not."""
-    return load(path).backends[backend]
+def check_name(name: str) -> tuple[Repository, Tag | Digest]:
+    """The parts of an image's name; one that is none ends the program."""
+    try:
+        return parse_reference(name)
+    except RegistryError as error:
+        fail(f"{name}: {error.message}")
 
 
-def fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
-    """End the program with one line."""
-    click.echo(f"ipfsreg: {message}", err=True)
-    sys.exit(status)
+def ask(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+    """Have the registry do a task, and answer its result; see `with_registry`."""
+    return with_registry(path, lambda registry: registry.do(task, arguments or {}))
 
 
-def run(path: Path | None, task: str, arguments: dict[str, str]) -> dict[str, Any]:
-    """Do a task in the daemon if it runs, else here."""
-    results: list[dict[str, Any]] = []
-
-    def once(result: dict[str, Any]) -> None:
-        results.append(result)
-
-    run_again(path, task, arguments, once)
-    return results[0]
-
-
-def run_again(
-    path: Path | None, task: str, arguments: dict[str, str], go_on: Callable[[dict[str, Any]], str | None]
-) -> None:
-    """Do a task, and then whichever ``go_on`` names for its result, until it names none.
-
-    All in one run of the reactor, which cannot be started twice.
-    """
-
-    async def in_daemon(reactor: Any, socket: Path) -> None:
-        next_one: str | None = task
-        while next_one is not None:
-            next_one = go_on(await ask(reactor, socket, next_one, arguments))
-
-    async def alone(_: Any, made: Alone) -> None:
-        tasks = tasks_of(made.registry, made.backend)
-        if task not in tasks:
-            raise ControlError(f"the backend has no {task.partition('-')[0]}")
-        next_one: str | None = task
-        while next_one is not None:
-            next_one = go_on(await tasks[next_one](arguments))
-
-    run_with(path, in_daemon, alone)
-
-
-def run_with(
+def with_registry(
     path: Path | None,
-    in_daemon: Callable[[Any, Path], Awaitable[T]],
-    alone: Callable[[Any, Alone], Awaitable[T]],
+    work: Callable[[RegistryAccess], Coroutine[Any, Any, T]],
     *,
     may_make_bucket: bool = False,
 ) -> T:
-    """Do something through the daemon's control socket, or alone; both are given the reactor first.
+    """Do something with the registry of a configuration file, through its daemon or, where none runs, without one.
 
-    A failure that a user can understand ends the program with one line. One is that there is no bucket yet, unless
-    it ``may_make_bucket``: one that is merely not mounted must not be taken for an empty one.
+    See `reach` for ``may_make_bucket``, and `with_reactor` for how it ends.
     """
     config = load(path)
 
-    async def work(reactor: Any) -> T:
-        state = StateDirectory.of(config.backend)
-        try:
-            state.acquire()
-        except Locked:
-            return await in_daemon(reactor, state.control_socket)
-        try:
-            return await _alone(config, reactor, alone, may_make_bucket)
-        finally:
-            state.release()
+    async def reached(reactor: Any) -> T:
+        async with reach(config, reactor, may_make_bucket=may_make_bucket) as registry:
+            return await work(registry)
 
-    return run_alone(work)
+    return with_reactor(reached)
 
 
-def run_alone(work: Callable[[Any], Awaitable[T]]) -> T:
-    """Do something with the reactor; answers what it answers, and ends the program where it fails."""
-    results: list[T] = []
+def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """Do something that needs the reactor, and answer its result. A program can do that once.
 
-    async def keep_result(reactor: Any) -> None:
-        results.append(await work(reactor))
-
-    failure = _react(keep_result)
-    if failure is not None:
-        if failure.check(ControlError, BucketError, SetupError, RegistryError):
-            fail(str(failure.value), EXIT_PROBLEM)
-        failure.raiseException()
-    return results[0]
-
-
-def _react(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Failure | None:
-    failures: list[Failure] = []
+    A failure that a user can understand ends the program with one line. Interrupted, the work is cancelled, and the
+    program ends when that has been cleaned up after.
+    """
+    outcome: list[T | Failure] = []
+    interrupted = False
 
     def main(reactor: Any) -> "Deferred[None]":
-        return Deferred.fromCoroutine(work(reactor)).addErrback(failures.append)
+        done = Deferred.fromCoroutine(work(reactor)).addBoth(outcome.append)
+        reactor.addSystemEventTrigger("before", "shutdown", stop, done)
+        return done
+
+    def stop(done: "Deferred[None]") -> "Deferred[None]":
+        nonlocal interrupted
+        interrupted = not done.called
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the second one is for who does not want to wait
+        done.cancel()
+        return done
 
     try:
-        react(main, [])
-    except SystemExit as end:
-        if end.code:
-            raise
-    return failures[0] if failures else None
-
-
-async def _alone(config: Config, reactor: Any, work: Callable[[Any, Alone], Awaitable[T]], may_make_bucket: bool) -> T:
-    workers = Workers(reactor, config.registry.threads)
-    workers.startService()
-    try:
-        backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
-        if backend.existing is not None and not may_make_bucket:
-            await backend.existing()
-        seen = StateDirectory.of(config.backend).last_seen()
-        registry = make_registry(config, backend, workers, reactor, daemon_seen=seen)
-        await registry.start()
-        try:
-            return await work(reactor, Alone(registry, backend, workers))
-        finally:
-            await registry.stop()
-    finally:
-        workers.stopService()
+        react(main)
+    except SystemExit:
+        if interrupted:
+            raise click.Abort from None
+    (result,) = outcome
+    if not isinstance(result, Failure):
+        return result
+    if result.check(ControlError, BucketError, SetupError, RegistryError):
+        fail(str(result.value), EXIT_PROBLEM)
+    result.raiseException()
+    raise AssertionError("not reached")

@@ -1,10 +1,11 @@
-"""The command's side."""
+"""The command's side of the control socket."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from treq.client import HTTPClient
+from treq.content import collect
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
@@ -15,11 +16,15 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from ipfsreg.app.control.socket_name import short_name
+from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
+from ipfsreg.flow.streams import PiecesBody
 
 T = TypeVar("T")
 
 SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
+
+_URL = "http://daemon/"
 
 
 class ControlError(Exception):
@@ -37,104 +42,110 @@ class _SocketFactory:
         return endpoint
 
 
-class _Daemon:
-    """A daemon as its socket shows it."""
+class DaemonClient:
+    """The daemon that listens on a socket. It does the same as `Alone`, and all of it fails with a `ControlError`.
 
-    def __init__(self, reactor: Any, path: Path, name: str) -> None:
+    However long something takes, it is waited for as long as the daemon shows signs of life.
+    """
+
+    def __init__(self, reactor: Any, socket: Path) -> None:
         self._reactor = reactor
-        self._path = path
-        self._client = HTTPClient(Agent.usingEndpointFactory(reactor, _SocketFactory(reactor, name)))
-        self._alive = False
-        self._silent = False
+        self._socket = socket
 
-    async def do(self, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
-        """Ask it for something, for as long as it shows signs of life.
+    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """See `Alone`."""
+        return await self._talk(lambda client: _post(client, task, arguments))
 
-        :raises ControlError: where that fails, or it shows no sign of life.
-        """
-        try:
-            await self._sign_of_life()
-            self._alive = True
-            work = Deferred.fromCoroutine(asking(self._client))
-            watch = Deferred.fromCoroutine(self._watch(work))
+    async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
+        """See `Alone`."""
+
+        async def asking(client: HTTPClient) -> dict[str, Any]:
+            response: Any = await client.post(f"{_URL}export", params={"name": name}, unbuffered=True)
+            await _check(response)
+            began(response.length)
             try:
-                return await work
+                await collect(response, write)
+            except ResponseFailed:
+                raise ControlError(
+                    "the daemon could not read all of the image, or was stopped; its log says why"
+                ) from None
+            (root,) = response.headers.getRawHeaders(ROOT_HEADER)
+            (missing,) = response.headers.getRawHeaders(MISSING_HEADER)
+            return {"root": root, "missing": int(missing)}
+
+        return await self._talk(asking)
+
+    async def import_image(
+        self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
+    ) -> dict[str, Any]:
+        """See `Alone`."""
+        body = PiecesBody(pieces, length)
+
+        async def asking(client: HTTPClient) -> dict[str, Any]:
+            try:
+                return await _post(client, "import", {} if name is None else {"name": name}, data=body)
             finally:
-                watch.addErrback(lambda _: None)
-                watch.cancel()
+                body.stopProducing()  # an answer that came early leaves it waiting
+
+        return await self._talk(asking)
+
+    async def _talk(self, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
+        """Give a client that reaches the daemon and nobody else."""
+        if not self._socket.is_socket():
+            raise self._error("does not listen; is it just starting or stopping?")
+        with short_name(self._socket) as name:
+            client = HTTPClient(Agent.usingEndpointFactory(self._reactor, _SocketFactory(self._reactor, name)))
+            try:
+                await _sign_of_life(client)
+            except ConnectError as error:
+                raise self._error(f"does not answer ({error}); is it just starting or stopping?") from None
+            except ResponseFailed as error:
+                hung = any(reason.check(CancelledError) for reason in error.reasons)
+                raise self._error("does not answer; is it hung?" if hung else "ended before it had an answer") from None
+            return await self._while_alive(client, Deferred.fromCoroutine(asking(client)))
+
+    async def _while_alive(self, client: HTTPClient, work: "Deferred[T]") -> T:
+        watch = Deferred.fromCoroutine(self._watch(client))
+        watch.addCallbacks(lambda _: work.cancel(), lambda _: None)
+        try:
+            return await work
         except ConnectError as error:
-            self._fail(f"does not answer ({error}); is it just starting or stopping?")
-        except ResponseFailed as error:
-            if self._silent or _was_cancelled(error):
-                self._fail("answers no more; is it hung?" if self._alive else "does not answer; is it hung?")
-            self._fail("ended before it had an answer")
+            raise self._error(f"does not answer ({error}); is it just starting or stopping?") from None
+        except (ResponseFailed, CancelledError) as error:
+            silent = watch.called
+            if isinstance(error, CancelledError) and not silent:
+                raise
+            raise self._error("answers no more; is it hung?" if silent else "ended before it had an answer") from None
+        finally:
+            watch.cancel()
 
-    async def _sign_of_life(self) -> None:
-        response = await self._client.get("http://daemon/", timeout=SIGN_OF_LIFE_SECONDS)
-        await response.content()
-
-    async def _watch(self, work: "Deferred[T]") -> None:
+    async def _watch(self, client: HTTPClient) -> None:
+        """Return when there is no sign of life any more."""
         try:
             while True:
                 await deferLater(self._reactor, SIGN_OF_LIFE_SECONDS, lambda: None)
-                await self._sign_of_life()
+                await _sign_of_life(client)
         except CancelledError:
             raise
         except Exception:
-            self._silent = True
-            work.cancel()
+            return
 
-    def _fail(self, what: str) -> NoReturn:
-        raise ControlError(f"the daemon that uses {self._path.parent} {what}") from None
-
-
-def _is_socket(path: Path) -> bool:
-    return path.is_socket()
+    def _error(self, what: str) -> ControlError:
+        return ControlError(f"the daemon that uses {self._socket.parent} {what}")
 
 
-def _was_cancelled(error: ResponseFailed) -> bool:
-    return any(reason.check(CancelledError) for reason in error.reasons)
+async def _sign_of_life(client: HTTPClient) -> None:
+    response = await client.get(_URL, timeout=SIGN_OF_LIFE_SECONDS)
+    await response.content()
 
 
-async def ask(reactor: Any, path: Path, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Have the daemon that listens on a socket do a task, however long that takes; answers its result.
-
-    :raises ControlError: where that fails.
-    """
-
-    async def asking(client: HTTPClient) -> dict[str, Any]:
-        return await result_of(await client.post(url_of(task), params=dict(arguments)))
-
-    return await talk(reactor, path, asking)
-
-
-async def talk(reactor: Any, path: Path, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
-    """Ask the daemon that listens on a socket for something, with a client that can reach no other.
-
-    :raises ControlError: where that fails.
-    """
-    if not _is_socket(path):
-        raise ControlError(f"the daemon that uses {path.parent} does not listen; is it just starting or stopping?")
-    with short_name(path) as name:
-        return await _Daemon(reactor, path, name).do(asking)
-
-
-def url_of(task: str) -> str:
-    """Where to ask for a task."""
-    return f"http://daemon/{task}"
-
-
-async def result_of(response: Any) -> dict[str, Any]:
-    """The result in the daemon's answer.
-
-    :raises ControlError: where it is that it failed.
-    """
-    await check(response)
+async def _post(client: HTTPClient, task: str, arguments: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    response: Any = await client.post(_URL + task, params=dict(arguments), **more)
+    await _check(response)
     result: dict[str, Any] = await response.json()
     return result
 
 
-async def check(response: Any) -> None:
-    """Whether the daemon does what it was asked for. :raises ControlError: where not."""
+async def _check(response: Any) -> None:
     if response.code != 200:
         raise ControlError((await response.text()).strip())

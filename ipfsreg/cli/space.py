@@ -13,114 +13,103 @@ from ipfsreg.bucket.space.home import check_account, create_bucket
 from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 
-from .command_line import CommandLine
-
-EXIT_PROBLEM = 1
+from .command import EXIT_PROBLEM, ask, config_option, load, with_reactor
 
 
-def make_commands(line: CommandLine) -> Sequence[click.Command]:
-    """All commands of this backend, to be added to the program's own."""
+@click.group()
+def space() -> None:
+    """Set up a Fleek Space Daemon, and look after its bucket."""
 
-    @click.group()
-    def space() -> None:
-        """Set up a Fleek Space Daemon, and look after its bucket."""
 
-    @space.command()
-    @line.config_option
-    @click.option("--url", help="The Space Daemon's gRPC-Web address, instead of [space] url.")
-    @click.option(
-        "--token-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Where the token is, or shall be, instead of [space] token_file.",
-    )
-    def init(path: Path | None, url: str | None, token_file: Path | None) -> None:
-        """Get the Space Daemon's token and a key pair, where they are not there yet.
+@space.command()
+@config_option
+@click.option("--url", help="The Space Daemon's gRPC-Web address, instead of [space] url.")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the token is, or shall be, instead of [space] token_file.",
+)
+def init(path: Path | None, url: str | None, token_file: Path | None) -> None:
+    """Get the Space Daemon's token and a key pair, where they are not there yet.
 
-        Nothing that is there is ever replaced. The token, which the daemon tells once, is stored in a file that only
-        you can read, and so are the words from which the key pair can be made again.
-        """
-        options = _options(line, path, url, token_file)
+    Nothing that is there is ever replaced. The token, which the daemon tells once, is stored in a file that only
+    you can read, and so are the words from which the key pair can be made again.
+    """
+    options = _options(path, url, token_file)
 
-        async def work(reactor: Any) -> Sequence[str]:
-            return await set_up(options, lambda token: make_client(options, token, reactor))
+    async def work(reactor: Any) -> Sequence[str]:
+        return await set_up(options, lambda token: make_client(options, token, reactor))
 
+    try:
+        lines = with_reactor(work)
+    except LostSecret as error:  # the one time when a secret is shown: else it would be lost
+        click.echo(f"ipfsreg: {error}:", err=True)
+        click.echo(error.secret, err=True)
+        sys.exit(EXIT_PROBLEM)
+    for each in lines:
+        click.echo(each)
+
+
+@space.command()
+@config_option
+@click.argument("bucket")
+def create(path: Path | None, bucket: str) -> None:
+    """Make BUCKET, whatever its name is like. One that is there stays as it is."""
+    try:
+        check_bucket(bucket)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="BUCKET") from None
+    options = _options(path)
+
+    async def work(reactor: Any) -> None:
+        client = make_client(options, options.app_token(), reactor)
         try:
-            lines = line.alone(work)
-        except LostSecret as error:  # the one time when a secret is shown: else it would be lost
-            click.echo(f"ipfsreg: {error}:", err=True)
-            click.echo(error.secret, err=True)
-            sys.exit(EXIT_PROBLEM)
-        for each in lines:
-            click.echo(each)
+            await check_account(client)
+            await create_bucket(client, bucket)
+        finally:
+            await client.stop()
 
-    @space.command()
-    @line.config_option
-    @click.argument("bucket")
-    def create(path: Path | None, bucket: str) -> None:
-        """Make BUCKET, whatever its name is like. One that is there stays as it is."""
-        try:
-            check_bucket(bucket)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="BUCKET") from None
-        options = _options(line, path)
-
-        async def work(reactor: Any) -> None:
-            client = make_client(options, options.app_token(), reactor)
-            try:
-                await check_account(client)
-                await create_bucket(client, bucket)
-            finally:
-                await client.stop()
-
-        line.alone(work)
-        click.echo(f"The Space Daemon has the bucket {bucket}.")
-
-    space.add_command(_backup(line))
-    return [space]
+    with_reactor(work)
+    click.echo(f"The Space Daemon has the bucket {bucket}.")
 
 
-def _backup(line: CommandLine) -> click.Group:
-    @click.group()
-    def backup() -> None:
-        """Have the Space Daemon mirror the bucket to its hub."""
-
-    @backup.command()
-    @line.config_option
-    def on(path: Path | None) -> None:
-        """Begin to mirror the bucket."""
-        line.run(path, "backup-switch", {"to": "on"})
-        click.echo("The backup is on: the Space Daemon sends the bucket's files to its hub, one after the other.")
-
-    @backup.command()
-    @line.config_option
-    def off(path: Path | None) -> None:
-        """Mirror the bucket no more."""
-        line.run(path, "backup-switch", {"to": "off"})
-        click.echo("The backup is off.")
-
-    @backup.command()
-    @line.config_option
-    def status(path: Path | None) -> None:
-        """Show how much of the bucket is on the hub."""
-        found = line.run(path, "backup-status", {})
-        click.echo(
-            f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way."
-        )
-        click.echo("The Space Daemon does not tell whether the backup is on.")
-        usage = found["usage"]
-        if usage is None:
-            click.echo("It does not tell how much storage is used.")
-        else:
-            click.echo(f"Storage on the hub: {usage['used']} of {usage['quota']} bytes.")
-
-    return backup
+@space.group()
+def backup() -> None:
+    """Have the Space Daemon mirror the bucket to its hub."""
 
 
-def _options(
-    line: CommandLine, path: Path | None, url: str | None = None, token_file: Path | None = None
-) -> SpaceOptions:
-    options = line.options(path, "space")
-    assert isinstance(options, SpaceOptions)
+@backup.command()
+@config_option
+def on(path: Path | None) -> None:
+    """Begin to mirror the bucket."""
+    ask(path, "backup-switch", {"to": "on"})
+    click.echo("The backup is on: the Space Daemon sends the bucket's files to its hub, one after the other.")
+
+
+@backup.command()
+@config_option
+def off(path: Path | None) -> None:
+    """Mirror the bucket no more."""
+    ask(path, "backup-switch", {"to": "off"})
+    click.echo("The backup is off.")
+
+
+@backup.command()
+@config_option
+def status(path: Path | None) -> None:
+    """Show how much of the bucket is on the hub."""
+    found = ask(path, "backup-status")
+    click.echo(f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.")
+    click.echo("The Space Daemon does not tell whether the backup is on.")
+    usage = found["usage"]
+    if usage is None:
+        click.echo("It does not tell how much storage is used.")
+    else:
+        click.echo(f"Storage on the hub: {usage['used']} of {usage['quota']} bytes.")
+
+
+def _options(path: Path | None, url: str | None = None, token_file: Path | None = None) -> SpaceOptions:
+    options = load(path).backends["space"]
     given = {name: value for name, value in (("url", url), ("token_file", token_file)) if value is not None}
     try:
         return SpaceOptions.model_validate(options.model_dump(exclude_unset=True) | given)

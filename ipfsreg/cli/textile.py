@@ -1,9 +1,9 @@
 """The commands of the Textile backend: ``ipfsreg identity``, ``ipfsreg share`` and ``ipfsreg archive``."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -13,10 +13,12 @@ from ipfsreg.bucket.textile.identity import Identity, check_public_key, load_ide
 from ipfsreg.bucket.textile.sharing import EVERYBODY, ROLES
 from ipfsreg.bucket.textile.tasks import SEPARATOR
 from ipfsreg.grpcweb.errors import one_line
+from ipfsreg.registry import layout
+from ipfsreg.registry.errors import NameInvalid
+from ipfsreg.registry.names import parse_repository
 
-from .command_line import CommandLine, Run, RunAgain
-
-EXIT_PROBLEM = 1
+from .access import RegistryAccess
+from .command import EXIT_PROBLEM, ask, config_option, fail, with_registry
 
 _BAD = {"failed", "canceled"}
 
@@ -52,7 +54,7 @@ def make(file: Path) -> None:
     try:
         save_identity(made, file)
     except SetupError as error:
-        _fail(str(error))
+        fail(str(error), EXIT_PROBLEM)
     click.echo(made.public_key)
 
 
@@ -63,130 +65,120 @@ def show(file: Path) -> None:
     try:
         click.echo(load_identity(file).public_key)
     except SetupError as error:
-        _fail(str(error))
+        fail(str(error), EXIT_PROBLEM)
 
 
-def make_commands(line: CommandLine) -> Sequence[click.Command]:
-    """All commands of this backend, to be added to the program's own."""
-    share = _share(line.run, line.config_option, line.repository_directories)
-    return [identity, share, _archive(line.run, line.run_again, line.config_option)]
+def _directories_of(context: click.Context, parameter: click.Parameter, repository: str | None) -> str:
+    try:
+        return "" if repository is None else SEPARATOR.join(layout.directories_of(parse_repository(repository)))
+    except NameInvalid as error:
+        raise click.BadParameter(error.message) from None
 
 
-def _share(
-    run: Run, config_option: Callable[[Any], Any], directories_of: Callable[[str], Sequence[str]]
-) -> click.Group:
-    def where(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
-        try:
-            return "" if value is None else SEPARATOR.join(directories_of(value))
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    repository_option = click.option(
-        "--repository",
-        "paths",
-        metavar="NAME",
-        callback=where,
-        help="Only for this repository's own lists (see `ipfsreg share --help`); without it for the whole bucket.",
-    )
-
-    @click.group()
-    def share() -> None:
-        """Say who else may use the bucket.
-
-        Roles belong to public keys (see `ipfsreg identity`), or to * for everybody, and each includes the ones
-        before it: reader, writer, admin.
-
-        To push, WHO needs `writer` on the whole bucket, and to pull from a private one `reader` on the whole bucket:
-        the content of layers and manifests is stored once for all repositories. A role on one repository is one on its
-        lists of tags, manifests and layers only, not on repositories below its name. In a public bucket a writer may
-        let its tags point to other manifests that it has, mount layers that are there, and delete tags and manifests.
-        In a private one it is good for nothing without a role on the whole bucket.
-        """
-
-    @share.command()
-    @config_option
-    @repository_option
-    @click.argument("who", type=PublicKey())
-    @click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
-    def grant(path: Path | None, paths: str, who: str, role: str) -> None:
-        """Give WHO (a public key, or *) a ROLE. In a private bucket this encrypts all that it is about anew.
-
-        On a repository it says nothing about the content of layers and manifests, so that it is enough neither for a
-        push nor, in a private bucket, for a pull; see `ipfsreg share --help`.
-        """
-        _print_roles(run(path, "share-grant", {"who": who, "role": role, "paths": paths}))
-
-    @share.command()
-    @config_option
-    @repository_option
-    @click.argument("who", type=PublicKey())
-    def revoke(path: Path | None, paths: str, who: str) -> None:
-        """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
-        roles = run(path, "share-grant", {"who": who, "role": "none", "paths": paths})
-        _print_roles(roles)
-        if roles["roles"].get(who, "none") != "none":
-            _fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket")
-
-    @share.command("list")
-    @config_option
-    @repository_option
-    def list_(path: Path | None, paths: str) -> None:
-        """Show who has which role."""
-        _print_roles(run(path, "share-list", {"paths": paths}))
-
-    return share
+repository_option = click.option(
+    "--repository",
+    "paths",
+    metavar="NAME",
+    callback=_directories_of,
+    help="Only for this repository's own lists (see `ipfsreg share --help`); without it for the whole bucket.",
+)
 
 
-def _archive(run: Run, run_again: RunAgain, config_option: Callable[[Any], Any]) -> click.Group:
-    @click.group()
-    def archive() -> None:
-        """Back the bucket up on Filecoin. The server needs a Powergate for that."""
+@click.group()
+def share() -> None:
+    """Say who else may use the bucket.
 
-    @archive.command()
-    @config_option
-    def start(path: Path | None) -> None:
-        """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
-        buckets = run(path, "archive-start", {})["buckets"]
-        _print_once(each.get("why") or "The archive was started." for each in buckets)
-        if any(each["state"] == "refused" for each in buckets):
-            sys.exit(EXIT_PROBLEM)
+    Roles belong to public keys (see `ipfsreg identity`), or to * for everybody, and each includes the ones
+    before it: reader, writer, admin.
 
-    @archive.command()
-    @config_option
-    def status(path: Path | None) -> None:
-        """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
-        buckets = run(path, "archive-status", {})["buckets"]
-        for bucket in buckets:
-            _print_archives(bucket)
-        _exit_if_bad(buckets)
+    To push, WHO needs `writer` on the whole bucket, and to pull from a private one `reader` on the whole bucket:
+    the content of layers and manifests is stored once for all repositories. A role on one repository is one on its
+    lists of tags, manifests and layers only, not on repositories below its name. In a public bucket a writer may
+    let its tags point to other manifests that it has, mount layers that are there, and delete tags and manifests.
+    In a private one it is good for nothing without a role on the whole bucket.
+    """
 
-    @archive.command()
-    @config_option
-    def watch(path: Path | None) -> None:
-        """Follow the archives that are being made until they are finished (exit status 1 where one failed)."""
+
+@share.command()
+@config_option
+@repository_option
+@click.argument("who", type=PublicKey())
+@click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
+def grant(path: Path | None, paths: str, who: str, role: str) -> None:
+    """Give WHO (a public key, or *) a ROLE. In a private bucket this encrypts all that it is about anew.
+
+    On a repository it says nothing about the content of layers and manifests, so that it is enough neither for a
+    push nor, in a private bucket, for a pull; see `ipfsreg share --help`.
+    """
+    _print_roles(ask(path, "share-grant", {"who": who, "role": role, "paths": paths}))
+
+
+@share.command()
+@config_option
+@repository_option
+@click.argument("who", type=PublicKey())
+def revoke(path: Path | None, paths: str, who: str) -> None:
+    """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
+    roles = ask(path, "share-grant", {"who": who, "role": "none", "paths": paths})
+    _print_roles(roles)
+    if roles["roles"].get(who, "none") != "none":
+        fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", EXIT_PROBLEM)
+
+
+@share.command("list")
+@config_option
+@repository_option
+def list_(path: Path | None, paths: str) -> None:
+    """Show who has which role."""
+    _print_roles(ask(path, "share-list", {"paths": paths}))
+
+
+@click.group()
+def archive() -> None:
+    """Back the bucket up on Filecoin. The server needs a Powergate for that."""
+
+
+@archive.command()
+@config_option
+def start(path: Path | None) -> None:
+    """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
+    buckets = ask(path, "archive-start")["buckets"]
+    _print_once(each.get("why") or "The archive was started." for each in buckets)
+    if any(each["state"] == "refused" for each in buckets):
+        sys.exit(EXIT_PROBLEM)
+
+
+@archive.command()
+@config_option
+def status(path: Path | None) -> None:
+    """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
+    buckets = ask(path, "archive-status")["buckets"]
+    for bucket in buckets:
+        _print_archives(bucket)
+    _exit_if_bad(buckets)
+
+
+@archive.command()
+@config_option
+def watch(path: Path | None) -> None:
+    """Follow the archives that are being made until they are finished (exit status 1 where one failed)."""
+
+    async def follow(registry: RegistryAccess) -> list[dict[str, Any]]:
         seen: dict[str, list[str]] = {}
-
-        ended: list[dict[str, Any]] = []
-        watching = True
-
-        def go_on(result: dict[str, Any]) -> str | None:
-            nonlocal watching
-            if not watching:
-                ended.extend(result["buckets"])
-                return None
-            for bucket in result["buckets"]:
+        while True:
+            buckets: list[dict[str, Any]] = (await registry.do("archive-watch", {}))["buckets"]
+            for bucket in buckets:
                 known = seen.setdefault(bucket["bucket"], [])
                 for message in news(known, bucket["messages"]):
                     click.echo(one_line(message))
                     known.append(message)
-            watching = not all(bucket["ended"] for bucket in result["buckets"])
-            return "archive-watch" if watching else "archive-status"
+            if all(bucket["ended"] for bucket in buckets):
+                ended: list[dict[str, Any]] = (await registry.do("archive-status", {}))["buckets"]
+                return ended
 
-        run_again(path, "archive-watch", {}, go_on)
-        _print_once("The bucket was never archived." for bucket in ended if not bucket["current"])
-        _exit_if_bad(ended)
-
-    return archive
+    ended = with_registry(path, follow)
+    _print_once("The bucket was never archived." for bucket in ended if not bucket["current"])
+    _exit_if_bad(ended)
 
 
 def _print_roles(found: dict[str, Any]) -> None:
@@ -216,11 +208,6 @@ def _exit_if_bad(buckets: Sequence[dict[str, Any]]) -> None:
         sys.exit(EXIT_PROBLEM)
 
 
-def _print_once(lines: Any) -> None:
+def _print_once(lines: Iterable[str]) -> None:
     for line in dict.fromkeys(lines):
         click.echo(line)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"ipfsreg: {message}", err=True)
-    sys.exit(EXIT_PROBLEM)

@@ -8,15 +8,14 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError
-
 _FIRST_AFTER = 60.0
 
 
 class Periodic(Service):
     """Runs ``work`` each time ``seconds`` after it ended; the first time after ``first`` seconds, if that is less.
 
-    A failure is logged, the same one once, and does not end it. Stopping cancels what is under way.
+    A failure is logged, the same one once, and does not end it; one of the ``expected`` kind in one line, others with
+    their traceback. Stopping cancels what is under way.
     """
 
     _log = Logger()
@@ -28,12 +27,14 @@ class Periodic(Service):
         seconds: float,
         work: Callable[[], Awaitable[object]],
         first: float = _FIRST_AFTER,
+        expected: tuple[type[Exception], ...] = (),
     ) -> None:
         self._reactor = reactor
         self._what = what
         self._seconds = seconds
         self._work = work
         self._first = first
+        self._expected = expected
         self._call: IDelayedCall | None = None
         self._running: Deferred[None] | None = None
         self._told: str | None = None
@@ -65,7 +66,7 @@ class Periodic(Service):
             await self._work()
         except CancelledError:
             return
-        except BucketError as error:
+        except self._expected as error:
             log = self._log.debug if str(error) == self._told else self._log.error
             log("Could not {what}: {error}. It is tried again.", what=self._what, error=error)
             self._told = str(error)

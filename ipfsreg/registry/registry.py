@@ -1,6 +1,5 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.ahead import TakesAhead
 from ipfsreg.bucket.cache.small_files import SmallFileCache
-from ipfsreg.bucket.content_by_cid import ContentByCid
+from ipfsreg.bucket.capabilities import ContentByCid, TakesAhead, TellsLeaves
 from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.leaves import TellsLeaves
 from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
 
@@ -29,9 +26,9 @@ from .ipfs.cid_refresh import CidRefresh
 from .ipfs.exporting import Exporter
 from .ipfs.images_by_cid import ImagesByCid
 from .ipfs.importing import Importer
+from .ipfs.publish_queue import PublishQueue
 from .ipfs.publishing import Publisher
 from .ipfs.withheld import Withheld
-from .names import Repository
 from .original import OriginalLayout, is_original
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
@@ -43,6 +40,7 @@ from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
 from .uploads.uploads import Uploads
+from .visibility import Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,8 @@ class Registry:
     it; ``teller`` may know the DAGs of what is stored.
 
     ``node`` is what fetches by CID, where the bucket is on a node, and ``on_node`` says that it is. ``pull_by_cid``
-    switches `by_cid` on. Nothing of a ``hidden`` repository is shown by its CID; it is asked in threads as well, and
-    None where there is no such repository.
+    switches `by_cid` on. ``visibility`` says what is shown by its CID. With ``publish``, each image that gets a tag
+    is published soon after.
     """
 
     _log = Logger()
@@ -91,7 +89,8 @@ class Registry:
         node: ContentByCid | None = None,
         on_node: bool = False,
         pull_by_cid: bool = True,
-        hidden: Callable[[Repository], bool] | None = None,
+        visibility: Visibility | None = None,
+        publish: bool = False,
     ) -> None:
         self._original = OriginalLayout(bucket, clock)
         self._gate = GatedBucket(self._original, self._check)
@@ -127,6 +126,7 @@ class Registry:
             workers,
             clock,
         )
+        visibility = Visibility() if visibility is None else visibility
         self.by_cid: ImagesByCid | None = None
         if pull_by_cid:
             self.by_cid = ImagesByCid(
@@ -136,12 +136,15 @@ class Registry:
                 workers,
                 node,
                 limits.max_manifest_size,
-                lambda repository: hidden is None or not hidden(repository),
-                None if hidden is None else Withheld(cached, self._index, hidden),
+                visibility.shows,
+                None if visibility.everything else Withheld(cached, self._index, visibility.hides),
             )
         self.publisher = Publisher(
-            cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=hidden or (lambda repository: False)
+            cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=visibility.hides
         )
+        self._publishing = PublishQueue(self.publisher)
+        if publish:
+            self.manifests.tagged = self._publishing.add
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.uploads = Uploads(
             directory / "uploads",
@@ -198,6 +201,7 @@ class Registry:
 
     async def stop(self) -> None:
         """Close the bucket."""
+        self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
         await self._index.close()

@@ -17,7 +17,7 @@ from twisted.logger import LogEvent
 
 from ipfsreg.app.control.server import ControlServer
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.cli.daemon_client import ControlError, ask
+from ipfsreg.cli.daemon_client import ControlError, DaemonClient
 from tests.web.client import pause, until
 
 Listen = Callable[..., Awaitable[Path]]
@@ -47,7 +47,7 @@ async def sum_up(arguments: Mapping[str, str]) -> dict[str, Any]:
 @pytest_twisted.ensureDeferred
 async def test_a_task_is_done_and_answered(listen: Listen) -> None:
     path = await listen(sum_up=sum_up)
-    assert await ask(reactor, path, "sum_up", {"a": "3", "b": "4"}) == {"sum": 7}
+    assert await DaemonClient(reactor, path).do("sum_up", {"a": "3", "b": "4"}) == {"sum": 7}
 
 
 @pytest_twisted.ensureDeferred
@@ -67,7 +67,7 @@ async def test_the_path_may_be_longer_than_the_kernel_takes(
     before = set(os.listdir("/proc/self/fd"))
     server = ControlServer({"sum_up": sum_up}, directory / "control.sock", reactor)
     await server.start()
-    assert await ask(reactor, directory / "control.sock", "sum_up", {"a": "1"}) == {"sum": 1}
+    assert await DaemonClient(reactor, directory / "control.sock").do("sum_up", {"a": "1"}) == {"sum": 1}
     await server.stop()
     assert list(directory.iterdir()) == []
     await pause(0.02)
@@ -78,7 +78,7 @@ async def test_the_path_may_be_longer_than_the_kernel_takes(
 async def test_what_a_killed_daemon_left_is_in_nobodys_way(tmp_path: Path, listen: Listen) -> None:
     (tmp_path / "control.sock").write_text("left over")
     path = await listen(sum_up=sum_up)
-    assert await ask(reactor, path, "sum_up", {}) == {"sum": 0}
+    assert await DaemonClient(reactor, path).do("sum_up", {}) == {"sum": 0}
 
 
 @pytest_twisted.ensureDeferred
@@ -88,9 +88,9 @@ async def test_failures_are_told_in_one_line(listen: Listen, log: list[LogEvent]
 
     path = await listen(unavailable=unavailable)
     with pytest.raises(ControlError, match=r"^the node does not answer$"):
-        await ask(reactor, path, "unavailable", {})
+        await DaemonClient(reactor, path).do("unavailable", {})
     with pytest.raises(ControlError, match=r"^the daemon cannot do that: its backend, or its version,"):
-        await ask(reactor, path, "unknown", {})
+        await DaemonClient(reactor, path).do("unknown", {})
 
 
 @pytest_twisted.ensureDeferred
@@ -101,7 +101,7 @@ async def test_a_bug_is_told_and_logged(tmp_path: Path, log: list[LogEvent]) -> 
     server = ControlServer({"broken": broken}, tmp_path / "control.sock", reactor)
     await server.start()
     with pytest.raises(ControlError, match=r"^the daemon failed; its log says how$"):
-        await ask(reactor, tmp_path / "control.sock", "broken", {})
+        await DaemonClient(reactor, tmp_path / "control.sock").do("broken", {})
     await server.stop()
     assert [event["log_failure"].type for event in log if "log_failure" in event] == [KeyError]
 
@@ -116,7 +116,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
         tmp_path / ("x" * 200) / "c.sock",
     ):
         with pytest.raises(ControlError, match=r"^the daemon that uses .* does not listen; is it just") as raised:
-            await ask(reactor, path, "verify", {})
+            await DaemonClient(reactor, path).do("verify", {})
         assert len(str(raised.value).splitlines()) == 1
 
 
@@ -126,7 +126,7 @@ async def test_a_killed_daemon_has_left_its_socket(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     with pytest.raises(ControlError, match=r"does not answer \(.*refused.*\); is it just starting or stopping\?$"):
-        await ask(reactor, path, "verify", {})
+        await DaemonClient(reactor, path).do("verify", {})
 
 
 @pytest_twisted.ensureDeferred
@@ -136,7 +136,7 @@ async def test_a_hung_daemon_is_not_waited_for(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "control.sock"
     port = await UNIXServerEndpoint(reactor, str(path)).listen(Factory.forProtocol(Protocol))
     with pytest.raises(ControlError, match=r"^the daemon that uses .* does not answer; is it hung\?$"):
-        await ask(reactor, path, "verify", {})
+        await DaemonClient(reactor, path).do("verify", {})
     await port.stopListening()
 
 
@@ -149,7 +149,7 @@ async def test_a_daemon_may_take_its_time_while_it_is_alive(listen: Listen, monk
         return {"done": True}
 
     path = await listen(long=long)
-    assert await ask(reactor, path, "long", {}) == {"done": True}
+    assert await DaemonClient(reactor, path).do("long", {}) == {"done": True}
 
 
 @pytest_twisted.ensureDeferred
@@ -165,7 +165,7 @@ async def test_a_daemon_that_hangs_in_the_middle_is_not_waited_for(
 
     path = await listen(endless=endless)
     with pytest.raises(ControlError, match=r"^the daemon that uses .* answers no more; is it hung\?$"):
-        await ask(reactor, path, "endless", {})
+        await DaemonClient(reactor, path).do("endless", {})
     path.with_name("elsewhere").rename(path)
     never.callback({})
 
@@ -181,7 +181,7 @@ async def test_a_daemon_that_stops_in_the_middle_is_told(tmp_path: Path, clean_l
 
     server = ControlServer({"endless": endless}, tmp_path / "control.sock", reactor)
     await server.start()
-    answer = Deferred.fromCoroutine(ask(reactor, tmp_path / "control.sock", "endless", {}))
+    answer = Deferred.fromCoroutine(DaemonClient(reactor, tmp_path / "control.sock").do("endless", {}))
     await until(lambda: bool(asked))
     await server.stop()
     with pytest.raises(ControlError, match=r"^the daemon that uses .* ended before it had an answer$"):
@@ -205,7 +205,7 @@ async def test_a_command_that_goes_does_not_interrupt_the_task(listen: Listen, l
         return {}
 
     path = await listen(work=work)
-    answer = Deferred.fromCoroutine(ask(reactor, path, "work", {}))
+    answer = Deferred.fromCoroutine(DaemonClient(reactor, path).do("work", {}))
     await until(lambda: steps == ["begun"])
     answer.addErrback(lambda failure: None)
     answer.cancel()
@@ -224,4 +224,4 @@ async def test_a_task_may_take_longer_than_a_connection_may_be_idle(
         return {"done": True}
 
     path = await listen(slow=slow)
-    assert await ask(reactor, path, "slow", {}) == {"done": True}
+    assert await DaemonClient(reactor, path).do("slow", {}) == {"done": True}

@@ -11,9 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.app import daemon
+from ipfsreg.app import background
 from ipfsreg.app.state_directory import StateDirectory
-from ipfsreg.cli.daemon_client import ask
+from ipfsreg.cli.daemon_client import DaemonClient
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.flow.workers import Workers
 from tests.web.client import pause, query, until
@@ -58,7 +58,7 @@ async def test_a_second_daemon_keeps_out_of_the_directory(serve: Serve, tmp_path
     line = await fails(tmp_path / "second", local={"path": registry.store})
     assert line == f"another ipfsreg is using {registry.store}"
     assert (await registry.ask("GET", "/v2/")).status == 200
-    assert await ask(reactor, registry.store / "control.sock", "verify", {}) != {}
+    assert await DaemonClient(reactor, registry.store / "control.sock").do("verify", {}) != {}
 
 
 @pytest_twisted.ensureDeferred
@@ -149,7 +149,7 @@ async def test_it_may_be_stopped_while_it_starts(
 async def test_the_directory_may_have_a_long_path(serve: Serve, tmp_path: Path) -> None:
     store = tmp_path / ("long" * 40) / "store"
     registry = await serve(local={"path": store})
-    assert (await ask(reactor, store / "control.sock", "gc", {}))["contents"] == 0
+    assert (await DaemonClient(reactor, store / "control.sock").do("gc", {}))["contents"] == 0
     await registry.stop()
     assert not (store / "control.sock").exists()
 
@@ -259,8 +259,8 @@ async def test_a_client_that_sends_junk_does_not_keep_it_from_ending(serve: Serv
 @pytest_twisted.ensureDeferred
 async def test_all_that_is_done_in_the_background_can_be_done(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """That nothing of it fails is seen in the log, which is looked at when the test ends."""
-    monkeypatch.setattr(daemon, "_SEEN_EVERY", 0.02)
-    monkeypatch.setattr(daemon, "_EXPIRE_EVERY", 0.02)
+    monkeypatch.setattr(background, "SEEN_SECONDS", 0.02)
+    monkeypatch.setattr(background, "EXPIRE_SECONDS", 0.02)
     began: list[str] = []
     once = Periodic._once
 

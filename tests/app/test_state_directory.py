@@ -29,7 +29,7 @@ def test_a_process_that_was_killed_keeps_nothing(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from ipfsreg.state import StateDirectory
+from ipfsreg.app.state_directory import StateDirectory
 StateDirectory(Path({str(tmp_path)!r})).acquire()
 os.kill(os.getpid(), signal.SIGKILL)
 """

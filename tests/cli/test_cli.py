@@ -93,10 +93,10 @@ def test_the_version(command: CliRunner) -> None:
     assert command.invoke(main, ["--version"]).output == f"ipfsreg, version {__version__}\n"
 
 
-def twistd(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def twistd(*arguments: str, cwd: Path, pid_file: str = "") -> subprocess.CompletedProcess[str]:
     """Run the daemon where it cannot run."""
     return subprocess.run(
-        [program("twistd"), "-n", "--pidfile=", "ipfsreg", *arguments],
+        [program("twistd"), "-n", f"--pidfile={pid_file}", "ipfsreg", *arguments],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], "HOME": str(cwd)},
         stdin=subprocess.DEVNULL,
@@ -135,6 +135,22 @@ def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
         ended = twistd("--config", "x.ini", cwd=tmp_path)
     assert ended.returncode == 2
     assert said_by(ended) == f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use"
+
+
+def test_a_failed_start_leaves_no_pid_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
+    ended = twistd("--config", "x.ini", cwd=tmp_path, pid_file="twistd.pid")
+    assert ended.returncode == 2
+    assert said_by(ended) == f"cannot use the directory {tmp_path}/file: File exists; change `path`"
+    assert not (tmp_path / "twistd.pid").exists()
+
+
+def test_a_pinning_service_needs_a_backend_that_can_use_it(tmp_path: Path) -> None:
+    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/store\n[pin]\nservice = somewhere\n")
+    ended = twistd("--config", "x.ini", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "ipfsreg: x.ini: [pin] service: the backend local cannot use a pinning service\n"
 
 
 class Client:

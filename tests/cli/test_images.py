@@ -4,7 +4,9 @@ import http.client
 import json
 import os
 import pty
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +229,25 @@ def test_it_can_be_published_with_every_push(tmp_path: Path, image: Image) -> No
             ask(daemon, "GET", "")
         assert "[gateway] private" in refusal(daemon.command("publish", "secret/app:1"))
         assert "secret/app@" not in daemon.log
+
+
+def test_an_interrupted_command_cleans_up(tmp_path: Path, car: Path) -> None:
+    registry = DaemonProcess(tmp_path)
+    imports = registry.path / "imports"
+    process = subprocess.Popen(
+        [program("ipfsreg"), "import", "-", "--config", str(registry.config_file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a script may have it ignored
+    )
+    with process:
+        while not (imports.exists() and list(imports.iterdir())):  # it has begun, and waits for the file
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "Aborted!\n")
+    assert process.returncode == 1
+    assert not list(imports.iterdir())
+    assert said(registry.command("import", str(car))).startswith("app:1 ")

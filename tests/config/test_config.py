@@ -6,7 +6,10 @@ import pytest
 from platformdirs import user_data_path
 from twisted.internet import reactor
 
-from ipfsreg.config.file import Config, ConfigError, find_config, load_config
+from ipfsreg.app.assembly import load_config
+from ipfsreg.config.errors import ConfigError
+from ipfsreg.config.file import find_config
+from ipfsreg.config.sections import Config
 
 
 def load(tmp_path: Path, text: str | bytes) -> Config:
@@ -20,8 +23,8 @@ def test_without_a_file_the_defaults_run() -> None:
     assert config.registry.listen == ("tcp:5000:interface=127.0.0.1",)
     assert config.registry.backend == "local"
     assert config.backend.state_directory == user_data_path("ipfsreg")
-    assert config.limits.max_manifest_size == 4 * 1024 * 1024
-    assert config.limits.max_blob_size is None
+    assert config.registry.max_manifest_size == 4 * 1024 * 1024
+    assert config.registry.max_blob_size is None
 
 
 def test_every_kind_of_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

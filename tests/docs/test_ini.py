@@ -8,10 +8,11 @@ import pytest
 from platformdirs import user_data_path
 from twisted.internet import reactor
 
+from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.textile.encoding import to_base32
 from ipfsreg.bucket.textile.identity import Identity, save_identity
-from ipfsreg.config.file import SECTIONS, Config, load_config
+from ipfsreg.config.sections import SECTIONS, Config
 
 from .certificates import make_certificate
 from .documents import CHECKOUT, Block, blocks
@@ -19,6 +20,9 @@ from .documents import CHECKOUT, Block, blocks
 INI = CHECKOUT / "etc" / "ipfsreg.ini"
 _DEFAULT = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
 _EXAMPLE = re.compile(r"^# ([a-z_]+) = ", re.MULTILINE)
+
+
+ALL_SECTIONS = {**SECTIONS, **{name: backend.options for name, backend in BACKENDS.items()}}
 
 
 def uncommented() -> str:
@@ -45,11 +49,13 @@ def load(path: Path) -> Config:
 def test_it_sets_nothing() -> None:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(INI, encoding="utf-8")
-    assert {section: dict(parser.items(section)) for section in parser.sections()} == {name: {} for name in SECTIONS}
+    assert {section: dict(parser.items(section)) for section in parser.sections()} == {
+        name: {} for name in ALL_SECTIONS
+    }
 
 
 def test_it_shows_every_option_and_no_other() -> None:
-    assert options_shown() == {name: set(section.model_fields) for name, section in SECTIONS.items()}
+    assert options_shown() == {name: set(section.model_fields) for name, section in ALL_SECTIONS.items()}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.flow.periodic import Periodic
 
 
@@ -17,7 +17,7 @@ def test_it_is_done_each_time_after_the_last_ended() -> None:
         runs.append(Deferred())
         return runs[-1]
 
-    periodic = Periodic(clock, "work", 100.0, work)
+    periodic = Periodic(clock, "work", 100.0, work, expected=(BucketError,))
     periodic.startService()
     clock.advance(59)
     assert len(runs) == 0
@@ -43,7 +43,7 @@ def test_the_first_time_is_within_a_minute(seconds: float, first: float) -> None
     async def work() -> None:
         runs.append(clock.seconds())
 
-    periodic = Periodic(clock, "work", seconds, work)
+    periodic = Periodic(clock, "work", seconds, work, expected=(BucketError,))
     periodic.startService()
     clock.advance(first)
     clock.advance(seconds)
@@ -60,7 +60,7 @@ def test_a_failure_is_logged_and_it_goes_on(error: Exception, line: str, log: li
     async def work() -> None:
         raise error
 
-    periodic = Periodic(clock, "work", 10.0, work)
+    periodic = Periodic(clock, "work", 10.0, work, expected=(BucketError,))
     periodic.startService()
     clock.advance(10)
     clock.advance(10)
@@ -80,7 +80,7 @@ def test_another_failure_and_the_end_of_it_are_logged(log: list[LogEvent]) -> No
         if outcome is not None:
             raise Unavailable(outcome)
 
-    periodic = Periodic(clock, "work", 10.0, work)
+    periodic = Periodic(clock, "work", 10.0, work, expected=(BucketError,))
     periodic.startService()
     for _ in range(6):
         clock.advance(10)
@@ -100,7 +100,7 @@ def test_no_interval_is_so_short_that_nothing_else_runs() -> None:
     async def work() -> None:
         runs.append(clock.seconds())
 
-    periodic = Periodic(clock, "work", 0.0, work)
+    periodic = Periodic(clock, "work", 0.0, work, expected=(BucketError,))
     periodic.startService()
     clock.advance(0)
     clock.advance(0.5)
@@ -113,7 +113,7 @@ def test_no_interval_is_so_short_that_nothing_else_runs() -> None:
 def test_stopping_cancels_what_is_under_way(log: list[LogEvent]) -> None:
     clock = Clock()
     cancelled: list[object] = []
-    periodic = Periodic(clock, "work", 10.0, lambda: Deferred(cancelled.append))
+    periodic = Periodic(clock, "work", 10.0, lambda: Deferred(cancelled.append), expected=(BucketError,))
     periodic.startService()
     clock.advance(10)
     periodic.stopService()

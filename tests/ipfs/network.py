@@ -9,6 +9,7 @@ import pytest
 from zope.interface import implementer
 
 from ipfsreg.bucket import backends
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.local.backend import open_local
@@ -56,7 +57,7 @@ class Network:
         """Let the backend `local` have it."""
 
         def make(*arguments: Any) -> Opened:
-            return replace(open_local(*arguments), content_by_cid=self)
+            return replace(open_local(*arguments), ipfs=Capabilities(self))
 
         monkeypatch.setitem(backends.BACKENDS, "local", replace(backends.BACKENDS["local"], make=make))
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from ipfsreg.app.daemon import Daemon
-from ipfsreg.config.file import load_config
+from ipfsreg.app.assembly import load_config, make_daemon
 
 from .client import Answer, Connection, connect, pause, query
 
@@ -64,7 +63,7 @@ class Served:
         file = directory / "ipfsreg.ini"
         with file.open("w") as written:
             parser.write(written)
-        self.daemon = Daemon(load_config(file, reactor), reactor, self.failures.append)
+        self.daemon = make_daemon(load_config(file, reactor), reactor, self.failures.append)
 
     @property
     def store(self) -> Path:

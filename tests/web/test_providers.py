@@ -1,12 +1,10 @@
 """Who has a block, as IPFS nodes ask for it (specs.ipfs.tech/routing/http-routing-v1/)."""
 
 import json
-from pathlib import Path
 
 import pytest
 import pytest_twisted
 
-from ipfsreg.app.peer_id import load_peer_id, to_peer_id
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
@@ -117,13 +115,3 @@ def test_addresses(given: str, address: str) -> None:
 def test_addresses_that_are_none(given: str) -> None:
     with pytest.raises(ValueError):
         to_multiaddr(given)
-
-
-def test_the_peer_id_stays(tmp_path: Path) -> None:
-    file = tmp_path / "peer-id"
-    made = load_peer_id(file)
-    assert made.startswith("12D3KooW")
-    assert load_peer_id(file) == made
-    assert load_peer_id(file.with_name("other")) != made
-    # As npm's libp2p writes that of this public key.
-    assert to_peer_id(bytes(32)) == "12D3KooW9pNAk8aiBuGVQtWRdbkLmo5qVL3e2h5UxbN2Nz9ttwiw"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.opened import Opened, Repeated
 from ipfsreg.flow.workers import Workers
@@ -34,8 +35,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         return Opened(
             cached(mirror),
             repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, mirror.following.refresh)],
-            content_by_cid=mirror.by_cid,
-            remote_pins=RemotePins(content, mirror.following.root, options.follow),
+            ipfs=Capabilities(mirror.by_cid, remote_pins=RemotePins(content, mirror.following.root, options.follow)),
             read_only=mirror.read_only,
         )
     index = content
@@ -51,8 +51,10 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     return Opened(
         cached(kubo),
         repeated=repeated,
-        content_by_cid=by_cid,
-        remote_pins=RemotePins(content, kubo.root, options.path),
-        ahead=kubo.ahead,
-        teller=KuboLeaves(options, kubo.node, kubo.stat, workers),
+        ipfs=Capabilities(
+            by_cid,
+            kubo.ahead,
+            KuboLeaves(options, kubo.node, kubo.stat, workers),
+            RemotePins(content, kubo.root, options.path),
+        ),
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from ipfsreg.bucket.options import DEFAULT_DIRECTORY, BackendOptions
+from ipfsreg.config.backend_options import DEFAULT_DIRECTORY, BackendOptions
 from ipfsreg.config.kinds import Directory, Duration, Size
 
 from .rpc.address import Address, find_address, parse_address

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.bucket.options import PathOptions
+from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.flow.workers import Workers
 
 from .bucket import LocalBucket

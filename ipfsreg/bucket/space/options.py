@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_val
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.loopback import is_loopback
-from ipfsreg.bucket.options import PathOptions
+from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.config.kinds import Directory, Duration, Size
 from ipfsreg.grpcweb.channel import check_url
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.loopback import is_loopback
-from ipfsreg.bucket.options import PathOptions
+from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
 from ipfsreg.grpcweb.channel import check_url
 

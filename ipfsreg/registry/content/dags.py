@@ -11,9 +11,9 @@ from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
 from twisted.logger import Logger
 
+from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
-from ipfsreg.bucket.leaves import TellsLeaves
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, raw_cid
 from ipfsreg.ipfs.file_dag import PROFILE, FileDag

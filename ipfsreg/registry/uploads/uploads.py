@@ -16,9 +16,8 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ipfsreg.bucket.ahead import TakesAhead
+from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
 from ipfsreg.bucket.errors import Full
-from ipfsreg.bucket.leaves import TellsLeaves
 from ipfsreg.bucket.system_errors import bucket_error
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers

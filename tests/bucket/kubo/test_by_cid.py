@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.content_by_cid import ContentByCid
+from ipfsreg.bucket.capabilities import ContentByCid
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, Unavailable
 from ipfsreg.bucket.interface import Entry
 from ipfsreg.bucket.kubo.rpc import client as rpc_module
@@ -35,7 +35,7 @@ async def backend(nodes: tuple[KuboNode, KuboNode], tmp_path: Path) -> AsyncIter
 
 
 def by_cid_of(backend: Backend) -> ContentByCid:
-    found = backend.opened.content_by_cid
+    found = backend.opened.ipfs.content_by_cid
     assert found is not None
     return found
 
@@ -131,7 +131,7 @@ async def test_a_pinning_service_keeps_a_copy(node: KuboNode, tmp_path: Path) ->
     with PinningService().running() as service:
         node.rpc("pin/remote/service/add", "copies", service.url, KEY)
         async with running(Backend(node.url, tmp_path, path=unique_folder())) as backend:
-            remote, by_cid = backend.opened.remote_pins, by_cid_of(backend)
+            remote, by_cid = backend.opened.ipfs.remote_pins, by_cid_of(backend)
             assert remote is not None
             await backend.bucket.put("a", b"1")
             first = await by_cid.root()

@@ -79,7 +79,7 @@ async def test_the_cluster_is_noticed_and_pins_each_state(
 ) -> None:
     async with running(Backend(proxy.url, tmp_path, path=unique_folder())) as backend:
         await backend.bucket.put_file("blobs/x", backend.spooled(os.urandom(3_000_000)))
-        by_cid = backend.opened.content_by_cid
+        by_cid = backend.opened.ipfs.content_by_cid
         assert by_cid is not None
         first = await by_cid.root()
         assert first in proxy.pins
@@ -203,7 +203,7 @@ async def test_an_older_state_does_not_take_the_place_of_one_that_was_seen(proxy
     """A peer of a crdt cluster may not have heard of the newest pins when the one that made them is lost."""
     folder = unique_folder()
     async with running(Backend(proxy.url, tmp_path, path=folder)) as backend:
-        by_cid = backend.opened.content_by_cid
+        by_cid = backend.opened.ipfs.content_by_cid
         assert by_cid is not None
         await backend.bucket.put("d/a", b"1")
         older = await by_cid.root()

@@ -45,7 +45,7 @@ def leaves_with(backend: Backend, cid: str, size: int) -> KuboLeaves:
 
 async def leaves_of_stored(backend: Backend, content: bytes) -> bytes | None:
     await backend.bucket.put_file("f", backend.spooled(content))
-    teller = backend.opened.teller
+    teller = backend.opened.ipfs.teller
     assert teller is not None
     return await teller.leaves("f", len(content))
 
@@ -105,8 +105,8 @@ async def test_where_the_node_makes_others_nothing_is_told(
             front.hooks["version"] = lambda _: Answer(200, b'{"Version":"%s"}' % version.encode())
         async with running(Backend(front.url, tmp_path / "state", path=unique_folder(), **options)) as backend:
             await backend.answers()
-            assert backend.opened.teller is not None
-            assert not backend.opened.teller.tells()
+            assert backend.opened.ipfs.teller is not None
+            assert not backend.opened.ipfs.teller.tells()
 
 
 class TestPushes:

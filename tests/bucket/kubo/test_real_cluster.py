@@ -44,8 +44,8 @@ async def everywhere(peer: ClusterPeer, root: str) -> None:
 
 
 async def root_of(backend: Backend) -> str:
-    assert backend.opened.content_by_cid is not None
-    return await backend.opened.content_by_cid.root()
+    assert backend.opened.ipfs.content_by_cid is not None
+    return await backend.opened.ipfs.content_by_cid.root()
 
 
 @pytest_twisted.ensureDeferred
@@ -92,7 +92,7 @@ async def test_its_pinning_service_keeps_a_copy(peers: list[ClusterPeer], tmp_pa
         node.rpc("pin/remote/service/add", "copies", one.service, await deferToThread(one.token))
         node.rpc("pin/remote/service/add", "stolen", one.service, "not-the-key")
         async with running(Backend(node.url, tmp_path / "state", path=unique_folder())) as backend:
-            remote = backend.opened.remote_pins
+            remote = backend.opened.ipfs.remote_pins
             assert remote is not None
             kept: list[str] = []
             for number in range(3):

@@ -7,8 +7,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
+from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.space.options import SpaceOptions
-from ipfsreg.config.file import ConfigError, load_config
+from ipfsreg.config.errors import ConfigError
 from tests.daemon_process import DaemonProcess
 
 from .backend import options_for

@@ -7,9 +7,10 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.errors import Refused, SetupError
 from ipfsreg.bucket.space.options import SpaceOptions
-from ipfsreg.config.file import ConfigError, load_config
+from ipfsreg.config.errors import ConfigError
 from tests.bucket.running import running
 
 from .backend import Backend

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from twisted.internet import reactor
 
+from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.textile.identity import Identity
 from ipfsreg.bucket.textile.options import TextileOptions
-from ipfsreg.config.file import ConfigError, load_config
+from ipfsreg.config.errors import ConfigError
 
 KEY = "key-of-a-hub"
 SECRET = "bmfrgg"

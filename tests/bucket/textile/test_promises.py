@@ -124,7 +124,7 @@ async def test_archive_every(tmp_path: Path, log: list[LogEvent]) -> None:
         tried = len(double.calls.of("Archive"))
         async with served(tmp_path / "daemon", double, key, archive_every="1h") as registry:
             await registry.push_image("2")
-            (work,) = registry.daemon._backend.repeated
+            (work,) = registry.daemon.parts.backend.repeated
             await work.work()
             assert len(double.calls.of("Archives")) > tried
             assert len(double.calls.of("Archive")) == tried

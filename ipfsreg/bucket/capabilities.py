@@ -1,5 +1,7 @@
-"""What a storage on IPFS offers beside being a bucket: content of any CID, and names that point to CIDs."""
+"""What a storage on IPFS can do beside being a bucket."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from .interface import IBucket, IReader
@@ -38,3 +40,48 @@ class ContentByCid(Protocol):
 
     async def resolve(self, name: str) -> str:
         """The CID that ``/ipns/NAME``, ``NAME`` or a DNSLink domain points to now; a path below it stays: ``CID/a``."""
+
+
+class TakesAhead(Protocol):
+    """A storage that can take content before it is whole, and before it is known whether and where it is wanted.
+
+    Nothing may refer to such content before `IBucket.put_file` of its source: until then it is not verified, and may
+    never be. Such a backend does not keep the source itself, so that need not be fsynced. Nothing here fails: what a
+    backend could not begin early it does all of then.
+    """
+
+    def grown(self, source: Path, size: int) -> None:
+        """The first ``size`` bytes of a file are written and will stay as they are."""
+
+    def forget(self, source: Path) -> None:
+        """A file will not be stored after all, or its bytes change. It may be one that was never told of."""
+
+
+class TellsLeaves(Protocol):
+    """A storage that makes the DAG of what it stores itself, so that nobody else has to compute it."""
+
+    def tells(self) -> bool:
+        """Whether the DAGs of what is stored now have the form of `PROFILE`: then `leaves` knows them."""
+
+    async def leaves(self, path: str, size: int) -> bytes | None:
+        """The sha256 of each leaf of a stored file of ``size`` bytes, one after the other.
+
+        None where its DAG has another form. Fails with a `BucketError`.
+        """
+
+
+class RemotePins(Protocol):
+    """Copies of the bucket at remote pinning services."""
+
+    async def keep_copy(self, service: str) -> None:
+        """See to it that a service has the bucket as it is now; called again and again. `BucketError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Each of them is None where the storage cannot do it."""
+
+    content_by_cid: ContentByCid | None = None
+    ahead: TakesAhead | None = None
+    teller: TellsLeaves | None = None
+    remote_pins: RemotePins | None = None

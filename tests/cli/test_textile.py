@@ -1,64 +1,52 @@
 """What the commands of the Textile backend ask for, and what they print."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
 from ipfsreg.bucket.textile.identity import Identity, load_identity
-from ipfsreg.cli.command_line import CommandLine
-from ipfsreg.cli.textile import make_commands
+from ipfsreg.cli import command, textile
+from ipfsreg.cli.main import main
 
 MATE = Identity.from_seed(b"\x07" * 32)
-PATHS = "repositories/team/app/_tags\nrepositories/team/app/_blobs"
+PATHS = "\n".join(f"repositories/team/app/_{kind}" for kind in ("tags", "manifests", "blobs", "referrers"))
 OWNER = Identity.from_seed(b"\x08" * 32)
 
 
 class Program:
-    """The commands, with the registry's answers given beforehand."""
+    """The commands, with the registry's answers given beforehand. See `Alone`."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
-        self.asked: list[tuple[Path | None, str, dict[str, str]]] = []
-        self.main = click.Group()
-        option = click.option("--config", "path", type=click.Path(path_type=Path))
-        line = CommandLine(self._run, self._run_again, option, self._repository_directories, self._unused, self._unused)
-        for command in make_commands(line):
-            self.main.add_command(command)
+        self.asked: list[tuple[Path | None, str, Mapping[str, str]]] = []
+        self._path: Path | None = None
 
-    def _run(self, path: Path | None, task: str, arguments: dict[str, str]) -> dict[str, Any]:
-        self.asked.append((path, task, arguments))
+    def with_registry(self, path: Path | None, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+        """In place of the one of `command`: nothing here has to be waited for."""
+        self._path = path
+        with pytest.raises(StopIteration) as ended:
+            work(self).send(None)
+        return ended.value.value
+
+    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+        self.asked.append((self._path, task, arguments))
         return self.answers.pop(0)
 
-    def _run_again(
-        self, path: Path | None, task: str, arguments: dict[str, str], go_on: Callable[[dict[str, Any]], str | None]
-    ) -> None:
-        next_one: str | None = task
-        while next_one is not None:
-            next_one = go_on(self._run(path, next_one, arguments))
-
-    @staticmethod
-    def _unused(*arguments: object) -> Any:
-        raise AssertionError(arguments)
-
-    @staticmethod
-    def _repository_directories(name: str) -> list[str]:
-        if name != name.lower():
-            raise ValueError("repository name must be lower-case")
-        return [f"repositories/{name}/_tags", f"repositories/{name}/_blobs"]
-
     def __call__(self, *arguments: str | Path) -> Result:
-        result = CliRunner().invoke(self.main, [str(each) for each in arguments])
+        result = CliRunner().invoke(main, [str(each) for each in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result
 
 
 @pytest.fixture
-def program() -> Program:
-    return Program()
+def program(monkeypatch: pytest.MonkeyPatch) -> Program:
+    program = Program()
+    for module in (command, textile):
+        monkeypatch.setattr(module, "with_registry", program.with_registry)
+    return program
 
 
 def test_identity(program: Program, tmp_path: Path) -> None:

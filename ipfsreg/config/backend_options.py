@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from platformdirs import user_data_path
 
-from ipfsreg.config.kinds import Directory, Section
+from .kinds import Directory, Section
 
 DEFAULT_DIRECTORY = user_data_path("ipfsreg")
 """Where a backend keeps what it has on this disk, unless its section says otherwise."""

@@ -1,0 +1,97 @@
+"""What a daemon does by itself, again and again, while it serves its clients."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.bucket.opened import Repeated
+from ipfsreg.config.sections import Config
+from ipfsreg.flow.periodic import Periodic
+
+from .parts import Parts
+from .state_directory import StateDirectory
+
+EXPIRE_SECONDS = 600.0
+CIDS_SECONDS = 60.0
+SEEN_SECONDS = 60.0
+
+
+async def note_seen(state: StateDirectory) -> None:
+    """Note that this daemon serves clients now, and until the next time."""
+    state.note_daemon(2 * SEEN_SECONDS)
+
+
+class Background(MultiService):
+    """The service that does all of it."""
+
+    _log = Logger()
+
+    def __init__(self, config: Config, parts: Parts, reactor: Any) -> None:
+        super().__init__()
+        self._config = config
+        self._parts = parts
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        """Begin. What is not done here, though the configuration does not say so, is said in the log."""
+        for job in self._jobs():
+            Periodic(self._reactor, job.what, job.seconds, job.work, job.first, (BucketError,)).setServiceParent(self)
+        super().startService()
+
+    def _jobs(self) -> Iterator[Repeated]:
+        registry, pin = self._parts.registry, self._config.pin
+        yield Repeated("note that the daemon runs", SEEN_SECONDS, partial(note_seen, self._parts.state))
+        yield Repeated("expire upload sessions", EXPIRE_SECONDS, registry.uploads.expire)
+        yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, registry.cid_refresh.run_if_needed, 0.0)
+        yield from self._parts.backend.repeated
+        interval = self._gc_interval()
+        if interval is not None:
+            yield Repeated("collect garbage", interval, self._collect)
+        interval = self._scrub_interval()
+        if interval is not None:
+            yield Repeated("scrub", interval, registry.scrubber.run)
+        remote_pins = self._parts.backend.ipfs.remote_pins
+        if pin.service is not None and remote_pins is not None:
+            work = partial(remote_pins.keep_copy, pin.service)
+            yield Repeated("keep a copy at the pinning service", pin.interval, work)
+
+    def _gc_interval(self) -> float | None:
+        # The collector knows what this daemon's clients rely on, and not what those of others do.
+        backend, gc = self._parts.backend, self._config.gc
+        if backend.read_only is not None:
+            return None
+        if backend.bucket.shared and "interval" not in gc.model_fields_set:
+            self._log.info(
+                "Other daemons may use {bucket}, so garbage is not collected by itself: run `ipfsreg gc` while "
+                "nobody pushes, or set [gc] interval where this is the only daemon.",
+                bucket=backend.bucket.name,
+            )
+            return None
+        return gc.interval
+
+    def _scrub_interval(self) -> float | None:
+        backend, scrub = self._parts.backend, self._config.scrub
+        if backend.read_only is not None:
+            self._log.info("Garbage is collected, and content scrubbed, where it is published and not here.")
+            return None
+        if backend.not_read_needlessly is not None and "interval" not in scrub.model_fields_set:
+            self._log.info(
+                "Stored content is not scrubbed unless [scrub] interval is set: {why}.",
+                why=backend.not_read_needlessly,
+            )
+            return None
+        return scrub.interval
+
+    async def _collect(self) -> None:
+        collection = await self._parts.registry.collector.run()
+        if collection.contents or collection.manifests or collection.blob_links:
+            self._log.info(
+                "Collected {manifests} manifests and {contents} contents: {freed} bytes freed.",
+                manifests=collection.manifests,
+                contents=collection.contents,
+                freed=collection.freed,
+            )

@@ -1,0 +1,85 @@
+"""The registry as a command reaches it: through the daemon where it runs, else put together for the one command."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ipfsreg.app.assembly import assemble
+from ipfsreg.app.control.tasks import tasks_of
+from ipfsreg.app.parts import Parts
+from ipfsreg.app.state_directory import Locked, StateDirectory
+from ipfsreg.config.sections import Config
+from ipfsreg.registry.names import parse_reference
+
+from .daemon_client import ControlError, DaemonClient
+
+
+class Alone:
+    """A registry that was put together and opened here."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._registry = parts.registry
+        self._workers = parts.workers
+        self._tasks = tasks_of(parts.registry, parts.backend)
+
+    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """Do a task of `tasks_of`, and answer its result."""
+        if task not in self._tasks:
+            raise ControlError(f"the backend has no {task.partition('-')[0]}")
+        return await self._tasks[task](arguments)
+
+    async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
+        """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
+
+        Answers the CID of the ``root``, and how many of its manifests are ``missing``. ``write`` may be called in a
+        thread.
+        """
+        export = await self._registry.exporter.export(*parse_reference(name))
+        began(export.length)
+        async for piece in export.pieces():
+            await self._workers.run(write, piece)
+        return {"root": str(export.root), "missing": len(export.missing)}
+
+    async def import_image(
+        self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
+    ) -> dict[str, Any]:
+        """Import an image from a CAR of ``length`` bytes, if that is known.
+
+        Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
+        """
+        found = await self._registry.importer.run(pieces, name)
+        return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
+
+
+RegistryAccess = Alone | DaemonClient
+"""What a command can have the registry do. All of it fails with an error whose text is one line for the user."""
+
+
+@asynccontextmanager
+async def reach(config: Config, reactor: Any, *, may_make_bucket: bool) -> AsyncIterator[RegistryAccess]:
+    """The registry of a configuration; what was opened for it is closed at the end.
+
+    That there is no bucket yet is a failure, unless one may be made: a disk that is merely not mounted must not be
+    taken for an empty bucket.
+    """
+    state = StateDirectory.of(config.backend)
+    try:
+        state.acquire()
+    except Locked:
+        yield DaemonClient(reactor, state.control_socket)
+        return
+    try:
+        parts = assemble(config, reactor, daemon_seen=state.last_seen())
+        parts.workers.startService()
+        try:
+            if parts.backend.existing is not None and not may_make_bucket:
+                await parts.backend.existing()
+            await parts.registry.start()
+            try:
+                yield Alone(parts)
+            finally:
+                await parts.registry.stop()
+        finally:
+            parts.workers.stopService()
+    finally:
+        state.release()

@@ -1,0 +1,94 @@
+"""CAR files that a command reads and writes, and how far it is with them."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from twisted.internet.threads import deferToThread
+
+from ipfsreg.flow.durable import replacing
+
+from .command import EXIT_PROBLEM, fail
+
+STANDARD = "-"
+PIECE = 256 * 1024
+
+
+@contextmanager
+def output_file(name: str) -> Iterator[IO[bytes]]:
+    """A file to write to, which has its name only once it is whole; ``-`` is standard output."""
+    if name == STANDARD:
+        yield sys.stdout.buffer
+        return
+    path = Path(name)
+    if path.exists() and not path.is_file():  # a pipe, or a device
+        with _opened(path, "wb") as file:
+            yield file
+        return
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(replacing(path, 0o666 & ~umask))
+            except OSError as error:
+                fail(f"{path.parent}: {error.strerror}")
+            yield file
+    except OSError as error:
+        fail(f"{name}: {error.strerror}", EXIT_PROBLEM)
+
+
+@contextmanager
+def input_file(name: str) -> Iterator[IO[bytes]]:
+    """A file to read from; ``-`` is standard input."""
+    if name == STANDARD:
+        yield sys.stdin.buffer
+        return
+    with _opened(Path(name), "rb") as file:
+        yield file
+
+
+async def pieces_of(file: IO[bytes], moved: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
+    """What is in a file; ``moved`` is told the length of each piece that was taken."""
+    while piece := await deferToThread(file.read, PIECE):
+        yield piece
+        moved(len(piece))
+
+
+class ProgressBar:
+    """A progress bar on standard error, if that is a terminal. It is not there before its length is known."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Any = None
+
+    def begin(self, length: int) -> None:
+        """There will be so many bytes."""
+        if sys.stderr.isatty():
+            self._bar = click.progressbar(
+                length=length, label=self._label, file=sys.stderr, width=0, update_min_steps=max(length // 1000, 1)
+            )
+            self._bar.render_progress()
+
+    def moved(self, length: int) -> None:
+        """There are so many more now."""
+        if self._bar is not None:
+            self._bar.update(length)
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+
+
+def _opened(path: Path, mode: str) -> IO[bytes]:
+    try:
+        return path.open(mode)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")

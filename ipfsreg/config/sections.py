@@ -1,0 +1,110 @@
+"""The sections that every configuration has, and what one that was read is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ipfsreg.ipfs.multiaddr import to_multiaddr
+
+from .backend_options import BackendOptions
+from .kinds import Duration, OptionalDuration, OptionalSize, Positive, Rate, Section, Size
+
+
+def _list(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
+    return value
+
+
+class RegistryOptions(Section):
+    """``[registry]``."""
+
+    listen: Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)] = ("tcp:5000:interface=127.0.0.1",)
+    backend: str = "local"
+    max_manifest_size: Annotated[Size, Field(gt=0)] = 4 * 1024**2
+    max_blob_size: OptionalSize = None
+    cache_memory: Size = 32 * 1024**2
+    threads: Annotated[int, Field(ge=2, le=256)] = 16
+    idle_timeout: Positive = 60.0
+    stall_timeout: Positive = 300.0
+    shutdown_grace: Duration = 10.0
+    access_log: bool = False
+
+
+class UploadOptions(Section):
+    """``[uploads]``."""
+
+    expiry: Duration = 24 * 3600.0
+    maximum: Annotated[int, Field(ge=1)] = 10_000
+
+
+class GcOptions(Section):
+    """``[gc]``."""
+
+    interval: OptionalDuration = 3600.0
+    grace: Duration = 3600.0
+    untagged: OptionalDuration = 24 * 3600.0
+
+
+class ScrubOptions(Section):
+    """``[scrub]``."""
+
+    rate: Rate = 10 * 1024**2
+    interval: OptionalDuration = 7 * 24 * 3600.0
+
+
+class IpfsOptions(Section):
+    """``[ipfs]``."""
+
+    pull_by_cid: Literal["network", "registry", "never"] = "network"
+    publish: Literal["never", "always"] = "never"
+
+
+class GatewayOptions(Section):
+    """``[gateway]``. ``private`` are patterns of repositories' names whose content is not to be had by CID."""
+
+    enabled: bool = True
+    private: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
+
+
+class PinOptions(Section):
+    """``[pin]``."""
+
+    service: Annotated[str, Field(min_length=1)] | None = None
+    interval: Positive = 60.0
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "registry": RegistryOptions,
+    "uploads": UploadOptions,
+    "gc": GcOptions,
+    "scrub": ScrubOptions,
+    "ipfs": IpfsOptions,
+    "gateway": GatewayOptions,
+    "pin": PinOptions,
+}
+"""The sections that a file may have beside those of the backends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration that was read and found sensible. ``name`` is what to call it: its file, mostly."""
+
+    name: str = field(compare=False)
+    registry: RegistryOptions
+    uploads: UploadOptions
+    gc: GcOptions
+    scrub: ScrubOptions
+    ipfs: IpfsOptions
+    gateway: GatewayOptions
+    pin: PinOptions
+    backends: Mapping[str, BackendOptions]
+    """The sections of all backends, for what is done before one is used."""
+
+    @property
+    def backend(self) -> BackendOptions:
+        """The section of the backend that is used."""
+        return self.backends[self.registry.backend]
