@@ -1,6 +1,5 @@
 """Images pushed to a daemon, and what was acknowledged of them."""
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,9 +35,7 @@ async def push(registry: Served, repository: str, tag: str, layers: Iterable[byt
             return [answer.status]
         told.blobs[repository, digest_of(blob)] = blob
     manifest = image(layers=layers)
-    answer = await registry.ask(
-        "PUT", f"/v2/{repository}/manifests/{tag}", {"Content-Type": MANIFEST_TYPE}, manifest
-    )
+    answer = await registry.ask("PUT", f"/v2/{repository}/manifests/{tag}", {"Content-Type": MANIFEST_TYPE}, manifest)
     if answer.status != 201:
         return [answer.status]
     told.manifests[repository, tag] = manifest

@@ -1,6 +1,5 @@
 """The contract of a bucket on a real bucket daemon: public and private, without and with the disk cache."""
 
-
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tests.bucket.storage import Storage
 
 from .backend import RealStorage
 from .servers import TextileServer
+from .soak import SOAK, soak
 
 
 async def _storage(storage: RealStorage) -> AsyncIterator[Storage]:
@@ -27,12 +27,17 @@ class TestPublic(BucketContract):
 
 
 class TestPrivateCached(BucketContract):
+    if not SOAK:
+        test_directories_that_come_and_go = None  # some two hundred writes each, and a private one takes long
+        test_a_long_walk_misses_nothing_beside_changes = None
+
     @pytest_twisted.async_yield_fixture()
     async def storage(self, buckd: TextileServer, tmp_path: Path) -> AsyncIterator[Storage]:
         async for each in _storage(RealStorage(buckd, tmp_path, cached=True, encrypted=True, websocket=True)):
             yield each
 
 
+@soak
 class TestPublicCached(BucketContract):
     @pytest_twisted.async_yield_fixture()
     async def storage(self, buckd: TextileServer, tmp_path: Path) -> AsyncIterator[Storage]:
@@ -40,6 +45,7 @@ class TestPublicCached(BucketContract):
             yield each
 
 
+@soak
 class TestPrivate(BucketContract):
     @pytest_twisted.async_yield_fixture()
     async def storage(self, buckd: TextileServer, tmp_path: Path) -> AsyncIterator[Storage]:

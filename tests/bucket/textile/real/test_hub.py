@@ -82,7 +82,9 @@ async def test_what_is_refused_is_named_and_no_404(hub: Hub, tmp_path: Path, log
         async with served(tmp_path / str(number), hub, key, thread=unique()) as registry:
             for method, target in (("GET", "/v2/box/manifests/1"), ("HEAD", f"/v2/box/blobs/{digest_of(b'none')}")):
                 assert (await registry.ask(method, target)).status == 502, text
-            assert (await registry.ask("POST", f"/v2/box/blobs/uploads/?digest={digest_of(b'x')}", None, b"x")).status == 502
+            assert (
+                await registry.ask("POST", f"/v2/box/blobs/uploads/?digest={digest_of(b'x')}", None, b"x")
+            ).status == 502
         assert text in text_of(log)
         assert right.secret not in text_of(log)
     # With the right one nothing was made meanwhile, and everything works.
