@@ -2,8 +2,4 @@
 
 import os
 
-import pytest
-
 SOAK = os.environ.get("IPFSREG_TEXTILE_SOAK") == "1"
-
-soak = pytest.mark.skipif(not SOAK, reason="it takes minutes; IPFSREG_TEXTILE_SOAK=1 runs it")

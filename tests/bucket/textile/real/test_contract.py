@@ -10,7 +10,7 @@ from tests.bucket.storage import Storage
 
 from .backend import RealStorage
 from .servers import TextileServer
-from .soak import SOAK, soak
+from .soak import SOAK
 
 
 async def _storage(storage: RealStorage) -> AsyncIterator[Storage]:
@@ -37,16 +37,18 @@ class TestPrivateCached(BucketContract):
             yield each
 
 
-@soak
 class TestPublicCached(BucketContract):
+    __test__ = SOAK
+
     @pytest_twisted.async_yield_fixture()
     async def storage(self, buckd: TextileServer, tmp_path: Path) -> AsyncIterator[Storage]:
         async for each in _storage(RealStorage(buckd, tmp_path, cached=True, websocket=True)):
             yield each
 
 
-@soak
 class TestPrivate(BucketContract):
+    __test__ = SOAK
+
     @pytest_twisted.async_yield_fixture()
     async def storage(self, buckd: TextileServer, tmp_path: Path) -> AsyncIterator[Storage]:
         async for each in _storage(RealStorage(buckd, tmp_path, cached=False, encrypted=True)):
