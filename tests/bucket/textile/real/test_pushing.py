@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from ipfsreg.bucket.textile import room
+from ipfsreg.bucket.textile import capacity
 from tests.bucket.contract import spawn, together
 from tests.bucket.running import pause
 from tests.web.served import Served, digest_of
@@ -110,7 +110,7 @@ async def test_growth_over_several_buckets(
     buckd: TextileServer, bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Buckets that are full soon: writes go to the next ones, and all that was written is found again."""
-    monkeypatch.setattr(room, "FULL", 8)
+    monkeypatch.setattr(capacity, "FULL", 8)
     told = Acknowledged()
     async with served(tmp_path / "a", buckd, **bucket) as registry:
         for number in range(6 if not SOAK else 40):
