@@ -58,11 +58,11 @@ _HEADERS = (
 )
 _BODIES = (b"", b"0123456789", b"{}", b"[" * 200, b"5\r\nhello\r\n0\r\n\r\n", b"a" * 2000, b"\0" * 100)
 _NASTY = (
-    b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b"\x7f", b"\x80", b"\xff", b"\xc3\x28", b"%", b"%00", b"%2f", b"%2e%2e",
-    b"%ff", b"%zz", b"..", b"//", b"/", b"?", b"#", b"&", b"=", b":", b";", b",", b'"', b"'", b"\\", b"{", b"}", b"<", b">",
-    b"-1", b"0", b"+1", b"1e9", b"0x10", b"9" * 30, b"18446744073709551616", b"a" * 300, b"../" * 20, b"@", b"*", b"chunked",
-    b"identity", b"bytes=", b"0-0," * 50, b"HTTP/1.0", b"HTTP/9.9", "é𐍈".encode(), b"\xed\xa0\x80", b"sha256:", b"sha512:",
-    b"md5:", b"ipfs", b"uploads", b"_catalog",
+    b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b"\x7f", b"\x80", b"\xff", b"\xc3\x28", b"%", b"%00", b"%2f",
+    b"%2e%2e", b"%ff", b"%zz", b"..", b"//", b"/", b"?", b"#", b"&", b"=", b":", b";", b",", b'"', b"'", b"\\",
+    b"{", b"}", b"<", b">", b"-1", b"0", b"+1", b"1e9", b"0x10", b"9" * 30, b"18446744073709551616", b"a" * 300,
+    b"../" * 20, b"@", b"*", b"chunked", b"identity", b"bytes=", b"0-0," * 50, b"HTTP/1.0", b"HTTP/9.9",
+    "é𐍈".encode(), b"\xed\xa0\x80", b"sha256:", b"sha512:", b"md5:", b"ipfs", b"uploads", b"_catalog",
 )  # fmt: skip
 
 
