@@ -90,4 +90,7 @@ class Dispatcher:
         self._end(request, content)
 
     def _end(self, request: Request, content: bytes | None) -> None:
-        request.end(content or b"")
+        try:
+            request.end(content or b"")
+        except Exception as error:  # a header that cannot be sent
+            request.end(self._failed(request, error) or b"")

@@ -184,7 +184,7 @@ class Request:
 
     def drop(self) -> None:
         """End the connection at once: what has been sent of an answer stays visibly incomplete."""
-        if not self.gone:
+        if not self.gone and self.answer is not Answer.COMPLETE:
             self._exchange.drop()
 
     def give_up_body(self) -> None:
