@@ -11,8 +11,8 @@ from nacl.signing import SigningKey
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.logger import LogEvent
 
-from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, usersd_pb2
+from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 from tests.bucket.textile.double.accounts import ApiKey
 from tests.bucket.textile.double.fixtures import metadata_of
 from tests.bucket.textile.double.identity import public_key_string, to_base32
