@@ -19,6 +19,7 @@ from ipfsreg.flow.workers import Workers
 from .body import Body, Source
 from .head import Head
 from .limits import DRAIN_MAX
+from .output import Output
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset({204, 304})
@@ -36,6 +37,7 @@ class Exchange(Source, Protocol):
     """What a request needs of its connection."""
 
     secure: bool
+    output: Output
 
     @property
     def host(self) -> IAddress:
@@ -62,15 +64,6 @@ class Exchange(Source, Protocol):
 
     def drop(self) -> None:
         """End the connection at once."""
-
-    def register_producer(self, producer: IProducer) -> None:
-        """Pause and resume this producer as the client takes what it is sent."""
-
-    def unregister_producer(self) -> None:
-        """It has written everything."""
-
-    async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
-        """See `Request.send_file`."""
 
 
 @implementer(IConsumer)
@@ -179,7 +172,7 @@ class Request:
         :raises SocketGone: :raises FileEnds: :raises OSError: as `SocketSender`.
         """
         head = self._begin(length)
-        await self._exchange.send_file(workers, head, file, offset, length)
+        await self._exchange.output.send_file(workers, head, file, offset, length)
         self.sentLength += length
 
     def drop(self) -> None:
@@ -198,11 +191,11 @@ class Request:
         if self.gone:
             producer.stopProducing()
         else:
-            self._exchange.register_producer(producer)
+            self._exchange.output.register_producer(producer)
 
     def unregisterProducer(self) -> None:
         """See `IConsumer`."""
-        self._exchange.unregister_producer()
+        self._exchange.output.unregister_producer()
 
     def _begin(self, length: int | None) -> bytes:
         """The answer's head; ``length`` is the content's where it is known."""
