@@ -52,6 +52,7 @@ setup(
             "import-linter>=2.17",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
+            "pymongo>=4.6,<4.11",
             "pytest>=8",
             "psutil>=5.9",
             "pytest-timeout>=2.3",

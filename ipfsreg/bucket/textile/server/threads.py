@@ -8,10 +8,10 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.errors import BucketError
+from ipfsreg.bucket.textile.proto import threads_pb2, usersd_pb2
 from ipfsreg.flow.single_flight import SingleFlight
 
 from .client import THREADS, USERS, TextileClient
-from .proto import threads_pb2, usersd_pb2
 
 KNOWN_SECONDS = 3.0
 """For how long the list of threads is cached: another daemon may make one."""

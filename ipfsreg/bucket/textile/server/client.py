@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.errors import BucketError, Unavailable
+from ipfsreg.bucket.textile.proto import threads_pb2
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Channel, Transport
@@ -16,7 +17,6 @@ from ipfsreg.grpcweb.errors import GrpcError
 
 from .errors import TokenRefused, translate
 from .identity import Identity
-from .proto import threads_pb2
 from .signing import CallMetadata
 
 M = TypeVar("M")
