@@ -97,6 +97,7 @@ def _limits(config: Config) -> Limits:
         max_manifest_size=config.registry.max_manifest_size,
         max_blob_size=config.registry.max_blob_size,
         max_uploads=config.uploads.maximum,
+        max_uploads_of_client=config.uploads.per_client,
         upload_expiry=config.uploads.expiry,
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,

@@ -38,6 +38,7 @@ class UploadOptions(Section):
 
     expiry: Duration = 24 * 3600.0
     maximum: Annotated[int, Field(ge=1)] = 10_000
+    per_client: Annotated[int, Field(ge=1)] = 1000
 
 
 class GcOptions(Section):

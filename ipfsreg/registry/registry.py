@@ -43,6 +43,7 @@ from .upkeep.collector import Collector
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
+from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
 from .uploads.uploads import Uploads
 from .visibility import Visibility
@@ -58,6 +59,7 @@ class Limits:
     max_manifest_size: int
     max_blob_size: int | None
     max_uploads: int
+    max_uploads_of_client: int
     upload_expiry: float
     gc_grace: float
     gc_untagged: float | None
@@ -121,9 +123,8 @@ class Registry:
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
-        self.uploads = Uploads(
-            directory / "uploads", environment, expiry=limits.upload_expiry, maximum=limits.max_uploads
-        )
+        bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
+        self.uploads = Uploads(directory / "uploads", environment, expiry=limits.upload_expiry, bounds=bounds)
 
         self.collector = Collector(
             storage,

@@ -11,6 +11,7 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
+from ipfsreg.web.client import client_of
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.routes import add_route
@@ -49,7 +50,7 @@ class UploadRoutes:
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
             raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
-        upload = await self._uploads.begin(repository)
+        upload = await self._uploads.begin(repository, client_of(request))
         if digest is None:
             return self._accepted(request, upload)
         try:

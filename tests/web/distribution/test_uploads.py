@@ -5,9 +5,11 @@ import uuid
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from ipfsreg.registry.uploads import upload
-from tests.web.client import pause, query
+from tests.web.client import connect, pause, query
 from tests.web.served import Serve, Served, digest_of
 
 FIRST, SECOND, THIRD = b"a" * 1000, b"b" * 70_000, b"c"
@@ -278,6 +280,22 @@ async def test_there_may_be_only_so_many_sessions(serve: Serve) -> None:
     assert int(refused["retry-after"]) > 0
     await registry.ask("DELETE", first)
     await registry.begin_upload()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_address_may_have_only_so_many_sessions(serve: Serve) -> None:
+    registry = await serve(uploads={"per_client": 1})
+    await registry.begin_upload()
+    refused = await registry.ask("POST", "/v2/box/blobs/uploads/", {"Content-Length": 0})
+    assert refused.error == (429, "TOOMANYREQUESTS")
+    from_elsewhere = await connect(
+        TCP4ClientEndpoint(reactor, "127.0.0.1", registry.port, bindAddress=("127.0.0.2", 0))
+    )
+    try:
+        answer = await from_elsewhere.ask("POST", "/v2/box/blobs/uploads/", {"Content-Length": 0})
+        assert answer.status == 202
+    finally:
+        from_elsewhere.close()
 
 
 @pytest_twisted.ensureDeferred
