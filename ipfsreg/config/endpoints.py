@@ -1,16 +1,23 @@
 """Which Twisted endpoint strings one can listen on: checked before anything is bound."""
 
 import re
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 _PARTS = re.compile(r"(?<!\\):")
 _PORTS = {"tcp", "tcp4", "tcp6", "ssl"}  # kinds whose first part is a port
 _PORT_MAX = 65535
 _BACKLOG_MAX = 2**31 - 1
+_WITH_BACKLOG = {*_PORTS, "unix"}
+
+BACKLOG = 4096
+"""How many connections may wait to be taken; a whole cluster pulls at once. The kernel has a bound of its own."""
+
 _SOCKET_PATH_MAX = 107  # bytes; Linux has 108 with the NUL at the end
 
 
@@ -45,6 +52,15 @@ def check_endpoint(description: str, reactor: Any) -> None:
             raise EndpointError(f"{description!r}: the path of a socket has at most {_SOCKET_PATH_MAX} bytes")
         if not address.parent.is_dir():
             raise EndpointError(f"{description!r}: no such directory: {address.parent}")
+
+
+def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
+    """The endpoint for a string that was found good, with `BACKLOG` where it says no other."""
+    kind, parts = _parts_of(description)
+    if kind in _WITH_BACKLOG and "backlog" not in parts:
+        with suppress(TypeError):  # it says one without the name
+            return serverFromString(reactor, f"{description}:backlog={BACKLOG}")
+    return serverFromString(reactor, description)
 
 
 def is_any_port(description: str) -> bool:
