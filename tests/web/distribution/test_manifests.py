@@ -344,10 +344,12 @@ async def test_deleting_a_manifest_takes_its_tags_along(registry: Served) -> Non
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_reference_is_refused(registry: Served) -> None:
     for reference in (".x", "-x", "x" * 129, "a%20b", "a%0Ab", "%C3%A4", "sha256:abc", "a:b"):
-        for method in ("GET", "DELETE", "PUT"):
-            target = f"/v2/box/manifests/{reference}"
+        target = f"/v2/box/manifests/{reference}"
+        for method in ("DELETE", "PUT"):
             answer = await registry.ask(method, target, None, image() if method == "PUT" else None)
             assert answer.error == (400, "DIGEST_INVALID" if ":" in reference else "TAG_INVALID")
+        assert (await registry.ask("GET", target)).error == (404, "MANIFEST_UNKNOWN")
+        assert (await registry.ask("HEAD", target)).status == 404
 
 
 @pytest_twisted.ensureDeferred
