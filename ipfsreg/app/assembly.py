@@ -15,6 +15,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Limits, Registry
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
+from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.limits import Limits as HttpLimits
 from ipfsreg.web.site import make_site
 
@@ -79,6 +80,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         HttpLimits(idle=config.registry.idle_timeout, stall=config.registry.stall_timeout),
         access_log=config.registry.access_log,
         gateway=_gateway(config, parts.visibility, peer_id),
+        browsers=_browsers(config),
         read_only=parts.backend.read_only,
     )
     control = ControlServer(
@@ -111,4 +113,9 @@ def _gateway(config: Config, visibility: Visibility, peer_id: PeerId) -> Gateway
     if visibility.nothing:
         _log.info("The bucket is encrypted, so nothing is served by CID.")
         return None
-    return Gateway(visibility.shows, config.gateway.address, lambda: peer_id.text)
+    hosts = _browsers(config).knows_host
+    return Gateway(visibility.shows, config.gateway.address, lambda: peer_id.text, hosts)
+
+
+def _browsers(config: Config) -> BrowserRules:
+    return BrowserRules(frozenset(config.registry.allowed_hosts), frozenset(config.registry.cors_origins))

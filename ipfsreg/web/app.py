@@ -18,8 +18,9 @@ from .distribution.listings import ListingRoutes
 from .distribution.manifests import ManifestRoutes
 from .distribution.uploads import UploadRoutes
 from .gateway.gateway import GatewayRoutes
-from .gateway.providers import ProviderRoutes
+from .gateway.providers import Address, ProviderRoutes
 from .http.budget import Budget
+from .http.request import Request
 
 _MANIFESTS_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
@@ -31,6 +32,7 @@ class Gateway:
     allowed: Allowed
     address: str | None
     peer_id: Callable[[], str]
+    knows_host: Callable[[Request], bool]
 
 
 def make_app(
@@ -51,5 +53,6 @@ def make_app(
     ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(app)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(app)
-        ProviderRoutes(registry.blocks, gateway.allowed, gateway.address, gateway.peer_id).add_to(app)
+        where = Address(gateway.address, gateway.knows_host)
+        ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id).add_to(app)
     return app
