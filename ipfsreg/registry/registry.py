@@ -114,10 +114,11 @@ class Registry:
         storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, ipfs.teller)
         self.dags = storage.dags
 
+        visibility = Visibility() if visibility is None else visibility
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(self._bucket)
         self.referrers = Referrers(storage)
-        self.blobs = Blobs(storage)
+        self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
         tagged = self._publish if publish else None
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
@@ -139,7 +140,6 @@ class Registry:
         self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
-        visibility = Visibility() if visibility is None else visibility
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(self._gate, held, storage)
         self.images_by_cid: ImagesByCid | None = None

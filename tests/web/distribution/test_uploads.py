@@ -234,6 +234,26 @@ async def test_a_blob_is_mounted_from_anywhere_where_nobody_says_from_where(regi
     assert await content_of(registry, WHOLE, "two") == WHOLE
 
 
+@pytest_twisted.ensureDeferred
+async def test_nobody_mounts_from_a_private_repository_without_its_name(serve: Serve) -> None:
+    registry = await serve(gateway={"private": "secret, hidden/*"})
+    empty = {"Content-Length": 0}
+    hidden = await registry.push_blob(WHOLE, "hidden/box")
+    for target in ("two", "secret", "hidden/other"):
+        mount = query(f"/v2/{target}/blobs/uploads/", mount=hidden)
+        assert (await registry.ask("POST", mount, empty)).status == 202
+        assert (await registry.ask("HEAD", f"/v2/{target}/blobs/{hidden}")).status == 404
+    named = query("/v2/secret/blobs/uploads/", mount=hidden, **{"from": "hidden/box"})
+    assert (await registry.ask("POST", named, empty)).status == 201
+    await registry.push_blob(WHOLE, "shown")
+    mount = query("/v2/two/blobs/uploads/", mount=hidden)
+    assert (await registry.ask("POST", mount, empty)).status == 201
+    assert await content_of(registry, WHOLE, "two") == WHOLE
+    for repository in ("shown", "two"):
+        await registry.ask("DELETE", f"/v2/{repository}/blobs/{hidden}")
+    assert (await registry.ask("POST", query("/v2/three/blobs/uploads/", mount=hidden), empty)).status == 202
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
