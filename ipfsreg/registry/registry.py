@@ -33,6 +33,7 @@ from .ipfs.publishing import Publisher
 from .ipfs.withheld import Withheld
 from .names import Repository
 from .original import OriginalLayout, is_original
+from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.manifests import Manifests
@@ -109,6 +110,7 @@ class Registry:
         steady = MonotonicClock() if steady is None else steady
         since = 0.0 if daemon_seen is None else max(0.0, clock.seconds() - daemon_seen)
         guard = Guard(steady, steady.seconds() - since)
+        self.readiness = Readiness(lambda: _check_there(self._gate), clock)
         self._bucket = SmallFileCache(self._gate, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
         storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, ipfs.teller)
@@ -190,6 +192,13 @@ class Registry:
             self._log.error(
                 "{name} cannot be used yet: {error}. Each request tries again.", name=self.name, error=failure.value
             )
+
+
+async def _check_there(bucket: IBucket) -> None:
+    try:
+        await bucket.get(layout.VERSION_FILE, 64)
+    except NotFound:
+        raise Unavailable(f"{bucket.name} has no {layout.VERSION_FILE} any more") from None
 
 
 async def _check_layout(bucket: IBucket) -> None:

@@ -21,6 +21,7 @@ from .gateway.gateway import GatewayRoutes
 from .gateway.providers import Address, ProviderRoutes
 from .http.budget import Budget
 from .http.request import Request
+from .probes import ProbeRoutes
 
 _MANIFESTS_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
@@ -42,6 +43,7 @@ def make_app(
     app = Klein()
     app.url_map.merge_slashes = False
     add_converters(app.url_map)
+    ProbeRoutes(registry.readiness).add_to(app)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:

@@ -121,7 +121,7 @@ async def test_percent_encoding_means_the_same(registry: Served) -> None:
 
 
 NOWHERE = [
-    "/",
+    "/livez/more",
     "/v1/",
     "/v2/box",
     "/v2/box/",
