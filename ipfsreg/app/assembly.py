@@ -77,7 +77,9 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         parts.registry,
         parts.workers,
         reactor,
-        HttpLimits(idle=config.registry.idle_timeout, stall=config.registry.stall_timeout),
+        HttpLimits(
+            idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
+        ),
         access_log=config.registry.access_log,
         gateway=_gateway(config, parts.visibility, peer_id),
         browsers=_browsers(config),

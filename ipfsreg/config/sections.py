@@ -48,6 +48,7 @@ class RegistryOptions(Section):
     threads: Annotated[int, Field(ge=2, le=256)] = 16
     idle_timeout: Positive = 60.0
     stall_timeout: Positive = 300.0
+    body_timeout: Positive = 1800.0
     shutdown_grace: Duration = 10.0
     access_log: bool = False
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_hosts)] = ()

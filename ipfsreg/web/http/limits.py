@@ -48,8 +48,9 @@ class Limits:
     """How long a client is waited for, in seconds.
 
     ``idle`` is for its next request, and for a body that goes into memory; ``stall`` for one that takes nothing of its
-    answer, and for one that sends nothing of a body that goes to the disk.
+    answer; ``body`` for one that sends nothing of a body that goes to the disk, where None is ``stall``.
     """
 
     idle: float
     stall: float
+    body: float | None = None
