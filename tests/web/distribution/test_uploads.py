@@ -40,9 +40,22 @@ async def test_a_session_begins_with_its_location(registry: Served) -> None:
     identifier = answer["location"].rpartition("/")[2]
     assert answer["location"] == f"/v2/some/box/blobs/uploads/{identifier}"
     assert answer["docker-upload-uuid"] == answer["blob-upload-session-id"] == identifier
-    assert answer["range"] == "0-0"
+    assert "range" not in answer
     status = await registry.ask("GET", answer["location"])
-    assert (status.status, status["range"], status["location"]) == (204, "0-0", answer["location"])
+    assert (status.status, status["range"], status["location"]) == (204, "0--1", answer["location"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_lost_its_first_chunk_goes_on_by_what_it_is_told(registry: Served) -> None:
+    location = await registry.begin_upload()
+    refused = await registry.ask("PATCH", location, {"Content-Range": "5-9"}, b"later")
+    assert (refused.status, refused["range"]) == (416, "0--1")
+    for expected in (0, 1, 2):
+        # As regclient does it.
+        offset = int((await received(registry, location)).split("-", 1)[1]) + 1
+        assert offset == expected
+        answer = await registry.ask("PATCH", location, {"Content-Range": f"{offset}-{offset}"}, b"x")
+        assert (answer.status, answer["range"]) == (202, f"0-{offset}")
 
 
 @pytest.mark.parametrize("with_length", [True, False])
@@ -157,7 +170,7 @@ async def test_a_range_that_is_none_is_refused(registry: Served, value: str) -> 
     location = await registry.begin_upload()
     answer = await registry.ask("PATCH", location, {"Content-Range": value}, FIRST)
     assert answer.error == (416, "BLOB_UPLOAD_INVALID")
-    assert await received(registry, location) == "0-0"
+    assert await received(registry, location) == "0--1"
 
 
 @pytest_twisted.ensureDeferred
@@ -165,10 +178,10 @@ async def test_a_range_of_another_length_than_the_part_is_refused(registry: Serv
     location = await registry.begin_upload()
     answer = await registry.ask("PATCH", location, {"Content-Range": "0-9"}, FIRST)
     assert answer.error == (400, "SIZE_INVALID")
-    assert await received(registry, location) == "0-0"
+    assert await received(registry, location) == "0--1"
     answer = await registry.ask("PATCH", location, {"Content-Range": "0-9"}, [FIRST])
     assert answer.error == (400, "SIZE_INVALID")
-    assert await received(registry, location) == "0-0"
+    assert await received(registry, location) == "0--1"
 
 
 @pytest_twisted.ensureDeferred
