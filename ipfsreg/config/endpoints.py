@@ -57,10 +57,13 @@ def check_endpoint(description: str, reactor: Any) -> None:
 def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     """The endpoint for a string that was found good, with `BACKLOG` where it says no other."""
     kind, parts = _parts_of(description)
+    endpoint: IStreamServerEndpoint
     if kind in _WITH_BACKLOG and "backlog" not in parts:
         with suppress(TypeError):  # it says one without the name
-            return serverFromString(reactor, f"{description}:backlog={BACKLOG}")
-    return serverFromString(reactor, description)
+            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
+            return endpoint
+    endpoint = serverFromString(reactor, description)
+    return endpoint
 
 
 def is_any_port(description: str) -> bool:

@@ -74,7 +74,7 @@ class MultipartRanges:
     def __init__(self, ranges: Sequence[tuple[int, int]], media_type: str, size: int) -> None:
         boundary = secrets.token_hex(16)  # which the content cannot have been made to have in it
         self.media_type = f"multipart/byteranges; boundary={boundary}"
-        parts = []
+        parts: list[Part] = []
         for first, end in ranges:
             headers = f"Content-Type: {media_type}\r\nContent-Range: {content_range(first, end, size)}\r\n\r\n"
             delimiter = f"{_NEW_LINE if parts else ''}--{boundary}\r\n"

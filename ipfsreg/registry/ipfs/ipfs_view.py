@@ -122,5 +122,5 @@ def _descriptors(document: dict[str, Any], media_type: str) -> list[dict[str, An
     if media_type in INDEXES:
         return document["manifests"] or []
     if media_type in IMAGES:
-        return [document["config"], *(document["layers"] or ())]
+        return [document["config"], *(document.get("layers") or ())]
     return document.get("blobs") or []
