@@ -66,6 +66,6 @@ setup(
             "wsproto>=1.2",
         ],
     },
-    entry_points={"console_scripts": ["ipfsreg = ipfsreg.cli.main:main"]},
+    entry_points={"console_scripts": ["ipfsreg = ipfsreg.cli.entry:run"]},
     zip_safe=False,
 )

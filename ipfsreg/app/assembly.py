@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .daemon import Daemon
 from .listening import Listeners
 from .parts import Parts
 from .peer_id import PeerId
+from .preflight import find_problem
 from .state_directory import StateDirectory
 
 _log = Logger()
@@ -89,7 +91,9 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         Streams(parts.registry, parts.workers, reactor),
     )
     listeners = Listeners(site, config.registry, config.name, reactor)
-    return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), fail)
+    return Daemon(
+        parts, peer_id, listeners, control, Background(config, parts, reactor), partial(find_problem, config), fail
+    )
 
 
 def _limits(config: Config) -> Limits:

@@ -13,7 +13,7 @@ from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
 
 from .parts import Parts
-from .state_directory import StateDirectory
+from .state_directory import AHEAD_SECONDS, StateDirectory
 
 EXPIRE_SECONDS = 600.0
 CIDS_SECONDS = 60.0
@@ -22,7 +22,7 @@ SEEN_SECONDS = 60.0
 
 async def note_seen(state: StateDirectory) -> None:
     """Note that this daemon serves clients now, and until the next time."""
-    state.note_daemon(2 * SEEN_SECONDS)
+    state.note_daemon(min(2 * SEEN_SECONDS, AHEAD_SECONDS))
 
 
 class Background(MultiService):

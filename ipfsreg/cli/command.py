@@ -32,7 +32,7 @@ config_option = click.option(
     "--config",
     "-c",
     "path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # who reads it says in one line why it cannot
     help="The configuration file; without it ./ipfsreg.ini, the user's and the system's are looked for.",
 )
 

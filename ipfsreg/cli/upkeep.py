@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from pydantic import ByteSize
 
-from ipfsreg.app.state_directory import StateDirectory
+from ipfsreg.app.preflight import find_problem
 from ipfsreg.config.file import find_config
 
 from .command import EXIT_PROBLEM, ask, config_option, fail, load
@@ -18,9 +18,9 @@ def check(path: Path | None) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
     found = path or find_config()
     config = load(path, for_daemon=True)
-    problem = StateDirectory.of(config.backend).problem()
+    problem = find_problem(config)
     if problem is not None:
-        fail(f"{found or 'configuration'}: [{config.registry.backend}] {config.backend.directory_option}: {problem}")
+        fail(problem)
     if found:
         click.echo(f"OK: {found}")
     elif config.registry.backend == "local":
