@@ -1,7 +1,7 @@
 # The project's commands. Needs make and Python 3.11 or newer with venv; everything else goes into $(VENV).
 #   make run [CONFIG=FILE]     the registry, on port 5000 of this machine unless the configuration says otherwise
 #   make test [ARGS=...]       the whole test suite, JOBS files at a time; ARGS go to pytest
-#   make lint                  style and types
+#   make lint                  style, types, and which folder may import which
 #   make wheel                 dist/ipfsreg-….whl
 #   make clean, make distclean what was built; the virtual environment and the tools too
 
@@ -11,6 +11,9 @@ CONFIG ?=
 ARGS ?=
 # More than a small machine has processors: tests of a network program wait most of the time.
 JOBS ?= 3
+# The processes that run the tests. One that dies, or is ended because its test hangs, is not replaced: a new one would be
+# given the same test, and die of it too, without end.
+workers := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 bin := $(VENV)/bin
 # `compat`: the plain form of an editable installation, which lets twistd find the plugin in the checkout.
@@ -21,13 +24,15 @@ install := $(bin)/pip install --quiet --config-settings editable_mode=compat
 run: $(VENV)/.installed
 	$(bin)/twistd -n --pidfile= ipfsreg $(if $(CONFIG),--config "$(CONFIG)")
 
+# What is compiled is kept: rewriting the assertions anew takes each worker longer than many a test.
 test: $(VENV)/.installed-test
-	$(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(bin)/python -m pytest $(workers) $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy ipfsreg tests bench
+	$(bin)/lint-imports --no-cache
 
 wheel: $(VENV)/.installed-test
 	$(bin)/python -m build --wheel

@@ -48,6 +48,7 @@ setup(
             "cryptography>=41",
             "h11>=0.14",
             "hypothesis>=6.100",
+            "import-linter>=2.17",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
             "pytest>=8",

@@ -13,7 +13,7 @@ from . import machine, report
 from .errors import BenchError
 from .figures import Figure
 from .lab import Lab
-from .registries import DOCKER_REGISTRY, IPFSREG, KNOWN, Registry, peer
+from .registries import IPFSREG, KNOWN, Registry, checkout_of, peer
 from .scale import FULL, QUICK
 from .scenarios import SCENARIOS
 
@@ -35,6 +35,17 @@ def _peers(context: click.Context, parameter: click.Parameter, values: tuple[str
     return found
 
 
+def _checkouts(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[Registry]:
+    found = []
+    for value in values:
+        name, _, directory = value.rpartition("=")
+        try:
+            found.append(checkout_of(name or Path(directory).absolute().name, Path(directory)))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return found
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="Small sizes: shows that everything works, its figures say nothing.")
 @click.option("--only", "wanted", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these scenarios.")
@@ -43,9 +54,9 @@ def _peers(context: click.Context, parameter: click.Parameter, values: tuple[str
     "known",
     multiple=True,
     type=click.Choice(list(KNOWN)),
-    default=[IPFSREG.name, DOCKER_REGISTRY.name],
+    default=list(KNOWN),
     show_default=True,
-    help="Which of the known registries to run; ratios are to the first that is not ipfsreg.",
+    help="Which of the known registries to run; aims are judged by the first that is not ipfsreg.",
 )
 @click.option(
     "--peer",
@@ -55,6 +66,14 @@ def _peers(context: click.Context, parameter: click.Parameter, values: tuple[str
     callback=_peers,
     help="Another registry, as a command line with {port} and {dir} in it.",
 )
+@click.option(
+    "--peer-checkout",
+    "checkouts",
+    multiple=True,
+    metavar="[NAME=]DIR",
+    callback=_checkouts,
+    help="Another checkout of ipfsreg with a .venv of its own, to see before and after in one run.",
+)
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all samples here.")
 def main(
@@ -62,6 +81,7 @@ def main(
     wanted: tuple[str, ...],
     known: tuple[str, ...],
     peers: list[Registry],
+    checkouts: list[Registry],
     parent: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -72,7 +92,7 @@ def main(
     registries, and 10 to 15 minutes.
     """
     signal.signal(signal.SIGTERM, _end)
-    registries = [*(KNOWN[name] for name in dict.fromkeys(known)), *peers]
+    registries = [*(KNOWN[name] for name in dict.fromkeys(known)), *peers, *checkouts]
     names = [registry.name for registry in registries]
     if len(set(names)) != len(names):
         raise click.UsageError("two registries have the same name")

@@ -1,16 +1,18 @@
 """What was measured: samples of each registry, their medians, and how they compare."""
 
 import statistics
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What this project wants of a figure: a ratio to the peer, or a value in the figure's unit."""
+    """What this project wants of a figure: a ratio to the first peer, or to ``to``; or a value in the figure's unit."""
 
     ratio: float | None = None
     value: float | None = None
+    to: str | None = None
 
 
 @dataclass
@@ -40,8 +42,9 @@ class Figure:
             return None
         return mine / theirs if self.higher_is_better else theirs / mine
 
-    def reached(self, ours: str, other: str | None) -> bool | None:
+    def reached(self, ours: str, others: Sequence[str]) -> bool | None:
         """Whether the aim is reached; None where there is none, or nothing to judge it by."""
+        other = self.aim.to or (others[0] if others else None)
         mine = self.median(ours)
         if self.aim.value is not None and mine is not None:
             return mine >= self.aim.value if self.higher_is_better else mine <= self.aim.value
@@ -56,7 +59,7 @@ class Figure:
             "name": self.name,
             "unit": self.unit,
             "higher_is_better": self.higher_is_better,
-            "aim": {"ratio": self.aim.ratio, "value": self.aim.value},
+            "aim": asdict(self.aim),
             "samples": self.samples,
             "medians": {registry: self.median(registry) for registry in self.samples},
             "note": self.note,

@@ -5,7 +5,7 @@ import http.client
 import json
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -51,6 +51,30 @@ def image(name: str, layers: int = 8) -> Image:
         "layers": [{"mediaType": _LAYER, "digest": digest_of(blob), "size": len(blob)} for blob in blobs],
     }
     return Image(json.dumps(document, indent=2).encode(), (config, *blobs))
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """An image and where in a registry it is pushed."""
+
+    repository: str
+    tag: str
+    image: Image
+
+    @property
+    def path(self) -> str:
+        """The target of a request for its manifest by tag."""
+        return f"/v2/{self.repository}/manifests/{self.tag}"
+
+    @property
+    def path_by_digest(self) -> str:
+        """The target of a request for its manifest by digest."""
+        return f"/v2/{self.repository}/manifests/{self.image.digest}"
+
+
+def image_set(count: int) -> list[Tagged]:
+    """So many images, spread over eight repositories."""
+    return [Tagged(f"bench/images/{number % 8}", f"t{number}", image(f"image {number}")) for number in range(count)]
 
 
 class Client:
@@ -136,3 +160,13 @@ def in_parallel(port: int, work: Callable[[Client, int], None], numbers: Iterabl
     finally:
         for client in clients:
             client.close()
+
+
+def push_all(port: int, images: Sequence[Tagged]) -> None:
+    """Push these images, several at once."""
+
+    def push(client: Client, number: int) -> None:
+        each = images[number]
+        client.push(each.repository, each.tag, each.image)
+
+    in_parallel(port, push, range(len(images)))

@@ -71,31 +71,46 @@ class Registry:
     """A registry that can be started: its name in the table, and a function to its command line.
 
     ``prepare`` gets a port and an existing private directory, may write a configuration there, and returns
-    the command; all that the registry keeps has to stay below that directory.
+    the command; all that the registry keeps has to stay below that directory. The command is run in ``checkout``,
+    where Python finds its modules first.
     """
 
     name: str
     prepare: Callable[[int, Path], list[str]]
     version: Callable[[], str]
+    checkout: Path = CHECKOUT
 
 
-def _twistd() -> str:
-    beside = Path(sys.executable).with_name("twistd")
-    if beside.exists():
-        return str(beside)
-    raise RegistryError(f"there is no twistd beside {sys.executable}: run this with the project's virtual environment")
+def _ipfsreg(name: str, checkout: Path, python: Path) -> Registry:
+    """The registry of a checkout, run by the virtual environment of that Python."""
+
+    def prepare(port: int, directory: Path) -> list[str]:
+        twistd = python.with_name("twistd")
+        if not twistd.exists():
+            raise RegistryError(f"there is no twistd beside {python}: `make .venv/.installed` makes one")
+        config = directory / "ipfsreg.ini"
+        config.write_text(_IPFSREG_CONFIG.format(port=port, directory=directory), encoding="utf-8")
+        return [str(twistd), "-n", "--pidfile=", "ipfsreg", "--config", str(config)]
+
+    def version() -> str:
+        asked = "import platform, twisted; print(f'Python {platform.python_version()}, Twisted {twisted.__version__}')"
+        return f"{_commit(checkout)}, {_printed(str(python), '-c', asked)}"
+
+    return Registry(name, prepare, version, checkout)
 
 
-def _prepare_ipfsreg(port: int, directory: Path) -> list[str]:
-    config = directory / "ipfsreg.ini"
-    config.write_text(_IPFSREG_CONFIG.format(port=port, directory=directory), encoding="utf-8")
-    return [_twistd(), "-n", "--pidfile=", "ipfsreg", "--config", str(config)]
+def _commit(checkout: Path) -> str:
+    described = _printed("git", "-C", str(checkout), "describe", "--always", "--dirty")
+    return f"commit {described}" if described else "no commit"
 
 
-def _ipfsreg_version() -> str:
-    import twisted
-
-    return f"this checkout, Python {sys.version.split()[0]}, Twisted {twisted.__version__}"
+def _printed(*command: str) -> str:
+    """What a program prints, in one line; nothing where it is not there, or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=READY_WITHIN)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return " ".join(done.stdout.split())
 
 
 def _prepare_docker_registry(port: int, directory: Path) -> list[str]:
@@ -108,13 +123,43 @@ def _prepare_docker_registry(port: int, directory: Path) -> list[str]:
 
 
 def _docker_registry_version() -> str:
-    found = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown version"
+    return _printed("docker-registry", "--version") or "unknown version"
 
 
-IPFSREG = Registry("ipfsreg", _prepare_ipfsreg, _ipfsreg_version)
+def _find_olareg() -> Path:
+    tools = Path(os.environ.get("IPFSREG_TOOLS") or CHECKOUT / ".tools").absolute()
+    found = shutil.which("olareg", path=f"{tools / 'bin'}:{os.environ.get('PATH', '')}")
+    if found is None:
+        raise RegistryError("olareg is not installed (.ci/install-programs installs it)")
+    return Path(found)
+
+
+def _prepare_olareg(port: int, directory: Path) -> list[str]:
+    storage = ("--store-type", "dir", "--dir", str(directory / "data"))
+    return [str(_find_olareg()), "serve", "--addr", "127.0.0.1", "--port", str(port), *storage, "--api-delete"]
+
+
+def _olareg_version() -> str:
+    # What was built from a module's source does not know its version; who built it has written that beside it.
+    stamp = _find_olareg().with_name(".olareg")
+    return stamp.read_text(encoding="utf-8").strip() if stamp.exists() else "unknown version"
+
+
+IPFSREG = _ipfsreg("ipfsreg", CHECKOUT, Path(sys.executable))
 DOCKER_REGISTRY = Registry("docker-registry", _prepare_docker_registry, _docker_registry_version)
-KNOWN = {registry.name: registry for registry in (IPFSREG, DOCKER_REGISTRY)}
+OLAREG = Registry("olareg", _prepare_olareg, _olareg_version)
+KNOWN = {registry.name: registry for registry in (IPFSREG, DOCKER_REGISTRY, OLAREG)}
+
+
+def checkout_of(name: str, directory: Path) -> Registry:
+    """This registry as another checkout has it, run by the virtual environment ``.venv`` in there.
+
+    :raises ValueError: where there is none.
+    """
+    python = directory.absolute() / ".venv" / "bin" / "python"
+    if not python.with_name("twistd").exists():
+        raise ValueError(f"{directory} has no .venv with twistd: `make .venv/.installed` in there makes it")
+    return _ipfsreg(name, directory.absolute(), python)
 
 
 def peer(name: str, template: str) -> Registry:
@@ -155,12 +200,13 @@ class Running:
         self.directory = directory
         self.port = _free_port()
         command = registry.prepare(self.port, directory)
-        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        environment = {**os.environ, "PYTHONPATH": str(registry.checkout)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile everything anew
         self._output = directory / "output.txt"
         with self._output.open("ab") as output:
             started = time.perf_counter()
             self._process = psutil.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=CHECKOUT, env=environment
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=registry.checkout, env=environment
             )
         try:
             while not self._answers():

@@ -28,14 +28,14 @@ def _cell(figure: Figure, registry: str) -> str:
     return f"{_number(median)} ({_number(min(samples))} to {_number(max(samples))})"
 
 
-def _aim(figure: Figure, ours: str, other: str | None) -> str:
+def _aim(figure: Figure, ours: str, others: Sequence[str]) -> str:
     if figure.aim.value is not None:
         wanted = f"{'≥' if figure.higher_is_better else '≤'} {figure.aim.value:g} {figure.unit}"
     elif figure.aim.ratio is not None:
-        wanted = f"{figure.aim.ratio:g}x"
+        wanted = f"{figure.aim.ratio:g}x" + (f" {figure.aim.to}" if figure.aim.to else "")
     else:
         return ""
-    reached = figure.reached(ours, other)
+    reached = figure.reached(ours, others)
     return wanted if reached is None else f"{wanted}: {'reached' if reached else 'missed'}"
 
 
@@ -43,7 +43,7 @@ def table(figures: Sequence[Figure], registries: Sequence[str], ours: str) -> st
     """A Markdown table: for each figure the median (least to most) of each registry, ratios, and the aim.
 
     A ratio above 1 says that ``ours`` is better, be it faster or smaller. The aim is judged against the first
-    other.
+    other, unless it names one.
     """
     others = [name for name in registries if name != ours]
     ratios = others if ours in registries else []
@@ -59,7 +59,7 @@ def table(figures: Sequence[Figure], registries: Sequence[str], ours: str) -> st
                 figure.unit,
                 *[_cell(figure, name) for name in registries],
                 *compared,
-                _aim(figure, ours, others[0] if others else None),
+                _aim(figure, ours, others),
             ]
         )
     headers = ["figure", "unit", *registries, *[f"{ours} / {other}" for other in ratios], "aim"]

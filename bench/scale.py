@@ -56,7 +56,7 @@ QUICK = Scale(
     memory_layer=8 * MIB,
     transfer_rounds=1,
     memory_rounds=1,
-    load_seconds=0.5,
+    load_seconds=0.1,
     load_rounds=1,
     images=8,
     start_rounds=1,
@@ -68,7 +68,7 @@ AT_ONCE = 8
 """How many transfers run at the same time where several do."""
 
 CONNECTIONS = 16
-"""How many keep-alive connections the manifest load uses."""
+"""How many keep-alive connections the load uses."""
 
 PAGE = 100
 """The ``n`` of a listing in pages."""

@@ -85,7 +85,7 @@ class Image:
 @contextlib.contextmanager
 def double(latency: float) -> Iterator[Server]:
     """The double of a hub with a latency in seconds, while the block runs."""
-    command = [sys.executable, "-m", "tests.textile.double", "--hub", "--latency", str(latency)]
+    command = [sys.executable, "-m", "tests.bucket.textile.double", "--hub", "--latency", str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
         try:
             assert process.stdout is not None

@@ -16,9 +16,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from ipfsreg.bucket.textile.client import BUCKETS, THREADS, USERS
+from ipfsreg.bucket.textile.encoding import to_base32
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
 from ipfsreg.bucket.textile.signing import CallMetadata
-from ipfsreg.bucket.textile.threads import thread_id_string
 from ipfsreg.grpcweb.channel import Channel, Transport
 from ipfsreg.grpcweb.errors import GrpcError
 
@@ -49,9 +49,12 @@ class Original:
             metadata=self._metadata(thread, THREAD),
         )
         final: list[str] = []
-        acknowledged = pushing.responses.deliver(
-            lambda answer: final.extend([answer.event.path] * bool(answer.event.path))
-        )
+
+        async def take() -> None:
+            async for answer in pushing.responses:
+                final.extend([answer.event.path] * bool(answer.event.path))
+
+        acknowledged = Deferred.fromCoroutine(take())
         asked = await self._unary(BUCKETS, "Root", bucketsd_pb2.RootRequest(key=key), bucketsd_pb2.RootResponse, thread)
         header = bucketsd_pb2.PushPathRequest.Header(key=key, path=path, root=asked.root.path)
         pushing.requests.send(bucketsd_pb2.PushPathRequest(header=header))
@@ -70,14 +73,14 @@ class Original:
             found = await self._unary(
                 USERS, "GetThread", usersd_pb2.GetThreadRequest(name=THREAD), usersd_pb2.GetThreadResponse, ""
             )
-            thread = thread_id_string(found.id)
+            thread = to_base32(found.id)
         except GrpcError as error:
             if "Thread not found" not in error.message:
                 raise
             await self._unary(
                 THREADS, "NewDB", threads_pb2.NewDBRequest(db_id=_THREAD_ID, name=THREAD), threads_pb2.NewDBReply, ""
             )
-            thread = thread_id_string(_THREAD_ID)
+            thread = to_base32(_THREAD_ID)
         listed = await self._unary(BUCKETS, "List", bucketsd_pb2.ListRequest(), bucketsd_pb2.ListResponse, thread)
         for root in listed.roots:
             if root.name == BUCKET:

@@ -15,6 +15,39 @@ from .web.served import Serve, Served
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+BEGUN_FIRST = (
+    "clients",
+    "registry/test_kill.py",
+    "cli",
+    "registry/test_collector.py",
+    "app/test_packaging.py",
+    "web/test_memory.py",
+    "bucket/textile/test_commands_run.py",
+    "bucket/textile/test_backend_contract.py",
+    "web/test_reactor.py",
+    "bench",
+    "docs/test_commands.py",
+    "bucket/kubo/test_register_model.py",
+    "bucket/textile/test_scale.py",
+    "bucket/space",
+    "registry/test_reactor.py",
+    "test_runs.py",
+)
+"""Files and folders that take longest: where workers share the files, none is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The same order for all workers; within a file it stays as it is."""
+    here = Path(__file__).parent
+    ranks: dict[Path, int] = {}
+    for item in items:
+        if item.path not in ranks:
+            among = {item.path, *item.path.parents}
+            ranks[item.path] = next(
+                (rank for rank, name in enumerate(BEGUN_FIRST) if here / name in among), len(BEGUN_FIRST)
+            )
+    items.sort(key=lambda item: ranks[item.path])
+
 
 @pytest.fixture
 def log() -> Iterator[list[LogEvent]]:

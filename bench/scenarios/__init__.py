@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from ..figures import Figure
 from ..lab import Lab
-from . import layers, listing, manifests, memory, start
+from . import layers, listing, manifests, memory, requests, start
 
 SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "start": start.measure,
     "layer": layers.measure_one,
     "layers": layers.measure_several,
+    "requests": requests.measure,
     "manifests": manifests.measure,
     "memory": memory.measure,
     "listing": listing.measure,

@@ -60,11 +60,14 @@ def measure(lab: Lab) -> list[Figure]:
                     f"listing: {daemon.name} filled with {push_tags.samples[daemon.name][0]:.0f} tags/s, "
                     f"{push_repositories.samples[daemon.name][0]:.0f} repositories/s"
                 )
+            has_catalog = {daemon.name: _has_catalog(daemon) for daemon in daemons}
             lab.settle()
             requests: dict[str, dict[str, int]] = {figure.name: {} for figure, _, _ in listings}
             for _ in range(lab.scale.listing_rounds):
                 for figure, target, key in listings:
                     for daemon in daemons:
+                        if key == "repositories" and not has_catalog[daemon.name]:
+                            continue
                         took, asked = _list(daemon, target, key, count)
                         figure.add(daemon.name, took)
                         requests[figure.name][daemon.name] = asked
@@ -76,6 +79,15 @@ def measure(lab: Lab) -> list[Figure]:
                 with running(registry, homes[registry.name]) as daemon:
                     again.add(registry.name, daemon.ready_after)
     return [*(figure for figure, _, _ in listings), again, push_tags, push_repositories, small]
+
+
+def _has_catalog(daemon: Running) -> bool:
+    """Whether it lists its repositories at all: the specification does not ask for it, and olareg does not."""
+    client = Client(daemon.port)
+    try:
+        return client.ask("GET", "/v2/_catalog?n=1")[0] != 404
+    finally:
+        client.close()
 
 
 def _push_tags(daemon: Running, count: int) -> float:

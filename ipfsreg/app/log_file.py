@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import IO, Any, cast
 
 from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, textFileLogObserver
@@ -24,7 +24,7 @@ def open_log_file(twistd: Mapping[str, Any], reactor: Any) -> LogFile | None:
     if not name or name == "-" or twistd["syslog"] or twistd["logger"]:
         return None
     try:
-        file = LogFile.fromFullPath(name)
+        file: LogFile = LogFile.fromFullPath(name)
     except OSError as error:
         raise SetupError(f"--logfile: {error.strerror}: {name}") from None
 
@@ -57,5 +57,5 @@ class LoggingTo(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         """See `IService`. twistd asks its application for an observer before it makes one itself."""
         if self._file is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, textFileLogObserver(self._file))
+            parent.setComponent(ILogObserver, textFileLogObserver(cast(IO[Any], self._file)))
         super().setServiceParent(parent)

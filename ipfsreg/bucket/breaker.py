@@ -2,14 +2,16 @@
 
 import math
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ipfsreg.grpcweb.errors import CallError, ConnectionBroken, DeadlineExceeded, NotConnected
+from ipfsreg.grpcweb.errors import CallError, ConnectionBroken, DeadlineExceeded, GrpcError, NotConnected
 
-from .errors import Unavailable
+from .errors import BucketError, Unavailable
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
@@ -23,6 +25,10 @@ _pause = backoffPolicy(FIRST_PAUSE, LONGEST_PAUSE, jitter=lambda: random.uniform
 
 class Unreachable(Unavailable):
     """No answer came: the server is away, or the way to it is broken."""
+
+
+class NotAsked(Unreachable):
+    """No connection came about: the server has done nothing."""
 
 
 class Breaker:
@@ -40,12 +46,47 @@ class Breaker:
         self._pauses = 0
         self._until: float | None = None
         self._probe: float | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let no call through any more: the daemon is stopping."""
+        self._stopped = True
+
+    @contextmanager
+    def guard(self, method: str, meaning: Callable[[GrpcError], BucketError], busy: str = "") -> Iterator[None]:
+        """Make a call, from its beginning to its outcome, in the block, which raises the call's `CallError`.
+
+        :param meaning: what a refusal by the server becomes.
+        :param busy: where the server may have the call wait for others: what to say when its time is over, which then
+            is no sign that the server is away.
+        :raises Unreachable: where no answer came, or no call can be made now; `NotAsked` where none was made.
+        :raises BucketError: as ``meaning`` has it.
+        """
+        self.check()
+        try:
+            yield
+        except GrpcError as error:
+            self.answered()
+            raise meaning(error) from None
+        except CallError as error:
+            if busy and isinstance(error, DeadlineExceeded):
+                self.undecided()
+                raise Unavailable(f"{method}: {error}; {busy}") from None
+            self.failed(error)
+            kind = NotAsked if isinstance(error, NotConnected) else Unreachable
+            raise kind(f"{method}: {error}") from None
+        except BaseException:
+            self.undecided()
+            raise
+        self.answered()
 
     def check(self) -> None:
         """Ask before each call, which has to end with one of the other methods.
 
         :raises Unreachable: where it should not be made.
         """
+        if self._stopped:
+            raise Unavailable("the daemon is stopping")
         if self._until is None:
             return
         now = self._clock.seconds()

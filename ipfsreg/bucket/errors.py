@@ -1,5 +1,7 @@
 """The few, typed failures of a bucket. An outage must never look like an absence."""
 
+import errno
+
 
 class BucketError(Exception):
     """Any failure of a bucket. The text is for an operator's log; it never holds a secret."""
@@ -39,3 +41,21 @@ class TooLarge(BucketError):
 
 class SetupError(Exception):
     """A bucket cannot be opened because of something its user has to change; one line that says what."""
+
+
+MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+"""What a system call says that found no file at a path. It is for a reader to tell whether that is an absence."""
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+"""What it says where the disk, or a user's share of it, is full."""
+
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
+
+
+def bucket_error(error: OSError) -> BucketError:
+    """The bucket's error for one of the operating system's; never `NotFound`."""
+    if error.errno in NO_ROOM:
+        return Full(f"no space left: {error}")
+    if error.errno in _FORBIDDEN:
+        return Refused(f"the disk does not allow it: {error}")
+    return Unavailable(f"the disk does not answer as it should: {error}")

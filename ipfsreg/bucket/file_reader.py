@@ -2,19 +2,69 @@
 
 import errno
 import os
-from collections.abc import AsyncGenerator
-from typing import IO
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import IO, Any
 
 from zope.interface import implementer
 
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
-from .errors import Corrupt
+from .errors import Corrupt, bucket_error
 from .interface import IReader
-from .system_errors import bucket_error
 
 PIECE = 256 * 1024
+
+
+class OpenWhileRead:
+    """Keeps a file open until it was closed and nobody reads it any more: no thread may see its descriptor reused.
+
+    ``release`` is called once, when it may be closed.
+    """
+
+    def __init__(self, workers: Workers, release: Callable[[], None]) -> None:
+        self._workers = workers
+        self._release = release
+        self._uses = 1
+        self._closed = False
+
+    @property
+    def released(self) -> bool:
+        """Whether the file may be closed already."""
+        return not self._uses
+
+    async def pieces(
+        self, read: Callable[[int, int], Awaitable[bytes]], offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        """See `IReader.pieces`. ``read`` gets an offset and a length, and answers no bytes where the content ends."""
+        self._uses += 1
+        try:
+            while length:
+                data = await read(offset, min(PIECE, length))
+                if not data:
+                    raise Corrupt("a file is shorter than it should be")
+                offset += len(data)
+                length -= len(data)
+                yield data
+        finally:
+            self._used()
+
+    async def pread(self, descriptor: int, length: int, offset: int) -> bytes:
+        """`os.pread` in a thread. A thread cannot be interrupted: who is cancelled goes on at once."""
+        self._uses += 1
+        return await shield(self._workers.run(os.pread, descriptor, length, offset).addBoth(self._used))
+
+    def close(self) -> None:
+        """What is being read is read to its end first. A second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._used()
+
+    def _used(self, result: Any = None) -> Any:
+        self._uses -= 1
+        if not self._uses:
+            self._release()
+        return result
 
 
 @implementer(IReader)
@@ -24,39 +74,21 @@ class FileReader:
     def __init__(self, file: IO[bytes], workers: Workers) -> None:
         self.file = file
         self.size = os.fstat(file.fileno()).st_size
-        self._workers = workers
-        self._reading = 0
-        self._closed = False
+        self._open = OpenWhileRead(workers, file.close)
 
-    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See `IReader.pieces`."""
-        while length:
-            data = await self._read(offset, min(PIECE, length))
-            if not data:
-                raise Corrupt("a file became shorter while it was read")
-            offset += len(data)
-            length -= len(data)
-            yield data
+        return self._open.pieces(self._read, offset, length)
 
     def close(self) -> None:
-        """See `IReader.close`. Waits for a piece being read, whose descriptor must not be reused meanwhile."""
-        self._closed = True
-        if not self._reading:
-            self.file.close()
+        """See `IReader.close`."""
+        self._open.close()
 
     async def _read(self, offset: int, length: int) -> bytes:
-        self._reading += 1
         try:
-            # A thread cannot be interrupted: who is cancelled goes on at once, and the file stays open meanwhile.
-            return await shield(self._workers.run(os.pread, self.file.fileno(), length, offset).addBoth(self._was_read))
+            return await self._open.pread(self.file.fileno(), length, offset)
         except OSError as error:
             # One file that cannot be read, though it was opened, is a bad spot of the disk and not an outage.
             if error.errno == errno.EIO:
                 raise Corrupt(f"a file cannot be read: {error}") from error
             raise bucket_error(error) from error
-
-    def _was_read(self, result: object) -> object:
-        self._reading -= 1
-        if self._closed:
-            self.close()
-        return result

@@ -8,46 +8,32 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
-from zope.interface import implementer
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from ipfsreg.flow.single_flight import SingleFlight
 
 from .interface import Entry, IBucket, IReader, Listing, Stat
+from .wrapper import BucketWrapper
 
 T = TypeVar("T")
 
 
-@implementer(IBucket)
-class GatedBucket:
+class GatedBucket(BucketWrapper):
     """``check`` gets the wrapped bucket before the first operation, and again until it has passed once.
 
     An operation before that fails with whatever the check raises.
     """
 
     def __init__(self, bucket: IBucket, check: Callable[[IBucket], Awaitable[None]]) -> None:
-        self.name = bucket.name
-        self.shared = bucket.shared
-        self._bucket = bucket
-        self._check = check
+        super().__init__(bucket)
         self._passed = False
-        self._lock: DeferredLock = DeferredLock()
-
-    def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
-        return self._bucket.start()
-
-    def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
-        return self._bucket.stop()
+        self._checking = SingleFlight(lambda: check(bucket))
 
     async def passed(self) -> None:
         """Make the check unless it was made; raises what it raises."""
-        await self._lock.acquire()
-        try:
-            if not self._passed:
-                await self._check(self._bucket)
-                self._passed = True
-        finally:
-            self._lock.release()
+        if not self._passed:
+            await self._checking.outcome()
+            self._passed = True
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""

@@ -28,10 +28,14 @@ class Stat:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """One name in a directory."""
+    """One name in a directory. What is ``strange`` is damage: a symbolic link or a device; to read it is `Corrupt`.
+
+    It may have a directory's name: whoever passes over it must not conclude that what belongs below it is missing.
+    """
 
     name: str
     is_directory: bool
+    strange: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,26 @@ class IBucket(Interface):
         """
 
 
-def check_path(path: str) -> None:
-    """Refuse what is not a path.
+def check_path(path: str) -> str:
+    """Answer a path, and refuse what is none.
 
     :raises ValueError: for an empty path or segment, ``.``, ``..``, or a NUL.
     """
     if "\0" in path or any(segment in {"", ".", ".."} for segment in path.split("/")):
         raise ValueError(f"not a path in a bucket: {path!r}")
+    return path
+
+
+async def walk_by_listing(
+    bucket: IBucket, directory: str, into: Callable[[str], bool] | None = None
+) -> AsyncIterator[Sequence[Listing]]:
+    """`IBucket.walk` for a storage that can only list one directory at a time."""
+    pending = [directory]
+    while pending:
+        path = pending.pop()
+        entries = await bucket.list(path)
+        if not entries:
+            continue
+        yield [Listing(path, entries)]
+        below = [f"{path}/{entry.name}" for entry in entries if entry.is_directory]
+        pending.extend(each for each in reversed(below) if into is None or into(each))

@@ -9,7 +9,7 @@ import click
 from pydantic import ValidationError
 
 from ipfsreg.bucket.space.backend import make_client
-from ipfsreg.bucket.space.home import check_account, create_bucket
+from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
 from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 

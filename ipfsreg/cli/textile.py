@@ -91,11 +91,13 @@ def share() -> None:
     Roles belong to public keys (see `ipfsreg identity`), or to * for everybody, and each includes the ones
     before it: reader, writer, admin.
 
-    To push, WHO needs `writer` on the whole bucket, and to pull from a private one `reader` on the whole bucket:
-    the content of layers and manifests is stored once for all repositories. A role on one repository is one on its
-    lists of tags, manifests and layers only, not on repositories below its name. In a public bucket a writer may
-    let its tags point to other manifests that it has, mount layers that are there, and delete tags and manifests.
-    In a private one it is good for nothing without a role on the whole bucket.
+    To push, WHO needs `writer` on the whole bucket: the content of layers and manifests is stored once for all
+    repositories. A role on one repository is one on its lists of tags, manifests and layers only, not on repositories
+    below its name. In a public bucket a writer may let its tags point to other manifests that it has, mount layers that
+    are there, and delete tags and manifests.
+
+    An encrypted bucket cannot be shared: a role on all of it would make the server lose the key of what is there, and
+    is refused; one on a repository is not enough for a pull. Daemons that use one have the same identity.
     """
 
 
@@ -105,10 +107,10 @@ def share() -> None:
 @click.argument("who", type=PublicKey())
 @click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
 def grant(path: Path | None, paths: str, who: str, role: str) -> None:
-    """Give WHO (a public key, or *) a ROLE. In a private bucket this encrypts all that it is about anew.
+    """Give WHO (a public key, or *) a ROLE. On all of an encrypted bucket that is refused.
 
-    On a repository it says nothing about the content of layers and manifests, so that it is enough neither for a
-    push nor, in a private bucket, for a pull; see `ipfsreg share --help`.
+    On a repository it says nothing about the content of layers and manifests, so that it is enough neither for a push
+    nor, in an encrypted bucket, for a pull; see `ipfsreg share --help`.
     """
     _print_roles(ask(path, "share-grant", {"who": who, "role": role, "paths": paths}))
 

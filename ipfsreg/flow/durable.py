@@ -1,11 +1,14 @@
-"""Small files of this disk that are there whole or not at all, also after a loss of power. Blocking: for threads."""
+"""Files of this disk that are there whole or not at all, also after a loss of power. Blocking: for threads."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+"""The flags of `os.open` for a directory."""
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -19,28 +22,58 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
         file.write(content)
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file to write to in several pieces; at the end of the block it is there as by `write_durably`."""
+    name = f".{path.name}-{secrets.token_hex(8)}"
+    with closing(os.open(path.parent, DIRECTORY)) as directory:
+        with draft(directory, name, mode) as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask says
+            yield file
+            sync_file(file)
+            os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
+
+
+@contextmanager
+def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
+    """A new file in an open directory. The block fills it and gives it another name; where it fails, the file goes."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
-        os.fsync(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        raise
+
+
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """An open descriptor, closed after the block."""
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-@contextmanager
-def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
-    """A file to write to in several pieces; at the end of the block it is there as by `write_durably`."""
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
+def make_directory(path: Path) -> None:
+    """Make a directory and what is missing above it, durably."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with suppress(FileExistsError):
+        path.mkdir()
     sync_directory(path.parent)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Make the content of a file durable."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    with closing(os.open(path, DIRECTORY)) as directory:
+        os.fsync(directory)

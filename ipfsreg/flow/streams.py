@@ -6,11 +6,11 @@ direction: `write_pieces` and `PiecesBody` write an iterator to a consumer, `Pie
 Whoever stops before the end of an iterator closes it (``contextlib.aclosing``): it may hold a file or a connection.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
@@ -37,7 +37,7 @@ class Valve:
     async def write(self, consumer: IConsumer, pieces: AsyncGenerator[bytes, None]) -> None:
         """Write what an iterator gives, which is asked for a piece only while the consumer wants more; close it.
 
-        Where the consumer stops, what the iterator waits for is cancelled.
+        Where the consumer stops, what the iterator waits for is cancelled; how it fails then tells nobody anything.
 
         :raises ConsumerGone: where the consumer wanted no more before it had everything.
         """
@@ -48,20 +48,22 @@ class Valve:
                 await self._opened()
 
     async def _opened(self) -> None:
-        if self._paused and not self._stopped:
+        while self._paused and not self._stopped:
             self._waiting = Deferred()
             await self._waiting
         if self._stopped:
             raise ConsumerGone
 
-    async def _piece(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+    async def _piece(self, pieces: AsyncGenerator[bytes, None]) -> bytes | None:
         async def ask() -> bytes | None:
             return await anext(pieces, None)
 
         self._next = Deferred.fromCoroutine(ask())
+        if self._stopped:  # by what the iterator did before it began to wait
+            self._next.cancel()
         try:
             piece = await self._next
-        except CancelledError:
+        except Exception:
             if self._stopped:
                 raise ConsumerGone from None
             raise

@@ -20,8 +20,8 @@ M = TypeVar("M")
 class Call(Generic[M]):
     """Ties the halves of a call to an exchange. Users see it as a `Stream`.
 
-    Whatever ends the call, all of these happen, once: the timers stop, the exchange is closed, a producer of
-    requests is stopped, whoever waits for responses is told, and ``on_end`` is called.
+    Whatever ends the call, all of these happen, once: the timers stop, the exchange is closed, whoever waits
+    to send or for responses is told, and ``on_end`` is called.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Call(Generic[M]):
         self._ended = False
         self._on_end = on_end
         self._timers = Timers(reactor, deadline, idle, self._expired)
-        self.requests = Requests(reactor, self, self._timers.progress)
+        self.requests = Requests(self, self._timers.progress)
         self.responses: Responses[M] = Responses(message_type, self)
 
     def start(self, exchange: Exchange) -> None:

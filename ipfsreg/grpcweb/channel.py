@@ -13,7 +13,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from .call import Call, Stream
 from .connections import Connections
 from .duplex_post import DuplexPostExchange
-from .exchange import Exchange
+from .exchange import CallHead, Exchange
 from .framing import MESSAGE_LIMIT
 from .metadata import NO_METADATA, Metadata
 from .post import PostExchange
@@ -141,8 +141,7 @@ class Channel:
         :param idle: the longest time, in seconds, in which nothing may come, but for times in which nobody
             takes what came; None for no such limit.
         """
-        call = self._begin(response_type, deadline, idle)
-        self._start(call, method, metadata, deadline, transport, alone=False)
+        call = self._call(method, response_type, deadline, idle, metadata, transport, alone=False)
         call.requests.send(request)
         call.requests.finish()
         return Stream(call)
@@ -164,9 +163,7 @@ class Channel:
         :param idle: the longest time, in seconds, in which nothing may move in either direction, but for times
             in which nobody takes what came; None for no such limit.
         """
-        call = self._begin(response_type, deadline, idle)
-        self._start(call, method, metadata, deadline, transport, alone=True)
-        return Stream(call)
+        return Stream(self._call(method, response_type, deadline, idle, metadata, transport, alone=True))
 
     def close(self) -> "Deferred[Any]":
         """Cancel every call and close every connection; fires when they are gone. No calls after that."""
@@ -177,43 +174,35 @@ class Channel:
         gone = self._connections.abort_all()
         return gone.addCallback(lambda _: self._pool.closeCachedConnections())
 
-    def _begin(self, response_type: MessageType[M], deadline: float, idle: float | None) -> Call[M]:
+    def _call(
+        self,
+        method: str,
+        response_type: MessageType[M],
+        deadline: float,
+        idle: float | None,
+        metadata: Metadata | Mapping[str, str],
+        transport: Transport | None,
+        *,
+        alone: bool,
+    ) -> Call[M]:
         if self._closed:
             raise RuntimeError("the channel is closed")
-        call = Call(self._reactor, response_type, self._message_limit, deadline, idle, self._calls.discard)
-        self._calls.add(call)
-        return call
-
-    def _start(
-        self,
-        call: Call[M],
-        method: str,
-        metadata: Metadata | Mapping[str, str],
-        deadline: float,
-        transport: Transport | None,
-        alone: bool,
-    ) -> None:
-        exchange: Exchange
         fields = list(metadata if isinstance(metadata, Metadata) else Metadata(metadata))
         fields += [("content-type", CONTENT_TYPE), ("x-grpc-web", "1"), ("grpc-timeout", grpc_timeout(deadline))]
         target = self._uri.originForm.decode("ascii").rstrip("/") + method
-        host = self._uri.netloc.decode("ascii")
+        head = CallHead(self._uri.netloc.decode("ascii"), target, fields)
+        call = Call(self._reactor, response_type, self._message_limit, deadline, idle, self._calls.discard)
+        self._calls.add(call)
+        exchange: Exchange
         if (transport or self._transport) is Transport.WEBSOCKET:
-            exchange = WebSocketExchange(
-                self._connections.endpointForURI(self._uri),
-                call,
-                self._reactor,
-                host,
-                target,
-                fields,
-                self._ping_interval,
-            )
-        elif alone:
             endpoint = self._connections.endpointForURI(self._uri)
-            exchange = DuplexPostExchange(endpoint, call, target, [("Host", host), *fields])
+            exchange = WebSocketExchange(endpoint, call, self._reactor, head, self._ping_interval)
+        elif alone:
+            exchange = DuplexPostExchange(self._connections.endpointForURI(self._uri), call, head)
         else:
             exchange = PostExchange(self._agent, call, self._reactor, self._url + method, fields)
         call.start(exchange)
+        return call
 
 
 def check_url(url: str) -> URI:
@@ -236,3 +225,13 @@ def check_url(url: str) -> URI:
         raise ValueError("the port of the URL is none")
     uri: URI = URI.fromBytes(url.encode("ascii"))
     return uri
+
+
+def check_server(url: str) -> str:
+    """The URL of a server that has no path: as it is, where it can be used.
+
+    :raises ValueError: as `check_url`, and for one with a path.
+    """
+    if check_url(url).path not in (b"", b"/"):
+        raise ValueError("the address of a server has no path")
+    return url

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from .errors import CallError, ConnectionBroken, UnexpectedAnswer
-from .exchange import ExchangeUser
+from .exchange import CallHead, ExchangeUser
 from .metadata import Metadata
 from .socket_exchange import SocketExchange
 
@@ -21,28 +21,17 @@ NO_STATUS = "the answer ended without a gRPC status"
 
 
 class DuplexPostExchange(SocketExchange):
-    """One call as one POST on one connection.
+    """One call as one POST on one connection."""
 
-    :param target: path of the request.
-    :param headers: its header fields, ``Host`` and content type included.
-    """
-
-    def __init__(
-        self,
-        endpoint: IStreamClientEndpoint,
-        user: ExchangeUser,
-        target: str,
-        headers: list[tuple[str, str]],
-    ) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, user: ExchangeUser, head: CallHead) -> None:
         super().__init__(endpoint, user)
         self._http = h11.Connection(h11.CLIENT)
-        self._target = target
-        self._headers = headers
+        self._head = head
 
     def begin(self) -> None:
         """Write the head."""
-        fields = [("Connection", "close"), ("Transfer-Encoding", "chunked"), *self._headers]
-        request = h11.Request(method="POST", target=self._target, headers=fields)
+        own = [("Host", self._head.host), ("Connection", "close"), ("Transfer-Encoding", "chunked")]
+        request = h11.Request(method="POST", target=self._head.target, headers=[*own, *self._head.fields])
         self.transport.write(self._http.send(request))
         self.user.opened()
 

@@ -1,9 +1,19 @@
 """What a call and the transport that carries it ask of each other."""
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .errors import CallError
 from .metadata import Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class CallHead:
+    """Where a call goes: ``host`` is the value of the ``Host`` field, ``target`` the path; ``fields`` are its own."""
+
+    host: str
+    target: str
+    fields: list[tuple[str, str]] = field(repr=False)
 
 
 class Exchange(Protocol):

@@ -1,13 +1,9 @@
 """The receiving half of a call."""
 
 from collections import deque
-from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IPushProducer
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.defer import Deferred
 
 from .errors import CallError, UnexpectedAnswer
 
@@ -43,17 +39,12 @@ class ResponseSource(Protocol):
         """End the call: nobody wants it."""
 
 
-@implementer(IPushProducer)
 class Responses(Generic[M]):
-    """The messages from the server, taken in one of two ways.
+    """The messages from the server: ``async for message in call.responses`` (or `receive`, or `only`).
 
-    * ``async for message in call.responses`` (or `receive`, or `only`), at the pace of the loop;
-    * `deliver` to a function: then this is a push producer, to be registered with whatever consumer the
-      function writes to.
-
-    Either way, what nobody takes is not read from the connection (but for `HIGH_WATER` bytes read ahead, so
-    that an early status is noticed). The outcome comes last: messages end without an exception for status OK
-    only, else with a `CallError`.
+    They come at the pace of whoever takes them: what nobody takes is not read from the connection (but for `HIGH_WATER`
+    bytes read ahead, so that an early status is noticed). The outcome comes last: messages end without an exception for
+    status OK only, else with a `CallError`.
     """
 
     def __init__(self, message_type: MessageType[M], source: ResponseSource) -> None:
@@ -61,11 +52,7 @@ class Responses(Generic[M]):
         self._source = source
         self._queue: deque[tuple[M, int]] = deque()
         self._size = 0
-        self._paused = False
-        self._delivering = False
         self._waiting: Deferred[M | None] | None = None
-        self._sink: Callable[[M], None] | None = None
-        self._delivered: Deferred[None] | None = None
         self._ended = False
         self._error: CallError | None = None
 
@@ -76,14 +63,11 @@ class Responses(Generic[M]):
 
         Cancelling the Deferred only gives up waiting; the call goes on.
         """
-        if self._waiting is not None or self._sink is not None:
+        if self._waiting is not None:
             raise RuntimeError("somebody is taking the messages already")
-        if self._queue:
-            return succeed(self._pop())
-        if self._ended:
-            return succeed(None) if self._error is None else fail(self._error)
-        self._waiting = Deferred(self._waiting_cancelled)
-        return self._waiting
+        waiting = self._waiting = Deferred(self._waiting_cancelled)
+        self._hand_over()
+        return waiting
 
     def __aiter__(self) -> Self:
         return self
@@ -106,32 +90,6 @@ class Responses(Generic[M]):
             self._source.cancel()
             raise UnexpectedAnswer("more than one answer came")
         return message
-
-    def deliver(self, sink: Callable[[M], None]) -> "Deferred[None]":
-        """Give every message to a function, as they come. Fires when the call has ended well.
-
-        Fails with a `CallError`, or with what the function raises; the call is cancelled then, and where the
-        Deferred is cancelled. Pause and resume with the methods of `IPushProducer`.
-        """
-        if self._waiting is not None or self._sink is not None:
-            raise RuntimeError("somebody is taking the messages already")
-        self._sink = sink
-        done = self._delivered = Deferred(lambda _: self._source.cancel())
-        self._hand_over()
-        return done
-
-    def pauseProducing(self) -> None:
-        """`deliver` nothing until `resumeProducing`."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """`deliver` again."""
-        self._paused = False
-        self._hand_over()
-
-    def stopProducing(self) -> None:
-        """Cancel the call."""
-        self._source.cancel()
 
     # For the call.
 
@@ -166,47 +124,19 @@ class Responses(Generic[M]):
         if not self._ended:
             self._source.reading(self._size < HIGH_WATER)
 
-    def _pop(self) -> M:
-        message, size = self._queue.popleft()
-        self._size -= size
-        self._fill()
-        return message
-
     def _hand_over(self) -> None:
-        if self._delivering:
-            return  # the loop that is at it, further up the stack, goes on
-        self._delivering = True
-        try:
-            while self._queue:
-                if self._waiting is not None:
-                    waiting, self._waiting = self._waiting, None
-                    waiting.callback(self._pop())
-                elif self._sink is not None and not self._paused:
-                    self._sink(self._pop())
-                else:
-                    return
-        except Exception:
-            # Only the sink raises: a Deferred keeps the exceptions of its callbacks to itself.
-            failure = Failure()
-            delivered, self._delivered = self._delivered, None
-            self._sink = None
-            self._source.cancel()
-            if delivered is not None:
-                delivered.errback(failure)
-        finally:
-            self._delivering = False
-        self._tell_outcome()
-
-    def _tell_outcome(self) -> None:
-        if not self._ended or self._queue:
+        if self._waiting is None or not (self._queue or self._ended):
             return
         waiting, self._waiting = self._waiting, None
-        delivered, self._delivered = self._delivered, None
-        self._sink = None
-        if waiting is not None:
-            waiting.callback(None) if self._error is None else waiting.errback(self._error)
-        if delivered is not None:
-            delivered.callback(None) if self._error is None else delivered.errback(self._error)
+        if self._queue:
+            message, size = self._queue.popleft()
+            self._size -= size
+            self._fill()
+            waiting.callback(message)
+        elif self._error is None:
+            waiting.callback(None)
+        else:
+            waiting.errback(self._error)
 
     def _waiting_cancelled(self, waiting: "Deferred[M | None]") -> None:
         self._waiting = None

@@ -26,7 +26,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError
 
 from .errors import ConnectionBroken, UnexpectedAnswer, one_line
-from .exchange import ExchangeUser
+from .exchange import CallHead, ExchangeUser
 from .socket_exchange import SocketExchange
 
 SUBPROTOCOL = "grpc-websockets"
@@ -45,9 +45,7 @@ class WebSocketExchange(SocketExchange):
 
     Success is told by the status alone: older wrappers drop the connection (1006) after every call.
 
-    :param host: value of the ``Host`` field.
-    :param target: path of the request.
-    :param fields: the call's header fields; they do not go into the HTTP request.
+    :param head: its fields do not go into the HTTP request.
     :param ping_interval: after so many seconds without a byte in either direction a ping is sent, for the
         sake of proxies in between; None for never. Nothing waits for an answer to it: older wrappers do not
         read any more once the request is finished.
@@ -58,16 +56,14 @@ class WebSocketExchange(SocketExchange):
         endpoint: IStreamClientEndpoint,
         user: ExchangeUser,
         reactor: IReactorTime,
-        host: str,
-        target: str,
-        fields: list[tuple[str, str]],
+        head: CallHead,
         ping_interval: float | None,
     ) -> None:
         super().__init__(endpoint, user)
         self._reactor = reactor
         self._websocket = WSConnection(ConnectionType.CLIENT)
-        self._handshake = Request(host=host, target=target, subprotocols=[SUBPROTOCOL])
-        self._fields = fields
+        self._handshake = Request(host=head.host, target=head.target, subprotocols=[SUBPROTOCOL])
+        self._fields = head.fields
         self._ping_interval = ping_interval
         self._ping_call: IDelayedCall | None = None
         self._last_moved = 0.0

@@ -1,1 +1,1 @@
-"""Wire formats of IPFS: CIDs, dag-pb, UnixFS, CAR. No policy, no input or output, nothing of Twisted."""
+"""Wire formats of IPFS: CIDs, dag-pb, UnixFS, CAR. No policy, no input or output."""

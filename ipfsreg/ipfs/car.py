@@ -1,5 +1,9 @@
-"""CAR version 1, a stream of blocks with their CIDs (https://ipld.io/specs/transport/car/carv1/)."""
+"""CAR, a stream of blocks with their CIDs.
 
+https://ipld.io/specs/transport/car/carv1/ and https://ipld.io/specs/transport/car/carv2/
+"""
+
+import struct
 from collections.abc import Iterator, Sequence
 
 import cbor2
@@ -15,6 +19,10 @@ BLOCK_MAX = 2 * 1024 * 1024
 
 _CID_MAX = 256
 _TAG = 42  # of a CID in DAG-CBOR
+
+_PRAGMA = bytes.fromhex("0aa16776657273696f6e02")
+_HEADER = struct.Struct("<16sQQQ")  # characteristics, data offset, data size, index offset
+_FRAME = len(_PRAGMA) + _HEADER.size
 
 
 class CARInvalid(ValueError):
@@ -89,14 +97,57 @@ class CARReader:
         return None if begin + length > len(self._data) else (begin, begin + length)
 
 
+class PayloadReader:
+    """Takes the CAR of version 1 out of a file of either version that comes in pieces: version 2 has a frame."""
+
+    def __init__(self) -> None:
+        self._begin = b""
+        self._skip = 0
+        self._left: int | None = None  # of the payload; None where all that comes belongs to it
+        self._known = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take a piece in; answers what of it belongs to the CAR of version 1.
+
+        :raises CARInvalid: where the frame is none.
+        """
+        if not self._known:
+            self._begin += piece
+            if len(self._begin) < _FRAME and _PRAGMA.startswith(self._begin[: len(_PRAGMA)]):
+                return b""
+            piece, self._begin, self._known = self._begin, b"", True
+            if piece.startswith(_PRAGMA):
+                _, offset, self._left, _ = _HEADER.unpack_from(piece, len(_PRAGMA))
+                if offset < _FRAME:
+                    raise CARInvalid("a CAR of version 2 whose data begins within its header")
+                self._skip = offset
+        skipped = min(self._skip, len(piece))
+        self._skip -= skipped
+        piece = piece[skipped:]
+        if self._left is not None:
+            piece = piece[: self._left]
+            self._left -= len(piece)
+        return piece
+
+    def finish(self) -> bytes:
+        """That was all; answers what is left.
+
+        :raises CARInvalid: where more should have come.
+        """
+        if self._left or self._skip or self._begin.startswith(_PRAGMA):
+            raise CARInvalid("the CAR ends too early")
+        return self._begin
+
+
 def _decode_header(data: bytes) -> Sequence[CID]:
     try:
         header = cbor2.loads(data)
-    except (cbor2.CBORDecodeError, ValueError, RecursionError) as error:
-        raise CARInvalid(f"the header is not CBOR: {error}") from None
+    except Exception as error:  # of foreign bytes a decoder may fail with anything
+        raise CARInvalid(f"the header is not CBOR: {error}"[:200]) from None
     if not isinstance(header, dict) or header.get("version") != 1:
         version = header.get("version") if isinstance(header, dict) else None
-        raise CARInvalid(f"not a CAR of version 1 (it says {version!r})"[:200])
+        says = f" (it says {version})" if isinstance(version, int) and version.bit_length() < 64 else ""
+        raise CARInvalid(f"not a CAR of version 1{says}")
     roots = header.get("roots")
     if not isinstance(roots, list):
         raise CARInvalid("the header has no roots")

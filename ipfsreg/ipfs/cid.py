@@ -15,6 +15,9 @@ IDENTITY = 0x00
 SHA2_256 = 0x12
 SHA2_512 = 0x13
 
+INLINE_MAX = 127
+"""The longest content of an `inline_cid`, in bytes: newer nodes take 128, and its length is one byte then."""
+
 TEXT_MAX = 256
 """The longest text that is read as a CID, in characters: reading base58 takes a time that grows with the square."""
 
@@ -65,6 +68,21 @@ def raw_cid(sha256: bytes) -> CID:
 def cid_of(codec: int, block: bytes) -> CID:
     """The CID, of version 1 and with sha2-256, of a block."""
     return CID(1, codec, SHA2_256, hashlib.sha256(block).digest())
+
+
+def inline_cid(content: bytes) -> CID:
+    """The CID of a raw block that is in the CID: every node has it, and none can lose it.
+
+    :raises ValueError: for more than `INLINE_MAX` bytes.
+    """
+    if len(content) > INLINE_MAX:
+        raise ValueError(f"{len(content)} bytes are too many for a CID")
+    return CID(1, RAW, IDENTITY, content)
+
+
+def inline_content(cid: CID) -> bytes | None:
+    """What such a CID holds, or None for any other one."""
+    return cid.hash if cid.codec == RAW and cid.hash_code == IDENTITY else None
 
 
 def parse_cid(text: str) -> CID:

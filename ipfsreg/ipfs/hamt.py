@@ -8,12 +8,13 @@ The rules are https://specs.ipfs.tech/unixfs/#dag-pb-hamtdirectory, but for the 
 little-endian: Kubo, and all who read its directories, have the highest place first, and no zero bytes before it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import TypeAlias, TypeVar
 
 import mmh3
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from ipfsreg.flow.gather import gather
 
 from .cid import CID, DAG_PB, cid_of
 from .dag_pb import BlockInvalid, Link, Node, encode_node
@@ -82,7 +83,7 @@ async def is_large(load: Load, node: Node) -> bool:
     :raises BlockInvalid: where a block is not what it should be.
     """
     size = 0
-    async with aclosing(_walk(load, node, b"")) as shards:
+    async with aclosing(_walk(load, node)) as shards:
         async for values in shards:
             size += estimated_size(values)
             if size > THRESHOLD:
@@ -112,7 +113,10 @@ async def entries(load: Load, node: Node) -> list[Link]:
 
     :raises BlockInvalid: where a block is not what it should be.
     """
-    found = [link async for values in _walk(load, node, b"") for link in values]
+    found: list[Link] = []
+    async with aclosing(_walk(load, node)) as shards:
+        async for values in shards:
+            found += values
     return sorted(found, key=lambda link: link.name.encode())
 
 
@@ -207,31 +211,18 @@ def _node(slots: _Slots) -> Node:
     return Node(links, encode_unixfs(UnixFS(HAMT_SHARD, bitfield, hash_type=_MURMUR3, fan_out=FAN_OUT)))
 
 
-async def _walk(load: Load, node: Node, path: bytes) -> AsyncGenerator[list[Link], None]:
+async def _walk(load: Load, node: Node) -> AsyncGenerator[list[Link], None]:
     """The entries of each shard."""
-    slots = _slots(node, path)
+    slots = _slots(node, b"")
     yield [link for link in slots.values() if link.name]
-    async for place, child in _loaded(load, {place: link for place, link in slots.items() if not link.name}):
-        async for values in _walk(load, child, path + bytes((place,))):
-            yield values
-
-
-async def _loaded(load: Load, links: Mapping[int, Link]) -> AsyncIterator[tuple[int, Node]]:
-    """The nodes of some children, several loaded at a time."""
-
-    async def load_one(cid: CID) -> Node:
-        return await load(cid)
-
-    places = list(links)
-    for first in range(0, len(places), LOADS):
-        some = places[first : first + LOADS]
-        loads = [Deferred.fromCoroutine(load_one(links[place].cid)) for place in some]
-        try:
-            nodes = await gatherResults(loads, consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
-        for place, node in zip(some, nodes, strict=True):
-            yield place, node
+    below = [(bytes((place,)), link.cid) for place, link in slots.items() if not link.name]
+    while below:
+        some = below[-LOADS:]
+        del below[-LOADS:]
+        for (path, _), child in zip(some, await gather(load, [cid for _, cid in some], LOADS), strict=True):
+            slots = _slots(child, path)
+            yield [link for link in slots.values() if link.name]
+            below += [(path + bytes((place,)), link.cid) for place, link in slots.items() if not link.name]
 
 
 async def _changed(
@@ -248,7 +239,8 @@ async def _changed(
         after.pop(place, None)
         if kept := {name: link for name, link in values.items() if link is not None}:
             after[place] = _standing_for(kept, len(path) + 1, blocks)
-    async for place, child in _loaded(load, {place: slots[place] for place in below}):
+    children = await gather(load, [slots[place].cid for place in below], LOADS)
+    for place, child in zip(below, children, strict=True):
         inside = path + bytes((place,))
         old = _slots(child, inside)
         new = await _changed(load, old, below[place], inside, blocks)

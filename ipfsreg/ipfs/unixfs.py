@@ -1,9 +1,9 @@
 """UnixFS: files and directories in the data of dag-pb blocks (https://specs.ipfs.tech/unixfs/)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .dag_pb import BlockInvalid, decode_fields, encode_field, encode_number
+from .dag_pb import BlockInvalid, Link, Node, decode_fields, encode_field, encode_node, encode_number
 
 RAW_LEAF, DIRECTORY, FILE, METADATA, SYMLINK, HAMT_SHARD = range(6)
 
@@ -65,3 +65,13 @@ def decode_unixfs(data: bytes) -> UnixFS:
     if kind is None:
         raise BlockInvalid("a UnixFS message does not say what it is")
     return UnixFS(kind, content, size, block_sizes, hash_type, fan_out)
+
+
+def directory_node(entries: Iterable[Link]) -> Node:
+    """A directory with these entries, as `ipfs add` makes one that is not too large for one block."""
+    return Node(sorted(entries, key=lambda link: link.name.encode()), encode_unixfs(UnixFS(DIRECTORY)))
+
+
+def encode_directory(entries: Iterable[Link]) -> bytes:
+    """The block of such a directory."""
+    return encode_node(directory_node(entries))

@@ -20,6 +20,8 @@ def decode_varint(data: bytes | bytearray | memoryview, offset: int = 0) -> tupl
     :raises EOFError: where the data ends within it.
     :raises ValueError: where it is longer than `MAX_LENGTH`, or than it need be.
     """
+    if offset < len(data) and data[offset] < 0x80:  # most of them, and there are very many
+        return data[offset], offset + 1
     number = shift = 0
     for index in range(offset, min(offset + MAX_LENGTH, len(data))):
         byte = data[index]

@@ -12,188 +12,127 @@ class RegistryError(Exception):
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 400
 
+    def __init_subclass__(cls, code: str | None = None, status: int | None = None) -> None:
+        """Each case inherits what it does not say."""
+        cls.code = cls.code if code is None else code
+        cls.status = cls.status if status is None else status
+
     def __init__(self, message: str, detail: Any = None) -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail
 
 
-class NameInvalid(RegistryError):
+class NameInvalid(RegistryError, code="NAME_INVALID"):
     """The repository name does not follow the grammar."""
 
-    code = "NAME_INVALID"
 
-
-class NameUnknown(RegistryError):
+class NameUnknown(RegistryError, code="NAME_UNKNOWN", status=404):
     """There is no such repository."""
 
-    code = "NAME_UNKNOWN"
-    status = 404
 
-
-class TagInvalid(RegistryError):
+class TagInvalid(RegistryError, code="TAG_INVALID"):
     """A tag does not follow the grammar."""
 
-    code = "TAG_INVALID"
 
-
-class DigestInvalid(RegistryError):
+class DigestInvalid(RegistryError, code="DIGEST_INVALID"):
     """A digest does not follow the grammar, names an unknown algorithm, or is not that of the content."""
 
-    code = "DIGEST_INVALID"
 
-
-class SizeInvalid(RegistryError):
+class SizeInvalid(RegistryError, code="SIZE_INVALID"):
     """A length was given that the content does not have."""
 
-    code = "SIZE_INVALID"
 
-
-class BlobUnknown(RegistryError):
+class BlobUnknown(RegistryError, code="BLOB_UNKNOWN", status=404):
     """The repository has no such blob."""
 
-    code = "BLOB_UNKNOWN"
-    status = 404
 
-
-class UploadUnknown(RegistryError):
+class UploadUnknown(RegistryError, code="BLOB_UPLOAD_UNKNOWN", status=404):
     """There is no such upload session (any more)."""
 
-    code = "BLOB_UPLOAD_UNKNOWN"
-    status = 404
 
-
-class UploadInvalid(RegistryError):
+class UploadInvalid(RegistryError, code="BLOB_UPLOAD_INVALID"):
     """The upload cannot go on like this."""
 
-    code = "BLOB_UPLOAD_INVALID"
 
-
-class UploadBusy(UploadInvalid):
+class UploadBusy(UploadInvalid, status=409):
     """Another request is writing to the same upload session."""
 
-    status = 409
 
-
-class UploadOutOfOrder(RegistryError):
+class UploadOutOfOrder(RegistryError, code="BLOB_UPLOAD_INVALID", status=416):
     """A chunk does not begin where the last one ended. ``received`` is the number of bytes there are."""
-
-    code = "BLOB_UPLOAD_INVALID"
-    status = 416
 
     def __init__(self, message: str, received: int) -> None:
         super().__init__(message, {"received": received})
         self.received = received
 
 
-class ManifestUnknown(RegistryError):
+class ManifestUnknown(RegistryError, code="MANIFEST_UNKNOWN", status=404):
     """The repository has no such manifest or tag."""
 
-    code = "MANIFEST_UNKNOWN"
-    status = 404
 
-
-class ManifestInvalid(RegistryError):
+class ManifestInvalid(RegistryError, code="MANIFEST_INVALID"):
     """The manifest is not one."""
 
-    code = "MANIFEST_INVALID"
 
-
-class ManifestBlobUnknown(RegistryError):
+class ManifestBlobUnknown(RegistryError, code="MANIFEST_BLOB_UNKNOWN", status=404):
     """The manifest refers to content that the repository does not have.
 
     404 is what Docker's registry and the specification's table of endpoints say.
     """
 
-    code = "MANIFEST_BLOB_UNKNOWN"
-    status = 404
 
-
-class TooLarge(RegistryError):
+class ContentTooLarge(RegistryError, code="SIZE_INVALID", status=413):
     """The content is larger than the configuration allows."""
 
-    code = "SIZE_INVALID"
-    status = 413
 
-
-class TooManyRequests(RegistryError):
+class TooManyRequests(RegistryError, code="TOOMANYREQUESTS", status=429):
     """There is as much going on as the configuration allows."""
 
-    code = "TOOMANYREQUESTS"
-    status = 429
 
-
-class ImportInvalid(RegistryError):
+class ImportInvalid(RegistryError, code="MANIFEST_INVALID"):
     """There is no whole image in what is to be imported."""
 
-    code = "MANIFEST_INVALID"
 
-
-class Denied(RegistryError):
+class Denied(RegistryError, code="DENIED", status=403):
     """The configuration does not allow it."""
 
-    code = "DENIED"
-    status = 403
 
-
-class ReadOnly(RegistryError):
+class ReadOnly(RegistryError, code="DENIED", status=405):
     """The name, or everything here, can only be read."""
 
-    code = "DENIED"
-    status = 405
 
-
-class NotInTime(RegistryError):
+class NotInTime(RegistryError, code="UNAVAILABLE", status=503):
     """Nobody had the content in time: it may be there all the same. ``retry_after`` is in seconds."""
-
-    code = "UNAVAILABLE"
-    status = 503
 
     def __init__(self, message: str, retry_after: int = 10) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
-class RangeInvalid(RegistryError):
+class RangeInvalid(RegistryError, code="RANGE_INVALID", status=416):
     """The range asked for is not in the content."""
 
-    code = "RANGE_INVALID"
-    status = 416
 
-
-class CidInvalid(RegistryError):
+class CidInvalid(RegistryError, code="CID_INVALID"):
     """What stands where a CID should is none."""
 
-    code = "CID_INVALID"
 
-
-class CidUnknown(RegistryError):
+class CidUnknown(RegistryError, code="CID_UNKNOWN", status=404):
     """There is no such block or file, or none that everybody may have."""
 
-    code = "CID_UNKNOWN"
-    status = 404
 
-
-class NotCached(CidUnknown):
+class NotCached(CidUnknown, status=412):
     """As `CidUnknown`, for a client that wants only what is here already (RFC 9111, only-if-cached)."""
 
-    status = 412
 
-
-class FormatUnsupported(RegistryError):
+class FormatUnsupported(RegistryError, code="FORMAT_UNSUPPORTED", status=406):
     """Blocks and CARs are the formats in which content can be had by CID."""
 
-    code = "FORMAT_UNSUPPORTED"
-    status = 406
 
-
-class ParameterInvalid(RegistryError):
+class ParameterInvalid(RegistryError, code="PARAMETER_INVALID"):
     """A parameter of a request for content by CID says nothing sensible."""
 
-    code = "PARAMETER_INVALID"
 
-
-class PaginationInvalid(RegistryError):
+class PaginationInvalid(RegistryError, code="PAGINATION_NUMBER_INVALID"):
     """The number of results asked for is not a number."""
-
-    code = "PAGINATION_NUMBER_INVALID"

@@ -6,6 +6,7 @@ the repositories below it. Hexadecimal names are spread over 256 directories by 
 
 from collections.abc import AsyncIterator
 
+from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 
 from .digest import Digest, parse_digest
@@ -78,28 +79,24 @@ def referrers(repository: Repository, subject: Digest) -> str:
     return f"{_own(repository, _REFERRERS)}/{_spread(subject)}"
 
 
-async def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
+def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
     """Each content in the bucket."""
-    async for digest in _digests_below(bucket, "blobs"):
-        yield digest
+    return _digests_below(bucket, "blobs")
 
 
-async def all_dags(bucket: IBucket) -> AsyncIterator[Digest]:
+def all_dags(bucket: IBucket) -> AsyncIterator[Digest]:
     """Each content whose DAG is stored."""
-    async for digest in _digests_below(bucket, "dags"):
-        yield digest
+    return _digests_below(bucket, "dags")
 
 
-async def blob_links(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
+def blob_links(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
     """The blobs that a repository has."""
-    async for digest in _digests_below(bucket, _own(repository, _BLOBS)):
-        yield digest
+    return _digests_below(bucket, _own(repository, _BLOBS))
 
 
-async def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
+def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[Digest]:
     """The manifests that a repository has."""
-    async for digest in _digests_below(bucket, _own(repository, _MANIFESTS)):
-        yield digest
+    return _digests_below(bucket, _own(repository, _MANIFESTS))
 
 
 async def has_manifests(bucket: IBucket, repository: Repository) -> bool:
@@ -140,17 +137,22 @@ async def referrer_entries(bucket: IBucket, repository: Repository) -> AsyncIter
 
 
 async def repositories(bucket: IBucket) -> AsyncIterator[Repository]:
-    """The repositories that hold anything: a blob, a manifest or a tag."""
-    async for repository, names in _repository_directories(bucket):
-        if any(name.startswith("_") for name in names):
-            yield repository
+    """The repositories that hold anything: a blob, a manifest or a tag.
+
+    :raises Corrupt: where something strange has the place of a directory, for nobody knows what belongs below it.
+    """
+    async for listing in _repository_directories(bucket):
+        for entry in listing.entries:
+            _refuse_strange(listing, entry)
+        if listing.directory != REPOSITORIES and any(entry.name.startswith("_") for entry in listing.entries):
+            yield _repository_at(listing)
 
 
 async def repositories_with_manifests(bucket: IBucket) -> AsyncIterator[Repository]:
-    """The repositories that have a manifest, tagged or not."""
-    async for repository, names in _repository_directories(bucket):
-        if _MANIFESTS in names:
-            yield repository
+    """The repositories that have a manifest, tagged or not. What is strange is passed over."""
+    async for listing in _repository_directories(bucket):
+        if listing.directory != REPOSITORIES and any(entry.name == _MANIFESTS for entry in listing.entries):
+            yield _repository_at(listing)
 
 
 def _referring(entry: Entry) -> Digest | None:
@@ -160,19 +162,28 @@ def _referring(entry: Entry) -> Digest | None:
         return None
 
 
-async def _repository_directories(bucket: IBucket) -> AsyncIterator[tuple[Repository, set[str]]]:
+async def _repository_directories(bucket: IBucket) -> AsyncIterator[Listing]:
     async for listings in bucket.walk(REPOSITORIES, lambda path: is_component(path.rpartition("/")[2])):
         for listing in listings:
-            if listing.directory != REPOSITORIES:
-                name = listing.directory.removeprefix(f"{REPOSITORIES}/")
-                yield Repository(name), {entry.name for entry in listing.entries}
+            yield listing
+
+
+def _repository_at(listing: Listing) -> Repository:
+    return Repository(listing.directory.removeprefix(f"{REPOSITORIES}/"))
+
+
+def _refuse_strange(listing: Listing, entry: Entry) -> None:
+    if entry.strange:
+        raise Corrupt(f"{listing.directory}/{entry.name} is neither a file nor a directory: remove it")
 
 
 async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Digest]:
     async for listing in _listings_below(bucket, directory):
         for entry in listing.entries:
             digest = _spread_digest(directory, listing.directory, entry.name)
-            if digest is not None and not entry.is_directory:
+            if digest is None:
+                _refuse_strange(listing, entry)
+            elif not entry.is_directory:
                 yield digest
 
 

@@ -1,4 +1,4 @@
-"""Buckets that the program wrote which this one replaces, seen as if they had today's layout.
+"""Buckets of the program that this one replaces, seen as if they had today's layout.
 
 That program kept ``blobs/<digest>`` and ``manifests/<name>/<tag>`` and nothing else. The wrapper here answers for
 today's paths from those files where today's own are not there: tags and manifests of ``manifests/``, links to blobs
@@ -6,24 +6,31 @@ from what the manifests say of their sizes. Nothing is converted. What is pushed
 has the same name, hides what the original program wrote; a tag that is deleted is deleted in both.
 """
 
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
-from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, walk_by_listing
+from ipfsreg.flow.locks import KeyedLock
+from ipfsreg.flow.workers import Workers
 
+from .descriptor import read_text
 from .digest import Digest, digest_of
+from .documents import read_json
 from .errors import ManifestInvalid
-from .repository.manifest import DOCKER_IMAGE, parse_manifest
-from .repository.record import Record
+from .manifest import DOCKER_IMAGE, parse_manifest
+from .record import Record
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MANIFESTS = "manifests"
 KNOWN_SECONDS = 30.0
@@ -41,6 +48,7 @@ class _Repository:
 
     tags: dict[str, Digest] = field(default_factory=dict)
     manifests: dict[Digest, bytes] = field(default_factory=dict)
+    media_types: dict[Digest, str] = field(default_factory=dict)
     blobs: dict[Digest, int] = field(default_factory=dict)
     read_at: float = 0.0
 
@@ -50,6 +58,7 @@ class _Repository:
         except ManifestInvalid:
             return  # a file that somebody else put there
         digest = digest_of(content)
+        self.media_types[digest] = manifest.media_type
         self.tags[tag] = digest
         self.manifests[digest] = content
         self.blobs.update(dict(manifest.blobs))
@@ -68,7 +77,7 @@ class _Repository:
         content = self.manifests.get(digest)
         if content is None:
             return None
-        record = Record(mediaType=_media_type(content), size=len(content), released=0.0, original=True)
+        record = Record(mediaType=self.media_types[digest], size=len(content), released=0.0, original=True)
         return record.model_dump_json().encode()
 
     def entries(self, kind: str | None, rest: str | None) -> set[Entry]:
@@ -83,130 +92,128 @@ class _Repository:
         return {Entry(path[depth], depth < 2) for path in paths if depth < 3 and "/".join(path[:depth]) == (rest or "")}
 
 
+def _if_active(
+    method: "Callable[Concatenate[OriginalLayout, P], Coroutine[Any, Any, T]]",
+) -> "Callable[Concatenate[OriginalLayout, P], Deferred[T]]":
+    """Ask the bucket itself where there is nothing of the original program."""
+
+    @wraps(method)
+    def either(self: "OriginalLayout", *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
+        if self.active:
+            return ensureDeferred(method(self, *args, **kwargs))
+        straight: Deferred[T] = getattr(self.bucket, method.__name__)(*args, **kwargs)
+        return straight
+
+    return either
+
+
 @implementer(IBucket)
 class OriginalLayout:
     """A bucket with the files of the original program among its own. See the module."""
 
-    def __init__(self, bucket: IBucket, clock: IReactorTime) -> None:
+    def __init__(self, bucket: IBucket, workers: Workers, clock: IReactorTime) -> None:
         self.name = bucket.name
         self.shared = bucket.shared
         self.active = False
         """Whether there is anything of the original program: else all goes straight to the bucket."""
-        self._bucket = bucket
+        self.bucket = bucket
+        self._workers = workers
         self._clock = clock
         self._repositories: dict[str, _Repository] = {}
-        self._lock: DeferredLock = DeferredLock()
+        self._reading = KeyedLock()
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`."""
-        return self._bucket.start()
+        return self.bucket.start()
 
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
-        return self._bucket.stop()
+        return self.bucket.stop()
 
-    def stat(self, path: str) -> "Deferred[Stat]":
+    @_if_active
+    async def stat(self, path: str) -> Stat:
         """See `IBucket.stat`."""
-
-        async def stat() -> Stat:
-            try:
-                return await self._bucket.stat(path)
-            except NotFound:
-                original = _original_blob(path)
-                if original is None:
-                    return Stat(len(await self._file(path)))
-                content = self._manifest(path)
-                return await self._bucket.stat(original) if content is None else Stat(len(content))
-
-        return ensureDeferred(stat()) if self.active else self._bucket.stat(path)
-
-    def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
-
-        async def get() -> bytes:
-            try:
-                return await self._bucket.get(path, limit)
-            except NotFound:
-                original = _original_blob(path)
-                if original is None:
-                    return await self._file(path)
-                content = self._manifest(path)
-                return await self._bucket.get(original, limit) if content is None else content
-
-        return ensureDeferred(get()) if self.active else self._bucket.get(path, limit)
-
-    def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
-
-        async def open_() -> IReader:
+        try:
+            return await self.bucket.stat(path)
+        except NotFound:
             original = _original_blob(path)
-            if original is not None and await self._is_original(path, original):
-                return await self._bucket.open(original)
-            return await self._bucket.open(path)
+            if original is None:
+                return Stat(len(await self._file(path)))
+            content = self._manifest(path)
+            return await self.bucket.stat(original) if content is None else Stat(len(content))
 
-        return ensureDeferred(open_()) if self.active else self._bucket.open(path)
+    @_if_active
+    async def get(self, path: str, limit: int) -> bytes:
+        """See `IBucket.get`."""
+        try:
+            return await self.bucket.get(path, limit)
+        except NotFound:
+            original = _original_blob(path)
+            if original is None:
+                return await self._file(path)
+            content = self._manifest(path)
+            return await self.bucket.get(original, limit) if content is None else content
+
+    @_if_active
+    async def open(self, path: str) -> IReader:
+        """See `IBucket.open`."""
+        original = _original_blob(path)
+        if original is not None and not await self._has(path) and await self._has(original):
+            return await self.bucket.open(original)
+        return await self.bucket.open(path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return self._bucket.put(path, content)
+        return self.bucket.put(path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
-        return self._bucket.put_file(path, source)
+        return self.bucket.put_file(path, source)
 
-    def move(self, source: str, destination: str) -> "Deferred[None]":
+    @_if_active
+    async def move(self, source: str, destination: str) -> None:
         """See `IBucket.move`."""
+        try:
+            await self.bucket.move(source, destination)
+        except NotFound:
+            original = _original_blob(source)
+            if original is None:
+                raise
+            await self.bucket.move(original, destination)
 
-        async def move() -> None:
-            try:
-                await self._bucket.move(source, destination)
-            except NotFound:
-                original = _original_blob(source)
-                if original is None:
-                    raise
-                await self._bucket.move(original, destination)
-
-        return ensureDeferred(move()) if self.active else self._bucket.move(source, destination)
-
-    def remove(self, path: str) -> "Deferred[None]":
+    @_if_active
+    async def remove(self, path: str) -> None:
         """See `IBucket.remove`. A tag goes from both layouts."""
-
-        async def remove() -> None:
-            found = True
+        found = True
+        try:
+            await self.bucket.remove(path)
+        except NotFound:
+            found = False
+        match = _PATH.fullmatch(path)
+        if match is not None and match["kind"] == "_tags" and match["rest"]:
             try:
-                await self._bucket.remove(path)
+                await self.bucket.remove(f"{MANIFESTS}/{match['name']}/{match['rest']}")
+                self._repositories.pop(match["name"], None)
+                found = True
             except NotFound:
-                found = False
-            match = _PATH.fullmatch(path)
-            if match is not None and match["kind"] == "_tags" and match["rest"]:
-                try:
-                    await self._bucket.remove(f"{MANIFESTS}/{match['name']}/{match['rest']}")
-                    self._repositories.pop(match["name"], None)
-                    found = True
-                except NotFound:
-                    pass
-            if not found:
-                raise NotFound(path)
+                pass
+        if not found:
+            raise NotFound(path)
 
-        return ensureDeferred(remove()) if self.active else self._bucket.remove(path)
-
-    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
+    @_if_active
+    async def list(self, directory: str) -> Sequence[Entry]:
         """See `IBucket.list`."""
-
-        async def list_() -> Sequence[Entry]:
-            entries = set(await self._bucket.list(directory))
-            if directory == "repositories":
-                entries.update(each for each in await self._bucket.list(MANIFESTS) if each.is_directory)
-            match = _PATH.fullmatch(directory)
-            if match is not None:
-                entries |= (await self._repository(match["name"])).entries(match["kind"], match["rest"])
-            return sorted(entries)
-
-        return ensureDeferred(list_()) if self.active else self._bucket.list(directory)
+        entries = set(await self.bucket.list(directory))
+        if directory == "repositories":
+            entries.update(each for each in await self.bucket.list(MANIFESTS) if each.is_directory)
+        match = _PATH.fullmatch(directory)
+        if match is not None:
+            entries |= (await self._repository(match["name"])).entries(match["kind"], match["rest"])
+        return sorted(entries)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        return walk_by_listing(self, directory, into) if self.active else self._bucket.walk(directory, into)
+        return walk_by_listing(self, directory, into) if self.active else self.bucket.walk(directory, into)
 
     async def _file(self, path: str) -> bytes:
         match = _PATH.fullmatch(path)
@@ -224,34 +231,25 @@ class OriginalLayout:
         known = (each.manifests.get(digest) for each in self._repositories.values())
         return next((content for content in known if content is not None), None)
 
-    async def _is_original(self, path: str, original: str) -> bool:
+    async def _has(self, path: str) -> bool:
         try:
-            await self._bucket.stat(path)
-        except NotFound:
-            pass
-        else:
-            return False
-        try:
-            await self._bucket.stat(original)
+            await self.bucket.stat(path)
         except NotFound:
             return False
         return True
 
     async def _repository(self, name: str) -> _Repository:
-        known = self._repositories.get(name)
-        if known is not None and self._clock.seconds() - known.read_at <= KNOWN_SECONDS:
-            return known
-        await self._lock.acquire()
-        try:
+        async with self._reading.of(name):
+            known = self._repositories.get(name)
+            if known is not None and self._clock.seconds() - known.read_at <= KNOWN_SECONDS:
+                return known
             repository = _Repository(read_at=self._clock.seconds())
-            for entry in await self._bucket.list(f"{MANIFESTS}/{name}"):
+            for entry in await self.bucket.list(f"{MANIFESTS}/{name}"):
                 if not entry.is_directory:
-                    path = f"{MANIFESTS}/{name}/{entry.name}"
-                    repository.add(entry.name, await self._bucket.get(path, _MANIFEST_MAX))
+                    content = await self.bucket.get(f"{MANIFESTS}/{name}/{entry.name}", _MANIFEST_MAX)
+                    await self._workers.run(repository.add, entry.name, content)
             self._repositories[name] = repository
             return repository
-        finally:
-            self._lock.release()
 
 
 async def is_original(bucket: IBucket) -> bool:
@@ -265,9 +263,5 @@ def _original_blob(path: str) -> str | None:
 
 
 def _media_type(content: bytes) -> str:
-    try:
-        stated = json.loads(content).get("mediaType")
-    except (ValueError, AttributeError):
-        stated = None
-    # The original program answered this type for whatever it had.
-    return stated if isinstance(stated, str) and stated else DOCKER_IMAGE
+    # The original program answered Docker's type for whatever said none.
+    return read_text(read_json(content), "mediaType") or DOCKER_IMAGE

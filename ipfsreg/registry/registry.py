@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.cache.small_files import SmallFileCache
-from ipfsreg.bucket.capabilities import ContentByCid, TakesAhead, TellsLeaves
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
@@ -18,29 +18,36 @@ from ipfsreg.flow.workers import Workers
 
 from . import layout
 from .content.cid_index import CidIndex
-from .content.dags import Dags
 from .content.guard import Clock, Guard
-from .content.store import ContentStore
+from .content.storage import Storage
+from .digest import Digest
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
 from .ipfs.exporting import Exporter
-from .ipfs.images_by_cid import ImagesByCid
+from .ipfs.held_content import HeldContent
+from .ipfs.image_reader import ImagesByCid
+from .ipfs.image_source import ImageSource
 from .ipfs.importing import Importer
 from .ipfs.publish_queue import PublishQueue
 from .ipfs.publishing import Publisher
 from .ipfs.withheld import Withheld
+from .names import Repository
 from .original import OriginalLayout, is_original
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.manifests import Manifests
+from .repository.records import Records
 from .repository.referrers import Referrers
 from .repository.tags import Tags
 from .upkeep.collector import Collector
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
+from .uploads.spool_writer import UploadEnvironment
 from .uploads.uploads import Uploads
 from .visibility import Visibility
+
+_PLAIN = Capabilities()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +71,11 @@ class Registry:
 
     ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
     since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
-    the clock of the guard, by default one that nobody can set. ``ahead`` is told of what uploads bring while they bring
-    it; ``teller`` may know the DAGs of what is stored.
+    the clock of the guard, by default one that nobody can set. ``ipfs`` is what the storage can do beside being a
+    bucket.
 
-    ``node`` is what fetches by CID, where the bucket is on a node, and ``on_node`` says that it is. ``pull_by_cid``
-    switches `by_cid` on. ``visibility`` says what is shown by its CID. With ``publish``, each image that gets a tag
-    is published soon after.
+    ``pull_by_cid`` switches `images_by_cid` on, and ``from_network`` lets it fetch what is not here. ``visibility``
+    says what is shown by its CID. With ``publish``, each image that gets a tag is published soon after.
     """
 
     _log = Logger()
@@ -84,105 +90,68 @@ class Registry:
         *,
         daemon_seen: float | None = None,
         steady: Clock | None = None,
-        ahead: TakesAhead | None = None,
-        teller: TellsLeaves | None = None,
-        node: ContentByCid | None = None,
-        on_node: bool = False,
+        ipfs: Capabilities = _PLAIN,
         pull_by_cid: bool = True,
+        from_network: bool = True,
         visibility: Visibility | None = None,
         publish: bool = False,
     ) -> None:
-        self._original = OriginalLayout(bucket, clock)
+        self.limits = limits
+        self.name = bucket.name
+        self.bucket = bucket
+        self._checking: Deferred[None] | None = None
+        self._original = OriginalLayout(bucket, workers, clock)
         self._gate = GatedBucket(self._original, self._check)
-        cached = SmallFileCache(self._gate, limits.cache_memory)
         # For background work, which reads everything once and must leave alone what the original program wrote.
         stored = GatedBucket(bucket, lambda _: self._gate.passed())
         steady = MonotonicClock() if steady is None else steady
         since = 0.0 if daemon_seen is None else max(0.0, clock.seconds() - daemon_seen)
         guard = Guard(steady, steady.seconds() - since)
-        store = ContentStore(cached, workers, limits.max_manifest_size)
-        self.limits = limits
-        self.name = bucket.name
-        self.bucket = bucket
-        self._bucket = cached
-        self._checking: Deferred[None] | None = None
-        self.catalog = Catalog(cached, clock)
-        self.tags = Tags(cached)
-        self.referrers = Referrers(cached, store, guard, workers, limits.max_manifest_size)
+        self._bucket = SmallFileCache(self._gate, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        self.dags = Dags(cached, self._index, workers, teller)
-        self.cid_refresh = CidRefresh(self._gate, self._index, self.dags, clock)
-        self.blobs = Blobs(cached, store, self.dags, self._index, guard)
-        self.manifests = Manifests(
-            cached,
-            store,
-            self.dags,
-            self._index,
-            self.blobs,
-            self.tags,
-            self.referrers,
-            self.catalog,
-            guard,
-            workers,
-            clock,
-        )
-        visibility = Visibility() if visibility is None else visibility
-        self.by_cid: ImagesByCid | None = None
-        if pull_by_cid:
-            self.by_cid = ImagesByCid(
-                self.manifests,
-                self.blobs,
-                self._index,
-                workers,
-                node,
-                limits.max_manifest_size,
-                visibility.shows,
-                None if visibility.everything else Withheld(cached, self._index, visibility.hides),
-            )
-        self.publisher = Publisher(
-            cached, self.manifests, self.blobs, workers, on_node=on_node, hidden=visibility.hides
-        )
-        self._publishing = PublishQueue(self.publisher)
-        if publish:
-            self.manifests.tagged = self._publishing.add
-        self.exporter = Exporter(self.manifests, self.blobs, workers)
+        storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, ipfs.teller)
+        self.dags = storage.dags
+
+        self.catalog = Catalog(self._bucket, clock)
+        self.tags = Tags(self._bucket)
+        self.referrers = Referrers(storage)
+        self.blobs = Blobs(storage)
+        records = Records(storage, self.catalog, self.referrers)
+        tagged = self._publish if publish else None
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
+
+        environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
         self.uploads = Uploads(
-            directory / "uploads",
-            self.blobs,
-            workers,
-            clock,
-            expiry=limits.upload_expiry,
-            maximum=limits.max_uploads,
-            max_blob_size=limits.max_blob_size,
-            ahead=ahead,
-            teller=teller,
+            directory / "uploads", environment, expiry=limits.upload_expiry, maximum=limits.max_uploads
         )
-        self.blocks = Blocks(self._gate, self.blobs, self.manifests, self.dags, workers)
-        self.importer = Importer(
-            directory / "imports",
-            self.manifests,
-            self.blobs,
-            self.uploads,
-            self._index,
-            workers,
-            limits.max_manifest_size,
-        )
+
         self.collector = Collector(
-            cached,
+            storage,
             stored,
             self.blobs,
-            self.manifests,
-            self.dags,
+            records,
             self.uploads,
-            guard,
-            workers,
-            clock,
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
         repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(stored, store, repositories, workers, clock)
+        self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
+
+        visibility = Visibility() if visibility is None else visibility
+        held = HeldContent(storage, self.manifests, self.blobs)
+        self.blocks = Blocks(self._gate, held, storage)
+        self.images_by_cid: ImagesByCid | None = None
+        if pull_by_cid:
+            withheld = None if visibility.everything else Withheld(storage, visibility)
+            source = ImageSource(storage, ipfs.content_by_cid if from_network else None, withheld)
+            self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
+        on_node = ipfs.content_by_cid is not None
+        self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
+        self._publishing = PublishQueue(self.publisher, visibility)
+        self.exporter = Exporter(self.manifests, self.blobs, workers)
+        self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
+        self.cid_refresh = CidRefresh(self._gate, storage)
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.
@@ -194,7 +163,7 @@ class Registry:
         await self.uploads.start()
         await self.importer.start()
         if self._bucket.shared:
-            # It is on the network, and may not answer for long: the daemon is up meanwhile, and says 503.
+            # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
         else:
             await self._gate.passed()
@@ -206,6 +175,9 @@ class Registry:
             self._checking.cancel()
         await self._index.close()
         await self._bucket.stop()
+
+    def _publish(self, repository: Repository, digest: Digest) -> None:
+        self._publishing.add(repository, digest)
 
     async def _check(self, bucket: IBucket) -> None:
         await _check_layout(bucket)

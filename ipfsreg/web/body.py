@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.flow.streams import ConsumerGone
-from ipfsreg.registry.errors import TooLarge
+from ipfsreg.registry.errors import ContentTooLarge
 
 if TYPE_CHECKING:
     from .request import StreamingRequest
@@ -68,11 +68,11 @@ class Body:
 
         It has to be there within the time that a client may take for nothing (``stall_timeout``).
 
-        :raises TooLarge: where it is longer than ``limit`` bytes, if possible before it is read.
+        :raises ContentTooLarge: where it is longer than ``limit`` bytes, if possible before it is read.
         :raises ClientGone: where the client went away, or was too slow.
         """
         if self.length is not None and self.length > limit:
-            raise TooLarge(f"the request's body is longer than {limit} bytes")
+            raise ContentTooLarge(f"the request's body is longer than {limit} bytes")
         collector = _Collector(limit)
         connection = self._request.connection
         if connection is None:
@@ -81,7 +81,7 @@ class Body:
         try:
             await self.copy_to(collector)
         except ConsumerGone:
-            raise TooLarge(f"the request's body is longer than {limit} bytes") from None
+            raise ContentTooLarge(f"the request's body is longer than {limit} bytes") from None
         except ClientGone:
             # The exception and this frame hold each other: what came would be in memory until Python looks for such.
             collector.content.clear()

@@ -45,8 +45,8 @@ def make_app(registry: Registry, sending: Sending, workers: Workers, gateway: Ga
     app = RegistryApp()
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
     answers = BlobAnswers(registry.dags, sending)
-    if registry.by_cid is not None:
-        ByCidRoutes(registry.by_cid, registry.dags, answers).add_to(app)
+    if registry.images_by_cid is not None:
+        ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(app)
     BlobRoutes(registry.blobs, answers).add_to(app)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
     ManifestRoutes(registry.manifests, registry.dags, registry.limits.max_manifest_size).add_to(app)

@@ -70,6 +70,35 @@ def test_a_registry_that_does_not_start_is_reported_and_cleaned_up(tmp_path: Pat
     assert processes_that_mention(str(tmp_path)) == []
 
 
+def test_small_requests_beside_another_checkout(tmp_path: Path) -> None:
+    """The other one is this one by another name, with the virtual environment that runs this."""
+    data, document, other = tmp_path / "data", tmp_path / "figures.json", tmp_path / "other"
+    for directory in (data, other):
+        directory.mkdir()
+    for name in ("ipfsreg", "twisted"):
+        (other / name).symlink_to(CHECKOUT / name)
+    (other / ".venv").symlink_to(sys.prefix)
+    which = ("--registry", "ipfsreg", "--peer-checkout", f"before={other}")
+    done = run("--quick", "--only", "requests", *which, "--dir", str(data), "--json", str(document))
+    assert done.returncode == 0, done.stderr
+    assert "ipfsreg / before" in done.stdout
+
+    figures = {figure["name"]: figure for figure in json.loads(document.read_text())["figures"]["requests"]}
+    for what in ("GET /v2/", "manifest HEAD by tag", "manifest GET by tag", "manifest GET by digest"):
+        samples = figures[what]["samples"]
+        assert set(samples) == {"ipfsreg", "before"}
+        assert all(rate > 0 for (rate,) in samples.values())
+        assert all(rate > 0 for (rate,) in figures[f"{what}, for the daemon's CPU"]["samples"].values())
+    assert list(data.iterdir()) == []
+    assert processes_that_mention(str(tmp_path)) == []
+
+
+def test_a_checkout_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    done = run("--quick", "--only", "start", "--peer-checkout", f"before={tmp_path}")
+    assert done.returncode == 2
+    assert "has no .venv with twistd" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [

@@ -15,8 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import BucketError, NotFound, TooLarge
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 
 T = TypeVar("T")
 

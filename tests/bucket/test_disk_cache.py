@@ -285,6 +285,11 @@ async def test_an_outage_on_the_way(world: World) -> None:
     errors = gatherResults([Deferred.fromCoroutine(each) for each in reading])
     await until(lambda: paused.pieces)
     world.remote.go_on()
+    # Who waits for bytes is told at once, and who wants none for now when it wants more.
+    await until(lambda: not world.cache._running)
+    assert not errors.called
+    assert paused.producer is not None
+    paused.producer.resumeProducing()
     for error in await errors:
         assert isinstance(error, Unavailable)
         assert error.retry_after == 7

@@ -15,9 +15,8 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, Refused, SetupError, Unavailable
-from ipfsreg.bucket.interface import Entry, IBucket, Listing
+from ipfsreg.bucket.interface import Entry, IBucket, Listing, walk_by_listing
 from ipfsreg.bucket.local.bucket import LocalBucket
-from ipfsreg.bucket.walking import walk_by_listing
 from ipfsreg.flow.workers import Workers
 from tests.bucket.storage import read_into
 
@@ -32,7 +31,7 @@ class LocalStorage(Storage):
         self.directory = directory
         self.top = directory / "bucket"
         self._spool = directory / "spool"
-        self._spool.mkdir()
+        self._spool.mkdir(parents=True)
         self.workers = Workers(reactor, 8)
         self.workers.startService()
         self.bucket: IBucket = LocalBucket(directory, self.workers)
@@ -112,6 +111,7 @@ def failing(number: int, *calls: str, unless: str = "\0") -> Iterator[list[Any]]
             patch.setattr(os, call, fail)
             if call == "open":
                 patch.setattr("io.open", fail)
+                patch.setattr("ipfsreg.bucket.local.tree.open_beneath", fail)
         yield asked
 
 
@@ -233,19 +233,19 @@ class Calls:
 
         def note_fsync(descriptor: int) -> None:
             fsync(descriptor)
-            self._note("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
+            self._note("fsync", _path_of(descriptor))
 
-        def note_replace(source: Any, destination: Any) -> None:
-            replace(source, destination)
-            self._note("replace", destination)
+        def note_replace(source: Any, destination: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int) -> None:
+            replace(source, destination, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+            self._note("replace", f"{_path_of(dst_dir_fd)}/{destination}")
 
-        def note_mkdir(path: Any, *args: Any) -> None:
-            mkdir(path, *args)
-            self._note("mkdir", path)
+        def note_mkdir(path: Any, *, dir_fd: int) -> None:
+            mkdir(path, dir_fd=dir_fd)
+            self._note("mkdir", f"{_path_of(dir_fd)}/{path}")
 
-        def note_unlink(path: Any) -> None:
-            unlink(path)
-            self._note("unlink", path)
+        def note_unlink(path: Any, *, dir_fd: int) -> None:
+            unlink(path, dir_fd=dir_fd)
+            self._note("unlink", f"{_path_of(dir_fd)}/{path}")
 
         for name, function in (
             ("fsync", note_fsync),
@@ -255,9 +255,13 @@ class Calls:
         ):
             patch.setattr(os, name, function)
 
-    def _note(self, call: str, path: Any) -> None:
-        name = str(Path(os.fspath(path)).relative_to(self._directory))
+    def _note(self, call: str, path: str) -> None:
+        name = str(Path(path).relative_to(self._directory))
         self.made.append(f"{call} {'drafts/*' if name.startswith('drafts/') else name}")
+
+
+def _path_of(descriptor: int) -> str:
+    return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
 @pytest_twisted.ensureDeferred
@@ -331,8 +335,8 @@ async def test_removing_beside_another_that_empties_the_directory(
     unlink = os.unlink
     await local.bucket.put("a/b/first", b"")
 
-    def then_the_other(path: Any) -> None:
-        unlink(path)
+    def then_the_other(path: Any, *, dir_fd: int) -> None:
+        unlink(path, dir_fd=dir_fd)
         os.rmdir(local.top / "a/b")
 
     monkeypatch.setattr(os, "unlink", then_the_other)

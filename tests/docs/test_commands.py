@@ -9,9 +9,12 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,12 @@ ELSEWHERE = {
 WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md", "docs/kubo.md"}
 """Documents whose commands are run by the tests beside those of what they are about."""
 HUB = "docker.io/library/busybox"
+WITH_INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""A program that becomes the one it is told, with SIGINT as a terminal's programs have it."""
 
 
 def test_every_command_is_run_somewhere() -> None:
@@ -194,20 +203,31 @@ def test_make_run(tmp_path: Path) -> None:
     venv = Path(program("twistd")).parents[1]
     command = [make, f"--assume-old={venv}/.installed", f"VENV={venv}", "run", f"CONFIG={config}"]
     env = os.environ | {"HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
-    ) as process:
-        assert process.stdout is not None
-        printed = []
-        try:
-            for line in process.stdout:
-                printed.append(line)
-                if "Ready: " in line:
-                    break
-        finally:
-            os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends, to make and the daemon alike
-        printed += process.stdout
-    text = "".join(printed)
+    output = tmp_path / "output.txt"
+    with output.open("wb") as file:
+        # In the background of a script SIGINT is ignored, and whatever is started there inherits that.
+        process = subprocess.Popen(
+            [sys.executable, "-c", WITH_INTERRUPTS, *command],
+            cwd=CHECKOUT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+    try:
+        end = time.monotonic() + 60
+        while "Ready: " not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < end, output.read_text()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends, to make and the daemon alike
+        process.wait(60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what is left of the two
+        process.wait(60)
+    text = output.read_text()
     assert f": http://127.0.0.1:{port}/v2/ on local directory {tmp_path / 'store'}. Try: docker " in text
     assert "Server Shut Down" in text
     assert "pip install" not in text

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ipfsreg.registry import layout
-from ipfsreg.registry.repository.record import Record
+from ipfsreg.registry.record import Record
 from tests.clients.images import Image, descriptor, make_image, random_layer
 from tests.daemon_process import DaemonProcess
 

@@ -1,9 +1,8 @@
 """Streams much larger than memory should be: what waits is bounded, in both directions."""
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
 import pytest
@@ -12,18 +11,15 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import deferLater
-from twisted.protocols.basic import FileSender
 from zope.interface import implementer
 
-from ipfsreg.grpcweb import GrpcError, Responses, Stream, Transport
+from ipfsreg.flow.streams import write_pieces
+from ipfsreg.grpcweb import GrpcError, Responses, Transport
 from ipfsreg.grpcweb.responses import HIGH_WATER
 
-from . import handlers
 from .conftest import Connect, Serve
-from .raw import Raw
+from .raw import Endless, Raw, take
 from .server import ServerCall, until
-from .test_deadlines import Stuffing
-from .test_quirks import Endless
 
 reactor: Any = installed_reactor
 
@@ -52,20 +48,6 @@ def flat_memory() -> Iterator[None]:
     assert peak < MEMORY, f"{peak / MIB:.1f} MiB"
 
 
-class Zeros(BytesIO):
-    """A file of zeros that takes no memory."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.left = size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        assert size is not None
-        part = min(size, self.left)
-        self.left -= part
-        return bytes(part)
-
-
 class StopAndGo:
     """Reads a stream in bursts, and looks at how far the client is while nothing is read."""
 
@@ -92,61 +74,16 @@ class StopAndGo:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_upload_from_a_pull_producer(serve: Serve, connect: Connect, transport: Any) -> None:
+async def test_an_upload_that_stops_and_goes(serve: Serve, connect: Connect, transport: Any) -> None:
     handler = StopAndGo()
     server = await serve({"/x.Svc/Push": handler})
     with flat_memory():
         stream = connect(server, transport=transport).stream("/x.Svc/Push", Raw, deadline=60)
-        file = Zeros(TOTAL)
-        handler.sent = lambda: TOTAL - file.left
-        sender = FileSender()
-        sender.CHUNK_SIZE = PIECE
-        await sender.beginFileTransfer(file, stream.requests.consumer(Raw, PIECE))
-        stream.requests.finish()
-        assert await stream.responses.receive() is None
-    handler.check()
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_upload_from_a_push_producer(serve: Serve, connect: Connect, transport: Any) -> None:
-    class Finite(Stuffing):
-        def resumeProducing(self) -> None:
-            self._paused = False
-            while not self._paused and self.sent < TOTAL:
-                self.sent += PIECE
-                self._stream.requests.send(Raw(bytes(PIECE)))
-            if self.sent == TOTAL and not self.stopped:
-                self.stopped = True
-                self._stream.requests.unregisterProducer()
-                self._stream.requests.finish()
-
-    handler = StopAndGo()
-    server = await serve({"/x.Svc/Push": handler})
-    with flat_memory():
-        stream: Stream[Raw] = connect(server, transport=transport).stream("/x.Svc/Push", Raw, deadline=60)
-        producer = Finite(stream)
+        producer = Endless(stream.requests, PIECE, TOTAL)
         handler.sent = lambda: producer.sent
-        stream.requests.registerProducer(producer, True)
         assert await stream.responses.receive() is None
     handler.check()
     assert producer.pauses > 100
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_upload_from_a_coroutine(serve: Serve, connect: Connect, transport: Any) -> None:
-    handler = StopAndGo()
-    server = await serve({"/x.Svc/Push": handler})
-    with flat_memory():
-        stream = connect(server, transport=transport).stream("/x.Svc/Push", Raw, deadline=60)
-        sent = 0
-        handler.sent = lambda: sent
-        while sent < TOTAL:
-            assert await stream.requests.ready()
-            sent += PIECE
-            stream.requests.send(Raw(bytes(PIECE)))
-        stream.requests.finish()
-        assert await stream.responses.receive() is None
-    handler.check()
 
 
 @pytest_twisted.ensureDeferred
@@ -173,9 +110,7 @@ async def test_a_download_into_a_slow_consumer(serve: Serve, connect: Connect, t
         channel = connect(server, transport=transport)
         stream = channel.server_stream("/x.Svc/Flood", Raw(), Raw, deadline=60)
         consumer = SlowConsumer()
-        consumer.registerProducer(stream.responses, True)
-        await stream.responses.deliver(lambda message: consumer.write(message.data))
-        consumer.unregisterProducer()
+        await write_pieces(consumer, contents(stream.responses))
     assert consumer.taken == flood.sent == TOTAL
     assert consumer.pauses == 64
     assert consumer.most_while_paused == 0
@@ -231,7 +166,7 @@ async def test_the_status_among_what_was_read_ahead(
     assert waiting(stream.responses) < 5000
     taken: list[Raw] = []
     with pytest.raises(GrpcError, match="non-fast-forward"):
-        await stream.responses.deliver(taken.append)
+        await take(stream.responses, taken.append)
     assert taken == [Raw(b"1")] * 5000
 
 
@@ -275,26 +210,10 @@ async def test_no_pings_while_nothing_is_read(serve: Serve, connect: Connect) ->
     stream.cancel()
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest_twisted.ensureDeferred
-async def test_producers_of_a_call_that_is_over(
-    streaming: bool, serve: Serve, connect: Connect, transport: Any
-) -> None:
-    server = await serve({"/x.Svc/Refuse": handlers.refuse})
-    stream = connect(server, transport=transport).stream("/x.Svc/Refuse", Raw, deadline=5)
-    first, second = Endless(stream.requests), Endless(stream.requests)
-    stream.requests.registerProducer(first, False)
-    with pytest.raises(RuntimeError):
-        stream.requests.registerProducer(second, False)
-    with pytest.raises(RuntimeError):
-        stream.requests.finish()
-    with pytest.raises(Exception, match="non-fast-forward"):
-        await stream.responses.receive()
-    assert first.stopped
-    assert not second.stopped
-    stream.requests.registerProducer(second, streaming)
-    assert second.stopped
-    assert second.produced == 0
+async def contents(responses: Responses[Raw]) -> AsyncGenerator[bytes, None]:
+    """What is in the messages of a call, as a backend reads it."""
+    async for message in responses:
+        yield message.data
 
 
 class Flood:

@@ -1,14 +1,11 @@
 """The four kinds of call, over both transports."""
 
-import hashlib
-from io import BytesIO
 from typing import Any
 
 import pytest
 import pytest_twisted
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from twisted.internet import reactor as installed_reactor
-from twisted.protocols.basic import FileSender
 
 from ipfsreg.grpcweb import (
     Channel,
@@ -94,42 +91,6 @@ async def test_server_streaming(serve: Serve, connect: Connect, transport: Trans
     empty = channel.server_stream("/x.Svc/Numbers", Raw(b"0"), Raw, deadline=5)
     assert await empty.responses.receive() is None
     assert await empty.responses.receive() is None  # and it stays so
-
-
-@pytest_twisted.ensureDeferred
-async def test_responses_delivered_to_a_function(serve: Serve, connect: Connect, transport: Transport) -> None:
-    server = await serve({"/x.Svc/Numbers": handlers.numbers})
-    stream = connect(server, transport=transport).server_stream("/x.Svc/Numbers", Raw(b"50"), Raw, deadline=5)
-    taken: list[Raw] = []
-    await stream.responses.deliver(taken.append)
-    assert [int(message.data) for message in taken] == list(range(50))
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_function_that_raises_ends_the_call(serve: Serve, connect: Connect, transport: Transport) -> None:
-    server = await serve({"/x.Svc/Numbers": handlers.numbers})
-    stream = connect(server, transport=transport).server_stream("/x.Svc/Numbers", Raw(b"9"), Raw, deadline=5)
-    taken: list[Raw] = []
-
-    def take(message: Raw) -> None:
-        taken.append(message)
-        raise KeyError("no room")
-
-    with pytest.raises(KeyError, match="no room"):
-        await stream.responses.deliver(take)
-    assert taken == [Raw(b"0")]
-    await until(lambda: not server.peers)
-
-
-@pytest_twisted.ensureDeferred
-async def test_client_streaming_from_a_file(serve: Serve, connect: Connect, transport: Transport) -> None:
-    server = await serve({"/x.Svc/Count": handlers.count})
-    content = bytes(range(256)) * 5000
-    stream = connect(server, transport=transport).stream("/x.Svc/Count", Raw, deadline=10)
-    await FileSender().beginFileTransfer(BytesIO(content), stream.requests.consumer(Raw))
-    stream.requests.finish()
-    answer = await stream.responses.only()
-    assert answer.data.decode() == f"{len(content)} {hashlib.sha256(content).hexdigest()}"
 
 
 @pytest_twisted.ensureDeferred

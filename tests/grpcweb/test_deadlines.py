@@ -6,10 +6,8 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
-from zope.interface import implementer
 
 from ipfsreg.grpcweb import CallCancelled, Channel, DeadlineExceeded, GrpcError, Stream, Transport
 from ipfsreg.grpcweb.timers import Timers, grpc_timeout
@@ -17,7 +15,7 @@ from ipfsreg.grpcweb.timers import Timers, grpc_timeout
 from . import handlers
 from .conftest import Connect, Serve, delayed_calls
 from .playback import playing
-from .raw import Raw
+from .raw import Endless, Raw, take
 from .server import Server, ServerCall, until
 
 reactor: Any = installed_reactor
@@ -93,7 +91,7 @@ async def test_the_idle_limit(kind: str, serve: Serve, connect: Connect, transpo
         stream = channel.server_stream("/x.Svc/Stalls", Raw(), Raw, deadline=10, idle=0.3)
     began = reactor.seconds()
     with pytest.raises(DeadlineExceeded, match=r"nothing moved within 0\.3 s") as caught:
-        await stream.responses.deliver(lambda _: None)
+        await take(stream.responses, lambda _: None)
     assert caught.value.idle
     assert 0.5 < reactor.seconds() - began < 2
     await nothing_left(channel, server)
@@ -184,13 +182,13 @@ async def test_cancelling_in_the_middle_of_an_answer(serve: Serve, connect: Conn
     stream = channel.server_stream("/x.Svc/Burst", Raw(), Raw, deadline=30)
     taken = []
 
-    def take(message: Raw) -> None:
+    def keep(message: Raw) -> None:
         taken.append(message)
         if len(taken) == 5:
             stream.cancel()
 
     with pytest.raises(CallCancelled):
-        await stream.responses.deliver(take)
+        await take(stream.responses, keep)
     assert len(taken) == 5  # what had been read ahead is not handed out any more
     await nothing_left(channel, server)
 
@@ -202,8 +200,7 @@ async def test_cancelling_with_a_request_that_the_server_does_not_read(
     server = await serve({"/x.Svc/Deaf": handlers.deaf})
     channel = connect(server, transport=transport)
     stream = channel.stream("/x.Svc/Deaf", Raw, deadline=30)
-    producer = Stuffing(stream)
-    stream.requests.registerProducer(producer, True)
+    producer = Endless(stream.requests, 65536)
     await until(lambda: producer.sent and producer.pauses > 1)
     stream.cancel()
     assert producer.stopped
@@ -244,28 +241,3 @@ def test_a_call_without_time(deadline: float, idle: float | None) -> None:
     with pytest.raises(ValueError, match="needs some time"):
         Timers(clock, deadline, idle, print)
     assert not clock.getDelayedCalls()
-
-
-@implementer(IPushProducer)
-class Stuffing:
-    """Writes without end, as push producers may, until it is told to pause."""
-
-    def __init__(self, stream: Stream[Raw]) -> None:
-        self.pauses = 0
-        self.stopped = False
-        self.sent = 0
-        self._paused = False
-        self._stream = stream
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        while not self._paused and not self.stopped:
-            self.sent += 65536
-            self._stream.requests.send(Raw(bytes(65536)))
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-        self.pauses += 1
-
-    def stopProducing(self) -> None:
-        self.stopped = True

@@ -1,42 +1,22 @@
-"""The servers' habits that the fact sheets warn of, each with the client against it."""
+"""The servers' habits that docs/protocols/grpc-web.md warns of, each with the client against it."""
 
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed_reactor
-from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
-from zope.interface import implementer
 
-from ipfsreg.grpcweb import ConnectionBroken, GrpcError, GrpcStatus, Requests, Transport, UnexpectedAnswer
+from ipfsreg.grpcweb import ConnectionBroken, GrpcError, GrpcStatus, Transport, UnexpectedAnswer
 
 from . import handlers
 from .conftest import Connect, Serve
 from .playback import PostPlayer, playing
-from .raw import Raw
+from .raw import Endless, Raw
 from .server import ServerCall, until
 
 reactor: Any = installed_reactor
-
-
-@implementer(IPullProducer)
-class Endless:
-    """Produces for as long as it is asked."""
-
-    def __init__(self, requests: Requests, size: int = 16384) -> None:
-        self.produced = 0
-        self.stopped = False
-        self._requests = requests
-        self._message = Raw(bytes(size))
-
-    def resumeProducing(self) -> None:
-        self.produced += 1
-        self._requests.send(self._message)
-
-    def stopProducing(self) -> None:
-        self.stopped = True
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["v0.14", "v0.13"])
@@ -47,14 +27,13 @@ async def test_the_server_answers_before_the_client_has_finished(
     server = await serve({"/x.Svc/Refuse": handlers.refuse}, old=old)
     stream = connect(server, transport=transport).stream("/x.Svc/Refuse", Raw, deadline=10)
     producer = Endless(stream.requests)
-    stream.requests.registerProducer(producer, False)
     with pytest.raises(GrpcError, match="non-fast-forward") as caught:
         await stream.responses.only()
     assert caught.value.code is GrpcStatus.FAILED_PRECONDITION
     assert producer.stopped
-    produced = producer.produced
+    sent = producer.sent
     await until(lambda: not server.peers)
-    assert producer.produced == produced
+    assert producer.sent == sent
     stream.requests.send(Raw())  # is dropped, without a word
     stream.requests.finish()
 

@@ -10,16 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
 from twisted.web.client import BrowserLikePolicyForHTTPS
-from zope.interface import implementer
 
-from ipfsreg.grpcweb import CallCancelled, ConnectionBroken, DeadlineExceeded, Requests
+from ipfsreg.grpcweb import CallCancelled, ConnectionBroken, DeadlineExceeded
 
 from . import handlers
 from .conftest import Connect, Serve
-from .raw import Raw
+from .raw import Endless, Raw
 from .server import until
 from .test_deadlines import nothing_left
 
@@ -73,40 +71,12 @@ async def test_calls_of_every_kind(serve: Serve, connect: Connect, transport: An
     assert len([message async for message in flood.responses]) == 200
 
 
-@implementer(IPushProducer)
-class FourMebibytes:
-    """Writes 64 messages of 64 KiB, pausing when it is told to."""
-
-    def __init__(self, requests: Requests) -> None:
-        self.left = 64
-        self.pauses = 0
-        self._paused = False
-        self._requests = requests
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        while self.left and not self._paused:
-            self.left -= 1
-            self._requests.send(Raw(bytes(65536)))
-        if not self.left and not self._paused:
-            self._requests.unregisterProducer()
-            self._requests.finish()
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-        self.pauses += 1
-
-    def stopProducing(self) -> None:
-        pass
-
-
 @pytest_twisted.ensureDeferred
 async def test_an_upload_with_back_pressure(serve: Serve, connect: Connect, transport: Any) -> None:
     server = await serve({"/x.Svc/Count": handlers.count}, tls=CERTIFICATE.options())
     channel = connect(server, transport=transport, tls_policy=trusting(CERTIFICATE))
     stream = channel.stream("/x.Svc/Count", Raw, deadline=20)
-    producer = FourMebibytes(stream.requests)
-    stream.requests.registerProducer(producer, True)
+    producer = Endless(stream.requests, 65536, 4 * 1024**2)
     assert (await stream.responses.only()).data.startswith(b"4194304 ")
     assert producer.pauses > 4
 
@@ -146,6 +116,7 @@ async def test_nothing_is_left_of_a_call_cut_short(kind: str, serve: Serve, conn
     await until(lambda: server.calls)
     if kind == "cancel":
         stream.cancel()
+    await until(lambda: not server.peers)
     with pytest.raises((CallCancelled, DeadlineExceeded)):
-        await stream.responses.deliver(lambda _: stream.responses.pauseProducing())
+        await stream.responses.receive()
     await nothing_left(channel, server, seconds=3)

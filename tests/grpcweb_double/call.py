@@ -105,7 +105,9 @@ class Call:
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client's gRPC stream.
 
-        As in grpc-go's web transport there is no back-pressure: all that comes is queued (fact sheet 1.4).
+        As in grpc-go's web transport there is no back-pressure: all that comes is queued.
+
+        See docs/protocols/grpc-web.md, "Requests and answers".
         """
         if self._failure is not None or self._ended or self.record.finished is not None:
             return

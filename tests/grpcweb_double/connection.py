@@ -31,7 +31,10 @@ class Front:
 
 
 class Connection(Protocol):
-    """Parses HTTP with h11 and hands each request to its transport (fact sheet 1.1)."""
+    """Parses HTTP with h11 and hands each request to its transport.
+
+    See docs/protocols/grpc-web.md, "Requests and answers".
+    """
 
     def __init__(self, front: Front) -> None:
         self.front = front

@@ -68,7 +68,10 @@ class CallFaults:
         self.clock_offset = 0.0
         """Seconds by which the server's clock is ahead of ours."""
         self.proxy_keeps_connections = False
-        """A proxy before the server keeps its connections, whatever a client asks for (fact sheet 1.4)."""
+        """A proxy before the server keeps its connections, whatever a client asks for.
+
+        See docs/protocols/grpc-web.md, "Streams by POST".
+        """
 
     def now(self) -> float:
         """The server's wall clock, in seconds since 1970."""

@@ -1,4 +1,7 @@
-"""gRPC-Web as HTTP POST, with the habits of Go's HTTP server (fact sheet 1.2 and 1.4)."""
+"""gRPC-Web as HTTP POST, with the habits of Go's HTTP server.
+
+See docs/protocols/grpc-web.md, "Requests and answers" and "Streams by POST".
+"""
 
 import base64
 import binascii
@@ -130,7 +133,10 @@ class PostExchange:
             self._held.append(write)
 
     def _consider_discarding(self) -> None:
-        """Fact sheet 1.4: what Go does with an unread body on a connection that is to be kept."""
+        """What Go does with an unread body on a connection that is to be kept.
+
+        See docs/protocols/grpc-web.md, "Streams by POST".
+        """
         unread = None if self._length is None else self._length - self._received
         if self._close or self._body_ended or unread == 0:
             return
@@ -180,7 +186,7 @@ class PostExchange:
     # What is no call.
 
     def _answer_nothing(self) -> None:
-        """Any other request gets a 200 with nothing in it (fact sheet 1.1)."""
+        """Any other request gets a 200 with nothing in it (docs/protocols/grpc-web.md, "Requests and answers")."""
         self._head({}, chunked=False)
         self._connection.http.send(h11.EndOfMessage())
         self._connection.exchange_finished()

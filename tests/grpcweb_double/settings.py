@@ -7,7 +7,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class Wrapper(Protocol):
-    """What differs between the releases of improbable's Go wrapper (fact sheet of Textile, 1.3)."""
+    """What differs between the releases of improbable's Go wrapper (docs/protocols/grpc-web.md, "Websocket")."""
 
     @property
     def old_websocket(self) -> bool:
@@ -35,7 +35,7 @@ class MessageLimits:
     """Sizes in bytes; None takes a limit away."""
 
     message: int = 4 * MEBIBYTE
-    """One gRPC message from a client (fact sheet of Textile, 1.2)."""
+    """One gRPC message from a client (docs/protocols/grpc-web.md, "Requests and answers")."""
 
     websocket_message: int | None = 32768
-    """One websocket message, only with the wrapper v0.14 (fact sheet of Textile, 1.3)."""
+    """One websocket message, only with the wrapper v0.14 (docs/protocols/grpc-web.md, "Websocket")."""

@@ -1,4 +1,7 @@
-"""gRPC-Web over a websocket, as the improbable wrapper does it on the server (fact sheet 1.3)."""
+"""gRPC-Web over a websocket, as the improbable wrapper does it on the server.
+
+See docs/protocols/grpc-web.md, "Websocket".
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,6 @@
-"""The framing of gRPC and gRPC-Web, and bits of protobuf's, as bytes (fact sheet 1.2).
+"""The framing of gRPC and gRPC-Web, and bits of protobuf's, as bytes.
+
+See docs/protocols/grpc-web.md, "Requests and answers".
 
 Independent of the product's own code on purpose: a double that shared it would share its mistakes.
 """

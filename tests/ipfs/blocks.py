@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import Link, Node, encode_node
-from ipfsreg.ipfs.directory import encode_directory
-from ipfsreg.ipfs.unixfs import FILE, HAMT_SHARD, RAW_LEAF, UnixFS, encode_unixfs
+from ipfsreg.ipfs.unixfs import FILE, HAMT_SHARD, RAW_LEAF, UnixFS, encode_directory, encode_unixfs
 
 
 class Blocks:

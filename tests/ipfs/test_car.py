@@ -81,6 +81,9 @@ def test_no_bytes_are_a_surprise(data: bytes) -> None:
     [
         ({"roots": [], "version": 2}, "not a CAR of version 1"),
         ([1], "not a CAR of version 1"),
+        ({"roots": [], "version": 1 << 40_000}, "not a CAR of version 1$"),
+        ({"roots": [], "version": -(1 << 40_000)}, "not a CAR of version 1$"),
+        ({"roots": [1 << 40_000], "version": 1}, "not a CID"),
         ({"version": 1}, "no roots"),
         ({"roots": ["text"], "version": 1}, "not a CID"),
         ({"roots": [cbor2.CBORTag(42, b"\1no")], "version": 1}, "not a CID"),
@@ -91,6 +94,26 @@ def test_no_bytes_are_a_surprise(data: bytes) -> None:
 def test_headers_that_are_none(header: object, what: str) -> None:
     data = cbor2.dumps(header)
     with pytest.raises(CARInvalid, match=what):
+        read_car(encode_varint(len(data)) + data)
+
+
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.integers(), st.integers().map(lambda n: n << 20_000), st.floats(), st.text(), st.binary()),
+    lambda inner: st.one_of(
+        st.lists(inner),
+        st.dictionaries(st.text(), inner),
+        st.builds(cbor2.CBORTag, st.sampled_from([0, 1, 4, 5, 28, 29, 30, 35, 36, 42, 258, 260]), inner),
+    ),
+)
+
+
+@given(ANYTHING, ANYTHING)
+def test_any_header_is_read_or_refused(roots: object, version: object) -> None:
+    data = cbor2.dumps({"roots": roots, "version": version})
+    with contextlib.suppress(CARInvalid):
+        read_car(encode_varint(len(data)) + data)
+    data = cbor2.dumps({"roots": [roots], "version": 1})
+    with contextlib.suppress(CARInvalid):
         read_car(encode_varint(len(data)) + data)
 
 

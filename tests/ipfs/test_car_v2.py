@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.ipfs.car import CARInvalid
-from ipfsreg.ipfs.car_v2 import PayloadReader
+from ipfsreg.ipfs.car import CARInvalid, PayloadReader
 
 PRAGMA = bytes.fromhex("0aa16776657273696f6e02")
 

@@ -18,9 +18,8 @@ from twisted.internet.task import deferLater
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of, parse_cid, raw_cid
 from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import encode_directory
 from ipfsreg.ipfs.hamt import FAN_OUT, LOADS, THRESHOLD, HashExhausted, changed, entries, find, is_large, shard_of
-from ipfsreg.ipfs.unixfs import FILE, HAMT_SHARD, UnixFS, encode_unixfs
+from ipfsreg.ipfs.unixfs import FILE, HAMT_SHARD, UnixFS, encode_directory, encode_unixfs
 
 from .blocks import Blocks
 

@@ -260,7 +260,7 @@ class Clients:
         """A push with an upload session that is open the whole time."""
         upload = await self.registry.uploads.begin(repository)
         await self.push(repository, manifest, tag)
-        await self.registry.uploads.cancel(upload)
+        await upload.cancel()
 
     async def pull(self, repository: Repository, tag: Tag) -> None:
         began = self.now

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipfsreg.registry.digest import Digest, digest_of
+from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
 
 from .place import descriptor
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.task import Clock, deferLater
 
 from ipfsreg.bucket.interface import IBucket
@@ -16,10 +16,10 @@ from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
+from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Limits, Registry
-from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
-from ipfsreg.registry.uploads.uploads import Upload
+from ipfsreg.registry.uploads.upload import Upload
 
 LIMITS = Limits(
     cache_memory=1024 * 1024,
@@ -45,8 +45,9 @@ class SteppedClock(Clock):
 class Place:
     """A directory and the registry on it. `restart` is a new daemon on the same directory."""
 
-    def __init__(self, directory: Path, **limits: Any) -> None:
+    def __init__(self, directory: Path, *, publish: bool = False, **limits: Any) -> None:
         self.directory = directory
+        self.publish = publish
         self.limits = replace(LIMITS, **limits)
         self.clock: IReactorTime = reactor
         self.workers = Workers(reactor, 8)
@@ -57,7 +58,9 @@ class Place:
     async def start(self, *, shared: bool = False) -> "Place":
         self.bucket = LocalBucket(self.directory, self.workers)
         self.bucket.shared = shared
-        self.registry = Registry(self.bucket, self.directory, self.workers, self.clock, self.limits)
+        self.registry = Registry(
+            self.bucket, self.directory, self.workers, self.clock, self.limits, publish=self.publish
+        )
         await self.registry.start()
         return self
 
@@ -79,14 +82,17 @@ class Place:
 
     async def append(self, upload: Upload, *pieces: bytes, length: int | None = None) -> None:
         """Append as a request does."""
-        async with self.registry.uploads.appending(upload, length) as writer:
+
+        async def send(consumer: IConsumer) -> None:
             for piece in pieces:
-                writer.write(piece)
+                consumer.write(piece)
+
+        await upload.append(send, length)
 
     async def push_blob(self, repository: Repository, blob: bytes) -> Digest:
         upload = await self.registry.uploads.begin(repository)
         await self.append(upload, blob)
-        await self.registry.uploads.commit(upload, digest_of(blob))
+        await upload.commit(digest_of(blob))
         return digest_of(blob)
 
     async def push_image(

@@ -10,7 +10,7 @@ from ipfsreg.bucket.interface import check_path
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.record import Record, read_record, write_record
+from ipfsreg.registry.record import Record, read_record, write_record
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
 
 from .test_names import digests, repositories, tags

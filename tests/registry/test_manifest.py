@@ -10,7 +10,7 @@ from hypothesis import given
 
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import ManifestInvalid
-from ipfsreg.registry.repository.manifest import (
+from ipfsreg.registry.manifest import (
     DOCKER_IMAGE,
     DOCKER_LIST,
     IMAGES,

@@ -14,9 +14,9 @@ import pytest_twisted
 
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
+from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.repository.manifest import OCI_IMAGE, OCI_INDEX
-from ipfsreg.registry.repository.record import Record
+from ipfsreg.registry.record import Record
 from tests.web.test_reactor import Watch
 
 from .place import Place, image

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.ipfs.cid import CID, DAG_PB, SHA2_256, parse_cid, raw_cid
-from ipfsreg.registry.ipfs.images_by_cid import LISTED_MAX
+from ipfsreg.registry.ipfs.image_reader import LISTED_MAX
 from tests.ipfs.network import Network, missing
 
 from .client import Answer, until

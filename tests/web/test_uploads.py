@@ -6,7 +6,7 @@ import uuid
 import pytest
 import pytest_twisted
 
-from ipfsreg.registry.uploads import uploads
+from ipfsreg.registry.uploads import upload
 
 from .client import pause, query
 from .served import Serve, Served, digest_of
@@ -285,7 +285,7 @@ async def test_there_may_be_only_so_many_sessions(serve: Serve) -> None:
 async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(
     registry: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "TURN_SECONDS", 0.1)
+    monkeypatch.setattr(upload, "TURN_SECONDS", 0.1)
     location = await registry.begin_upload()
     slow = await registry.connect()
     slow.begin("PATCH", location, {"Content-Length": len(WHOLE)})
@@ -331,7 +331,7 @@ async def test_who_asks_at_once_after_a_broken_connection_is_told_the_truth(regi
 async def test_a_client_that_vanished_without_a_word_makes_room_for_its_next_try(
     registry: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(upload, "SILENT_SECONDS", 0.2)
     content = os.urandom(500_000)
     location = await registry.begin_upload()
     vanished = await registry.connect()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.registry.errors import ReadOnly
-from ipfsreg.registry.ipfs.image_cids import cids_of
+from ipfsreg.registry.ipfs.image_parts import cids_of
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
 

@@ -1,30 +1,34 @@
 """The files of a disk cache: which there are, how much they take, and which goes first.
 
-Plain blocking functions, safe from several threads at once: they run in worker threads. Below the directory,
-``kept`` has the whole files, ``drafts`` those that are not whole yet. What remains of a killed daemon in
-``drafts`` is thrown away at the next start; a file gets into ``kept`` only after its fsync.
+Blocking functions, safe from several threads at once: they run in worker threads. Below the directory, ``kept`` has
+the whole files, ``drafts`` those that are not whole yet. What remains of a killed daemon in ``drafts`` is thrown
+away at the next start; a file gets into ``kept`` only after its fsync.
 """
 
-import errno
 import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from threading import Lock
 from typing import IO
 from urllib.parse import quote, unquote
 
-from ipfsreg.bucket.errors import BucketError, Full, Unavailable
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import NO_ROOM, BucketError, Full, Unavailable
+from ipfsreg.flow.durable import closing
+from ipfsreg.flow.workers import Workers
 
 TOUCH_EVERY = 60.0
 """A file's modification time says when it was last used, exact to this many seconds: a write for each use would
 cost more than a restart in slightly the wrong order."""
 
 _BLOCK = 4096
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def cost(size: int) -> int:
@@ -34,7 +38,7 @@ def cost(size: int) -> int:
 
 def translate(error: OSError) -> BucketError:
     """The bucket's error for one of the cache's disk. Nothing that happens here means that content is missing."""
-    if error.errno in _FULL:
+    if error.errno in NO_ROOM:
         return Full(f"no space left for the cache: {error}")
     return Unavailable(f"the cache's disk does not answer as it should: {error}")
 
@@ -61,6 +65,8 @@ class CacheDirectory:
     Where room is needed the file goes whose last use is longest ago; who has it open reads on. Only drafts alone
     can exceed the maximum, for what is being fetched has to go somewhere. ``clock`` is in seconds since 1970.
     """
+
+    _log = Logger()
 
     def __init__(self, directory: Path, maximum: int, clock: Callable[[], float] = time.time) -> None:
         self._kept = directory / "kept"
@@ -91,15 +97,12 @@ class CacheDirectory:
         self._make_directories()
         for each in self._drafts.iterdir():
             each.unlink()
-        with self._lock:
+        with self._change() as gone:
             self._entries.clear()
             self._used = 0
             for path, entry in sorted(self._found(), key=lambda found: found[1].touched):
-                self._unlink([replaced.name for replaced in self._pop(path)])
-                self._entries[path] = entry
-                self._used += cost(entry.size)
-            evicted = self._evict()
-        self._unlink(evicted)
+                self._pop(path, gone)
+                self._add(path, entry)
 
     def _found(self) -> Iterable[tuple[str, _Entry]]:
         with os.scandir(self._kept) as files:
@@ -107,28 +110,24 @@ class CacheDirectory:
                 status = file.stat(follow_symlinks=False)
                 quoted, *rest = file.name.rsplit(".", 2)
                 # A length that is not the name's is the work of a broken file system: not to be served.
-                if len(rest) == 2 and rest[0] == str(status.st_size):
+                if len(rest) == 2 and rest[0] == str(status.st_size) and S_ISREG(status.st_mode):
                     yield unquote(quoted), _Entry(file.name, status.st_size, status.st_mtime)
                 else:
                     os.unlink(file.path)
 
     def open(self, path: str) -> IO[bytes] | None:
         """Open a kept file for reading and note its use, or None where it is not kept (any more)."""
-        with self._lock:
+        with self._change() as gone:
             entry = self._entries.get(path)
             if entry is None:
                 return None
-            name = self._kept / entry.name
-            try:
-                file: IO[bytes] = name.open("rb", buffering=0)
+            with suppress(OSError):  # somebody else's doing, or a dying disk: the content is fetched anew
+                file: IO[bytes] = (self._kept / entry.name).open("rb", buffering=0)
                 if os.fstat(file.fileno()).st_size == entry.size:
                     self._use(path, entry, file)
                     return file
                 file.close()
-            except OSError:  # somebody else's doing, or a dying disk: the content is fetched anew
-                pass
-            self._pop(path)
-        self._unlink([entry.name])
+            self._pop(path, gone)
         return None
 
     def _use(self, path: str, entry: _Entry, file: IO[bytes]) -> None:
@@ -166,24 +165,19 @@ class CacheDirectory:
         descriptor = draft.file.fileno()
         for piece in pieces:
             offset = draft.reserved
-            self._reserve(draft, len(piece))
+            with self._change():
+                draft.reserved += len(piece)
+                self._used += len(piece)
             data = memoryview(piece)
             while data:
                 try:
                     written = os.pwrite(descriptor, data, offset)
                 except OSError as error:
-                    if error.errno in _FULL and self.evict_one():
+                    if error.errno in NO_ROOM and self.evict_one():
                         continue
                     raise translate(error) from error
                 data = data[written:]
                 offset += written
-
-    def _reserve(self, draft: Draft, size: int) -> None:
-        with self._lock:
-            draft.reserved += size
-            self._used += size
-            evicted = self._evict()
-        self._unlink(evicted)
 
     def keep(self, path: str, draft: Draft, wanted: Callable[[], bool]) -> None:
         """Make a draft the kept file of a path, unless it is no longer ``wanted`` or is larger than all there may be.
@@ -191,34 +185,37 @@ class CacheDirectory:
         The draft is gone afterwards, and what was kept for the path is replaced. Raises `OSError`.
         """
         try:
+            if not wanted():
+                return
             size = self._sync(draft)
             now = self._clock()
             os.utime(draft.path, (now, now))
             entry = _Entry(f"{quote(path, safe='')}.{size}.{secrets.token_hex(8)}", size, now)
-            with self._lock:
+            with self._change() as gone:
                 # Asked under the lock: a `drop` either comes later and finds the file, or is seen here.
                 if not wanted():
                     return
                 fits = cost(size) <= self._maximum  # else all others would go for nothing
                 if fits:
                     os.rename(draft.path, self._kept / entry.name)
-                gone = [replaced.name for replaced in self._pop(path)]
+                self._pop(path, gone)
                 self._give_back(draft)
                 if fits:
-                    self._entries[path] = entry
-                    self._used += cost(size)
-                gone += self._evict()
-            self._unlink(gone)
+                    self._add(path, entry)
         finally:
             self.discard(draft)
 
-    def _sync(self, draft: Draft) -> int:
-        descriptor = os.open(draft.path, os.O_RDONLY)
+    async def put_away(self, workers: Workers, path: str, draft: Draft, wanted: Callable[[], bool]) -> None:
+        """`keep` in a thread. A disk that fails is only logged: who reads has the file open, the next one fetches."""
         try:
+            await workers.run(self.keep, path, draft, wanted)
+        except OSError:
+            self._log.failure("{path} cannot be kept in the cache", path=path)
+
+    def _sync(self, draft: Draft) -> int:
+        with closing(os.open(draft.path, os.O_RDONLY)) as descriptor:
             os.fsync(descriptor)
             return os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
 
     def discard(self, draft: Draft) -> None:
         """Remove a draft's name and give its room back; its file stays open. A second call does nothing."""
@@ -228,18 +225,14 @@ class CacheDirectory:
 
     def drop(self, path: str) -> None:
         """Forget what is kept for a path."""
-        with self._lock:
-            gone = self._pop(path)
-        self._unlink([entry.name for entry in gone])
+        with self._change() as gone:
+            self._pop(path, gone)
 
     def evict_one(self) -> bool:
         """Remove the file whose last use is longest ago; False where none is left."""
-        with self._lock:
-            if not self._entries:
-                return False
-            gone = self._pop(next(iter(self._entries)))
-        self._unlink([entry.name for entry in gone])
-        return True
+        with self._change() as gone:
+            self._pop(next(iter(self._entries), ""), gone)
+            return bool(gone)
 
     def _make_directories(self) -> None:
         self._kept.mkdir(parents=True, exist_ok=True)
@@ -249,20 +242,24 @@ class CacheDirectory:
         self._used -= draft.reserved
         draft.reserved = 0
 
-    def _pop(self, path: str) -> list[_Entry]:
-        entry = self._entries.pop(path, None)
-        if entry is None:
-            return []
-        self._used -= cost(entry.size)
-        return [entry]
-
-    def _evict(self) -> list[str]:
-        gone = []
-        while self._used > self._maximum and self._entries:
-            gone += [entry.name for entry in self._pop(next(iter(self._entries)))]
-        return gone
-
-    def _unlink(self, names: Iterable[str]) -> None:
+    @contextmanager
+    def _change(self) -> Iterator[list[str]]:
+        """A step of which nobody sees a half; then what is too much goes. The files that are named are removed."""
+        gone: list[str] = []
+        with self._lock:
+            yield gone
+            while self._used > self._maximum and self._entries:
+                self._pop(next(iter(self._entries)), gone)
         # Outside the lock, since a large file takes its time to go. No name is ever used twice.
-        for name in names:
+        for name in gone:
             (self._kept / name).unlink(missing_ok=True)
+
+    def _add(self, path: str, entry: _Entry) -> None:
+        self._entries[path] = entry
+        self._used += cost(entry.size)
+
+    def _pop(self, path: str, gone: list[str]) -> None:
+        entry = self._entries.pop(path, None)
+        if entry is not None:
+            self._used -= cost(entry.size)
+            gone.append(entry.name)

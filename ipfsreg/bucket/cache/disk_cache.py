@@ -1,27 +1,26 @@
 """A wrapper that keeps content of a remote bucket on this disk."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ipfsreg.bucket.content_path import Content, content_at
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
+from ipfsreg.bucket.interface import IBucket, IReader, Stat
+from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.flow.workers import Workers
 
-from .cache_directory import CacheDirectory, Draft
-from .fetch import Fetch
+from .cache_directory import CacheDirectory
+from .fetch import Fetch, State
 from .growing_reader import open_growing
 
 
-@implementer(IBucket)
-class DiskCache:
+class DiskCache(BucketWrapper):
     """A bucket that keeps the content at content-addressed paths (`content_at`) in a directory on this disk.
 
     `open` answers from it without asking the wrapped bucket; content that it does not have is fetched once for
@@ -42,9 +41,7 @@ class DiskCache:
     def __init__(
         self, bucket: IBucket, directory: Path, maximum: int, workers: Workers, reactor: Any, grace: float = 10.0
     ) -> None:
-        self.name = bucket.name
-        self.shared = bucket.shared
-        self._bucket = bucket
+        super().__init__(bucket)
         self._where = directory
         self._directory = CacheDirectory(directory, maximum)
         self._workers = workers
@@ -95,6 +92,8 @@ class DiskCache:
     async def _open(self, content: Content) -> IReader:
         while not self._stopped:
             fetch = self._fetches.get(content.path)
+            if fetch is not None and fetch.state is State.FAILED:
+                fetch = None
             if fetch is None and self._directory.size(content.path) is None:
                 fetch = self._begin(content)
             if fetch is not None:
@@ -106,9 +105,7 @@ class DiskCache:
         raise Unavailable("the daemon is stopping")
 
     def _begin(self, content: Content) -> Fetch:
-        fetch = Fetch(
-            content, self._bucket, self._directory, self._workers, self._reactor, self._grace, self._nobody_may_join
-        )
+        fetch = Fetch(content, self._bucket, self._directory, self._workers, self._reactor, self._grace)
         self._fetches[content.path] = fetch
         # Whoever asked holds it from the first moment, also where all of this happens at once.
         running = ensureDeferred(fetch.run())
@@ -116,15 +113,13 @@ class DiskCache:
 
         def ended(result: None | Failure) -> None:
             del self._running[fetch]
+            if self._fetches.get(content.path) is fetch:
+                del self._fetches[content.path]
             if isinstance(result, Failure):
                 self._log.failure("A transfer ended in an unforeseen way", result)
 
         running.addBoth(ended)
         return fetch
-
-    def _nobody_may_join(self, fetch: Fetch) -> None:
-        if self._fetches.get(fetch.content.path) is fetch:
-            del self._fetches[fetch.content.path]
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`. The wrapped bucket is asked; a size that it does not know may come from here."""
@@ -134,14 +129,6 @@ class DiskCache:
         if found.size is not None:
             return found
         return Stat(self._directory.size(path), found.cid)
-
-    def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
-        return self._bucket.get(path, limit)
-
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
-        return self._bucket.put(path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
@@ -162,19 +149,10 @@ class DiskCache:
             raise
         finally:
             if draft is not None:
-                await self._put_away(path, draft, storing)
+                await self._directory.put_away(self._workers, path, draft, lambda: storing.wanted)
             self._storing[path].discard(storing)
             if not self._storing[path]:
                 del self._storing[path]
-
-    async def _put_away(self, path: str, draft: Draft, storing: "_Storing") -> None:
-        try:
-            if storing.wanted:
-                await self._workers.run(self._directory.keep, path, draft, lambda: storing.wanted)
-            else:
-                await self._workers.run(self._directory.discard, draft)
-        except OSError:  # whatever became of the transfer is what counts
-            self._log.failure("What was stored at {path} cannot be kept in the cache", path=path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`."""
@@ -199,14 +177,6 @@ class DiskCache:
                 storing.wanted = False
             if content_at(path) is not None:
                 await self._workers.run(self._directory.drop, path)
-
-    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
-        return self._bucket.list(directory)
-
-    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
-        return self._bucket.walk(directory, into)
 
 
 class _Storing:

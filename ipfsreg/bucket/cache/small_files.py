@@ -1,16 +1,16 @@
 """A wrapper that keeps small files in memory: tags, records and manifests are read far more than written."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
 from cachetools import Cache, LRUCache, TTLCache
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.flow.shield import shield
 
 SHARED_SECONDS = 2.0
@@ -19,8 +19,7 @@ SHARED_SECONDS = 2.0
 _ENTRY_OVERHEAD = 400  # what a cached entry costs beside its content, roughly, so that empty ones count too
 
 
-@implementer(IBucket)
-class SmallFileCache:
+class SmallFileCache(BucketWrapper):
     """A bucket whose `get` answers from memory what it knows; everything else goes to the wrapped bucket.
 
     All writes to the wrapped bucket must come through here, and each goes on to its end though its Deferred is
@@ -28,9 +27,7 @@ class SmallFileCache:
     """
 
     def __init__(self, bucket: IBucket, memory: int, clock: Callable[[], float] = monotonic) -> None:
-        self.name = bucket.name
-        self.shared = bucket.shared
-        self._bucket = bucket
+        super().__init__(bucket)
         self._files: Cache[str, bytes]
         if bucket.shared:
             self._files = TTLCache(memory, ttl=SHARED_SECONDS, timer=clock, getsizeof=_cost)
@@ -39,14 +36,10 @@ class SmallFileCache:
         self._loading: dict[str, object] = {}
         self._being_changed: Counter[str] = Counter()
 
-    def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
-        return self._bucket.start()
-
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
         self._files.clear()
-        return self._bucket.stop()
+        return super().stop()
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
@@ -84,22 +77,6 @@ class SmallFileCache:
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
         return self._changing(self._bucket.remove(path), path)
-
-    def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
-        return self._bucket.stat(path)
-
-    def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
-        return self._bucket.open(path)
-
-    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
-        return self._bucket.list(directory)
-
-    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
-        return self._bucket.walk(directory, into)
 
     def _changing(self, change: "Deferred[None]", *paths: str) -> "Deferred[None]":
         for path in paths:

@@ -9,15 +9,21 @@ from ipfsreg.bucket.opened import Opened, Repeated
 from ipfsreg.flow.workers import Workers
 
 from .bucket import KuboBucket
-from .following.mirror import MirrorBucket
+from .following.following import Following
+from .following.published_states import PublishedStates
+from .following.publishing import Publishing
+from .following.remote_pins import RemotePins
+from .json_file import JsonFile
 from .node.leaves import KuboLeaves
-from .node.remote_pins import RemotePins
+from .node.network import Network
 from .options import KuboOptions
 from .reading.content_by_cid import KuboContent
+from .reading.contents import NodeContents
+from .reading.local_first import LocalFirst
+from .reading.read_only import ReadOnlyBucket
+from .reading.reader import Route
 from .rpc.client import Rpc
 from .state.presence import RENEW_SECONDS
-from .state.published_states import PublishedStates
-from .state.publishing import Publishing
 
 
 def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
@@ -30,31 +36,39 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             return bucket
         return DiskCache(bucket, options.directory / "cache", options.cache_size, workers, reactor)
 
+    network = Network(content, options.network_timeout)
     if options.follow is not None:
-        mirror = MirrorBucket(options, content, workers)
+        why = f"this registry is a mirror of {options.follow}, and can only be read"
+        following = Following(options, network, JsonFile(options.directory / "following.json", workers))
+        here = NodeContents(Route(content, local=True))
+        lane = content.lane(options.connections)
+        elsewhere = NodeContents(Route(content, local=False, lane=lane, seconds=options.network_timeout))
+        name = f"{options.follow} through the IPFS node at {options.node()}"
+        mirror = ReadOnlyBucket(LocalFirst(here, elsewhere), following.root, name, why, following)
         return Opened(
             cached(mirror),
-            repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, mirror.following.refresh)],
-            ipfs=Capabilities(mirror.by_cid, remote_pins=RemotePins(content, mirror.following.root, options.follow)),
-            read_only=mirror.read_only,
+            repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, following.refresh)],
+            ipfs=Capabilities(
+                KuboContent(network, following.root), remote_pins=RemotePins(content, following.root, options.follow)
+            ),
+            read_only=why,
         )
     index = content
     if options.index is not None:
         index = Rpc(reactor, options.index_node, header, options.connections, options.timeout)
     kubo = KuboBucket(options, content, index, workers, reactor)
-    by_cid = KuboContent(content, kubo.root, options.network_timeout)
     repeated = [Repeated("tell other daemons that this one is there", RENEW_SECONDS, kubo.renew)]
     if options.publish_key is not None:
-        kept = PublishedStates(kubo.node, options.directory / "published.json", workers)
-        publishing = Publishing(by_cid, kept, options.publish_key, reactor.seconds)
+        kept = PublishedStates(kubo.node, JsonFile(options.directory / "published.json", workers))
+        publishing = Publishing(kubo.root, network, kept, options.publish_key, reactor.seconds)
         repeated.append(Repeated("publish the registry", options.publish_every, publishing.publish))
     return Opened(
         cached(kubo),
         repeated=repeated,
         ipfs=Capabilities(
-            by_cid,
+            KuboContent(network, kubo.root),
             kubo.ahead,
-            KuboLeaves(options, kubo.node, kubo.stat, workers),
+            KuboLeaves(kubo.node, kubo.stat, workers),
             RemotePins(content, kubo.root, options.path),
         ),
     )

@@ -1,42 +1,40 @@
 """A bucket that is a directory of an IPFS node, each state of it pinned in place of the last one."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.interface import IBucket, check_path
 from ipfsreg.bucket.sources import FileSource, MemorySource, Source
+from ipfsreg.flow.background import Background
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
 from .errors import RETRY_AFTER, Missing
+from .json_file import JsonFile
 from .node.ahead import Ahead
-from .node.contents import Target
-from .node.directories import Directories
 from .node.markers import FolderMarkers, PinMarkers
-from .node.node import Node
-from .node.shown_folder import ShownFolder
+from .node.node import Node, Target
 from .options import KuboOptions
 from .reading.by_blocks import ByBlocks
 from .reading.tree import Tree
 from .rpc.client import Rpc
 from .rpc.growing import GrowingFile
 from .state.changes import Change, Link, Move, Remove, Store
-from .state.index import Index
-
-T = TypeVar("T")
+from .state.clocks import Clocks
+from .state.commits import Commits
+from .state.notes import Notes
+from .state.shown_folder import ShownFolder
 
 PIECE = 1024 * 1024
-"""How much of a file is read at once on its way to the node: fewer turns of the threads, and it is not in the way."""
+"""How much of a file is read at once on its way to the node: fewer jobs for the threads, and it is not in the way."""
 
 SMALL = 64 * 1024
 """Up to so many bytes are stored together with the change that links them."""
@@ -48,7 +46,7 @@ _pause = backoffPolicy(1.0, 30.0)
 
 
 @implementer(IBucket)
-class KuboBucket:
+class KuboBucket(Tree):
     """See `IBucket`. Other daemons may use the same folder, through this node or, of a cluster, another one."""
 
     shared = True
@@ -57,24 +55,24 @@ class KuboBucket:
 
     def __init__(self, options: KuboOptions, content: Rpc, index: Rpc, workers: Workers, reactor: Any) -> None:
         self.name = f"bucket {options.path} on the IPFS node at {options.node()}"
-        self.node = Node(content, index, options.chunker, options.max_file_links, options.cluster)
+        self.node = Node(content, index, options, workers)
+        self.ahead = Ahead(self._add_ahead, workers)
+        self.commits: Commits | None = None
+        """None until the node has said what it is."""
         self._options = options
         self._workers = workers
         self._reactor = reactor
-        self._directories = Directories(self.node.get_block, workers)
         self._folder = ShownFolder(self.node, f"{options.path}/bucket", reactor)
-        self._index: Index | None = None
-        self._tree = Tree(ByBlocks(self.node.contents, self._directories), self.root)
-        self.ahead = Ahead(self._add_ahead, workers)
         self._ready = False
         self._setup: SingleFlight[None] = SingleFlight(self._set_up)
-        self._looking: Deferred[None] | None = None
+        self._looking = Background(f"look for the {self.name}", self._look)
+        super().__init__(ByBlocks(self.node), self.root)
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The node is looked for in the background, and with each request."""
         for warning in self._options.warnings():
             self._log.warn("{warning}", warning=warning)
-        self._looking = ensureDeferred(self._look()).addErrback(self._looked_badly)
+        self._looking.start()
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
@@ -82,86 +80,53 @@ class KuboBucket:
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+        self._looking.stop()
         self.ahead.stop()
-        if self._index is not None:
-            await self._index.stop()
+        if self.commits is not None:
+            await self.commits.stop()
         self._folder.stop()
         for rpc in {self.node.content, self.node.index}:
             await rpc.stop()
 
     async def _look(self) -> None:
         tries = 0
-        while True:
+        while not self._ready:
             try:
                 await self._setup.outcome()
             except BucketError as error:
                 log = self._log.info if tries else self._log.error
                 log("{name} cannot be used yet: {error}", name=self.name, error=error)
-            else:
-                break
-            await deferLater(self._reactor, _pause(tries), lambda: None)
-            tries += 1
+                await deferLater(self._reactor, _pause(tries), lambda: None)
+                tries += 1
         self._log.info("Using the {name}.", name=self.name)
 
-    def _looked_badly(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("Looking for {name} failed", failure, name=self.name)
-
     async def _set_up(self) -> None:
+        path, node = self._options.path, self.node
         try:
-            await self.node.look()
-            if self._index is None:
-                self._index = self._made_index()
-            await self._index.open()
+            await node.look()
+            if self.commits is None:
+                markers = PinMarkers(node, path) if node.local else FolderMarkers(node, path)
+                notes = Notes(JsonFile(self._options.directory / "kubo.json", self._workers), path)
+                self.commits = Commits(node, markers, notes, self._folder, Clocks(self._reactor))
+            await self.commits.open()
         except SetupError as error:
             raise Unavailable(str(error), 60) from None
         self._ready = True
 
-    def _made_index(self) -> Index:
-        path, node = self._options.path, self.node
-        return Index(
-            node,
-            PinMarkers(node, path) if node.local else FolderMarkers(node, path),
-            self._directories,
-            path,
-            self._options.directory / "kubo.json",
-            self._workers,
-            self._reactor,
-            shown=self._folder.cid,
-            counts=self._folder.show,
-        )
+    async def _opened(self) -> Commits:
+        if not self._ready:
+            await self._setup.outcome()
+        assert self.commits is not None
+        return self.commits
 
     async def root(self) -> str:
         """The CID of the directory with all files, as it was acknowledged last by whichever daemon."""
-        return await (await self._opened()).root()
+        return (await (await self._opened()).register.current()).root
 
-    async def _opened(self) -> Index:
-        if not self._ready:
-            await self._setup.outcome()
-        assert self._index is not None
-        return self._index
-
-    def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
-        return self._tree.stat(path)
-
-    def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
-        return self._tree.get(path, limit)
-
-    def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
-        return self._tree.open(path)
-
-    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
-        return self._tree.list(directory)
-
-    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
-        return self._tree.walk(directory, into)
+    async def renew(self) -> None:
+        """Tell other daemons that this one is there: now and then."""
+        if self.commits is not None:
+            await self.commits.register.presence.renew()
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
@@ -175,7 +140,7 @@ class KuboBucket:
         async def put() -> None:
             file = await FileSource.of(source, self._workers, PIECE)
             await self._store(path, file, await self.ahead.finish(source, file.size))
-            # Whoever waits for the push need not wait for the disk to get its room back (0.1 s for a GiB).
+            # Whoever waits for the push need not wait until the disk has freed its blocks (0.1 s for a GiB).
             self._workers.run(os.close, await self._workers.run(_unlink_open, source))
 
         return ensureDeferred(put())
@@ -204,29 +169,25 @@ class KuboBucket:
     async def _store_pinned(self, path: str, source: Source, target: Target | None) -> None:
         """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
 
-        ``target`` is what it was before. :raises Missing: where that did not help: the node may fail to pin, and does
-        not say so to us.
+        ``target`` is what it was before.
+
+        :raises Missing: where that did not help: the node may fail to pin, and does not say so to us.
         """
-        index = await self._opened()
+        pins = (await self._opened()).pins
         others: set[str] = set()
         if target is None:
             others = set(await self.node.pins("recursive"))
         elif await self.node.is_pinned(str(target.cid)):
             others = {str(target.cid)}
         else:
-            await index.keep_pinned(str(target.cid))
+            await pins.note(str(target.cid))
         target = await self.node.add(source, pin=True)
         try:
             await self._change(Link(path, target))
         finally:
             # A node counts one pin for all who wanted it: one that was there before is somebody else's.
             if str(target.cid) not in others:
-                await index.let_go(str(target.cid))
-
-    async def renew(self) -> None:
-        """Tell other daemons that this one is there: now and then."""
-        if self._index is not None:
-            await self._index.renew()
+                await pins.unpin(str(target.cid))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. What the node has lost blocks of is removed, since it cannot be kept anywhere."""
@@ -244,7 +205,7 @@ class KuboBucket:
 
 
 def _unlink_open(path: Path) -> int:
-    """Remove a file that is held open: a descriptor with which it goes."""
+    """Remove a file that is held open; answers the descriptor that holds it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         path.unlink()

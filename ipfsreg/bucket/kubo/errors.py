@@ -1,7 +1,7 @@
 """What a node's refusals mean, as the bucket's own errors.
 
-Nearly all are status 500 with code 0, and only the text tells them apart (fact sheet, section 1.4 and trap 6). What
-no row of the table knows is an outage, never an absence.
+Kubo answers nearly all of them with status 500 and code 0, so only the text tells them apart
+(docs/protocols/kubo.md, "Errors"). A text that no row of the table knows is an outage, never an absence.
 """
 
 import json
@@ -11,6 +11,9 @@ from ipfsreg.bucket.errors import BucketError, Full, NotFound, Refused, Unavaila
 
 TEXT_MAX = 300
 """Characters of a node's text that go into a message of ours."""
+
+_LOOKED_AT = 16 * 1024
+"""Characters of it in which its meaning is looked for."""
 
 RETRY_AFTER = 5
 
@@ -52,7 +55,7 @@ class CutOff(Unreachable):
 
 
 _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
-    # What is missing locally quotes nothing of ours, but may follow a path: before all absences.
+    # Before all absences: a missing block's text may go on with one of those.
     (
         r"not found locally|merkledag: not found|could not find|block not found|could not retrieve some links"
         r"|failed to fetch all nodes",
@@ -79,7 +82,7 @@ def translate(what: str, text: str) -> BucketError:
     """The bucket's error for what a node answered, or sent in its trailer. ``what`` is the command."""
     shown = f"{what}: the node answers {_shown(text)}"
     for pattern, meaning in _ROWS:
-        if re.search(pattern, text):
+        if re.search(pattern, text[:_LOOKED_AT]):
             return meaning(shown, RETRY_AFTER) if issubclass(meaning, Unavailable) else meaning(shown)
     return Unavailable(shown, RETRY_AFTER)
 
@@ -108,5 +111,5 @@ def _message(body: bytes) -> str:
 
 
 def _shown(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text[:_LOOKED_AT].split())
     return repr(text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…")

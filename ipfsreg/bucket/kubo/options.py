@@ -110,7 +110,9 @@ class KuboOptions(BackendOptions):
         return self.node() if self.index is None else parse_address(self.index)
 
     def header(self) -> bytes | None:
-        """The ``Authorization`` header, computed as Kubo does from an ``AuthSecret`` (fact sheet, section 1.3).
+        """The ``Authorization`` header, computed as Kubo does from an ``AuthSecret`` of its ``API.Authorizations``.
+
+        See docs/protocols/kubo.md, "Authorization".
 
         :raises OSError: for a file that cannot be read. :raises ValueError: for what is no secret.
         """

@@ -10,13 +10,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable
+from ipfsreg.bucket.errors import MISSING, NotFound, SetupError, Unavailable, bucket_error
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ipfsreg.bucket.system_errors import MISSING, bucket_error
+from ipfsreg.flow.durable import DIRECTORY, closing, make_directory, sync_directory
 from ipfsreg.flow.workers import Workers
 
-from . import files
+from .beneath import kind_of
+from .tree import Tree
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class LocalBucket:
         self._top = directory / "bucket"
         self._drafts = directory / "drafts"
         self._mark = self._top / _MARK
+        self._tree = Tree(self._top, self._drafts)
         self._workers = workers
         self._marked: int | None = None  # the open mark, so that no other file can get its inode
 
@@ -62,13 +64,16 @@ class LocalBucket:
     def _prepare(self) -> None:
         try:
             self._make_if_new()
-            files.make_directory(self._drafts, Path(self._drafts.anchor))
-            if self._top.stat().st_dev != self._drafts.stat().st_dev:
-                raise SetupError(f"{self._top} and {self._drafts} must be on one file system")
-            for draft in self._drafts.iterdir():
-                draft.unlink()
+            make_directory(self._drafts)
+            with closing(os.open(self._drafts, DIRECTORY | os.O_NOFOLLOW)) as drafts:
+                if self._top.stat().st_dev != os.fstat(drafts).st_dev:
+                    raise SetupError(f"{self._top} and {self._drafts} must be on one file system")
+                for draft in os.listdir(drafts):
+                    os.unlink(draft, dir_fd=drafts)
             self._close_mark()
-            self._marked = os.open(self._mark, os.O_RDONLY | os.O_CLOEXEC)
+            self._marked = os.open(self._mark, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if (kind := kind_of(os.fstat(self._marked).st_mode)) is not None:
+                raise SetupError(f"{self._mark} is {kind} and not the file that marks a bucket")
         except OSError as error:
             raise SetupError(f"cannot use {error.filename or self._top}: {error.strerror}; change `path`") from error
 
@@ -81,9 +86,9 @@ class LocalBucket:
                 f"{self._top} is not the bucket that was there: its file {_MARK} is missing. Is the volume mounted, "
                 f"or the copy whole? If the bucket is to begin anew, remove {self._drafts} and {self._top}"
             )
-        files.make_directory(self._top, Path(self._top.anchor))
+        make_directory(self._top)
         self._mark.touch()
-        files.sync_directory(self._top)
+        sync_directory(self._top)
         self._log.info(
             "{top}: there was no bucket, so a new, empty one was made. Should images be there? Is the volume mounted?",
             top=self._top,
@@ -101,36 +106,36 @@ class LocalBucket:
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
-        return self._reading(files.size_of, self._at(path)).addCallback(Stat)
+        return self._reading(self._tree.size, check_path(path)).addCallback(Stat)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        return self._reading(files.read_small, self._at(path), limit)
+        return self._reading(self._tree.read, check_path(path), limit)
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
-        return self._reading(files.open_file, self._at(path)).addCallback(FileReader, self._workers)
+        return self._reading(self._tree.open, check_path(path)).addCallback(FileReader, self._workers)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return self._writing(files.write_file, self._at(path), content, self._drafts, self._top)
+        return self._writing(self._tree.write, check_path(path), content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`. The source must be on the same file system: it becomes the file."""
-        return self._writing(files.take_file, source, self._at(path), self._top)
+        return self._writing(self._tree.take, source, check_path(path))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`."""
-        return self._writing(files.move_file, self._at(source), self._at(destination), self._top)
+        return self._writing(self._tree.move, check_path(source), check_path(destination))
 
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
-        return self._writing(files.remove_file, self._at(path), self._top)
+        return self._writing(self._tree.remove, check_path(path))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`: many directories in each call of a thread."""
         check_path(directory)
-        walk = files.walk(self._top, directory, into)
+        walk = self._tree.walk(directory, into)
         try:
             while listings := await self._reading(self._some, walk):
                 yield listings
@@ -148,12 +153,12 @@ class LocalBucket:
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
-        listed: Deferred[Sequence[Entry]] = self._reading(files.entries_of, self._at(directory))
+        listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, check_path(directory))
         return listed.addErrback(_none_if_missing)
 
-    def _at(self, path: str) -> Path:
+    def _at(self, path: str) -> str:
         check_path(path)
-        return self._top / path
+        return path
 
     def _reading(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         def read() -> T:
@@ -179,7 +184,7 @@ class LocalBucket:
 
     def _check_mark(self) -> None:
         try:
-            found = self._mark.stat()
+            found = self._mark.lstat()
             mine = found if self._marked is None else os.fstat(self._marked)
         except OSError as error:
             raise Unavailable(f"{self._top} is not there any more; is its volume mounted? ({error})") from error

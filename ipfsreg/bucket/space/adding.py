@@ -1,4 +1,4 @@
-"""Files on their way into the daemon's bucket (fact sheet, section 4, AddItems).
+"""Files on their way into the daemon's bucket (docs/protocols/space.md, "Adding files").
 
 Each call is for one directory of the bucket, so there is one queue for each, and all that waits there goes into the
 next call. One call runs after the other: the daemon itself changes a bucket for one at a time, and a call that waited
@@ -29,7 +29,7 @@ SECONDS_PER_MEBIBYTE = 2.0
 
 
 @dataclass(eq=False)
-class _Waiting:
+class _PendingFile:
     staged: Path
     size: int
     done: "Deferred[None]"
@@ -50,7 +50,7 @@ class Adder:
         self._bucket = bucket
         self._staging = staging
         self._workers = workers
-        self._queues: dict[str, list[_Waiting]] = {}
+        self._queues: dict[str, list[_PendingFile]] = {}
         self._changing = changing
 
     async def add(self, path: str, source: Path | bytes, size: int) -> None:
@@ -64,12 +64,12 @@ class Adder:
         directory, _, name = path.rpartition("/")
         staged = await self._workers.run(self._staging.place, name, source)
         try:
-            await self._queued(directory, _Waiting(staged, size, Deferred()))
+            await self._queued(directory, _PendingFile(staged, size, Deferred()))
         finally:
             if self._workers.running:
                 await self._workers.run(self._staging.remove, staged)
 
-    def _queued(self, directory: str, file: _Waiting) -> "Deferred[None]":
+    def _queued(self, directory: str, file: _PendingFile) -> "Deferred[None]":
         queue = self._queues.get(directory)
         if queue is not None:
             queue.append(file)
@@ -93,7 +93,7 @@ class Adder:
         for file in self._queues.pop(directory, ()):
             file.done.errback(Unavailable("the queue stopped; the log says why"))
 
-    async def _add(self, directory: str, batch: Sequence[_Waiting]) -> None:
+    async def _add(self, directory: str, batch: Sequence[_PendingFile]) -> None:
         try:
             outcomes = await self._call(directory, batch)
         except Exception:
@@ -110,7 +110,7 @@ class Adder:
             else:
                 file.done.errback(error)
 
-    async def _call(self, directory: str, batch: Sequence[_Waiting]) -> Sequence[BucketError | None]:
+    async def _call(self, directory: str, batch: Sequence[_PendingFile]) -> Sequence[BucketError | None]:
         request = space_pb2.AddItemsRequest(
             sourcePaths=[str(file.staged) for file in batch], targetPath=directory, bucket=self._bucket
         )

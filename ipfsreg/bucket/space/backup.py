@@ -1,4 +1,6 @@
-"""The bucket's backup: a mirror that the Space Daemon keeps on its hub, if it has one (fact sheet, section 4).
+"""The bucket's backup: a mirror that the Space Daemon keeps on its hub, if it has one.
+
+See docs/protocols/space.md, "The hub".
 
 Tasks of the control socket, from arguments that are strings to what JSON can hold. All fail with a `BucketError`.
 """
@@ -19,7 +21,7 @@ async def switch(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str,
     to = arguments.get("to")
     if to not in {"on", "off"}:
         raise Refused("to is on or off")
-    await bucket.at_home()
+    await bucket.ensure()
     request = space_pb2.ToggleBucketBackupRequest(bucket=bucket.slug, backup=to == "on")
     await bucket.client.call("ToggleBucketBackup", request, space_pb2.ToggleBucketBackupResponse, deadline=HUB_SECONDS)
     return {"backup": to}
@@ -30,7 +32,7 @@ async def status(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str,
 
     ``usage`` is what the daemon says of its storage, in bytes by name, or None where it cannot say.
     """
-    await bucket.at_home()
+    await bucket.ensure()
     counts = {"files": 0, "backed_up": 0, "in_progress": 0}
     directories = [""]
     while directories:

@@ -6,42 +6,37 @@ from pathlib import Path
 from typing import TypeVar
 
 from cachetools import LRUCache
-from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.breaker import Unreachable
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
-from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
+from ipfsreg.flow.background import Background
+from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
 from .adding import SECONDS_PER_MEBIBYTE, Adder
+from .bucket_finder import BucketFinder, KnownBuckets
 from .client import SpaceClient
 from .copies import is_wrong, open_copy, read_copy, save_copy
 from .errors import BucketGone, NotReady
-from .home import Home
-from .known_buckets import KnownBuckets
 from .listings import KEEP, Listings
 from .options import SpaceOptions
+from .path_locks import PathLocks
 from .proto import space_pb2
-from .remembered import Remembered
 from .sizes import SizeIndex, digest_of_link
+from .small_files import SmallFileCache
 from .staging import Staging
-from .turns import Turns
 
 T = TypeVar("T")
 
-TOLD_MAX = 1000
-"""Of so many copies that are wrong it is remembered that the log has them."""
-
-_pause = backoffPolicy(1.0, 60.0)
+LOGGED_MAX = 1000
+"""For how many wrong copies it is remembered that they are in the log already."""
 
 
 @implementer(IBucket)
@@ -62,16 +57,17 @@ class SpaceBucket:
         self._options = options
         self._workers = workers
         self._clock = clock
-        self._home = Home(client, self.slug, KnownBuckets(options.path / "space-buckets"), workers, clock)
-        self._looking: Deferred[None] | None = None
+        known = KnownBuckets(options.path / "space-buckets")
+        self._finder = BucketFinder(client, self.slug, known, workers, clock)
+        self._looking = Background(f"look for {self.name}", self._look)
         self._staging = Staging(options.staging)
         self._changing = DeferredLock()
         self._adder = Adder(client, self.slug, self._staging, workers, self._changing)
         self.listings = Listings(client, self.slug, clock)
         self._sizes = SizeIndex(options.path / "sizes")
-        self._remembered = Remembered(self.listings, options.path / "small-files", workers, clock)
-        self._turns = Turns()
-        self._told: LRUCache[str, None] = LRUCache(TOLD_MAX)
+        self._small_files = SmallFileCache(self.listings, options.path / "small-files", workers, clock)
+        self._locks = PathLocks()
+        self._logged: LRUCache[str, None] = LRUCache(LOGGED_MAX)
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
@@ -86,91 +82,75 @@ class SpaceBucket:
         await self._workers.run(self._staging.prepare)
         try:
             await self._workers.run(self._sizes.load)
-            await self._workers.run(self._remembered.load)
+            await self._workers.run(self._small_files.load)
         except OSError as error:
             raise SetupError(f"cannot use {self._options.path}: {error.strerror}; change `path`") from None
-        self._looking = ensureDeferred(self._look()).addErrback(self._looked_badly)
+        self._looking.start()
 
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
-        if self._looking is not None:
-            self._looking.cancel()
+        self._looking.stop()
         return ensureDeferred(self.client.stop())
 
     async def _look(self) -> None:
-        tries = 0
-        while True:
-            try:
-                await self._home.found()
-            except BucketError as error:
-                self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
-            else:
-                break
-            await deferLater(self._clock, _pause(tries), lambda: None)
-            tries += 1
-        self._log.info("Using {name}.", name=self.name)
+        def not_yet(error: BucketError) -> None:
+            self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
 
-    def _looked_badly(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("Looking for {name} failed", failure, name=self.name)
+        await retry(self._clock, self._finder.found, BucketError, not_yet)
+        self._log.info("Using {name}.", name=self.name)
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`. The daemon tells sizes that are right for short files only, so none is passed on."""
-        check_path(path)
-        return ensureDeferred(self._at_home(lambda: self._stat(path)))
+        return self._when_found(lambda: self._stat(path), path)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        check_path(path)
-        return ensureDeferred(self._at_home(lambda: self._get(path, limit)))
+        return self._when_found(lambda: self._get(path, limit), path)
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
-        check_path(path)
-        return ensureDeferred(self._at_home(lambda: self._open(path)))
+        return self._when_found(lambda: self._open(path), path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        check_path(path)
-        return ensureDeferred(self._at_home(lambda: self._put(path, content)))
+        return self._when_found(lambda: self._put(path, content), path)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
-        check_path(path)
-        return ensureDeferred(self._at_home(lambda: self._put_file(path, source)))
+        return self._when_found(lambda: self._put_file(path, source), path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. The daemon has no such thing: the file is added again and then removed."""
-        check_path(source)
-        check_path(destination)
-        return ensureDeferred(self._at_home(lambda: self._move(source, destination)))
+        return self._when_found(lambda: self._move(source, destination), source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
-        check_path(path)
-        return ensureDeferred(self._at_home(lambda: self._remove_in_turn(path)))
+        return self._when_found(lambda: self._remove_in_turn(path), path)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
-        check_path(directory)
-        return ensureDeferred(self._at_home(lambda: self._list(directory)))
+        return self._when_found(lambda: self._list(directory), directory)
 
-    async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
+    def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        async for listings in walk_by_listing(self, directory, into):
-            yield listings
+        return walk_by_listing(self, directory, into)
 
-    async def at_home(self) -> None:
+    async def ensure(self) -> None:
         """See to it that the daemon has the bucket, before it is named in a call. Fails with a `BucketError`."""
-        await self._home.ensure()
+        await self._finder.ensure()
 
-    async def _at_home(self, operation: Callable[[], Awaitable[T]]) -> T:
-        await self._home.ensure()
+    def _when_found(self, operation: Callable[[], Awaitable[T]], *paths: str) -> "Deferred[T]":
+        for path in paths:
+            check_path(path)
+        return ensureDeferred(self._on_found(operation))
+
+    async def _on_found(self, operation: Callable[[], Awaitable[T]]) -> T:
+        await self.ensure()
         try:
             return await operation()
         except (Unreachable, NotReady, BucketGone):
             # A daemon that was started anew makes all calls wait, and may be another one.
-            self._home.forget()
+            self._finder.forget()
             self.listings.forget()
             raise
 
@@ -187,20 +167,20 @@ class SpaceBucket:
             if known is not None and len(known) <= limit:
                 return known
         else:
-            remembered = await self._remembered.get(path)
+            remembered = await self._small_files.get(path)
             if remembered is not None and len(remembered) <= limit:
                 return remembered
         location = await self._location(path)
         content = await self._workers.run(read_copy, location, limit)
         if await self._workers.run(is_wrong, path, content):
-            self._tell_wrong(path, location)
+            self._log_wrong(path, location)
         await self._learn(path, content)
         return content
 
-    def _tell_wrong(self, path: str, location: str) -> None:
+    def _log_wrong(self, path: str, location: str) -> None:
         # The caller decides what comes of it; only here it is known which copy it was.
-        if location not in self._told:
-            self._told[location] = None
+        if location not in self._logged:
+            self._logged[location] = None
             self._log.error(
                 "The copy {location} of {path} is not what was stored there. Somebody changed it, or the content is "
                 "damaged in the bucket: stop the Space Daemon, delete that copy, start it; if that does not help, run "
@@ -247,23 +227,23 @@ class SpaceBucket:
         raise AssertionError
 
     async def _put(self, path: str, content: bytes) -> None:
-        async with self._turns.of(path):
+        async with self._locks.of(path):
             await self._add(path, content, len(content))
             if digest_of_link(path) is None:
-                await self._remembered.learn(path, content)
+                await self._small_files.learn(path, content)
             else:
                 await self._learn(path, content)
 
     async def _put_file(self, path: str, source: Path) -> None:
         size = (await self._workers.run(source.stat)).st_size
-        async with self._turns.of(path):
+        async with self._locks.of(path):
             await self._add(path, source, size)
         await self._workers.run(source.unlink, True)
 
     async def _add(self, path: str, source: Path | bytes, size: int) -> None:
         directory = path.rpartition("/")[0]
-        async with self._turns.adding(directory):
-            self._remembered.forget(path)
+        async with self._locks.adding(directory):
+            self._small_files.forget(path)
             try:
                 await self._adder.add(path, source, size)
             finally:
@@ -279,7 +259,7 @@ class SpaceBucket:
                 self._log.warn("The index of sizes cannot be written: {error}", error=error)
 
     async def _move(self, source: str, destination: str) -> None:
-        async with self._turns.of(source, destination):
+        async with self._locks.of(source, destination):
             location = await self._large_location(source)
             if source == destination:
                 return
@@ -293,7 +273,7 @@ class SpaceBucket:
             await self._remove(source)
 
     async def _remove_in_turn(self, path: str) -> None:
-        async with self._turns.of(path):
+        async with self._locks.of(path):
             await self._remove(path)
 
     async def _remove(self, path: str) -> None:
@@ -301,7 +281,7 @@ class SpaceBucket:
         gone = path
         directory = path.rpartition("/")[0]
         async with AsyncExitStack() as stack:
-            held = bool(directory) and await stack.enter_async_context(self._turns.holding(directory))
+            held = bool(directory) and await stack.enter_async_context(self._locks.removing(directory))
             if held:
                 self.listings.changed(directory)
             if (await self.listings.entry(path)).isDir:  # the daemon would remove all of it
@@ -309,10 +289,10 @@ class SpaceBucket:
             while held and await self._has_only(directory, gone):
                 gone = directory
                 directory = directory.rpartition("/")[0]
-                held = bool(directory) and await stack.enter_async_context(self._turns.holding(directory))
+                held = bool(directory) and await stack.enter_async_context(self._locks.removing(directory))
                 if held:
                     self.listings.changed(directory)
-            self._remembered.forget(path)
+            self._small_files.forget(path)
             request = space_pb2.RemoveDirOrFileRequest(path=gone, bucket=self.slug)
             try:
                 async with self._changing:

@@ -1,14 +1,12 @@
 """Calls to a Space Daemon: with its token, translated into the bucket's errors, each with a deadline."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from ipfsreg.bucket.breaker import Breaker, Unreachable
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Channel
-from ipfsreg.grpcweb.errors import CallError, DeadlineExceeded, GrpcError, NotConnected
 from ipfsreg.grpcweb.metadata import Metadata
 
 from .errors import translate
@@ -20,15 +18,8 @@ SERVICE = "space.SpaceApi"
 HUB_SECONDS = 240.0
 """For calls that need the hub, for which the daemon waits up to three minutes, and a minute for itself before."""
 
-ABOUT_A_PATH = {"OpenFile", "ListDirectory", "RemoveDirOrFile"}
-"""The methods that may say of a path that there is nothing at it."""
-
 CHANGES = {"AddItems", "RemoveDirOrFile"}
 """The methods that wait in the daemon while another program changes the same bucket."""
-
-
-class NotAsked(Unreachable):
-    """No connection came about: the daemon has done nothing."""
 
 
 class SpaceClient:
@@ -44,11 +35,10 @@ class SpaceClient:
         self._channel = channel
         self._metadata = Metadata({} if token is None else {"authorization": f"AppToken {token}"})
         self._breaker = breaker
-        self._stopped = False
 
     async def stop(self) -> None:
         """End all calls and make no more: they fail with `Unavailable`."""
-        self._stopped = True
+        self._breaker.stop()
         await self._channel.close()
 
     async def call(self, method: str, request: Any, response_type: type[M], *, deadline: float | None = None) -> M:
@@ -84,26 +74,6 @@ class SpaceClient:
             finally:
                 stream.cancel()
 
-    @contextmanager
-    def _calling(self, method: str) -> Iterator[None]:
-        if self._stopped:
-            raise Unavailable("the daemon is stopping")
-        self._breaker.check()
-        try:
-            yield
-        except GrpcError as error:
-            self._breaker.answered()
-            raise translate(error, method, absent=method in ABOUT_A_PATH) from None
-        except CallError as error:
-            if isinstance(error, DeadlineExceeded) and method in CHANGES:
-                self._breaker.undecided()
-                raise Unavailable(
-                    f"{method}: {error}; the Space Daemon may be busy with another program's files"
-                ) from None
-            self._breaker.failed(error)
-            kind = NotAsked if isinstance(error, NotConnected) else Unreachable
-            raise kind(f"{method}: {error}") from None
-        except BaseException:
-            self._breaker.undecided()
-            raise
-        self._breaker.answered()
+    def _calling(self, method: str) -> AbstractContextManager[None]:
+        busy = "the Space Daemon may be busy with another program's files" if method in CHANGES else ""
+        return self._breaker.guard(method, lambda error: translate(error, method), busy)

@@ -1,7 +1,8 @@
 """The plaintext copies that the Space Daemon hands out: read, and never touched otherwise.
 
 The daemon watches each copy for ever. It ends itself when one is deleted or moved, and puts one that was written to
-into the bucket (fact sheet, section 4). So the one thing done here with a location is to open it for reading.
+into the bucket (docs/protocols/space.md, "Opening files"). So the one thing done here with a location is to open it for
+reading.
 """
 
 import hashlib
@@ -11,8 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Refused, TooLarge, Unavailable
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import BucketError, Refused, TooLarge, Unavailable, bucket_error
 
 from .sizes import digest_of_link, is_length
 

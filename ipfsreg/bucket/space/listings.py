@@ -1,6 +1,5 @@
 """Directories as the daemon lists them, which takes it some time for each file in there."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,27 +12,27 @@ from ipfsreg.flow.single_flight import SingleFlight
 from .client import SpaceClient
 from .proto import space_pb2
 
-BELIEVED_SECONDS = 60.0
-"""The longest time for which a listing is believed."""
+CACHED_SECONDS = 60.0
+"""The longest time for which a listing is cached."""
 
 DEADLINE_MAX = 3600.0
 """The longest time that the daemon gets for one: it may take seconds for each file."""
 
 QUICK_SECONDS = 0.2
-"""A listing that took no longer is not believed at all, but asked for anew."""
+"""A listing that took no longer is not cached."""
 
 PATIENT_SECONDS = 2.0
-"""A directory that took longer is slow: it is not listed only to save the daemon the opening of a small file."""
+"""A directory whose listing took longer is slow. It is not listed just to save the daemon from opening a small file."""
 
 SLOW_SECONDS = 60.0
 SLOW_TIMES = 10
-"""A directory counts as slow for so many seconds, and for so many times as long as it took."""
+"""A directory counts as slow for so many seconds at least, and for so many times as long as its listing took."""
 
 KNOWN_MAX = 16
-"""So many listings are kept: the large ones, which take long, are few."""
+"""How many listings are cached: the large ones, which take long, are few."""
 
 TIMES_MAX = 10_000
-"""Of so many directories it is known how long their listing took."""
+"""Of how many directories it is remembered how long their listing took."""
 
 KEEP = ".keep"
 """What the daemon puts into folders that somebody made with another program."""
@@ -48,15 +47,15 @@ class _Known:
 class Listings:
     """The listings of one bucket of the daemon.
 
-    Those who want a directory at the same time get one listing. One that took long is believed for as long again, at
-    most `BELIEVED_SECONDS`. What this process changes is seen at once.
+    Those who want a directory at the same time share one listing. One that took long is cached for as long again, at
+    most `CACHED_SECONDS`. What this process changes is seen at once.
     """
 
     def __init__(self, client: SpaceClient, bucket: str, clock: IReactorTime) -> None:
         self._client = client
         self._bucket = bucket
         self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: LRUCache[str, _Known] = LRUCache(KNOWN_MAX)
         self._running: dict[str, SingleFlight[Sequence[space_pb2.Entry]]] = {}
         self._seconds: LRUCache[str, float] = LRUCache(TIMES_MAX)
         self._slow_until: LRUCache[str, float] = LRUCache(TIMES_MAX)
@@ -66,7 +65,7 @@ class Listings:
 
         :raises BucketError: where the daemon does not say.
         """
-        known = self._believed(directory)
+        known = self._cached(directory)
         if known is not None:
             return known.entries
         if directory not in self._running:
@@ -85,11 +84,11 @@ class Listings:
         raise NotFound(path)
 
     def is_slow(self, directory: str) -> bool:
-        """Whether a directory takes long to list, as far as is known, and no listing of it is believed now."""
+        """Whether a directory takes long to list, as far as is known, and no listing of it is cached now."""
         slow = self._clock.seconds() < self._slow_until.get(directory, 0.0)
-        return slow and self._believed(directory) is None
+        return slow and self._cached(directory) is None
 
-    def _believed(self, directory: str) -> _Known | None:
+    def _cached(self, directory: str) -> _Known | None:
         known = self._known.get(directory)
         return known if known is not None and self._clock.seconds() < known.until else None
 
@@ -118,7 +117,7 @@ class Listings:
                 seconds = self._took(directory, self._clock.seconds() - began)
             # Unless something was changed meanwhile: then it may be of before.
             if seconds > QUICK_SECONDS and work is not None and self._running.get(directory) is work:
-                self._remember(directory, entries, seconds)
+                self._known[directory] = _Known(entries, self._clock.seconds() + min(seconds, CACHED_SECONDS))
             return entries
         finally:
             if self._running.get(directory) is work:
@@ -131,12 +130,6 @@ class Listings:
         else:
             self._slow_until.pop(directory, None)
         return seconds
-
-    def _remember(self, directory: str, entries: Sequence[space_pb2.Entry], seconds: float) -> None:
-        self._known[directory] = _Known(entries, self._clock.seconds() + min(seconds, BELIEVED_SECONDS))
-        self._known.move_to_end(directory)
-        while len(self._known) > KNOWN_MAX:
-            self._known.popitem(last=False)
 
     async def _list(self, directory: str) -> Sequence[space_pb2.Entry]:
         # Without omitMembers the daemon would ask its hub about each entry.

@@ -15,7 +15,7 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.config.kinds import Directory, Duration, Size
-from ipfsreg.grpcweb.channel import check_url
+from ipfsreg.grpcweb.channel import check_server
 
 DEFAULT_TOKEN_FILE = user_config_path("ipfsreg") / "space-token"
 """Where `ipfsreg space init` puts the token, and where it is looked for, unless something else is said."""
@@ -24,7 +24,6 @@ BUCKET_MAX = 200
 TOKEN_FILE_MAX = 4096
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_URL = re.compile(r"https?://[^/@\s?#]+/?")
 
 NO_TOKEN = "holds no token of a Space Daemon, which is two words of letters with a dot between"
 
@@ -36,19 +35,6 @@ def check_bucket(name: str) -> str:
     return name
 
 
-def _checked_url(url: str) -> str:
-    try:
-        host, port = urlsplit(url).hostname, urlsplit(url).port
-        read = check_url(url)
-    except ValueError:
-        host = None
-    if not host or _URL.fullmatch(url) is None or read.host.decode("ascii").strip("[]").lower() != host:
-        raise ValueError("it is http://HOST:PORT or https://HOST:PORT")
-    if port == 0 or read.netloc.endswith(b":"):
-        raise ValueError("a port is a number from 1 to 65535")
-    return url
-
-
 def _checked_token(token: SecretStr) -> SecretStr:
     if _TOKEN.fullmatch(token.get_secret_value().strip()) is None:
         raise ValueError(NO_TOKEN)
@@ -58,7 +44,7 @@ def _checked_token(token: SecretStr) -> SecretStr:
 class SpaceOptions(PathOptions):
     """How to reach the daemon and what to use there."""
 
-    url: Annotated[str, AfterValidator(_checked_url)] = "http://127.0.0.1:9998"
+    url: Annotated[str, AfterValidator(check_server)] = "http://127.0.0.1:9998"
     token: Annotated[SecretStr, AfterValidator(_checked_token)] | None = None
     token_file: Directory = DEFAULT_TOKEN_FILE
     bucket: Annotated[str, AfterValidator(check_bucket)] = "ddocker"

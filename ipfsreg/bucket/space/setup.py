@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ipfsreg.bucket.breaker import Unreachable
+from ipfsreg.bucket.breaker import NotAsked, Unreachable
 from ipfsreg.bucket.errors import BucketError, SetupError
 from ipfsreg.bucket.private_file import PrivateFile
 
-from .client import NotAsked, SpaceClient
+from .client import SpaceClient
 from .errors import KeyPairExists, NoKeyPair, TokenExists, WrongToken
 from .options import SpaceOptions
 from .proto import space_pb2

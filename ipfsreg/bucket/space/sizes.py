@@ -5,11 +5,12 @@ for ever. What such a file says follows from its path alone, so what was once wr
 whether it is there is asked again each time.
 """
 
-import os
 import re
 from pathlib import Path
 
 from cachetools import LRUCache
+
+from ipfsreg.flow.durable import write_durably
 
 KNOWN_MAX = 200_000
 """So many digests are remembered, and twice as many lines stay in the file."""
@@ -58,18 +59,17 @@ class SizeIndex:
 
     def load(self) -> None:
         """Read the file, and write it anew where it has become long. In a worker thread. Raises `OSError`."""
-        lines = 0
+        count = 0
         if self._file.exists():
             with self._file.open(encoding="ascii", errors="replace") as file:
                 for line in file:
-                    lines += 1
+                    count += 1
                     match = _LINE.fullmatch(line)  # the last one may be torn
                     if match is not None:
                         self._known[match["digest"]] = match["content"].encode("ascii")
-        if lines > 2 * KNOWN_MAX:
-            draft = self._file.with_suffix(".new")
-            draft.write_text("".join(f"{digest} {content.decode('ascii')}" for digest, content in self._known.items()))
-            os.replace(draft, self._file)
+        if count > 2 * KNOWN_MAX:
+            lines = (digest.encode("ascii") + b" " + content for digest, content in self._known.items())
+            write_durably(self._file, b"".join(lines))
 
     def save(self, line: str) -> None:
         """Append a line to the file. In a worker thread. Raises `OSError`."""

@@ -12,8 +12,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import SetupError, bucket_error
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600

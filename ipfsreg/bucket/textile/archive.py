@@ -1,21 +1,23 @@
-"""Backups of a bucket on Filecoin, made by the server's Powergate (fact sheet 4.7).
+"""Backups of a bucket on Filecoin, made by the server's Powergate (docs/protocols/textile.md, "Archives").
 
 All refusals are an `ArchiveRefused`, whose text is one line for the user; the texts are in `errors.ROWS`.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from ipfsreg.flow.gather import gather
 from ipfsreg.grpcweb.errors import one_line
 
+from .bucket_calls import BucketCalls
 from .errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 from .proto import bucketsd_pb2
-from .service import BucketsService
 
 STATES = {
     bucketsd_pb2.ARCHIVE_STATUS_UNSPECIFIED: "unknown",
@@ -32,18 +34,18 @@ MESSAGES_MAX = 10_000
 _GRACE = 10.0
 
 
-async def start(service: BucketsService) -> None:
+async def start(bucket: BucketCalls) -> None:
     """Have an archive made of the bucket as it is now, with its default configuration.
 
     :raises ArchiveNotNeeded: where that is under way, or nothing changed since the last one.
     :raises ArchiveRefused: where the server cannot, or will not for the bucket's size.
     """
-    await service.call("Archive", bucketsd_pb2.ArchiveRequest(key=service.key), bucketsd_pb2.ArchiveResponse)
+    await bucket.call("Archive", bucketsd_pb2.ArchiveRequest(key=bucket.key), bucketsd_pb2.ArchiveResponse, slow=True)
 
 
-async def status(service: BucketsService) -> dict[str, Any]:
+async def status(bucket: BucketCalls) -> dict[str, Any]:
     """What became of the archives: ``current`` (or None) and ``history``, each as `archive_as_json`."""
-    found = await _archives(service)
+    found = await _archives(bucket)
     current = found.current
     return {
         "current": archive_as_json(current) if current.job_id or current.cid else None,
@@ -51,7 +53,7 @@ async def status(service: BucketsService) -> dict[str, Any]:
     }
 
 
-async def watch(service: BucketsService, seconds: float, clock: IReactorTime) -> dict[str, Any]:
+async def watch(bucket: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
     """Follow the current archive for so many seconds at most.
 
     Answers ``messages``, and ``ended``: whether the archive is finished, well or not, so that there is no more.
@@ -59,26 +61,25 @@ async def watch(service: BucketsService, seconds: float, clock: IReactorTime) ->
 
     :raises NeverArchived: where there is none.
     """
-    messages: list[str] = []
+    messages: deque[str] = deque(maxlen=MESSAGES_MAX)
 
     async def follow() -> None:
         # Our own time is to be up first: the deadline is for a server that does not even take the call.
-        stream = service.server_stream(
+        stream = bucket.answers(
             "ArchiveWatch",
-            bucketsd_pb2.ArchiveWatchRequest(key=service.key),
+            bucketsd_pb2.ArchiveWatchRequest(key=bucket.key),
             bucketsd_pb2.ArchiveWatchResponse,
             deadline=seconds + _GRACE,
         )
         async for message in stream:
             messages.append(message.msg)
-            del messages[:-MESSAGES_MAX]
 
     following = Deferred.fromCoroutine(follow()).addTimeout(seconds, clock)
     try:
         await following
     except DeferredTimeout:
-        return {"messages": messages, "ended": False}
-    return {"messages": messages, "ended": True}
+        return {"messages": list(messages), "ended": False}
+    return {"messages": list(messages), "ended": True}
 
 
 def news(seen: Sequence[str], messages: Sequence[str]) -> list[str]:
@@ -93,70 +94,62 @@ def news(seen: Sequence[str], messages: Sequence[str]) -> list[str]:
     return list(messages)
 
 
-async def start_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
+async def start_all(buckets: Sequence[BucketCalls]) -> list[dict[str, Any]]:
     """`start` for each of several buckets.
 
     Answers for each its key as ``bucket``, and as ``state``: ``started``, ``unchanged`` (also while the last one is
     being made) or ``refused``, for the last two with the reason in one line as ``why``.
     """
-    return [await _start_one(service) for service in services]
+    return [await _start_one(bucket) for bucket in buckets]
 
 
-async def start_due(services: Sequence[BucketsService], seconds: float, now: float) -> list[dict[str, Any]]:
+async def start_due(buckets: Sequence[BucketCalls], seconds: float, now: float) -> list[dict[str, Any]]:
     """`start_all` for those whose last archive was begun at least so many seconds ago, or came to nothing.
 
     The server says when that was, whoever began it. ``now`` is in seconds since 1970.
     """
-    return await start_all([service for service in services if await _is_due(service, seconds, now)])
+    return await start_all([bucket for bucket in buckets if await _is_due(bucket, seconds, now)])
 
 
-async def _is_due(service: BucketsService, seconds: float, now: float) -> bool:
-    current = (await _archives(service)).current
+async def _is_due(bucket: BucketCalls, seconds: float, now: float) -> bool:
+    current = (await _archives(bucket)).current
     failed = STATES.get(current.archive_status) in {"failed", "canceled"}
     return failed or now - current.created_at >= seconds
 
 
-async def status_all(services: Sequence[BucketsService]) -> list[dict[str, Any]]:
+async def status_all(buckets: Sequence[BucketCalls]) -> list[dict[str, Any]]:
     """`status` of each of several buckets, with its key as ``bucket``."""
-    return [{"bucket": service.key, **await status(service)} for service in services]
+    return [{"bucket": bucket.key, **await status(bucket)} for bucket in buckets]
 
 
-async def watch_all(services: Sequence[BucketsService], seconds: float, clock: IReactorTime) -> list[dict[str, Any]]:
+async def watch_all(buckets: Sequence[BucketCalls], seconds: float, clock: IReactorTime) -> list[dict[str, Any]]:
     """`watch` for several buckets at once, with its key as ``bucket``.
 
     One that was never archived has no messages and is at its end, with the reason as ``why``.
     """
-    watches = [Deferred.fromCoroutine(_watch_one(service, seconds, clock)) for service in services]
-    gathering = gatherResults(watches, consumeErrors=True)
-    try:
-        return list(await gathering)
-    except FirstError as error:
-        for each in watches:
-            each.cancel()
-        error.subFailure.raiseException()
-        raise
+    return await gather(lambda bucket: _watch_one(bucket, seconds, clock), buckets, len(buckets))
 
 
-async def _start_one(service: BucketsService) -> dict[str, Any]:
+async def _start_one(bucket: BucketCalls) -> dict[str, Any]:
     try:
-        await start(service)
+        await start(bucket)
     except ArchiveNotNeeded as error:
-        return {"bucket": service.key, "state": "unchanged", "why": str(error)}
+        return {"bucket": bucket.key, "state": "unchanged", "why": str(error)}
     except ArchiveRefused as error:
-        return {"bucket": service.key, "state": "refused", "why": str(error)}
-    return {"bucket": service.key, "state": "started"}
+        return {"bucket": bucket.key, "state": "refused", "why": str(error)}
+    return {"bucket": bucket.key, "state": "started"}
 
 
-async def _watch_one(service: BucketsService, seconds: float, clock: IReactorTime) -> dict[str, Any]:
+async def _watch_one(bucket: BucketCalls, seconds: float, clock: IReactorTime) -> dict[str, Any]:
     try:
-        return {"bucket": service.key, **await watch(service, seconds, clock)}
+        return {"bucket": bucket.key, **await watch(bucket, seconds, clock)}
     except NeverArchived as error:
-        return {"bucket": service.key, "messages": [], "ended": True, "why": str(error)}
+        return {"bucket": bucket.key, "messages": [], "ended": True, "why": str(error)}
 
 
-async def _archives(service: BucketsService) -> bucketsd_pb2.ArchivesResponse:
-    request = bucketsd_pb2.ArchivesRequest(key=service.key)
-    return await service.call("Archives", request, bucketsd_pb2.ArchivesResponse)
+async def _archives(bucket: BucketCalls) -> bucketsd_pb2.ArchivesResponse:
+    request = bucketsd_pb2.ArchivesRequest(key=bucket.key)
+    return await bucket.call("Archives", request, bucketsd_pb2.ArchivesResponse, slow=True)
 
 
 def archive_as_json(archive: bucketsd_pb2.Archive) -> dict[str, Any]:

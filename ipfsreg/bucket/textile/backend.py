@@ -16,9 +16,8 @@ from ipfsreg.grpcweb.channel import Channel
 
 from .archive import start_due
 from .bucket import TextileBucket
-from .client import TextileClient
+from .client import TextileClient, Timeouts
 from .options import TextileOptions
-from .service import ShardService
 from .tasks import TEXTILE_TASKS, TextileTask
 
 _log = Logger()
@@ -32,16 +31,10 @@ LOOK_SECONDS = 3600.0
 
 def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket that the section names, behind a cache on this disk."""
-    channel = Channel(reactor, options.host, message_limit=ANSWER_MAX)
-    breaker = Breaker(f"the server {options.host}", reactor)
-    client = TextileClient(
-        channel, options.metadata(), options.identity(), breaker, reactor, options.timeout, options.silence
-    )
-    bucket = TextileBucket(options, client, workers, reactor)
+    bucket = TextileBucket(options, make_client(options, reactor), workers, reactor)
 
     async def run(task: TextileTask, arguments: Mapping[str, str]) -> dict[str, Any]:
-        services = [ShardService(client, shard) for shard in await bucket.shards.all()]
-        done = await task(services, arguments, reactor)
+        done = await task(await bucket.shards.all(), arguments, reactor)
         bucket.shards.forget_roles()
         return done
 
@@ -61,8 +54,7 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
     if every is not None:
 
         async def archive() -> None:
-            services = [ShardService(client, shard) for shard in await bucket.shards.all()]
-            for each in await start_due(services, every, time.time()):
+            for each in await start_due(await bucket.shards.all(), every, time.time()):
                 if each["state"] == "refused":
                     _log.error("The bucket was not archived to Filecoin: {why}", why=each["why"])
 
@@ -70,3 +62,15 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
         repeated.append(Repeated("archive the bucket to Filecoin", min(every, LOOK_SECONDS), archive))
     cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
     return Opened(cached, tasks, repeated, encrypted=encrypted, existing=existing)
+
+
+def make_client(options: TextileOptions, reactor: Any) -> TextileClient:
+    """A client of the server that the section names."""
+    return TextileClient(
+        Channel(reactor, options.host, message_limit=ANSWER_MAX),
+        options.metadata(),
+        options.identity(),
+        Breaker(f"the server {options.host}", reactor),
+        reactor,
+        Timeouts(options.timeout, options.silence),
+    )

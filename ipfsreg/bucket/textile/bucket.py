@@ -1,4 +1,4 @@
-"""A bucket that is one or many buckets of a Textile server; see `levels` for how they become one."""
+"""A bucket that is one or many buckets of a Textile server; see `placement` for how they become one."""
 
 import hashlib
 import shutil
@@ -8,38 +8,30 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
-from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import (
-    CancelledError,
-    Deferred,
-    DeferredSemaphore,
-    FirstError,
-    ensureDeferred,
-    gatherResults,
-    succeed,
-)
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
+from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.sources import FileSource, MemorySource
-from ipfsreg.bucket.walking import walk_by_listing
+from ipfsreg.flow.background import Background
+from ipfsreg.flow.gather import gather
+from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
-from .client import BUCKETS, TextileClient
+from .client import TextileClient
 from .errors import StaleRoot
 from .names import SEED, from_server, to_server
 from .options import TextileOptions
 from .proto import bucketsd_pb2
-from .reading import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
+from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
 from .shard import Shard
 from .shards import AT_ONCE, Shards
-from .writing import Writer
+from .transport import TransportChoice
+from .writer import Writer
 
 T = TypeVar("T")
 
@@ -48,8 +40,6 @@ RAW = "bafkrei"
 
 TRIES = 3
 """How often a directory that others write to is looked at anew before it is left where it is."""
-
-_pause = backoffPolicy(1.0, 60.0)
 
 
 @implementer(IBucket)
@@ -67,47 +57,32 @@ class TextileBucket:
         self._workers = workers
         self._clock = clock
         self.shards = Shards(options, client, clock)
-        self._writer = Writer(client, self.shards, options, clock)
-        self._looking: Deferred[None] | None = None
+        self._writer = Writer(self.shards, TransportChoice(options.host, clock), clock)
+        self._looking = Background(f"look for the {self.name}", self._look)
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. The bucket is looked for, or made, in the background and with each request."""
         for warning in self._options.warnings():
             self._log.warn("{warning}", warning=warning)
-        self._looking = ensureDeferred(self._look()).addErrback(self._looked_badly)
+        self._looking.start()
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
-        if self._looking is not None:
-            self._looking.cancel()
+        self._looking.stop()
         self._writer.stop()
         return ensureDeferred(self.client.stop())
 
     async def _look(self) -> None:
-        tries = 0
-        while True:
-            try:
-                await self.shards.first.ensure()
-            except BucketError as error:
-                self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
-            else:
-                break
-            await deferLater(self._clock, _pause(tries), lambda: None)
-            tries += 1
-        self._log.info("Using {name}.", name=self.name)
-        await self._look_for_the_others()
+        def not_yet(error: BucketError) -> None:
+            self._log.debug("Cannot find {name} yet: {error}", name=self.name, error=error)
 
-    async def _look_for_the_others(self) -> None:
-        """One by one beside the first requests, which so need not, and so that all roles are known."""
-        try:
+        await retry(self._clock, self.shards.first.ensure, BucketError, not_yet)
+        self._log.info("Using {name}.", name=self.name)
+        try:  # the others, one by one beside the first requests, which so need not, and so that all roles are known
             await self.shards.look_for_all()
         except BucketError as error:
             self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)
-
-    def _looked_badly(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("Looking for {name} failed", failure, name=self.name)
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
@@ -174,23 +149,21 @@ class TextileBucket:
         return Stat(item.size if item.cid.startswith(RAW) else None, item.cid or None)
 
     async def _open(self, shard: Shard, path: str) -> RemoteReader:
-        return await RemoteReader.open(self.client, shard, path, await self._patience(shard, path))
+        return await RemoteReader.open(shard, path, await self._patience(shard, path))
 
     async def _patience(self, shard: Shard, path: str) -> float:
         """For how many seconds the server may be silent while a file is read."""
         if not shard.private:
-            return self.client.timeout
+            return self.client.timeouts.answer
         size = (await self._item(shard, path)).size
-        return self.client.timeout + CHECK_SECONDS_PER_MEBIBYTE * size / 1024**2
+        return self.client.timeouts.answer + CHECK_SECONDS_PER_MEBIBYTE * size / 1024**2
 
     async def _item(self, shard: Shard, path: str) -> bucketsd_pb2.PathItem:
         return (await self._item_and_root(shard, path))[0]
 
     async def _item_and_root(self, shard: Shard, path: str) -> tuple[bucketsd_pb2.PathItem, bucketsd_pb2.Root]:
         request = bucketsd_pb2.ListPathRequest(key=shard.key, path=path)
-        answer = await self.client.unary(
-            BUCKETS, "ListPath", request, bucketsd_pb2.ListPathResponse, thread=shard.thread
-        )
+        answer = await shard.call("ListPath", request, bucketsd_pb2.ListPathResponse)
         shard.learn(answer.root)
         return answer.item, answer.root
 
@@ -208,8 +181,8 @@ class TextileBucket:
     async def _get(self, shard: Shard, path: str, limit: int) -> bytes:
         pieces = []
         length = 0
-        seconds = self.client.timeout + GET_SECONDS_PER_MEBIBYTE * limit / 1024**2
-        reading = pull(self.client, shard, path, deadline=seconds, patience=seconds if shard.private else None)
+        seconds = self.client.timeouts.answer + GET_SECONDS_PER_MEBIBYTE * limit / 1024**2
+        reading = pull(shard, path, deadline=seconds, patience=seconds if shard.private else None)
         async with aclosing(reading) as content:
             async for data in content:
                 pieces.append(data)
@@ -242,7 +215,7 @@ class TextileBucket:
     async def _save(self, shard: Shard, path: str, destination: Path) -> None:
         patience = await self._patience(shard, path)
         await self._workers.run(destination.write_bytes, b"")
-        async with aclosing(pull(self.client, shard, path, patience=patience)) as content:
+        async with aclosing(pull(shard, path, patience=patience)) as content:
             async for data in content:
                 await self._workers.run(_append, destination, data)
 
@@ -271,9 +244,7 @@ class TextileBucket:
 
     async def _remove_path(self, shard: Shard, path: str, root: str = "") -> bucketsd_pb2.Root:
         request = bucketsd_pb2.RemovePathRequest(key=shard.key, path=path, root=root)
-        answer = await self.client.unary(
-            BUCKETS, "RemovePath", request, bucketsd_pb2.RemovePathResponse, thread=shard.thread, slow=True
-        )
+        answer = await shard.call("RemovePath", request, bucketsd_pb2.RemovePathResponse, slow=True)
         shard.learn(answer.root)
         return answer.root
 
@@ -306,12 +277,7 @@ class TextileBucket:
             if item.is_dir:
                 entries.update(Entry(from_server(each.name), each.is_dir) for each in item.items if _is_ours(each))
 
-        turns = DeferredSemaphore(AT_ONCE)
-        looks = [turns.run(look, shard) for shard in await self.shards.all()]
-        try:
-            await gatherResults(looks, consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
+        await gather(look, await self.shards.all(), AT_ONCE)
         return sorted(entries)
 
 

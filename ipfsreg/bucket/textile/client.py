@@ -1,22 +1,23 @@
 """Calls to a Textile server: signed, translated into the bucket's errors, each with a deadline."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from ipfsreg.bucket.breaker import Breaker, Unreachable
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.breaker import Breaker
+from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Channel, Transport
-from ipfsreg.grpcweb.errors import CallError, GrpcError
+from ipfsreg.grpcweb.errors import GrpcError
 
 from .errors import TokenRefused, translate
 from .identity import Identity
+from .proto import threads_pb2
 from .signing import CallMetadata
-from .token import get_token
 
 M = TypeVar("M")
 
@@ -28,12 +29,22 @@ SLOW = 5
 """By which a call's time is multiplied where the server makes an RSA key."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: for a call with one ``answer``, and for the ``silence`` of a stream, on which nothing moves.
+
+    The server is silent while a stream waits for a bucket's lock.
+    """
+
+    answer: float
+    silence: float
+
+
 class TextileClient:
     """The calls of one server.
 
-    ``timeout`` is for a call with one answer, ``silence`` for a stream on which nothing moves, both in seconds: the
-    server is silent while a stream waits for a bucket's lock. With an ``identity``, a token is fetched before the
-    first call. No call is made while the ``breaker`` says that the server is away.
+    With an ``identity``, a token is fetched before the first call. No call is made while the ``breaker`` says that the
+    server is away.
     """
 
     def __init__(
@@ -43,23 +54,20 @@ class TextileClient:
         identity: Identity | None,
         breaker: Breaker,
         clock: IReactorTime,
-        timeout: float,
-        silence: float,
+        timeouts: Timeouts,
     ) -> None:
         self.is_hub = metadata.has_key
+        self.timeouts = timeouts
         self._channel = channel
         self._metadata = metadata
         self._identity = identity
         self._breaker = breaker
         self._clock = clock
-        self.timeout = timeout
-        self._silence = silence
         self._token = SingleFlight(self._fetch_token)
-        self._stopped = False
 
     async def stop(self) -> None:
         """End all calls and make no more: they fail with `Unavailable`."""
-        self._stopped = True
+        self._breaker.stop()
         await self._channel.close()
 
     def owns(self, owner: str) -> bool:
@@ -77,34 +85,29 @@ class TextileClient:
     async def _fetch_token(self) -> None:
         assert self._identity is not None
         with self.calling("GetToken"):
-            token = await get_token(self._channel, self._identity, self._metadata, self.timeout)
+            stream: Stream[threads_pb2.GetTokenReply] = self._channel.stream(
+                f"/{THREADS}/GetToken",
+                threads_pb2.GetTokenReply,
+                deadline=self.timeouts.answer,
+                metadata=self._metadata(),
+                transport=Transport.WEBSOCKET,
+            )
+            try:
+                token = await get_token(stream, self._identity)
+            finally:
+                stream.cancel()
         self._metadata.set_token(token)
 
-    @contextmanager
-    def calling(self, method: str) -> Iterator[None]:
-        """Make a call, from its beginning to its outcome, in the block, which raises the call's `CallError`.
+    def calling(self, method: str) -> AbstractContextManager[None]:
+        """Make a call, from its beginning to its outcome, in the block: see `Breaker.guard`."""
 
-        :raises Unreachable: where no answer came, or no call can be made now.
-        :raises BucketError: as `errors.translate` has it, for a refusal.
-        """
-        if self._stopped:
-            raise Unavailable("the daemon is stopping")
-        self._breaker.check()
-        try:
-            yield
-        except GrpcError as error:
-            self._breaker.answered()
-            meaning = translate(error, method)
-            if isinstance(meaning, TokenRefused):
+        def meaning(error: GrpcError) -> BucketError:
+            found = translate(error, method)
+            if isinstance(found, TokenRefused):
                 self._metadata.set_token(None)  # the next call fetches another one: the server's key may be new
-            raise meaning from None
-        except CallError as error:
-            self._breaker.failed(error)
-            raise Unreachable(f"{method}: {error}") from None
-        except BaseException:
-            self._breaker.undecided()
-            raise
-        self._breaker.answered()
+            return found
+
+        return self._breaker.guard(method, meaning)
 
     async def unary(
         self,
@@ -128,7 +131,7 @@ class TextileClient:
                     f"/{service}/{method}",
                     request,
                     response_type,  # type: ignore[arg-type]
-                    deadline=self.timeout * (SLOW if slow else 1),
+                    deadline=self.timeouts.answer * (SLOW if slow else 1),
                     metadata=self._metadata(thread, thread_name),
                 )
 
@@ -145,9 +148,8 @@ class TextileClient:
         await self.authorize()
         return await call()
 
-    async def server_stream(
+    async def answers(
         self,
-        service: str,
         method: str,
         request: Any,
         response_type: type[M],
@@ -156,7 +158,7 @@ class TextileClient:
         deadline: float,
         idle: float | None = None,
     ) -> AsyncGenerator[M, None]:
-        """A call of many answers, at the pace of whoever iterates. Close it to end the call early.
+        """A call of many answers about a bucket, at the pace of whoever iterates. Close it to end the call early.
 
         ``idle`` is how many seconds the server may be silent, ``silence`` if None.
 
@@ -166,7 +168,7 @@ class TextileClient:
         for again in (self._identity is not None, False):
             await self.authorize()
             try:
-                answers = self._answers(service, method, request, response_type, thread, deadline, idle)
+                answers = self._stream_answers(method, request, response_type, thread, deadline, idle)
                 async with aclosing(answers):
                     async for message in answers:
                         begun = True
@@ -176,9 +178,8 @@ class TextileClient:
                 if begun or not again:
                     raise
 
-    async def _answers(
+    async def _stream_answers(
         self,
-        service: str,
         method: str,
         request: Any,
         response_type: type[M],
@@ -188,11 +189,11 @@ class TextileClient:
     ) -> AsyncGenerator[M, None]:
         with self.calling(method):
             stream: Stream[M] = self._channel.server_stream(
-                f"/{service}/{method}",
+                f"/{BUCKETS}/{method}",
                 request,
                 response_type,  # type: ignore[arg-type]
                 deadline=deadline,
-                idle=self._silence if idle is None else idle,
+                idle=self.timeouts.silence if idle is None else idle,
                 metadata=self._metadata(thread, ""),
             )
             try:
@@ -204,14 +205,30 @@ class TextileClient:
                 self._clock.callLater(0, stream.cancel)
 
     def stream(
-        self, service: str, method: str, response_type: type[M], *, thread: str, deadline: float, transport: Transport
+        self, method: str, response_type: type[M], *, thread: str, deadline: float, transport: Transport
     ) -> Stream[M]:
-        """A call in both directions, within a `calling` block of an `authorized` call."""
+        """A call in both directions about a bucket, within a `calling` block of an `authorized` call."""
         return self._channel.stream(
-            f"/{service}/{method}",
+            f"/{BUCKETS}/{method}",
             response_type,  # type: ignore[arg-type]
             deadline=deadline,
-            idle=self._silence,
+            idle=self.timeouts.silence,
             metadata=self._metadata(thread, ""),
             transport=transport,
         )
+
+
+async def get_token(stream: "Stream[threads_pb2.GetTokenReply]", identity: Identity) -> str:
+    """Get the token that says which identity calls, by signing the server's challenge. It does not expire.
+
+    See docs/protocols/textile.md, "Identities and tokens".
+
+    :raises CallError: where the server does not give one. :raises Unavailable: where what it sends makes no sense.
+    """
+    stream.requests.send(threads_pb2.GetTokenRequest(key=identity.public_key))
+    reply = await stream.responses.receive()
+    if reply is None or not reply.challenge:
+        raise Unavailable("GetToken: the server sent no challenge")
+    stream.requests.send(threads_pb2.GetTokenRequest(signature=identity.sign(reply.challenge)))
+    stream.requests.finish()
+    return (await stream.responses.only()).token

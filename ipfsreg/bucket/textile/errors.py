@@ -1,23 +1,18 @@
 """What a Textile server's refusals mean, as the bucket's own errors.
 
-The servers' codes mislead: NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2), as is
-nearly everything else; only the texts tell. What no row of the table knows is an outage, never an absence. The
-codes and texts are those of the fact sheet, sections 2 to 5.
+NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2). The codes and texts are those of
+docs/protocols/textile.md.
 """
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
-from ipfsreg.grpcweb.errors import CallError, GrpcError, one_line
+from ipfsreg.bucket.refusals import Refusals, Row, shown, whole
+from ipfsreg.grpcweb.errors import CallError, GrpcError
 from ipfsreg.grpcweb.status import GrpcStatus
 
 from .signing import SIGNATURE_SECONDS, clock_skew, describe_skew
-
-TEXT_MAX = 300
-"""Characters of a server's text that go into a message of ours."""
 
 
 class Gone(Unavailable):
@@ -76,29 +71,6 @@ class ArchiveNotNeeded(ArchiveRefused):
     """The bucket as it is was archived already, or is being archived now: no reason to worry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One refusal that is known: a status, a pattern that its text has somewhere, and what that means.
-
-    ``explanation`` is what the user should know; the server's own text follows it in brackets. Without one, the
-    server's text stands alone. A row of ``removing`` is for RemovePath only.
-    """
-
-    code: GrpcStatus
-    pattern: str
-    meaning: type[BucketError]
-    explanation: str = ""
-    removing: bool = False
-
-    def matches(self, code: GrpcStatus, text: str, removing: bool) -> bool:
-        """Whether the row is for this refusal."""
-        return code is self.code and (removing or not self.removing) and re.search(self.pattern, text) is not None
-
-
-def _whole(text: str) -> str:
-    return rf"^{re.escape(text)}$"
-
-
 _UNKNOWN = GrpcStatus.UNKNOWN
 _NOT_FOUND = GrpcStatus.NOT_FOUND
 _DENIED = GrpcStatus.PERMISSION_DENIED
@@ -119,10 +91,10 @@ ROWS = (
     # What a server says when its IPFS node does not answer may quote the path, so this comes before all absences.
     Row(_UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable),
     # Credentials.
-    Row(_NOT_FOUND, _whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
-    Row(_NOT_FOUND, _whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
-    Row(_NOT_FOUND, _whole("User not found"), Refused, "the account is gone"),
-    Row(_NOT_FOUND, _whole("Org not found"), Refused, "the organisation is gone"),
+    Row(_NOT_FOUND, whole("API key not found or is invalid"), Refused, f"the server does not know {_KEY}"),
+    Row(_NOT_FOUND, whole("Account not found"), Refused, f"the account of {_KEY} is gone"),
+    Row(_NOT_FOUND, whole("User not found"), Refused, "the account is gone"),
+    Row(_NOT_FOUND, whole("Org not found"), Refused, "the organisation is gone"),
     Row(_UNAUTHENTICATED, "API key signature required", Refused, f"{_KEY} needs its {_SECRET}"),
     Row(_UNAUTHENTICATED, "Bad API key signature", SignatureRefused),
     Row(_UNAUTHENTICATED, "Session or API key required", Refused, f"the server is a hub and wants {_KEY}"),
@@ -133,7 +105,7 @@ ROWS = (
     Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
     Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
     Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
-    Row(_UNKNOWN, _whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
+    Row(_UNKNOWN, whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
     # Permission.
     Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
     Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
@@ -161,7 +133,7 @@ ROWS = (
     # Any number can stand there where the framing was lost on the way: then the connection is to blame.
     Row(_EXHAUSTED, r"message larger than max", Unavailable),
     Row(_EXHAUSTED, "", Refused, "a quota is used up"),
-    # Archives (fact sheet 4.7).
+    # docs/protocols/textile.md, "Archives".
     Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
     Row(_UNKNOWN, r"should be less than: 0 GiB", ArchiveRefused, _BUCKD_LIMIT),
     Row(_UNKNOWN, "archive size is too big", ArchiveRefused, "the bucket is too large to be archived"),
@@ -176,11 +148,12 @@ ROWS = (
     Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
     Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
     Row(_UNKNOWN, r"^node is a directory$", NotFound),
-    Row(_UNKNOWN, r"^no link by that name$", NotFound, removing=True),
+    Row(_UNKNOWN, r"^no link by that name$", NotFound, methods={"RemovePath"}),
     Row(GrpcStatus.UNIMPLEMENTED, r"service api\.usersd", Unimplemented, f"the server is a buckd, which has no {_KEY}"),
     Row(GrpcStatus.UNIMPLEMENTED, "", Unimplemented, "the server is too old, or not of this kind"),
 )
-"""The first row that matches counts."""
+
+REFUSALS = Refusals("the server", ROWS)
 
 
 def translate(
@@ -196,18 +169,11 @@ def translate(
     :param lifetime: for how many seconds signatures are made.
     :param clock: this machine's wall clock.
     """
-    if not isinstance(error, GrpcError):
-        return Unavailable(f"{what}: {error}")
-    removing = what == "RemovePath"
-    row = next((row for row in ROWS if row.matches(error.code, error.message, removing)), None)
-    if row is None:
-        return Unavailable(f"{what}: the server answers {_shown(error)}")
-    if row.meaning is SignatureRefused:
+    meaning = REFUSALS.translate(error, what)
+    if isinstance(error, GrpcError) and isinstance(meaning, SignatureRefused):
         skew = clock_skew(error.trailers.get("date"), clock())  # by POST there is such a header, by websocket not
-        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({_shown(error)})")
-    if row.explanation:
-        return row.meaning(f"{what}: {row.explanation} ({_shown(error)})")
-    return row.meaning(f"{what}: {_shown(error)}")
+        return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({shown(error.code, error.message)})")
+    return meaning
 
 
 def _why_refused(skew: float | None, lifetime: float) -> str:
@@ -220,10 +186,3 @@ def _why_refused(skew: float | None, lifetime: float) -> str:
     if skew > lifetime - 1:
         return f"the server takes the signature for expired: {describe_skew(skew)}; set the clock"
     return f"the server does not accept the signature: {_SECRET} is not the one of {_KEY}"
-
-
-def _shown(error: GrpcError) -> str:
-    text = one_line(error.message)
-    if len(text) > TEXT_MAX:
-        text = text[:TEXT_MAX] + "…"
-    return f"{text!r}, {error.code.name}" if text else error.code.name

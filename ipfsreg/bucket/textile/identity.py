@@ -1,8 +1,8 @@
 """An identity: an Ed25519 key pair in Textile's encodings, and the file that holds it.
 
-A key is written as multibase base32 of a protobuf message ``{1: key type, 2: bytes}`` (fact sheet, section 2).
-The type is always Ed25519 and both lengths are fixed, so that the message is a fixed prefix and the key's bytes:
-32 of a public key; 32 of the seed and the 32 of the public key again of a private one.
+A key is written as multibase base32 of a protobuf message ``{1: key type, 2: bytes}`` (docs/protocols/textile.md,
+"Identities and tokens"). The type is always Ed25519 and both lengths are fixed, so that the message is a fixed prefix
+and the key's bytes: 32 of a public key; 32 of the seed and the 32 of the public key again of a private one.
 """
 
 from pathlib import Path

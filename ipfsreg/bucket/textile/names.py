@@ -1,4 +1,4 @@
-"""How our paths are written at the server, which keeps some names for itself (fact sheet, section 4).
+"""How our paths are written at the server, which keeps some names for itself (docs/protocols/textile.md, "Pushing").
 
 It refuses every path with `SEED` in it, be it a part of a repository's name or of a tag. So a ``~``, which no name of
 a registry has, goes between its dot and its letters: ``v1.textileseed`` is ``v1.~textileseed`` there. What looks like

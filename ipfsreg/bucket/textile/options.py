@@ -12,25 +12,20 @@ from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
-from ipfsreg.grpcweb.channel import check_url
+from ipfsreg.grpcweb.channel import check_server
 
 from .identity import Identity, load_identity
-from .levels import may_be_of_a_level
+from .placement import may_be_of_a_level
 from .signing import CallMetadata
 
-_NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"  # what a server takes for a thread's name (fact sheet, section 3)
-
-
-def _host(value: str) -> str:
-    if check_url(value).path not in (b"", b"/"):
-        raise ValueError("the address of a server has no path")
-    return value
+_NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
+"""What a server takes for a thread's name (docs/protocols/textile.md, "Threads")."""
 
 
 class TextileOptions(PathOptions):
     """How to reach a hub (with a key) or a buckd (without), and what to use there."""
 
-    host: Annotated[str, AfterValidator(_host)] = "http://127.0.0.1:3007"
+    host: Annotated[str, AfterValidator(check_server)] = "http://127.0.0.1:3007"
     key: SecretStr | None = None
     key_file: Directory | None = None
     secret: SecretStr | None = None

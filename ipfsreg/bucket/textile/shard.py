@@ -11,30 +11,32 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import BucketError, Refused, Unavailable
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .client import BUCKETS, TextileClient
+from .bucket_calls import BucketCalls
+from .capacity import Capacity, in_slices
+from .client import TextileClient
+from .encoding import to_base32
 from .errors import Gone, Undecryptable
-from .levels import Place
+from .placement import BucketName, Place
 from .proto import bucketsd_pb2
-from .room import Room, in_slices
-from .threads import Threads, thread_id_string
+from .threads import Threads
 
 T = TypeVar("T")
 
 PATIENCE = 5.0
-"""Seconds in which the bucket should appear in a thread that somebody else made: they are about to make it."""
+"""Seconds to wait for the bucket in a thread that somebody else has just made: who makes a thread makes its bucket."""
 
 SETTLE = 2.0
-"""Seconds after which two that made a bucket at the same time see each other's."""
+"""Seconds after which two daemons that made a bucket at the same time see each other's."""
 
 ROLES_SECONDS = 1.0
-"""For how long it is believed which paths of a bucket have roles: to look at them all takes milliseconds."""
+"""For how long it is remembered which paths of a bucket have roles: to look at all paths takes milliseconds."""
 
 
-class Shard:
+class Shard(BucketCalls):
     """A bucket of the server in a thread of its own. ``encrypted`` says whether it should be a private one.
 
-    ``room`` is how much more it takes, ``with_roles`` the paths on which somebody was given a role there, as far as
-    is known. ``is_new`` from when this daemon made it, until somebody takes note.
+    ``capacity`` is how much more it takes, ``with_roles`` the paths on which somebody was given a role there, as far as
+    is known, and ``is_new`` whether this daemon made it.
 
     A server's answer about a bucket holds keys: none of it is kept but what is here, and none of it is logged.
     """
@@ -47,24 +49,19 @@ class Shard:
         threads: Threads,
         clock: IReactorTime,
         place: Place,
-        thread: str,
-        bucket: str,
-        *,
+        name: BucketName,
         encrypted: Callable[[], bool],
     ) -> None:
+        super().__init__(client)
         self.place = place
-        self.room = Room(place)
+        self.capacity = Capacity(place)
         self.with_roles: frozenset[str] = frozenset()
         self.is_new = False
-        self.thread = ""
-        self.key = ""
         self.private = False
         self.owner = ""
-        self._client = client
         self._threads = threads
         self._clock = clock
-        self._thread_name = place.thread_name(thread)
-        self._bucket = bucket
+        self._name = name
         self._encrypted = encrypted
         self._finding: SingleFlight[None] = SingleFlight(self._find)
         self._ensuring: SingleFlight[None] = SingleFlight(self._ensure)
@@ -106,7 +103,7 @@ class Shard:
                     raise
                 return await question(self)
         except Undecryptable as error:
-            if self._client.owns(self.owner):
+            if self.client.owns(self.owner):
                 raise
             raise Refused(f"[textile] identity_file has no role there, or it is damaged: {error}") from None
 
@@ -122,7 +119,7 @@ class Shard:
 
     def learn(self, root: bucketsd_pb2.Root) -> None:
         """Take what an answer says of the bucket: of a large one in the next turns of the reactor."""
-        steps = self.room.learn(root)
+        steps = self.capacity.learn(root)
         now = self._clock.seconds()
         if root.owner and (self._roles_seen is None or now - self._roles_seen >= ROLES_SECONDS):
             self._roles_seen = now
@@ -145,25 +142,25 @@ class Shard:
             return
 
     async def _find(self) -> None:
-        thread = await self._threads.find(self._thread_name)
-        found = thread is not None and await self._find_in(thread_id_string(thread))
+        thread = await self._threads.find(self._name.thread)
+        found = thread is not None and await self._find_in(to_base32(thread))
         if not found and self._was_there:
             self._threads.forget()
             raise Unavailable(
-                f"the bucket {self._bucket} in thread {self._thread_name} is gone from the server; it is not made anew "
-                "before ipfsreg is started again",
+                f"the bucket {self._name.bucket} in thread {self._name.thread} is gone from the server; it is not made "
+                "anew before ipfsreg is started again",
                 retry_after=60,
             )
 
     async def _find_in(self, thread: str) -> bool:
         try:
-            found = await self._client.unary(
-                BUCKETS, "List", bucketsd_pb2.ListRequest(), bucketsd_pb2.ListResponse, thread=thread
+            found = await BucketCalls(self.client, thread).call(
+                "List", bucketsd_pb2.ListRequest(), bucketsd_pb2.ListResponse
             )
         except Gone:
             return False  # a thread in which no bucket was ever made, or that was deleted since it was listed
         # Names are not unique. The first one made is ours, so that no later namesake takes its place.
-        roots = [each for each in found.roots if each.name == self._bucket]
+        roots = [each for each in found.roots if each.name == self._name.bucket]
         if not roots:
             return False
         self._adopt(thread, min(roots, key=lambda each: (each.created_at, each.key)))
@@ -172,8 +169,8 @@ class Shard:
     async def _ensure(self) -> None:
         if await self.exists():
             return
-        identifier, made = await self._threads.find_or_create(self._thread_name)
-        thread = thread_id_string(identifier)
+        identifier, made = await self._threads.find_or_create(self._name.thread)
+        thread = to_base32(identifier)
         self._made_thread = self._made_thread or made
         # Making a bucket is not atomic, but making a thread is: who made the thread makes the bucket.
         if self._made_thread or not await self._appears(thread):
@@ -194,10 +191,10 @@ class Shard:
     async def _create(self, thread: str) -> None:
         first = self._made_thread
         self._made_thread = False  # if this fails, who knows whether the server makes it all the same
-        request = bucketsd_pb2.CreateRequest(name=self._bucket, private=self._encrypted())
+        request = bucketsd_pb2.CreateRequest(name=self._name.bucket, private=self._encrypted())
         try:
-            created = await self._client.unary(
-                BUCKETS, "Create", request, bucketsd_pb2.CreateResponse, thread=thread, slow=True
+            created = await BucketCalls(self.client, thread).call(
+                "Create", request, bucketsd_pb2.CreateResponse, slow=True
             )
         except Unavailable:
             raise
@@ -209,7 +206,9 @@ class Shard:
         if not await self._find_in(thread):
             self._adopt(thread, created.root)
         self.is_new = self.key == created.root.key
-        self._log.info("Made the bucket {bucket} in thread {thread}.", bucket=self._bucket, thread=self._thread_name)
+        self._log.info(
+            "Made the bucket {bucket} in thread {thread}.", bucket=self._name.bucket, thread=self._name.thread
+        )
 
     def _adopt(self, thread: str, root: bucketsd_pb2.Root) -> None:
         self.thread = thread
@@ -220,9 +219,8 @@ class Shard:
         self.learn(root)
         if self.private != self._encrypted():
             self._log.warn(
-                "The bucket {bucket} in thread {thread} is {found}encrypted and should be otherwise; it stays so. "
-                "Nothing is served by CID.",
-                bucket=self._bucket,
-                thread=self._thread_name,
+                "The bucket {name.bucket} in thread {name.thread} is {found}encrypted and should be otherwise; it "
+                "stays so. Nothing is served by CID.",
+                name=self._name,
                 found="" if self.private else "not ",
             )

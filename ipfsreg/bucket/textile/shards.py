@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.errors import Full
+from ipfsreg.flow.gather import gather
 
 from .client import TextileClient
-from .levels import LEVELS, Place, all_places, place_of
 from .options import TextileOptions
+from .placement import LEVELS, BucketName, Place, all_places, place_of
 from .shard import Shard
 from .threads import Threads
 
@@ -36,9 +36,8 @@ class Shards:
                 self._threads,
                 self._clock,
                 place,
-                self._options.thread,
-                self._options.bucket,
-                encrypted=lambda: self.first.private if place.level else self._options.encrypted,
+                BucketName(place.thread_name(self._options.thread), self._options.bucket),
+                lambda: self.first.private if place.level else self._options.encrypted,
             )
         return self._shards[place]
 
@@ -87,7 +86,7 @@ class Shards:
             shard = self.at(place_of(path, level))
             if level:
                 await shard.exists()
-            if shard.room.takes(path, size):
+            if shard.capacity.takes(path, size):
                 return shard
         raise Full(f"the bucket {self._options.bucket} has as many paths as there can be where {path} belongs")
 
@@ -119,9 +118,5 @@ class Shards:
 async def _existing(shards: Sequence[Shard]) -> Sequence[Shard]:
     if all(shard.key for shard in shards):
         return shards
-    turns = DeferredSemaphore(AT_ONCE)
-    try:
-        exist = await gatherResults([turns.run(shard.exists) for shard in shards], consumeErrors=True)
-    except FirstError as error:
-        error.subFailure.raiseException()
+    exist = await gather(Shard.exists, shards, AT_ONCE)
     return [shard for shard, exists in zip(shards, exist, strict=True) if exists]

@@ -1,15 +1,18 @@
-"""Who else may use a bucket: roles of public keys, on all of it or on the paths below one (fact sheet 4.6)."""
+"""Who else may use a bucket: roles of public keys, on all of it or on the paths below one.
 
-from collections.abc import Sequence
+What they mean, and where they do harm: docs/protocols/textile.md, "Roles".
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipfsreg.bucket.errors import NotFound, Refused
 from ipfsreg.bucket.interface import check_path
 
+from .bucket_calls import BucketCalls
 from .identity import check_public_key
 from .names import to_server
 from .proto import bucketsd_pb2
-from .service import BucketsService
 
 EVERYBODY = "*"
 
@@ -21,10 +24,15 @@ ROLES = {
 }
 """Each includes the ones before it."""
 
+
 _NAMES = {int(number): name for name, number in ROLES.items()}
 
 
-async def grant(service: BucketsService, who: str, role: str, path: str = "") -> None:
+class NotShareable(Refused):
+    """No role can be set there, whoever asks."""
+
+
+async def grant(bucket: BucketCalls, who: str, role: str, path: str = "") -> None:
     """Give a role at a path, and by that below it, in place of the one that was given there before.
 
     In a private bucket the server encrypts all that is there anew, which takes as long as its size demands.
@@ -33,52 +41,81 @@ async def grant(service: BucketsService, who: str, role: str, path: str = "") ->
     :param role: a name in `ROLES`; ``none`` takes the role away.
     :param path: of a file or directory; empty for the whole bucket.
     :raises NotFound: where the path is not there.
-    :raises Refused: for no public key, role or path; where the caller is no admin; for a bucket without owner, as
-        buckets are that were made without an identity: everybody may do everything there.
+    :raises Refused: for no public key, role or path; where the caller is no admin; for all of a private bucket; for a
+        bucket without owner, as buckets are that were made without an identity: everybody may do everything there.
     """
     roles = {_checked(who): _role(role)}
     path = _at_server(path)
-    if not (await _root(service)).owner:
-        raise Refused("the bucket was made without an identity: whoever reaches the server may do everything with it")
-    request = bucketsd_pb2.PushPathAccessRolesRequest(key=service.key, path=path, roles=roles)
-    await service.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse)
+    await set_roles(bucket, path, roles)
 
 
-async def revoke(service: BucketsService, who: str, path: str = "") -> None:
+def check_roles_can_be_set(root: bucketsd_pb2.Root, path: str) -> None:
+    """See to it that a role at a path (empty for all of a bucket) means something, and destroys nothing.
+
+    A role on all of a private bucket makes a server replace the key of its root without encrypting its content anew:
+    nobody, its owner neither, can read it afterwards. Below the root the same call does no harm.
+
+    :raises NotShareable: for a bucket without owner, and for the root of a private one.
+    """
+    if not root.owner:
+        raise NotShareable(
+            "the bucket was made without an identity: whoever reaches the server may do everything with it"
+        )
+    if root.link_key and not path:
+        raise NotShareable(
+            "the bucket is encrypted: a role on all of it would make its content unreadable for everybody, so none "
+            "is given or taken away; nothing was changed"
+        )
+
+
+async def set_roles(bucket: BucketCalls, path: str, roles: Mapping[str, int]) -> None:
+    """Set roles by public key or ``*`` at a path; those of others stay.
+
+    This is the only place that makes the call, so that `check_roles_can_be_set` comes before each.
+    """
+    check_roles_can_be_set(await get_root(bucket), path)
+    request = bucketsd_pb2.PushPathAccessRolesRequest(key=bucket.key, path=path, roles=roles)  # type: ignore[arg-type]
+    await bucket.call("PushPathAccessRoles", request, bucketsd_pb2.PushPathAccessRolesResponse, slow=True)
+
+
+async def revoke(bucket: BucketCalls, who: str, path: str = "") -> None:
     """Take away the role that was given at exactly this path; one that was given above it stays. See `grant`."""
-    await grant(service, who, "none", path)
+    await grant(bucket, who, "none", path)
 
 
-async def list_roles(service: BucketsService, path: str = "") -> dict[str, str]:
+async def list_roles(bucket: BucketCalls, path: str = "") -> dict[str, str]:
     """The roles at a path, by public key string or ``*``: those given above it are among them.
 
     :raises NotFound: where the path is not there.
     """
     path = _at_server(path)
-    request = bucketsd_pb2.PullPathAccessRolesRequest(key=service.key, path=path)
-    found = await service.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse)
+    request = bucketsd_pb2.PullPathAccessRolesRequest(key=bucket.key, path=path)
+    found = await bucket.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse, slow=True)
     return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
 
 
-async def grant_in_all(services: Sequence[BucketsService], who: str, role: str, *paths: str) -> dict[str, Any]:
+async def grant_in_all(buckets: Sequence[BucketCalls], who: str, role: str, *paths: str) -> dict[str, Any]:
     """`grant` at all of several paths that there are in all of several buckets; answers as `list_in_all`.
 
     Where one fails, those before it have the role already: doing it again does no harm.
     """
     found = False
-    for service in services:
+    if "" in (paths or ("",)):
+        for bucket in buckets:  # none gets the role where one must not
+            check_roles_can_be_set(await get_root(bucket), "")
+    for bucket in buckets:
         for path in paths or ("",):
             try:
-                await grant(service, who, role, path)
+                await grant(bucket, who, role, path)
                 found = True
             except NotFound:
                 continue
     if not found:
         raise NotFound(f"there is nothing at {', '.join(paths)}")
-    return await list_in_all(services, *paths)
+    return await list_in_all(buckets, *paths)
 
 
-async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[str, Any]:
+async def list_in_all(buckets: Sequence[BucketCalls], *paths: str) -> dict[str, Any]:
     """`list_roles` at all of several paths that there are in all of several buckets.
 
     Answers ``paths``, ``roles`` (public key or ``*`` to the least role that it has in any of them) and
@@ -88,11 +125,11 @@ async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[s
     :raises NotFound: where none has any of the paths.
     """
     listed: list[tuple[str, dict[str, str]]] = []
-    for service in services:
-        owner = (await _root(service)).owner
+    for bucket in buckets:
+        owner = (await get_root(bucket)).owner
         for path in paths or ("",):
             try:
-                listed.append((owner, await list_roles(service, path)))
+                listed.append((owner, await list_roles(bucket, path)))
             except NotFound:
                 continue
     if not listed:
@@ -108,8 +145,9 @@ async def list_in_all(services: Sequence[BucketsService], *paths: str) -> dict[s
     return {"paths": list(paths), "roles": roles, "uneven": uneven}
 
 
-async def _root(service: BucketsService) -> bucketsd_pb2.Root:
-    answer = await service.call("Root", bucketsd_pb2.RootRequest(key=service.key), bucketsd_pb2.RootResponse)
+async def get_root(bucket: BucketCalls) -> bucketsd_pb2.Root:
+    """A bucket as its server has it now."""
+    answer = await bucket.call("Root", bucketsd_pb2.RootRequest(key=bucket.key), bucketsd_pb2.RootResponse)
     return answer.root
 
 

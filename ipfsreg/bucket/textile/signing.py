@@ -1,6 +1,6 @@
 """What is sent with each call to a Textile server: who calls, with which right, and about which thread.
 
-Names and rules: fact sheet, section 2. Everything made here is secret and belongs into no log.
+Names and rules: docs/protocols/textile.md, "Credentials". Everything made here is secret and belongs into no log.
 """
 
 import hashlib

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.errors import Refused
 
 from . import archive, sharing
-from .service import BucketsService
+from .bucket_calls import BucketCalls
 
 Arguments = Mapping[str, str]
-TextileTask = Callable[[Sequence[BucketsService], Arguments, IReactorTime], Awaitable[dict[str, Any]]]
+TextileTask = Callable[[Sequence[BucketCalls], Arguments, IReactorTime], Awaitable[dict[str, Any]]]
 
 SEPARATOR = "\n"
 """What is between several paths in one argument."""
@@ -23,49 +23,42 @@ WATCH_SECONDS = 30.0
 WATCH_SECONDS_MAX = 300.0
 
 
-async def share_grant(services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
-    """Give ``role`` to ``who`` at ``paths`` (empty or absent: everywhere). See `sharing.grant_in_all`."""
+async def _share_grant(buckets: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     who, role = _needed(arguments, "who"), _needed(arguments, "role")
-    return await sharing.grant_in_all(services, who, role, *_paths(arguments))
+    return await sharing.grant_in_all(buckets, who, role, *_paths(arguments))
 
 
-async def share_list(services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
-    """The roles at ``paths``. See `sharing.list_in_all`."""
-    return await sharing.list_in_all(services, *_paths(arguments))
+async def _share_list(buckets: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
+    return await sharing.list_in_all(buckets, *_paths(arguments))
 
 
-async def archive_start(
-    services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime
-) -> dict[str, Any]:
-    """See `archive.start_all`; its list is ``buckets``."""
-    return {"buckets": await archive.start_all(services)}
+async def _archive_start(buckets: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
+    return {"buckets": await archive.start_all(buckets)}
 
 
-async def archive_status(
-    services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime
-) -> dict[str, Any]:
-    """See `archive.status_all`; its list is ``buckets``."""
-    return {"buckets": await archive.status_all(services)}
+async def _archive_status(buckets: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
+    return {"buckets": await archive.status_all(buckets)}
 
 
-async def archive_watch(
-    services: Sequence[BucketsService], arguments: Arguments, clock: IReactorTime
-) -> dict[str, Any]:
-    """Watch for ``seconds``. See `archive.watch_all`; its list is ``buckets``."""
+async def _archive_watch(buckets: Sequence[BucketCalls], arguments: Arguments, clock: IReactorTime) -> dict[str, Any]:
     try:
         seconds = min(WATCH_SECONDS_MAX, max(0.1, float(arguments.get("seconds") or WATCH_SECONDS)))
     except ValueError:
         raise Refused("seconds is no number") from None
-    return {"buckets": await archive.watch_all(services, seconds, clock)}
+    return {"buckets": await archive.watch_all(buckets, seconds, clock)}
 
 
 TEXTILE_TASKS: dict[str, TextileTask] = {
-    "share-grant": share_grant,
-    "share-list": share_list,
-    "archive-start": archive_start,
-    "archive-status": archive_status,
-    "archive-watch": archive_watch,
+    "share-grant": _share_grant,
+    "share-list": _share_list,
+    "archive-start": _archive_start,
+    "archive-status": _archive_status,
+    "archive-watch": _archive_watch,
 }
+"""By name. ``share-grant`` gives ``role`` to ``who`` at ``paths``, ``share-list`` tells the roles there: on all of the
+bucket where there are none. ``archive-watch`` watches for ``seconds``. The answers are those of `sharing` and
+`archive`; a list is in ``buckets``.
+"""
 
 
 def _paths(arguments: Arguments) -> Sequence[str]:

@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 
-from multibase import encode
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,14 +14,9 @@ from .client import THREADS, USERS, TextileClient
 from .proto import threads_pb2, usersd_pb2
 
 KNOWN_SECONDS = 3.0
-"""For how long the list of threads is believed: another daemon may make one."""
+"""For how long the list of threads is cached: another daemon may make one."""
 
-_RAW_THREAD = b"\x01\x55"  # version 1, variant "raw" (fact sheet, section 3)
-
-
-def thread_id_string(identifier: bytes) -> str:
-    """The form in which a thread's id is sent with a call: multibase base32."""
-    return str(encode("base32", identifier).decode("ascii"))
+_RAW_THREAD = b"\x01\x55"  # version 1, variant "raw": docs/protocols/textile.md, "Threads"
 
 
 class Threads:
@@ -55,13 +49,10 @@ class Threads:
 
     async def find_or_create(self, name: str) -> tuple[bytes, bool]:
         """A thread's id, and whether it was made for this call: where the server says that there is none."""
-        await self._creating.acquire()
-        try:
+        async with self._creating:
             await self._list()
             made = name not in self._ids and await self._create(name)
             return self._ids[name], made
-        finally:
-            self._creating.release()
 
     def forget(self) -> None:
         """Ask the server anew the next time."""

@@ -1,15 +1,15 @@
 """Which block is a part of which content, and which repository has that content: a file that can be made again.
 
-SQLite in the daemon's own directory. It is told of each thing before that is stored, and after it was removed: so what
-it says may not be there (any more), and whoever asks makes sure of it. What it was not told of is another matter, for
-that looks like an absence: where it may have missed something it is incomplete until a pass over the bucket ends.
+It is told of each thing before that is stored, and after it was removed. So what it says may not be there (any more),
+and whoever asks makes sure of it. What it was not told of looks like an absence, so where it may have missed something
+it is incomplete until a pass over the bucket ends.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,48 +25,18 @@ from ipfsreg.ipfs.file_dag import FileDag, Place
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
+from . import cid_table
+
 T = TypeVar("T")
 
 Allowed = Callable[[Repository], bool]
 """Whether somebody may have what a repository has. It is called in a thread."""
 
 PAGE = 8
-"""How many of the places of one block are told at a time."""
+"""How many of the places of one block are read at a time."""
 
-_VERSION = 1
-_OF_THE_DISK = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-}
-"""Errors that say nothing of the file."""
 _ALGORITHMS = {"sha256": SHA2_256, "sha512": SHA2_512}
 _NAMES = {code: name for name, code in _ALGORITHMS.items()}
-
-# A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
-_SCHEMA = """
-CREATE TABLE state (complete INTEGER NOT NULL, pass INTEGER NOT NULL);
-INSERT INTO state VALUES (0, 0);
-CREATE TABLE dags (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL UNIQUE, cid BLOB NOT NULL, size INTEGER NOT NULL,
-    pass INTEGER NOT NULL
-);
-CREATE TABLE blocks (
-    hash BLOB NOT NULL, dag INTEGER NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (hash, dag)
-) WITHOUT ROWID;
-CREATE TABLE holders (
-    content BLOB NOT NULL, repository TEXT NOT NULL, manifest INTEGER NOT NULL, pass INTEGER NOT NULL,
-    PRIMARY KEY (content, repository, manifest)
-) WITHOUT ROWID;
-"""
-_WHOLE = "SELECT content, repository, manifest FROM holders WHERE content = ?"
-_PART = """
-SELECT holders.content, repository, manifest, size, level, number FROM blocks
-JOIN dags ON dags.id = blocks.dag JOIN holders ON holders.content = dags.content WHERE hash = ?
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +49,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HeldBlock:
     """A block within a content's DAG. ``size`` is the content's, in bytes."""
 
     holder: Holder
@@ -91,6 +61,9 @@ class CidIndex:
     """The index in the file ``path``, used in threads, by one at a time.
 
     Reading fails with `Unavailable`. What fails when it is told something makes it incomplete, and nothing else.
+
+    `twisted.enterprise.adbapi` would not do: its threads are its own, so that tests could not put them into an order;
+    it closes connections that a thread is using; and what several callers tell would not be one transaction.
     """
 
     _log = Logger()
@@ -101,17 +74,17 @@ class CidIndex:
         self._lock: DeferredLock = DeferredLock()
         self._connection: sqlite3.Connection | None = None
         self._pass = 0
-        self._news: list[tuple[str, tuple[object, ...]]] = []
+        self._news: list[cid_table.Statement] = []
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
         self.complete = False
-        """Whether it knows of all that the bucket has: if not, what it does not know may be there all the same."""
+        """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
     async def open(self) -> None:
         """Open the file, or make it. Where that cannot be done there is none until the next pass."""
         try:
-            self._connection, self._pass, self.complete = await self._workers.run(_open, self._path)
+            self._connection, self._pass, self.complete = await self._workers.run(cid_table.open_table, self._path)
         except (sqlite3.Error, OSError) as error:
             self._log.error("The index of CIDs cannot be opened: {error}. It is tried again.", error=error)
 
@@ -120,25 +93,24 @@ class CidIndex:
         if self._connection is None:
             return
         with suppress(Unavailable):
-            await self._do(_set_complete, self.complete)
+            await self._do(lambda to: to.execute("UPDATE state SET complete = ?", (int(self.complete),)))
         await self._let_go()
 
-    async def holders(self, digest: Digest, allowed: Allowed, skip: int = 0) -> Sequence[Holder]:
-        """The repositories that should have a content, a `PAGE` of them after the first ``skip``."""
-        return [_holder(row) for row in await self._do(_rows, _WHOLE, _key(digest), allowed, skip)]
+    async def holders(self, digest: Digest, allowed: Allowed) -> AsyncIterator[Holder]:
+        """The repositories that should have a content."""
+        async for row in self._rows(cid_table.HOLDERS, _key(digest), allowed):
+            yield _holder(row)
 
-    async def parts(self, sha256: bytes, allowed: Allowed, skip: int = 0) -> Sequence[Part]:
-        """The DAGs in which the block with that hash should be, each with a repository that should have the content.
-
-        A `PAGE` of them after the first ``skip``.
-        """
-        rows = await self._do(_rows, _PART, sha256, allowed, skip)
-        return [Part(_holder(row), row[3], Place(row[4], row[5])) for row in rows]
+    async def blocks(self, sha256: bytes, allowed: Allowed) -> AsyncIterator[HeldBlock]:
+        """The DAGs in which the block with that hash should be, each with a repository that should have the content."""
+        async for row in self._rows(cid_table.BLOCKS, sha256, allowed):
+            yield HeldBlock(_holder(row), row[3], Place(row[4], row[5]))
 
     async def cid(self, digest: Digest) -> CID | None:
         """The CID of a content whose DAG is stored."""
-        found = await self._do(_cid, _key(digest))
-        return None if found is None else decode_cid(found)[0]
+        query, key = "SELECT cid FROM dags WHERE content = ?", (_key(digest),)
+        row = await self._do(lambda of: of.execute(query, key).fetchone())
+        return None if row is None else decode_cid(row[0])[0]
 
     def held(self, *holders: Holder) -> None:
         """Repositories are about to have contents. The caller keeps others from taking them away meanwhile."""
@@ -153,51 +125,55 @@ class CidIndex:
 
     async def add_dag(self, digest: Digest, dag: FileDag) -> None:
         """The DAG of a content is about to be stored."""
-        with suppress(Unavailable):  # it was logged
-            await self._do(_add_dag, _key(digest), dag, self._pass)
+        try:
+            await self._do(lambda to: cid_table.add_dag(to, _key(digest), dag, self._pass))
+        except Unavailable:  # it was logged
+            self._miss()
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
         with suppress(Unavailable):
-            await self._do(_remove_dag, _key(digest))
+            await self._do(lambda of: of.execute("DELETE FROM dags WHERE content = ?", (_key(digest),)))
 
     async def has_dag(self, digest: Digest) -> bool:
         """Whether it knows the DAG of a content, which is there in this pass too."""
-        return await self._do(_mark_dag, _key(digest), self._pass)
+        statement, values = "UPDATE dags SET pass = ? WHERE content = ?", (self._pass, _key(digest))
+        return bool(await self._do(lambda to: to.execute(statement, values).rowcount))
 
     async def begin_pass(self) -> None:
-        """From now on it is told of everything that is there."""
+        """Begin a pass: from now on the index is told of everything that is there."""
         self._missed = False
         if self._damaged:
             self._damaged = False
             await self._let_go()
-            await self._workers.run(_remove, self._path)
+            await self._workers.run(cid_table.remove_file, self._path)
         if self._connection is None:
             await self.open()
-        self._pass = await self._do(_begin_pass)
+        (self._pass,) = await self._do(
+            lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone()
+        )
 
     async def end_pass(self) -> None:
-        """It was told of everything: what it was not told of is gone."""
-        await self._do(_end_pass, self._pass)
+        """End a pass: what the index was not told of is gone."""
+        # What was told just before this pass may have been stored after the pass went by: it goes after the next one.
+        news = [(f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")]
+        await self._do(_nothing, *news, ("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)", ()))
         self.complete = not self._missed
 
     async def settled(self) -> None:
-        """Wait until it has written what it was told."""
+        """Wait until everything told so far is written."""
         await self._do(_nothing)
 
     async def _let_go(self) -> None:
-        # In its turn, as everything is: a connection that is closed while a thread is using it takes the whole process
-        # down. So nobody's turn ends before their thread does, though they were cancelled.
+        # SQLite takes the whole process down if a connection is closed while a thread uses it. So closing waits for its
+        # turn, and no turn ends before its thread does, not even when its caller was cancelled.
         await shield(self._let_go_now())
 
     async def _let_go_now(self) -> None:
-        await self._lock.acquire()
-        try:
+        async with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 await self._workers.run(connection.close)
-        finally:
-            self._lock.release()
 
     def _tell(self, statement: str, values: tuple[object, ...]) -> None:
         if self._connection is None:
@@ -211,7 +187,7 @@ class CidIndex:
     def _miss(self) -> None:
         self.complete = False
         self._missed = True
-        if self._connection is None:  # the file may say of itself that it is complete
+        if self._connection is None:  # the file may be marked as complete
             self._path.unlink(missing_ok=True)
 
     async def _write(self) -> None:
@@ -223,129 +199,34 @@ class CidIndex:
     def _could_not_write(self, failure: Failure) -> None:
         failure.trap(Unavailable)  # it was logged
 
-    async def _do(self, work: Callable[..., T], *arguments: object) -> T:
-        """Write the news, and do some work: in one transaction."""
-        return await shield(self._do_now(work, *arguments))
+    async def _rows(self, query: str, value: bytes, allowed: Allowed) -> AsyncIterator[Any]:
+        seen, rows = 0, [None] * PAGE
+        while len(rows) == PAGE:
+            rows = await self._do(partial(cid_table.rows, query, value, allowed, seen, PAGE))
+            seen += len(rows)
+            for row in rows:
+                yield row
 
-    async def _do_now(self, work: Callable[..., T], *arguments: object) -> T:
-        await self._lock.acquire()
-        try:
+    async def _do(self, work: Callable[[sqlite3.Connection], T], *more: cid_table.Statement) -> T:
+        """Write the news, and ``more``, and do some work: in one transaction."""
+        return await shield(self._do_now(work, more))
+
+    async def _do_now(self, work: Callable[[sqlite3.Connection], T], more: Sequence[cid_table.Statement]) -> T:
+        async with self._lock:
             if self._connection is None:
-                if work is _add_dag:
-                    self._miss()
                 raise Unavailable("the index of CIDs is closed")
             news, self._news = self._news, []
-            return await self._workers.run(_in_transaction, self._connection, news, work, arguments)
-        except sqlite3.Error as error:
-            self._miss()
-            self._damaged = self._damaged or not isinstance(error, sqlite3.OperationalError)
-            self._log.error("The index of CIDs cannot be used: {error}. It is made again later.", error=error)
-            raise Unavailable(f"the index of CIDs cannot be used: {error}") from None
-        finally:
-            self._lock.release()
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, int, bool]:
-    try:
-        return _open_file(path)
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
-            raise
-        _remove(path)  # it is damaged
-        return _open_file(path)
-
-
-def _open_file(path: Path) -> tuple[sqlite3.Connection, int, bool]:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")  # what a killed daemon wrote last is lost, and no more
-        connection.execute("PRAGMA synchronous = NORMAL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
-        elif version != _VERSION:
-            connection.close()
-            _remove(path)
-            return _open_file(path)
-        complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
-        connection.execute("UPDATE state SET complete = 0")
-    except BaseException:
-        connection.close()
-        raise
-    return connection, number, bool(complete)
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _in_transaction(
-    connection: sqlite3.Connection,
-    news: Sequence[tuple[str, tuple[object, ...]]],
-    work: Callable[..., T],
-    arguments: Any,
-) -> T:
-    connection.execute("BEGIN")
-    try:
-        for statement, values in news:
-            connection.execute(statement, values)
-        result = work(connection, *arguments)
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    return result
+            try:
+                return await self._workers.run(cid_table.in_transaction, self._connection, [*news, *more], work)
+            except sqlite3.Error as error:
+                self._miss()
+                self._damaged = self._damaged or not isinstance(error, sqlite3.OperationalError)
+                self._log.error("The index of CIDs cannot be used: {error}. It is made again later.", error=error)
+                raise Unavailable(f"the index of CIDs cannot be used: {error}") from None
 
 
 def _nothing(connection: sqlite3.Connection) -> None:
-    """For who only wants what it was told to be written."""
-
-
-def _rows(connection: sqlite3.Connection, query: str, value: bytes, allowed: Allowed, skip: int) -> list[Any]:
-    found = connection.execute(query, (value,))
-    return list(islice((row for row in found if allowed(Repository(row[1]))), skip, skip + PAGE))
-
-
-def _cid(connection: sqlite3.Connection, key: bytes) -> bytes | None:
-    row = connection.execute("SELECT cid FROM dags WHERE content = ?", (key,)).fetchone()
-    return None if row is None else bytes(row[0])
-
-
-def _add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: int) -> None:
-    _remove_dag(connection, key)
-    added = connection.execute(
-        "INSERT INTO dags (content, cid, size, pass) VALUES (?, ?, ?, ?)", (key, dag.cid.binary, dag.size, number)
-    )
-    places = chain((Place(0, number) for number in range(dag.count(0))), dag.inner_nodes())
-    connection.executemany(
-        "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)",
-        ((dag.hash_at(place), added.lastrowid, place.level, place.number) for place in places),
-    )
-
-
-def _remove_dag(connection: sqlite3.Connection, key: bytes) -> None:
-    connection.execute("DELETE FROM dags WHERE content = ?", (key,))
-
-
-def _mark_dag(connection: sqlite3.Connection, key: bytes, number: int) -> bool:
-    return bool(connection.execute("UPDATE dags SET pass = ? WHERE content = ?", (number, key)).rowcount)
-
-
-def _begin_pass(connection: sqlite3.Connection) -> int:
-    (number,) = connection.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone()
-    return int(number)
-
-
-def _end_pass(connection: sqlite3.Connection, number: int) -> None:
-    # What it was told of before this pass may have been stored behind the pass' back: it goes after the next one.
-    connection.execute("DELETE FROM holders WHERE pass < ?", (number - 1,))
-    connection.execute("DELETE FROM dags WHERE pass < ?", (number - 1,))
-    connection.execute("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)")
-
-
-def _set_complete(connection: sqlite3.Connection, complete: bool) -> None:
-    connection.execute("UPDATE state SET complete = ?", (int(complete),))
+    """Do nothing but write the news."""
 
 
 def _key(digest: Digest) -> bytes:

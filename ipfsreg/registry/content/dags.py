@@ -22,9 +22,10 @@ from ipfsreg.registry.digest import Digest, Hash, new_hash
 
 from .cid_index import CidIndex
 from .content_hash import ContentHash
-from .reading import read_part
+from .open_content import read_part
 
 _FILE_MAX = 256 * 1024**2  # of a content of 8 TiB
+_HEAD_MAX = 1024
 _REMEMBERED = 100_000
 _LOADED = 16
 
@@ -101,7 +102,7 @@ class Dags:
         dag = await self._workers.run(FileDag, leaves, size)
         try:
             await self._bucket.stat(layout.dag(digest))
-        except NotFound:
+        except (NotFound, Corrupt):
             await self._store(digest, dag)
         else:
             await self.note(digest, dag)
@@ -140,7 +141,7 @@ class Dags:
         try:
             content = await self._bucket.get(layout.dag(digest), _FILE_MAX)
             return await self._workers.run(decode_dag, content)
-        except (NotFound, TooLarge):
+        except (NotFound, TooLarge, Corrupt):
             return None
         except ValueError as error:
             self._log.warn("{path} is no DAG: {error}. It is computed again.", path=layout.dag(digest), error=error)
@@ -189,8 +190,10 @@ def decode_dag(content: bytes) -> FileDag:
 
     :raises ValueError: where it is damaged, or of another profile.
     """
-    line, _, leaves = content.partition(b"\n")
-    head = _Head.model_validate_json(line)
+    end = content.find(b"\n", 0, _HEAD_MAX)
+    if end < 0:
+        raise ValueError("it has no first line")
+    head, leaves = _Head.model_validate_json(content[:end]), content[end + 1 :]
     if (head.chunk, head.links) != (PROFILE.chunk, PROFILE.links):
         raise ValueError("it has another form")
     dag = FileDag(leaves, head.size)

@@ -29,10 +29,10 @@ last one was that had to be forgotten.
 
 
 class Use:
-    """Things that somebody holds."""
+    """What one block holds."""
 
     in_vain = False
-    """To be set where nothing was there: then nobody relies on it, and the use is not remembered."""
+    """Set it where nothing was found: nobody relies on that, so the use is not remembered."""
 
 
 class Guard:

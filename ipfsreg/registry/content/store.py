@@ -12,7 +12,9 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 
-from .content_check import check_content
+from .open_content import check_content
+
+_NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
 
 _INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
 
@@ -70,6 +72,10 @@ class ContentStore:
             reader = await self._bucket.open(layout.blob(digest))
         except NotFound:
             return None
+        except Corrupt:
+            if self._bucket.shared:
+                raise
+            return None
         if reader.size is not None and reader.size != size:
             reader.close()
             return None
@@ -84,9 +90,9 @@ class ContentStore:
             content = await self._bucket.get(layout.blob(digest), max(size, self._small))
         except NotFound:
             return None
-        except TooLarge:
-            content = b""  # in any case not what it should be
-        if not await self._is(content, digest):
+        except (TooLarge, Corrupt):
+            content = b""  # longer than it should be, or no file, so not the content
+        if not await self.matches(content, digest):
             if self._bucket.shared:
                 raise Corrupt(f"{layout.blob(digest)}: what came is not the content; push it again, or run `verify`")
             await self.quarantine_if(digest, lambda: self._is_damaged(digest))
@@ -94,18 +100,18 @@ class ContentStore:
         return content
 
     async def put(self, digest: Digest, content: bytes) -> None:
-        """Store small content durably, unless it is there: what is there is looked at."""
+        """Store small content durably, unless it is there and right."""
         async with self._changing.of(digest):
             try:
                 if await self._bucket.get(layout.blob(digest), len(content)) == content:
                     return
                 damaged = True
-            except TooLarge:
+            except (TooLarge, Corrupt):
                 damaged = True
             except NotFound:
                 damaged = False
-            if damaged and not self._bucket.shared:  # far away it may have been the transfer: then it is just replaced
-                await self._quarantine(digest)
+            if damaged and not self._bucket.shared:
+                await self._quarantine(digest)  # what a remote bucket gave may only be a bad transfer: it is replaced
             await self._bucket.put(layout.blob(digest), content)
 
     async def put_file(self, digest: Digest, source: Path, size: int) -> None:
@@ -140,8 +146,13 @@ class ContentStore:
             return await self._bucket.stat(layout.blob(digest))
         except NotFound:
             return None
+        except Corrupt:
+            if self._bucket.shared:
+                raise
+            return Stat(_NO_FILE)
 
-    async def _is(self, content: bytes, digest: Digest) -> bool:
+    async def matches(self, content: bytes, digest: Digest) -> bool:
+        """Whether content in memory is what a digest says; long content is hashed in a thread."""
         if len(content) <= _INLINE:
             return digest_of(content, digest.algorithm) == digest
         return await self._workers.run(digest_of, content, digest.algorithm) == digest

@@ -11,16 +11,15 @@ from ipfsreg.bucket.errors import Corrupt, NotFound, Unavailable
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import BLOCK_MAX
-from ipfsreg.ipfs.cid import CID, SHA2_256, BlockDamaged, raw_cid, verify_block
+from ipfsreg.ipfs.cid import CID, SHA2_256
 from ipfsreg.ipfs.file_dag import HASH, PROFILE, FileDag, Place, Profile, range_of
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Allowed, Holder
 from ipfsreg.registry.content.dags import Dags
-from ipfsreg.registry.content.reading import read_part
+from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
-from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.repository.manifests import Manifests
+
+from .held_content import HeldContent, read_leaf
 
 _WHOLE = Profile(chunk=BLOCK_MAX)
 _RETRY = 30
@@ -69,42 +68,32 @@ class OpenBlock:
         """The block."""
         if self.located.place.level:
             return await self.read_at(await self.dag(), self.located.place)
-        return await self._leaf(*self.located.range, self.located.cid.hash)
+        return await self._leaf(self.located.range, self.located.cid.hash)
 
     async def read_at(self, dag: FileDag, place: Place) -> bytes:
         """Another block of its DAG."""
         if place.level:
             return await self._workers.run(dag.block, place)
-        return await self._leaf(*dag.range_at(place), dag.hash_at(place))
+        return await self._leaf(dag.range_at(place), dag.hash_at(place))
 
     def close(self) -> None:
         """Let go of what was opened."""
         if not isinstance(self._source, bytes):
             self._source.close()
 
-    async def _leaf(self, first: int, end: int, sha256: bytes) -> bytes:
-        if isinstance(self._source, bytes):
-            block = self._source[first:end]
-        else:
-            block = await read_part(self._workers, self._source, first, end - first)
-        try:
-            await self._workers.run(verify_block, raw_cid(sha256), block)
-        except BlockDamaged:
-            digest = self.located.holder.digest
-            raise Corrupt(f"{digest} is damaged between byte {first} and {end}; run `ipfsreg verify`") from None
-        return block
+    async def _leaf(self, part: tuple[int, int], sha256: bytes) -> bytes:
+        return await read_leaf(self._workers, self._source, self.located.holder.digest, part, sha256)
 
 
 class Blocks:
     """Finds and opens blocks."""
 
-    def __init__(self, bucket: IBucket, blobs: Blobs, manifests: Manifests, dags: Dags, workers: Workers) -> None:
+    def __init__(self, bucket: IBucket, held: HeldContent, storage: Storage) -> None:
         self._bucket = bucket
-        self._blobs = blobs
-        self._manifests = manifests
-        self._dags = dags
-        self._index = dags.index
-        self._workers = workers
+        self._held = held
+        self._dags = storage.dags
+        self._index = storage.index
+        self._workers = storage.workers
 
     async def find(self, cid: CID, allowed: Allowed) -> Located | None:
         """Where the block of a CID is, in a repository for which ``allowed`` says yes; None where it is nowhere.
@@ -113,47 +102,24 @@ class Blocks:
         """
         if cid.hash_code != SHA2_256 or len(cid.hash) != HASH:
             return None
-        located = await self._find_whole(cid, allowed) or await self._find_part(cid, allowed)
-        if located is not None:
-            return located
+        async for holder in self._index.holders(Digest("sha256", cid.hash.hex()), allowed):
+            size = await self._held.size(holder)
+            if size is not None and size <= BLOCK_MAX:
+                return Located(cid, holder, size, Place(0, 0), True)
+        async for block in self._index.blocks(cid.hash, allowed):
+            if await self._held.size(block.holder) == block.size:
+                return Located(cid, block.holder, block.size, block.place, False)
         if not self._index.complete:
             raise Unavailable("the index of CIDs is being made", _RETRY)
-        if self._bucket.shared:  # the index may be behind, so it is no answer while the bucket gives none
+        if self._bucket.shared:  # the index may be behind: while the bucket is away, nobody knows
             with suppress(NotFound):
                 await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
         return None
 
-    async def _find_whole(self, cid: CID, allowed: Allowed) -> Located | None:
-        digest, seen = Digest("sha256", cid.hash.hex()), 0
-        while holders := await self._index.holders(digest, allowed, seen):
-            seen += len(holders)
-            for holder in holders:
-                size = await self._size(holder)
-                if size is not None and size <= BLOCK_MAX:
-                    return Located(cid, holder, size, Place(0, 0), True)
-        return None
-
-    async def _find_part(self, cid: CID, allowed: Allowed) -> Located | None:
-        seen = 0
-        while parts := await self._index.parts(cid.hash, allowed, seen):
-            seen += len(parts)
-            for part in parts:
-                if await self._size(part.holder) == part.size:
-                    return Located(cid, part.holder, part.size, part.place, False)
-        return None
-
     async def open(self, located: Located) -> OpenBlock | None:
         """Open a block; None where it is there no more."""
-        holder = located.holder
-        source: IReader | bytes
-        try:
-            if holder.is_manifest:
-                source = (await self._manifests.get(holder.repository, holder.digest)).content
-            else:
-                source = (await self._blobs.open(holder.repository, holder.digest)).reader
-        except (BlobUnknown, ManifestUnknown):
-            return None
-        return OpenBlock(located, self._dags, self._workers, source)
+        source = await self._held.open(located.holder)
+        return None if source is None else OpenBlock(located, self._dags, self._workers, source)
 
     async def block_size(self, located: Located) -> int:
         """The length of a block in bytes, without reading any of it."""
@@ -168,11 +134,3 @@ class Blocks:
             return await self._workers.run(dag.block_size, located.place)
         finally:
             opened.close()
-
-    async def _size(self, holder: Holder) -> int | None:
-        try:
-            if holder.is_manifest:
-                return len((await self._manifests.get(holder.repository, holder.digest)).content)
-            return await self._blobs.size(holder.repository, holder.digest)
-        except (BlobUnknown, ManifestUnknown):
-            return None

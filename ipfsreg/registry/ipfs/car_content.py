@@ -1,4 +1,4 @@
-"""The files in a CAR by CID, as a node would have them."""
+"""The files in a CAR by CID, opened as a node opens them."""
 
 from collections.abc import AsyncGenerator, Iterator
 
@@ -10,7 +10,7 @@ from ipfsreg.bucket.interface import IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, CIDInvalid, parse_cid
 from ipfsreg.ipfs.dag_pb import BlockInvalid
-from ipfsreg.ipfs.reading import LinkMissing, check_file, file_size, read_directory, read_file
+from ipfsreg.ipfs.unixfs_reader import LinkMissing, check_file, file_size, read_directory, read_file
 
 from .car_spool import BlockMissing, CarSpool
 
@@ -27,7 +27,7 @@ class CarContent:
         self._directories: LRUCache[CID, dict[str, CID]] = LRUCache(_DIRECTORIES)
 
     async def open_cid(self, cid: str, size: int | None) -> IReader:
-        """See `ContentByCid`. `NotFound` is what nothing in the CAR leads to; `Corrupt`, what a block is missing of.
+        """See `ContentByCid`. `NotFound` where the first block is not in the CAR, `Corrupt` where a later one is not.
 
         So what is open has all its blocks.
         """

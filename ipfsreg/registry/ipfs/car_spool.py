@@ -9,10 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
-from ipfsreg.bucket.system_errors import bucket_error
+from ipfsreg.bucket.errors import bucket_error
 from ipfsreg.flow.workers import Workers
-from ipfsreg.ipfs.car import CARInvalid, CARReader
-from ipfsreg.ipfs.car_v2 import PayloadReader
+from ipfsreg.ipfs.car import CARInvalid, CARReader, PayloadReader
 from ipfsreg.ipfs.cid import CID, IDENTITY, BlockDamaged, verify_block
 from ipfsreg.registry.errors import ImportInvalid
 
@@ -29,7 +28,7 @@ class BlockMissing(Exception):
 
 
 class CarSpool:
-    """Takes a CAR in piece by piece, each block compared with its CID, and has its blocks.
+    """Takes in a CAR piece by piece, compares each block with its CID, and gives blocks out.
 
     What it needs memory for is a block and a piece; the rest is in ``directory``, which it makes and removes.
     """
@@ -42,7 +41,8 @@ class CarSpool:
         self._descriptor = -1
         self._length = 0
         self._index: sqlite3.Connection | None = None
-        # Between threads: one may still be at work for who was cancelled, and what SQLite is using must not be closed.
+        # Between threads: one may still work for a cancelled caller, and a connection in use must not be closed.
+        # `adbapi` does not wait for that, and `get` is called in threads.
         self._using = Lock()
 
     async def open(self) -> None:

@@ -2,18 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable
 
-from twisted.internet.interfaces import IReactorTime
-
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.cid_index import CidIndex, Holder
-from ipfsreg.registry.content.dags import Dags
+from ipfsreg.registry.content.cid_index import Holder
+from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
 SHARED_SECONDS = 3600.0
-"""How long after one pass over a bucket that others write to the next begins."""
+"""The pause between two passes over a bucket that others write to."""
 
 _AT_ONCE = 500
 
@@ -21,11 +19,11 @@ _AT_ONCE = 500
 class CidRefresh:
     """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well."""
 
-    def __init__(self, bucket: IBucket, index: CidIndex, dags: Dags, clock: IReactorTime) -> None:
+    def __init__(self, bucket: IBucket, storage: Storage) -> None:
         self._bucket = bucket
-        self._index = index
-        self._dags = dags
-        self._clock = clock
+        self._index = storage.index
+        self._dags = storage.dags
+        self._clock = storage.clock
         self._last: float | None = None
 
     async def run(self) -> None:

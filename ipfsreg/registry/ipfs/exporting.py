@@ -3,22 +3,21 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import encode_header, section_head
-from ipfsreg.ipfs.cid import CID, BlockDamaged, verify_block
+from ipfsreg.ipfs.cid import CID
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.reading import read_part
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import BlobUnknown, ManifestUnknown
+from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.repository.manifest import parse_manifest
 from ipfsreg.registry.repository.manifests import Manifests
 
-from .image_layout import ImageLayout, Section
+from .held_content import read_leaf
+from .image_layout import ImageLayout, LayoutBlock
+from .image_parts import walk_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Export:
         finally:
             self._close()
 
-    async def _block(self, section: Section) -> bytes:
+    async def _block(self, section: LayoutBlock) -> bytes:
         if section.block is not None:
             return section.block
         assert section.digest is not None
@@ -78,16 +77,8 @@ class Export:
             return dag.block(section.place)
         if section.digest != self._digest:
             await self._open(section.digest)
-        first, end = dag.range_at(section.place)
-        if isinstance(self._source, bytes):
-            block = self._source[first:end]
-        else:
-            block = await read_part(self._workers, self._source, first, end - first)
-        try:
-            await self._workers.run(verify_block, section.cid, block)
-        except BlockDamaged:
-            raise Corrupt(f"{section.digest} is damaged; run `ipfsreg verify`") from None
-        return block
+        part = dag.range_at(section.place)
+        return await read_leaf(self._workers, self._source, section.digest, part, section.cid.hash)
 
     async def _open(self, digest: Digest) -> None:
         self._close()
@@ -118,18 +109,12 @@ class Exporter:
         """
         root = await self._manifests.get(repository, reference)
         contents = _Contents({}, set(), [])
-        pending = [root.digest]
-        while pending:
-            digest = pending.pop(0)
-            try:
-                manifest = await self._manifests.get(repository, digest)
-            except ManifestUnknown:
+        async for digest, stored, parsed in walk_image(self._manifests, repository, root):
+            if stored is None or parsed is None:
                 contents.missing.append(digest)
                 continue
             contents.manifests.add(digest)
-            contents.dags[digest] = await self._workers.run(_dag_of, manifest.content)
-            parsed = await self._workers.run(parse_manifest, manifest.content, manifest.media_type)
-            pending += [each for each in parsed.manifests if each not in contents.dags and each not in pending]
+            contents.dags[digest] = await self._workers.run(_dag_of, stored.content)
             for blob, _ in parsed.blobs:
                 if blob not in contents.dags:
                     contents.dags[blob] = await self._blobs.dag(repository, blob)
@@ -137,7 +122,7 @@ class Exporter:
                 try:
                     contents.dags[blob] = contents.dags.get(blob) or await self._blobs.dag(repository, blob)
                 except BlobUnknown:
-                    continue  # it says itself where to get it
+                    continue  # its descriptor says where else to get it
         name = f"{repository}@{reference}" if isinstance(reference, Digest) else f"{repository}:{reference}"
         layout = await self._workers.run(
             ImageLayout, root.media_type, root.digest, len(root.content), name, contents.dags

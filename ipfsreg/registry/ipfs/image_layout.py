@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from ipfsreg.ipfs.car import BLOCK_MAX, encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of
 from ipfsreg.ipfs.dag_pb import Link
-from ipfsreg.ipfs.directory import encode_directory
 from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.unixfs import encode_directory
 from ipfsreg.registry.content.content_hash import leaves_of
+from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import TooLarge
-from ipfsreg.registry.repository.manifest import OCI_INDEX
+from ipfsreg.registry.errors import ContentTooLarge
+from ipfsreg.registry.manifest import OCI_INDEX
 
 from .image_tree import REF_NAME
 
@@ -24,7 +25,7 @@ _VERSION = json.dumps({"imageLayoutVersion": "1.0.0"}, separators=(",", ":")).en
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class LayoutBlock:
     """A block of the directory. Its bytes are in ``block``, or at ``place`` of the content with that ``digest``."""
 
     cid: CID
@@ -49,12 +50,12 @@ class ImageLayout:
 
     ``root`` describes its manifest or index: media type, digest and size in bytes; ``name`` is what it is called.
 
-    :raises TooLarge: where there are more contents than a directory's block has room for.
+    :raises ContentTooLarge: where there are more contents than a directory's block has room for.
     """
 
     def __init__(self, media_type: str, root: Digest, size: int, name: str, dags: Mapping[Digest, FileDag]) -> None:
-        descriptor = {"mediaType": media_type, "digest": str(root), "size": size, "annotations": {REF_NAME: name}}
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor]}
+        descriptor = Descriptor(media_type, root, size, annotations={REF_NAME: name})
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor.document]}
         blobs: _Directory = {}
         for digest, dag in dags.items():
             folder = blobs.setdefault(digest.algorithm, {})
@@ -74,7 +75,7 @@ class ImageLayout:
         )
         """The length of the CAR in bytes."""
 
-    def sections(self) -> Iterator[Section]:
+    def sections(self) -> Iterator[LayoutBlock]:
         """The blocks, depth first and each once: the order in which Kubo's ``dag export`` has them too."""
         seen: set[bytes] = set()
         for section in self._walk(self._tree):
@@ -82,17 +83,17 @@ class ImageLayout:
                 seen.add(section.cid.binary)
                 yield section
 
-    def _walk(self, node: "_Directory | _File") -> Iterator[Section]:
+    def _walk(self, node: "_Directory | _File") -> Iterator[LayoutBlock]:
         if isinstance(node, _File):
             for place in node.dag.walk(node.dag.root):
                 cid, size = node.dag.cid_at(place), node.dag.block_size(place)
                 if node.digest is None:
-                    yield Section(cid, size, block=node.content)
+                    yield LayoutBlock(cid, size, block=node.content)
                 else:
-                    yield Section(cid, size, digest=node.digest, place=place)
+                    yield LayoutBlock(cid, size, digest=node.digest, place=place)
             return
         block = self._blocks[id(node)]
-        yield Section(cid_of(DAG_PB, block), len(block), block=block)
+        yield LayoutBlock(cid_of(DAG_PB, block), len(block), block=block)
         for name in sorted(node):
             yield from self._walk(node[name])
 
@@ -107,7 +108,7 @@ class ImageLayout:
                 links.append(Link(below.cid, name, below.size))
         block = encode_directory(links)
         if len(block) > BLOCK_MAX:
-            raise TooLarge("the image has more contents than a directory on IPFS has room for in one block")
+            raise ContentTooLarge("the image has more contents than a directory on IPFS has room for in one block")
         self._blocks[id(node)] = block
         return Link(cid_of(DAG_PB, block), "", len(block) + sum(link.size for link in links))
 

@@ -1,20 +1,18 @@
 """What the documents of an image say of where its parts are: descriptors with their ``ipfs://`` URLs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ipfsreg.registry.digest import Digest, parse_digest
-from ipfsreg.registry.errors import DigestInvalid, ManifestInvalid
-from ipfsreg.registry.repository.manifest import INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX, is_foreign
-
-M = TypeVar("M", bound=BaseModel)
+from ipfsreg.registry.descriptor import Descriptor, read_descriptor, read_descriptors, read_text
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.documents import read_json
+from ipfsreg.registry.errors import ManifestInvalid
+from ipfsreg.registry.manifest import INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX, is_foreign
 
 SCHEME = "ipfs://"
-"""How the URL begins that an IPFS-enabled image has in each descriptor; the first such URL counts."""
+"""The scheme of the URL in each descriptor of an IPFS-enabled image. The first such URL counts."""
 
 REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation with the name that an image has in a layout."""
@@ -22,27 +20,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _MEDIA_TYPE = re.compile(r"application/[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,126}")
 
 
-class DescriptorOf(BaseModel):
-    """A descriptor (image-spec, "OCI Content Descriptors") as far as it is needed here."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-
-    mediaType: Annotated[str, Field(min_length=1)]
-    digest: str
-    size: Annotated[int, Field(ge=0)]
-    urls: list[str] | None = None
-    annotations: dict[str, str] | None = None
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    mediaType: str | None = None
-    config: DescriptorOf | None = None
-    layers: list[DescriptorOf] | None = None
-    blobs: list[DescriptorOf] | None = None
-    manifests: list[DescriptorOf] | None = None
-    digest: Any = None
+ListedKey = tuple[bool, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +39,11 @@ class Listed:
     name: str | None = None
     may_be_missing: bool = False
 
+    @property
+    def key(self) -> ListedKey:
+        """Identifies it within the image."""
+        return self.is_manifest, self.digest
+
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
@@ -75,25 +58,18 @@ def read_document(content: bytes, media_type: str | None = None) -> ReadDocument
 
     :raises ManifestInvalid: where it is neither.
     """
-    document = _validated(_Document, content)
-    found = media_type or document.mediaType or _guessed(document)
-    if found not in MEDIA_TYPES:
-        raise ManifestInvalid("not an image's manifest or index")
-    if found in INDEXES:
-        return ReadDocument(found, tuple(_listed(each, is_manifest=True) for each in document.manifests or ()))
-    config = () if document.config is None else (document.config,)
-    parts: Iterable[DescriptorOf] = (*config, *(document.layers or ()), *(document.blobs or ()))
-    return ReadDocument(found, tuple(_listed(each, is_manifest=False) for each in parts))
+    return _read(read_json(content), media_type)
 
 
-def read_descriptor(content: bytes) -> Listed | None:
-    """Read the small document that names an IPFS-enabled image, or None where it is no descriptor.
+def read_root(content: bytes) -> ReadDocument | Listed:
+    """Read what the CID of an image is of: a manifest or index, or the small document with the descriptor of one.
 
-    :raises ManifestInvalid: where it is not even JSON.
+    :raises ManifestInvalid: where it is nothing of that.
     """
-    if not isinstance(_validated(_Document, content).digest, str):
-        return None
-    return _listed(_validated(DescriptorOf, content), is_manifest=True)
+    document = read_json(content)
+    if type(document.get("digest")) is str:
+        return _listed(read_descriptor(document, "descriptor"), is_manifest=True)
+    return _read(document, None)
 
 
 def content_type(listed: Listed) -> str:
@@ -106,32 +82,41 @@ def is_readable(listed: Listed) -> bool:
     return listed.is_manifest and listed.media_type in MEDIA_TYPES
 
 
-def _guessed(document: _Document) -> str | None:
-    if document.manifests is not None:
+def _read(document: Mapping[str, Any], media_type: str | None) -> ReadDocument:
+    found = media_type or read_text(document, "mediaType") or _guessed(document)
+    if found not in MEDIA_TYPES:
+        raise ManifestInvalid("not an image's manifest or index")
+    if found in INDEXES:
+        manifests = read_descriptors(document, "manifests")
+        return ReadDocument(found, tuple(_listed(each, is_manifest=True) for each in manifests))
+    config = document.get("config")
+    parts: Iterable[Descriptor] = (
+        *(() if config is None else (read_descriptor(config, "config"),)),
+        *read_descriptors(document, "layers"),
+        *read_descriptors(document, "blobs"),
+    )
+    return ReadDocument(found, tuple(_listed(each, is_manifest=False) for each in parts))
+
+
+def _guessed(document: Mapping[str, Any]) -> str | None:
+    there = {field for field, value in document.items() if value is not None}
+    if "manifests" in there:
         return OCI_INDEX
-    if document.config is not None and document.layers is not None:
+    if {"config", "layers"} <= there:
         return OCI_IMAGE
-    return OCI_ARTIFACT if document.blobs is not None else None
+    return OCI_ARTIFACT if "blobs" in there else None
 
 
-def _listed(descriptor: DescriptorOf, *, is_manifest: bool) -> Listed:
+def _listed(descriptor: Descriptor, *, is_manifest: bool) -> Listed:
     urls = descriptor.urls or []
     url = next((each for each in urls if each.startswith(SCHEME)), None)
     elsewhere = [each for each in urls if not each.startswith(SCHEME)]
-    name = (descriptor.annotations or {}).get(REF_NAME)
-    try:
-        digest = parse_digest(descriptor.digest)
-    except DigestInvalid as error:
-        raise ManifestInvalid(f"descriptor of {descriptor.mediaType[:128]}: {error.message}") from None
-    cid = None if url is None else url.removeprefix(SCHEME)
-    foreign = is_foreign(descriptor.mediaType, elsewhere)
-    return Listed(descriptor.mediaType, digest, descriptor.size, is_manifest, cid, name, foreign)
-
-
-def _validated(model: type[M], content: bytes) -> M:
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ManifestInvalid(f"{where}: {first['msg']}" if where else first["msg"]) from None
+    return Listed(
+        descriptor.media_type,
+        descriptor.digest,
+        descriptor.size,
+        is_manifest,
+        cid=None if url is None else url.removeprefix(SCHEME),
+        name=(descriptor.annotations or {}).get(REF_NAME),
+        may_be_missing=is_foreign(descriptor.media_type, elsewhere),
+    )

@@ -1,16 +1,16 @@
-"""An image out of a CAR file. The file may be of any program: what its root leads to is read as `by_cid` does."""
+"""An image out of a CAR file. The file may be of any program: what its root leads to is read as `image_reader` does."""
 
 import shutil
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.streams import write_pieces
-from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID
-from ipfsreg.registry.content.cid_index import CidIndex
+from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import BlobUnknown, ImportInvalid, ManifestUnknown, RegistryError
 from ipfsreg.registry.names import Repository, parse_reference
@@ -20,8 +20,11 @@ from ipfsreg.registry.uploads.uploads import Uploads
 
 from .car_content import CarContent
 from .car_spool import CarSpool
+from .held_content import HeldContent
+from .image_names import check_not_cid
+from .image_reader import ImagesByCid
+from .image_source import ImageSource
 from .image_tree import Listed
-from .images_by_cid import ImagesByCid, check_not_cid
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +40,15 @@ class Importer:
     """Imports images. ``directory`` on this disk is for the CARs on their way."""
 
     def __init__(
-        self,
-        directory: Path,
-        manifests: Manifests,
-        blobs: Blobs,
-        uploads: Uploads,
-        index: CidIndex,
-        workers: Workers,
-        max_manifest_size: int,
+        self, directory: Path, storage: Storage, held: HeldContent, manifests: Manifests, blobs: Blobs, uploads: Uploads
     ) -> None:
         self._directory = directory
+        self._storage = storage
+        self._workers = storage.workers
+        self._held = held
         self._manifests = manifests
         self._blobs = blobs
         self._uploads = uploads
-        self._index = index
-        self._workers = workers
-        self._max = max_manifest_size
 
     async def start(self) -> None:
         """Remove what a killed daemon left."""
@@ -77,18 +73,9 @@ class Importer:
             if len(roots) != 1:
                 raise ImportInvalid(f"the CAR has {len(roots)} roots, and one is needed to know what to import")
             content = CarContent(spool, self._workers)
+            source = ImageSource(self._storage, content, name="the CAR", nobody="nothing in the CAR")
             # Only what is in the CAR counts: who imports it gets what was exported, or is told what is missing.
-            images = ImagesByCid(
-                self._manifests,
-                self._blobs,
-                self._index,
-                self._workers,
-                content,
-                self._max,
-                lambda _: False,
-                source="the CAR",
-                nobody="nothing in the CAR",
-            )
+            images = ImagesByCid(self._storage, self._held, lambda _: False, source)
             try:
                 return await self._store(images, roots[0], name)
             except ManifestUnknown as error:
@@ -151,12 +138,11 @@ class Importer:
         try:
             upload = await self._uploads.begin(repository)
             try:
-                async with self._uploads.appending(upload, part.size) as writer:
-                    await write_pieces(writer, blob.reader.pieces(0, part.size))
-                await self._uploads.commit(upload, part.digest)
+                await upload.append(partial(write_pieces, pieces=blob.reader.pieces(0, part.size)), part.size)
+                await upload.commit(part.digest)
             except BaseException:
                 if not upload.busy:
-                    await self._uploads.cancel(upload)
+                    await upload.cancel()
                 raise
         finally:
             blob.reader.close()

@@ -8,6 +8,7 @@ from ipfsreg.bucket.errors import BucketError
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository
+from ipfsreg.registry.visibility import Visibility
 
 from .publishing import Publisher
 
@@ -20,17 +21,15 @@ class PublishQueue:
 
     _log = Logger()
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, visibility: Visibility) -> None:
         self._publisher = publisher
+        self._visibility = visibility
         self._waiting: dict[tuple[Repository, Digest], None] = {}
         self._working: Deferred[None] | None = None
-        self._idle: list[Deferred[None]] = []
         self._stopped = False
 
     def add(self, repository: Repository, digest: Digest) -> None:
         """Publish an image soon, unless its repository is hidden. Never fails."""
-        if self._publisher.hidden(repository):
-            return
         if len(self._waiting) >= WAITING_MAX or self._stopped:
             self._log.warn("{name} is not published: run `ipfsreg publish {name}`.", name=f"{repository}@{digest}")
             return
@@ -38,13 +37,6 @@ class PublishQueue:
         if self._working is None:
             self._working = Deferred.fromCoroutine(self._work())
             self._working.addErrback(self._ended)
-
-    async def settled(self) -> None:
-        """Wait until nothing waits."""
-        while self._working is not None:
-            done: Deferred[None] = Deferred()
-            self._idle.append(done)
-            await done
 
     def stop(self) -> None:
         """Publish no more."""
@@ -61,13 +53,12 @@ class PublishQueue:
             await self._publish(repository, digest)
             self._waiting.pop((repository, digest), None)
         self._working = None
-        idle, self._idle = self._idle, []
-        for done in idle:
-            done.callback(None)
 
     async def _publish(self, repository: Repository, digest: Digest) -> None:
         name = f"{repository}@{digest}"
         try:
+            if self._visibility.hides(repository):
+                return
             published = await self._publisher.publish(repository, digest)
         except (RegistryError, BucketError) as error:
             self._log.error("Could not publish {name}: {error}. Try `ipfsreg publish {name}`.", name=name, error=error)

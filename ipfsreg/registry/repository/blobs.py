@@ -11,11 +11,10 @@ from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.cid_index import CidIndex, Holder
+from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import Dags
-from ipfsreg.registry.content.guard import Guard
-from ipfsreg.registry.content.store import ContentStore, content_key
+from ipfsreg.registry.content.storage import Storage
+from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository
@@ -36,7 +35,7 @@ async def read_link(bucket: IBucket, repository: Repository, digest: Digest) -> 
     """
     try:
         link = await bucket.get(layout.blob_link(repository, digest), _LINK_MAX)
-    except TooLarge:
+    except (TooLarge, Corrupt):
         return None
     return int(link) if _LINK.fullmatch(link) else None
 
@@ -55,12 +54,12 @@ class Blobs:
 
     _log = Logger()
 
-    def __init__(self, bucket: IBucket, store: ContentStore, dags: Dags, index: CidIndex, guard: Guard) -> None:
-        self._bucket = bucket
-        self._store = store
-        self._dags = dags
-        self._index = index
-        self._guard = guard
+    def __init__(self, storage: Storage) -> None:
+        self._bucket = storage.bucket
+        self._store = storage.store
+        self._dags = storage.dags
+        self._index = storage.index
+        self._guard = storage.guard
         self._mending = KeyedLock()
 
     async def size(self, repository: Repository, digest: Digest) -> int:
@@ -83,7 +82,7 @@ class Blobs:
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self.linked_size(repository, digest)
             reader = None if size is None else await self._store.open(digest, size)
-            if reader is None:  # the link, or the content, or neither of them is there and whole
+            if reader is None:  # the link or the content is missing or damaged
                 size = await self.whole_size(repository, digest)
                 reader = None if size is None else await self._store.open(digest, size)
             if size is None or reader is None:
@@ -194,13 +193,6 @@ class Blobs:
         except NotFound:
             return None
 
-    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
-        try:
-            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
-        except NotFound:
-            return None
-        return await self._store.whole_size(digest, size)
-
     async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
         """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
@@ -212,10 +204,17 @@ class Blobs:
             await self._write_anew(repository, digest, size)
             return True
 
+    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
+        try:
+            size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
+        except NotFound:
+            return None
+        return await self._store.whole_size(digest, size)
+
     async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
         linked = await read_link(self._bucket, repository, digest)
         if linked is None and self._bucket.shared:
-            # It may be a transfer that broke, which must not look like an absence.
+            # A broken transfer must not look like an absence.
             raise Corrupt(
                 f"{layout.blob_link(repository, digest)} says no length; push the blob again, or run `verify`"
             )
@@ -225,7 +224,7 @@ class Blobs:
         try:
             await self._link(repository, digest, size)
         except Unchangeable:
-            return  # it is served as it should be all the same
+            return  # the blob is served correctly all the same
         self._log.error(
             "{path} was damaged, the blob is whole: the link was written anew. Is the disk in order?",
             path=layout.blob_link(repository, digest),

@@ -2,44 +2,33 @@
 
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from cachetools import LRUCache
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
-from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.gather import gather
-from ipfsreg.flow.throttle import Throttle
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.cid_index import CidIndex, Holder
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import Dags, is_one_block
-from ipfsreg.registry.content.guard import Guard
-from ipfsreg.registry.content.store import ContentStore, content_key
+from ipfsreg.registry.content.dags import is_one_block
+from ipfsreg.registry.content.storage import Storage
+from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import DigestInvalid, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, SizeInvalid
+from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.record import manifest_key
 
 from .blobs import Blobs, link_key
-from .catalog import Catalog
-from .manifest import Manifest, parse_manifest
-from .record import Record, manifest_key, read_record, write_record
+from .records import Records
 from .referrers import Referrers
 from .tags import Tags
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
-_FRESH = 60.0  # seconds in which a record says well enough when its manifest was pushed
-
 _NAMED = 50  # missing blobs that an error names one by one
-_TOLD = 10_000  # damaged files that the log has told of, each once
-
-_INLINE = 64 * 1024  # a shorter manifest is parsed and hashed faster than a thread is woken
+_TOLD = 10_000  # damaged files that were logged, each once
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,39 +50,30 @@ class PutManifest:
 
 
 class Manifests:
-    """Pushing, reading and deleting manifests, with their tags and referrers."""
+    """Pushing, reading and deleting manifests, with their tags and referrers.
+
+    ``tagged`` is told of each manifest that was pushed with a tag, once it is durable.
+    """
 
     _log = Logger()
 
     def __init__(
         self,
-        bucket: IBucket,
-        store: ContentStore,
-        dags: Dags,
-        index: CidIndex,
+        storage: Storage,
+        records: Records,
         blobs: Blobs,
         tags: Tags,
         referrers: Referrers,
-        catalog: Catalog,
-        guard: Guard,
-        workers: Workers,
-        clock: IReactorTime,
+        tagged: Callable[[Repository, Digest], None] | None = None,
     ) -> None:
-        self._bucket = bucket
-        self._store = store
-        self._dags = dags
-        self._index = index
+        self._storage = storage
+        self._guard = storage.guard
+        self._records = records
         self._blobs = blobs
         self._tags = tags
         self._referrers = referrers
-        self._catalog = catalog
-        self._guard = guard
-        self._workers = workers
-        self._clock = clock
-        self._discarded: set[tuple[Repository, Digest]] = set()
+        self._tagged = tagged
         self._told: LRUCache[str, None] = LRUCache(_TOLD)
-        self.tagged: Callable[[Repository, Digest], None] | None = None
-        """Told of each manifest that was pushed with a tag, once it is durable."""
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
         """The digest that a reference stands for; a digest stands for itself.
@@ -109,12 +89,12 @@ class Manifests:
         return digest
 
     async def _unless_damaged(self, path: str, reading: Coroutine[Any, Any, T | None]) -> T | None:
-        """What is read from a small file; None where it is damaged and will not get better until it is pushed again."""
+        """What is read from a small file; None where it is damaged on this disk, which only a push heals."""
         try:
             found = await reading
         except Corrupt as error:
-            if self._bucket.shared:
-                raise  # it may have been the way
+            if self._storage.bucket.shared:
+                raise  # it may have been the transfer
             if path not in self._told:
                 self._told[path] = None
                 self._log.error("{error}. Push the image again to heal it.", error=error)
@@ -138,12 +118,16 @@ class Manifests:
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         async with self._guard.holding(manifest_key(repository, digest)) as use:
             path = layout.manifest_record(repository, digest)
-            record = await self._unless_damaged(path, read_record(self._bucket, repository, digest))
-            content = None if record is None else await self._store.get(digest, record.size)
+            record = await self._unless_damaged(path, self._records.get(repository, digest))
+            content = None if record is None else await self._storage.store.get(digest, record.size)
             if record is None or content is None:
                 use.in_vain = True
                 return None
-            await self._correct(repository, digest, record, len(content))
+            if await self._records.correct(repository, digest, record, len(content)):
+                self._log.error(
+                    "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
+                    path=path,
+                )
             return StoredManifest(digest, record.mediaType, content)
 
     async def mend_record(self, repository: Repository, digest: Digest) -> bool:
@@ -155,31 +139,28 @@ class Manifests:
         if found is None:
             raise _unknown(digest)
         try:
-            await self._parsed(found.content, found.media_type)
+            await self.parsed(found)
         except ManifestInvalid:
             return False
         return True
 
-    async def _correct(self, repository: Repository, digest: Digest, record: Record, size: int) -> None:
-        if size != record.size and not record.original:
-            try:
-                await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
-            except Unchangeable:
-                return  # it is served as it should be all the same
-            self._log.error(
-                "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
-                path=layout.manifest_record(repository, digest),
-            )
-
     async def cid(self, manifest: StoredManifest) -> str:
         """A manifest's CID; computed where that was never done."""
         digest, size = manifest.digest, len(manifest.content)
-        known = await self._dags.cid_text(digest, size)
+        known = await self._storage.dags.cid_text(digest, size)
         if known is not None:
             return known
-        leaves = await self._workers.run(leaves_of, manifest.content)
+        leaves = await self._storage.workers.run(leaves_of, manifest.content)
         async with self._guard.holding(content_key(digest)):
-            return await self._dags.add(digest, size, leaves)
+            return await self._storage.dags.add(digest, size, leaves)
+
+    async def parsed(self, manifest: StoredManifest) -> Manifest:
+        """What a manifest says.
+
+        :raises ManifestInvalid: where it is none: it may have been stored by another program.
+        """
+        content = manifest.content
+        return await self._storage.parser.run(len(content), parse_manifest, content, manifest.media_type)
 
     async def put(
         self,
@@ -199,25 +180,23 @@ class Manifests:
             manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
         """
         algorithm = "sha256" if expected is None else expected.algorithm
-        digest, manifest = await self._maybe_in_thread(content, _read, content, content_type, algorithm)
+        digest, manifest = await self._storage.parser.run(len(content), _read, content, content_type, algorithm)
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
-        async with self._guard.holding_all(_used(repository, digest, manifest), self._throttle()):
+        async with self._guard.holding_all(_used(repository, digest, manifest), self._storage.throttle()):
             await self._check_blobs(repository, manifest)
-            await self._store.put(digest, content)
+            await self._storage.store.put(digest, content)
             if not is_one_block(digest, len(content)):
-                await self._dags.add(digest, len(content), await self._workers.run(leaves_of, content))
-            # Its entry before its record, so that who finds the manifest may rely on the entry.
+                await self._storage.dags.add(digest, len(content), await self._storage.workers.run(leaves_of, content))
+            # The entry comes before the record: a reader that finds the manifest may rely on the entry.
             if manifest.subject is not None:
                 await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
-            self._index.held(Holder(digest, repository, is_manifest=True))
-            await self._note(repository, digest, manifest.media_type, len(content))
-            self._discarded.discard((repository, digest))
+            await self._records.note(repository, digest, manifest.media_type, len(content))
             pointing = tuple(dict.fromkeys(tags))
             for tag in pointing:
                 await self._point(repository, tag, digest)
-        if pointing and self.tagged is not None:
-            self.tagged(repository, digest)
+        if pointing and self._tagged is not None:
+            self._tagged(repository, digest)
         return PutManifest(digest, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
@@ -227,25 +206,25 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest, self._throttle()):
+            for tag in await self._tags.pointing_to(repository, digest, self._storage.throttle()):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)
-            await self.remove_record(repository, digest, subject)
+            await self._records.remove(repository, digest, subject)
 
     async def _subject(self, repository: Repository, digest: Digest) -> Digest | None:
         """The subject of a manifest as far as that can be read. :raises ManifestUnknown: where there is none."""
         try:
-            record = await read_record(self._bucket, repository, digest)
+            record = await self._records.get(repository, digest)
         except Corrupt:
             return None
         if record is None:
             raise _unknown(digest)
-        content = await self._store.get(digest, record.size)
+        content = await self._storage.store.get(digest, record.size)
         if content is None:
             return None
         try:
-            return (await self._parsed(content, record.mediaType)).subject
+            return (await self.parsed(StoredManifest(digest, record.mediaType, content))).subject
         except ManifestInvalid:
             return None
 
@@ -264,57 +243,12 @@ class Manifests:
                 raise _unknown(tag)
             async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
                 if await self._tags.whole(repository, tag) == digest:
-                    noted = await self._note_discarded(repository, digest)
+                    noted = await self._records.discard(repository, digest)
                     await self._tags.delete(repository, tag)
-                    # Who deletes on a full disk makes room: maybe for the note, and else it is remembered.
-                    if not noted and not await self._note_discarded(repository, digest):
-                        self._discarded.add((repository, digest))
+                    # On a full disk the deletion may have made room for the note. If not, it is kept in memory.
+                    if not noted and not await self._records.discard(repository, digest):
+                        self._records.remember_discarded(repository, digest)
                     return
-
-    async def _note_discarded(self, repository: Repository, digest: Digest) -> bool:
-        try:
-            await self._release(repository, digest, discarded=True)
-        except Full:
-            return False
-        return True
-
-    def was_discarded(self, repository: Repository, digest: Digest) -> bool:
-        """Whether its tag was deleted when there was no room to note that in its record."""
-        return (repository, digest) in self._discarded
-
-    async def remove_record(self, repository: Repository, digest: Digest, subject: Digest | None) -> None:
-        """Take a manifest out of a repository; the caller has made sure that nobody uses it."""
-        try:
-            await self._bucket.remove(layout.manifest_record(repository, digest))
-            await self._catalog.removed_from(repository)
-        except NotFound:
-            pass
-        except BucketError:
-            self._catalog.doubted()
-            raise
-        self._index.lost(Holder(digest, repository, is_manifest=True))
-        self._discarded.discard((repository, digest))
-        # An entry without a record is not shown, and the collector takes it.
-        if subject is not None:
-            await self._referrers.remove(repository, subject, digest)
-
-    async def _note(self, repository: Repository, digest: Digest, media_type: str, size: int) -> None:
-        now = self._clock.seconds()
-        known = await self._whole_record(repository, digest)
-        if (
-            known is not None
-            and known.mediaType == media_type
-            and not (known.discarded or known.original)
-            and abs(now - known.released) < _FRESH
-        ):
-            return  # the same manifest under another tag: two fsyncs saved
-        record = Record(mediaType=media_type, size=size, released=now)
-        try:
-            await write_record(self._bucket, repository, digest, record)
-        except BucketError:
-            self._catalog.doubted()
-            raise
-        self._catalog.added(repository)
 
     async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         async with self._tags.changing(repository, tag):
@@ -322,34 +256,8 @@ class Manifests:
             if former == digest:
                 return
             if former is not None:
-                await self._release(repository, former, discarded=False)
+                await self._records.release(repository, former)
             await self._tags.put(repository, tag, digest)
-
-    async def _release(self, repository: Repository, digest: Digest, *, discarded: bool) -> None:
-        # Noted before the tag goes: a daemon that dies in between leaves a note that is merely early.
-        record = await self._whole_record(repository, digest)
-        if record is not None and not record.original:
-            changed = record.model_copy(update={"released": self._clock.seconds(), "discarded": discarded})
-            await write_record(self._bucket, repository, digest, changed)
-
-    async def _whole_record(self, repository: Repository, digest: Digest) -> Record | None:
-        try:
-            return await read_record(self._bucket, repository, digest)
-        except Corrupt:
-            return None  # pushing the manifest heals it
-
-    def _throttle(self) -> Throttle:
-        return Throttle(self._clock, steps=500)
-
-    def _parsed(self, content: bytes, media_type: str) -> "Deferred[Manifest]":
-        return self._maybe_in_thread(content, parse_manifest, content, media_type)
-
-    def _maybe_in_thread(
-        self, content: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> "Deferred[T]":
-        if len(content) <= _INLINE:
-            return maybeDeferred(function, *args, **kwargs)
-        return self._workers.run(function, *args, **kwargs)
 
     async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
         async def stored_size(blob: tuple[Digest, int]) -> int | None:

@@ -1,83 +1,43 @@
 """Which manifests refer to a subject (distribution-spec, "Listing Referrers")."""
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.guard import Guard
-from ipfsreg.registry.content.store import ContentStore
+from ipfsreg.registry.content.storage import Storage
+from ipfsreg.registry.descriptor import Descriptor, encode_json, read_descriptor
 from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid
+from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository
-
-from .manifest import Manifest, parse_manifest
-from .record import Record, manifest_key, read_record
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from ipfsreg.registry.record import Record, manifest_key, read_record
 
 PAGE = 1024 * 1024
-"""How many bytes of descriptors one answer has before the rest is left to the next."""
+"""The bytes of descriptors in one page: the rest is left to the next."""
 
-_INLINE = 64 * 1024  # a shorter one is parsed faster than a thread is woken
-
-
-class Descriptor(BaseModel):
-    """What the list shows of a manifest."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    mediaType: str
-    digest: str
-    size: int
-    artifactType: str | None = None
-    annotations: dict[str, str] | None = None
-
-    @classmethod
-    def of(cls, digest: Digest, size: int, manifest: Manifest) -> "Descriptor":
-        """That of a manifest of ``size`` bytes."""
-        return cls(
-            mediaType=manifest.media_type,
-            digest=str(digest),
-            size=size,
-            artifactType=manifest.artifact_type or None,
-            annotations=manifest.annotations or None,
-        )
-
-    def encoded(self) -> bytes:
-        """As it is stored: never longer than its manifest by more than what the other fields take."""
-        return self.model_dump_json(exclude_none=True).encode()
+_MORE_THAN_MANIFEST = 64 * 1024
+"""A descriptor has its manifest's annotations, and at most so many bytes more."""
 
 
 class Referrers:
-    """The descriptors of manifests by their subject. Each is a file of its own, so no list is ever rewritten.
-
-    ``max_manifest_size``, in bytes, bounds what is read of each: it has the manifest's annotations.
-    """
+    """The descriptors of manifests by their subject. Each is a file of its own, so no list is ever rewritten."""
 
     _log = Logger()
 
-    def __init__(
-        self, bucket: IBucket, store: ContentStore, guard: Guard, workers: Workers, max_manifest_size: int
-    ) -> None:
-        self._bucket = bucket
-        self._store = store
-        self._guard = guard
-        self._workers = workers
-        self._longest = max_manifest_size
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._bucket = storage.bucket
 
     async def add(
         self, repository: Repository, subject: Digest, digest: Digest, size: int, manifest: Manifest
     ) -> Descriptor:
         """Note that a manifest refers to a subject, durably."""
-        descriptor, content = await self._maybe_in_thread(size, _described, digest, size, manifest)
+        descriptor = manifest.descriptor(digest, size)
+        content = await self._storage.parser.run(size, encode_json, descriptor.document)
         await self._bucket.put(layout.referrer(repository, subject, digest), content)
         return descriptor
 
@@ -111,8 +71,8 @@ class Referrers:
             descriptor = await self._whole(repository, subject, digest)
             if descriptor is None:
                 continue
-            if artifact_type is None or descriptor.artifactType == artifact_type:
-                found.append(descriptor.model_dump(exclude_none=True))
+            if artifact_type is None or descriptor.artifact_type == artifact_type:
+                found.append(descriptor.document)
                 length += _length(descriptor)
             last = digest
         return found, None
@@ -125,23 +85,23 @@ class Referrers:
         """
         path = layout.referrer(repository, subject, digest)
         try:
-            content = await bucket.get(path, self._longest + _INLINE)
-            descriptor = await self._maybe_in_thread(len(content), Descriptor.model_validate_json, content)
-        except (ValidationError, TooLarge):
+            content = await bucket.get(path, self._storage.max_manifest_size + _MORE_THAN_MANIFEST)
+            descriptor = await self._storage.parser.run(len(content), _parsed, content)
+        except (ManifestInvalid, TooLarge):
             raise Corrupt(f"{path} is not the descriptor of a manifest") from None
-        if descriptor.digest != str(digest):
+        if descriptor.digest != digest:
             raise Corrupt(f"{path} is the descriptor of another manifest")
         return descriptor
 
     async def mend(self, repository: Repository, subject: Digest, digest: Digest) -> Descriptor | None:
         """Write a damaged descriptor anew from its manifest; None where that cannot be read or is not there."""
-        async with self._guard.holding(manifest_key(repository, digest)):
+        async with self._storage.guard.holding(manifest_key(repository, digest)):
             record = await read_record(self._bucket, repository, digest)
-            content = None if record is None else await self._store.get(digest, record.size)
+            content = None if record is None else await self._storage.store.get(digest, record.size)
             if record is None or content is None:
                 return None
             try:
-                manifest = await self._maybe_in_thread(len(content), parse_manifest, content, record.mediaType)
+                manifest = await self._storage.parser.run(len(content), parse_manifest, content, record.mediaType)
             except ManifestInvalid:
                 return None
             if manifest.subject != subject:
@@ -154,12 +114,12 @@ class Referrers:
                 return await self.add(repository, subject, digest, len(content), manifest)
             except BucketError as error:
                 self._log.error("It could not be written: {error}", error=error)
-                return Descriptor.of(digest, len(content), manifest)
+                return manifest.descriptor(digest, len(content))
 
     async def _whole(self, repository: Repository, subject: Digest, digest: Digest) -> Descriptor | None:
         try:
             if await self._record(repository, digest) is None:
-                return None  # what a crash left behind of one that was being pushed or deleted
+                return None  # left by a crash in the middle of a push or deletion
             return await self.entry(self._bucket, repository, subject, digest)
         except NotFound:  # deleted since it was listed
             return None
@@ -176,17 +136,9 @@ class Referrers:
                 raise
             return None  # the manifest cannot be pulled either
 
-    def _maybe_in_thread(
-        self, length: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> "Deferred[T]":
-        if length <= _INLINE:
-            return maybeDeferred(function, *args, **kwargs)
-        return self._workers.run(function, *args, **kwargs)
 
-
-def _described(digest: Digest, size: int, manifest: Manifest) -> tuple[Descriptor, bytes]:
-    descriptor = Descriptor.of(digest, size, manifest)
-    return descriptor, descriptor.encoded()
+def _parsed(content: bytes) -> Descriptor:
+    return read_descriptor(read_json(content), "descriptor")
 
 
 def _length(descriptor: Descriptor) -> int:

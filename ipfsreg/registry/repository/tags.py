@@ -30,7 +30,7 @@ class Tags:
         self._changing = KeyedLock()
 
     def changing(self, repository: Repository, tag: Tag) -> AbstractAsyncContextManager[None]:
-        """Within the block nobody else who asks for it changes the tag: for who looks first where it points."""
+        """A lock on a tag, for callers that read it before they change it."""
         return self._changing.of((repository, tag))
 
     async def get(self, repository: Repository, tag: Tag) -> Digest | None:
@@ -82,7 +82,7 @@ class Tags:
         found = sorted(await layout.tags(self._bucket, repository), key=lexical)
         if not found and not await layout.has_manifests(self._bucket, repository):
             raise NameUnknown("repository name not known to registry", {"name": repository})
-        # What was listed while a tag changed may be the state of either side; others may change a shared bucket.
+        # A listing that overlaps a change may show either state, and others may change a shared bucket.
         if changes == self._changes and not self._bucket.shared and _cost(found) <= REMEMBERED:
             self._lists[repository] = found
         return found

@@ -15,23 +15,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.dags import Dags
-from ipfsreg.registry.content.guard import Guard
+from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
+from ipfsreg.registry.record import manifest_key
 from ipfsreg.registry.repository.blobs import Blobs, link_key
-from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.registry.repository.record import manifest_key
+from ipfsreg.registry.repository.records import Records
 from ipfsreg.registry.uploads.uploads import Uploads
 
 from .inventory import Inventory, Known, take_inventory
@@ -68,125 +65,106 @@ class Collector:
 
     def __init__(
         self,
-        bucket: IBucket,
+        storage: Storage,
         stored: IBucket,
         blobs: Blobs,
-        manifests: Manifests,
-        dags: Dags,
+        records: Records,
         uploads: Uploads,
-        guard: Guard,
-        workers: Workers,
-        clock: IReactorTime,
         *,
         grace: float,
         untagged: float | None,
     ) -> None:
-        self._bucket = bucket
+        self._bucket = storage.bucket
+        self._dags = storage.dags
+        self._guard = storage.guard
+        self._workers = storage.workers
+        self._clock = storage.clock
         self._stored = stored
         self._blobs = blobs
-        self._manifests = manifests
-        self._dags = dags
+        self._records = records
         self._uploads = uploads
-        self._guard = guard
-        self._workers = workers
-        self._clock = clock
         self._grace = grace
         self._untagged = untagged
         self._one_at_a_time: DeferredLock = DeferredLock()
 
     async def run(self, *, dry_run: bool = False, grace: float | None = None) -> Collection:
         """One run; a second one waits for the first. ``grace`` replaces the configured one, in seconds."""
-        await self._one_at_a_time.acquire()
-        try:
-            return await self._run(Collection(dry_run), self._grace if grace is None else grace)
-        finally:
-            self._one_at_a_time.release()
+        async with self._one_at_a_time:
+            since = self._guard.now() - (self._grace if grace is None else grace)
+            return await self._run(_Run(Collection(dry_run), since, Throttle(self._clock)))
 
-    async def _run(self, report: Collection, grace: float) -> Collection:
-        since = self._guard.now() - grace
-        throttle = Throttle(self._clock)
-        needed: set[Digest] = set()
+    async def _run(self, run: "_Run") -> Collection:
         async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, self._workers, repository, throttle)
+            contents = await take_inventory(self._stored, self._workers, repository, run.throttle)
             if contents.damaged:
-                report.skipped.append(repository)
+                run.report.skipped.append(repository)
                 self._log.error(
                     "Nothing is collected from {repository}: something in it is damaged, and nobody knows what that "
                     "needs. `ipfsreg verify` names it; push it again, or delete it.",
                     repository=repository,
                 )
             else:
-                await self._collect_manifests(repository, contents, since, report, throttle)
-                await self._collect_referrers(repository, contents, since, report, throttle)
+                await self._collect_manifests(repository, contents, run)
+                await self._collect_referrers(repository, contents, run)
             for digest in contents.listed:
-                await throttle.step()
+                await run.throttle.step()
                 if contents.has(digest):
-                    needed.add(digest)
-            await self._collect_links(repository, contents, since, report, throttle, needed)
+                    run.needed.add(digest)
+            await self._collect_links(repository, contents, run)
         async for digest in layout.all_blobs(self._stored):
-            await throttle.step()
-            if digest not in needed:
-                await shield(self._collect_content(digest, since, report))
+            await run.throttle.step()
+            if digest not in run.needed:
+                await shield(self._collect_content(digest, run))
         async for digest in layout.all_dags(self._stored):
-            await throttle.step()
-            if digest not in needed:
-                await shield(self._collect_dag(digest, since, report.dry_run))
-        return report
+            await run.throttle.step()
+            if digest not in run.needed:
+                await shield(self._collect_dag(digest, run))
+        return run.report
 
-    async def _collect_manifests(
-        self, repository: Repository, contents: Inventory, since: float, report: Collection, throttle: Throttle
-    ) -> None:
-        keeping = await Keeping.of(contents, throttle)
+    async def _collect_manifests(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
+        keeping = await Keeping.of(contents, run.throttle)
         digests = list(contents.listed)
         pending = keeping.unneeded()
         waiting: set[int] = set()
         while pending:  # an index that went may have been all that kept its manifests
             number = pending.pop()
-            await throttle.step(contents.weight(number))
-            contents.known[number].discarded |= self._manifests.was_discarded(repository, digests[number])
-            group = {digests[number]: contents.known[number]}
-            if await self._may_go(repository, group, since, report.dry_run):
+            await run.throttle.step(contents.weight(number))
+            contents.known[number].discarded |= self._records.was_discarded(repository, digests[number])
+            if await self._may_go(repository, {digests[number]: contents.known[number]}, run):
                 pending += keeping.removed(number)
-                self._went(contents, [number], report)
+                self._went(contents, [number], run)
             else:
                 waiting.add(number)
         # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
         # own subject: they go all at once, or none of them.
         kept = waiting | {number for number, known in contents.known.items() if not self._is_over(known)}
-        circle = await keeping.unreachable(kept, throttle)
+        circle = await keeping.unreachable(kept, run.throttle)
         if circle:
-            group = {digests[number]: contents.known[number] for number in circle}
-            if await self._may_go(repository, group, since, report.dry_run):
-                self._went(contents, circle, report)
+            if await self._may_go(repository, {digests[number]: contents.known[number] for number in circle}, run):
+                self._went(contents, circle, run)
             else:
                 waiting |= circle
-        report.waiting += len(waiting)
+        run.report.waiting += len(waiting)
 
-    async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool) -> bool:
-        return all(map(self._is_over, group.values())) and await shield(
-            self._remove_manifests(repository, group, since, dry_run)
-        )
+    async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], run: "_Run") -> bool:
+        return all(map(self._is_over, group.values())) and await shield(self._remove_manifests(repository, group, run))
 
-    def _went(self, contents: Inventory, numbers: Iterable[int], report: Collection) -> None:
+    def _went(self, contents: Inventory, numbers: Iterable[int], run: "_Run") -> None:
         for number in numbers:
             del contents.known[number]
             contents.gone.add(number)
-            report.manifests += 1
+            run.report.manifests += 1
 
-    async def _collect_referrers(
-        self, repository: Repository, contents: Inventory, since: float, report: Collection, throttle: Throttle
-    ) -> None:
+    async def _collect_referrers(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
         """A crash may leave an entry of a manifest that is not there."""
         async for subject, digest in layout.referrer_entries(self._stored, repository):
-            await throttle.step()
+            await run.throttle.step()
             if not contents.has(digest):
-                await shield(self._remove_referrer(repository, subject, digest, since, report.dry_run))
+                await shield(self._remove_referrer(repository, subject, digest, run))
 
-    async def _remove_referrer(
-        self, repository: Repository, subject: Digest, digest: Digest, since: float, dry_run: bool
-    ) -> None:
-        async with self._guard.removing([manifest_key(repository, digest)], since) as may:
-            if may and not dry_run:
+    async def _remove_referrer(self, repository: Repository, subject: Digest, digest: Digest, run: "_Run") -> None:
+        async with self._guard.removing([manifest_key(repository, digest)], run.since) as may:
+            if may and not run.report.dry_run:
                 await self._remove(layout.referrer(repository, subject, digest))
 
     def _is_over(self, manifest: Known) -> bool:
@@ -194,67 +172,57 @@ class Collector:
             return True
         return self._untagged is not None and manifest.released + self._untagged <= self._clock.seconds()
 
-    async def _remove_manifests(
-        self, repository: Repository, group: Mapping[Digest, Known], since: float, dry_run: bool
-    ) -> bool:
+    async def _remove_manifests(self, repository: Repository, group: Mapping[Digest, Known], run: "_Run") -> bool:
         # A subject that is being pushed just now makes its referrers needed: its key is asked for as well.
         things = group.keys() | {known.subject for known in group.values() if known.subject is not None}
-        async with self._guard.removing([manifest_key(repository, each) for each in things], since) as may:
-            if may and not dry_run:
+        async with self._guard.removing([manifest_key(repository, each) for each in things], run.since) as may:
+            if may and not run.report.dry_run:
                 for digest, known in group.items():
-                    await self._manifests.remove_record(repository, digest, known.subject)
+                    await self._records.remove(repository, digest, known.subject)
             return may
 
-    async def _collect_links(
-        self,
-        repository: Repository,
-        contents: Inventory,
-        since: float,
-        report: Collection,
-        throttle: Throttle,
-        needed: set[Digest],
-    ) -> None:
+    async def _collect_links(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
         referred: set[int] = set()
         for number, known in contents.known.items():
-            await throttle.step(contents.weight(number))
+            await run.throttle.step(contents.weight(number))
             referred.update(known.links)
         for digest, number in contents.links.items():
-            await throttle.step()
+            await run.throttle.step()
             if number in referred or contents.damaged:
-                needed.add(digest)
-            elif await shield(self._remove_link(repository, digest, since, report.dry_run)):
-                report.blob_links += 1
+                run.needed.add(digest)
+            elif await shield(self._remove_link(repository, digest, run)):
+                run.report.blob_links += 1
             else:
-                needed.add(digest)
-                report.waiting += 1
+                run.needed.add(digest)
+                run.report.waiting += 1
 
-    async def _remove_link(self, repository: Repository, digest: Digest, since: float, dry_run: bool) -> bool:
-        if self._uploads.active(repository, self._guard.now() - since):
+    async def _remove_link(self, repository: Repository, digest: Digest, run: "_Run") -> bool:
+        if self._uploads.active(repository, self._guard.now() - run.since):
             return False  # somebody is pushing layers; the manifest that needs them comes last
-        async with self._guard.removing([link_key(repository, digest)], since) as may:
-            if may and not dry_run:
+        async with self._guard.removing([link_key(repository, digest)], run.since) as may:
+            if may and not run.report.dry_run:
                 await self._blobs.remove_link(repository, digest)
             return may
 
-    async def _collect_content(self, digest: Digest, since: float, report: Collection) -> None:
-        async with self._guard.removing([content_key(digest)], since) as may:
+    async def _collect_content(self, digest: Digest, run: "_Run") -> None:
+        async with self._guard.removing([content_key(digest)], run.since) as may:
             if not may:
-                report.waiting += 1
+                run.report.waiting += 1
                 return
             try:
                 size = (await self._stored.stat(layout.blob(digest))).size
             except NotFound:
                 return
-            if not report.dry_run:
+            if not run.report.dry_run:
                 await self._dags.remove(digest)
                 await self._remove(layout.blob(digest))
-            report.contents += 1
-            report.freed += size or 0
+            run.report.contents += 1
+            run.report.freed += size or 0
 
-    async def _collect_dag(self, digest: Digest, since: float, dry_run: bool) -> None:
+    async def _collect_dag(self, digest: Digest, run: "_Run") -> None:
         """A DAG may outlive its content where that was damaged, or moved away by hand."""
-        async with self._guard.removing([content_key(digest)], since) as may:
-            if may and not dry_run:
+        async with self._guard.removing([content_key(digest)], run.since) as may:
+            if may and not run.report.dry_run:
                 await self._dags.remove(digest)
 
     async def _remove(self, path: str) -> None:
@@ -262,3 +230,13 @@ class Collector:
             await self._bucket.remove(path)
         except NotFound:
             return
+
+
+@dataclass
+class _Run:
+    """One run: what was used at ``since`` or later stays. ``needed`` is the content that stays in any case."""
+
+    report: Collection
+    since: float
+    throttle: Throttle
+    needed: set[Digest] = field(default_factory=set)

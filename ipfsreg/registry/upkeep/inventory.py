@@ -1,11 +1,11 @@
-"""All that a repository holds, read at once: for background work that looks at everything.
+"""All that a repository holds, for background work that looks at everything.
 
 A repository may have a hundred thousand manifests, and one of them may list as many others. So each is parsed in a
 thread, and what is kept of it are the numbers of the things it refers to that are in the repository.
 """
 
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -18,9 +18,9 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestInvalid
+from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.manifest import Manifest, parse_manifest
-from ipfsreg.registry.repository.record import Record, read_record
+from ipfsreg.registry.record import Record, read_record
 from ipfsreg.registry.repository.tags import Tags
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Inventory:
 
     @property
     def damaged(self) -> bool:
-        """Whether there is anything of which nobody knows what it refers to."""
+        """Whether something is damaged, so that its references are not known."""
         return bool(self.unreadable) or len(self.known) + len(self.gone) != len(self.listed)
 
     def has(self, digest: Digest) -> bool:
@@ -155,11 +155,10 @@ async def read_manifests(
     async def content_of(each: tuple[Digest, Record]) -> tuple[Digest, Record, bytes | None]:
         try:
             return *each, await bucket.get(layout.blob(each[0]), max(each[1].size, 1))
-        except (NotFound, TooLarge):
+        except (NotFound, TooLarge, Corrupt):
             return *each, None
 
-    left = iter(digests)
-    while some := list(islice(left, _AT_ONCE)):
+    for some in _batches(digests):
         await throttle.step(len(some))
         there = [each for each in await gather(record_of, some) if each is not None]
         for digest in [digest for digest, record in there if record is None]:
@@ -181,8 +180,7 @@ async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle)
             return None
 
     found: dict[Tag, Digest] = {}
-    left = iter(await layout.tags(bucket, repository))
-    while some := list(islice(left, _AT_ONCE)):
+    for some in _batches(await layout.tags(bucket, repository)):
         await throttle.step(len(some))
         for tag, digest in zip(some, await gather(read, some), strict=True):
             if digest is not None:
@@ -191,10 +189,16 @@ async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle)
 
 
 async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
-    """Some work for each thing, for several at once."""
+    """Do some work for each thing, several at a time."""
+    for some in _batches(things):
+        await gather(work, some)
+
+
+def _batches(things: Iterable[T]) -> Iterator[list[T]]:
+    # There may be a million of them, and `gather` keeps a list of all that it is given.
     left = iter(things)
     while some := list(islice(left, _AT_ONCE)):
-        await gather(work, some)
+        yield some
 
 
 def _groups(there: Sequence[tuple[Digest, Record]]) -> Iterable[Sequence[tuple[Digest, Record]]]:
@@ -219,7 +223,7 @@ def _examine_all(
 def _examine(
     digest: Digest, record: Record, content: bytes | None, examine: Callable[[Digest, Record, Manifest], T]
 ) -> T | None:
-    # A damaged manifest that can still be read would say the wrong things.
+    # A damaged manifest may still parse, and would give wrong references.
     if content is None or len(content) != record.size or digest_of(content, digest.algorithm) != digest:
         return None
     try:

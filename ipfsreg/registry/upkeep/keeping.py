@@ -1,4 +1,4 @@
-"""Which manifests of a repository keep which: for the collector, with the numbers of an `Inventory`."""
+"""Which manifests of a repository keep which others. They go by their numbers in an `Inventory`."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Which images use a content: for whoever has to say what a damaged one is needed for."""
+"""Which images use a content, for reports of damage."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.manifest import Manifest
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.repository.manifest import Manifest
-from ipfsreg.registry.repository.record import Record
+from ipfsreg.registry.record import Record
 
 from .inventory import numbered, read_manifests, read_tags
 

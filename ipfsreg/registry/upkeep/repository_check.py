@@ -8,14 +8,15 @@ from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
+from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestUnknown
+from ipfsreg.registry.manifest import Manifest
 from ipfsreg.registry.names import Repository
+from ipfsreg.registry.record import Record
 from ipfsreg.registry.repository.blobs import Blobs, read_link
-from ipfsreg.registry.repository.manifest import Manifest
 from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.registry.repository.record import Record
-from ipfsreg.registry.repository.referrers import Descriptor, Referrers
+from ipfsreg.registry.repository.referrers import Referrers
 
 from .inventory import Read, for_each, numbered, read_manifests, read_tags
 
@@ -63,7 +64,7 @@ class RepositoryCheck:
             missing = [blob for blob, _ in manifest.blobs if blob not in lengths or blob not in links]
             if manifest.subject is None:
                 return _Parts(missing, None, None)
-            return _Parts(missing, manifest.subject, Descriptor.of(digest, record.size, manifest))
+            return _Parts(missing, manifest.subject, manifest.descriptor(digest, record.size))
 
         async for each in read_manifests(self._stored, self._workers, repository, listed, throttle, examine):
             await self._check_manifest(repository, each, lengths, findings)
@@ -89,7 +90,7 @@ class RepositoryCheck:
             await throttle.step()
             length = lengths.get(digest)
             if length is None:
-                return  # without the content it says nothing; whether anything needs it will be seen
+                return  # without content there is nothing to compare; what needs it is found below
             try:
                 if await read_link(self._stored, repository, digest) == length:
                     return
@@ -134,6 +135,6 @@ class RepositoryCheck:
     async def _is_there(self, path: str) -> bool:
         try:
             await self._stored.stat(path)
-        except NotFound:
+        except (NotFound, Corrupt):
             return False
         return True

@@ -1,4 +1,4 @@
-"""The slow background scrub: reads everything again, week after week, and says what it finds damaged."""
+"""The slow background scrub: reads everything again and again, and reports damage."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.durable import write_durably
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -15,7 +16,7 @@ from ipfsreg.registry.errors import DigestInvalid
 from .verifier import Verification, Verifier
 
 _SAVE_EVERY = 10.0
-"""Seconds of reading that a restart may cost."""
+"""Seconds of reading that a restart may repeat."""
 
 _NAMED = 50
 """How many images the log names. `ipfsreg verify` names them all."""
@@ -61,7 +62,7 @@ class Scrubber:
                 await self._tell(digest)
             if self._clock.seconds() - saved >= _SAVE_EVERY:
                 saved = self._clock.seconds()
-                await self._workers.run(self._position.write_text, f"{digest}\n")
+                await self._workers.run(write_durably, self._position, f"{digest}\n".encode())
         await self._workers.run(self._position.unlink, True)
         return report
 

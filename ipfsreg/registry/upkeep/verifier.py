@@ -10,7 +10,7 @@ from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.content_check import Checked, check_content
+from ipfsreg.registry.content.open_content import Checked, check_content
 from ipfsreg.registry.content.store import ContentStore
 from ipfsreg.registry.digest import Digest, parse_digest
 

@@ -1,80 +1,248 @@
-"""One upload session: what is known of it, and who is using it."""
+"""One upload session: it takes bytes in, becomes a blob, or ends.
 
-from collections.abc import Iterator
+A session is in one of these states. Only what the table has happens; all else is refused with `UploadBusy`, or with
+`UploadUnknown` where nothing is left of the session.
+
+=========== ============================ ==================================== =========
+state       `append`                     `commit`                             `cancel`
+=========== ============================ ==================================== =========
+IDLE        APPENDING, then IDLE         COMMITTING, then ENDED               ENDED
+STORED      APPENDING, then STORED (1)   COMMITTING, then ENDED               ENDED
+APPENDING   busy (2)                     busy                                 busy
+COMMITTING  busy                         busy                                 busy
+ENDED       unknown                      unknown                              (nothing)
+=========== ============================ ==================================== =========
+
+APPENDING leads to ENDED where the blob becomes too large. COMMITTING leads to ENDED too where the digest is another,
+back to where it came from where the storage fails, and to STORED where the storage failed after it had taken the
+content, so that only the link is missing.
+
+(1) fails, since the file is not there any more. (2) Who waits for its turn first (`turn`) ends a request of which
+nothing came for long, and takes over.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedLongEnough
-from twisted.internet.interfaces import IReactorTime
 
+from ipfsreg.bucket.errors import Full, bucket_error
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import UploadBusy
+from ipfsreg.registry.errors import (
+    ContentTooLarge,
+    DigestInvalid,
+    SizeInvalid,
+    UploadBusy,
+    UploadInvalid,
+    UploadOutOfOrder,
+    UploadUnknown,
+)
 from ipfsreg.registry.names import Repository
 
-from .spool import SpoolWriter
+from .session_files import DATA
+from .spool import Send, Spool
+from .spool_writer import UploadEnvironment
 
-DATA = "data"
+TURN_SECONDS = 2.0
+"""For how long a request waits for one before it on the same session, in seconds."""
+
+SILENT_SECONDS = 15.0
+"""After so many seconds without a byte a request is taken for one whose client is gone, if there is another one."""
+
+
+class UploadState(Enum):
+    """See the module."""
+
+    IDLE = auto()
+    STORED = auto()
+    APPENDING = auto()
+    COMMITTING = auto()
+    ENDED = auto()
 
 
 class Upload:
-    """One session. ``received`` is the number of bytes that are in the spool, ``writer`` who is adding to them."""
+    """One session. ``ended`` is called once, when it ends.
+
+    ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None where they must be read
+    again to know it.
+    """
 
     def __init__(
         self,
         identifier: str,
         repository: Repository,
         directory: Path,
-        received: int,
+        environment: UploadEnvironment,
+        ended: Callable[["Upload"], object],
+        *,
+        received: int = 0,
         last_used: float,
         hash_: ContentHash | None = None,
     ) -> None:
         self.identifier = identifier
         self.repository = repository
         self.directory = directory
-        self.received = received
         self.last_used = last_used
-        self.busy = False
-        self.writer: SpoolWriter | None = None
-        self.stored: Digest | None = None  # set where the content is in the bucket already, but not linked
-        # The hash of the first `received` bytes, or None where they must be read again to know it.
-        self.hash = hash_
+        """When a request used it last: seconds since 1970."""
+        self.state = UploadState.IDLE
+        self._environment = environment
+        self._ended = ended
+        self._spool = Spool(directory / DATA, environment, received, hash_)
+        self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is using it."""
+        return self.state in {UploadState.APPENDING, UploadState.COMMITTING}
 
     @property
     def data(self) -> Path:
         """The file with the bytes received."""
-        return self.directory / DATA
+        return self._spool.path
+
+    @property
+    def received(self) -> int:
+        """How many bytes were received: where the next request begins."""
+        return self._spool.received
 
     @property
     def offset(self) -> int:
-        """How many bytes are in the spool now, also while more are coming."""
-        return self.received if self.writer is None else self.writer.offset
+        """As `received`, but grows while more are coming."""
+        return self._spool.offset
 
-    @contextmanager
-    def occupied(self) -> Iterator[None]:
-        """Within the block nobody else uses the session.
+    async def turn(self) -> None:
+        """Wait until no request uses the session, but no longer than `TURN_SECONDS`.
 
-        :raises UploadBusy: where somebody does.
+        A client whose connection broke asks at once how far it came, when its last bytes are still on their way to the
+        disk. If it vanished without a word, its old request is ended here for the sake of the new one.
         """
-        if self.busy:
-            raise UploadBusy("another request is using this upload session")
-        self.busy = True
-        try:
-            yield
-        finally:
-            self.busy = False
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.callback(None)
-
-    async def idle(self, clock: IReactorTime, seconds: float) -> None:
-        """Wait until nobody uses the session, at most so many seconds."""
-        until = clock.seconds() + seconds
+        self._spool.stop_if_silent(SILENT_SECONDS, UploadBusy("a later request goes on with this upload session"))
+        clock = self._environment.clock
+        until = clock.seconds() + TURN_SECONDS
         with suppress(WaitedLongEnough):
             while self.busy and (left := until - clock.seconds()) > 0:
                 done: Deferred[None] = Deferred()
                 self._waiting.append(done)
                 done.addTimeout(left, clock)
                 await done
+
+    async def append(self, send: Send, length: int | None = None, content_range: tuple[int, int] | None = None) -> None:
+        """Take bytes in. What can be refused is refused before ``send`` is called, which writes them to a consumer.
+
+        ``length`` is how many will come (None: not known); ``content_range`` are the numbers of the first and the last
+        one, where the client says them. All that came is in the file when this returns. Where ``send`` fails, what came
+        before is kept, unless the disk was full, or it is not what was announced: that is given back.
+
+        :raises UploadBusy: where another request is using the session, or took over.
+        :raises UploadOutOfOrder: where they do not begin at the end.
+        :raises SizeInvalid: where it says two lengths, or others came.
+        :raises ContentTooLarge: where the blob would be longer than is allowed. :raises Full:
+        """
+        if content_range is not None:
+            length = self._announced(content_range, length)
+        with self._using(UploadState.APPENDING):
+            begin = self.received
+            if content_range is not None and content_range[0] != begin:
+                raise UploadOutOfOrder(f"the next byte is number {begin}, not {content_range[0]}", begin)
+            limit = self._environment.max_blob_size
+            if limit is not None and begin + (length or 0) > limit:
+                raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
+            try:
+                await self._spool.append(send, length)
+                came = self.received - begin
+                if content_range is not None and came != length:
+                    await self._spool.cut(begin)
+                    raise SizeInvalid(f"Content-Range says {length} bytes, {came} came")
+            except Full:
+                await self._spool.cut(begin)
+                raise
+            except ContentTooLarge:
+                await self._end()
+                raise
+            except OSError as error:
+                raise bucket_error(error) from error
+            finally:
+                self.last_used = self._environment.clock.seconds()
+
+    async def commit(self, digest: Digest) -> None:
+        """Make a blob of what was received, and end. Durable when this returns.
+
+        A failure of the bucket leaves the session as it was, so the client may ask again.
+
+        :raises DigestInvalid: where the content has another digest; the session is ended.
+        :raises UploadBusy: where another request is using the session.
+        """
+        with self._using(UploadState.COMMITTING):
+            try:
+                if self._stored is None:
+                    await self._store(digest)
+                elif self._stored != digest or not await self._environment.blobs.link(
+                    self.repository, digest, self.received, await self._spool.leaves()
+                ):
+                    await self._end()
+                    raise UploadInvalid("the content of this upload is lost; begin a new one")
+                await self._end()
+            except OSError as error:
+                raise bucket_error(error) from error
+
+    async def cancel(self) -> None:
+        """End, and throw away what was received; nothing happens where it ended before.
+
+        :raises UploadBusy: where another request is using the session.
+        """
+        if self.busy:
+            raise UploadBusy("another request is using this upload session")
+        if self.state is not UploadState.ENDED:
+            await self._end()
+
+    @contextmanager
+    def _using(self, state: UploadState) -> Iterator[None]:
+        if self.busy:
+            raise UploadBusy("another request is using this upload session")
+        if self.state is UploadState.ENDED:
+            raise UploadUnknown("this upload session has ended", {"session": self.identifier})
+        self.state = state
+        try:
+            yield
+        finally:
+            if self.state is not UploadState.ENDED:
+                self.state = UploadState.IDLE if self._stored is None else UploadState.STORED
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def _announced(self, content_range: tuple[int, int], length: int | None) -> int:
+        first, last = content_range
+        if last < first:
+            raise UploadOutOfOrder("Content-Range is <first byte>-<last byte>", self.received)
+        counted = last - first + 1
+        if length is not None and length != counted:
+            raise SizeInvalid(f"Content-Range says {counted} bytes, Content-Length {length}")
+        return counted
+
+    async def _store(self, digest: Digest) -> None:
+        found = await self._spool.digest(digest.algorithm)
+        if found != digest:
+            await self._end()
+            raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
+        await self._spool.settle()
+        leaves = await self._spool.leaves()
+        try:
+            await self._environment.blobs.add_file(self.repository, digest, self.data, self.received, leaves)
+        except BaseException:
+            # It may have failed between the content and the link: then the client's next try is for the link.
+            if not await self._environment.workers.run(self.data.exists):
+                self._stored = digest
+            raise
+
+    async def _end(self) -> None:
+        self.state = UploadState.ENDED
+        self._ended(self)
+        self._spool.forget_ahead()
+        await self._environment.workers.run(shutil.rmtree, self.directory, True)

@@ -7,7 +7,7 @@ from werkzeug.routing import BaseConverter, Map
 
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.digest import Digest, parse_digest
-from ipfsreg.registry.ipfs.images_by_cid import CID_NAME, parse_image_name
+from ipfsreg.registry.ipfs.image_names import CID_NAME, parse_image_name
 from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
 
 

@@ -8,7 +8,7 @@ from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ReadOnly
-from ipfsreg.registry.ipfs.images_by_cid import LATEST, ImagesByCid
+from ipfsreg.registry.ipfs.image_reader import LATEST, ImagesByCid
 from ipfsreg.registry.names import Tag
 from ipfsreg.web.replies import reply
 from ipfsreg.web.request import StreamingRequest

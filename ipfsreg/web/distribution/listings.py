@@ -9,9 +9,9 @@ from klein import Klein
 
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import PaginationInvalid
+from ipfsreg.registry.manifest import OCI_INDEX
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.catalog import Catalog
-from ipfsreg.registry.repository.manifest import OCI_INDEX
 from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags, lexical
 from ipfsreg.web.replies import parameter, reply

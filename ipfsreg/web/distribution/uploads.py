@@ -6,10 +6,11 @@ from klein import Klein
 
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest, parse_digest
-from ipfsreg.registry.errors import DigestInvalid, NameInvalid, SizeInvalid, UploadOutOfOrder
+from ipfsreg.registry.errors import DigestInvalid, NameInvalid, UploadOutOfOrder
 from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.uploads.uploads import Upload, Uploads
+from ipfsreg.registry.uploads.upload import Upload
+from ipfsreg.registry.uploads.uploads import Uploads
 from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.routes import add_route
@@ -53,9 +54,9 @@ class UploadRoutes:
             return self._accepted(request, upload)
         try:
             await self._receive(request, upload)
-            await self._uploads.commit(upload, digest)
+            await upload.commit(digest)
         except BaseException:
-            await self._uploads.cancel(upload)  # the client was never told the session's name
+            await upload.cancel()  # the client was never told the session's name
             raise
         return await self._created(request, repository, digest, upload.received)
 
@@ -78,14 +79,13 @@ class UploadRoutes:
             raise DigestInvalid("a PUT that completes an upload has a digest parameter")
         if not request.body.ended:
             await self._receive(request, upload)
-        await self._uploads.commit(upload, digest)
+        await upload.commit(digest)
         return await self._created(request, repository, digest, upload.received)
 
     async def cancel(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
         """Throw an upload away."""
         upload = await self._uploads.find_idle(repository, session)
-        self._uploads.check_append(upload, None, None)  # not while another request is using it
-        await self._uploads.cancel(upload)
+        await upload.cancel()
         return reply(request, 204, {})
 
     async def _mount(self, request: StreamingRequest, repository: Repository) -> Digest | None:
@@ -102,19 +102,11 @@ class UploadRoutes:
 
     async def _receive(self, request: StreamingRequest, upload: Upload) -> None:
         try:
-            begin, length = _content_range(request, upload)
-            self._uploads.check_append(upload, begin, length)
+            await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
         except UploadOutOfOrder:
             for name, value in _progress(upload).items():  # where to go on
                 request.setHeader(name.encode(), str(value).encode())
             raise
-        received = upload.received
-        async with self._uploads.appending(upload, length) as writer:
-            await request.body.copy_to(writer)
-        came = upload.received - received
-        if begin is not None and length is not None and came != length:
-            await self._uploads.take_back(upload, received)
-            raise SizeInvalid(f"Content-Range says {length} bytes, {came} came")
 
     def _accepted(self, request: StreamingRequest, upload: Upload) -> bytes:
         return reply(request, 202, _progress(upload))
@@ -135,19 +127,15 @@ def _digest_parameter(request: StreamingRequest) -> Digest | None:
     return None if text is None else parse_digest(text)
 
 
-def _content_range(request: StreamingRequest, upload: Upload) -> tuple[int | None, int | None]:
-    """Where the bytes begin and how many there are, as far as the client says."""
+def _content_range(request: StreamingRequest, upload: Upload) -> tuple[int, int] | None:
+    """The numbers of the first and the last byte that come, where the client says them."""
     text = header(request, "content-range")
-    length = request.body.length
     if text is None:
-        return None, length
+        return None
     match = _CONTENT_RANGE.fullmatch(text.strip())
-    if match is None or int(match[2]) < int(match[1]):
+    if match is None:
         raise UploadOutOfOrder("Content-Range is <first byte>-<last byte>", upload.received)
-    begin, counted = int(match[1]), int(match[2]) - int(match[1]) + 1
-    if length is not None and length != counted:
-        raise SizeInvalid(f"Content-Range says {counted} bytes, Content-Length {length}")
-    return begin, counted
+    return int(match[1]), int(match[2])
 
 
 def _progress(upload: Upload) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """A front before a real node, in threads: it passes calls on, notes them, and misbehaves as a test wants.
 
-It is built from the fact sheet: what old nodes do not know is left out of what it passes on (section 1.12), and an
-IPFS Cluster's proxy answers some commands itself (section 8).
+What old nodes do not know is left out of what it passes on (docs/protocols/kubo.md, "Versions"), and as an IPFS
+Cluster's proxy it answers some commands itself (docs/protocols/kubo.md, "IPFS Cluster").
 """
 
 import http.client

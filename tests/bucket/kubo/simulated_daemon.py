@@ -1,19 +1,21 @@
-"""A daemon's index of a bucket, on a simulated node: it can be killed, and started again."""
+"""A daemon's commits to a bucket, on a simulated node: it can be killed, and started again."""
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
-from ipfsreg.bucket.kubo.node.contents import Target
-from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.markers import PinMarkers
+from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.bucket.kubo.state.changes import Change, Link, Move, Remove, Store
-from ipfsreg.bucket.kubo.state.index import Index
+from ipfsreg.bucket.kubo.state.clocks import Clocks
+from ipfsreg.bucket.kubo.state.commits import Commits
+from ipfsreg.bucket.kubo.state.notes import Notes
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import Link as Entry
@@ -37,32 +39,31 @@ class Violation(AssertionError):
 
 
 class MemoryFile:
-    """A file of the disk that is always there, as a `Path`, as far as `Notes` use one."""
+    """A file of the disk that is always there, as `JsonFile`."""
 
-    def __init__(self, files: dict[str, str], name: str) -> None:
+    path = Path("kubo.json")
+
+    def __init__(self, files: dict[str, dict[str, Any]]) -> None:
         self._files = files
-        self._name = name
 
-    def with_suffix(self, suffix: str) -> "MemoryFile":
-        return MemoryFile(self._files, self._name + suffix)
+    async def read(self) -> dict[str, Any]:
+        return self._files.get(self.path.name, {})
 
-    def read_text(self, encoding: str) -> str:
-        if self._name not in self._files:
-            raise FileNotFoundError
-        return self._files[self._name]
+    async def write(self, document: dict[str, Any]) -> None:
+        self._files[self.path.name] = document
 
-    def write_text(self, text: str, encoding: str) -> None:
-        self._files[self._name] = text
-
-    def replace(self, other: "MemoryFile") -> None:
-        self._files[other._name] = self._files.pop(self._name)
+    async def written(self) -> None:
+        """It is written at once."""
 
 
-class NoThreads:
-    """As `Workers`, at once."""
+class HiddenFolder:
+    """As `ShownFolder`, where nothing is shown."""
 
-    def run(self, function: Callable[..., Any], *args: Any) -> "Deferred[Any]":
-        return succeed(function(*args))
+    async def cid(self) -> None:
+        return None
+
+    def show(self, root: str) -> None:
+        """Nobody looks."""
 
 
 class Mortal:
@@ -95,7 +96,7 @@ class Daemon:
         self.alive = False
         self.busy = 0
         self._simulation = simulation
-        self._files: dict[str, str] = {}
+        self._files: dict[str, dict[str, Any]] = {}
         self._own: list[str] = []
 
     def start(self) -> None:
@@ -103,22 +104,12 @@ class Daemon:
         self.busy = 0
         self._reactor = Mortal(simulation.clock)
         self._connection = Connection(simulation.node, self._reactor)
-        node = cast(Any, self._connection)
-        workers: Any = NoThreads()
-        directories = Directories(self._connection.get_block, workers)
-        file: Any = MemoryFile(self._files, "kubo.json")
-        self.index = Index(
-            node,
-            PinMarkers(node, FOLDER),
-            directories,
-            FOLDER,
-            file,
-            workers,
-            self._reactor,
-            shown=_nothing,
-            counts=lambda _: None,
-            seconds=simulation.clock.seconds,
-        )
+        node: Any = self._connection
+        shown: Any = HiddenFolder()
+        file: Any = MemoryFile(self._files)
+        notes = Notes(file, FOLDER)
+        clocks = Clocks(self._reactor, simulation.clock.seconds, simulation.skewed)
+        self.commits = Commits(node, PinMarkers(node, FOLDER), notes, shown, clocks)
         self.alive, self._ready = True, False
         self._opening = SingleFlight(self._open)
         self.spawn(self.read())
@@ -150,13 +141,13 @@ class Daemon:
         ensureDeferred(work).addBoth(ended)
 
     async def _open(self) -> None:
-        await self.index.open()
+        await self.commits.open()
         self._ready = True
 
-    async def _opened(self) -> Index:
+    async def _opened(self) -> Commits:
         if not self._ready:
             await self._opening.outcome()
-        return self.index
+        return self.commits
 
     async def _changed(self, change: Change) -> None:
         await (await self._opened()).change(change)
@@ -241,19 +232,15 @@ class Daemon:
     async def read(self) -> bool:
         simulation, since = self._simulation, self._simulation.now
         try:
-            root = await (await self._opened()).root()
+            root = (await (await self._opened()).register.current()).root
         except Unavailable:
             return False
         counting = simulation.counting()
-        # It may have been replaced, and collected, while the answer was on its way; and a daemon whose turn it is looks
-        # at no pin, though another one may have the turn as well after markers came late: then its change will fail.
-        if root in simulation.node.recursive or not self.index._register._at_it:
+        # It may have been replaced, and collected, while the answer was on its way; and a daemon that holds
+        # the lease looks at no pin, though another may hold it as well after markers came late: then its change fails.
+        if root in simulation.node.recursive or not self.commits.register.holds_lease:
             if simulation.node.below([parse_cid(root)])[1] is None:
                 simulation.check_files(root, since, f"read by {self.name}")
             elif counting is not None and root == counting.root:
                 raise Violation(f"{root} is not whole")
         return True
-
-
-async def _nothing() -> None:
-    return None

@@ -11,12 +11,13 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
 from ipfsreg.bucket.kubo.errors import AlreadyPinned, GaveUp, Missing, NotPinned, Unreachable
+from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.node import PATIENCE, WALK_SECONDS
 from ipfsreg.ipfs import cid as cids
 from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, RAW
@@ -259,6 +260,13 @@ class SimulatedNode:
         return calls
 
 
+class NoThreads:
+    """As `Workers`, at once."""
+
+    def run(self, function: Callable[..., Any], *args: Any) -> "Deferred[Any]":
+        return succeed(function(*args))
+
+
 class Connection:
     """A daemon's way to the node, as `Node`. Once it is cut, nothing is asked and nothing answered any more."""
 
@@ -269,6 +277,8 @@ class Connection:
         self.node = node
         self.content = SimpleNamespace(timeout=TIMEOUT)
         self.is_cut = False
+        workers: Any = NoThreads()
+        self.directories = Directories(self.get_block, workers)
         self._reactor = reactor
 
     async def _call(self, what: str, steps: Steps, seconds: float = TIMEOUT) -> Any:

@@ -12,12 +12,10 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from ipfsreg.bucket.kubo.node import markers
 from ipfsreg.bucket.kubo.node.markers import bucket_id
-from ipfsreg.bucket.kubo.state import index, notes, register
-from ipfsreg.bucket.kubo.state.presence import Presence
+from ipfsreg.bucket.kubo.state import first_state, notes, pins, register, states
 from ipfsreg.bucket.kubo.state.states import MARK, State
-from ipfsreg.ipfs.cid import CID, DAG_PB
+from ipfsreg.ipfs.cid import CID, DAG_PB, inline_content
 from ipfsreg.ipfs.dag_pb import decode_node
-from ipfsreg.ipfs.inline import inline_content
 from ipfsreg.ipfs.unixfs import DIRECTORY, decode_unixfs
 
 from .history import History
@@ -82,22 +80,18 @@ class Simulation:
         """All daemons, for a block."""
 
         def watch(event: LogEvent) -> None:
-            alive = [daemon.index for daemon in self.daemons if daemon.alive]
+            alive = [daemon.commits for daemon in self.daemons if daemon.alive]
             if "log_failure" in event and event.get("log_source") in alive:
                 self.problems.append(formatEvent(event) + event["log_failure"].getTraceback())
-
-        def skewed() -> float:
-            return self.clock.seconds() + self._faults.skew * (self.number() * 7 % 5 - 2)
 
         globalLogPublisher.addObserver(watch)  # type: ignore[arg-type]
         try:
             with (
-                mock.patch.object(register, "parse_cid", parse_cid),
+                mock.patch.object(pins, "parse_cid", parse_cid),
                 mock.patch.object(markers, "parse_cid", parse_cid),
-                mock.patch.object(index, "parse_cid", parse_cid),
+                mock.patch.object(first_state, "parse_cid", parse_cid),
+                mock.patch.object(states, "parse_cid", parse_cid),
                 mock.patch.object(register, "POLL", 0.5),
-                mock.patch.object(register, "time", SimpleNamespace(time=skewed)),
-                mock.patch.object(Presence.__init__, "__defaults__", (self.clock.seconds,)),
                 mock.patch.object(notes, "secrets", SimpleNamespace(token_hex=self._name)),
             ):
                 for daemon in self.daemons:
@@ -108,6 +102,10 @@ class Simulation:
             for daemon in self.daemons:
                 if daemon.alive:
                     daemon.kill()
+
+    def skewed(self) -> float:
+        """The time of day, as some daemon has it."""
+        return self.clock.seconds() + self._faults.skew * (self.number() * 7 % 5 - 2)
 
     def _name(self, length: int) -> str:
         return f"{self.number():0{2 * length}x}"

@@ -1,7 +1,7 @@
 """What a node says of a bucket's state, looked up by other means than the backend's."""
 
 from ipfsreg.bucket.kubo.node.markers import bucket_id
-from ipfsreg.ipfs.inline import inline_cid
+from ipfsreg.ipfs.cid import inline_cid
 
 from .node import KuboNode
 

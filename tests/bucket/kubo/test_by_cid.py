@@ -15,7 +15,7 @@ from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, Unava
 from ipfsreg.bucket.interface import Entry
 from ipfsreg.bucket.kubo.rpc import client as rpc_module
 from ipfsreg.bucket.kubo.rpc.address import Address
-from ipfsreg.bucket.kubo.rpc.body import MultipartBody
+from ipfsreg.bucket.kubo.rpc.body import FileBody
 from ipfsreg.bucket.sources import MemorySource
 from tests.bucket.helpers import LIMIT, read
 from tests.bucket.running import reactor, running
@@ -194,6 +194,6 @@ async def test_an_answer_without_an_end_is_given_up_while_it_comes(monkeypatch: 
     port = reactor.listenTCP(0, Factory.forProtocol(_Endless), interface="127.0.0.1")
     rpc = rpc_module.Rpc(reactor, lambda: Address(f"http://127.0.0.1:{port.getHost().port}"), None, 2, 3.0)
     with pytest.raises(Unavailable, match="longer than it can be"):
-        await rpc.send("add", {}, MultipartBody(MemorySource(b"x"), reactor), rpc.bulk)
+        await rpc.send("add", {}, FileBody(MemorySource(b"x"), reactor))
     await rpc.stop()
     await port.stopListening()

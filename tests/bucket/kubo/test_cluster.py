@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.bucket.kubo.state import late_unpinning
+from ipfsreg.bucket.kubo.state import pins
 from ipfsreg.ipfs.cid import DAG_PB, cid_of
 from tests.bucket.contract import BucketContract
 from tests.bucket.helpers import LIMIT, names, read
@@ -27,9 +27,9 @@ from .node import KuboNode, running_node
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is replaced is unpinned soon."""
-    monkeypatch.setattr(late_unpinning, "KEPT_SECONDS", 0.05)
-    monkeypatch.setattr(late_unpinning, "LAST_SECONDS", 0.2)
-    monkeypatch.setattr(late_unpinning, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(pins, "KEPT_SECONDS", 0.05)
+    monkeypatch.setattr(pins, "LAST_SECONDS", 0.2)
+    monkeypatch.setattr(pins, "PACE_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -14,17 +14,15 @@ from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import Refused
 from ipfsreg.bucket.kubo.errors import Exists, Missing
-from ipfsreg.bucket.kubo.node.contents import Target
 from ipfsreg.bucket.kubo.node.directories import Directories
+from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.bucket.kubo.state.draft import Draft
 from ipfsreg.ipfs import hamt
-from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
+from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of, inline_cid
 from ipfsreg.ipfs.dag_pb import Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import encode_directory
-from ipfsreg.ipfs.inline import inline_cid
-from ipfsreg.ipfs.unixfs import DIRECTORY, FILE, HAMT_SHARD, UnixFS, decode_unixfs, encode_unixfs
+from ipfsreg.ipfs.unixfs import DIRECTORY, FILE, HAMT_SHARD, UnixFS, decode_unixfs, encode_directory, encode_unixfs
 
-from .simulated_daemon import NoThreads
+from .simulated_node import NoThreads
 
 T = TypeVar("T")
 
@@ -69,8 +67,7 @@ class Bucket:
 
     def draft(self) -> Draft:
         """A draft upon the last state; with ``fresh`` by a daemon that knows nothing of it."""
-        workers: Any = NoThreads()
-        return Draft(self._anew() if self._fresh else self._directories, self.root, workers)
+        return Draft(self._anew() if self._fresh else self._directories, self.root)
 
     def commit(self, draft: Draft) -> None:
         """Let a draft be the last state, and look at it."""

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.bucket.kubo.node.contents import Target
+from ipfsreg.bucket.kubo.node.node import Target
 from tests.bucket.helpers import LIMIT, read, together
 from tests.clients.programs import thorough
 

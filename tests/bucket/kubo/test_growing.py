@@ -16,10 +16,16 @@ from hypothesis import strategies as st
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.rpc.address import Address
 from ipfsreg.bucket.kubo.rpc.bulk import BulkCall
+from ipfsreg.bucket.kubo.rpc.client import Rpc
 from ipfsreg.bucket.kubo.rpc.growing import PIECE, GrowingBody, GrowingFile
 from ipfsreg.flow.workers import Workers
 from tests.bucket.running import pause
@@ -111,7 +117,8 @@ async def test_by_sendfile(workers: Workers, tmp_path: Path, length: int) -> Non
     head, _, rest = bytes(peer.received).partition(b"\r\n\r\n")
     assert head.startswith(b"POST /add HTTP/1.1\r\nHost: node\r\n")
     assert file_in(chunked(rest), body.content_type) == content
-    assert call.content(b"".join(pieces)) == b"all of"
+    assert call.whole
+    assert b"".join(pieces) == b"all of"
 
 
 @pytest_twisted.ensureDeferred
@@ -166,12 +173,48 @@ async def test_through_a_transport_that_is_no_socket(workers: Workers, tmp_path:
     assert file_in(chunked(consumer.written.removeprefix(b"POST\r\n\r\n")), body.content_type) == content
 
 
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.integers(0, 300))
-def test_an_answer_in_chunks(pieces: list[bytes], cut: int) -> None:
-    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+def answered(*data: bytes) -> bytes:
+    """What a call gives whose connection brings these bytes, and then ends."""
+    rpc = Rpc(Clock(), lambda: Address("http://127.0.0.1"), None, 1, 1.0)
     call = BulkCall(b"/", [], None)
-    call.headers["transfer-encoding"] = "chunked"
-    assert call.content(body) == b"".join(pieces)
+    call.makeConnection(StringTransport())
+    results: list[Any] = []
+    call.dataReceived(data[0])
+    Deferred.fromCoroutine(rpc.slot(rpc.quick).rest(call, 1000)).addBoth(results.append)
+    for piece in data[1:]:
+        call.dataReceived(piece)
+    call.connectionLost(Failure(ConnectionDone()))
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+    return cast(bytes, result)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.integers(0, 300), st.integers(0, 300))
+def test_an_answer_in_chunks(pieces: list[bytes], cut: int, split: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    assert answered(head + body[:split], body[split:]) == b"".join(pieces)
     missing = body[: min(cut, len(body) - 5)]
     with pytest.raises(Unavailable):
-        call.content(missing)
+        answered(head + missing[:split], missing[split:])
+
+
+@given(st.binary(max_size=100), st.integers(0, 100))
+def test_an_answer_that_ends_with_its_connection(body: bytes, split: int) -> None:
+    assert answered(b"HTTP/1.0 200 OK\r\n\r\n" + body[:split], body[split:]) == body
+
+
+@pytest.mark.parametrize(
+    "junk", [b"SSH-2.0-OpenSSH\r\n\r\n", b"\0" * 100, b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, b""]
+)
+def test_what_is_no_answer(junk: bytes) -> None:
+    call = BulkCall(b"/", [], None)
+    transport = StringTransport()
+    call.makeConnection(transport)
+    failures: list[object] = []
+    call.answered.addErrback(failures.append)
+    call.dataReceived(junk)
+    assert transport.disconnected or not junk
+    call.connectionLost(Failure(ConnectionDone()))
+    assert len(failures) == 1

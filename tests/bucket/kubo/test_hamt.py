@@ -13,8 +13,8 @@ from twisted.internet.threads import deferToThread
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of, parse_cid, raw_cid
 from ipfsreg.ipfs.dag_pb import Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import encode_directory
 from ipfsreg.ipfs.hamt import THRESHOLD, Block, changed, entries, estimated_size, find, is_large, is_shard, shard_of
+from ipfsreg.ipfs.unixfs import encode_directory
 
 from .backend import unique_folder
 from .node import KuboNode

@@ -40,7 +40,7 @@ def leaves_with(backend: Backend, cid: str, size: int) -> KuboLeaves:
         return Stat(size, cid)
 
     assert isinstance(backend.bucket, KuboBucket)
-    return KuboLeaves(backend.options, backend.bucket.node, stat, backend.workers)
+    return KuboLeaves(backend.bucket.node, stat, backend.workers)
 
 
 async def leaves_of_stored(backend: Backend, content: bytes) -> bytes | None:
@@ -136,7 +136,7 @@ class TestPushes:
                     hashed.append(len(data))
                 super().update_chunks(data)
 
-        monkeypatch.setattr("ipfsreg.registry.uploads.uploads.ContentHash", Counted)
+        monkeypatch.setattr("ipfsreg.registry.uploads.spool_writer.ContentHash", Counted)
         monkeypatch.setattr("ipfsreg.registry.content.dags.ContentHash", Counted)
         async with serving(KuboServed(tmp_path / "one", node.url, unique_folder())) as served:
             await served.answers()

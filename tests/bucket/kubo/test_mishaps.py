@@ -47,7 +47,7 @@ async def stored(backend: Backend, path: str, content: bytes) -> None:
 @pytest.mark.parametrize("command", ["pin/rm", "block/put", "pin/update", "pin/add"])
 @pytest_twisted.ensureDeferred
 async def test_who_comes_back_when_others_thought_it_dead(node: KuboNode, tmp_path: Path, command: str) -> None:
-    """It was its turn, and an answer reached it only after others had gone on."""
+    """It held the lease, and an answer reached it only after others had gone on."""
     folder, before, held = unique_folder(), pinned(node), threading.Event()
     arrived: list[Call] = []
 
@@ -181,10 +181,10 @@ async def test_a_pin_that_could_not_be_removed_is_removed_later(node: KuboNode, 
             bucket: Any = backend.opened.bucket
             content = backend.spooled(bytes(200_000))
             cid = node.command("add", "-Qn", "--cid-version=1", str(content)).strip()
-            await bucket._index.keep_pinned(cid)
+            await bucket.commits.pins.note(cid)
             node.command("add", "-Q", "--cid-version=1", str(content))
             front.hooks["pin/rm"] = lambda call: failure("not now") if call.arguments == [cid] else None
-            await bucket._index.let_go(cid)
+            await bucket.commits.pins.unpin(cid)
             assert cid in pinned(node)
     async with running(Backend(node.url, tmp_path, path=folder)) as backend:
         await backend.bucket.put("b", b"2")

@@ -16,7 +16,7 @@ from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, 
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, Remembered, find_address, parse_address
 from ipfsreg.config.errors import ConfigError
-from ipfsreg.ipfs.inline import inline_cid
+from ipfsreg.ipfs.cid import inline_cid
 from tests.docs.documents import block
 
 from .node import KuboNode
@@ -137,7 +137,7 @@ def test_a_wrong_secret_is_not_quoted(tmp_path: Path) -> None:
 
 
 def test_what_a_node_says() -> None:
-    """Only the text tells (fact sheet, section 1.4): real answers of Kubo 0.42."""
+    """Only the text tells (docs/protocols/kubo.md, "Errors"): real answers of Kubo 0.42."""
     for text, meaning in (
         ('no link named "x" under bafy', "NotFound"),
         ("/a/b: file does not exist", "NotFound"),

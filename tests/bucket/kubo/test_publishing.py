@@ -1,5 +1,6 @@
 """When a registry is published under a key, and one state of it mirrored by its CID."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.bucket.kubo.state.published_states import KEEP_SECONDS, PublishedStates
-from ipfsreg.bucket.kubo.state.publishing import AGAIN_SECONDS, Publishing
+from ipfsreg.bucket.kubo.following.published_states import KEEP_SECONDS, PublishedStates
+from ipfsreg.bucket.kubo.following.publishing import AGAIN_SECONDS, Publishing
+from ipfsreg.bucket.kubo.json_file import JsonFile
 from ipfsreg.ipfs.cid import parse_cid
 from tests.bucket.running import running
 from tests.web.served import digest_of
@@ -44,10 +46,14 @@ class Content:
         return self.peers
 
 
+def publishing_of(content: Any, seconds: Callable[[], float]) -> Publishing:
+    return Publishing(content.root, content, content, "a key", seconds)
+
+
 @pytest_twisted.ensureDeferred
 async def test_it_is_published_when_it_changed_and_before_the_record_ends(log: list[LogEvent]) -> None:
     content, now = Content(), [0.0]
-    publishing = Publishing(content, content, "a key", lambda: now[0])
+    publishing = publishing_of(content, lambda: now[0])
     await publishing.publish()
     await publishing.publish()
     assert content.published == ["first"]
@@ -73,7 +79,8 @@ async def test_what_is_published_is_kept_for_a_while(node: KuboNode, tmp_path: P
         for number in range(3):
             await backend.bucket.put("a", b"%d" % number)
             roots.append(await bucket.root())
-            states = PublishedStates(bucket.node, tmp_path / "published.json", backend.workers, lambda: now[0])
+            file = JsonFile(tmp_path / "published.json", backend.workers)
+            states = PublishedStates(bucket.node, file, lambda: now[0])
             await states.keep(roots[-1])
             now[0] += KEEP_SECONDS / 2 + 1
         await backend.bucket.put("a", b"later")
@@ -92,7 +99,7 @@ async def test_what_is_published_is_kept_for_a_while(node: KuboNode, tmp_path: P
 async def test_a_node_without_peers_is_asked_again(log: list[LogEvent]) -> None:
     content = Content()
     content.peers = False
-    publishing = Publishing(content, content, "a key", lambda: 0.0)
+    publishing = publishing_of(content, lambda: 0.0)
     for _ in range(3):
         await publishing.publish()
     assert content.published == ["first"] * 3

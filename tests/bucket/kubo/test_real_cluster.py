@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
-from ipfsreg.bucket.kubo.state import late_unpinning
+from ipfsreg.bucket.kubo.state import pins
 from tests.bucket.contract import BucketContract
 from tests.bucket.helpers import LIMIT, names, read, together
 from tests.bucket.running import pause, reactor, running
@@ -141,7 +141,7 @@ async def test_two_daemons_at_two_peers_share_the_index_of_one(
     batching: tuple[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither peer knows at once what was pinned at the other; with batching not even what was pinned at itself."""
-    monkeypatch.setattr(late_unpinning, "KEPT_SECONDS", 3.0)
+    monkeypatch.setattr(pins, "KEPT_SECONDS", 3.0)
     folder, content = unique_folder(), os.urandom(700_000)
     with running_cluster(tmp_path / "cluster", 2, replication=(1, 2), batching=batching) as (one, other):
         a = Backend(one.proxy, tmp_path / "a", path=folder)

@@ -1,4 +1,4 @@
-"""The register and the index of a bucket on a simulated node, with daemons to which everything happens in every order.
+"""The register and the commits of a bucket on a simulated node, with daemons to which all happens in every order.
 
 What is checked all the time: a change that was acknowledged is in the state that counts, and in what every daemon
 reads from then on, unless it was replaced; the state that counts is whole. At the end, with all faults gone: everybody
@@ -135,7 +135,7 @@ def test_a_state_that_is_pinned_late_without_its_blocks_does_not_count() -> None
     with simulation.running():
         (one,) = simulation.daemons
         simulation.until_stored(one)
-        one.index._replacement._careful_until = simulation.clock.seconds() + TIMEOUT  # as after blocks were lost
+        one.commits.caution.begin()  # as after blocks were lost
         one.spawn(one.store("d/b"))
         above = call_of(simulation, one, "block/put, pinned")
         while above in simulation.node.calls:

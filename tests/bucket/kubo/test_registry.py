@@ -200,7 +200,7 @@ async def test_who_reads_slowly_holds_up_nobody_else(node: KuboNode, tmp_path: P
         connection.begin("GET", f"/v2/box/blobs/{large}")
     bucket: Any = served.daemon.registry.bucket
     rpc = bucket.node.content
-    while rpc.downloads.turns.tokens:
+    while rpc.downloads.slots.tokens:
         await pause(0.01)
     for connection in slow:
         connection.wire.pauseProducing()

@@ -16,7 +16,7 @@ from .backend import options_for
 from .double import Patience, SpaceDouble
 from .test_setup import ipfsreg
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 
 def process(double: SpaceDouble, directory: Path) -> DaemonProcess:

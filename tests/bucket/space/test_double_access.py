@@ -1,4 +1,4 @@
-"""The double's tokens, key pairs, buckets, waiting and hub (fact sheet of Space, 2 and 4)."""
+"""The double's tokens, key pairs, buckets, waiting and hub (docs/protocols/space.md, "Access" and "Buckets")."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The double's switches, its watch on copies, and its transports (fact sheet of Space, 1, 4 and 8)."""
+"""The double's switches, its watch on copies, and its transports (docs/protocols/space.md, "Ports" and "Traps")."""
 
 import os
 import shutil
@@ -208,7 +208,7 @@ async def test_errors_are_headers_only(space_daemon: SpaceDouble) -> None:
 @pytest_twisted.ensureDeferred
 async def test_run_by_itself() -> None:
     process = Alone()
-    known = await process.start("tests.space.double", ["--latency", "0.001"])
+    known = await process.start("tests.bucket.space.double", ["--latency", "0.001"])
     assert set(known) == {"url", "rest_url", "token"}
     metadata = {"authorization": f"AppToken {known['token']}"}
     port = int(known["url"].rpartition(":")[2])

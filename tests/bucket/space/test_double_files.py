@@ -1,4 +1,7 @@
-"""The double's files: AddItems, OpenFile, the listings, RemoveDirOrFile (fact sheet of Space, 4)."""
+"""The double's files: AddItems, OpenFile, the listings, RemoveDirOrFile.
+
+See docs/protocols/space.md, "Adding files", "Opening files" and "Listing and removing".
+"""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The double's REST gateway (fact sheet of Space, 5)."""
+"""The double's REST gateway (docs/protocols/space.md, "REST gateway")."""
 
 import json
 from pathlib import Path

@@ -17,7 +17,7 @@ from .backend import Backend
 from .double import SpaceDouble
 from .test_setup import ipfsreg
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 TOKEN = "of-a.daemon"
 

@@ -12,7 +12,7 @@ from .double import SpaceDouble
 from .javascript.runner import install, write_as_original
 from .registry import served
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 

@@ -21,7 +21,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, Patience, SpaceDouble
 from .registry import logged, served, text_of
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 LAYER = b"layer"
 LINK = layout.blob_link(Repository("box"), digest_of(LAYER))
@@ -126,7 +126,7 @@ async def test_changes_that_take_too_long_say_nothing_of_the_daemon(backend: Bac
 @pytest_twisted.ensureDeferred
 async def test_the_wait_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon keeps its callers waiting; ours are told so in a moment, and each is told what it is."""
-    monkeypatch.setattr("ipfsreg.bucket.space.home.PATIENCE", 0.1)
+    monkeypatch.setattr("ipfsreg.bucket.space.bucket_finder.PATIENCE", 0.1)
     double = SpaceDouble(patience=Patience(initialised=1.0))
     double.world.started = False
     async with listening(double), served(tmp_path / "daemon", double) as registry:

@@ -1,4 +1,4 @@
-"""The parts that hold the backend together: turns, the index of sizes, listings, texts."""
+"""The parts that hold the backend together: locks of paths, the index of sizes, listings, texts."""
 
 import errno
 import os
@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfsreg.bucket.errors import BucketError, Full, NotFound, SetupError, Unavailable
-from ipfsreg.bucket.space.errors import meaning_of, translate
-from ipfsreg.bucket.space.kept_files import KeptFiles
+from ipfsreg.bucket.space.errors import NoKeyPair, meaning_of, translate
+from ipfsreg.bucket.space.path_locks import PathLocks
 from ipfsreg.bucket.space.sizes import SizeIndex, digest_of_link
+from ipfsreg.bucket.space.small_files import SmallFileLog
 from ipfsreg.bucket.space.staging import Staging
-from ipfsreg.bucket.space.turns import Turns
 from ipfsreg.grpcweb.errors import ConnectionBroken, GrpcError
 from ipfsreg.grpcweb.metadata import NO_METADATA
 from ipfsreg.grpcweb.status import GrpcStatus
@@ -25,7 +25,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, SpaceDouble
 from .registry import logged, served, text_of
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 A, B = "sha256:" + "a" * 64, "sha512:" + "b" * 128
 
@@ -91,39 +91,46 @@ async def test_what_is_only_read_when_wanted(space_daemon: SpaceDouble, tmp_path
 
 
 @pytest_twisted.ensureDeferred
-async def test_turns() -> None:
-    turns = Turns()
+async def test_path_locks() -> None:
+    locks = PathLocks()
     inside: set[str] = set()
 
     async def change(*paths: str) -> None:
         for _ in range(5):
-            async with turns.of(*paths):
+            async with locks.of(*paths):
                 assert not inside & set(paths)
                 inside.update(paths)
                 await pause(0.0)
                 inside.difference_update(paths)
 
     await together(change("a", "b"), change("b", "a"), change("b", "c"), change("c", "a"), change("a"))
-    async with turns.adding("a/b"):
+    async with locks.adding("a/b"):
         for directory, free in (("a/b", False), ("a", False), ("a/b/c", True), ("a/bc", True), ("b", True)):
-            async with turns.holding(directory) as held:
+            async with locks.removing(directory) as held:
                 assert held is free
 
 
 @given(st.text(max_size=200), st.booleans())
 def test_only_one_text_means_that_a_file_is_missing(text: str, absent: bool) -> None:
-    meaning = meaning_of(text, "OpenFile", absent=absent)
+    meaning = meaning_of(text, "OpenFile" if absent else "AddItems")
     assert isinstance(meaning, BucketError)
     assert not isinstance(meaning, NotFound) or (absent and "no link named" in text)
     assert "\n" not in str(meaning)
-    assert isinstance(meaning_of('no link named "x" under bafy', "OpenFile", absent=True), NotFound)
+    assert isinstance(meaning_of('no link named "x" under bafy', "OpenFile"), NotFound)
 
 
 @given(st.sampled_from(list(GrpcStatus)))
 def test_no_other_code_means_that(code: GrpcStatus) -> None:
-    error = translate(GrpcError(code, 'no link named "x" under bafy', NO_METADATA), "OpenFile", absent=True)
+    error = translate(GrpcError(code, 'no link named "x" under bafy', NO_METADATA), "OpenFile")
     assert isinstance(error, NotFound) is (code is GrpcStatus.UNKNOWN)
-    assert isinstance(translate(ConnectionBroken("x"), "OpenFile", absent=True), Unavailable)
+    assert isinstance(translate(ConnectionBroken("x"), "OpenFile"), Unavailable)
+
+
+def test_a_keyring_without_a_pair_says_so_in_its_own_way() -> None:
+    """Seen on a real daemon: docs/protocols/space.md, "Access"."""
+    error = GrpcError(GrpcStatus.UNKNOWN, "Key not found", NO_METADATA)
+    assert isinstance(translate(error, "GetPublicKey"), NoKeyPair)
+    assert type(translate(error, "ListBuckets")) is Unavailable
 
 
 def test_the_index_of_sizes(tmp_path: Path) -> None:
@@ -161,22 +168,22 @@ def test_a_long_index_is_written_anew(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_small_files_on_disk(tmp_path: Path) -> None:
     file = tmp_path / "small-files"
-    kept = KeptFiles(file)
+    kept = SmallFileLog(file)
     assert list(kept.load()) == []
     files = [("d/a", "bafya", b"\0\xff\n"), ("d/\u00fc", "bafyb", b""), ("d/a", "bafyc", b"later")]
     for each in files:
         kept.save(*each)
     with file.open("ab") as torn:  # by a kill
         torn.write(b'["d/b", "bafyd", "QUJD')
-    assert list(KeptFiles(file).load()) == files
+    assert list(SmallFileLog(file).load()) == files
     # What is appended to the torn line is lost, and what comes after that is not.
     for name in ("d/e", "d/f"):
         kept.save(name, "bafy", b"x")
-    assert list(KeptFiles(file).load()) == [*files, ("d/f", "bafy", b"x")]
+    assert list(SmallFileLog(file).load()) == [*files, ("d/f", "bafy", b"x")]
     file.write_bytes(b'{}\n[1, 2, 3]\n["a", "b", "c", "d"]\n["a", "b", "!"]\n\xff\n')
-    assert list(KeptFiles(file).load()) == []
+    assert list(SmallFileLog(file).load()) == []
     kept.write_anew(files[:1])
-    assert list(KeptFiles(file).load()) == files[:1]
+    assert list(SmallFileLog(file).load()) == files[:1]
     assert kept.length == file.stat().st_size
     assert list(tmp_path.iterdir()) == [file]
 
@@ -185,8 +192,8 @@ def test_small_files_on_disk(tmp_path: Path) -> None:
 async def test_small_files_on_disk_stay_few(
     space_daemon: SpaceDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipfsreg.bucket.space.remembered.MEMORY", 10_000)
-    monkeypatch.setattr("ipfsreg.bucket.space.remembered.DISK", 20_000)
+    monkeypatch.setattr("ipfsreg.bucket.space.small_files.MEMORY", 10_000)
+    monkeypatch.setattr("ipfsreg.bucket.space.small_files.DISK", 20_000)
     async with running(Backend(space_daemon, tmp_path)) as backend:
         for number in range(30):
             await backend.bucket.put("d/f", os.urandom(1000))

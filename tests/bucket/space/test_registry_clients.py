@@ -35,7 +35,7 @@ class SpaceServer:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpaceServer]:
     """A daemon that was just installed, in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.space.double", "--new"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.bucket.space.double", "--new"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

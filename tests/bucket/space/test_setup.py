@@ -19,7 +19,7 @@ from tests.daemon_process import program
 
 from .double import Fault, SpaceDouble
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 
 async def ipfsreg(home: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

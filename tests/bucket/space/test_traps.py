@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8, each by its number: what these tests do would fail if we fell into it."""
+"""The traps of docs/protocols/space.md, "Traps", by their numbers: each test fails for who falls into one."""
 
 import os
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from .backend import LIMIT, Backend
 from .double import Fault, SpaceDouble
 from .registry import served
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 LAYER = os.urandom(700_000)  # more than a block, so that the daemon tells a wrong size
 

@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8 from the eighth on; see `test_traps`."""
+"""The traps of docs/protocols/space.md, "Traps", from the eighth on: see `test_traps`."""
 
 import os
 import time
@@ -25,7 +25,7 @@ from .backend import LIMIT, Backend
 from .double import SpaceDouble
 from .registry import served
 
-pytest_plugins = ["tests.space.double.fixtures"]
+pytest_plugins = ["tests.bucket.space.double.fixtures"]
 
 LAYER = os.urandom(700_000)  # more than a block, so that the daemon tells a wrong size
 

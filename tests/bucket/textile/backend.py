@@ -9,7 +9,7 @@ from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.cache.disk_cache import DiskCache
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.textile.bucket import TextileBucket
-from ipfsreg.bucket.textile.client import TextileClient
+from ipfsreg.bucket.textile.client import TextileClient, Timeouts
 from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.flow.workers import Workers
 from ipfsreg.grpcweb.channel import Channel
@@ -61,11 +61,10 @@ class Backend(RunningBackend):
             options.identity(),
             self.breaker,
             reactor,
-            options.timeout,
-            options.silence,
+            Timeouts(options.timeout, options.silence),
         )
         self.textile = TextileBucket(options, self.client, self.workers, reactor)
-        self.textile._writer._way._direct = not websocket
+        self.textile._writer._transport._direct = not websocket
         self.bucket: IBucket = self.textile
         if cached:
             self.bucket = DiskCache(self.textile, directory / "cache", 1024**3, self.workers, reactor)

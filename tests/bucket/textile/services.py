@@ -2,16 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import reactor as default_reactor
 
 from ipfsreg.bucket.breaker import Breaker
-from ipfsreg.bucket.textile.client import TextileClient
+from ipfsreg.bucket.textile.bucket_calls import BucketCalls
+from ipfsreg.bucket.textile.client import TextileClient, Timeouts
 from ipfsreg.bucket.textile.identity import Identity
-from ipfsreg.bucket.textile.service import ShardService
-from ipfsreg.bucket.textile.shard import Shard
 from ipfsreg.bucket.textile.signing import CallMetadata
 from ipfsreg.grpcweb.channel import Channel
 
@@ -29,13 +27,15 @@ async def client_of(
 ) -> AsyncIterator[TextileClient]:
     """A client of a double, closed afterwards."""
     breaker = Breaker("the double", reactor)
-    client = TextileClient(Channel(reactor, double.url), metadata, identity, breaker, reactor, SECONDS, SECONDS)
+    client = TextileClient(
+        Channel(reactor, double.url), metadata, identity, breaker, reactor, Timeouts(SECONDS, SECONDS)
+    )
     try:
         yield client
     finally:
         await client.stop()
 
 
-def service_of(client: TextileClient, bucket: Bucket) -> ShardService:
+def service_of(client: TextileClient, bucket: Bucket) -> BucketCalls:
     """The calls about one bucket of a double."""
-    return ShardService(client, cast(Shard, SimpleNamespace(key=bucket.key, thread=bucket.thread)))
+    return BucketCalls(client, bucket.thread, bucket.key)

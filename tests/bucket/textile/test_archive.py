@@ -21,9 +21,9 @@ from ipfsreg.bucket.textile.archive import (
     watch,
     watch_all,
 )
+from ipfsreg.bucket.textile.bucket_calls import BucketCalls
 from ipfsreg.bucket.textile.errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from ipfsreg.bucket.textile.service import ShardService
 from ipfsreg.bucket.textile.signing import CallMetadata
 from ipfsreg.bucket.textile.tasks import TEXTILE_TASKS
 from tests.grpcweb_double.peer import eventually
@@ -50,7 +50,7 @@ class Archived:
         self._thread = thread
         self.service = self.more("ddocker")
 
-    def more(self, name: str) -> ShardService:
+    def more(self, name: str) -> BucketCalls:
         return service_of(self.client, self.double.add_bucket(self._thread, name))
 
 

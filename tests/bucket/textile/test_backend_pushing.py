@@ -15,7 +15,7 @@ from tests.bucket.storage import Collecting, read_into
 from .backend import LIMIT, Backend
 from .double import NO_PUSH_PATHS, OLD_WEBSOCKET, Fault, Generation, TextileDouble
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 BUCKET = "ipfsreg"
 

@@ -19,7 +19,7 @@ from tests.bucket.running import listening, pause, running
 from .backend import LIMIT, Backend
 from .double import Fault, TextileDouble
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 
 @pytest_twisted.ensureDeferred

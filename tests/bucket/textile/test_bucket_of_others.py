@@ -19,7 +19,7 @@ from .double import TextileDouble
 from .registry import TextileServed, logged, served, text_of
 from .test_commands_run import Place
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 LAYER = b"a secret layer" * 1000
 MATES = [Identity.from_seed(bytes([number]) * 32) for number in (1, 2)]
@@ -120,9 +120,9 @@ async def test_what_a_role_on_a_repository_is_good_for(
         places.append(Place(textile_buckd, tmp_path / name, identity_file=file, encrypted=private))
     owner, mate = places
     await owner.daemon.start()
-    await mate.daemon.start()
     try:
-        first = await owner.daemon.push_image("1", "team/app", layers=[b"one"])
+        first = await owner.daemon.push_image("1", "team/app", layers=[b"one"])  # so that the bucket is the owner's
+        await mate.daemon.start()
         await owner.daemon.push_image("2", "team/app", layers=[b"two"])
         await owner.daemon.push_image("1", "team/app/below", layers=[b"three"])
         await owner.daemon.push_image("1", "other", layers=[b"four"])

@@ -85,6 +85,30 @@ async def test_roles(place: Place) -> None:
     assert missing.errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside the daemon"])
+@pytest_twisted.ensureDeferred
+async def test_an_encrypted_bucket_is_not_shared(beside: bool, tmp_path: Path) -> None:
+    """A real server would make it unreadable for everybody: docs/protocols/textile.md, "Roles"."""
+    async with listening(TextileDouble()) as double:
+        place = Place(double, tmp_path / "daemon", encrypted="yes")
+        await place.daemon.start()
+        try:
+            content = await place.daemon.push_image("1")
+            if not beside:
+                await place.daemon.stop()
+            for arguments in (("grant", MATE.public_key, "writer"), ("revoke", MATE.public_key)):
+                refused = await place.run("share", *arguments)
+                assert (refused.status, refused.output) == (1, "")
+                assert refused.errors.count("\n") == 1
+                assert "is encrypted" in refused.errors
+            if beside:
+                assert (await place.daemon.ask("GET", "/v2/box/manifests/1")).content == content
+        finally:
+            if beside:
+                await place.daemon.stop()
+        assert not double.calls.of("PushPathAccessRoles")
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_server_without_powergate_gives_one_line(tmp_path: Path) -> None:
     async with listening(TextileDouble(powergate=False)) as double:

@@ -1,4 +1,4 @@
-"""The double's buckets, method by method (fact sheet 4 and 5)."""
+"""The double's buckets, method by method (docs/protocols/textile.md, "Buckets" and "Private buckets")."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""SetPath, MovePath, removals, roles and archives of the double, and their quirks (fact sheet 4.5 to 4.7)."""
+"""SetPath, MovePath, removals, roles and archives of the double, and their quirks.
+
+See docs/protocols/textile.md, "Changing", "Roles" and "Archives".
+"""
 
 from typing import Any
 
@@ -241,6 +244,20 @@ async def test_roles_in_a_private_bucket_encrypt_again(textile_hub: TextileDoubl
     chunks = (await team.call(team.other, "PullPath", path="team/a")).messages
     assert bucketsd_pb2.PullPathResponse.FromString(chunks[0]).chunk == b"content"
     assert (await team.call(team.other, "PullPath", path="own/b")).status == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_roles_on_all_of_a_private_bucket_destroy_it(textile_hub: TextileDouble) -> None:
+    """As measured on a real buckd: docs/protocols/textile.md, "Roles"."""
+    team = Team(textile_hub, private=True)
+    grant = {team.other: bucketsd_pb2.PATH_ACCESS_ROLE_WRITER}
+    assert (await team.call(team.owner, "PushPathAccessRoles", path="", roles=grant)).status == 0
+    for user in (team.owner, team.other):
+        answer = await team.call(user, "PullPath", path="team/a")
+        assert (answer.status, answer.text) == (2, "message corrupt or incorrect password")
+    # What comes after it is encrypted with the new key.
+    assert (await team.push(team.owner, "team/a")).status == 0
+    assert (await team.call(team.owner, "PullPath", path="team/a")).status == 0
 
 
 # Archives.

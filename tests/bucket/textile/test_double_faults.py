@@ -261,7 +261,7 @@ async def test_mistake_of_the_double_is_not_hidden() -> None:
 @pytest_twisted.ensureDeferred
 async def test_run_by_itself(kind: str) -> None:
     process = Alone()
-    known = await process.start("tests.textile.double", [kind, "--generation", "v2.6.9", "--key", "bk"])
+    known = await process.start("tests.bucket.textile.double", [kind, "--generation", "v2.6.9", "--key", "bk"])
     assert set(known) == ({"url", "key", "secret"} if kind == "--hub" else {"url"})
     port = int(known["url"].rpartition(":")[2])
     answer = await call(port, "/threads.pb.API/ListDBs", {}, b"")

@@ -1,4 +1,7 @@
-"""Who is let in by the double, what they own, and how they get a token (fact sheet 2 and 3)."""
+"""Who is let in by the double, what they own, and how they get a token.
+
+See docs/protocols/textile.md, "Credentials" and "Threads".
+"""
 
 import hmac
 from datetime import UTC, datetime, timedelta

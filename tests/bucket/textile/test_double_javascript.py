@@ -66,7 +66,7 @@ def check(double: TextileDouble, client: str, seen: Any, *, private: bool, push_
         assert (seen["manyPulled"], seen["moved"]) == ("second", "first")
     assert "blobs/sha256:large" in double.files(bucket.key)
     assert {call.transport for call in double.calls} == {"websocket"}
-    # What the fact sheet tells of these clients: they send the root, which ours had better not.
+    # These clients send the root, which ours had better not: docs/protocols/textile.md, "Locks and roots".
     assert all(call.request.header.root for call in double.calls.of("PushPath"))
 
 

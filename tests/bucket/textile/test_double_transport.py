@@ -1,4 +1,4 @@
-"""The two transports' bad habits (fact sheet 1.3 and 1.4), each by name."""
+"""The two transports' bad habits (docs/protocols/grpc-web.md, "Websocket" and "Streams by POST"), each by name."""
 
 import base64
 import hashlib

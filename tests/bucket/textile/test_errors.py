@@ -1,4 +1,4 @@
-"""What a server's refusals become: a test for each row of the fact sheet's tables, and for its traps."""
+"""What a server's refusals become: a test for each text in docs/protocols/textile.md, and for its traps."""
 
 from email.utils import formatdate
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
 from ipfsreg.bucket.textile.client import BUCKETS, THREADS, USERS
 from ipfsreg.bucket.textile.errors import (
-    ROWS,
+    REFUSALS,
     ArchiveNotNeeded,
     ArchiveRefused,
     BucketFull,
@@ -60,7 +60,7 @@ def refusal(code: int, text: str, trailers: Metadata | None = None) -> GrpcError
 TOO_LONG = "grpc: received message larger than max (4194400 vs. 4194304)"
 
 TABLE = [
-    # Fact sheet 2: the order in which a hub decides.
+    # The order in which a hub decides: docs/protocols/textile.md, "Credentials".
     (7, "Method is not accessible", Refused, "wants [textile] key"),
     (7, "something", Refused, "does not allow"),
     (12, "unknown service api.usersd.pb.APIService", Unimplemented, "is a buckd"),
@@ -153,13 +153,11 @@ def test_row(code: int, text: str, meaning: type[BucketError], names: str) -> No
 
 
 def test_every_row_is_tested() -> None:
-    used = {
-        next((row for row in ROWS if row.matches(GrpcStatus(code), text, False)), None) for code, text, _, _ in TABLE
-    }
+    used = [REFUSALS.find(GrpcStatus(code), text, "List") for code, text, _, _ in TABLE]
     # These three have tests of their own: removals, what is behind the server, lost framing.
-    others = [row for row in ROWS if row.removing or row.meaning is Unavailable]
+    others = [row for row in REFUSALS.rows if row.methods or row.meaning is Unavailable]
     assert len(others) == 3
-    assert [row for row in ROWS if row not in used and row not in others] == []
+    assert [row for row in REFUSALS.rows if row not in used and row not in others] == []
 
 
 def test_the_base_classes_are_those_that_the_rest_relies_on() -> None:
@@ -253,7 +251,7 @@ def test_a_tag_named_like_an_outage_can_be_absent() -> None:
 
 
 def test_trap_lost_framing_is_no_full_bucket() -> None:
-    # Fact sheet 1.4: what a kept connection makes of a push.
+    # What a kept connection makes of a push: docs/protocols/grpc-web.md, "Streams by POST".
     error = translate(refusal(8, "grpc: received message larger than max (2605630051 vs. 4194304)"), "PushPath")
     assert type(error) is Unavailable
 
@@ -315,7 +313,7 @@ async def test_refusals_of_a_hub(textile_hub: TextileDouble) -> None:
         for each in (bucket, private):
             pull.key = each.key
             with pytest.raises(NotFound):
-                async for _ in service_of(client, each).server_stream(
+                async for _ in service_of(client, each).answers(
                     "PullPath", pull, bucketsd_pb2.PullPathResponse, deadline=10
                 ):
                     pass

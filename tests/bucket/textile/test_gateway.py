@@ -12,7 +12,7 @@ from tests.web.client import until
 from .double import TextileDouble
 from .registry import TextileServed, logged, served, text_of
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 MiB = 1024 * 1024
 LAYER = Random(2).randbytes(2 * MiB + 5)

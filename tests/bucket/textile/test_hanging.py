@@ -15,7 +15,7 @@ from tests.bucket.storage import Collecting, read_into
 from .backend import LIMIT, Backend
 from .double import Fault, TextileDouble
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 PATH = "d/f"
 

@@ -1,4 +1,4 @@
-"""Key pairs, against the official client's golden vectors (fact sheet 2)."""
+"""Key pairs, against the official client's golden vectors (docs/protocols/textile.md, "Identities and tokens")."""
 
 import json
 import os

@@ -1,22 +1,23 @@
 """Roles in buckets of the server that are made after they were granted."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.errors import Refused
-from ipfsreg.bucket.textile import room, shard, threads
+from ipfsreg.bucket.textile import capacity, shard, threads
 from ipfsreg.bucket.textile.identity import Identity, save_identity
-from ipfsreg.bucket.textile.service import ShardService
+from ipfsreg.bucket.textile.shard import Shard
 from ipfsreg.bucket.textile.sharing import grant_in_all, list_in_all
 from tests.bucket.running import running
 
 from .backend import LIMIT, Backend
 from .double import TextileDouble
+from .registry import logged, text_of
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 
 OWNER, MATE, READER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
@@ -28,7 +29,7 @@ async def team(
     textile_buckd: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Backend, Backend]]:
     """Two daemons with identities on a buckd. The first made the bucket, and gave the other the right to write."""
-    monkeypatch.setattr(room, "FULL", 8)
+    monkeypatch.setattr(capacity, "FULL", 8)
     monkeypatch.setattr(shard, "ROLES_SECONDS", 0.0)
     backends = []
     for name, identity in (("owner", OWNER), ("mate", MATE)):
@@ -44,8 +45,8 @@ async def team(
             yield first, second
 
 
-async def services(backend: Backend) -> list[ShardService]:
-    return [ShardService(backend.client, shard) for shard in await backend.textile.shards.all()]
+async def services(backend: Backend) -> Sequence[Shard]:
+    return await backend.textile.shards.all()
 
 
 async def roles(backend: Backend, path: str = "") -> dict[str, object]:
@@ -74,6 +75,33 @@ async def test_roles_are_carried_into_new_buckets(
     assert await roles(owner) == {"*": "reader", OWNER.public_key: "admin", MATE.public_key: "writer"}
     await grant_in_all(await services(owner), READER.public_key, "reader")
     assert (await roles(owner))[READER.public_key] == "reader"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_private_bucket_gets_no_roles_on_all_of_it(
+    textile_buckd: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would make unreadable what was just pushed into it. The log says who is left out."""
+    monkeypatch.setattr(capacity, "FULL", 8)
+    backends = []
+    for name, identity in (("owner", OWNER), ("mate", MATE)):
+        file = tmp_path / f"{name}.identity"
+        save_identity(identity, file)
+        backends.append(Backend(textile_buckd, tmp_path / name, identity_file=file, encrypted=True))
+    async with running(backends[0]) as owner:
+        await owner.bucket.put("d/first", b"x")
+        await grant_in_all(await services(owner), MATE.public_key, "writer", "d")
+        async with running(backends[1]) as mate:
+            with logged() as events:
+                for number in range(12):
+                    await mate.bucket.put(f"d/{number}", b"mate's")
+            made = [each for each in textile_buckd.buckets.all() if each.owner == MATE.public_key]
+            assert made
+            assert all(each.private for each in made)
+            assert {call.request.path for call in textile_buckd.calls.of("PushPathAccessRoles")} == {"d"}
+            assert text_of(events).count("is for this daemon's identity only") == len(made)
+            for number in range(12):
+                assert await mate.bucket.get(f"d/{number}", LIMIT) == b"mate's"
 
 
 @pytest_twisted.ensureDeferred

@@ -22,7 +22,7 @@ from tests.web.served import Served, digest_of, image
 from .double import TextileDouble
 from .registry import TextileServed, check_no_secrets, logged, served, text_of
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 BUCKET = "ipfsreg"
 LAYER = os.urandom(900_000)
@@ -227,11 +227,11 @@ async def test_names_that_the_server_keeps_for_itself(
 async def test_a_wrong_clock_is_named_when_pushing(
     by: str, textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[LogEvent]
 ) -> None:
-    from ipfsreg.bucket.textile import way
+    from ipfsreg.bucket.textile import transport
 
     monkeypatch.setattr(small_files, "SHARED_SECONDS", 0.05)
     if by == "websocket":
-        monkeypatch.setattr(way.Way, "transport", way.Transport.WEBSOCKET)
+        monkeypatch.setattr(transport.TransportChoice, "transport", transport.Transport.WEBSOCKET)
     async with served(tmp_path / "daemon", textile_hub, textile_hub.accounts.add_key()) as registry:
         await registry.push_image("1")
         textile_hub.faults.clock_offset = 7200.0

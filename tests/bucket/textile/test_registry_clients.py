@@ -40,7 +40,7 @@ class Server(NamedTuple):
 def server() -> Iterator[Server]:
     """A hub in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.textile.double", "--hub"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.bucket.textile.double", "--hub"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

@@ -20,7 +20,7 @@ from tests.web.served import Served, digest_of, image
 from .double import CURRENT, NO_PUSH_PATHS, Generation, TextileDouble
 from .registry import check_no_secrets, logged, served, text_of
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 BUCKET = "ipfsreg"
 VISIBLE_WITHIN = 6.0

@@ -19,7 +19,7 @@ from tests.web.served import Served, digest_of, image
 from .double import Fault, TextileDouble
 from .registry import check_no_secrets, logged, served, text_of
 
-pytest_plugins = ["tests.textile.double.fixtures"]
+pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
 LAYER = os.urandom(300_000)
 BUCKET = "ipfsreg"

@@ -17,8 +17,8 @@ import pytest_twisted
 
 from ipfsreg.bucket.errors import Full, NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.textile import room
-from ipfsreg.bucket.textile.levels import LEVELS, Place, place_of
+from ipfsreg.bucket.textile import capacity
+from ipfsreg.bucket.textile.placement import LEVELS, Place, place_of
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.names import Repository
@@ -78,7 +78,7 @@ class Growth:
 
     def place_for(self, path: str) -> Place:
         place = place_of(path, self.level)
-        while self.paths[place] >= (room.LAST_FULL if place.is_last else room.FULL):
+        while self.paths[place] >= (capacity.LAST_FULL if place.is_last else capacity.FULL):
             self.level += 1
             place = place_of(path, self.level)
         return place
@@ -204,7 +204,7 @@ async def test_200_000_blobs(
     limits.documents //= TENTH
     limits.directory_block //= TENTH
     for name in ("FULL", "LAST_FULL", "FULL_BYTES", "LAST_FULL_BYTES", "COUNTED_BYTES"):
-        monkeypatch.setattr(room, name, getattr(room, name) // TENTH)
+        monkeypatch.setattr(capacity, name, getattr(capacity, name) // TENTH)
     double = TextileDouble(hub=True, limits=limits).start()
     growth = Growth(double, double.accounts.add_key())
     far: dict[int, float] = {}
@@ -273,7 +273,7 @@ def directories_of(paths: Iterable[str]) -> list[str]:
 async def fill(bucket: IBucket, directory: str) -> list[str]:
     """Put files into a directory until no more can be put there; their paths."""
     paths: list[str] = []
-    for number in range(room.LAST_FULL + 1):
+    for number in range(capacity.LAST_FULL + 1):
         try:
             await bucket.put(f"{directory}/more{number}", b"x")
         except Full:
@@ -285,8 +285,8 @@ async def fill(bucket: IBucket, directory: str) -> list[str]:
 @pytest_twisted.ensureDeferred
 async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For real: small buckets, that the backend fills, and makes where there are none yet."""
-    monkeypatch.setattr(room, "FULL", 3)
-    monkeypatch.setattr(room, "LAST_FULL", 12)
+    monkeypatch.setattr(capacity, "FULL", 3)
+    monkeypatch.setattr(capacity, "LAST_FULL", 12)
     double = TextileDouble(hub=True).start()
     key = double.accounts.add_key()
     contents: dict[str, bytes] = {}
@@ -316,7 +316,7 @@ async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pyte
         # Every write of a tag went to the level of its time, and none of the older ones was taken away.
         assert max(written) >= 3
         assert len({bucket.thread for bucket in double.buckets.all()}) == len(double.buckets.all())
-        assert all(len(each.metadata) <= room.LAST_FULL + 1 for each in double.buckets.all())
+        assert all(len(each.metadata) <= capacity.LAST_FULL + 1 for each in double.buckets.all())
 
     async with running(Backend(double, tmp_path / "two", key)) as backend:
         bucket = backend.bucket

@@ -153,6 +153,30 @@ async def test_a_private_bucket(hub: Hub) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_all_of_a_private_bucket_is_refused_before_anything_is_changed(hub: Hub) -> None:
+    """A real server answers OK, and nobody can read the bucket afterwards."""
+    private = hub.double.add_bucket(hub.thread, "private", private=True)
+    async with client_of(hub.double, hub.metadata) as client:
+        services = [service_of(client, bucket) for bucket in (hub.buckets[0], private)]
+        attempts = [
+            grant(services[1], MATE.public_key, "writer"),
+            revoke(services[1], MATE.public_key),
+            grant_in_all(services, MATE.public_key, "reader"),
+            grant_in_all(services, MATE.public_key, "reader", "blobs", ""),
+            *(
+                TEXTILE_TASKS["share-grant"](services, {"who": MATE.public_key, "role": role}, reactor)
+                for role in ("reader", "none")
+            ),
+        ]
+        for attempt in attempts:
+            with pytest.raises(Refused, match=r"is encrypted: .* nothing was changed") as caught:
+                await attempt
+            assert "\n" not in str(caught.value)
+    # The public one among them was not changed either.
+    assert not hub.double.calls.of("PushPathAccessRoles")
+
+
+@pytest_twisted.ensureDeferred
 async def test_several_buckets_as_one(hub: Hub) -> None:
     async with client_of(hub.double, hub.metadata) as client:
         services = [service_of(client, bucket) for bucket in hub.buckets]

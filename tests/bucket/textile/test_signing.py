@@ -1,4 +1,4 @@
-"""Signatures of calls, against the official client's golden vector (fact sheet 2)."""
+"""Signatures of calls, against the official client's golden vector (docs/protocols/textile.md, "Credentials")."""
 
 import json
 from datetime import UTC, datetime, timedelta

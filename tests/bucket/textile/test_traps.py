@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8, each by its number: what these tests do would fail if we fell into it."""
+"""The traps of docs/protocols/textile.md, "Traps", by their numbers: each test fails for who falls into one."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.errors import BucketError, NotFound, Refused, Unavailable
-from ipfsreg.bucket.textile import room
+from ipfsreg.bucket.textile import capacity
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from tests.bucket.contract import together
@@ -20,7 +20,7 @@ from .double import Fault, Limits, RpcError, TextileDouble
 BUCKET = "ipfsreg"
 MEBIBYTE = 1024 * 1024
 
-pytest_plugins = ["tests.textile.trap_fixtures"]
+pytest_plugins = ["tests.bucket.textile.trap_fixtures"]
 
 
 @pytest_twisted.ensureDeferred
@@ -151,7 +151,7 @@ async def test_trap_06_each_call_is_signed_anew_and_clocks_are_compared(on_hub: 
 
 @pytest_twisted.ensureDeferred
 async def test_trap_07_metadata_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "FULL", 20)
+    monkeypatch.setattr(capacity, "FULL", 20)
     async with listening(TextileDouble(hub=True, limits=Limits(document=8_000, documents=8_000))) as double:
         paths = [f"d{number % 13}/{secrets.token_hex(16)}" for number in range(180)]  # some 20,000 bytes of metadata
         async with running(Backend(double, tmp_path / "daemon", double.accounts.add_key())) as backend:

@@ -1,4 +1,4 @@
-"""The traps of the fact sheet's section 8 from number 10 on: see `test_traps`."""
+"""The traps of docs/protocols/textile.md, "Traps", from number 10 on: see `test_traps`."""
 
 import base64
 import os
@@ -25,7 +25,7 @@ from .double.metadata import Entry
 BUCKET = "ipfsreg"
 MEBIBYTE = 1024 * 1024
 
-pytest_plugins = ["tests.textile.trap_fixtures"]
+pytest_plugins = ["tests.bucket.textile.trap_fixtures"]
 
 
 @pytest_twisted.ensureDeferred

@@ -1,1 +1,1 @@
-"""Mirrors: a bucket that is whatever directory a name points to."""
+"""Others that have what the bucket has: publishing under a name, mirrors, copies at services."""

@@ -1,37 +1,41 @@
-"""Which directory a mirror serves: the one that a name points to, once all that is small of it is here.
+"""Which directory a mirror serves: that to which a name points, once all that is small of it is on the node.
 
 Tags, links and records are fetched and pinned on the node before a newer directory is served in place of the last one.
-So a mirror always has one state as a whole, also while the registry that publishes it is away; blobs and manifests
+So a mirror always has one state as a whole, also while the registry that publishes it is away. Blobs and manifests
 come as they are asked for, and the node's garbage collection may take them again.
 """
 
-from pathlib import Path
+from contextlib import suppress
 
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, AlreadyPinned, NotPinned
-from ipfsreg.bucket.kubo.reading.content_by_cid import KuboContent
-from ipfsreg.bucket.kubo.state.noted import NotedFile
+from ipfsreg.bucket.kubo.json_file import JsonFile
+from ipfsreg.bucket.kubo.node.network import Network
+from ipfsreg.bucket.kubo.options import KuboOptions
+from ipfsreg.bucket.kubo.reading.content_by_cid import network_contents
+from ipfsreg.flow.background import Background
 from ipfsreg.flow.single_flight import SingleFlight
-from ipfsreg.flow.workers import Workers
 
 _NOT_KEPT = {"blobs", "quarantine"}
 """Directories of the top that have long files: what they hold is fetched as it is asked for."""
 
 
 class Following:
-    """Where ``name``, an ``/ipns/`` or ``/ipfs/`` path, leads.
+    """Where ``[kubo] follow``, an ``/ipns/`` or ``/ipfs/`` path, leads. See `Life`.
 
-    ``state`` is a file of this disk for what a restart has to know. The daemon is the only one that writes it.
+    ``file`` is for what a restart has to know. The daemon is the only one that writes it.
     """
 
     _log = Logger()
 
-    def __init__(self, name: str, by_cid: KuboContent, state: Path, workers: Workers) -> None:
-        self._name = name
-        self._by_cid = by_cid
-        self._noted = NotedFile(state, workers)
+    def __init__(self, options: KuboOptions, network: Network, file: JsonFile) -> None:
+        self._options = options
+        self._name = options.follow or ""
+        self._network = network
+        self._contents = network_contents(network)
+        self._file = file
         self._root: str | None = None
         self._kept: str | None = None
         self._pins: dict[str, bool] = {}
@@ -40,10 +44,27 @@ class Following:
         """What this daemon has pinned itself: the node may be another one than that of an earlier daemon."""
         self._beginning: SingleFlight[None] = SingleFlight(self._begin)
         self._refreshing: SingleFlight[None] = SingleFlight(self._refresh)
+        self._looking = Background(f"look where {self._name} leads", self._look)
 
-    async def load(self) -> None:
-        """Go on from what an earlier daemon noted: first of all."""
-        noted = await self._noted.read()
+    async def start(self) -> None:
+        """See `Life.start`. Where the name leads is looked up in the background, and with the first request."""
+        for warning in self._options.warnings():
+            self._log.warn("{warning}", warning=warning)
+        await self._load()
+        self._looking.start()
+
+    async def stop(self) -> None:
+        """See `Life.stop`."""
+        self._looking.stop()
+        await self._network.rpc.stop()
+
+    async def _look(self) -> None:
+        with suppress(BucketError):  # it is done again and again, and logged there
+            await self.refresh()
+
+    async def _load(self) -> None:
+        """Go on from what an earlier daemon noted."""
+        noted = await self._file.read()
         self._pins = dict(noted.get("pins", {}))
         if noted.get("follow") == self._name:
             self._root = noted.get("root")
@@ -75,8 +96,8 @@ class Following:
         try:
             path = self._name
             if path.startswith("/ipns/"):
-                path = "/ipfs/" + await self._by_cid.resolve(path)
-            found = await self._by_cid.contents.stat(path)
+                path = "/ipfs/" + await self._network.resolve(path)
+            found = await self._contents.stat(path)
         except NotFound as error:
             raise Unavailable(f"{self._name} leads nowhere: {error}", RETRY_AFTER) from None
         if not found.is_directory:
@@ -85,13 +106,13 @@ class Following:
 
     async def _keep(self, root: str) -> None:
         """Fetch and pin what is small of a directory, serve it, and then let go of what was pinned before."""
-        links = await self._by_cid.contents.links(root)
+        links = await self._contents.links(root)
         wanted = {root: False} | {link.cid: True for link in links if link.name not in _NOT_KEPT}
         self._pins |= wanted
         await self._note()  # before, so that none is left behind by a crash
         for cid in wanted.keys() - self._certain:
             try:
-                await self._by_cid.pin(cid, recursive=wanted[cid])
+                await self._network.pin(cid, recursive=wanted[cid])
             except AlreadyPinned:  # by somebody else, which is as good, and must not be removed with ours
                 del self._pins[cid]
             self._certain.add(cid)
@@ -104,7 +125,7 @@ class Following:
     async def _let_go(self, cid: str) -> None:
         self._certain.discard(cid)
         try:
-            await self._by_cid.unpin(cid, recursive=self._pins[cid])
+            await self._network.unpin(cid, recursive=self._pins[cid])
         except (NotPinned, NotFound):
             pass
         except BucketError as error:
@@ -114,4 +135,4 @@ class Following:
 
     async def _note(self) -> None:
         noted = {"follow": self._name, "root": self._kept or self._root, "pins": self._pins}
-        await self._noted.write(noted)
+        await self._file.write(noted)

@@ -14,7 +14,7 @@ from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.kubo.rpc.growing import GrowingFile
 from ipfsreg.flow.workers import Workers
 
-from .contents import Target
+from .node import Target
 
 BEGIN = 8 * 1024**2
 """From so many bytes on a file is worth the trouble."""

@@ -1,25 +1,29 @@
-"""Directories of a node, read block by block: what was read once is not asked for again, since a CID is for good.
+"""Directories of a node, block by block. A block that was read is remembered, since a CID is for good.
 
-Never by a path that goes through several of them: an online node looks for those in the middle on its network, whatever
-it is told.
+The node is never given a path through several directories: an online node looks for those in the middle on its network,
+whatever it is told.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from cachetools import LRUCache
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs import hamt
-from ipfsreg.ipfs.cid import CID, DAG_PB
-from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node
-from ipfsreg.ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs
+from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of
+from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
+from ipfsreg.ipfs.hamt import Block
+from ipfsreg.ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs, directory_node
 
 REMEMBERED = 4 * 1024**2
 """Bytes of blocks that are remembered at most; as objects they take some six times as much."""
 
 _QUICK = 16 * 1024
 """A longer block is decoded in a thread."""
+
+_QUICK_ENTRIES = 200
+"""A directory of more entries is put together in a thread."""
 
 
 class Directories:
@@ -58,18 +62,6 @@ class Directories:
         except BlockInvalid as error:
             raise Corrupt(f"{cid} is no directory: {error}") from None
 
-    async def walk(self, top: CID) -> None:
-        """Ask the node for every directory below one. `Missing` where it has lost one."""
-        fresh = Directories(self._get_block, self._workers)
-        pending, seen = [top], {top}
-        while pending:
-            node = await fresh.load(pending.pop())
-            if decode_unixfs(node.data).kind not in {DIRECTORY, HAMT_SHARD}:
-                continue
-            below = {link.cid for link in node.links if link.cid.codec == DAG_PB} - seen
-            seen |= below
-            pending += below
-
     async def step(self, node: Node, name: str) -> Link | None:
         """The entry of a directory by that name."""
         try:
@@ -89,3 +81,49 @@ class Directories:
                 return None
             link = following
         return link
+
+    async def walk(self, top: CID) -> None:
+        """Ask the node for every directory below one. `Missing` where it has lost one."""
+        fresh = Directories(self._get_block, self._workers)  # which has to ask the node
+        pending, seen = [top], {top}
+        while pending:
+            node = await fresh.load(pending.pop())
+            if decode_unixfs(node.data).kind not in {DIRECTORY, HAMT_SHARD}:
+                continue
+            below = {link.cid for link in node.links if link.cid.codec == DAG_PB} - seen
+            seen |= below
+            pending += below
+
+    async def changed(self, node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
+        """A directory with entries set or, with None, removed; None where nothing is left in it.
+
+        With it come the shards that it has and the one before may not have. A plain directory may become a sharded one,
+        and a sharded one a plain one.
+        """
+        if not hamt.is_shard(node):
+            if len(node.links) + len(entries) <= _QUICK_ENTRIES:
+                return _changed(node, entries)
+            return await self._workers.run(_changed, node, entries)
+        new, shards = await hamt.changed(self.load, node, entries)
+        for cid, block in shards:
+            self.remember(cid, decode_node(block), len(block))
+        if new is None or all(entries.values()) or await hamt.is_large(self.load, new):
+            return new, shards
+        # What has become small enough for one block is a plain directory again, as it is with Kubo.
+        return directory_node(await hamt.entries(self.load, new)), []
+
+    async def encoded(self, node: Node) -> Block:
+        """The block of a directory, which is remembered."""
+        quick = len(node.links) <= _QUICK_ENTRIES
+        block = encode_node(node) if quick else await self._workers.run(encode_node, node)
+        cid = cid_of(DAG_PB, block)
+        self.remember(cid, node, len(block))
+        return cid, block
+
+
+def _changed(node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
+    links = {**{link.name: link for link in node.links}, **entries}
+    left = [link for link in links.values() if link is not None]
+    if hamt.estimated_size(left) > hamt.THRESHOLD:
+        return hamt.shard_of(left)
+    return directory_node(left) if left else None, []

@@ -3,32 +3,28 @@
 from collections.abc import Awaitable, Callable
 
 from ipfsreg.bucket.interface import Stat
-from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, CIDInvalid, parse_cid
 from ipfsreg.ipfs.dag_pb import decode_node
 from ipfsreg.ipfs.file_dag import PROFILE, FileDag
 
-from .node import MAX_FILE_LINKS, Node
+from .node import Node
 
 
 class KuboLeaves:
     """See `TellsLeaves`. ``stat`` is the bucket's."""
 
-    def __init__(
-        self, options: KuboOptions, node: Node, stat: Callable[[str], Awaitable[Stat]], workers: Workers
-    ) -> None:
+    def __init__(self, node: Node, stat: Callable[[str], Awaitable[Stat]], workers: Workers) -> None:
         self._node = node
         self._stat = stat
         self._workers = workers
-        self._as_in_profile = (options.chunker, options.max_file_links) == (f"size-{PROFILE.chunk}", PROFILE.links)
 
     def tells(self) -> bool:
-        """See `TellsLeaves`. No, as long as the node has not said what it is."""
-        return self._as_in_profile and not self._node.cluster and self._node.version >= MAX_FILE_LINKS
+        """See `TellsLeaves.tells`."""
+        return self._node.stores_in_profile
 
     async def leaves(self, path: str, size: int) -> bytes | None:
-        """See `TellsLeaves`."""
+        """See `TellsLeaves.leaves`."""
         text = (await self._stat(path)).cid
         if text is None or not self.tells():
             return None

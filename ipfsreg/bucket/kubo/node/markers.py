@@ -1,9 +1,9 @@
 """Markers: short texts that a node keeps, which exactly one of several daemons can take away.
 
-On a node they are pins of CIDs that hold the text themselves: a block of such a CID is nowhere, so nothing can be lost
-of it, garbage collection does not look at it, and it is never looked for on a network. ``pin/rm`` succeeds for one
-caller. Behind the proxy of a cluster, whose pins are agreed upon by its peers in their own time, they are files in the
-MFS of the one node that is behind it.
+On a node they are pins of CIDs that hold the text themselves. Such a CID has no block, so nothing of it can be lost,
+garbage collection does not look at it, and nobody looks for it on a network. ``pin/rm`` succeeds for one caller. Behind
+the proxy of a cluster, whose pins are agreed upon by its peers in their own time, markers are files in the MFS of the
+one node that is behind it.
 """
 
 import hashlib
@@ -12,8 +12,7 @@ from typing import Protocol
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.kubo.errors import Exists, NotPinned
-from ipfsreg.ipfs.cid import CIDInvalid, parse_cid
-from ipfsreg.ipfs.inline import INLINE_MAX, inline_cid, inline_content
+from ipfsreg.ipfs.cid import INLINE_MAX, CIDInvalid, inline_cid, inline_content, parse_cid
 
 from .node import Node
 

@@ -1,27 +1,31 @@
 """The commands that the backend uses, with what differs between versions of a node and between a node and a cluster.
 
-Version differences are those of the fact sheet, section 1.12; everything else is the same from 0.8 on.
+The versions since which something is different are constants here (docs/protocols/kubo.md, "Versions"); everything else
+is the same from 0.8 on.
 """
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, translate
-from ipfsreg.bucket.kubo.rpc.blocks_body import BlocksBody
-from ipfsreg.bucket.kubo.rpc.body import MultipartBody
-from ipfsreg.bucket.kubo.rpc.client import Option, Rpc
+from ipfsreg.bucket.kubo.options import KuboOptions
+from ipfsreg.bucket.kubo.rpc.body import BlocksBody, FileBody
+from ipfsreg.bucket.kubo.rpc.client import Option, Options, Rpc, parsed
 from ipfsreg.bucket.kubo.rpc.growing import GrowingBody, GrowingFile
 from ipfsreg.bucket.sources import Source
+from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, BlockDamaged, CIDInvalid, parse_cid, verify_block
+from ipfsreg.ipfs.file_dag import PROFILE
 from ipfsreg.ipfs.hamt import Block
 
-from .contents import Contents, Found, Target
+from .directories import Directories
 
 OLDEST = (0, 8)
 COPY_MAKES_PARENTS = (0, 10)
@@ -34,9 +38,6 @@ MFS_WAITS = (0, 43)
 
 ALL_BEFORE = 174
 """How many links a node of a file's DAG has where that cannot be chosen."""
-
-CID_TEXT = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|[bkzfuBKZFU][A-Za-z0-9_-]{8,200}")
-"""What may be a CID. The node reads it; this only keeps paths and options out."""
 
 LONG = 256 * 1024
 """From so many bytes on content goes on a connection of its own, and not between the short calls."""
@@ -64,27 +65,42 @@ _OLD_FORMATS = {RAW: "raw", DAG_PB: "protobuf"}
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
-class Node:
-    """A node, or two: ``content`` is told what to add, pin and send; the MFS of ``index`` has the folder.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a path leads to. ``size`` is a file's length in bytes."""
 
-    ``cluster`` is whether content is behind a proxy of an IPFS Cluster, or None to find out.
-    """
+    cid: str
+    size: int
+    is_directory: bool
+
+    @classmethod
+    def read(cls, answer: Any) -> "Found":
+        """From what ``files/stat`` answers."""
+        return cls(answer["Hash"], answer["Size"], answer["Type"] == "directory")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that a path is to lead to. ``size`` is the length of all its blocks in bytes."""
+
+    cid: CID
+    size: int
+
+
+class Node:
+    """A node, or two: ``content`` is told what to add, pin and send; the MFS of ``index`` has the folder."""
 
     _log = Logger()
 
-    def __init__(self, content: Rpc, index: Rpc, chunker: str, max_file_links: int, cluster: bool | None) -> None:
+    def __init__(self, content: Rpc, index: Rpc, options: KuboOptions, workers: Workers) -> None:
         self.content = content
         self.index = index
         self.version = OLDEST
-        self.cluster = bool(cluster)
-        self.contents = Contents(content, index, lambda: self.local)
-        self._chunker = chunker
-        self._max_file_links = max_file_links
-        self._look_for_cluster = cluster is None
-
-    async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
-        return await self.contents.stat(path)
+        self.cluster = bool(options.cluster)
+        self.directories = Directories(self.get_block, workers)
+        self._chunker = options.chunker
+        self._max_file_links = options.max_file_links
+        self._look_for_cluster = options.cluster is None
 
     @property
     def local(self) -> bool:
@@ -96,6 +112,12 @@ class Node:
         """How many bytes of a file are a block, at most."""
         size = int(self._chunker.removeprefix("size-"))
         return min(size, 1024**2) if self.version < ONE_MEBIBYTE_BLOCKS else size
+
+    @property
+    def stores_in_profile(self) -> bool:
+        """Whether the DAGs of files that it stores have the form of `PROFILE`. No, before `look` has told."""
+        wanted = (self._chunker, self._max_file_links) == (f"size-{PROFILE.chunk}", PROFILE.links)
+        return wanted and not self.cluster and self.version >= MAX_FILE_LINKS
 
     async def look(self) -> None:
         """Find out what the node is.
@@ -141,8 +163,8 @@ class Node:
 
         Every option that the CID depends on is sent.
 
-        The node may have failed after that answer, in pinning or on its disk, and says so only where nobody looks:
-        what was added counts when it was pinned as part of something.
+        The node may have failed after that answer, in pinning or on its disk, and says so only in a trailer. So what
+        was added counts when it was pinned as part of something.
         """
         options: dict[str, Option] = {
             "cid-version": 1,
@@ -163,19 +185,18 @@ class Node:
         if self.cluster:
             # So it answers when all is stored, and what went wrong is its answer and not a trailer.
             options["stream-channels"] = False
+        reactor = self.content.reactor
         if isinstance(source, GrowingFile):
-            growing = GrowingBody(source, self.content.reactor)
-            answer = await self.content.send("add", options, growing, self.content.bulk)
+            answer = await self.content.send("add", options, GrowingBody(source, reactor))
         elif source.size < LONG:
-            answer = await self.content.call("add", [], options, body=MultipartBody(source, self.content.reactor))
+            answer = await self.content.call("add", [], options, body=FileBody(source, reactor))
         else:
-            body = MultipartBody(source, self.content.reactor)
-            answer = await self.content.send("add", options, body, self.content.bulk)
+            answer = await self.content.send("add", options, FileBody(source, reactor))
         try:
             added = _lines("add", answer)[-1]
             return Target(parse_cid(str(added["Hash"])), int(added["Size"]))
         except (CIDInvalid, IndexError, KeyError, ValueError):
-            # What went wrong after output began is told where nobody looks.
+            # What went wrong after output began is told in a trailer.
             raise Missing("add: the node names no CID", RETRY_AFTER) from None
 
     async def is_whole(self, cid: str, seconds: float | None = None) -> bool:
@@ -190,7 +211,7 @@ class Node:
             )
         except Missing:
             return False
-        return bool(self.index.parsed("files/stat", answer).get("Local"))
+        return bool(parsed("files/stat", answer).get("Local"))
 
     async def put_blocks(self, blocks: Sequence[Block], *, pin: bool = False) -> None:
         """Store blocks as they are. ``pin`` has each of them pinned, so that garbage collection waits and takes none.
@@ -209,10 +230,10 @@ class Node:
                 options["cid-codec"] = _CODECS[codec]
             answer = await self._put(options, [content for _, content in some])
             if [line.get("Key") for line in _lines("block/put", answer)] != [str(cid) for cid, _ in some]:
-                # After output began the node tells of a failure where nobody looks: by what is missing.
+                # After output began the node tells of a failure in a trailer: here by what is missing.
                 raise Unavailable("block/put: the node has not stored what it was given", RETRY_AFTER)
 
-    async def _put(self, options: Mapping[str, Option], blocks: Sequence[bytes]) -> bytes:
+    async def _put(self, options: Options, blocks: Sequence[bytes]) -> bytes:
         seconds = self.patience if options["pin"] else None
         left = CUT_TRIES if self.cluster else 0
         while True:
@@ -235,6 +256,10 @@ class Node:
             raise Corrupt(f"block/get: {error}") from None
         return block
 
+    async def stat(self, path: str) -> Found:
+        """What a path of the MFS leads to. `NotFound`."""
+        return Found.read(await self.index.json("files/stat", path, offline=self.local))
+
     async def copy(self, cid: str, path: str) -> None:
         """Give content a path in the MFS, in memory only. `Exists`; `Missing` where its first block is not there."""
         if self.version < COPY_MAKES_PARENTS:
@@ -247,7 +272,7 @@ class Node:
         """Take a path and all below it out of the MFS. `NotFound`; not with ``force``, nor does it look at what is
         there.
         """
-        # What goes wrong is told in the body of a 200 (fact sheet, trap 4).
+        # What goes wrong is told in the body of a 200 (docs/protocols/kubo.md, "Commands").
         told = await self.index.call("files/rm", [path], {"recursive": True, "force": force})
         if told.strip():
             raise translate("files/rm", told.decode("utf-8", "replace"))

@@ -1,1 +1,1 @@
-"""Reading: open files, directories as trees, content by CID."""
+"""Reading: directories as trees, open files, content by CID."""

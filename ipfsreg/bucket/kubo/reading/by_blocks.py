@@ -1,49 +1,53 @@
-"""A directory of the node to look at, by blocks that are remembered: see `Looking`."""
+"""Directories of the node by blocks that are remembered: the node is asked for nothing that it was asked before."""
 
 from collections.abc import Sequence
 
 from ipfsreg.bucket.errors import Corrupt, NotFound
-from ipfsreg.bucket.kubo.node.contents import Child, Contents, Found
-from ipfsreg.bucket.kubo.node.directories import Directories
+from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.kubo.node.node import Found, Node
 from ipfsreg.ipfs.cid import RAW, parse_cid
 from ipfsreg.ipfs.dag_pb import BlockInvalid
 from ipfsreg.ipfs.unixfs import decode_unixfs
 
-from .reader import CidReader
+from .contents import Child, NodeContents
+from .reader import Route
 
 
 class ByBlocks:
-    """As `Contents`, but for `stat`, which asks the node for nothing that it was asked before."""
+    """See `Contents`; behind a cluster's proxy, or with an index of its own, the content may be another peer's."""
 
-    def __init__(self, contents: Contents, directories: Directories) -> None:
-        self._contents = contents
-        self._directories = directories
+    def __init__(self, node: Node) -> None:
+        self._node = node
 
     async def stat(self, path: str) -> Found:
-        """What a path below ``/ipfs/`` leads to. `NotFound`."""
+        """See `Contents.stat`."""
+        directories = self._node.directories
         root, *names = path.removeprefix("/ipfs/").split("/")
-        link = await self._directories.find(parse_cid(root), names)
+        link = await directories.find(parse_cid(root), names)
         if link is None:
             raise NotFound(f"{'/'.join(names)} is not there")
         if link.cid.codec == RAW:
-            return Found(str(link.cid), link.size, False, 0)
-        node = await self._directories.directory(link.cid)
-        if node is not None:
-            return Found(str(link.cid), 0, True, len(node.links))
+            return Found(str(link.cid), link.size, False)
+        if await directories.directory(link.cid) is not None:
+            return Found(str(link.cid), 0, True)
         try:
-            size = decode_unixfs((await self._directories.load(link.cid)).data).size
+            size = decode_unixfs((await directories.load(link.cid)).data).size
         except BlockInvalid as error:
             raise Corrupt(f"{link.cid} is damaged: {error}") from None
-        return Found(str(link.cid), size or 0, False, 0)
+        return Found(str(link.cid), size or 0, False)
 
     async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
-        return await self._contents.links(cid)
+        return await NodeContents(Route(self._node.index, self._node.local)).links(cid)
 
     async def read(self, cid: str, size: int) -> bytes:
         """See `Contents.read`."""
-        return await self._contents.read(cid, size)
+        return await self._contents().read(cid, size)
 
-    def reader(self, found: Found) -> CidReader:
-        """See `Contents.reader`."""
-        return self._contents.reader(found)
+    async def open(self, found: Found) -> IReader:
+        """See `Contents.open`."""
+        return await self._contents().open(found)
+
+    def _contents(self) -> NodeContents:
+        # Whether the node has it itself is known only after the first look at the node.
+        return NodeContents(Route(self._node.content, self._node.local))

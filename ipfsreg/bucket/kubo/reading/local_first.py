@@ -11,8 +11,9 @@ from zope.interface import implementer
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import Missing
-from ipfsreg.bucket.kubo.node.contents import Child, Contents, Found
+from ipfsreg.bucket.kubo.node.node import Found
 
+from .contents import Child, NodeContents
 from .reader import CidReader
 
 T = TypeVar("T")
@@ -22,18 +23,18 @@ REMEMBERED = 10_000
 
 
 class LocalFirst:
-    """As `Contents`: asks ``here``, which answers from the node alone, and only for what it lacks ``network``.
+    """See `Contents`. Asks ``here``, which answers from the node alone, and ``network`` only for what that lacks.
 
     So nobody who asks for what the node has waits behind those who ask for what nobody has.
     """
 
-    def __init__(self, here: Contents, network: Contents) -> None:
+    def __init__(self, here: NodeContents, network: NodeContents) -> None:
         self._here = here
         self._network = network
         self._steps: LRUCache[tuple[str, str], Found] = LRUCache(REMEMBERED)
 
     async def stat(self, path: str) -> Found:
-        """What a path below ``/ipfs/`` leads to. `NotFound`."""
+        """See `Contents.stat`."""
         # Name by name: a node looks for directories in the middle of a path on its network, whatever it is told.
         cid, *names = path.removeprefix("/ipfs/").split("/")
         if not names:
@@ -47,7 +48,7 @@ class LocalFirst:
         known = self._steps.get((directory, name))
         if known is None:
             known = await self._first(partial(_step, directory, name))
-            if known.is_directory:  # what a CID leads to never changes; of a file one wants to know that it is there
+            if known.is_directory:  # for good, while the node may have lost a file since
                 self._steps[directory, name] = known
         return known
 
@@ -59,18 +60,21 @@ class LocalFirst:
         """See `Contents.read`."""
         return await self._first(lambda contents: contents.read(cid, size))
 
-    def reader(self, found: Found) -> "LocalFirstReader":
-        """A file, open."""
-        return LocalFirstReader(self._here.reader(found), self._network.reader(found))
+    async def open(self, found: Found) -> "LocalFirstReader":
+        """See `Contents.open`. A file that nobody has is `Unavailable` here already, and not only while it is read."""
+        reader = LocalFirstReader(await self._here.open(found), await self._network.open(found))
+        async with aclosing(reader.pieces(0, min(1, found.size))) as pieces:
+            await anext(pieces, None)
+        return reader
 
-    async def _first(self, ask: Callable[[Contents], Awaitable[T]]) -> T:
+    async def _first(self, ask: Callable[[NodeContents], Awaitable[T]]) -> T:
         try:
             return await ask(self._here)
         except (Missing, Corrupt):  # `Corrupt` where the node has the first block of a file, and not all
             return await ask(self._network)
 
 
-async def _step(directory: str, name: str, contents: Contents) -> Found:
+async def _step(directory: str, name: str, contents: NodeContents) -> Found:
     if contents.local:
         await contents.stat(f"/ipfs/{directory}")  # `Missing`, where the next question would wait for the network
     return await contents.stat(f"/ipfs/{directory}/{name}")
@@ -86,11 +90,6 @@ class LocalFirstReader:
         self.size = here.size
         self._here = here
         self._network = network
-
-    async def begin(self) -> None:
-        """Fetch what it begins with, so that whoever opens it knows that somebody has it."""
-        async with aclosing(self.pieces(0, min(1, self.size or 0))) as pieces:
-            await anext(pieces, None)
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See `IReader.pieces`."""

@@ -1,51 +1,51 @@
 """A directory of the node as a bucket that cannot be changed."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from typing import Protocol
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from zope.interface import implementer
 
 from ipfsreg.bucket.errors import Unchangeable
 from ipfsreg.bucket.interface import IBucket
 
-from .tree import Looking, Tree
+from .contents import Contents
+from .tree import Tree
+
+
+class Life(Protocol):
+    """What begins and ends with a bucket."""
+
+    async def start(self) -> None:
+        """See `IBucket.start`."""
+
+    async def stop(self) -> None:
+        """See `IBucket.stop`."""
 
 
 @implementer(IBucket)
-class ReadOnlyTree(Tree):
-    """See `Tree`. ``why`` is what a change is answered."""
+class ReadOnlyBucket(Tree):
+    """See `Tree`. ``why`` is what a change is answered; without a ``life`` the directory is always the same."""
 
-    shared = True
-
-    def __init__(self, contents: Looking, root: Callable[[], Awaitable[str]], name: str, why: str) -> None:
+    def __init__(
+        self, contents: Contents, root: Callable[[], Awaitable[str]], name: str, why: str, life: Life | None = None
+    ) -> None:
         super().__init__(contents, root)
         self.name = name
+        self.shared = life is not None
         self._why = why
+        self._life = life
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`."""
-        return succeed(None)
+        return succeed(None) if self._life is None else ensureDeferred(self._life.start())
 
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""
-        return succeed(None)
+        return succeed(None) if self._life is None else ensureDeferred(self._life.stop())
 
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
-        return self._refuse()
-
-    def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
-        return self._refuse()
-
-    def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
-        return self._refuse()
-
-    def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
-        return self._refuse()
-
-    def _refuse(self) -> "Deferred[None]":
+    def put(self, *_: object) -> "Deferred[None]":
+        """See `IBucket`: every change is refused."""
         return fail(Unchangeable(f"{self.name} cannot be changed: {self._why}"))
+
+    put_file = move = remove = put

@@ -1,7 +1,8 @@
-"""An open file of the node: ranges of it by ``cat``, straight through to whoever takes them."""
+"""An open file of the node: ranges of it by ``cat``."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import IO
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -15,32 +16,41 @@ from ipfsreg.bucket.kubo.rpc.lanes import Lane
 from ipfsreg.flow.streams import Pieces
 
 SENT = "x-content-length"
-"""The header in which ``cat`` says how much it is going to send (fact sheet, section 1.4)."""
+"""The header in which ``cat`` says how much it is going to send (docs/protocols/kubo.md, "Streams")."""
 
 SMALL = 256 * 1024
 """Up to so many bytes are taken from the node at once, and wait here for whoever takes them slowly."""
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a node is asked for content. ``local`` says that it must not look for it on its network.
+
+    Calls go through ``lane`` and take at most ``seconds``, where these are given.
+    """
+
+    rpc: Rpc
+    local: bool
+    lane: Lane | None = None
+    seconds: float | None = None
+
+
 @implementer(IReader)
 class CidReader:
-    """The file of a CID, ``size`` bytes long. ``local`` says that the node has to have it, and not to look elsewhere.
+    """The file of a CID, ``size`` bytes long.
 
-    Each read is a call of its own, through ``lane``, or ``small`` if it is of no more than `SMALL` bytes; what was
-    opened stays readable while the node has its blocks.
+    Each read is a call of its own. Those of no more than `SMALL` bytes are not kept waiting by long ones, unless the
+    route has a lane of its own. What was opened stays readable while the node has its blocks.
     """
 
     file: IO[bytes] | None = None
 
-    def __init__(
-        self, rpc: Rpc, lane: Lane, small: Lane, cid: str, size: int, *, local: bool, timeout: float | None = None
-    ) -> None:
+    def __init__(self, route: Route, cid: str, size: int) -> None:
         self.size: int | None = size
         self.cid = cid
-        self._rpc = rpc
-        self._lane = lane
-        self._small = small
-        self._local = local
-        self._timeout = timeout or rpc.timeout
+        self._route = route
+        self._rpc = route.rpc
+        self._timeout = route.seconds or route.rpc.timeout
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See `IReader.pieces`.
@@ -48,18 +58,19 @@ class CidReader:
         `Unavailable` where nothing comes for the timeout; `Corrupt` where the node lacks a block of it.
         """
         if length > SMALL:
-            async with aclosing(self._stream(self._lane, offset, length)) as stream:
+            async with aclosing(self._stream(self._route.lane or self._rpc.downloads, offset, length)) as stream:
                 async for piece in stream:
                     yield piece
         elif length:  # read at once, so that its lane is free again however slowly it is taken
-            yield b"".join([piece async for piece in self._stream(self._small, offset, length)])
+            lane = self._route.lane or self._rpc.quick
+            yield b"".join([piece async for piece in self._stream(lane, offset, length)])
 
     async def _stream(self, lane: Lane, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         came = 0
-        async with self._rpc.turn(lane, self._timeout) as turn:
-            options = {"offset": offset, "length": length, "offline": self._local}
+        async with self._rpc.slot(lane, self._timeout) as slot:
+            options = {"offset": offset, "length": length, "offline": self._route.local}
             try:
-                call = await self._rpc.begin(turn, "cat", [f"/ipfs/{self.cid}"], options)
+                call = await slot.begin("cat", [f"/ipfs/{self.cid}"], options)
             except Missing as error:
                 raise Corrupt(str(error)) from None
             try:
@@ -78,7 +89,7 @@ class CidReader:
             finally:
                 call.abort()
         if came != length:
-            await self._short(offset + came, lane)
+            await self._short(lane, offset + came)
 
     async def _next(self, received: Pieces) -> bytes | None:
         """What came next, or None at the end of the answer, however early."""
@@ -91,12 +102,11 @@ class CidReader:
         except TimeoutError:
             raise Unavailable("cat: the node sends nothing any more", RETRY_AFTER) from None
 
-    async def _short(self, position: int, lane: Lane) -> None:
+    async def _short(self, lane: Lane, position: int) -> None:
         """Find out why a stream ended early, since the trailer that says it is not shown to us."""
+        options = {"offset": position, "length": 1, "offline": self._route.local}
         try:
-            await self._rpc.call(
-                "cat", [f"/ipfs/{self.cid}"], {"offset": position, "length": 1, "offline": self._local}, lane=lane
-            )
+            await self._rpc.call("cat", [f"/ipfs/{self.cid}"], options, lane=lane)
         except Missing as error:
             raise Corrupt(str(error)) from None
         raise Unavailable(f"cat: what the node sent of {self.cid} ended early", RETRY_AFTER)

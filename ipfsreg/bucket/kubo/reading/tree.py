@@ -2,20 +2,22 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 
 from ipfsreg.bucket.errors import NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IReader, Listing, Stat, check_path
 from ipfsreg.bucket.kubo.errors import Missing
-from ipfsreg.bucket.kubo.node.contents import Child, Found
+from ipfsreg.bucket.kubo.node.node import Found
+
+from .contents import Child, Contents
 
 EMPTY_DIRECTORIES = {
     "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
     "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354",
 }
-
+"""The CIDs of a directory without entries, which a bucket does not have."""
 
 TRIES = 5
 """How often a state is looked at that is replaced meanwhile, beside garbage collection."""
@@ -23,69 +25,48 @@ TRIES = 5
 T = TypeVar("T")
 
 
-class Looking(Protocol):
-    """Where a tree is looked at: see `Contents`."""
-
-    async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
-
-    async def links(self, cid: str) -> Sequence[Child]:
-        """See `Contents.links`."""
-
-    async def read(self, cid: str, size: int) -> bytes:
-        """See `Contents.read`."""
-
-    def reader(self, found: Found) -> IReader:
-        """See `Contents.reader`."""
-
-
 class Tree:
     """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
 
-    def __init__(self, contents: Looking, root: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, contents: Contents, root: Callable[[], Awaitable[str]]) -> None:
         self._contents = contents
         self._root = root
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
-        check_path(path)
-        return ensureDeferred(self._stat(path))
 
-    async def _stat(self, path: str) -> Stat:
-        found = await _again(lambda: self._file(path))
-        return Stat(found.size, found.cid)
+        async def stat() -> Stat:
+            found = await self._file(path)
+            return Stat(found.size, found.cid)
+
+        return _asked(path, stat)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        check_path(path)
-        return ensureDeferred(self._get(path, limit))
 
-    async def _get(self, path: str, limit: int) -> bytes:
-        return await _again(lambda: self._read(path, limit))
+        async def get() -> bytes:
+            found = await self._file(path)
+            if found.size > limit:
+                raise TooLarge(f"{path} has {found.size} bytes, and at most {limit} are wanted")
+            return await self._contents.read(found.cid, found.size)
 
-    async def _read(self, path: str, limit: int) -> bytes:
-        found = await self._file(path)
-        if found.size > limit:
-            raise TooLarge(f"{path} has {found.size} bytes, and at most {limit} are wanted")
-        return await self._contents.read(found.cid, found.size)
+        return _asked(path, get)
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`."""
-        check_path(path)
-        return ensureDeferred(self._open(path))
 
-    async def _open(self, path: str) -> IReader:
-        found = await _again(lambda: self._file(path))
-        reader: IReader = self._contents.reader(found)
-        return reader
+        async def opened() -> IReader:
+            return await self._contents.open(await self._file(path))
+
+        return _asked(path, opened)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
-        check_path(directory)
-        return ensureDeferred(self._list(directory))
 
-    async def _list(self, directory: str) -> Sequence[Entry]:
-        return _entries(await _again(lambda: self._links(directory)))
+        async def entries() -> Sequence[Entry]:
+            return _entries(await self._links(directory))
+
+        return _asked(directory, entries)
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`: one state of the directory, however long it takes."""
@@ -96,7 +77,7 @@ class Tree:
             path, cid = pending.pop()
             try:
                 links = await self._contents.links(cid)
-            except Missing:  # that state is no longer kept: go on with the one of now
+            except Missing:  # that state is not kept any more: go on with the one that counts now
                 links = await _again(partial(self._links, path))
             entries = _entries(links)
             if not entries:
@@ -124,6 +105,11 @@ class Tree:
         except NotFound:
             return None
         return found.cid if found.is_directory else None
+
+
+def _asked(path: str, ask: Callable[[], Awaitable[T]]) -> "Deferred[T]":
+    check_path(path)
+    return Deferred.fromCoroutine(_again(ask))
 
 
 async def _again(ask: Callable[[], Awaitable[T]]) -> T:

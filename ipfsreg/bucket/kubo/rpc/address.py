@@ -4,10 +4,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
 DEFAULT = "/ip4/127.0.0.1/tcp/5001"
@@ -35,11 +35,7 @@ class Address:
         """Whether what is sent there stays on this machine or is encrypted."""
         if self.socket is not None or self.url.startswith("https:"):
             return True
-        host = urlsplit(self.url).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        return is_loopback(urlsplit(self.url).hostname or "")
 
     def __str__(self) -> str:
         return self.url if self.socket is None else f"/unix{self.socket}"

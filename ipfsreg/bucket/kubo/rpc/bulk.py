@@ -1,52 +1,55 @@
 """A call with a long body in either direction, in HTTP/1.0 where that can be: without chunks.
 
-Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. What HTTP/1.0
-lacks, an end that can be told from a broken connection, is not missed: the end of a chunked answer says nothing either
-where the node has failed (fact sheet, trap 1), so whoever takes the bytes counts them.
+Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. In HTTP/1.0
+the end of an answer cannot be told from a broken connection. That is no loss: Kubo ends a chunked answer properly even
+where it has failed, and tells so only in a trailer (docs/protocols/kubo.md, "Streams"). So whoever takes the bytes
+counts them.
 """
 
 from collections.abc import Callable
-from http.client import HTTPException, HTTPResponse
-from io import BytesIO
-from socket import socket
-from typing import Any, cast
+from typing import Any
 
+import h11
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import connectionDone
-from twisted.protocols.basic import LineReceiver
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
-
-from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.bucket.kubo.errors import RETRY_AFTER
 
 from .body import FormBody
 
 RECEIVE = 256 * 1024
 """How much is read from a socket at once, where its transport lets us say so."""
 
+_NOTHING_YET = (h11.NEED_DATA, h11.PAUSED)
+
 
 @implementer(IPushProducer)
-class BulkCall(LineReceiver):
-    """One call on a connection of its own.
+class BulkCall(Protocol):
+    """One call on a connection of its own, and a producer of its answer.
 
-    ``answered`` fires when the answer's headers are there; what follows waits for `take`. ``ended`` fires when the
-    connection is closed, however that came. It fails like a connection does, where there was no answer.
+    ``answered`` fires when ``status`` and ``headers`` (names in lower case) are there; what follows waits for `take`.
+    ``ended`` fires at the end of the answer, or of the connection, whichever comes first; ``whole`` is False where the
+    answer said how long it would be, and ended before. ``answered`` fails like a connection does where there was no
+    answer.
     """
-
-    delimiter = b"\r\n"
 
     def __init__(self, target: bytes, headers: list[tuple[bytes, bytes]], body: FormBody | None) -> None:
         self.answered: Deferred[None] = Deferred(lambda _: self.abort())
         self.ended: Deferred[None] = Deferred(lambda _: self.abort())
         self.status = 0
-        self._begun = False
         self.headers: dict[str, str] = {}
+        self.whole = False
+        self._unframed = False
+        """Whether all that comes until the end of the connection is content."""
         self._target = target
         self._sent = headers
         self._body = body
         self._take: Callable[[bytes], None] | None = None
+        self._parser = h11.Connection(h11.CLIENT)
+        # The request is written here, since h11 writes none in HTTP/1.0; it has to know that there is one.
+        self._parser.send(h11.Request(method="POST", target="/", headers=[("Host", "node")]))
+        self._parser.send(h11.EndOfMessage())
 
     def connectionMade(self) -> None:
         """Send it."""
@@ -67,54 +70,56 @@ class BulkCall(LineReceiver):
         self._fail(failure)
         self.abort()
 
-    def lineReceived(self, line: bytes) -> None:
-        """The status, a header, or the empty line after the last: then the rest waits for somebody to take it."""
-        if not self._begun:
-            self._begun = True
-            status = line.split(b" ")[1:2]
-            self.status = int(status[0]) if status and status[0].isdigit() else 0
-        elif line:
-            name, _, value = line.decode("latin-1").partition(":")
-            self.headers[name.strip().lower()] = value.strip()
-        else:
-            self.setRawMode()
-            self.pauseProducing()
-            if not self.answered.called:
-                self.answered.callback(None)
+    def dataReceived(self, data: bytes) -> None:
+        """Some bytes of the answer."""
+        if self._unframed:
+            if self._take is not None:
+                self._take(data)
+        elif not self.whole:
+            self._parser.receive_data(data)
+            self._parse()
+
+    def _parse(self) -> None:
+        """Go on up to the end of the headers, and after `take` as far as it goes."""
+        try:
+            while (event := self._parser.next_event()) not in _NOTHING_YET:
+                if isinstance(event, h11.Response):
+                    self._begin(event)
+                    return
+                if isinstance(event, h11.Data) and self._take is not None:
+                    self._take(bytes(event.data))
+                elif isinstance(event, h11.EndOfMessage):
+                    self.whole = True
+                    self._end()
+                    return
+        except h11.RemoteProtocolError:
+            self.abort()
+
+    def _begin(self, response: h11.Response) -> None:
+        self.status = response.status_code
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
+        self.whole = self._unframed = not {"transfer-encoding", "content-length"} & self.headers.keys()
+        self.pauseProducing()
+        if not self.answered.called:
+            self.answered.callback(None)
 
     def take(self, take: Callable[[bytes], None]) -> None:
         """Have the answer's bytes given to a function, from now on, with pauses by `pauseProducing`."""
         self._take = take
-        self.resumeProducing()
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """Some bytes of the answer."""
-        if self._take is not None:
-            self._take(data)
-
-    def content(self, body: bytes) -> bytes:
-        """The whole answer of a call, from all bytes that followed its headers.
-
-        :raises Unavailable: where they are chunks, and the last is missing.
-        """
-        if self.headers.get("transfer-encoding", "").lower() != "chunked":
-            return body
-        answer = HTTPResponse(cast(socket, _Received(body)))
-        try:
-            answer.begin()
-            return answer.read()
-        except HTTPException:
-            raise Unavailable("the node's answer is not whole", RETRY_AFTER) from None
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """What answers does not speak HTTP."""
-        self.abort()
+        self.resumeProducing()  # first: what came already may make the taker pause it again
+        if not self._unframed:
+            self._parse()
+        elif came := self._parser.trailing_data[0]:
+            take(came)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, or what looks like it."""
         if self._body is not None:
             self._body.stopProducing()
         self._fail(reason)
+        self._end()
+
+    def _end(self) -> None:
         if not self.ended.called:
             self.ended.callback(None)
 
@@ -122,18 +127,22 @@ class BulkCall(LineReceiver):
         if not self.answered.called:
             self.answered.errback(reason)
 
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        self.abort()
+
     def abort(self) -> None:
         """Close the connection at once."""
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
-
-
-class _Received:
-    """Chunks that came, as what `HTTPResponse` reads from."""
-
-    def __init__(self, body: bytes) -> None:
-        self._content = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
-
-    def makefile(self, _: str) -> BytesIO:
-        return BytesIO(self._content)

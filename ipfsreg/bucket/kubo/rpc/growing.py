@@ -1,14 +1,15 @@
 """A file that goes to the node while it is being written: in chunks of HTTP/1.1, for its length is not known."""
 
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
 from twisted.internet.tcp import Connection
 
 from ipfsreg.flow.sendfile import SocketGone, SocketSender
+from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 
 from .body import FormBody
@@ -20,7 +21,7 @@ _PIECE_MAX = 4 * PIECE
 
 
 class GrowingFile:
-    """A file whose end is not there yet. ``size`` counts once it is whole."""
+    """A file whose end is not there yet. ``size`` is how many bytes of it can be read."""
 
     def __init__(self, path: Path, workers: Workers) -> None:
         self.path = path
@@ -31,13 +32,13 @@ class GrowingFile:
         self._waiting: Deferred[None] | None = None
 
     def grow(self, available: int, *, whole: bool = False) -> None:
-        """So many bytes can be read now."""
+        """So many bytes can be read now; ``whole`` says that there will not be more."""
         self.size = available
         self._whole = whole
         self._wake()
 
     def give_up(self) -> None:
-        """Nobody waits for more any longer."""
+        """Nobody wants more of it."""
         self._given_up = True
         self._wake()
 
@@ -46,19 +47,30 @@ class GrowingFile:
         if waiting is not None:
             waiting.callback(None)
 
-    async def available(self, offset: int) -> int:
-        """Up to where it can be read, when that is worth it; ``offset`` at the end, or where it was given up."""
-        while not self._whole and not self._given_up and self.size < offset + PIECE:
-            self._waiting = Deferred()
-            await self._waiting
-        return offset if self._given_up else min(self.size, offset + _PIECE_MAX)
+    async def ranges(self) -> AsyncGenerator[tuple[int, int], None]:
+        """Where each piece begins and ends, as soon as it can be read and is worth sending.
+
+        :raises ConsumerGone: where the file was given up.
+        """
+        position = 0
+        while True:
+            while not self._whole and not self._given_up and self.size < position + PIECE:
+                self._waiting = Deferred()
+                await self._waiting
+            if self._given_up:
+                raise ConsumerGone
+            until = min(self.size, position + _PIECE_MAX)
+            if until == position:
+                return
+            yield position, until
+            position = until
 
 
 class GrowingBody(FormBody):
     """The body of a command that takes a file, while that grows.
 
-    Where the connection is a socket and nothing more, the file goes out by ``sendfile``: it was just written, so the
-    page cache has it.
+    Where the connection is a plain socket, the file goes out by ``sendfile``: it was just written, so it is in the page
+    cache.
     """
 
     version = b"1.1"
@@ -70,12 +82,11 @@ class GrowingBody(FormBody):
         self._sender: SocketSender | None = None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """See `FormBody`."""
-        framing = [(b"Transfer-Encoding", b"chunked"), (b"Connection", b"close")]
-        return [(b"Content-Type", self.content_type), *framing]
+        """See `FormBody.headers`."""
+        return [*super().headers(), (b"Transfer-Encoding", b"chunked"), (b"Connection", b"close")]
 
     def start(self, transport: Any, request: bytes) -> "Deferred[None]":
-        """See `FormBody`."""
+        """See `FormBody.start`."""
         if not isinstance(transport, Connection):  # TLS
             return super().start(transport, request)
         return Deferred.fromCoroutine(self._send(os.dup(transport.getHandle().fileno()), request))
@@ -89,35 +100,29 @@ class GrowingBody(FormBody):
         sender = self._sender = SocketSender(self._reactor, self._file.workers, descriptor, file, self.has_moved)
         try:
             await self._send_chunks(sender, request)
-        except SocketGone:  # the connection itself says why
+        except (SocketGone, ConsumerGone):  # the connection itself says why
             return
         finally:
             sender.stop()
-            # In a thread: nothing else may have it any more, and then the disk gets its room back.
+            # In a thread: nothing else may have it open any more, and then the disk frees its blocks.
             self._file.workers.run(os.close, file)
 
     async def _send_chunks(self, sender: SocketSender, request: bytes) -> None:
         head = request + _chunk(self.head)
-        position = 0
-        while not self.stopped and (until := await self._file.available(position)) > position:
+        async for position, until in self._file.ranges():
             await sender.send(head + b"%x\r\n" % (until - position), position, until)
-            position, head = until, b"\r\n"
-        if not self.stopped:
-            await sender.send(head + _chunk(self.tail) + _chunk(b""), 0, 0)
+            head = b"\r\n"
+        await sender.send(head + _chunk(self.tail) + _chunk(b""), 0, 0)
 
-    async def write(self, consumer: IConsumer) -> None:
-        """See `FormBody`."""
-        consumer.write(_chunk(self.head))
-        position = 0
-        while not self.stopped and (until := await self._file.available(position)) > position:
-            data = await self._file.workers.run(_read, self._file.path, position, min(until - position, PIECE))
-            position += len(data)
-            await self.wanted()
-            if not self.stopped:
-                self.has_moved()
-                consumer.write(_chunk(data))
-        if not self.stopped:
-            consumer.write(_chunk(self.tail) + _chunk(b""))
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """See `FormBody.pieces`: in chunks of HTTP."""
+        yield _chunk(self.head)
+        async for position, until in self._file.ranges():
+            while position < until:
+                data = await self._file.workers.run(_read, self._file.path, position, min(until - position, PIECE))
+                position += len(data)
+                yield _chunk(data)
+        yield _chunk(self.tail) + _chunk(b"")
 
     def stopProducing(self) -> None:
         """See `IBodyProducer`."""

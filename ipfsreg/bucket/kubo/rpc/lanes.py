@@ -33,10 +33,10 @@ class _Endpoints:
 
 
 class Lane:
-    """So many calls of a kind at once; the others wait for their turn, and not longer than for an answer."""
+    """So many calls of a kind at once; the others wait for a slot, and not longer than for an answer."""
 
     def __init__(self, reactor: Any, address: Callable[[], Address], connections: int) -> None:
-        self.turns = DeferredSemaphore(connections)
+        self.slots = DeferredSemaphore(connections)
         self.pool = HTTPConnectionPool(reactor)
         self.pool.maxPersistentPerHost = connections
         self.pool.cachedConnectionTimeout = KEPT_SECONDS

@@ -1,1 +1,1 @@
-"""One state of the bucket after the other: changes become a draft, and the draft replaces what is pinned."""
+"""The bucket's states: which one counts, and how a commit replaces it."""

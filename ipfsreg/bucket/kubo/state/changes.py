@@ -1,79 +1,72 @@
-"""The changes of a bucket, as the index makes them in batches."""
+"""The changes of a bucket."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, ContentLost
-from ipfsreg.bucket.kubo.node.contents import Target
+from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.ipfs.cid import CID
 
 from .draft import Draft
 
 
-class Change(Protocol):
+class Change(ABC):
     """One change. It may be made again, upon the same state or a later one.
 
-    ``size`` is the length of what the node has to read for it, in bytes; ``content`` what the node has to have all
-    blocks of, once it was made.
+    ``size`` is the length of what the node has to read for it, in bytes. ``content`` is what the node has to have all
+    blocks of, once the change was made.
     """
 
-    done: "Deferred[None]"
-    size: int
-    content: CID | None
+    size = 0
+    content: CID | None = None
 
+    @abstractmethod
     async def make(self, draft: Draft, *, lost: bool) -> None:
         """Make it. ``lost`` says that it was tried before, and that the node has not all of the content."""
 
 
-class Store:
+class Store(Change):
     """Let a path lead to a small file, which is stored with the state itself."""
 
     def __init__(self, path: str, content: bytes) -> None:
-        self.done: Deferred[None] = Deferred()
         self.size = len(content)
-        self.content: CID | None = None
         self._path = path
         self._bytes = content
 
     async def make(self, draft: Draft, *, lost: bool) -> None:
-        """See `Change`."""
+        """See `Change.make`."""
         await draft.store(self._path, self._bytes)
 
 
-class Link:
+class Link(Change):
     """Let a path lead to content that was added."""
 
     def __init__(self, path: str, target: Target) -> None:
-        self.done: Deferred[None] = Deferred()
         self.size = target.size
-        self.content: CID | None = target.cid
+        self.content = target.cid
         self._path = path
         self._target = target
 
     async def make(self, draft: Draft, *, lost: bool) -> None:
-        """See `Change`. `ContentLost` where the node has not all of it any more."""
+        """See `Change.make`. `ContentLost` where the node has not all of it any more."""
         if lost:
             raise ContentLost(f"garbage was collected, with what was added for {self._path}", RETRY_AFTER)
         await draft.link(self._path, self._target)
 
 
-class Move:
-    """Let a file have another path."""
+class Move(Change):
+    """Let a file have another path. A file of which the node has lost a block is removed instead."""
 
     _log = Logger()
 
     def __init__(self, source: str, destination: str) -> None:
-        self.done: Deferred[None] = Deferred()
-        self.size = 0
-        self.content: CID | None = None
         self._source = source
         self._destination = destination
 
     async def make(self, draft: Draft, *, lost: bool) -> None:
-        """See `Change`."""
+        """See `Change.make`."""
         found = await draft.find(self._source)
         if found is None:
             raise NotFound(f"{self._source} is not there")
@@ -89,17 +82,14 @@ class Move:
         draft.unlink(self._source)
 
 
-class Remove:
+class Remove(Change):
     """Remove a file."""
 
     def __init__(self, path: str) -> None:
-        self.done: Deferred[None] = Deferred()
-        self.size = 0
-        self.content: CID | None = None
         self._path = path
 
     async def make(self, draft: Draft, *, lost: bool) -> None:
-        """See `Change`."""
+        """See `Change.make`."""
         if await draft.find(self._path) is None:
             raise NotFound(f"{self._path} is not there")
         draft.unlink(self._path)

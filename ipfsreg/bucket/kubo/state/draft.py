@@ -1,25 +1,20 @@
 """The bucket's next state, while it is made: changes of the last one, and then the blocks that differ.
 
-Directories are built here and not by the node's MFS. So a state is made of nothing that garbage collection could take
-in between without our noticing, in one call however many changes there are, and no state is seen that nobody asked for.
+Directories are built here and not by the node's MFS. So garbage collection can take no part of a state without our
+noticing, a state takes one call however many changes there are, and nobody sees a state that is not complete.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeAlias
 
 from ipfsreg.bucket.errors import Corrupt, Refused
 from ipfsreg.bucket.kubo.errors import Exists
-from ipfsreg.bucket.kubo.node.contents import Target
 from ipfsreg.bucket.kubo.node.directories import Directories
-from ipfsreg.flow.workers import Workers
-from ipfsreg.ipfs import hamt
-from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
-from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
-from ipfsreg.ipfs.directory import directory_node
-from ipfsreg.ipfs.hamt import Block
-
-_QUICK = 200
-"""A directory with more entries is put together in a thread."""
+from ipfsreg.bucket.kubo.node.node import Target
+from ipfsreg.ipfs.cid import CID, RAW, cid_of
+from ipfsreg.ipfs.dag_pb import BlockInvalid, Link
+from ipfsreg.ipfs.hamt import Block, HashExhausted
+from ipfsreg.ipfs.unixfs import directory_node
 
 _Changes: TypeAlias = dict[str, "Target | None | _Changes"]
 """Changes of a directory, by name: what a name leads to, nothing, or changes of the directory that it is."""
@@ -28,10 +23,9 @@ _Changes: TypeAlias = dict[str, "Target | None | _Changes"]
 class Draft:
     """Changes of a state, none of which anybody sees before `blocks` are stored and its root counts."""
 
-    def __init__(self, directories: Directories, root: CID, workers: Workers) -> None:
+    def __init__(self, directories: Directories, root: CID) -> None:
         self._directories = directories
         self._root = root
-        self._workers = workers
         self._changes: dict[str, Target | None] = {}
         self._contents: dict[CID, bytes] = {}
 
@@ -108,7 +102,7 @@ class Draft:
             top = await self._built(self._root, tree, blocks)
         except BlockInvalid as error:
             raise Corrupt(f"a directory is damaged: {error}") from None
-        except hamt.HashExhausted as error:
+        except HashExhausted as error:
             raise Refused(str(error)) from None
         assert top is not None, "a state has a mark"
         return top.cid, blocks
@@ -126,35 +120,10 @@ class Draft:
                 target = await self._built(None if below is None else below.cid, change, blocks)
             assert not isinstance(target, dict)
             entries[name] = None if target is None else Link(target.cid, name, target.size)
-        new, shards = await self._changed(node, entries)
+        new, shards = await self._directories.changed(node, entries)
         blocks += shards
         if new is None:
             return None
-        block = encode_node(new) if len(new.links) <= _QUICK else await self._workers.run(encode_node, new)
-        cid = cid_of(DAG_PB, block)
-        self._directories.remember(cid, new, len(block))
-        blocks.append((cid, block))
-        return Target(cid, len(block) + sum(link.size for link in new.links))
-
-    async def _changed(self, node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
-        if not hamt.is_shard(node):
-            if len(node.links) + len(entries) <= _QUICK:
-                return _changed(node, entries)
-            return await self._workers.run(_changed, node, entries)
-        load = self._directories.load
-        new, shards = await hamt.changed(load, node, entries)
-        for cid, block in shards:
-            self._directories.remember(cid, decode_node(block), len(block))
-        if new is None or all(entries.values()) or await hamt.is_large(load, new):
-            return new, shards
-        # What has become small enough for one block is a plain directory again, as it is with Kubo.
-        return directory_node(await hamt.entries(load, new)), []
-
-
-def _changed(node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
-    """A directory of one block with entries set, or, with None, removed; it may have become a sharded one."""
-    links = {**{link.name: link for link in node.links}, **entries}
-    left = [link for link in links.values() if link is not None]
-    if hamt.estimated_size(left) > hamt.THRESHOLD:
-        return hamt.shard_of(left)
-    return directory_node(left) if left else None, []
+        block = await self._directories.encoded(new)
+        blocks.append(block)
+        return Target(block[0], len(block[1]) + sum(link.size for link in new.links))

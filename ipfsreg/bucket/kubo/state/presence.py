@@ -5,10 +5,11 @@ killed does not count for long.
 """
 
 import re
-import time
-from collections.abc import Callable
 
 from ipfsreg.bucket.kubo.node.markers import Markers
+
+from .clocks import Clocks
+from .notes import Notes
 
 RENEW_SECONDS = 600.0
 """How often a daemon says anew that it is there."""
@@ -20,25 +21,18 @@ _TEXT = re.compile(r"daemon ([0-9a-f]+) ([0-9]{1,12})")
 
 
 class Presence:
-    """Whether this daemon is there, and any other. ``seconds`` tells how time goes by, ``now`` the time of day."""
+    """Whether this daemon is there, and any other."""
 
-    def __init__(
-        self,
-        markers: Markers,
-        owner: Callable[[], str],
-        seconds: Callable[[], float],
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, markers: Markers, notes: Notes, clocks: Clocks) -> None:
         self._markers = markers
-        self._owner = owner
-        self._seconds = seconds
-        self._now = now
+        self._notes = notes
+        self._clocks = clocks
         self._text: str | None = None
         self._said = 0.0
 
     async def begin(self) -> None:
         """Say that it is there, unless that was said lately. It is there before it takes anything."""
-        if self._text is None or self._seconds() - self._said > RENEW_SECONDS:
+        if self._text is None or self._clocks.uptime() - self._said > RENEW_SECONDS:
             await self._say()
 
     async def renew(self) -> None:
@@ -47,7 +41,7 @@ class Presence:
             await self._say()
 
     async def _say(self) -> None:
-        said, text = self._seconds(), f"daemon {self._owner()} {int(self._now())}"
+        said, text = self._clocks.uptime(), f"daemon {self._notes.owner} {int(self._clocks.now())}"
         if text != self._text:
             await self._markers.add(text)
             before, self._text, self._said = self._text, text, said
@@ -69,7 +63,7 @@ class Presence:
             match = _TEXT.fullmatch(text)
             if match is None or text == self._text:
                 own = own or text == self._text
-            elif match[1] == self._owner() or int(match[2]) < self._now() - EXPIRE_SECONDS:
+            elif match[1] == self._notes.owner or int(match[2]) < self._clocks.now() - EXPIRE_SECONDS:
                 await self._markers.take(text)
             else:
                 alone = False

@@ -1,13 +1,20 @@
-"""A state of the bucket, and what may be wrong about which one counts."""
+"""A state of the bucket, the mark in it, and what may be wrong about which state counts."""
 
+import re
 from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import Unreachable
-from ipfsreg.ipfs.cid import CID, parse_cid
+from ipfsreg.bucket.kubo.node.node import Target
+from ipfsreg.ipfs.cid import CID, inline_cid, inline_content, parse_cid
 
 MARK = ".ipfsreg"
 """The file of each state that holds its number."""
+
+NOBODY_HELPS = 60
+"""Seconds after which a client may try again where somebody has to do something first."""
+
+_MARK = re.compile(rb"ipfsreg ([0-9a-f]{16}) ([0-9]{1,20})\n")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,6 +33,18 @@ class State:
     def cid(self) -> CID:
         """The CID of its directory."""
         return parse_cid(self.root)
+
+
+def mark_of(bucket: str, number: int) -> Target:
+    """The file `MARK` of a state. Its content is in its CID, so it takes no block. ``bucket`` is a `bucket_id`."""
+    content = f"ipfsreg {bucket} {number}\n".encode()
+    return Target(inline_cid(content), len(content))
+
+
+def marked_number(bucket: str, mark: CID) -> int | None:
+    """The number that a `mark_of` this bucket says; None for any other file."""
+    match = _MARK.fullmatch(inline_content(mark) or b"")
+    return int(match[2]) if match is not None and match[1].decode() == bucket else None
 
 
 class Overtaken(Unreachable):

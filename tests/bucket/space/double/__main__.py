@@ -9,7 +9,7 @@ from .server import SpaceDouble
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.space.double", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bucket.space.double", description=__doc__)
     parser.add_argument(
         "--listen", default="tcp:0:interface=127.0.0.1", help="Twisted TCP endpoint (default: %(default)s)"
     )

@@ -1,4 +1,4 @@
-"""Tokens and key pairs (fact sheet 2)."""
+"""Tokens and key pairs (docs/protocols/space.md, "Access")."""
 
 import hmac
 

@@ -21,7 +21,10 @@ class Record:
     cipher: BucketCipher = field(default_factory=BucketCipher, repr=False)
     backup: bool = False
     mirror: dict[str, File] = field(default_factory=dict)
-    """What the hub has of it, by plain path. Nothing is ever taken away by RemoveDirOrFile (fact sheet 4)."""
+    """What the hub has of it, by plain path. Nothing is ever taken away by RemoveDirOrFile.
+
+    See docs/protocols/space.md, "Listing and removing".
+    """
 
 
 class Account:

@@ -1,4 +1,4 @@
-"""AddItems and CreateFolder: what puts something into a bucket (fact sheet 4, AddItems)."""
+"""AddItems and CreateFolder: what puts something into a bucket (docs/protocols/space.md, "Adding files")."""
 
 import os
 from collections.abc import Iterator

@@ -1,10 +1,14 @@
-"""How the daemon encrypts names and content before its buckd sees them (fact sheet 4, Encryption at rest)."""
+"""How the daemon encrypts names and content before its buckd sees them.
+
+See docs/protocols/space.md, "Encryption at rest".
+"""
 
 import base64
 import hashlib
 import hmac
 import secrets
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -26,6 +30,8 @@ class BucketCipher:
     def __init__(self, key: bytes | None = None) -> None:
         key = key or secrets.token_bytes(80)
         self._aes, self._vector, self._mac = key[:32], key[32:48], key[48:]
+        # A listing decrypts the same names again for each entry below them.
+        self.decrypt_name = lru_cache(100_000)(self._decrypt_name)
 
     def _stream(self) -> CipherContext:
         return Cipher(AES(self._aes), CTR(self._vector)).encryptor()
@@ -39,8 +45,8 @@ class BucketCipher:
         sealing = self.sealing()
         return base64.urlsafe_b64encode(sealing.update(name.encode()) + sealing.finish()).decode()
 
-    def decrypt_name(self, name: str) -> str:
-        """Get a segment back.
+    def _decrypt_name(self, name: str) -> str:
+        """Get a segment of a path back.
 
         :raises CorruptError: for what the daemon has not written, such as buckd's own files.
         """

@@ -1,4 +1,7 @@
-"""The daemon's REST gateway: the same calls as JSON (fact sheet 5). Faults of bytes on a connection don't reach it."""
+"""The daemon's REST gateway: the same calls as JSON. Faults of bytes on a connection don't reach it.
+
+See docs/protocols/space.md, "REST gateway".
+"""
 
 import json
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""The app token, and the key pair that comes of twelve words (fact sheet 2)."""
+"""The app token, and the key pair that comes of twelve words (docs/protocols/space.md, "Access")."""
 
 import hashlib
 import secrets

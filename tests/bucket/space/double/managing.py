@@ -1,4 +1,4 @@
-"""Making, listing and emptying buckets (fact sheet 4)."""
+"""Making, listing and emptying buckets (docs/protocols/space.md, "Buckets")."""
 
 from datetime import UTC, datetime
 

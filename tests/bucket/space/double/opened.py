@@ -1,4 +1,7 @@
-"""The plaintext copies that OpenFile hands out, and the watch that is kept on them (fact sheet 4, OpenFile)."""
+"""The plaintext copies that OpenFile hands out, and the watch that is kept on them.
+
+See docs/protocols/space.md, "Opening files".
+"""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""OpenFile: a plaintext copy on the daemon's machine (fact sheet 4, OpenFile)."""
+"""OpenFile: a plaintext copy on the daemon's machine (docs/protocols/space.md, "Opening files")."""
 
 import os
 import secrets

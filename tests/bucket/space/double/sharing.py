@@ -1,4 +1,7 @@
-"""The calls that need the hub (fact sheet 4): sharing, and the mirror that the daemon calls a backup."""
+"""The calls that need the hub: sharing, and the mirror that the daemon calls a backup.
+
+See docs/protocols/space.md, "The hub".
+"""
 
 from urllib.parse import urlencode
 

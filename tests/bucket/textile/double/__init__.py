@@ -1,15 +1,16 @@
 """A double of a Textile Hub (hubd) and of a self-hosted buckd: gRPC-Web by POST and by websocket.
 
-What it imitates is in the project's fact sheet of Textile's protocol; comments name its sections. In a test::
+What it imitates is in docs/protocols/textile.md. In a test::
 
-    from tests.textile.double import TextileDouble
+    from tests.bucket.textile.double import TextileDouble
 
     double = TextileDouble(hub=True).start()
     key = double.accounts.add_key()          # key.key, key.secret: what a user puts in the config
     ...                                      # talk to double.url
     await double.stop()
 
-or the fixtures of `tests.textile.double.fixtures`. From the shell: ``python -m tests.textile.double --help``.
+or the fixtures of `tests.bucket.textile.double.fixtures`. From the shell:
+``python -m tests.bucket.textile.double --help``.
 """
 
 from tests.grpcweb_double.call import RpcError

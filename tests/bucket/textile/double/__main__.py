@@ -10,7 +10,7 @@ from .settings import Generation, Limits
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.textile.double", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bucket.textile.double", description=__doc__)
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--hub", action="store_true", help="a hub, with API keys")
     kind.add_argument("--buckd", action="store_true", help="a self-hosted buckd, without")

@@ -1,4 +1,7 @@
-"""Accounts, API keys and sessions of a hub, and the order in which it looks at them (fact sheet 2)."""
+"""Accounts, API keys and sessions of a hub, and the order in which it looks at them.
+
+See docs/protocols/textile.md, "Credentials".
+"""
 
 import hashlib
 import hmac

@@ -1,4 +1,7 @@
-"""Filecoin archives of buckets (fact sheet 4.7). The deals are moved on by the test, or by a timer."""
+"""Filecoin archives of buckets. The deals are moved on by the test, or by a timer.
+
+See docs/protocols/textile.md, "Archives".
+"""
 
 import secrets
 from typing import Any
@@ -94,7 +97,7 @@ class Archiving(BucketsBase):
 
     def _check_size(self, bucket: Bucket) -> None:
         limits = self.world.limits
-        # A buckd never sets the limits (fact sheet 4.7).
+        # A buckd never sets the limits (docs/protocols/textile.md, "Archives").
         smallest, largest = (limits.archive_smallest, limits.archive_largest) if self.world.hub else (0, 0)
         size = bucket.root.dag_size
         if size < smallest:

@@ -38,6 +38,8 @@ class Bucket:
     metadata: PathMetadata = field(default_factory=PathMetadata)
     archives: bucketsd_pb2.Archives = field(default_factory=bucketsd_pb2.Archives)
     archive_config: bucketsd_pb2.ArchiveConfig = field(default_factory=bucketsd_pb2.ArchiveConfig)
+    under_lost_key: frozenset[str] = frozenset()
+    """The files that nobody can decrypt any more: see `Changing.PushPathAccessRoles`."""
 
     @property
     def private(self) -> bool:
@@ -64,6 +66,7 @@ class Bucket:
             self.metadata.copy(),
             self.archives,
             self.archive_config,
+            self.under_lost_key,
         )
 
     def document_size(self) -> int:

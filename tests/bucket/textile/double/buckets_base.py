@@ -61,7 +61,7 @@ class BucketsBase:
     def resolve(self, bucket: Bucket, path: str) -> Node:
         """The file or directory at a path.
 
-        :raises RpcError: with IPFS's text in a public bucket, the server's in a private one (fact sheet 4.4).
+        :raises RpcError: with IPFS's text in a public bucket, the server's in a private one.
         """
         if bucket.private:
             node: Node = bucket.root

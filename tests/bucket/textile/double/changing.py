@@ -1,4 +1,7 @@
-"""The methods that change a bucket without taking content in (fact sheet 4.1, 4.5, 4.6)."""
+"""The methods that change a bucket without taking content in.
+
+See docs/protocols/textile.md, "Buckets", "Changing" and "Roles".
+"""
 
 import base64
 import secrets
@@ -13,7 +16,7 @@ from .bucket import ADMIN, WRITER, Bucket
 from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root
 from .identity import parse_public_key
 from .metadata import Entry
-from .tree import SEED, Directory, File, Node
+from .tree import SEED, Directory, File, Node, files_below
 
 
 class Changing(BucketsBase):
@@ -79,7 +82,10 @@ class Changing(BucketsBase):
         return bucketsd_pb2.SetPathResponse(pinned=draft.root.dag_size)
 
     def _set(self, draft: Bucket, path: str, node: Node) -> None:
-        """Put a node at a path, which leaves one entry of metadata for all below it (fact sheet 4.5)."""
+        """Put a node at a path, which leaves one entry of metadata for all below it.
+
+        See docs/protocols/textile.md, "Changing".
+        """
         names = segments_of(path)
         if names:
             draft.root = self.world.ipfs.put(draft.root, names, node)
@@ -160,17 +166,15 @@ class Changing(BucketsBase):
             entry = replace(entry, updated_at=now, roles={name: role for name, role in roles.items() if role})
             if draft.private:
                 entry = replace(entry, key=base64.b64encode(secrets.token_bytes(64)).decode())
-                self._encrypt_again(draft, path, node)
+                names = segments_of(path)
+                if names:
+                    draft.root = self.world.ipfs.put(draft.root, names, self.world.ipfs.encrypt_again(node))
+                else:
+                    # The real server links what it has encrypted anew under an empty name instead of replacing the
+                    # root: what is there stays under the old key, and that is gone.
+                    draft.under_lost_key |= set(files_below(draft.root))
             draft.metadata.set(path, entry)
         return bucketsd_pb2.PushPathAccessRolesResponse(pinned=draft.root.dag_size)
-
-    def _encrypt_again(self, draft: Bucket, path: str, node: Node) -> None:
-        node = self.world.ipfs.encrypt_again(node)
-        names = segments_of(path)
-        if names:
-            draft.root = self.world.ipfs.put(draft.root, names, node)
-        elif isinstance(node, Directory):
-            draft.root = node
 
     async def PullPathAccessRoles(
         self, call: Call, request: bucketsd_pb2.PullPathAccessRolesRequest

@@ -1,4 +1,7 @@
-"""Identities, tokens and ids of threads, as strings and bytes (fact sheet 2 and 3)."""
+"""Identities, tokens and ids of threads, as strings and bytes.
+
+See docs/protocols/textile.md, "Identities and tokens" and "Threads".
+"""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""PushPath and PushPaths: the methods that take content in (fact sheet 4.2 and 4.3)."""
+"""PushPath and PushPaths: the methods that take content in (docs/protocols/textile.md, "Pushing")."""
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from tests.grpcweb_double.call import CODE_NAMES, PERMISSION_DENIED, UNKNOWN, Call, RpcError
@@ -55,6 +55,7 @@ class Pushing(BucketsBase):
         if not names:
             raise RpcError(UNKNOWN, "path is required")
         draft.root = self.world.ipfs.put(draft.root, names, file)
+        draft.under_lost_key -= {path}
         draft.metadata.touch(path, self.world.buckets.now())
 
     async def PushPath(self, call: Call) -> None:

@@ -1,4 +1,4 @@
-"""The methods of the buckets service that change nothing, and take no lock (fact sheet 4.4)."""
+"""The methods of the buckets service that change nothing, and take no lock (docs/protocols/textile.md, "Reading")."""
 
 from collections.abc import Iterator
 
@@ -79,7 +79,7 @@ class Reading(BucketsBase):
             call.check()
         stranger = bucket.owner and identity_of(call) != bucket.owner
         readable = not stranger or bucket.metadata.role(path, identity_of(call)) >= READER
-        if not readable or (bucket.key, path) in faults.corrupt:
+        if not readable or path in bucket.under_lost_key or (bucket.key, path) in faults.corrupt:
             raise RpcError(UNKNOWN, "message corrupt or incorrect password")
 
     async def _send_content(self, call: Call, file: File) -> None:

@@ -36,7 +36,7 @@ ALLOWED_TO_OTHERS = {
     "PushPathAccessRoles",
     "PullPathAccessRoles",
 }
-"""The calls about a bucket that one may make who does not own its thread (fact sheet 2)."""
+"""The calls about a bucket that one may make who does not own its thread (docs/protocols/textile.md, "Credentials")."""
 
 
 class BucketsService(Reading, Pushing, Changing, Archiving):

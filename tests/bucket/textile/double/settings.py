@@ -7,7 +7,10 @@ from tests.grpcweb_double.settings import MEBIBYTE, MessageLimits
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A release of textile, as far as its wire and its methods differ (fact sheet 1.3, 4, 4.8)."""
+    """A release of textile, as far as its wire and its methods differ.
+
+    See docs/protocols/textile.md, "Pushing" and "Limits".
+    """
 
     major: int
     minor: int
@@ -85,27 +88,27 @@ class Limits(MessageLimits):
     """What the server refuses; None takes a limit away. Sizes in bytes, times in seconds."""
 
     document: int | None = 4 * MEBIBYTE
-    """The bucket's JSON document, as a gRPC message inside the server (fact sheet 0.8)."""
+    """The bucket's JSON document, as a gRPC message inside the server (docs/protocols/textile.md, "Limits")."""
 
     documents: int | None = 4 * MEBIBYTE
     """All documents of a thread together, which List reads with one such message.
 
-    Not in the fact sheet; it follows from how `document` comes about, and a client had better expect it.
+    Not documented anywhere; it follows from how `document` comes about, and a client had better expect it.
     """
 
     directory_block: int | None = MEBIBYTE
-    """The block of one directory (fact sheet 8.8)."""
+    """The block of one directory (docs/protocols/textile.md, "Limits")."""
 
     bucket_size: int | None = None
-    """The DAG size of a bucket: ``max bucket size exceeded`` (fact sheet 4.8)."""
+    """The DAG size of a bucket: ``max bucket size exceeded`` (docs/protocols/textile.md, "Limits")."""
 
     threads_per_owner: int | None = 100
-    """Only on a hub (fact sheet 2)."""
+    """Only on a hub (docs/protocols/textile.md, "Credentials")."""
 
     challenge_seconds: float = 60.0
-    """How long GetToken waits for a signature (fact sheet 2)."""
+    """How long GetToken waits for a signature (docs/protocols/textile.md, "Identities and tokens")."""
 
     archive_smallest: int = 64 * MEBIBYTE
     archive_largest: int = 32 * 1024 * MEBIBYTE
     archive_rep_factor: int = 4
-    """Of a hub. A buckd never sets them, so that every archive is too big (fact sheet 4.7)."""
+    """Of a hub. A buckd never sets them, so that every archive is too big (docs/protocols/textile.md, "Archives")."""

@@ -1,4 +1,7 @@
-"""Threads, their databases, and tokens: the services threads and users (fact sheet 2 and 3)."""
+"""Threads, their databases, and tokens: the services threads and users.
+
+See docs/protocols/textile.md, "Identities and tokens" and "Threads".
+"""
 
 import random
 import re

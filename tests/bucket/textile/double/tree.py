@@ -18,7 +18,7 @@ from .identity import decode_multibase
 from .unixfs import DAG_PB, RAW, FileBuilder, cid_bytes, cid_string, dag_size_of_file
 
 ENCRYPTION_OVERHEAD = 84
-"""Bytes that Textile's encryption adds to a file or folder (fact sheet 5)."""
+"""Bytes that Textile's encryption adds to a file or folder (docs/protocols/textile.md, "Private buckets")."""
 
 SEED = ".textileseed"
 """The name of the file that each bucket has from the start, and that no client may touch."""
@@ -211,7 +211,7 @@ class Ipfs:
         return self._know(changed)
 
     def encrypt(self, node: Node) -> Node:
-        """What a private bucket makes of a node that SetPath names (fact sheet 4.5).
+        """What a private bucket makes of a node that SetPath names (docs/protocols/textile.md, "Changing").
 
         :raises RpcError: for a raw block, which the server cannot read as dag-pb.
         """

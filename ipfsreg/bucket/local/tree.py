@@ -1,0 +1,258 @@
+"""Durable operations on the files below a directory, as plain blocking functions: they run in a worker thread.
+
+Durable means that what returned survives a loss of power: the data is fsynced before it gets its name, and the
+directory that holds the name is fsynced after.
+
+Nothing outside the directory is ever read, listed, written or removed. A symbolic link, a FIFO, a device or a socket
+below it is damage: it is neither followed nor waited for.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from operator import attrgetter
+from pathlib import Path
+from threading import Lock
+from typing import IO
+
+from ipfsreg.bucket.errors import MISSING, Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.interface import Entry, Listing
+from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory, sync_file
+
+from .beneath import kind_of, open_beneath, stranger_on
+
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO would wait for somebody to write to it
+_STRANGE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
+
+
+class Tree:
+    """The files below ``top``. ``drafts`` is a directory on the same file system for files that are not whole yet.
+
+    Paths are relative to ``top`` and without ``.`` and ``..`` (`check_path`). Each method fails with an `OSError`, and
+    with `Corrupt` where something on the path is neither a file nor a directory.
+    """
+
+    def __init__(self, top: Path, drafts: Path) -> None:
+        self._top = os.path.realpath(top)
+        self._drafts = os.path.realpath(drafts.parent), drafts.name
+        self._lock = Lock()
+        self._being_made: Counter[str] = Counter()
+
+    def size(self, path: str) -> int:
+        """A file's length in bytes."""
+        with closing(self._open(path, os.O_PATH)) as descriptor:
+            return self._file(descriptor, path).st_size
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The content of a file.
+
+        :raises TooLarge: where it is longer than ``limit`` bytes.
+        """
+        with closing(self._open(path, _FILE)) as descriptor:
+            size = self._file(descriptor, path).st_size
+            if size > limit:
+                raise TooLarge(f"{path} is larger than {limit} bytes")
+            content = b""
+            while len(content) < size and (piece := os.read(descriptor, size - len(content))):
+                content += piece
+            return content
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file for reading."""
+        descriptor = self._open(path, _FILE)
+        try:
+            self._file(descriptor, path)
+            return os.fdopen(descriptor, "rb", buffering=0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def write(self, path: str, content: bytes) -> None:
+        """Create or replace a file atomically and durably, by way of one among the drafts."""
+        name = secrets.token_hex(16)
+        with closing(open_beneath(*self._drafts, DIRECTORY)) as drafts, draft(drafts, name, 0o666) as file:
+            file.write(content)
+            sync_file(file)
+            self._place(path, lambda to, last: os.replace(name, last, src_dir_fd=drafts, dst_dir_fd=to))
+
+    def take(self, source: Path, path: str) -> None:
+        """Make a file from outside the tree one of it, atomically and durably.
+
+        :raises NotFound: where there is no such file.
+        """
+        if not source.is_file():
+            raise NotFound(f"no such file: {source}")
+        self._place(path, lambda to, last: os.replace(source, last, dst_dir_fd=to))
+        sync_directory(source.parent)
+
+    def move(self, source: str, path: str) -> None:
+        """Give a file another path, atomically and durably. It may be damage of any kind, which is moved as it is.
+
+        :raises NotFound: where there is no such file.
+        """
+        parent, name = _split(source)
+        with _absent(source):
+            opened = self._open(parent, DIRECTORY)
+        with closing(opened) as directory:
+            _look_for(directory, name, source)
+            try:
+                self._place(path, lambda to, last: os.replace(name, last, src_dir_fd=directory, dst_dir_fd=to))
+            except FileNotFoundError:
+                _look_for(directory, name, source)  # somebody else was faster
+                raise
+        self._left(parent)
+
+    def remove(self, path: str) -> None:
+        """Remove a file durably; damage of any kind as well.
+
+        :raises NotFound: where there is no such file.
+        """
+        parent, name = _split(path)
+        with _absent(path), closing(self._open(parent, DIRECTORY)) as directory:
+            os.unlink(name, dir_fd=directory)
+        self._left(parent)
+
+    def entries(self, directory: str) -> list[Entry]:
+        """The entries of a directory by name."""
+        with closing(self._open(directory, DIRECTORY)) as descriptor, os.scandir(descriptor) as found:
+            return sorted(map(_entry, found), key=attrgetter("name"))
+
+    def walk(self, directory: str, into: Callable[[str], bool] | None) -> Iterator[Listing]:
+        """A directory and all below it, in the order of their names.
+
+        Empty directories are what a kill between two system calls leaves: they are tidied away on the way.
+        """
+        pending = [directory]
+        while pending:
+            path = pending.pop()
+            try:
+                entries = self.entries(path)
+            except (FileNotFoundError, NotADirectoryError):
+                if path == directory:
+                    raise
+                continue  # removed since its parent was listed
+            if not entries:
+                self._remove_empty(path)
+                continue
+            yield Listing(path, entries)
+            below = [f"{path}/{entry.name}" for entry in entries if entry.is_directory]
+            pending.extend(each for each in reversed(below) if into is None or into(each))
+
+    def _open(self, path: str, flags: int) -> int:
+        try:
+            return open_beneath(self._top, path, flags)
+        except OSError as error:
+            if error.errno in _STRANGE and (found := stranger_on(self._top, path)) is not None:
+                raise _damage(*found) from None
+            raise
+
+    def _file(self, descriptor: int, path: str) -> os.stat_result:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            return found
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        raise _damage(f"{self._top}/{path}", kind_of(found.st_mode) or "something unknown")
+
+    def _place(self, path: str, place: Callable[[int, str], None]) -> None:
+        """Have a file put into its directory, which is made if need be, and make its name there durable."""
+        parent, name = _split(path)
+        # A removal may take an emptied directory away between its creation and the rename: then once more.
+        for _ in range(10):
+            try:
+                with closing(self._made(parent)) as directory:
+                    place(directory, name)
+                    os.fsync(directory)
+                    return
+            except FileNotFoundError as error:
+                missing = error
+        raise missing
+
+    def _made(self, path: str) -> int:
+        """Open a directory, made durably if it is missing."""
+        try:
+            descriptor = self._open(path, DIRECTORY)
+        except FileNotFoundError:
+            if path == _TOP:
+                raise
+        else:
+            # One that another thread is making may not be durable yet: then it is made so here as well.
+            if path not in self._being_made:
+                return descriptor
+            os.close(descriptor)
+        with self._lock:
+            self._being_made[path] += 1
+        try:
+            parent, name = _split(path)
+            with closing(self._made(parent)) as directory:
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=directory)
+                os.fsync(directory)
+        finally:
+            with self._lock:
+                self._being_made[path] -= 1
+                if not self._being_made[path]:
+                    del self._being_made[path]
+        return self._open(path, DIRECTORY)
+
+    def _left(self, directory: str) -> None:
+        """Make durable that a file has gone from a directory, and remove the directories that this empties."""
+        path = directory
+        while True:
+            try:
+                with closing(self._open(path, DIRECTORY)) as descriptor:
+                    os.fsync(descriptor)
+                break
+            except FileNotFoundError:  # another removal emptied it
+                if path == _TOP:
+                    raise
+                path, _ = _split(path)
+        self._remove_empty(directory)
+
+    def _remove_empty(self, path: str) -> None:
+        while path != _TOP:
+            path, name = _split(path)
+            try:
+                with closing(self._open(path, DIRECTORY)) as directory:
+                    os.rmdir(name, dir_fd=directory)
+            except FileNotFoundError:  # somebody else was faster
+                continue
+            except OSError:  # not empty
+                break
+
+
+_TOP = "."
+
+
+def _split(path: str) -> tuple[str, str]:
+    parent, _, name = path.rpartition("/")
+    return parent or _TOP, name
+
+
+def _look_for(directory: int, name: str, path: str) -> None:
+    with _absent(path):
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+
+
+@contextmanager
+def _absent(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in MISSING:
+            raise NotFound(f"no such file: {path}") from None
+        raise
+
+
+def _entry(found: "os.DirEntry[str]") -> Entry:
+    is_directory = found.is_dir(follow_symlinks=False)
+    return Entry(found.name, is_directory, not is_directory and not found.is_file(follow_symlinks=False))
+
+
+def _damage(path: str, kind: str) -> Corrupt:
+    return Corrupt(f"{path} is {kind}, which no bucket has; it is not looked into: remove it")

@@ -1,0 +1,246 @@
+"""Bytes on their way in: hashed and written to a file in threads, with the sender held back meanwhile."""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
+from ipfsreg.bucket.errors import Full
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.content.content_hash import ContentHash
+from ipfsreg.registry.errors import ContentTooLarge
+from ipfsreg.registry.repository.blobs import Blobs
+
+PIECE = 256 * 1024
+"""Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
+
+SMALL = 16 * 1024
+"""What comes in smaller pieces is put together first."""
+
+WAITING_MAX = 1024 * 1024
+"""The sender is paused while more than this many bytes wait for the disk."""
+
+SYNC_EVERY = 64 * 1024 * 1024
+"""After so many bytes the disk is made to catch up, so that the sync at the end finds little to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadEnvironment:
+    """What all sessions use. ``max_blob_size`` is in bytes (None: any).
+
+    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
+    """
+
+    blobs: Blobs
+    workers: Workers
+    clock: IReactorTime
+    max_blob_size: int | None = None
+    ahead: TakesAhead | None = None
+    teller: TellsLeaves | None = None
+
+    def new_hash(self) -> ContentHash:
+        """That of a session that has received nothing."""
+        return ContentHash(chunks=self.teller is None or not self.teller.tells())
+
+
+@implementer(IConsumer)
+class SpoolWriter:
+    """Appends to a file what is written to it, in order, and hashes it on the way.
+
+    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor`` and ends at
+    ``offset``; ``hash_`` is that of what is in it, and changes. ``grown`` is told the file's length whenever it has
+    grown; where there is one, somebody else stores the bytes, and the disk is not made to.
+    """
+
+    def __init__(
+        self,
+        environment: UploadEnvironment,
+        descriptor: int,
+        offset: int,
+        hash_: ContentHash,
+        grown: Callable[[int], None] | None,
+    ) -> None:
+        self._workers = environment.workers
+        self._clock = environment.clock
+        self._limit = environment.max_blob_size
+        self._grown = grown
+        self._descriptor = descriptor
+        self._accepted = self._offset = offset
+        self._hash = hash_
+        self._last_write = environment.clock.seconds()
+        self._waiting: list[bytes | bytearray] = []
+        self._waiting_length = 0
+        self._writing = False
+        self._refusal: Exception | None = None
+        self._disk_error: BaseException | None = None
+        self._producer: IPushProducer | None = None
+        self._paused = False
+        self._unsynced = 0
+        self._syncing: Deferred[None] | None = None
+        self._idle: Deferred[None] | None = None
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are in the file."""
+        return self._offset
+
+    @property
+    def hash(self) -> ContentHash:
+        """The hash of what is in the file."""
+        return self._hash
+
+    def silent_for(self, seconds: float) -> bool:
+        """Whether nothing came for so long, though it was wanted."""
+        return not self._paused and self._clock.seconds() - self._last_write >= seconds
+
+    def refuse(self, why: Exception) -> None:
+        """Take nothing more, and stop the producer. What came before is kept; `check` fails with ``why``."""
+        self._refusal = self._refusal or why
+        self._stop_producer()
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """See `IConsumer`. Only push producers."""
+        assert streaming
+        self._producer = cast(IPushProducer, producer)
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self._producer = None
+
+    def write(self, data: bytes) -> None:
+        """See `IConsumer`."""
+        if self._disk_error is not None or self._refusal is not None:
+            return
+        if self._limit is not None and self._accepted + len(data) > self._limit:
+            self.refuse(ContentTooLarge(f"blobs longer than {self._limit} bytes are not accepted here"))
+            return
+        self._accepted += len(data)
+        self._last_write = self._clock.seconds()
+        self._keep(data)
+        self._waiting_length += len(data)
+        if self._waiting_length >= PIECE:
+            self._hand_over()
+        if self._waiting_length > WAITING_MAX and not self._paused and self._producer is not None:
+            self._paused = True
+            self._producer.pauseProducing()
+
+    async def close(self) -> None:
+        """Bring to the file what still waits, and close it. Then `hash` and `offset` are those of the whole file.
+
+        :raises Full: where the disk has no room for it; any other `OSError` likewise.
+        """
+        try:
+            while self._writing or (self._waiting and self._disk_error is None):
+                self._hand_over()
+                if self._writing:
+                    self._idle = Deferred()
+                    await self._idle
+            if self._disk_error is not None:
+                raise self._disk_error
+        finally:
+            if self._syncing is not None:
+                await self._syncing
+            os.close(self._descriptor)
+
+    def check(self) -> None:
+        """Fail as `refuse` said, if it did."""
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _hand_over(self) -> None:
+        if self._writing or not self._waiting:
+            return
+        pieces, length, self._waiting, self._waiting_length = self._waiting, self._waiting_length, [], 0
+        self._writing = True
+        work = [self._workers.run(self._write, pieces)]
+        if length < PIECE:
+            self._hash_chunks(pieces)
+        elif self._hash.chunks:
+            work.append(self._workers.run(self._hash_chunks, pieces))
+        all_done = DeferredList(work, consumeErrors=True)
+        all_done.addCallback(self._done, length)  # type: ignore[call-overload]  # declared as if none could fail
+
+    def _done(self, results: list[tuple[bool, None | Failure]], length: int) -> None:
+        for succeeded, result in results:
+            if not succeeded:
+                assert isinstance(result, Failure)
+                self._failed(result)
+                return
+        self._written(length)
+
+    def _keep(self, data: bytes) -> None:
+        last = self._waiting[-1] if self._waiting else None
+        if len(data) >= SMALL:
+            self._waiting.append(data)
+        elif isinstance(last, bytearray) and len(last) < PIECE:
+            last += data  # a client may send them a byte at a time, and each object costs far more than that
+        else:
+            self._waiting.append(bytearray(data))
+
+    def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
+        # In a thread. Hashing and writing both let other threads run.
+        for piece in pieces:
+            self._hash.update_whole(piece)
+            _write_all(self._descriptor, piece)
+
+    def _hash_chunks(self, pieces: Sequence[bytes | bytearray]) -> None:
+        # In another thread, beside the first: it is about as much work.
+        for piece in pieces:
+            self._hash.update_chunks(piece)
+
+    def _written(self, length: int) -> None:
+        self._writing = False
+        self._offset += length
+        if self._grown is not None:
+            self._grown(self._offset)
+        self._unsynced += length
+        if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
+            self._begin_sync()
+        if self._waiting_length >= PIECE:
+            self._hand_over()
+        if self._paused and self._waiting_length <= WAITING_MAX // 2:
+            self._paused = False
+            if self._producer is not None:
+                self._producer.resumeProducing()
+        self._tell_idle()
+
+    def _begin_sync(self) -> None:
+        # Beside the writing: what counts is the sync at the end, which then finds little to do.
+        self._unsynced = 0
+        self._syncing = self._workers.run(os.fdatasync, self._descriptor).addBoth(self._synced)
+
+    def _synced(self, _: object) -> None:
+        self._syncing = None
+
+    def _failed(self, failure: Failure) -> None:
+        self._writing = False
+        self._waiting = []
+        error = failure.value
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            error = Full(f"no room in the spool: {error.strerror}")
+        self._disk_error = error
+        self._stop_producer()
+        self._tell_idle()
+
+    def _stop_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    def _tell_idle(self) -> None:
+        idle = self._idle
+        if idle is not None and (self._disk_error is not None or not self._writing):
+            self._idle = None
+            idle.callback(None)
+
+
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.writev(descriptor, [view]) :]
