@@ -43,7 +43,9 @@ def makeService(options: Options) -> IService:
         from .bucket.errors import SetupError
         from .config.errors import ConfigError
         from .config.file import find_config
+        from .flow.clock import run_by_monotonic_clock
 
+    run_by_monotonic_clock(reactor)
     _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
     pid_file = None if options.parent is None else options.parent["pidfile"]

@@ -1,6 +1,7 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, 
         reactor,
         _limits(config),
         daemon_seen=daemon_seen,
+        now=time.time,
         ipfs=backend.ipfs,
         pull_by_cid=by_cid != "never",
         from_network=by_cid == "network",

@@ -76,7 +76,9 @@ class StateDirectory:
             lock = os.fdopen(os.open(self._lock_path, flags, 0o644), "r+")
         except OSError as error:
             if not make and isinstance(error, (FileNotFoundError, NotADirectoryError)):
-                raise NotThere(f"no daemon has used {self.path} yet; is `{self._option}` right?") from None
+                raise NotThere(
+                    f"there is no bucket in {self.path}, and a command makes none: is `{self._option}` right?"
+                ) from None
             raise SetupError(
                 f"cannot use the directory {self.path}: {error.strerror}; change `{self._option}`"
             ) from None

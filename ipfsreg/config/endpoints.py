@@ -56,6 +56,26 @@ def check_endpoint(description: str, reactor: Any) -> None:
             raise EndpointError(f"{description!r}: no such directory: {address.parent}")
 
 
+def listens_as(description: str, host: str, port: int) -> bool:
+    """Whether an endpoint that was found good is what ``host`` and ``port`` lead to from this machine.
+
+    ``host`` is a name of this machine or one of its IP addresses. Nothing is looked up.
+    """
+    kind, parts = _parts_of(description)
+    if kind not in _PORTS or int(parts["port"]) != port:
+        return False
+    if host in {parts.get("interface"), "localhost", socket.gethostname()}:
+        return True
+    if not _is_address(host):
+        return False
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:  # it is another machine's
+        return False
+    return True
+
+
 def listening_problem(description: str) -> str | None:
     """Why nothing can listen on an endpoint that was found good, or None, which a port in use is no reason for.
 

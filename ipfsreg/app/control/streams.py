@@ -21,6 +21,8 @@ from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.sending import Sending
 
+from .unknown import explained
+
 ROOT_HEADER = "X-Root"
 """The CID of an exported image's directory."""
 
@@ -53,7 +55,9 @@ class Streams:
             return shield(self._import(cast(StreamingRequest, request)), _log_unanswered)
 
     async def _export(self, request: StreamingRequest) -> bytes | None:
-        export = await self._registry.exporter.export(*parse_reference(parameter(request, "name") or ""))
+        repository, reference = parse_reference(parameter(request, "name") or "")
+        work = self._registry.exporter.export(repository, reference)
+        export = await explained(self._registry, repository, reference, work)
         headers = {"Content-Type": "application/vnd.ipld.car", ROOT_HEADER: export.root}
         reply(request, 200, {**headers, MISSING_HEADER: len(export.missing)})
         request.setHeader(b"Content-Length", b"%d" % export.length)

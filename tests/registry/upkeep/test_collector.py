@@ -171,7 +171,7 @@ def test_the_grace_period(world: World) -> None:
     world.clock.advance(GRACE - 1)
     run(world, ("collect",))
     assert holds(world, IMAGES[0])
-    assert world.collections[-1].waiting == 1
+    assert world.collections[-1].used == 1
     run(world, ("collect", 0.0))
     assert not holds(world, IMAGES[0])
     assert (world.collections[-1].manifests, world.collections[-1].contents) == (1, 2)
