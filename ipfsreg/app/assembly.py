@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
@@ -40,10 +41,15 @@ def load_config(
     return read_config(path, backends, reactor, environment, for_daemon=for_daemon)
 
 
+def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:
+    """The backend that is configured, not open yet."""
+    return BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
+
+
 def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
     workers = Workers(reactor, config.registry.threads)
-    backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
+    backend = make_backend(config, workers, reactor)
     visibility = Visibility(config.gateway.private, backend.encrypted)
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
@@ -91,9 +97,8 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         Streams(parts.registry, parts.workers, reactor),
     )
     listeners = Listeners(site, config.registry, config.name, reactor)
-    return Daemon(
-        parts, peer_id, listeners, control, Background(config, parts, reactor), partial(find_problem, config), fail
-    )
+    problem = partial(find_problem, config, parts.backend)
+    return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), problem, fail)
 
 
 def _limits(config: Config) -> Limits:

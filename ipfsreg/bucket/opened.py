@@ -25,6 +25,10 @@ def _never() -> bool:
     return False
 
 
+def _no_problem() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
@@ -34,6 +38,7 @@ class Opened:
     None as long as the bucket was not asked. It may be called in any thread.
     ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
     never makes one.
+    ``problem`` says in one line why a start would fail, as far as this disk tells. It blocks, and changes nothing.
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
@@ -45,5 +50,6 @@ class Opened:
     ipfs: Capabilities = field(default_factory=Capabilities)
     encrypted: Callable[[], bool | None] = _never
     existing: Callable[[], Awaitable[None]] | None = None
+    problem: Callable[[], str | None] = _no_problem
     read_only: str | None = None
     not_read_needlessly: str | None = None

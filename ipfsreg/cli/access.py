@@ -11,10 +11,8 @@ from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
 from ipfsreg.app.parts import Parts
 from ipfsreg.app.state_directory import Locked, StateDirectory
-from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.names import parse_reference
 
 from .daemon_client import ControlError, DaemonClient
@@ -57,12 +55,6 @@ class Alone:
         """
         found = await self._registry.importer.run(pieces, name)
         return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
-
-
-def storage_of(config: Config, reactor: Any) -> str:
-    """What to call the storage of a configuration."""
-    workers = Workers(reactor, config.registry.threads)
-    return BACKENDS[config.registry.backend].make(config.backend, workers, reactor).bucket.name
 
 
 RegistryAccess = Alone | DaemonClient

@@ -11,17 +11,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.assembly import load_config, make_backend
 from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listens_as
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.file import find_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.clock import run_by_monotonic_clock
+from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_reference
 
-from .access import RegistryAccess, reach, storage_of
+from .access import RegistryAccess, reach
 from .daemon_client import ControlError
 
 T = TypeVar("T")
@@ -86,12 +88,17 @@ def ask(
     return with_registry(path, lambda registry: registry.do(task, arguments or {}), quiet=quiet)
 
 
-def describe_storage(path: Path | None) -> str:
-    """What to call the storage that a command uses, and why it is that one."""
+def backend_of(config: Config) -> Opened:
+    """The backend of a configuration, to look at and not to be opened."""
     from twisted.internet import reactor
 
-    config, found = load(path), path or find_config()
-    return f"{storage_of(config, reactor)}, {f'as {found} says' if found else 'without a configuration file'}"
+    return make_backend(config, Workers(reactor, config.registry.threads), reactor)
+
+
+def describe_storage(path: Path | None) -> str:
+    """What to call the storage that a command uses, and why it is that one."""
+    found = path or find_config()
+    return f"{backend_of(load(path)).bucket.name}, {f'as {found} says' if found else 'without a configuration file'}"
 
 
 def with_registry(

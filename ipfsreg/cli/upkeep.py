@@ -11,7 +11,7 @@ from ipfsreg.app.preflight import find_problem
 from ipfsreg.config.file import find_config
 from ipfsreg.config.kinds import Duration
 
-from .command import EXIT_PROBLEM, ask, config_option, describe_storage, fail, load
+from .command import EXIT_PROBLEM, ask, backend_of, config_option, describe_storage, fail, load
 
 _TIME: TypeAdapter[float] = TypeAdapter(Duration)
 
@@ -35,7 +35,7 @@ def check(path: Path | None) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
     found = path or find_config()
     config = load(path, for_daemon=True)
-    problem = find_problem(config)
+    problem = find_problem(config, backend_of(config))
     if problem is not None:
         fail(problem)
     if found:

@@ -32,7 +32,8 @@ async def _instead(registry: Registry, repository: Repository, reference: Tag | 
     except NameUnknown:
         tags = ()
     if tags:
-        return f"{lacking}; {repository} has the tags {_some(tags)}"
+        plural = "" if len(tags) == 1 else "s"
+        return f"{lacking}; {repository} has the tag{plural} {_some(tags)}"
     repositories = await registry.catalog.after("")
     if repository in repositories:
         return f"{lacking}; {repository} has no tags, so name it by its digest: {repository}@sha256:…"
