@@ -156,7 +156,7 @@ def test_no_line_has_a_secret_in_it(tmp_path: Path, text: str) -> None:
 )
 def test_a_pipe_is_never_waited_for(tmp_path: Path, option: str) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigError, match="pipe|not a regular file") as raised:
+    with pytest.raises(ConfigError, match=r"pipe|not a regular file") as raised:
         load(tmp_path, option.replace("PIPE", str(tmp_path / "pipe")))
     assert len(str(raised.value).splitlines()) == 1
 

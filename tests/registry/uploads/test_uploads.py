@@ -230,6 +230,29 @@ async def test_expiry(open_place: Open) -> None:
         await place.stop()
 
 
+@pytest.mark.parametrize("written", [365 * 86400, 0, -50])
+@pytest_twisted.ensureDeferred
+async def test_those_of_an_earlier_daemon_expire_whatever_the_time_of_day_was(open_place: Open, written: int) -> None:
+    """A time of the file that lies in the future counts as now; from the start on a clock counts that nobody sets."""
+    place = Place((await open_place()).directory, upload_expiry=100.0)
+    place.clock = clock = Clock()
+    clock.advance(time.time())
+    await place.start()
+    try:
+        upload = await place.registry.uploads.begin(REPOSITORY)
+        await place.append(upload, b"something")
+        for each in upload.directory.iterdir():
+            os.utime(each, (clock.seconds() + written, clock.seconds() + written))
+        await place.restart()
+        uploads = place.registry.uploads
+        clock.advance(99 + min(written, 0))
+        assert await uploads.expire() == 0
+        clock.advance(2)
+        assert await uploads.expire() == 1
+    finally:
+        await place.stop()
+
+
 @pytest_twisted.ensureDeferred
 async def test_one_that_is_used_again_while_others_expire(open_place: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The removal of one takes its time: what the client of the next one does meanwhile counts."""

@@ -66,7 +66,7 @@ class Rpc:
     ) -> None:
         self.reactor = reactor
         self.timeout = timeout
-        self.deadlines = Deadlines(reactor, lambda: f"the IPFS node of [kubo] {option} is {self._address()}")
+        self.deadlines = Deadlines(reactor, lambda: f"is the IPFS node at {self._address()} ([kubo] {option})?")
         self.headers_sent = {b"User-Agent": b"ipfsreg"}
         """The headers of every call."""
         if authorization is not None:

@@ -1,6 +1,5 @@
 """The bounds of every wait for a node."""
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ T = TypeVar("T")
 class Deadlines:
     """Waits for a node no longer than allowed, and for nothing any more once the daemon stops.
 
-    What goes wrong is a `BucketError`: `Unreachable` where no answer came. ``node`` is what to call the node then.
+    What goes wrong is a `BucketError`: `Unreachable` where no answer came. ``node`` is what to ask about it then.
     """
 
     def __init__(self, reactor: Any, node: Callable[[], str]) -> None:
@@ -85,6 +84,5 @@ def why(error: BaseException | None) -> str:
     if isinstance(error, CancelledError):  # given up since nothing came in time
         return "the node does not answer"
     if isinstance(error, ConnectError) and isinstance(error.osError, int):
-        is_running = ": is it running?" if error.osError == errno.ECONNREFUSED else ""
-        return f"{os.strerror(error.osError)}{is_running}"
+        return os.strerror(error.osError)
     return " ".join(str(error).split()) or type(error).__name__
