@@ -15,10 +15,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from ipfsreg.bucket.textile.client import BUCKETS, THREADS, USERS
-from ipfsreg.bucket.textile.encoding import to_base32
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
-from ipfsreg.bucket.textile.signing import CallMetadata
+from ipfsreg.bucket.textile.server.client import BUCKETS, THREADS, USERS
+from ipfsreg.bucket.textile.server.encoding import to_base32
+from ipfsreg.bucket.textile.server.signing import CallMetadata
 from ipfsreg.grpcweb.channel import Channel, Transport
 from ipfsreg.grpcweb.errors import GrpcError
 

@@ -10,13 +10,16 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.protocol import Factory
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python import usage
+from zope.interface import provider
 
 from .flow.interrupt import interrupt_ends_at_once
 
 _EXIT_USAGE = 2
 _DESCRIPTORS = 65536
 _PID_FILE = "twistd.pid"  # twistd's default
+_LAST_EVENT = "Server Shut Down."  # of twistd, when its reactor has ended and its pid file is gone
 
 
 class Options(usage.Options):
@@ -48,10 +51,9 @@ def makeService(options: Options) -> IService:
     run_by_monotonic_clock(reactor)
     _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
-    pid_file = None if options.parent is None else options.parent["pidfile"]
     try:
         config = load_config(options["config"] or find_config(), reactor)
-        daemon = make_daemon(config, reactor, partial(_stop_with, reactor, pid_file))
+        daemon = make_daemon(config, reactor, partial(_stop_with, reactor))
         log_file = None if options.parent is None else open_log_file(options.parent, reactor)
     except (ConfigError, SetupError) as error:
         _say(error)
@@ -106,23 +108,21 @@ def _allow_many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _stop_with(reactor: Any, pid_file: str | None, message: str) -> None:
+def _stop_with(reactor: Any, message: str) -> None:
     """Stop the reactor, which may not have begun yet, and then end the process with the status of a failure.
 
-    twistd itself has no way to: it logs each exception of a running reactor, and ends with status 0. A service manager
-    has to be told.
+    A service manager has to be told. twistd logs each exception of a running reactor, and ends with status 0; what it
+    lets through is one that comes after the reactor has ended, from an observer of its last event.
     """
     _say(message)
-    reactor.addSystemEventTrigger("after", "shutdown", _end_process, pid_file)
+    globalLogPublisher.addObserver(_end_process)
     reactor.callWhenRunning(reactor.stop)
 
 
-def _end_process(pid_file: str | None) -> None:
-    if pid_file:
-        Path(pid_file).unlink(missing_ok=True)  # as twistd would do next
-    if sys.__stdout__ is not None:
-        sys.__stdout__.flush()  # twistd's log
-    os._exit(_EXIT_USAGE)
+@provider(ILogObserver)
+def _end_process(event: LogEvent) -> None:
+    if event.get("log_format") == _LAST_EVENT:
+        raise SystemExit(_EXIT_USAGE)
 
 
 def _say(message: object) -> None:

@@ -19,7 +19,7 @@ BEGUN_FIRST = (
     "clients",
     "registry/test_kill.py",
     "cli",
-    "registry/test_collector.py",
+    "registry/upkeep/test_collector.py",
     "app/test_packaging.py",
     "web/test_memory.py",
     "bucket/textile/test_commands_run.py",

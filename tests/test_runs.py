@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BEGUN_FIRST
+from .conftest import BEGUN_FIRST
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 JOBS = 2

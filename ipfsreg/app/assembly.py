@@ -17,7 +17,11 @@ from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Limits, Registry
 from ipfsreg.registry.visibility import Visibility
-from ipfsreg.web.site import Gateway, RegistrySite
+from ipfsreg.web.app import Gateway
+from ipfsreg.web.http.access_log import AccessLog
+from ipfsreg.web.http.forwarded import TrustedProxies
+from ipfsreg.web.http.limits import Limits as HttpLimits
+from ipfsreg.web.site import make_site
 
 from .background import Background
 from .control.server import ControlServer
@@ -80,13 +84,12 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     peer_id = PeerId(parts.state.path / "peer-id")
-    site = RegistrySite(
+    site = make_site(
         parts.registry,
         parts.workers,
         reactor,
-        idle=config.registry.idle_timeout,
-        stall=config.registry.stall_timeout,
-        access_log=config.registry.access_log,
+        HttpLimits(idle=config.registry.idle_timeout, stall=config.registry.stall_timeout),
+        access_log=AccessLog(TrustedProxies(config.registry.trusted_proxies)) if config.registry.access_log else None,
         gateway=_gateway(config, parts.visibility, peer_id),
         read_only=parts.backend.read_only,
     )
@@ -94,7 +97,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         tasks_of(parts.registry, parts.backend),
         parts.state.control_socket,
         reactor,
-        Streams(parts.registry, parts.workers, reactor),
+        Streams(parts.registry),
     )
     listeners = Listeners(site, config.registry, config.name, reactor)
     problem = partial(find_problem, config, parts.backend)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import RegistryOptions
-from ipfsreg.web.site import RegistrySite
+from ipfsreg.web.http.server import HttpServer
 
 
 async def stop_listening(port: IListeningPort) -> None:
@@ -34,7 +34,7 @@ class Listeners:
 
     _log = Logger()
 
-    def __init__(self, site: RegistrySite, options: RegistryOptions, name: str, reactor: Any) -> None:
+    def __init__(self, site: HttpServer, options: RegistryOptions, name: str, reactor: Any) -> None:
         self.site = site
         self.ports: list[IListeningPort] = []
         self._options = options

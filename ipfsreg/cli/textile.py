@@ -9,7 +9,7 @@ import click
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.textile.archive import news
-from ipfsreg.bucket.textile.identity import Identity, check_public_key, load_identity, save_identity
+from ipfsreg.bucket.textile.server.identity import Identity, check_public_key, load_identity, save_identity
 from ipfsreg.bucket.textile.sharing import EVERYBODY, ROLES
 from ipfsreg.bucket.textile.tasks import SEPARATOR
 from ipfsreg.grpcweb.errors import one_line

@@ -13,6 +13,9 @@ HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 _FORMS = {algorithm: re.compile(f"[a-f0-9]{{{length}}}") for algorithm, length in HEX_LENGTHS.items()}
 
 
+_HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}  # `hashlib.new` looks for the name each time
+
+
 class Hash(Protocol):
     """What `hashlib` makes."""
 
@@ -65,4 +68,4 @@ def new_hash(algorithm: str) -> Hash:
 
 def digest_of(content: bytes, algorithm: str = "sha256") -> Digest:
     """The digest of content that is in memory."""
-    return Digest(algorithm, hashlib.new(algorithm, content).hexdigest())
+    return Digest(algorithm, _HASHES[algorithm](content).hexdigest())

@@ -4,14 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .descriptor import (
-    Descriptor,
-    read_annotations,
-    read_descriptor,
-    read_descriptors,
-    read_text,
-    wrong,
-)
+from .descriptor import Descriptor, read_annotations, read_descriptor, read_descriptors, read_text, wrong
 from .digest import Digest
 from .documents import read_json
 from .errors import ManifestInvalid

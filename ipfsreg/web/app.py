@@ -1,74 +1,55 @@
-"""The Klein application, which remembers where recent paths led."""
+"""All routes together, as a Klein application."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from cachetools import LRUCache
 from klein import Klein
-from werkzeug.routing import Map, MapAdapter, Rule
 
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.content.cid_index import Allowed
+from ipfsreg.registry.registry import Registry
+
+from .distribution.blob_answers import BlobAnswers
+from .distribution.blobs import BlobRoutes
 from .distribution.converters import add_converters
+from .distribution.images_by_cid import ByCidRoutes
+from .distribution.listings import ListingRoutes
+from .distribution.manifests import ManifestRoutes
+from .distribution.uploads import UploadRoutes
+from .gateway.gateway import GatewayRoutes
+from .gateway.providers import ProviderRoutes
+from .http.budget import Budget
 
-REMEMBERED = 2048
-"""How many paths are remembered, none longer than `_LONGEST`: some MiB at most."""
-
-_LONGEST = 512
-
-_Match = tuple[Rule, dict[str, Any]]
-
-
-class RegistryApp(Klein):
-    """Klein with our converters. Clients ask for the same paths again and again: each is taken apart once.
-
-    Measured, finding the route was a fifth of the work for a manifest.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._url_map.merge_slashes = False
-        add_converters(self._url_map)
-        self._remembering = _RememberingMap(self._url_map)
-
-    @property
-    def url_map(self) -> Any:
-        """What Klein's resource asks for routes. It uses nothing of it but `bind`."""
-        return self._remembering
+_MANIFESTS_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
 
-class _RememberingMap:
-    def __init__(self, url_map: Map) -> None:
-        self._url_map = url_map
-        self._matches: LRUCache[tuple[str, str], _Match] = LRUCache(REMEMBERED)
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What may be had by CID, and what routing records say of this daemon; see `GatewayRoutes` and `ProviderRoutes`."""
 
-    def bind(self, server_name: str, script_name: str, *, path_info: str, default_method: str, url_scheme: str) -> Any:
-        # No rule of ours depends on host, scheme or script name.
-        known = self._matches.get((path_info, default_method))
-        if known is not None:
-            return _Known(known)
-        adapter = self._url_map.bind(
-            server_name, script_name, path_info=path_info, default_method=default_method, url_scheme=url_scheme
-        )
-        return _Remembering(adapter, self._matches, (path_info, default_method))
+    allowed: Allowed
+    address: str | None
+    peer_id: Callable[[], str]
 
 
-class _Known:
-    def __init__(self, match: _Match) -> None:
-        self._match = match
-
-    def match(self, *, return_rule: bool) -> _Match:
-        assert return_rule
-        return self._match
-
-
-class _Remembering:
-    def __init__(self, adapter: MapAdapter, matches: LRUCache[tuple[str, str], _Match], key: tuple[str, str]) -> None:
-        self._adapter = adapter
-        self._matches = matches
-        self._key = key
-
-    def match(self, *, return_rule: bool) -> _Match:
-        assert return_rule
-        rule, arguments = self._adapter.match(return_rule=True)
-        match = (rule, dict(arguments))
-        if len(self._key[0]) <= _LONGEST:
-            self._matches[self._key] = match
-        return match
+def make_app(
+    registry: Registry, workers: Workers, reactor: Any, clock: Callable[[], float], gateway: Gateway | None
+) -> Klein:
+    """The application with every route of the registry."""
+    app = Klein()
+    app.url_map.merge_slashes = False
+    add_converters(app.url_map)
+    ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
+    answers = BlobAnswers(registry.dags, workers)
+    if registry.images_by_cid is not None:
+        ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(app)
+    BlobRoutes(registry.blobs, answers).add_to(app)
+    UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
+    longest = registry.limits.max_manifest_size
+    memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
+    ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(app)
+    if gateway is not None:
+        GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(app)
+        ProviderRoutes(registry.blocks, gateway.allowed, gateway.address, gateway.peer_id).add_to(app)
+    return app

@@ -1,38 +1,96 @@
-"""How handlers are called."""
+"""From a request to the handler of its route, and from what that returns to the answer."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import Rule
 
-from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.shield import shield
-from ipfsreg.registry.errors import RegistryError
+from ipfsreg.flow.eager import begin
+from ipfsreg.registry.errors import NameInvalid
 
-from .body import ClientGone
-from .errors import log_bucket_error, log_unexpected
-from .request import StreamingRequest
+from .http.request import Request
 
 Handler = Callable[..., Coroutine[Any, Any, bytes | None]]
+"""Answers a request: with the rest of its content, or with None where it has sent that itself."""
+
+REMEMBERED = 2048
+"""How many paths are remembered, none longer than `_LONGEST`: some MiB at most."""
+
+_LONGEST = 512
+
+_Match = tuple[Rule, dict[str, Any]]
 
 
 def add_route(app: Klein, path: str, methods: Sequence[str], name: str, handler: Handler) -> None:
-    """Route a path to a handler, which runs to its end even when the client goes away."""
+    """Route a path to a handler, which runs to its end even when the client goes away.
 
-    def call(request: StreamingRequest, **arguments: Any) -> "Deferred[bytes | None]":
-        # Klein cancels a handler whose client is gone. Cancelled between two steps of a change, such as a blob
-        # stored and not yet linked, it would let go of what keeps the collector away while a thread is at work.
-        return shield(handler(request, **arguments), partial(_log_unanswered, request))
+    Stopped between two steps of a change, such as a blob stored and not yet linked, it would let go of what keeps the
+    collector away while a thread is at work.
+    """
+
+    def call(request: Request, **arguments: Any) -> Any:
+        return begin(handler(request, **arguments))
 
     app.route(path, methods=list(methods), endpoint=name, strict_slashes=False)(call)
 
 
-def _log_unanswered(request: StreamingRequest, failure: Failure) -> None:
-    error = failure.value
-    if isinstance(error, BucketError):
-        log_bucket_error(request, error)
-    elif not isinstance(error, (ClientGone, RegistryError)):
-        log_unexpected(request, failure)
+class Dispatcher:
+    """Calls the handlers of an application's routes. ``failed`` makes the answer where one raised an exception.
+
+    Klein's own resource is made for pages: for a small answer it costs more than all the rest. Clients ask for the same
+    paths again and again, and each is taken apart once.
+    """
+
+    def __init__(self, app: Klein, failed: Callable[[Request, Exception], bytes | None]) -> None:
+        self._app = app
+        self._failed = failed
+        self._known = lru_cache(maxsize=REMEMBERED)(self._match)
+
+    def __call__(self, request: Request) -> None:
+        """Answer a request."""
+        path = request.path
+        try:
+            match = (self._known if len(path) <= _LONGEST else self._match)(path, request.method)
+            rule, arguments = match
+            result: Any = self._app.endpoints[rule.endpoint](None, request, **arguments)
+        except Exception as error:
+            self._end(request, self._failed(request, error))
+            return
+        if isinstance(result, Deferred):
+            result.addErrback(self._failed_later, request)
+            result.addCallback(self._ended_later, request)
+        else:
+            self._end(request, result)
+
+    def _match(self, path: bytes, method: bytes) -> _Match:
+        if not path.startswith(b"/"):
+            raise NotFound
+        # No rule of ours depends on host, scheme or script name.
+        try:
+            text = unquote_to_bytes(path).decode()
+        except UnicodeDecodeError:
+            raise NameInvalid("the path is not UTF-8") from None
+        adapter = self._app.url_map.bind("registry", path_info=text)
+        rule, arguments = adapter.match(method=method.decode("ascii"), return_rule=True)
+        return rule, dict(arguments)
+
+    def _failed_later(self, failure: Failure, request: Request) -> bytes | None:
+        error = failure.value
+        if not isinstance(error, Exception):
+            failure.raiseException()
+        return self._failed(request, error)
+
+    def _ended_later(self, content: Any, request: Request) -> None:
+        self._end(request, content)
+
+    def _end(self, request: Request, content: bytes | None) -> None:
+        try:
+            request.end(content or b"")
+        except Exception as error:  # a header that cannot be sent
+            request.end(self._failed(request, error) or b"")

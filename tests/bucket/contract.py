@@ -16,11 +16,10 @@ import pytest_twisted
 
 from ipfsreg.bucket.errors import BucketError, NotFound, TooLarge, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket
-from tests.bucket.storage import read_into
 
 from .contract_reading import LargeFiles
 from .helpers import LIMIT, names, pause, read, spawn, together
-from .storage import Collecting, Storage
+from .storage import Collecting, Storage, read_into
 
 __all__ = ["BucketContract", "spawn", "together"]
 

@@ -9,10 +9,9 @@ from twisted.internet.interfaces import IPushProducer
 
 from ipfsreg.bucket.errors import NotFound, TooLarge
 from ipfsreg.flow.streams import ConsumerGone
-from tests.bucket.storage import read_into
 
 from .helpers import pause, read
-from .storage import Collecting, Storage
+from .storage import Collecting, Storage, read_into
 
 HELD_BACK_MAX = 1024 * 1024
 """How much may still come to a consumer that asked for a pause: what was under way."""

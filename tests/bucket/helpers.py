@@ -9,9 +9,8 @@ from twisted.internet.task import deferLater
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
-from tests.bucket.storage import read_into
 
-from .storage import Collecting
+from .storage import Collecting, read_into
 
 LIMIT = 1024 * 1024
 

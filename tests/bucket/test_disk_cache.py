@@ -21,10 +21,9 @@ from ipfsreg.bucket.errors import Corrupt, Full, NotFound, Refused, SetupError, 
 from ipfsreg.bucket.interface import IReader, Stat
 from ipfsreg.flow.streams import WAITING_MAX, ConsumerGone
 from ipfsreg.flow.workers import Workers
-from tests.bucket.storage import read_into
 
 from .fake_remote import PIECE, Body, FakeRemote
-from .storage import Collecting
+from .storage import Collecting, read_into
 
 reactor: Any = twisted_reactor
 

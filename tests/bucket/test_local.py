@@ -18,10 +18,9 @@ from ipfsreg.bucket.errors import BucketError, Corrupt, Full, Refused, SetupErro
 from ipfsreg.bucket.interface import Entry, IBucket, Listing, walk_by_listing
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.flow.workers import Workers
-from tests.bucket.storage import read_into
 
 from .contract import BucketContract, pause
-from .storage import Collecting, Storage
+from .storage import Collecting, Storage, read_into
 
 
 class LocalStorage(Storage):

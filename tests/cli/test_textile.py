@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ipfsreg.bucket.textile.identity import Identity, load_identity
+from ipfsreg.bucket.textile.server.identity import Identity, load_identity
 from ipfsreg.cli import command, textile
 from ipfsreg.cli.main import main
 

@@ -8,7 +8,7 @@ IPFSREG_REQUIRE_PROGRAMS=1, which makes them fail: on CI nothing may be left out
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +32,16 @@ def require_program(name: str, path: str | None = None) -> str:
     if found is None:
         unavailable(f"{name} is not installed (.ci/install-programs installs it)")
     return found
+
+
+def needed(name: str, path: str | None = None) -> Callable[[], None]:
+    """A fixture for a module none of whose tests runs without a program: so no daemon is started for them either."""
+
+    @pytest.fixture(scope="module", autouse=True)
+    def there() -> None:
+        require_program(name, path)
+
+    return there
 
 
 def require_root() -> None:

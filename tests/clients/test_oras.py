@@ -1,6 +1,7 @@
 """oras: artifacts, attached ones with their referrers, single blobs and manifests."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import pytest
 
 from . import programs
 from .images import sha256
-from .programs import client_environment, require_program, run
+from .programs import client_environment, needed, require_program, run
 from .recorder import Recorder
 
 Oras = Callable[..., str]
 REPORT = "application/vnd.example.report"
 SIGNATURE = "application/vnd.example.signature"
+
+oras_is_there = needed("oras", f"{programs.NEWER_ENGINE_PATH}:{os.environ['PATH']}")
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ from .images import (
     random_layer,
     write_layout,
 )
-from .programs import client_environment, require_program, run
+from .programs import client_environment, needed, require_program, run
 from .recorder import Recorder
 
 Skopeo = Callable[..., str]
+
+skopeo_is_there = needed("skopeo")
 
 
 @pytest.fixture

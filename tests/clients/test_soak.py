@@ -16,7 +16,7 @@ import pytest
 from tests.daemon_process import DaemonProcess
 
 from .images import random_layer
-from .programs import client_environment, require_program
+from .programs import client_environment, needed
 from .soak import Client, Kept, SkopeoWorker, Worker
 
 SECONDS = float(os.environ.get("IPFSREG_SOAK_SECONDS", "8"))
@@ -31,6 +31,8 @@ ACTIONS = {"push", "pull", "push again", "replace", "copy", "delete", "delete ta
 
 log = logging.getLogger(__name__)
 
+skopeo_is_there = needed("skopeo")
+
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
@@ -41,7 +43,6 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 
 @pytest.mark.soak
 def test_many_clients_beside_the_garbage_collector(daemon: DaemonProcess, tmp_path: Path) -> None:
-    require_program("skopeo")
     shared = [random_layer(size, size) for size in SHARED_SIZES]
     env = client_environment(tmp_path / "home")
     workers: list[Worker | SkopeoWorker] = [

@@ -82,6 +82,8 @@ WRONG = {
     "[registry]\nthreads = 1": "[registry] threads: Input should be greater than or equal to 2 (it is '1')",
     "[registry]\nthreads = 1000": "[registry] threads: Input should be less than or equal to 256 (it is '1000')",
     "[registry]\nthreads": "line 2: neither a section, an option nor a comment",
+    "[registry]\ntrusted_proxies = localhost": "[registry] trusted_proxies: a proxy is an IP address, a network such as",
+    "[registry]\ntrusted_proxies = 10.0.0.1/8": "[registry] trusted_proxies: a proxy is an IP address, a network such as",
     "[registry]\naccess_log = perhaps": "[registry] access_log: Input should be a valid boolean",
     "[registry]\nmax_manifest_size = big": "[registry] max_manifest_size: a size is a number of bytes, or one with KiB",
     "[registry]\nmax_manifest_size = 5 apples": "[registry] max_manifest_size: a size is a number of bytes",

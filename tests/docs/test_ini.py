@@ -10,8 +10,8 @@ from twisted.internet import reactor
 
 from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.backends import BACKENDS
-from ipfsreg.bucket.textile.encoding import to_base32
-from ipfsreg.bucket.textile.identity import Identity, save_identity
+from ipfsreg.bucket.textile.server.encoding import to_base32
+from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 from ipfsreg.config.sections import SECTIONS, Config
 
 from .certificates import make_certificate

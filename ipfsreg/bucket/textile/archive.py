@@ -15,9 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.flow.gather import gather
 from ipfsreg.grpcweb.errors import one_line
 
-from .bucket_calls import BucketCalls
-from .errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 from .proto import bucketsd_pb2
+from .server.bucket_calls import BucketCalls
+from .server.errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 
 STATES = {
     bucketsd_pb2.ARCHIVE_STATUS_UNSPECIFIED: "unknown",

@@ -16,8 +16,8 @@ from ipfsreg.grpcweb.channel import Channel
 
 from .archive import start_due
 from .bucket import TextileBucket
-from .client import TextileClient, Timeouts
 from .options import TextileOptions
+from .server.client import TextileClient, Timeouts
 from .tasks import TEXTILE_TASKS, TextileTask
 
 _log = Logger()

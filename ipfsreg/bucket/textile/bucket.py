@@ -22,15 +22,15 @@ from ipfsreg.flow.gather import gather
 from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
-from .client import TextileClient
-from .errors import StaleRoot
 from .names import SEED, from_server, to_server
 from .options import TextileOptions
 from .proto import bucketsd_pb2
 from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
+from .server.client import TextileClient
+from .server.errors import StaleRoot
+from .server.transport import TransportChoice
 from .shard import Shard
 from .shards import AT_ONCE, Shards
-from .transport import TransportChoice
 from .writer import Writer
 
 T = TypeVar("T")

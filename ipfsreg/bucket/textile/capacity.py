@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from ipfsreg.bucket.errors import Full
 
-from .errors import DirectoryFull, TooManyPaths
 from .placement import Place
 from .proto import bucketsd_pb2
+from .server.errors import DirectoryFull, TooManyPaths
 
 T = TypeVar("T")
 

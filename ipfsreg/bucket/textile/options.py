@@ -14,9 +14,9 @@ from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 from ipfsreg.grpcweb.channel import check_server
 
-from .identity import Identity, load_identity
 from .placement import may_be_of_a_level
-from .signing import CallMetadata
+from .server.identity import Identity, load_identity
+from .server.signing import CallMetadata
 
 _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
 """What a server takes for a thread's name (docs/protocols/textile.md, "Threads")."""

@@ -18,7 +18,7 @@ from ipfsreg.bucket.breaker import Unreachable
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.sources import Source
 
-from .errors import Gone, Unimplemented
+from .server.errors import Gone, Unimplemented
 
 GATHER_PART = 0.125
 GATHER_MAX = 0.02

@@ -9,8 +9,8 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.interface import IReader
 
-from .bucket_calls import BucketCalls
 from .proto import bucketsd_pb2
+from .server.bucket_calls import BucketCalls
 
 SECONDS = 24 * 3600.0
 """The longest that reading one file may take; a stream on which nothing moves ends much earlier."""

@@ -11,14 +11,14 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import BucketError, Refused, Unavailable
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .bucket_calls import BucketCalls
 from .capacity import Capacity, in_slices
-from .client import TextileClient
-from .encoding import to_base32
-from .errors import Gone, Undecryptable
 from .placement import BucketName, Place
 from .proto import bucketsd_pb2
-from .threads import Threads
+from .server.bucket_calls import BucketCalls
+from .server.client import TextileClient
+from .server.encoding import to_base32
+from .server.errors import Gone, Undecryptable
+from .server.threads import Threads
 
 T = TypeVar("T")
 

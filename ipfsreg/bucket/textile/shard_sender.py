@@ -10,11 +10,11 @@ from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Transport
 
-from .errors import Gone
 from .proto import bucketsd_pb2
 from .push_queue import PendingFile
+from .server.errors import Gone
+from .server.transport import TransportChoice
 from .shard import Shard
-from .transport import TransportChoice
 
 CHUNK = {Transport.WEBSOCKET: 32_000 - 512, Transport.POST: 256 * 1024}
 """Bytes of content in a message.

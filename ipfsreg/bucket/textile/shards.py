@@ -7,11 +7,11 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.errors import Full
 from ipfsreg.flow.gather import gather
 
-from .client import TextileClient
 from .options import TextileOptions
 from .placement import LEVELS, BucketName, Place, all_places, place_of
+from .server.client import TextileClient
+from .server.threads import Threads
 from .shard import Shard
-from .threads import Threads
 
 AT_ONCE = 8
 """How many buckets of the server are asked at once."""

@@ -9,10 +9,10 @@ from typing import Any
 from ipfsreg.bucket.errors import NotFound, Refused
 from ipfsreg.bucket.interface import check_path
 
-from .bucket_calls import BucketCalls
-from .identity import check_public_key
 from .names import to_server
 from .proto import bucketsd_pb2
+from .server.bucket_calls import BucketCalls
+from .server.identity import check_public_key
 
 EVERYBODY = "*"
 

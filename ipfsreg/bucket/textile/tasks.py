@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.errors import Refused
 
 from . import archive, sharing
-from .bucket_calls import BucketCalls
+from .server.bucket_calls import BucketCalls
 
 Arguments = Mapping[str, str]
 TextileTask = Callable[[Sequence[BucketCalls], Arguments, IReactorTime], Awaitable[dict[str, Any]]]

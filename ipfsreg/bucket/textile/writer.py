@@ -8,15 +8,15 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.sources import Source
 
-from .errors import BucketFull
 from .placement import Place
 from .proto import bucketsd_pb2
 from .push_queue import PushQueue
 from .roles import Roles
+from .server.errors import BucketFull
+from .server.transport import TransportChoice
 from .shard import Shard
 from .shard_sender import ShardSender
 from .shards import Shards
-from .transport import TransportChoice
 
 Write = Callable[[Shard], Awaitable[None]]
 

@@ -66,41 +66,47 @@ class Guard:
             self._used_before, self._used = self._used, {}
         self._used[known] = self._clock.seconds()
 
-    @asynccontextmanager
-    async def holding(self, *keys: Hashable) -> AsyncIterator[Use]:
+    def holding(self, *keys: Hashable) -> "_Holding":
         """Keep things from being removed while the block runs, and count them as used when it ends.
 
         Waits first until none of them is being removed. Any number of blocks may hold the same thing.
         """
-        async with self.holding_all(keys) as use:
-            yield use
+        return _Holding(self, keys)
 
     @asynccontextmanager
-    async def holding_all(self, keys: Iterable[Hashable], throttle: Throttle | None = None) -> AsyncIterator[Use]:
+    async def holding_all(self, keys: Iterable[Hashable], throttle: Throttle) -> AsyncIterator[Use]:
         """As `holding`, for so many things that it has to be done in pieces."""
         use = Use()
         held: list[Hashable] = []
         try:
             for key in keys:
-                while key in self._removing:
-                    done: Deferred[None] = Deferred()
-                    self._removing[key].append(done)
-                    await done
-                self._held[key] = self._held.get(key, 0) + 1
+                await self.hold(key)
                 held.append(key)
-                if throttle is not None:
-                    await throttle.step()
+                await throttle.step()
             yield use
         finally:
             for key in held:
-                if not use.in_vain:
-                    self.touch(key)
-                self._held[key] -= 1
-                if not self._held[key]:
-                    del self._held[key]
-                    _fire(self._released.pop(key, []))
-                if throttle is not None:
-                    await throttle.step()
+                self.release(key, use)
+                await throttle.step()
+
+    async def hold(self, key: Hashable) -> None:
+        """One thing of `holding`; whoever calls this calls `release` as well."""
+        while key in self._removing:
+            done: Deferred[None] = Deferred()
+            self._removing[key].append(done)
+            await done
+        self._held[key] = self._held.get(key, 0) + 1
+
+    def release(self, key: Hashable, use: Use) -> None:
+        """The end of `hold`."""
+        if not use.in_vain:
+            self.touch(key)
+        count = self._held[key] - 1
+        if count:
+            self._held[key] = count
+        else:
+            del self._held[key]
+            _fire(self._released.pop(key, ()))
 
     @asynccontextmanager
     async def removing(self, keys: Sequence[Hashable], since: float) -> AsyncIterator[bool]:
@@ -140,6 +146,35 @@ class Guard:
         return max(self._used.get(known, self._floor), self._used_before.get(known, self._floor), self._floor)
 
 
-def _fire(waiting: list["Deferred[None]"]) -> None:
+class _Holding:
+    """A class, since every request for a manifest goes through it and a generator for that costs five times as much."""
+
+    __slots__ = ("_guard", "_held", "_keys", "_use")
+
+    def __init__(self, guard: Guard, keys: Sequence[Hashable]) -> None:
+        self._guard = guard
+        self._keys = keys
+        self._held = 0
+        self._use = Use()
+
+    async def __aenter__(self) -> Use:
+        try:
+            for key in self._keys:
+                await self._guard.hold(key)
+                self._held += 1
+        except BaseException:
+            self._release()
+            raise
+        return self._use
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        for key in self._keys[: self._held]:
+            self._guard.release(key, self._use)
+
+
+def _fire(waiting: Iterable["Deferred[None]"]) -> None:
     for done in waiting:
         done.callback(None)

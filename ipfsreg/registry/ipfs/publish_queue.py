@@ -36,7 +36,7 @@ class PublishQueue:
         self._waiting[repository, digest] = None
         if self._working is None:
             self._working = Deferred.fromCoroutine(self._work())
-            self._working.addErrback(self._ended)
+            self._working.addBoth(self._ended)
 
     def stop(self) -> None:
         """Publish no more."""
@@ -52,7 +52,6 @@ class PublishQueue:
             repository, digest = next(iter(self._waiting))
             await self._publish(repository, digest)
             self._waiting.pop((repository, digest), None)
-        self._working = None
 
     async def _publish(self, repository: Repository, digest: Digest) -> None:
         name = f"{repository}@{digest}"
@@ -69,5 +68,7 @@ class PublishQueue:
         else:
             self._log.info("Published {name}: ipfs://{cid}", name=name, cid=published.cid)
 
-    def _ended(self, failure: Failure) -> None:
-        failure.trap(CancelledError)
+    def _ended(self, result: Failure | None) -> None:
+        self._working = None
+        if result is not None:
+            result.trap(CancelledError)

@@ -10,8 +10,8 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ReadOnly
 from ipfsreg.registry.ipfs.image_reader import LATEST, ImagesByCid
 from ipfsreg.registry.names import Tag
+from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
-from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.routes import add_route
 
 from .blob_answers import BlobAnswers
@@ -43,22 +43,22 @@ class ByCidRoutes:
         ):
             add_route(app, f"{image}/{path}", _WRITE, f"cid-{name}-change", self.refuse)
 
-    async def manifest(self, request: StreamingRequest, cid: CID, reference: Tag | Digest) -> bytes:
+    async def manifest(self, request: Request, cid: CID, reference: Tag | Digest) -> bytes:
         """The image's manifest, or one that it lists."""
         manifest = await self._images.manifest(cid, reference)
         # The name says what it is: it is never anything else.
         return await answer_manifest(request, manifest, self._dags, immutable=True)
 
-    async def blob(self, request: StreamingRequest, cid: CID, digest: Digest) -> bytes | None:
+    async def blob(self, request: Request, cid: CID, digest: Digest) -> bytes:
         """A blob of the image."""
         return await self._blobs.answer(request, await self._images.blob(cid, digest))
 
-    async def tags(self, request: StreamingRequest, cid: CID) -> bytes:
+    async def tags(self, request: Request, cid: CID) -> bytes:
         """The one tag that there is."""
         await self._images.manifest(cid, LATEST)
         content = json.dumps({"name": f"ipfs/{cid}", "tags": [LATEST]}).encode()
         return reply(request, 200, {"Content-Type": "application/json"}, content)
 
-    async def refuse(self, request: StreamingRequest, cid: CID, rest: str = "") -> bytes:
+    async def refuse(self, request: Request, cid: CID, rest: str = "") -> bytes:
         """Nothing here can be changed."""
         raise ReadOnly(f"ipfs/{cid} is an image by its CID, which can only be pulled; push under another name")

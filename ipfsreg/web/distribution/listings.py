@@ -14,8 +14,8 @@ from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags, lexical
+from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
-from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.routes import add_route
 
 from .converters import path
@@ -40,11 +40,11 @@ class ListingRoutes:
         referrers = "/v2/<repository:repository>/referrers/<digest:subject>"
         add_route(app, referrers, ["GET"], "referrers", self.referrers)
 
-    async def base(self, request: StreamingRequest) -> bytes:
+    async def base(self, request: Request) -> bytes:
         """Whether this is a registry."""
         return reply(request, 200, {"Content-Type": "application/json"}, b"{}")
 
-    async def catalog(self, request: StreamingRequest) -> bytes:
+    async def catalog(self, request: Request) -> bytes:
         """The repositories, in lexical order."""
         number = _number(request)
         names = await self._catalog.after(parameter(request, "last") or "")
@@ -52,7 +52,7 @@ class ListingRoutes:
         _link_to_next(request, path("_catalog"), names, page)
         return _json(request, {"repositories": page})
 
-    async def tags(self, request: StreamingRequest, repository: Repository) -> bytes:
+    async def tags(self, request: Request, repository: Repository) -> bytes:
         """The tags of a repository, in lexical order."""
         number = _number(request)
         tags = await self._tags.in_order(repository)
@@ -63,7 +63,7 @@ class ListingRoutes:
         _link_to_next(request, path(repository, "tags/list"), tags, page)
         return _json(request, {"name": repository, "tags": page})
 
-    async def referrers(self, request: StreamingRequest, repository: Repository, subject: Digest) -> bytes:
+    async def referrers(self, request: Request, repository: Repository, subject: Digest) -> bytes:
         """The manifests that refer to a subject, as an image index."""
         wanted = parameter(request, "artifactType") or None
         last = parameter(request, "last")
@@ -80,7 +80,7 @@ class ListingRoutes:
         return _json(request, index, OCI_INDEX)
 
 
-def _number(request: StreamingRequest) -> int | None:
+def _number(request: Request) -> int | None:
     text = parameter(request, "n")
     if text is None:
         return None
@@ -89,12 +89,12 @@ def _number(request: StreamingRequest) -> int | None:
     return int(text[:9])
 
 
-def _link_to_next(request: StreamingRequest, where: str, names: Sequence[str], page: Sequence[str]) -> None:
+def _link_to_next(request: Request, where: str, names: Sequence[str], page: Sequence[str]) -> None:
     if page and len(page) < len(names):
         link = f'<{where}?n={len(page)}&last={quote(page[-1], safe="")}>; rel="next"'
         request.setHeader(b"Link", link.encode())
 
 
-def _json(request: StreamingRequest, document: object, media_type: str = "application/json") -> bytes:
+def _json(request: Request, document: object, media_type: str = "application/json") -> bytes:
     content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     return reply(request, 200, {"Content-Type": media_type}, content)

@@ -2,20 +2,19 @@
 
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.repository.manifests import StoredManifest
-from ipfsreg.web.conditions import not_modified
-from ipfsreg.web.replies import CID_HEADER, IMMUTABLE, etag, reply
-from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.content import Content, decide
+from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import CID_HEADER, IMMUTABLE
 
 
-async def answer_manifest(request: StreamingRequest, manifest: StoredManifest, dags: Dags, *, immutable: bool) -> bytes:
+async def answer_manifest(request: Request, manifest: StoredManifest, dags: Dags, *, immutable: bool) -> bytes:
     """Answer with a manifest. ``immutable`` says that what was asked for can never be another one."""
+    digest, size = str(manifest.digest), len(manifest.content)
     headers = {
-        "Docker-Content-Digest": manifest.digest,
-        CID_HEADER: await dags.cid_text(manifest.digest, len(manifest.content)),
-        "ETag": etag(manifest.digest),
+        "Docker-Content-Digest": digest,
+        CID_HEADER: await dags.cid_text(manifest.digest, size),
         # A tag can be moved: ask again each time, with If-None-Match.
         "Cache-Control": IMMUTABLE if immutable else "no-cache",
     }
-    if not_modified(request, manifest.digest):
-        return reply(request, 304, headers)
-    return reply(request, 200, {**headers, "Content-Type": manifest.media_type}, manifest.content)
+    part = decide(request, Content(digest, size, manifest.media_type, headers, has_ranges=False))
+    return b"" if part is None else manifest.content

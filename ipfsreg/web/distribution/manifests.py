@@ -3,32 +3,29 @@
 from traceback import clear_frames
 
 from klein import Klein
-from werkzeug.http import parse_options_header
 
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.web.budget import Budget
+from ipfsreg.web.http.budget import Budget
+from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, header, parameters, reply
-from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.routes import add_route
 
 from .converters import path
 from .manifest_answers import answer_manifest
 
-_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
-
 
 class ManifestRoutes:
     """Pushing, pulling and deleting manifests (distribution-spec, "Pulling manifests" and so on)."""
 
-    def __init__(self, manifests: Manifests, dags: Dags, max_size: int) -> None:
+    def __init__(self, manifests: Manifests, dags: Dags, max_size: int, memory: Budget) -> None:
         self._manifests = manifests
         self._dags = dags
         self._max_size = max_size
-        self._memory = Budget(max(_AT_ONCE, max_size))
+        self._memory = memory
 
     def add_to(self, app: Klein) -> None:
         """Add the routes."""
@@ -37,21 +34,20 @@ class ManifestRoutes:
         add_route(app, one, ["PUT"], "manifest-put", self.put)
         add_route(app, one, ["DELETE"], "manifest-delete", self.delete)
 
-    async def get(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
+    async def get(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """The manifest as it was pushed."""
         manifest = await self._manifests.get(repository, reference)
         return await answer_manifest(request, manifest, self._dags, immutable=isinstance(reference, Digest))
 
-    async def put(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
+    async def put(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """Store a manifest and point a tag, or the tags of ``tag=`` parameters, to it."""
         tags = [parse_tag(text) for text in parameters(request, "tag")]
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
-        content_type, _ = parse_options_header(header(request, "content-type"))
-        length = request.body.length
-        async with self._memory.of(self._max_size if length is None else min(length, self._max_size)):
-            content = await request.body.read(self._max_size)
+        content_type = (header(request, "content-type") or "").partition(";")[0].strip()
+        with self._memory.lease(request.give_up_body) as lease:
+            content = await request.body.read(self._max_size, lease)
             try:
                 stored = await self._manifests.put(repository, content, content_type.lower(), expected, tags)
             except RegistryError as error:
@@ -67,10 +63,11 @@ class ManifestRoutes:
             "OCI-Subject": stored.subject,
         }
         if expected is not None and stored.tags:
-            request.responseHeaders.setRawHeaders(b"OCI-Tag", [tag.encode() for tag in stored.tags])
+            for tag in stored.tags:
+                request.addHeader(b"OCI-Tag", tag.encode())
         return reply(request, 201, headers)
 
-    async def delete(self, request: StreamingRequest, repository: Repository, reference: Tag | Digest) -> bytes:
+    async def delete(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """Delete a tag, or a manifest with all its tags."""
         if isinstance(reference, Digest):
             await self._manifests.delete(repository, reference)

@@ -11,8 +11,8 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
+from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
-from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.routes import add_route
 
 from .converters import path
@@ -39,7 +39,7 @@ class UploadRoutes:
         add_route(app, one, ["PUT"], "upload-finish", self.finish)
         add_route(app, one, ["DELETE"], "upload-cancel", self.cancel)
 
-    async def begin(self, request: StreamingRequest, repository: Repository) -> bytes:
+    async def begin(self, request: Request, repository: Repository) -> bytes:
         """Mount a blob, take a whole one, or begin a session."""
         mounted = await self._mount(request, repository)
         if mounted is not None:
@@ -60,18 +60,18 @@ class UploadRoutes:
             raise
         return await self._created(request, repository, digest, upload.received)
 
-    async def status(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+    async def status(self, request: Request, repository: Repository, session: str) -> bytes:
         """How much of an upload has arrived."""
         upload = await self._uploads.find_idle(repository, session)
         return reply(request, 204, _progress(upload))
 
-    async def append(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+    async def append(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the next part, of known or unknown length."""
         upload = await self._uploads.find_idle(repository, session)
         await self._receive(request, upload)
         return self._accepted(request, upload)
 
-    async def finish(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+    async def finish(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the last part, if there is one, and make the blob."""
         upload = await self._uploads.find_idle(repository, session)
         digest = _digest_parameter(request)
@@ -82,13 +82,13 @@ class UploadRoutes:
         await upload.commit(digest)
         return await self._created(request, repository, digest, upload.received)
 
-    async def cancel(self, request: StreamingRequest, repository: Repository, session: str) -> bytes:
+    async def cancel(self, request: Request, repository: Repository, session: str) -> bytes:
         """Throw an upload away."""
         upload = await self._uploads.find_idle(repository, session)
         await upload.cancel()
         return reply(request, 204, {})
 
-    async def _mount(self, request: StreamingRequest, repository: Repository) -> Digest | None:
+    async def _mount(self, request: Request, repository: Repository) -> Digest | None:
         wanted = parameter(request, "mount")
         if wanted is None:
             return None
@@ -100,7 +100,7 @@ class UploadRoutes:
             return None  # a mount that cannot be becomes an ordinary upload
         return digest if mounted else None
 
-    async def _receive(self, request: StreamingRequest, upload: Upload) -> None:
+    async def _receive(self, request: Request, upload: Upload) -> None:
         try:
             await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
         except UploadOutOfOrder:
@@ -108,12 +108,10 @@ class UploadRoutes:
                 request.setHeader(name.encode(), str(value).encode())
             raise
 
-    def _accepted(self, request: StreamingRequest, upload: Upload) -> bytes:
+    def _accepted(self, request: Request, upload: Upload) -> bytes:
         return reply(request, 202, _progress(upload))
 
-    async def _created(
-        self, request: StreamingRequest, repository: Repository, digest: Digest, size: int | None
-    ) -> bytes:
+    async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {
             "Location": path(repository, "blobs", digest),
             "Docker-Content-Digest": digest,
@@ -122,12 +120,12 @@ class UploadRoutes:
         return reply(request, 201, headers)
 
 
-def _digest_parameter(request: StreamingRequest) -> Digest | None:
+def _digest_parameter(request: Request) -> Digest | None:
     text = parameter(request, "digest")
     return None if text is None else parse_digest(text)
 
 
-def _content_range(request: StreamingRequest, upload: Upload) -> tuple[int, int] | None:
+def _content_range(request: Request, upload: Upload) -> tuple[int, int] | None:
     """The numbers of the first and the last byte that come, where the client says them."""
     text = header(request, "content-range")
     if text is None:

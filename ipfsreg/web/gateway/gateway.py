@@ -1,6 +1,7 @@
 """``/ipfs/<cid>``: blocks and CARs by CID, for clients that verify what they get (the trustless gateway)."""
 
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 
 from klein import Klein
 
@@ -11,11 +12,11 @@ from ipfsreg.ipfs.file_dag import FileDag, Place
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.errors import CidInvalid, CidUnknown, NotCached
 from ipfsreg.registry.ipfs.blocks import Blocks, Located, OpenBlock
-from ipfsreg.web.conditions import not_modified, requested_range
-from ipfsreg.web.replies import header, reply
-from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.content import Content, decide, is_unmodified
+from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import header
 from ipfsreg.web.routes import add_route
-from ipfsreg.web.sending import Sending
+from ipfsreg.web.sending import send_pieces
 
 from .trustless import RAW, Wanted, wanted_by
 
@@ -28,9 +29,8 @@ _IDENTITY_MAX = 128
 class GatewayRoutes:
     """Serves what is in repositories for which ``allowed`` says yes."""
 
-    def __init__(self, blocks: Blocks, sending: Sending, workers: Workers, allowed: Allowed) -> None:
+    def __init__(self, blocks: Blocks, workers: Workers, allowed: Allowed) -> None:
         self._blocks = blocks
-        self._sending = sending
         self._workers = workers
         self._allowed = allowed
 
@@ -39,7 +39,7 @@ class GatewayRoutes:
         add_route(app, "/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get)
         add_route(app, "/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get)
 
-    async def get(self, request: StreamingRequest, cid: str, rest: str = "") -> bytes | None:
+    async def get(self, request: Request, cid: str, rest: str = "") -> bytes | None:
         """A block, or a CAR with the blocks below it."""
         parsed = read_cid(cid)
         wanted = wanted_by(request)
@@ -50,57 +50,40 @@ class GatewayRoutes:
         located = await self._blocks.find(parsed, self._allowed)
         if located is None:
             raise self._unknown(request, cid)
-        if not_modified(request, wanted.etag(cid)):
-            return reply(request, 304, _headers(cid, wanted))
+        content = _content(cid, wanted)
+        if is_unmodified(request, content):
+            return None
         if request.method == b"HEAD" and wanted.media_type == RAW:
-            size = await self._blocks.block_size(located)
-            reply(request, 200, _headers(cid, wanted))
-            request.setHeader(b"Content-Length", b"%d" % size)
-            return b""
+            decide(request, replace(content, size=await self._blocks.block_size(located)))
+            return None
         opened = await self._blocks.open(located)
         if opened is None:  # deleted since
             raise self._unknown(request, cid)
         try:
             if wanted.media_type == RAW:
-                return self._block(request, cid, wanted, await opened.read())
-            return await self._car(request, cid, wanted, opened)
+                return _part(request, content, await opened.read())
+            return await self._car(request, content, wanted, opened)
         finally:
             opened.close()
 
-    def _block(self, request: StreamingRequest, cid: str, wanted: Wanted, block: bytes) -> bytes:
-        part = requested_range(request, wanted.etag(cid), len(block))
-        headers = _headers(cid, wanted)
-        if part is None:
-            return reply(request, 200, headers, block)
-        first, end = part
-        headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(block)}"
-        return reply(request, 206, headers, block[first:end])
-
-    def _identity(self, request: StreamingRequest, cid: CID, text: str, wanted: Wanted) -> bytes:
+    def _identity(self, request: Request, cid: CID, text: str, wanted: Wanted) -> bytes:
         """A CID that is its own block. Nodes ask for the empty one to see whether there is a gateway."""
         if len(cid.hash) > _IDENTITY_MAX:
             raise CidInvalid(f"a CID with its block in it has at most {_IDENTITY_MAX} bytes here")
-        if not_modified(request, wanted.etag(text)):
-            return reply(request, 304, _headers(text, wanted))
-        if wanted.media_type == RAW:
-            content = cid.hash
-        else:
-            content = encode_header([cid]) + section_head(cid, len(cid.hash)) + cid.hash
-        reply(request, 200, _headers(text, wanted), content)
-        return b"" if request.method == b"HEAD" else content
+        block = cid.hash
+        if wanted.media_type != RAW:
+            block = encode_header([cid]) + section_head(cid, len(cid.hash)) + cid.hash
+        return _part(request, _content(text, wanted), block)
 
-    async def _car(self, request: StreamingRequest, text: str, wanted: Wanted, opened: OpenBlock) -> bytes | None:
+    async def _car(self, request: Request, content: Content, wanted: Wanted, opened: OpenBlock) -> bytes | None:
         cid = opened.located.cid
         dag = await opened.dag()
         length = await self._workers.run(_length, cid, dag, opened.located, wanted)
-        reply(request, 200, _headers(text, wanted))
-        request.setHeader(b"Content-Length", b"%d" % length)
-        if request.method == b"HEAD":
-            return b""
-        await self._sending.send_pieces(request, _pieces(cid, dag, opened, wanted))
+        if decide(request, replace(content, size=length)) is not None:
+            await send_pieces(request, _pieces(cid, dag, opened, wanted))
         return None
 
-    def _unknown(self, request: StreamingRequest, cid: str) -> CidUnknown:
+    def _unknown(self, request: Request, cid: str) -> CidUnknown:
         wants_cached = "only-if-cached" in (header(request, "cache-control") or "").lower()
         return (NotCached if wants_cached else CidUnknown)("nothing here has this CID", {"cid": cid[:256]})
 
@@ -116,19 +99,23 @@ def read_cid(text: str) -> CID:
         raise CidInvalid(str(error)) from None
 
 
-def _headers(cid: str, wanted: Wanted) -> dict[str, object]:
+def _content(cid: str, wanted: Wanted) -> Content:
+    """The answer, but for its size."""
     is_raw = wanted.media_type == RAW
-    etag = f'"{wanted.etag(cid)}"'
-    return {
-        "Content-Type": wanted.content_type,
+    headers = {
         "Content-Disposition": f'attachment; filename="{cid}.{"bin" if is_raw else "car"}"',
-        "ETag": etag if is_raw else f"W/{etag}",
         "Cache-Control": CACHE_CONTROL,
         "Accept-Ranges": "bytes" if is_raw else "none",
         "Vary": "Accept",
         "X-Ipfs-Path": f"/ipfs/{cid}",
         "X-Ipfs-Roots": cid,
     }
+    return Content(wanted.etag(cid), 0, wanted.content_type, headers, is_weak=not is_raw, has_ranges=is_raw)
+
+
+def _part(request: Request, content: Content, block: bytes) -> bytes:
+    part = decide(request, replace(content, size=len(block)))
+    return b"" if part is None else block[part[0] : part[1]]
 
 
 def _places(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> Iterator[tuple[Place, CID]]:

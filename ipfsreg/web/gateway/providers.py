@@ -6,17 +6,16 @@ from urllib.parse import urlsplit
 
 from klein import Klein
 from twisted.internet.address import IPv4Address, IPv6Address
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from ipfsreg.ipfs.cid import IDENTITY
 from ipfsreg.ipfs.multiaddr import multiaddr
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.ipfs.blocks import Blocks
+from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import header, parameter, reply
-from ipfsreg.web.request import StreamingRequest
 from ipfsreg.web.routes import add_route
 
+from .accept import preferred
 from .gateway import read_cid
 
 PROTOCOL = "transport-ipfs-gateway-http"
@@ -42,7 +41,7 @@ class ProviderRoutes:
         """Add the route."""
         add_route(app, "/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
 
-    async def providers(self, request: StreamingRequest, cid: str) -> bytes:
+    async def providers(self, request: Request, cid: str) -> bytes:
         """One record, or none (https://specs.ipfs.tech/routing/http-routing-v1/)."""
         parsed = read_cid(cid)
         address = self._address or _address_of(request)
@@ -50,8 +49,7 @@ class ProviderRoutes:
         records = []
         if has and _wants(request, address):
             records.append({"Schema": "peer", "ID": self._peer_id(), "Addrs": [address], "Protocols": [PROTOCOL]})
-        accepted = parse_accept_header(header(request, "accept"), MIMEAccept)
-        media_type = accepted.best_match([_JSON, _LINES], _JSON)
+        media_type = preferred(request, [_JSON, _LINES])
         if media_type == _LINES:
             content = b"".join(json.dumps(record).encode() + b"\n" for record in records)
         else:
@@ -59,11 +57,10 @@ class ProviderRoutes:
         # What is not here may be pushed in a moment; what is here may be deleted.
         seconds = 300 if has else 15
         headers = {"Content-Type": media_type, "Cache-Control": f"public, max-age={seconds}", "Vary": "Accept"}
-        reply(request, 200, headers, content)
-        return b"" if request.method == b"HEAD" else content
+        return reply(request, 200, headers, content)
 
 
-def _wants(request: StreamingRequest, address: str) -> bool:
+def _wants(request: Request, address: str) -> bool:
     """Whether the client's filters let our record through (IPIP-484)."""
     protocols = _list(parameter(request, "filter-protocols"))
     if protocols and PROTOCOL not in protocols:
@@ -80,7 +77,7 @@ def _list(text: str | None) -> list[str]:
     return [each.strip().lower() for each in (text or "").split(",") if each.strip()]
 
 
-def _address_of(request: StreamingRequest) -> str:
+def _address_of(request: Request) -> str:
     """The address by which the client came here, as its Host header or else the connection has it."""
     secure = request.isSecure()
     try:

@@ -4,12 +4,11 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header, parse_options_header
-
 from ipfsreg.registry.errors import FormatUnsupported, ParameterInvalid
-from ipfsreg.web.replies import header, parameter
-from ipfsreg.web.request import StreamingRequest
+from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import parameter
+
+from .accept import accepted
 
 RAW = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"
@@ -51,7 +50,7 @@ class Wanted:
         return first, min(last + 1, size)
 
 
-def wanted_by(request: StreamingRequest) -> Wanted:
+def wanted_by(request: Request) -> Wanted:
     """Read a request.
 
     :raises FormatUnsupported: where it is for neither a block nor a CAR.
@@ -72,19 +71,18 @@ def wanted_by(request: StreamingRequest) -> Wanted:
     return Wanted(CAR, scope, first, last, options.get("dups") == "y")
 
 
-def _format(request: StreamingRequest) -> tuple[str, dict[str, str]]:
+def _format(request: Request) -> tuple[str, dict[str, str]]:
     """The media type, and its parameters as the Accept header has them."""
-    accepted = parse_accept_header(header(request, "accept"), MIMEAccept)
-    offered = [parse_options_header(value) for value, quality in accepted if quality > 0]
+    offered = accepted(request)
     name = parameter(request, "format")
     if name is not None:
         if name not in _FORMATS:
             raise FormatUnsupported("this gateway serves format=raw and format=car", {"format": name[:64]})
-        options = next((options for kind, options in offered if kind == _FORMATS[name]), {})
-        return _FORMATS[name], dict(options)
-    for kind, options in offered:
-        if kind in _FORMATS.values():
-            return kind, dict(options)
+        options = next((each.parameters for each in offered if each.media_type == _FORMATS[name]), {})
+        return _FORMATS[name], options
+    for each in offered:
+        if each.media_type in _FORMATS.values():
+            return each.media_type, each.parameters
     raise FormatUnsupported("say format=raw or format=car: this gateway serves nothing that has to be trusted")
 
 

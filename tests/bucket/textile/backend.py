@@ -9,8 +9,8 @@ from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.cache.disk_cache import DiskCache
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.textile.bucket import TextileBucket
-from ipfsreg.bucket.textile.client import TextileClient, Timeouts
 from ipfsreg.bucket.textile.options import TextileOptions
+from ipfsreg.bucket.textile.server.client import TextileClient, Timeouts
 from ipfsreg.flow.workers import Workers
 from ipfsreg.grpcweb.channel import Channel
 from tests.bucket.running import RunningBackend, reactor, spooled

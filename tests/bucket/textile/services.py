@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet import reactor as default_reactor
 
 from ipfsreg.bucket.breaker import Breaker
-from ipfsreg.bucket.textile.bucket_calls import BucketCalls
-from ipfsreg.bucket.textile.client import TextileClient, Timeouts
-from ipfsreg.bucket.textile.identity import Identity
-from ipfsreg.bucket.textile.signing import CallMetadata
+from ipfsreg.bucket.textile.server.bucket_calls import BucketCalls
+from ipfsreg.bucket.textile.server.client import TextileClient, Timeouts
+from ipfsreg.bucket.textile.server.identity import Identity
+from ipfsreg.bucket.textile.server.signing import CallMetadata
 from ipfsreg.grpcweb.channel import Channel
 
 from .double import TextileDouble

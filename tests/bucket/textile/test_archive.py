@@ -21,10 +21,10 @@ from ipfsreg.bucket.textile.archive import (
     watch,
     watch_all,
 )
-from ipfsreg.bucket.textile.bucket_calls import BucketCalls
-from ipfsreg.bucket.textile.errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from ipfsreg.bucket.textile.signing import CallMetadata
+from ipfsreg.bucket.textile.server.bucket_calls import BucketCalls
+from ipfsreg.bucket.textile.server.errors import ArchiveNotNeeded, ArchiveRefused, NeverArchived
+from ipfsreg.bucket.textile.server.signing import CallMetadata
 from ipfsreg.bucket.textile.tasks import TEXTILE_TASKS
 from tests.grpcweb_double.peer import eventually
 

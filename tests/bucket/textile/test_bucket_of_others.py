@@ -8,7 +8,7 @@ import pytest_twisted
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, Refused
 from ipfsreg.bucket.textile.bucket import TextileBucket
-from ipfsreg.bucket.textile.identity import Identity, save_identity
+from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 from ipfsreg.ipfs.file_dag import FileDag
 from tests.bucket.running import running
 from tests.web.client import until

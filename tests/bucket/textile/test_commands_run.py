@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.utils import getProcessOutputAndValue
 
-from ipfsreg.bucket.textile.identity import Identity
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from ipfsreg.bucket.textile.server.identity import Identity
 from tests.bucket.contract import spawn
 from tests.bucket.running import listening, pause
 

@@ -11,6 +11,7 @@ from tests.grpcweb_double.peer import Answer, Websocket, call, eventually, open_
 
 from .double import NO_PUSH_PATHS, TextileDouble
 from .double.bucket import Bucket
+from .double.tree import SEED
 
 SERVICE = "/api.bucketsd.pb.APIService"
 KIBIBYTE = 1024
@@ -56,7 +57,8 @@ class Server:
         return self.double.bucket(key)
 
     def metadata_paths(self, key: str) -> set[str]:
-        return set(self.bucket(key).metadata)
+        """Of all but the seed."""
+        return set(self.bucket(key).metadata) - {SEED}
 
 
 def header(key: str, path: str, root: str = "") -> bucketsd_pb2.PushPathRequest:
@@ -338,8 +340,9 @@ async def test_without_the_empty_chunk_the_stream_never_ends_and_keeps_the_lock(
     assert server.double.buckets.is_locked(server.public)
     assert server.double.calls.calls[0].finished is None
     websocket.abort()
-    await eventually(lambda: not server.double.buckets.is_locked(server.public))
+    await eventually(lambda: not server.double.calls.running())
     assert server.double.files(server.public) == {}
+    assert server.double.buckets.is_locked(server.public)  # for good
 
 
 @pytest_twisted.ensureDeferred
@@ -348,7 +351,7 @@ async def test_error_in_a_stream_saves_what_was_linked(server: Server) -> None:
         (part("a", b"again"), "writing chunk: io: read/write on closed pipe"),
         (part("x.textileseed"), "parsing path: paths containing .textileseed are not allowed"),
         (many_header(server.public), "on receive: invalid request"),
-        (part("a/below a file"), "adding file: expected protobuf dag node"),
+        (part("a/below a file"), "adding bucket link: expected protobuf dag node"),
     ]:
         websocket = await server.open("PushPaths")
         websocket.send_message(many_header(server.public))
@@ -361,14 +364,16 @@ async def test_error_in_a_stream_saves_what_was_linked(server: Server) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_client_that_leaves_a_stream_has_nothing_saved(server: Server) -> None:
+async def test_client_that_leaves_a_stream_has_saved_what_was_linked(server: Server) -> None:
     websocket = await server.open("PushPaths")
     websocket.send_message(many_header(server.public))
     websocket.send_message(part("a"))
+    websocket.send_message(part("b", b"not closed"))
     await websocket.until(lambda: len(websocket.answer().messages) == 1)
     websocket.abort()
     await eventually(lambda: not server.double.calls.running())
-    assert server.double.files(server.public) == {}
+    assert set(server.double.files(server.public)) == {"a"}
+    assert not server.double.buckets.is_locked(server.public)
 
 
 @pytest_twisted.ensureDeferred

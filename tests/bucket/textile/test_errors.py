@@ -8,8 +8,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, Unavailable
-from ipfsreg.bucket.textile.client import BUCKETS, THREADS, USERS
-from ipfsreg.bucket.textile.errors import (
+from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
+from ipfsreg.bucket.textile.server.client import BUCKETS, THREADS, USERS
+from ipfsreg.bucket.textile.server.errors import (
     REFUSALS,
     ArchiveNotNeeded,
     ArchiveRefused,
@@ -27,8 +28,7 @@ from ipfsreg.bucket.textile.errors import (
     Unimplemented,
     translate,
 )
-from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
-from ipfsreg.bucket.textile.signing import CallMetadata
+from ipfsreg.bucket.textile.server.signing import CallMetadata
 from ipfsreg.grpcweb.errors import (
     CallCancelled,
     CallError,

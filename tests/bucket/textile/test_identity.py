@@ -13,8 +13,8 @@ from nacl.signing import VerifyKey
 
 from ipfsreg.bucket import private_file
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.textile.encoding import decode_multibase, to_base32
-from ipfsreg.bucket.textile.identity import Identity, check_public_key, load_identity, save_identity
+from ipfsreg.bucket.textile.server.encoding import decode_multibase, to_base32
+from ipfsreg.bucket.textile.server.identity import Identity, check_public_key, load_identity, save_identity
 
 CAPTURES = Path(__file__).parent / "double" / "captures"
 seeds = st.binary(min_size=32, max_size=32)

@@ -7,8 +7,9 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.errors import Refused
-from ipfsreg.bucket.textile import capacity, shard, threads
-from ipfsreg.bucket.textile.identity import Identity, save_identity
+from ipfsreg.bucket.textile import capacity, shard
+from ipfsreg.bucket.textile.server import threads
+from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 from ipfsreg.bucket.textile.shard import Shard
 from ipfsreg.bucket.textile.sharing import grant_in_all, list_in_all
 from tests.bucket.running import running

@@ -15,10 +15,10 @@ from twisted.internet.task import Clock
 from ipfsreg.bucket.errors import BucketError, Full, NotFound
 from ipfsreg.bucket.textile import capacity
 from ipfsreg.bucket.textile.capacity import Capacity
-from ipfsreg.bucket.textile.errors import BucketFull, DirectoryFull, TooManyPaths
 from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.bucket.textile.placement import LEVELS, BucketName, Place, all_places, place_of
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from ipfsreg.bucket.textile.server.errors import BucketFull, DirectoryFull, TooManyPaths
 from ipfsreg.bucket.textile.shard import Shard
 from tests.bucket.contract import spawn
 from tests.bucket.running import listening, pause, reactor, running

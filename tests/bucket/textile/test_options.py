@@ -7,8 +7,8 @@ import pytest
 from twisted.internet import reactor
 
 from ipfsreg.app.assembly import load_config
-from ipfsreg.bucket.textile.identity import Identity
 from ipfsreg.bucket.textile.options import TextileOptions
+from ipfsreg.bucket.textile.server.identity import Identity
 from ipfsreg.config.errors import ConfigError
 
 KEY = "key-of-a-hub"

@@ -11,8 +11,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent
 
 from ipfsreg.bucket.cache import small_files
-from ipfsreg.bucket.textile.identity import Identity, save_identity
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 from tests.bucket.contract import spawn
 from tests.bucket.running import listening
 from tests.daemon_process import DaemonProcess
@@ -227,7 +227,7 @@ async def test_names_that_the_server_keeps_for_itself(
 async def test_a_wrong_clock_is_named_when_pushing(
     by: str, textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[LogEvent]
 ) -> None:
-    from ipfsreg.bucket.textile import transport
+    from ipfsreg.bucket.textile.server import transport
 
     monkeypatch.setattr(small_files, "SHARED_SECONDS", 0.05)
     if by == "websocket":

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.cache import small_files
-from ipfsreg.bucket.textile import threads
+from ipfsreg.bucket.textile.server import threads
 from ipfsreg.registry.repository import catalog
 from tests.bucket.contract import spawn, together
 from tests.bucket.running import listening

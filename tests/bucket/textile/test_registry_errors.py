@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from twisted.logger import LogEvent
 
 from ipfsreg.bucket.cache import small_files
-from ipfsreg.bucket.textile.identity import Identity
+from ipfsreg.bucket.textile.server.identity import Identity
 from tests.bucket.running import listening
 from tests.web.client import Answer, pause, query
 from tests.web.served import Served, digest_of, image

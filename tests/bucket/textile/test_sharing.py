@@ -4,10 +4,10 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
-from ipfsreg.bucket.textile.identity import Identity
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from ipfsreg.bucket.textile.server.identity import Identity
+from ipfsreg.bucket.textile.server.signing import CallMetadata
 from ipfsreg.bucket.textile.sharing import grant, grant_in_all, list_in_all, list_roles, revoke
-from ipfsreg.bucket.textile.signing import CallMetadata
 from ipfsreg.bucket.textile.tasks import TEXTILE_TASKS
 
 from .double import TextileDouble

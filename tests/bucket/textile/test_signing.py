@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfsreg.bucket.errors import Refused, SetupError
-from ipfsreg.bucket.textile.client import USERS
-from ipfsreg.bucket.textile.encoding import decode_multibase
-from ipfsreg.bucket.textile.errors import SignatureRefused
 from ipfsreg.bucket.textile.proto import usersd_pb2
-from ipfsreg.bucket.textile.signing import CallMetadata, clock_skew, describe_skew, rfc3339, sign
+from ipfsreg.bucket.textile.server.client import USERS
+from ipfsreg.bucket.textile.server.encoding import decode_multibase
+from ipfsreg.bucket.textile.server.errors import SignatureRefused
+from ipfsreg.bucket.textile.server.signing import CallMetadata, clock_skew, describe_skew, rfc3339, sign
 
 from .double import TextileDouble
 from .double.fixtures import textile_buckd, textile_hub

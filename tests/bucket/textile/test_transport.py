@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from ipfsreg.bucket.textile.transport import AGAIN_SECONDS, PROOF, STRIKES, TransportChoice
+from ipfsreg.bucket.textile.server.transport import AGAIN_SECONDS, PROOF, STRIKES, TransportChoice
 from ipfsreg.grpcweb.channel import Transport
 from tests.bucket.contract import together
 from tests.bucket.running import running

@@ -13,8 +13,10 @@ from ipfsreg.ipfs.cid import parse_cid, raw_cid
 from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
+from ipfsreg.registry.ipfs.publish_queue import PublishQueue
 from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.visibility import Visibility
 from tests.registry.conftest import Open
 from tests.registry.place import Place, descriptor, image, pause
 
@@ -162,6 +164,24 @@ async def test_every_push_with_a_tag_can_be_published(open_place: Open, log: lis
 def told(log: list[LogEvent], text: str) -> list[str]:
     """What the log has with a text in it."""
     return [line for line in map(formatEvent, log) if text in line]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_hidden_is_not_published_and_keeps_nothing_waiting(place: Place, log: list[LogEvent]) -> None:
+    manifest = digest_of(await place.push_image(APP, ["1"], b"{}", b"layer"))
+    known: list[bool | None] = [False]
+    visibility = Visibility(["secret/*"], lambda: known[0])
+    queue = PublishQueue(place.registry.publisher, visibility)
+    queue.add(Repository("secret/app"), manifest)
+    known[0] = None  # whether the bucket is encrypted cannot be told for now: that is no failure of a push
+    queue.add(APP, manifest)
+    assert told(log, "Could not publish app@")
+    known[0] = False
+    queue.add(APP, manifest)
+    while not told(log, "Published app@sha256:"):
+        await pause(0.001)
+    assert not told(log, "secret/app")
+    queue.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any

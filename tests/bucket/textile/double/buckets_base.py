@@ -1,10 +1,12 @@
 """What the methods of the buckets service have in common."""
 
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
+from tests.grpcweb_double.call import CODE_NAMES, UNKNOWN, Call, RpcError
 from tests.grpcweb_double.wire import field
 
 from .accounts import Identity
@@ -41,15 +43,17 @@ class BucketsBase:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def thread_of(self, call: Call) -> str:
+    def thread_of(self, call: Call, doing: str = "") -> str:
         """The thread in the call's metadata, as a string.
 
+        :param doing: what the method says that it was doing when there is no such thread.
         :raises RpcError: where it is missing or garbage (``db required``), or the server has no such thread.
         """
         thread_id = parse_thread_id(call.metadata.get("x-textile-thread", ""))
         if thread_id is None:
             raise RpcError(UNKNOWN, "db required")
-        return self.world.threads.get(thread_id).id_string
+        with within(doing):
+            return self.world.threads.get(thread_id).id_string
 
     def load(self, call: Call, key: str) -> Bucket:
         """The saved bucket that a call is about.
@@ -84,20 +88,17 @@ class BucketsBase:
             raise RpcError(UNKNOWN, "merkledag: not found")
         return follow(node, names)
 
-    def find_cid(self, text: str, what: str) -> Node:
-        """The node of a CID that a client sent.
+    def find_cid(self, text: str, what: str) -> Node | None:
+        """The node of a CID that a client sent, or None where the server's node does not have it.
 
-        :raises RpcError: where it is no CID, or not on the server's node: nothing is fetched from elsewhere.
+        :raises RpcError: where it is no CID.
         """
         try:
             if len(decode_multibase(text)) < 34:
                 raise ValueError("cid too short")
         except ValueError as error:
             raise RpcError(UNKNOWN, f"invalid {what} cid: {error}") from None
-        node = self.world.ipfs.find(text)
-        if node is None:
-            raise RpcError(UNKNOWN, "merkledag: not found")
-        return node
+        return self.world.ipfs.find(text)
 
     def links(self, bucket: Bucket, path: str = "") -> bucketsd_pb2.LinksResponse:
         """Where a gateway would have a path."""
@@ -108,6 +109,21 @@ class BucketsBase:
             url=f"{gateway}/thread/{bucket.thread}/buckets/{bucket.key}{below}{token}",
             ipns=f"{gateway}/ipns/{bucket.key}{below}{token}",
         )
+
+
+@contextmanager
+def within(doing: str, code: int = UNKNOWN) -> Iterator[None]:
+    """Refuse what is refused in the block as the real server does, which asks itself and quotes its own answer.
+
+    :param doing: what it says before that; where it is empty, the refusal is passed on as it is.
+    """
+    try:
+        yield
+    except RpcError as error:
+        if not doing:
+            raise
+        text = f"{doing}: rpc error: code = {CODE_NAMES[error.code]} desc = {error.text}"
+        raise RpcError(code, text) from None
 
 
 def identity_of(call: Call) -> str:

@@ -13,7 +13,7 @@ from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from tests.grpcweb_double.call import UNKNOWN, Call, RpcError
 
 from .bucket import ADMIN, WRITER, Bucket
-from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root
+from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root, within
 from .identity import parse_public_key
 from .metadata import Entry
 from .tree import SEED, Directory, File, Node, files_below
@@ -23,16 +23,20 @@ class Changing(BucketsBase):
     """Create, Remove, SetPath, MovePath, RemovePath, and the access roles."""
 
     @asynccontextmanager
-    async def changed(self, call: Call, key: str) -> AsyncIterator[Bucket]:
-        """A draft of a bucket, with the lock held; saved unless the block fails."""
-        thread = self.thread_of(call)
+    async def changed(self, call: Call, key: str, loading: str = "") -> AsyncIterator[Bucket]:
+        """A draft of a bucket, with the lock held; saved unless the block fails.
+
+        :param loading: what the method says that it was doing where there is no such bucket.
+        """
+        thread = self.thread_of(call, loading)
         async with self.world.buckets.locked(call, key):
-            draft = self.world.buckets.load(key, thread).draft()
+            with within(loading):
+                draft = self.world.buckets.load(key, thread).draft()
             yield draft
             await self.world.buckets.save(call, draft)
 
     async def Create(self, call: Call, request: bucketsd_pb2.CreateRequest) -> bytes:
-        thread = self.thread_of(call)
+        thread = self.thread_of(call, "creating bucket in thread")
         world = self.world
         if request.unfreeze and not world.powergate:
             raise RpcError(UNKNOWN, "archiving feature is disabled")
@@ -58,6 +62,8 @@ class Changing(BucketsBase):
 
     def _bootstrap(self, cid: str) -> Directory:
         node = self.find_cid(cid, "bootstrap")
+        if node is None:
+            raise RpcError(UNKNOWN, "merkledag: not found")
         if not isinstance(node, Directory):
             raise RpcError(UNKNOWN, "invalid bootstrap cid: not a directory")
         return node
@@ -73,13 +79,17 @@ class Changing(BucketsBase):
 
     async def SetPath(self, call: Call, request: bucketsd_pb2.SetPathRequest) -> bucketsd_pb2.SetPathResponse:
         path = clean_path(request.path)
-        async with self.changed(call, request.key) as draft:
+        async with self.changed(call, request.key, "get bucket") as draft:
             draft.permit(WRITER, path, identity_of(call))
+            before = draft.root.dag_size
             node = self.find_cid(request.cid, "remote")
+            if node is None:
+                await call.until_cancelled()  # the real server looks for it on the network, also where it has none
+            assert node is not None
             if draft.private:
                 node = self.world.ipfs.encrypt(node)
             self._set(draft, path, node)
-        return bucketsd_pb2.SetPathResponse(pinned=draft.root.dag_size)
+        return bucketsd_pb2.SetPathResponse(pinned=draft.root.dag_size - before)
 
     def _set(self, draft: Bucket, path: str, node: Node) -> None:
         """Put a node at a path, which leaves one entry of metadata for all below it.
@@ -102,7 +112,7 @@ class Changing(BucketsBase):
 
     async def MovePath(self, call: Call, request: bucketsd_pb2.MovePathRequest) -> bucketsd_pb2.MovePathResponse:
         source, target = clean_path(request.from_path), clean_path(request.to_path)
-        async with self.changed(call, request.key) as draft:
+        async with self.changed(call, request.key, "getting path") as draft:
             if not segments_of(source):
                 raise RpcError(UNKNOWN, "source is root directory")
             node = self.resolve(draft, source)
@@ -137,18 +147,22 @@ class Changing(BucketsBase):
         async with self.changed(call, request.key) as draft:
             draft.check_root(request.root)
             draft.permit(WRITER, path, identity_of(call))
+            before = draft.root.dag_size
             names = segments_of(path)
-            if not names:
-                raise RpcError(UNKNOWN, "path is required")
+            if not names and not draft.private:
+                raise RpcError(UNKNOWN, "no link by that name")
             if draft.private:
                 try:
                     self.resolve(draft, path)
                 except RpcError as error:
                     raise RpcError(UNKNOWN, f"remove node failed: {error.text}") from None
-            draft.root = self.world.ipfs.put(draft.root, names, None)
+            if names:
+                draft.root = self.world.ipfs.put(draft.root, names, None)
+            else:  # of a private bucket, which is empty then
+                draft.root = self.world.ipfs.empty_directory(True)
             # No slash is added, as in the real server: `a/v1` takes the metadata of `a/v1.2` away too.
             draft.metadata.remove_below(path)
-        response = bucketsd_pb2.RemovePathResponse(pinned=draft.root.dag_size)
+        response = bucketsd_pb2.RemovePathResponse(pinned=draft.root.dag_size - before)
         return with_root(1, draft) + response.SerializeToString()
 
     async def PushPathAccessRoles(
@@ -159,6 +173,7 @@ class Changing(BucketsBase):
             for name in request.roles:
                 _check_role_name(name)
             draft.permit(ADMIN, path, identity_of(call))
+            before = draft.root.dag_size
             node = self.resolve(draft, path)
             now = self.world.buckets.now()
             entry = draft.metadata.get(path) or Entry(now)
@@ -174,7 +189,7 @@ class Changing(BucketsBase):
                     # root: what is there stays under the old key, and that is gone.
                     draft.under_lost_key |= set(files_below(draft.root))
             draft.metadata.set(path, entry)
-        return bucketsd_pb2.PushPathAccessRolesResponse(pinned=draft.root.dag_size)
+        return bucketsd_pb2.PushPathAccessRolesResponse(pinned=draft.root.dag_size - before)
 
     async def PullPathAccessRoles(
         self, call: Call, request: bucketsd_pb2.PullPathAccessRolesRequest

@@ -61,6 +61,12 @@ class PathMetadata:
         """The entry of exactly this path."""
         return self._entries.get(path)
 
+    def nearest(self, path: str) -> Entry | None:
+        """The entry of a path, or else of what it is in."""
+        while path not in self._entries and path:
+            path = path.rpartition("/")[0]
+        return self._entries.get(path)
+
     def set(self, path: str, entry: Entry) -> None:
         """Add an entry, or replace one."""
         self.remove(path)

@@ -1,17 +1,19 @@
 """PushPath and PushPaths: the methods that take content in (docs/protocols/textile.md, "Pushing")."""
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from tests.grpcweb_double.call import CODE_NAMES, PERMISSION_DENIED, UNKNOWN, Call, RpcError
+from tests.grpcweb_double.call import PERMISSION_DENIED, UNKNOWN, Call, RpcError
 from tests.grpcweb_double.dispatcher import decode
 from tests.grpcweb_double.pace import Pace
 from tests.grpcweb_double.wire import field
 
 from .bucket import WRITER, Bucket
-from .buckets_base import BucketsBase, World, clean_path, identity_of, segments_of, with_root
+from .buckets_base import BucketsBase, World, clean_path, identity_of, segments_of, with_root, within
 from .tree import ENCRYPTION_OVERHEAD, File
 from .unixfs import FileBuilder
 
 PROGRESS_STEP = 256 * 1024
+
+_LOADING = "getting bucket"
 
 
 class Incoming:
@@ -53,10 +55,11 @@ class Pushing(BucketsBase):
         """
         names = segments_of(path)
         if not names:
-            raise RpcError(UNKNOWN, "path is required")
+            raise RpcError(UNKNOWN, "cannot create link with no name")
         draft.root = self.world.ipfs.put(draft.root, names, file)
         draft.under_lost_key -= {path}
         draft.metadata.touch(path, self.world.buckets.now())
+        draft.metadata.remove_below(f"{path}/")  # of a directory that was there
 
     async def PushPath(self, call: Call) -> None:
         thread = self.thread_of(call)
@@ -74,10 +77,11 @@ class Pushing(BucketsBase):
             draft.check_root(header.root)
             draft.permit(WRITER, path, identity_of(call))
             file = await self._take_content(call, draft.private)
+            before = draft.root.dag_size
             self.link(draft, path, file)
             await self.world.buckets.save(call, draft)
             event = bucketsd_pb2.PushPathResponse.Event(
-                path=f"/ipfs/{file.cid}", size=str(file.dag_size), pinned=draft.root.dag_size
+                path=f"/ipfs/{file.cid}", size=str(file.dag_size), pinned=draft.root.dag_size - before
             )
             root = with_root(bucketsd_pb2.PushPathResponse.Event.ROOT_FIELD_NUMBER, draft)
             await call.send(field(1, event.SerializeToString() + root))
@@ -92,8 +96,8 @@ class Pushing(BucketsBase):
                 raise RpcError(UNKNOWN, "invalid request")
             incoming.write(request.chunk)
             await pace.moved(len(request.chunk))
-            if incoming.stored_bytes - reported >= PROGRESS_STEP:
-                reported = incoming.stored_bytes
+            while incoming.stored_bytes - reported >= PROGRESS_STEP:
+                reported += PROGRESS_STEP
                 await self._report(call, reported)
         await self._report(call, incoming.stored_bytes)
         return incoming.finish()
@@ -104,7 +108,7 @@ class Pushing(BucketsBase):
         await call.send(bucketsd_pb2.PushPathResponse(event=event))
 
     async def PushPaths(self, call: Call) -> None:
-        thread = self.thread_of(call)
+        thread = self.thread_of(call, _LOADING)
         first = await call.receive()
         if first is None:
             return
@@ -122,32 +126,31 @@ class Pushing(BucketsBase):
             try:
                 await self._take_files(call, draft, linked)
             except RpcError:
-                # The server tries to save what it has. It does so in the name of the call, so that a client
-                # that is gone makes this fail as well.
-                if linked and call.cancelled is None:
-                    await self._save_many(call, draft, linked)
+                # What was linked is saved, also where the client is gone.
+                if linked:
+                    self._permit_many(call, draft, linked)
+                    self.world.buckets.save_now(draft)
                 raise
             await self._save_many(call, draft, linked)
 
     def _load_for_many(self, key: str, thread: str) -> Bucket:
-        try:
+        with within(_LOADING):
             return self.world.buckets.load(key, thread).draft()
-        except RpcError as error:
-            name = CODE_NAMES[error.code]
-            raise RpcError(UNKNOWN, f"getting bucket: rpc error: code = {name} desc = {error.text}") from None
 
     @staticmethod
     def _verify(draft: Bucket, call: Call, paths: list[str]) -> None:
         for path in paths:
-            try:
+            with within("verifying bucket update", PERMISSION_DENIED):
                 draft.permit(WRITER, path.removeprefix("/"), identity_of(call))
-            except RpcError as error:
-                raise RpcError(PERMISSION_DENIED, f"verifying bucket update: {error.text}") from None
 
     async def _save_many(self, call: Call, draft: Bucket, linked: list[str]) -> None:
+        self._permit_many(call, draft, linked)
+        await self.world.buckets.save(call, draft)
+
+    @staticmethod
+    def _permit_many(call: Call, draft: Bucket, linked: list[str]) -> None:
         for path in linked:
             draft.permit(WRITER, path, identity_of(call))
-        await self.world.buckets.save(call, draft)
 
     async def _take_files(self, call: Call, draft: Bucket, linked: list[str]) -> None:
         files: dict[str, Incoming | None] = {}
@@ -172,16 +175,19 @@ class Pushing(BucketsBase):
             await self._end_file(call, draft, path, incoming.finish())
             linked.append(path)
         if any(incoming is not None for incoming in files.values()):
-            # A file whose closing chunk never came: the stream does not end, and the lock stays taken.
+            # A file whose closing chunk never came: the stream does not end, and the lock stays taken for good.
+            self.world.buckets.keep_lock(draft.key)
             await call.until_cancelled()
 
     async def _end_file(self, call: Call, draft: Bucket, path: str, file: File) -> None:
+        before = draft.root.dag_size
         try:
             self.link(draft, path, file)
         except RpcError as error:
-            raise RpcError(UNKNOWN, f"adding file: {error.text}") from None
+            doing = "inserting added node" if draft.private else "adding bucket link"
+            raise RpcError(UNKNOWN, f"{doing}: {error.text}") from None
         response = bucketsd_pb2.PushPathsResponse(
-            path=path, cid=file.cid, size=file.dag_size, pinned=draft.root.dag_size
+            path=path, cid=file.cid, size=file.dag_size, pinned=draft.root.dag_size - before
         )
         root = with_root(bucketsd_pb2.PushPathsResponse.ROOT_FIELD_NUMBER, draft)
         await call.send(response.SerializeToString() + root)

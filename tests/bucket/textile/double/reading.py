@@ -1,6 +1,7 @@
 """The methods of the buckets service that change nothing, and take no lock (docs/protocols/textile.md, "Reading")."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from tests.grpcweb_double.call import RESOURCE_EXHAUSTED, UNKNOWN, Call, RpcError
@@ -13,7 +14,8 @@ from .content import Content, ContentLostError
 from .metadata import Entry
 from .tree import Directory, File, Node
 
-PULL_CHUNK = 32768
+PULL_CHUNKS = [32768, 29248, 32768, 20480, 4096]
+"""Lengths of PullPath's messages, in turn. A real server's are of any length from 4 to 32 KiB."""
 
 
 class Reading(BucketsBase):
@@ -73,7 +75,7 @@ class Reading(BucketsBase):
         """Go through all of a private file before its first byte is sent, as the real server must."""
         faults = self.world.faults
         pace = Pace(call, faults.decrypt_bytes_per_second)
-        for piece in stored_pieces(file, 1024 * 1024):
+        for piece in stored_pieces(file, [1024 * 1024]):
             await pace.moved(len(piece))
             await call.breathe()
             call.check()
@@ -87,7 +89,7 @@ class Reading(BucketsBase):
         pace = Pace(call, self.world.faults.pull_bytes_per_second)
         left = file.content.size if plan.truncate is None else plan.truncate
         altered = not plan.alter
-        for chunk in stored_pieces(file, PULL_CHUNK):
+        for chunk in stored_pieces(file, PULL_CHUNKS):
             chunk = chunk[:left]
             if not chunk:
                 return
@@ -99,15 +101,19 @@ class Reading(BucketsBase):
             await pace.moved(len(chunk))
 
 
-def stored_pieces(file: File, size: int) -> Iterator[bytes]:
-    """A file's content.
+def stored_pieces(file: File, sizes: Sequence[int]) -> Iterator[bytes]:
+    """A file's content, in pieces of these sizes in turn.
 
     :raises RpcError: where it was not kept.
     """
     content: Content = file.content
-    for offset in range(0, content.size, size):
+    offset = 0
+    for size in cycle(sizes):
+        if offset >= content.size:
+            return
         try:
             yield content.read(offset, size)
+            offset += size
         except ContentLostError:
             text = f"block was not found locally (offline): ipld: could not find {file.cid}"
             raise RpcError(UNKNOWN, text) from None
@@ -119,6 +125,8 @@ def list_item(
     """What ListPath tells of a node; of a directory with one level of what is in it."""
     item = bucketsd_pb2.PathItem(cid=node.cid, name=name, path=where, size=node.dag_size, is_dir=node.is_directory)
     entry: Entry | None = bucket.metadata.get(path) if bucket is not None else None
+    if entry is None and bucket is not None and path and isinstance(node, Directory):
+        entry = bucket.metadata.nearest(path)  # its key too
     if entry is not None:
         item.metadata.CopyFrom(entry.message())
     if isinstance(node, Directory):

@@ -177,7 +177,7 @@ class TextileDouble(DoubleServer):
 
         :raises KeyError: where it is not there.
         """
-        return b"".join(stored_pieces(self.files(name_or_key)[path], 1 << 20))
+        return b"".join(stored_pieces(self.files(name_or_key)[path], [1 << 20]))
 
     def set_archive_status(self, name_or_key: str, status: int, failure: str = "") -> None:
         """Move the current archive of a bucket on (`bucketsd_pb2.ARCHIVE_STATUS_…`)."""

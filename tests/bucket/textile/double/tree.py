@@ -217,7 +217,7 @@ class Ipfs:
         """
         if isinstance(node, File):
             if node.raw:
-                raise RpcError(UNKNOWN, "protobuf: (PBNode) invalid wireType, expected 2, got 5")
+                raise RpcError(UNKNOWN, "resolving remote path: expected protobuf dag node")
             return self.add_private_file(_as_plaintext(node))
         if node.private:
             # An encrypted folder is a file to IPFS; its ciphertext is taken for content.

@@ -1,0 +1,168 @@
+"""A request's line and headers, and what of them is refused (RFC 9112).
+
+llhttp reads the headers: it takes no bare LF, no folded lines, no space before a colon, no control characters, and no
+two ways of saying where the body ends. The request line is read here, since llhttp knows a closed list of methods.
+"""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from .limits import HEAD_MAX, HEADERS_MAX
+
+END = b"\r\n\r\n"
+
+_CONTROLS = bytes(range(0x21)) + b"\x7f"
+_LENGTH_DIGITS = 18  # more than any disk has
+
+
+class BadRequest(Exception):
+    """What came is no request that is answered any other way than by this ``status``, and by the connection's end."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(slots=True)
+class Head:
+    """A request without its body.
+
+    ``headers`` have lower-case names; several values of a name are joined by commas (RFC 9110, 5.3). ``length`` is the
+    body's in bytes, or None for a chunked one. ``keep_alive`` says whether the client can go on with the connection.
+    """
+
+    method: bytes
+    target: bytes
+    is_1_1: bool
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    length: int | None = 0
+    keep_alive: bool = True
+    expects_continue: bool = False
+
+
+def parse_head(data: bytes) -> Head:
+    """Read a head, from the request line to the empty line with which it ends.
+
+    :raises BadRequest: where it is not one of HTTP/1.1 or 1.0.
+    """
+    end = data.find(b"\r\n")
+    head = parse_line(data[:end])
+    if data.count(b"\r\n") - 2 > HEADERS_MAX:
+        raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEADERS_MAX} headers")
+    fields = _Fields(head.headers)
+    try:
+        HttpRequestParser(fields).feed_data(b"GET / HTTP/1.1" + data[end:])
+    except HttpParserUpgrade:
+        pass  # nobody has to accept an offer to speak another protocol
+    except HttpParserError as error:
+        raise _bad(str(error)) from None
+    if fields.heads != 1:
+        raise _bad("not the headers of one request")
+    _read_framing(head, fields.repeated)
+    return head
+
+
+def parse_line(line: bytes) -> Head:
+    """Read a request line.
+
+    :raises BadRequest: where it is none.
+    """
+    try:
+        method, target, version = line.split(b" ")
+    except ValueError:
+        raise _bad("not a request of HTTP/1.1") from None
+    if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
+        if version[:5] == b"HTTP/" and version[5:6].isdigit() and version[6:7] == b"." and version[7:].isdigit():
+            raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this is a server of HTTP/1.1")
+        raise _bad("not a request of HTTP/1.1")
+    if not (method.isalpha() and method.isupper()):
+        raise _bad("not a method")
+    if not target:
+        raise _bad("no target")
+    if target[:1] != b"/":
+        target = _origin_form(target)
+    if len(target.translate(None, _CONTROLS)) != len(target):
+        raise _bad("a control character in the target")
+    return Head(method, target, version == b"HTTP/1.1")
+
+
+def check_beginning(data: bytes) -> None:
+    """Look at a head whose end has not come yet: what can become none need not be waited for.
+
+    :raises BadRequest: as `parse_head`.
+    """
+    line, found, _ = data.partition(b"\r\n")
+    if len(data) > HEAD_MAX:
+        if found and len(line) < HEAD_MAX:
+            raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "more headers than are read")
+        raise BadRequest(HTTPStatus.REQUEST_URI_TOO_LONG, "a longer path than is read")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise _bad("a line that ends without CR")
+    if found:
+        parse_line(line)
+
+
+class _Fields:
+    """What llhttp calls."""
+
+    __slots__ = ("_headers", "heads", "repeated")
+
+    def __init__(self, headers: dict[bytes, bytes]) -> None:
+        self._headers = headers
+        self.repeated: set[bytes] = set()
+        self.heads = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        value = value.rstrip(b" \t")
+        if name in self._headers:
+            self.repeated.add(name)
+            value = self._headers[name] + b", " + value
+        self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self.heads += 1
+
+
+def _read_framing(head: Head, repeated: set[bytes]) -> None:
+    headers = head.headers
+    if b"host" in repeated or (head.is_1_1 and b"host" not in headers):
+        raise _bad("a request has one Host header (RFC 9112, 3.2)")
+    coding = headers.get(b"transfer-encoding")
+    length = headers.get(b"content-length")
+    if coding is not None:
+        # A second coding, or one to a client of 1.0, is read differently by others on the way (RFC 9112, 6.1).
+        if coding.lower() != b"chunked" or not head.is_1_1 or length is not None:
+            raise _bad("the only transfer coding here is chunked, alone and in HTTP/1.1")
+        head.length = None
+    elif length is not None:
+        if not length.isdigit() or b"content-length" in repeated:
+            raise _bad("not a Content-Length")
+        if len(length) > _LENGTH_DIGITS:
+            raise _bad("a Content-Length longer than any disk")
+        head.length = int(length)
+    connection = headers.get(b"connection")
+    if not head.is_1_1:
+        head.keep_alive = False
+    elif connection is not None:
+        head.keep_alive = b"close" not in [token.strip() for token in connection.lower().split(b",")]
+    expected = headers.get(b"expect")
+    if expected is not None and head.is_1_1:
+        head.expects_continue = expected.lower() == b"100-continue"
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target; a server has to take the absolute form too (RFC 9112, 3.2.2)."""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in {b"http", b"https"}:
+        return target
+    authority, _, query = rest.partition(b"?")
+    _, _, path = authority.partition(b"/")
+    return b"/" + path + (b"?" + query if query else b"")
+
+
+def _bad(message: str) -> BadRequest:
+    return BadRequest(HTTPStatus.BAD_REQUEST, message)

@@ -1,0 +1,250 @@
+"""A request and its answer. It is handled when its headers have arrived, with its body still to come.
+
+The names are those of Twisted's `IRequest`, as far as a server of programs needs them: there are no sessions, cookies
+or trees of resources.
+"""
+
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Protocol
+
+from twisted.internet.interfaces import IAddress, IConsumer, IProducer
+from twisted.web.http import parse_qs
+from zope.interface import implementer
+
+from ipfsreg.flow.workers import Workers
+
+from .body import Body, Source
+from .head import Head
+from .limits import DRAIN_MAX
+from .output import Output
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_NO_CONTENT = frozenset({204, 304})
+
+
+class Answer(Enum):
+    """How far the answer is."""
+
+    AWAITED = auto()
+    BEGUN = auto()
+    COMPLETE = auto()
+
+
+class Exchange(Source, Protocol):
+    """What a request needs of its connection."""
+
+    secure: bool
+    output: Output
+
+    @property
+    def host(self) -> IAddress:
+        """This side's address."""
+
+    @property
+    def peer(self) -> IAddress:
+        """The client's address."""
+
+    def common_headers(self) -> bytes:
+        """The lines that every answer has."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def answered(self) -> None:
+        """The answer is complete."""
+
+    def end_after_answer(self) -> None:
+        """The connection cannot be used again."""
+
+    def give_up_body(self) -> None:
+        """Wait no longer for the rest of the body."""
+
+    def drop(self) -> None:
+        """End the connection at once."""
+
+
+@implementer(IConsumer)
+class Request:
+    """One request.
+
+    ``headers`` are those of the request, with lower-case names. ``sentLength`` is how many bytes of content were
+    sent, for the log.
+    """
+
+    def __init__(self, exchange: Exchange, head: Head) -> None:
+        self.began = time.monotonic()
+        """When its headers had arrived."""
+        self.method = head.method
+        self.uri = head.target
+        self.path, _, self._query = head.target.partition(b"?")
+        self.headers = head.headers
+        self.body = Body(exchange, head.length, expects_continue=head.expects_continue)
+        self.code = 200
+        self.answer = Answer.AWAITED
+        self.gone = False
+        """Whether the client went away, so that nobody reads an answer."""
+        self.sentLength = 0
+        self._exchange = exchange
+        self._keeps = head.keep_alive
+        self._is_1_1 = head.is_1_1
+        self._args: dict[bytes, list[bytes]] | None = None
+        self._headers: Mapping[str, object] = {}
+        self._more: list[tuple[bytes, bytes]] = []
+        self._is_chunked = False
+        self._declared: int | None = None
+
+    @property
+    def args(self) -> dict[bytes, list[bytes]]:
+        """The query's parameters, decoded."""
+        if self._args is None:
+            self._args = parse_qs(self._query, keep_blank_values=1) if self._query else {}
+        return self._args
+
+    @property
+    def startedWriting(self) -> bool:
+        """Whether a part of the answer is out."""
+        return self.answer is not Answer.AWAITED
+
+    def getHeader(self, name: str) -> str | None:
+        """The value of a header, several of them joined by commas, or None. Any byte may be in it (as Latin-1)."""
+        value = self.headers.get(name.lower().encode("ascii"))
+        return None if value is None else value.decode("latin-1")
+
+    def isSecure(self) -> bool:
+        """Whether the connection has TLS."""
+        return self._exchange.secure
+
+    def getHost(self) -> IAddress:
+        """This side's address."""
+        return self._exchange.host
+
+    def getClientAddress(self) -> IAddress:
+        """The client's address."""
+        return self._exchange.peer
+
+    def prepare(self, status: int, headers: Mapping[str, object]) -> None:
+        """Say what the answer will be, in place of what was said before; headers whose value is None are left out."""
+        self.code = status
+        self._headers = headers
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        """Set a header that the answer has whatever is prepared, in place of those of that name."""
+        self._more = [each for each in self._more if each[0] != name]
+        self.addHeader(name, value)
+
+    def addHeader(self, name: bytes, value: bytes) -> None:
+        """As `setHeader`, beside others of that name."""
+        self._more.append((name, value))
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the content, with the headers before the first one."""
+        if self.gone or self.answer is Answer.COMPLETE:
+            return
+        if self.answer is Answer.AWAITED:
+            head = self._begin(None)
+            self._exchange.write(head + self._framed(data) if data else head)
+        elif data:
+            self._exchange.write(self._framed(data))
+
+    def end(self, content: bytes = b"") -> None:
+        """Send the rest of the answer, or all of it."""
+        if self.gone or self.answer is Answer.COMPLETE:
+            return
+        if self.answer is Answer.AWAITED:
+            head = self._begin(len(content))
+            self._exchange.write(head + self._framed(content))
+        elif content:
+            self._exchange.write(self._framed(content))
+        if self._is_chunked:
+            self._exchange.write(b"0\r\n\r\n")
+        if self._declared is not None and self._declared != self.sentLength:
+            self.drop()  # the client must not take the next answer for the rest of this one
+            return
+        self.answer = Answer.COMPLETE
+        self._exchange.answered()
+
+    async def send_file(self, workers: Workers, file: int, offset: int, length: int) -> None:
+        """Send the headers and a range of an open file, whose descriptor is ``file``, past Python (not with TLS).
+
+        ``workers`` wait for the disk.
+
+        :raises SocketGone: :raises FileEnds: :raises OSError: as `SocketSender`.
+        """
+        head = self._begin(length)
+        await self._exchange.output.send_file(workers, head, file, offset, length)
+        self.sentLength += length
+
+    def drop(self) -> None:
+        """End the connection at once: what has been sent of an answer stays visibly incomplete."""
+        if not self.gone and self.answer is not Answer.COMPLETE:
+            self._exchange.drop()
+
+    def give_up_body(self) -> None:
+        """Wait no longer for the rest of the body: who reads it is told `ClientTooSlow`."""
+        if not self.gone:
+            self._exchange.give_up_body()
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """See `IConsumer`. Only push producers."""
+        assert streaming
+        if self.gone:
+            producer.stopProducing()
+        else:
+            self._exchange.output.register_producer(producer)
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self._exchange.output.unregister_producer()
+
+    def _begin(self, length: int | None) -> bytes:
+        """The answer's head; ``length`` is the content's where it is known."""
+        lines = [f"{name}: {value}\r\n" for name, value in self._headers.items() if value is not None]
+        for key, each in self._more:
+            lines.append(f"{key.decode()}: {each.decode()}\r\n")
+        declared = self._headers.get("Content-Length")
+        if declared is not None:
+            self._declared = None if self.method == b"HEAD" else int(str(declared))
+        elif self.code not in _NO_CONTENT:
+            if length is not None:
+                lines.append(f"Content-Length: {length}\r\n")
+            elif self._is_1_1:
+                self._is_chunked = self.method != b"HEAD"
+                lines.append("Transfer-Encoding: chunked\r\n")
+            else:
+                self._keeps = False  # its end is the connection's
+        if not (self._keeps and self.body.can_be_drained(DRAIN_MAX)):
+            lines.append("Connection: close\r\n")
+            self._exchange.end_after_answer()
+        text = "".join(lines)
+        if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+            raise ValueError(f"a header with a line break in it: {text!r}")
+        self.answer = Answer.BEGUN
+        return _STATUS_LINES[self.code] + self._exchange.common_headers() + text.encode() + b"\r\n"
+
+    def _framed(self, data: bytes) -> bytes:
+        if self.method == b"HEAD" or self.code in _NO_CONTENT:
+            return b""
+        self.sentLength += len(data)
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked and data else data
+
+
+class CommonHeaders:
+    """The lines that every answer of a server has; the date among them is made once a second."""
+
+    def __init__(self, server: str, more: Mapping[str, str]) -> None:
+        lines = {"Server": server, **more}
+        self._fixed = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
+        self._second = 0
+        self._lines = b""
+
+    def at(self, now: float) -> bytes:
+        """The lines at a time, in seconds since 1970."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._lines = self._fixed + f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+        return self._lines

@@ -1,0 +1,128 @@
+"""The server: all connections together, so that they can be brought to an end."""
+
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
+from twisted.internet.protocol import ServerFactory
+from zope.interface import implementer
+
+from ipfsreg import __version__
+from ipfsreg.flow.clock import MonotonicClock
+
+from .access_log import AccessLog
+from .connection import Connection
+from .limits import Limits
+from .request import CommonHeaders, Request
+
+Handler = Callable[[Request], None]
+"""Is called with each request when its headers have arrived, and sees to it that it gets an answer."""
+
+
+@implementer(IProtocolNegotiationFactory)
+class HttpServer(ServerFactory):
+    """Answers requests with a handler.
+
+    ``refusal_type`` and ``refusal`` make the content of the answer to what is no request, from a status and a
+    message. ``headers`` are in every answer.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        handler: Handler,
+        reactor: Any,
+        limits: Limits,
+        *,
+        refusal: Callable[[str], bytes],
+        refusal_type: str,
+        headers: Mapping[str, str],
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.clock = MonotonicClock().seconds
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self._handler = handler
+        self._refusal = refusal
+        self._refusal_type = refusal_type
+        self._headers = CommonHeaders(f"ipfsreg/{__version__}", headers)
+        self._access_log = access_log
+        self._all_gone: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        """See `IProtocolFactory`."""
+        connection = Connection(self)
+        self.connections.add(connection)
+        return connection
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered to a TLS client."""
+        return [b"http/1.1"]
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in the middle of a request."""
+        return sum(1 for connection in self.connections if connection.request is not None)
+
+    @property
+    def sending(self) -> bool:
+        """Whether something may still be on its way to a client.
+
+        A plain connection that was told to close is gone when the kernel has taken over all of it. One with TLS waits
+        for its client to say goodbye, which is no reason to wait.
+        """
+        return any(each.request is not None or not each.secure for each in self.connections)
+
+    def close_idle_connections(self) -> None:
+        """Close each connection that is not in the middle of a request. What it was sent last still arrives."""
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def close_connections(self) -> "Deferred[None]":
+        """Close every connection, whatever it is at; fires when all are closed."""
+        if not self.connections:
+            return succeed(None)
+        gone = self._all_gone = Deferred()
+        for connection in list(self.connections):
+            connection.drop()
+        return gone
+
+    # A connection's side.
+
+    def handle(self, request: Request) -> None:
+        """Answer a request."""
+        if request.uri != b"*":
+            self._handler(request)
+        elif request.method == b"OPTIONS":  # the server as a whole (RFC 9110, 9.3.7)
+            request.end()
+        else:
+            request.prepare(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "OPTIONS"})
+            request.end()
+
+    def common_headers(self) -> bytes:
+        """The lines that every answer has."""
+        return self._headers.at(time.time())
+
+    def refusal(self, status: HTTPStatus, message: str) -> bytes:
+        """The whole answer to what is no request."""
+        content = self._refusal(message)
+        lines = f"Content-Type: {self._refusal_type}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        status_line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        return status_line.encode() + self.common_headers() + lines.encode() + content
+
+    def answered(self, request: Request) -> None:
+        """A request has its answer."""
+        if self._access_log is not None:
+            self._access_log.answered(request)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is no more."""
+        self.connections.discard(connection)
+        if self._all_gone is not None and not self.connections:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)

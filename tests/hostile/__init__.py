@@ -1,0 +1,1 @@
+"""What a stranger may send: mutated requests, manifests and CARs, against the daemon as users run it."""

@@ -1,0 +1,168 @@
+"""No input of strangers makes the daemon fail, grow, or keep others waiting.
+
+How many there are: some thousand in `make test`; with ``IPFSREG_FULL_TESTS`` 100,000 requests, and 10,000 manifests and
+CARs each.
+"""
+
+import asyncio
+import hashlib
+import http.client
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+from tests.daemon_process import DaemonProcess
+
+from .client import send_all, statuses
+from .documents import manifests, mutations
+from .requests import REPOSITORY, requests
+
+T = TypeVar("T")
+
+FULL = bool(os.environ.get("IPFSREG_FULL_TESTS"))
+REQUESTS = 100_000 if FULL else 3_000
+MANIFESTS = 10_000 if FULL else 1_500
+CARS = 10_000 if FULL else 500
+GROWTH_MAX = 64 * 1024 * 1024
+"""By how much the daemon may be larger in the end, in bytes: caches fill, and the C library keeps what was freed."""
+
+SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with an image in it."""
+    with DaemonProcess(tmp_path_factory.mktemp("hostile")) as daemon:
+        Good(daemon).push()
+        yield daemon
+
+
+class Good:
+    """A client that pushes and pulls an image of its own, again and again."""
+
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self.served = 0
+        self._daemon = daemon
+        self._blob = random.Random(7).randbytes(100_000)
+        self._digest = "sha256:" + hashlib.sha256(self._blob).hexdigest()
+
+    def push(self) -> None:
+        name = REPOSITORY.decode()
+        self._ask(201, "POST", f"/v2/{name}/blobs/uploads/?digest={self._digest}", self._blob)
+        part = f'{{"mediaType":"a/b","digest":"{self._digest}","size":{len(self._blob)}}}'
+        manifest = f'{{"schemaVersion":2,"config":{part},"layers":[{part}]}}'.encode()
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        self._ask(201, "PUT", f"/v2/{name}/manifests/v1", manifest, {"Content-Type": kind})
+
+    def pull(self) -> None:
+        name = REPOSITORY.decode()
+        self._ask(200, "GET", f"/v2/{name}/manifests/v1")
+        assert self._ask(200, "GET", f"/v2/{name}/blobs/{self._digest}") == self._blob
+
+    async def go_on(self) -> None:
+        """Push and pull in a thread, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.push)
+            await asyncio.to_thread(self.pull)
+            self.served += 1
+            await asyncio.sleep(0.05)
+
+    def _ask(
+        self, expected: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        assert answer.status == expected, content
+        return content
+
+
+def run_beside_a_good_client(daemon: DaemonProcess, work: Callable[[], Awaitable[T]]) -> T:
+    """Do something while another client is served; in the end the daemon is as it was, and has logged nothing of it."""
+
+    async def run() -> T:
+        good = Good(daemon)
+        going_on = asyncio.ensure_future(good.go_on())
+        try:
+            result = await work()
+        finally:
+            failed = going_on.done()
+            going_on.cancel()
+        assert not failed, going_on
+        assert good.served > 0
+        return result
+
+    process = psutil.Process(daemon.pid)
+    before = process.memory_info().rss
+    logged = len(daemon.log.splitlines())
+    result = asyncio.run(run())
+    assert process.memory_info().rss - before < GROWTH_MAX
+    news = [line for line in daemon.log.splitlines()[logged:] if "Publish" not in line]
+    assert not news, news[:40]
+    return result
+
+
+def test_requests(daemon: DaemonProcess) -> None:
+    counted, failed = run_beside_a_good_client(daemon, lambda: send_all(daemon.port, requests(SEED, REQUESTS)))
+    assert not failed, failed[:5]
+    assert counted[200] > 0
+    assert counted[400] > 0
+    assert counted[404] > 0
+    assert counted.total() > REQUESTS // 3
+
+
+def test_manifests(daemon: DaemonProcess) -> None:
+    def put() -> Iterator[bytes]:
+        for kind, content in manifests(SEED, MANIFESTS):
+            head = f"PUT /v2/{REPOSITORY.decode()}/manifests/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
+            yield f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+    counted, failed = run_beside_a_good_client(daemon, lambda: send_all(daemon.port, put()))
+    assert not failed, failed[:5]
+    assert set(counted) <= {201, 400, 404, 413, 431}
+    assert counted.total() == MANIFESTS
+    assert counted[400] + counted[404] > MANIFESTS // 2
+
+
+def test_cars(daemon: DaemonProcess, tmp_path: Path) -> None:
+    car = tmp_path / "box.car"
+    done = daemon.command("export", f"{REPOSITORY.decode()}:v1", "-o", str(car))
+    assert done.returncode == 0, done.stderr
+    sound = car.read_bytes()
+    head, tail = sound[:700], sound[700:]
+
+    async def import_all() -> list[tuple[bytes, bytes]]:
+        waiting = mutations(SEED, head, CARS)
+        failed = []
+
+        async def worker() -> None:
+            for mutated in waiting:
+                content = mutated + tail
+                answer = await _import(daemon.path / "control.sock", content)
+                if not all(status in {200, 400, 404} for status in statuses(answer)) or not statuses(answer):
+                    failed.append((mutated, answer[:300]))
+
+        await asyncio.gather(*(worker() for _ in range(4)))
+        return failed
+
+    failed = run_beside_a_good_client(daemon, import_all)
+    assert not failed, failed[:5]
+
+
+async def _import(socket: Path, content: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        writer.write(b"POST /import?name=hostile/car:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(content) + content)
+        return await asyncio.wait_for(reader.read(), 60)
+    finally:
+        writer.transport.abort()

@@ -1,0 +1,1 @@
+"""Blocks and CARs by CID over HTTP."""
