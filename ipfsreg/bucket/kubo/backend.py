@@ -65,6 +65,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     return Opened(
         cached(kubo),
         repeated=repeated,
+        exclusion=kubo,
         ipfs=Capabilities(
             KuboContent(network, kubo.root),
             kubo.ahead,

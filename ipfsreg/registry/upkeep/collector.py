@@ -11,7 +11,7 @@ Rules (docs/architecture.md has the argument why nothing reachable is taken):
 Whatever was used after the run began, or within the grace period, is left for the next run; see `guard`.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
@@ -36,6 +36,10 @@ from .keeping import Keeping
 
 EARLY_MAX = 200_000
 """Of so many manifests whose time lies in the future it is remembered when they were first seen."""
+
+
+class Interrupted(Exception):
+    """A run was not to go on."""
 
 
 @dataclass
@@ -95,13 +99,23 @@ class Collector:
         self._one_at_a_time: DeferredLock = DeferredLock()
 
     async def run(
-        self, *, dry_run: bool = False, grace: float | None = None, untagged: float | None = None
+        self,
+        *,
+        dry_run: bool = False,
+        grace: float | None = None,
+        untagged: float | None = None,
+        goes_on: Callable[[], bool] = lambda: True,
     ) -> Collection:
-        """One run; a second one waits for the first. ``grace`` and ``untagged`` replace those that are configured."""
+        """One run; a second one waits for the first. ``grace`` and ``untagged`` replace those that are configured.
+
+        ``goes_on`` is asked before each removal.
+
+        :raises Interrupted: where it says no. Nothing is under way then.
+        """
         async with self._one_at_a_time:
             since = self._guard.now() - (self._grace if grace is None else grace)
             kept = self._untagged if untagged is None else untagged
-            run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock))
+            run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
             report = await self._run(run)
             self._seen_early = run.seen_early
             return report
@@ -266,19 +280,27 @@ class Collector:
 
 @dataclass
 class _Run:
-    """One run: what was used at ``since`` or later stays. ``needed`` is the content that stays in any case.
+    """One run: what was used at ``used_since`` or later stays. ``needed`` is the content that stays in any case.
 
     Manifests stay for ``untagged`` seconds without a tag, before ``now``, None for ever. ``seen_early`` is when those
     whose times are in the future were first seen.
     """
 
     report: Collection
-    since: float
+    used_since: float
     untagged: float | None
     now: float
     throttle: Throttle
+    goes_on: Callable[[], bool]
     needed: set[Digest] = field(default_factory=set)
     seen_early: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def since(self) -> float:
+        """As ``used_since``, to be asked for each removal. :raises Interrupted:"""
+        if not self.goes_on():
+            raise Interrupted("somebody needs the run to end")
+        return self.used_since
 
     def is_over(self, manifest: Known) -> bool:
         """Whether a manifest was without a tag for long enough, if it is."""
