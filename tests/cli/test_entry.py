@@ -20,7 +20,7 @@ sys.meta_path.insert(0, Interrupting())
 sys.argv = {arguments!r}
 {start}
 """
-COMMAND = "from ipfsreg.cli.entry import run; run()"
+COMMAND = "from ipfsreg.cli import run; run()"
 DAEMON = "from twisted.scripts.twistd import run; run()"
 
 
