@@ -104,6 +104,11 @@ async def has_manifests(bucket: IBucket, repository: Repository) -> bool:
     return bool(await bucket.list(_own(repository, _MANIFESTS)))
 
 
+async def is_there(bucket: IBucket, repository: Repository) -> bool:
+    """Whether a repository has a manifest or a blob."""
+    return await has_manifests(bucket, repository) or bool(await bucket.list(_own(repository, _BLOBS)))
+
+
 async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
     """The tags of a repository, sorted. A file that is no tag is passed over."""
     found = []

@@ -18,8 +18,10 @@ from .distribution.listings import ListingRoutes
 from .distribution.manifests import ManifestRoutes
 from .distribution.uploads import UploadRoutes
 from .gateway.gateway import GatewayRoutes
-from .gateway.providers import ProviderRoutes
+from .gateway.providers import Address, ProviderRoutes
 from .http.budget import Budget
+from .http.request import Request
+from .probes import ProbeRoutes
 
 _MANIFESTS_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
@@ -31,6 +33,7 @@ class Gateway:
     allowed: Allowed
     address: str | None
     peer_id: Callable[[], str]
+    knows_host: Callable[[Request], bool]
 
 
 def make_app(
@@ -40,6 +43,7 @@ def make_app(
     app = Klein()
     app.url_map.merge_slashes = False
     add_converters(app.url_map)
+    ProbeRoutes(registry.readiness).add_to(app)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
@@ -51,5 +55,6 @@ def make_app(
     ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(app)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(app)
-        ProviderRoutes(registry.blocks, gateway.allowed, gateway.address, gateway.peer_id).add_to(app)
+        where = Address(gateway.address, gateway.knows_host)
+        ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id).add_to(app)
     return app

@@ -68,8 +68,8 @@ class UploadState(Enum):
 class Upload:
     """One session. ``ended`` is called once, when it ends.
 
-    ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None where they must be read
-    again to know it.
+    ``client`` is whose it is. ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None
+    where they must be read again to know it.
     """
 
     def __init__(
@@ -80,12 +80,14 @@ class Upload:
         environment: UploadEnvironment,
         ended: Callable[["Upload"], object],
         *,
+        client: str = "",
         received: int = 0,
         last_used: float,
         hash_: ContentHash | None = None,
     ) -> None:
         self.identifier = identifier
         self.repository = repository
+        self.client = client
         self.directory = directory
         self.last_used = last_used
         """When a request used it last, by the environment's clock."""

@@ -11,6 +11,7 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
+from ipfsreg.web.client import client_of
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.routes import add_route
@@ -19,6 +20,18 @@ from .converters import path
 
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?")
 """The specification's ``<start>-<end>``; some clients write the unit of RFC 9110 before it."""
+
+
+_NOTHING_TO_RESUME = "0--1"
+"""The Range of an empty upload, for a client that asks where to go on.
+
+The specification has no form for it (distribution-spec, issues 577 and 578), and 0-0 is that of one byte: who resumes
+after a lost first chunk would go on at byte 1, and be refused for ever. regclient, which resumes, takes the number
+after the first ``-`` and adds 1, and fails without the header.
+"""
+
+_NOTHING_AFTER_CHUNK = "0-0"
+"""The Range after a chunk that was empty too: Docker's client wants one that does not end before it begins."""
 
 
 class UploadRoutes:
@@ -49,9 +62,9 @@ class UploadRoutes:
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
             raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
-        upload = await self._uploads.begin(repository)
+        upload = await self._uploads.begin(repository, client_of(request))
         if digest is None:
-            return self._accepted(request, upload)
+            return reply(request, 202, _progress(upload, None))
         try:
             await self._receive(request, upload)
             await upload.commit(digest)
@@ -63,13 +76,13 @@ class UploadRoutes:
     async def status(self, request: Request, repository: Repository, session: str) -> bytes:
         """How much of an upload has arrived."""
         upload = await self._uploads.find_idle(repository, session)
-        return reply(request, 204, _progress(upload))
+        return reply(request, 204, _progress(upload, _NOTHING_TO_RESUME))
 
     async def append(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the next part, of known or unknown length."""
         upload = await self._uploads.find_idle(repository, session)
         await self._receive(request, upload)
-        return self._accepted(request, upload)
+        return reply(request, 202, _progress(upload, _NOTHING_AFTER_CHUNK))
 
     async def finish(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the last part, if there is one, and make the blob."""
@@ -104,12 +117,9 @@ class UploadRoutes:
         try:
             await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
         except UploadOutOfOrder:
-            for name, value in _progress(upload).items():  # where to go on
+            for name, value in _progress(upload, _NOTHING_TO_RESUME).items():  # where to go on
                 request.setHeader(name.encode(), str(value).encode())
             raise
-
-    def _accepted(self, request: Request, upload: Upload) -> bytes:
-        return reply(request, 202, _progress(upload))
 
     async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {
@@ -136,11 +146,12 @@ def _content_range(request: Request, upload: Upload) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _progress(upload: Upload) -> dict[str, object]:
-    # "0-0" also for nothing: that is what Docker's registry says, and what clients know.
+def _progress(upload: Upload, nothing: str | None) -> dict[str, object]:
+    """The headers that say how far an upload is; ``nothing`` is the Range where it is empty."""
+    offset = upload.offset
     return {
         "Location": path(upload.repository, "blobs/uploads", upload.identifier),
-        "Range": f"0-{max(upload.offset - 1, 0)}",
+        "Range": f"0-{offset - 1}" if offset else nothing,
         "Docker-Upload-UUID": upload.identifier,
         "Blob-Upload-Session-ID": upload.identifier,
     }
