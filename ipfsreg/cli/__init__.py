@@ -2,12 +2,15 @@
 
 import gc
 
+from ipfsreg.flow.interrupt import interrupt_ends_at_once
+
 
 def run() -> None:
     """Run the command. Its modules stay, and looking through them for garbage would take a fifth of the start."""
     gc.disable()
     try:
-        from .main import main
+        with interrupt_ends_at_once():
+            from .main import main
     finally:
         gc.freeze()
         gc.enable()

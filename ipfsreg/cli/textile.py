@@ -44,7 +44,7 @@ def identity() -> None:
 
 
 @identity.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, readable=False, path_type=Path))
 def make(file: Path) -> None:
     """Make a new key pair in FILE, and print its public key, which others grant roles to.
 
@@ -59,7 +59,7 @@ def make(file: Path) -> None:
 
 
 @identity.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, readable=False, path_type=Path))
 def show(file: Path) -> None:
     """Print the public key of the pair in FILE."""
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -18,6 +19,16 @@ def _list(value: Any) -> Any:
     return value
 
 
+def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+    for each in value:
+        try:
+            if each != "unix":
+                ip_network(each)
+        except ValueError as error:
+            raise ValueError(f"a proxy is an IP address, a network such as 10.0.0.0/8, or unix: {error}") from None
+    return value
+
+
 class RegistryOptions(Section):
     """``[registry]``."""
 
@@ -31,6 +42,7 @@ class RegistryOptions(Section):
     stall_timeout: Positive = 300.0
     shutdown_grace: Duration = 10.0
     access_log: bool = False
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_proxies)] = ()
 
 
 class UploadOptions(Section):

@@ -89,7 +89,7 @@ class Upload:
         self.repository = repository
         self.directory = directory
         self.last_used = last_used
-        """When a request used it last: seconds since 1970."""
+        """When a request used it last, by the environment's clock."""
         self.state = UploadState.IDLE
         self._environment = environment
         self._ended = ended

@@ -6,6 +6,7 @@ request that brought them broke, and after a restart the file is simply hashed a
 """
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -26,14 +27,23 @@ class Uploads:
     """All the upload sessions of a registry, in ``directory`` on this disk.
 
     ``expiry`` is the number of seconds after which an untouched session is thrown away, ``maximum`` the number
-    of sessions at once.
+    of sessions at once. ``now`` tells seconds since 1970, as files have them.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: Path, environment: UploadEnvironment, *, expiry: float, maximum: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: UploadEnvironment,
+        now: Callable[[], float],
+        *,
+        expiry: float,
+        maximum: int,
+    ) -> None:
         self._directory = directory
         self._environment = environment
+        self._now = now
         self._expiry = expiry
         self._maximum = maximum
         self._sessions: dict[str, Upload] = {}
@@ -46,6 +56,8 @@ class Uploads:
                 "An unfinished upload cannot be read, and is left alone until the next start: {error}", error=error
             )
         for each in found:
+            # From here on it ages by a clock that nobody sets. A time in the future says nothing.
+            age = max(0.0, self._now() - each.modified)
             self._sessions[each.identifier] = Upload(
                 each.identifier,
                 each.repository,
@@ -53,7 +65,7 @@ class Uploads:
                 self._environment,
                 self._forget,
                 received=each.received,
-                last_used=each.modified,
+                last_used=self._environment.clock.seconds() - age,
             )
 
     async def begin(self, repository: Repository) -> Upload:
