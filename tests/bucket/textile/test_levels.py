@@ -87,7 +87,7 @@ async def test_a_level_that_another_daemon_began_a_moment_ago(
     textile_buckd: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is acknowledged must not be hidden by what is older, nor come back when it was removed."""
-    monkeypatch.setattr(capacity, "FULL", 3)
+    monkeypatch.setattr(capacity, "FULL", 4)
     async with (
         running(Backend(textile_buckd, tmp_path / "a")) as here,
         running(Backend(textile_buckd, tmp_path / "b")) as there,
@@ -188,7 +188,7 @@ async def test_a_file_larger_than_any_bucket_may_be(tmp_path: Path) -> None:
 async def test_moving_where_the_next_level_is(
     textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capacity, "FULL", 3)
+    monkeypatch.setattr(capacity, "FULL", 4)
     async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
         for number in range(3):
             await backend.bucket.put(f"d/{number}", b"%d" % number)

@@ -133,8 +133,8 @@ class Changing(BucketsBase):
         return target
 
     def _move(self, draft: Bucket, source: str, target: str, node: Node, call: Call) -> None:
-        draft.permit(WRITER, source, identity_of(call))
-        draft.permit(WRITER, target, identity_of(call))
+        with within("verifying bucket update"):
+            draft.permit(WRITER, target, identity_of(call))
         self._set(draft, target, self.world.ipfs.encrypt_again(node) if draft.private else node)
         if source.startswith(target) or target.startswith(source):
             # Taken for a move between a directory and what is in it, which is not cleaned up.
@@ -146,7 +146,8 @@ class Changing(BucketsBase):
         path = clean_path(request.path)
         async with self.changed(call, request.key) as draft:
             draft.check_root(request.root)
-            draft.permit(WRITER, path, identity_of(call))
+            if draft.metadata.get(path) is not None:
+                draft.permit(ADMIN, path, identity_of(call))
             before = draft.root.dag_size
             names = segments_of(path)
             if not names and not draft.private:
@@ -196,7 +197,10 @@ class Changing(BucketsBase):
     ) -> bucketsd_pb2.PullPathAccessRolesResponse:
         bucket = self.load(call, request.key)
         path = clean_path(request.path)
-        self.resolve(bucket, path)
+        try:
+            self.resolve(bucket, path)
+        except RpcError:  # for whatever reason
+            raise RpcError(UNKNOWN, f"could not resolve path: {path}") from None
         roles = bucket.metadata.roles(path)
         return bucketsd_pb2.PullPathAccessRolesResponse(roles=roles)  # type: ignore[arg-type]
 

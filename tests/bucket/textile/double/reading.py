@@ -80,8 +80,9 @@ class Reading(BucketsBase):
             await call.breathe()
             call.check()
         stranger = bucket.owner and identity_of(call) != bucket.owner
-        readable = not stranger or bucket.metadata.role(path, identity_of(call)) >= READER
-        if not readable or path in bucket.under_lost_key or (bucket.key, path) in faults.corrupt:
+        if stranger and bucket.metadata.role(path, identity_of(call)) < READER:
+            raise RpcError(UNKNOWN, f"could not resolve path: {path}")
+        if path in bucket.under_lost_key or (bucket.key, path) in faults.corrupt:
             raise RpcError(UNKNOWN, "message corrupt or incorrect password")
 
     async def _send_content(self, call: Call, file: File) -> None:
