@@ -8,7 +8,7 @@ import pytest_twisted
 from twisted.internet.utils import getProcessOutputAndValue
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
-from ipfsreg.bucket.textile.identity import Identity, save_identity
+from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 from tests.bucket.running import running
 from tests.bucket.textile.backend import LIMIT, Backend
 from tests.daemon_process import program
