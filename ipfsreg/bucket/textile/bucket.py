@@ -79,7 +79,7 @@ class TextileBucket:
 
         await retry(self._clock, self.shards.first.ensure, BucketError, not_yet)
         self._log.info("Using {name}.", name=self.name)
-        try:  # the others, one by one beside the first requests, which so need not, and so that all roles are known
+        try:  # the others, one by one beside the first requests, which so need not
             await self.shards.look_for_all()
         except BucketError as error:
             self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)

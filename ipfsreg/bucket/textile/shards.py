@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from ipfsreg.bucket.errors import Full
+from ipfsreg.bucket.errors import Full, Refused
 from ipfsreg.flow.gather import gather
 
 from .options import TextileOptions
@@ -54,15 +54,6 @@ class Shards:
             return True
         return False if any(shard.place.level == 0 for shard in known) else None
 
-    def known(self) -> Sequence[Shard]:
-        """Those that were found or made so far."""
-        return [shard for shard in self._shards.values() if shard.known]
-
-    def forget_roles(self) -> None:
-        """Look at the roles of all of them with the next answer."""
-        for shard in self._shards.values():
-            shard.forget_roles()
-
     async def all(self) -> Sequence[Shard]:
         """All that exist, the highest level first."""
         return await _existing([self.at(place) for place in await self._listed()])
@@ -81,12 +72,19 @@ class Shards:
         """The one that a path is written to with so many bytes, which may not exist yet.
 
         :raises Full: where there is none.
+        :raises Refused: where it would have to be made, and the first one is somebody else's: who makes a bucket owns
+            it, and nobody else could add a file to it.
         """
         for level in range(await self.top(path), LEVELS):
             shard = self.at(place_of(path, level))
             if level:
                 await shard.exists()
             if shard.capacity.takes(path, size):
+                if not shard.key and not self._client.owns(self.first.owner):
+                    raise Refused(
+                        f"the bucket {self._options.bucket} has to grow, and only its owner {self.first.owner} can have "
+                        "it do so: use a copy of that identity's file as [textile] identity_file"
+                    )
                 return shard
         raise Full(f"the bucket {self._options.bucket} has as many paths as there can be where {path} belongs")
 

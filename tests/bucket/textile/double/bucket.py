@@ -71,6 +71,21 @@ class Bucket:
             self.under_lost_key,
         )
 
+    def as_seen_by(self, reader: str) -> "Bucket":
+        """The bucket with the metadata that an identity may read: without a role anywhere, not even that it is private.
+
+        The root's own metadata are hidden from one who has no role on all of it.
+        """
+        if not self.owner or reader == self.owner or self.metadata.role("", reader) >= READER:
+            return self
+        seen = self.draft()
+        for path in self.metadata:
+            if self.metadata.role(path, reader) < READER:
+                seen.metadata.remove(path)
+        if not len(seen.metadata):
+            seen.link_key = ""
+        return seen
+
     def document_size(self) -> int:
         """How many bytes the JSON document has (the fixed part is about right, the metadata exact)."""
         fixed = {

@@ -195,10 +195,10 @@ class Changing(BucketsBase):
     async def PullPathAccessRoles(
         self, call: Call, request: bucketsd_pb2.PullPathAccessRolesRequest
     ) -> bucketsd_pb2.PullPathAccessRolesResponse:
-        bucket = self.load(call, request.key)
+        bucket = self.load_to_read(call, request.key)
         path = clean_path(request.path)
         try:
-            self.resolve(bucket, path)
+            self.resolve_to_read(bucket, path)
         except RpcError:  # for whatever reason
             raise RpcError(UNKNOWN, f"could not resolve path: {path}") from None
         roles = bucket.metadata.roles(path)
