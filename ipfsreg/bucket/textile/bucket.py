@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.sources import FileSource, MemorySource
 from ipfsreg.flow.background import Background
@@ -264,6 +264,8 @@ class TextileBucket:
                 continue
             except NotFound:
                 return root
+            except Refused:  # who may remove the file may not remove its directory, unless the bucket is theirs
+                return None
         return None
 
     async def _list(self, directory: str) -> Sequence[Entry]:

@@ -146,7 +146,8 @@ class Changing(BucketsBase):
         path = clean_path(request.path)
         async with self.changed(call, request.key) as draft:
             draft.check_root(request.root)
-            if draft.metadata.get(path) is not None:
+            known = draft.metadata.get(path) is not None
+            if known:
                 draft.permit(ADMIN, path, identity_of(call))
             before = draft.root.dag_size
             names = segments_of(path)
@@ -161,6 +162,9 @@ class Changing(BucketsBase):
                 draft.root = self.world.ipfs.put(draft.root, names, None)
             else:  # of a private bucket, which is empty then
                 draft.root = self.world.ipfs.empty_directory(True)
+            if not known:  # a directory: its owner's alone to remove
+                with within("saving bucket"):
+                    draft.permit(ADMIN, path, identity_of(call))
             # No slash is added, as in the real server: `a/v1` takes the metadata of `a/v1.2` away too.
             draft.metadata.remove_below(path)
         response = bucketsd_pb2.RemovePathResponse(pinned=draft.root.dag_size - before)
