@@ -82,8 +82,8 @@ class Shards:
             if shard.capacity.takes(path, size):
                 if not shard.key and not self._client.owns(self.first.owner):
                     raise Refused(
-                        f"the bucket {self._options.bucket} has to grow, and only its owner {self.first.owner} can have "
-                        "it do so: use a copy of that identity's file as [textile] identity_file"
+                        f"the bucket {self._options.bucket} has to grow, which only its owner {self.first.owner} can "
+                        "have it do: use a copy of that identity's file as [textile] identity_file"
                     )
                 return shard
         raise Full(f"the bucket {self._options.bucket} has as many paths as there can be where {path} belongs")
