@@ -219,11 +219,11 @@ async def test_what_a_role_on_a_repository_is_good_for(
         await owner.daemon.stop()
 
 
-def of_identities(double: TextileDouble, directory: Path, **more: object) -> list[Backend]:
+def of_identities(double: TextileDouble, directory: Path, **more: Any) -> list[Backend]:
     """Backends of an owner, another one, and one without an identity."""
     backends = []
     for number, name in enumerate(("owner", "mate", "nobody")):
-        identity = {}
+        identity: dict[str, Any] = {}
         if number < len(MATES):
             identity["identity_file"] = directory / f"{name}.identity"
             save_identity(MATES[number], identity["identity_file"])

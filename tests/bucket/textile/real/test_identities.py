@@ -4,9 +4,11 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 
 from ipfsreg.bucket.errors import NotFound, Refused
@@ -41,7 +43,7 @@ def identity_file(directory: Path, identity: Identity) -> Path:
 
 
 @asynccontextmanager
-async def team(buckd: TextileServer, directory: Path, **more: object) -> AsyncIterator[tuple[Backend, Backend]]:
+async def team(buckd: TextileServer, directory: Path, **more: Any) -> AsyncIterator[tuple[Backend, Backend]]:
     """Two backends on one bucket, which is the first one's, and has the file ``d/f``."""
     thread = unique()
     owner, mate = (
@@ -112,11 +114,12 @@ async def test_a_role_allows_no_new_file(role: str, buckd: TextileServer, tmp_pa
 @pytest_twisted.ensureDeferred
 async def test_without_a_role_on_a_private_bucket_nothing_is_absent(buckd: TextileServer, tmp_path: Path) -> None:
     async with team(buckd, tmp_path, encrypted=True) as (owner, mate):
-        for attempt in (
+        attempts: list[Deferred[Any]] = [
             *(mate.bucket.list(path) for path in ("d", "none")),
             *(mate.bucket.stat(path) for path in ("d/f", "none")),
             *(mate.bucket.get(path, LIMIT) for path in ("d/f", "none")),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(Refused, match="no role there"):
                 await attempt
         # A role below the top directory is one for other programs: its paths can be read by who has it.
@@ -137,7 +140,7 @@ async def test_without_a_role_on_a_private_bucket_nothing_is_absent(buckd: Texti
 @pytest_twisted.ensureDeferred
 async def test_a_daemon_without_a_role_says_so(buckd: TextileServer, tmp_path: Path) -> None:
     thread = unique()
-    more = {"thread": thread, "encrypted": True}
+    more: dict[str, Any] = {"thread": thread, "encrypted": True}
     async with served(tmp_path / "a", buckd, identity_file=identity_file(tmp_path, OWNER), **more) as owner:
         assert await push(owner, "box", "1", [layer(1_000)], Acknowledged()) == []
         with logged() as events:
@@ -155,7 +158,8 @@ async def test_a_role_that_is_taken_away_while_the_daemon_runs(buckd: TextileSer
         with pytest.raises(NotFound):
             await mate.bucket.get("d/none", LIMIT)
         await revoke(owner.textile.shards.first, "*")
-        for attempt in (mate.bucket.list("d"), mate.bucket.stat("d/f"), mate.bucket.get("d/f", LIMIT)):
+        attempts: list[Deferred[Any]] = [mate.bucket.list("d"), mate.bucket.stat("d/f"), mate.bucket.get("d/f", LIMIT)]
+        for attempt in attempts:
             with pytest.raises(Refused, match="no role there"):
                 await attempt
 
