@@ -48,7 +48,8 @@ def identity() -> None:
 def make(file: Path) -> None:
     """Make a new key pair in FILE, and print its public key.
 
-    Who makes a bucket owns it, and nobody else can push to it: daemons on one bucket share one FILE. It is what [textile] identity_file names. It holds the private key: keep it secret, and keep a copy.
+    Who makes a bucket owns it, and nobody else can push to it: daemons on one bucket share one FILE, which is what
+    [textile] identity_file names. It holds the private key: keep it secret, and keep a copy.
     """
     made = Identity.generate()
     try:

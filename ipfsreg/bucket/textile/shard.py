@@ -1,7 +1,7 @@
 """One bucket of the server: found or made once, and what is known of it."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -17,7 +17,6 @@ from .server.bucket_calls import BucketCalls
 from .server.client import TextileClient
 from .server.encoding import to_base32
 from .server.errors import Gone, Undecryptable, Unresolved
-from .server.threads import Threads
 from .sharing import check_shown, get_root
 
 T = TypeVar("T")
@@ -27,6 +26,19 @@ PATIENCE = 5.0
 
 SETTLE = 2.0
 """Seconds after which two daemons that made a bucket at the same time see each other's."""
+
+
+class Finder(Protocol):
+    """What tells a bucket its thread: `Threads` is the usual one."""
+
+    async def find(self, name: str) -> bytes | None:
+        """A thread's id, or None where there is none."""
+
+    async def find_or_create(self, name: str) -> tuple[bytes, bool]:
+        """A thread's id, and whether it was made for this call."""
+
+    def forget(self) -> None:
+        """Ask the server anew the next time."""
 
 
 class Shard(BucketCalls):
@@ -42,7 +54,7 @@ class Shard(BucketCalls):
     def __init__(
         self,
         client: TextileClient,
-        threads: Threads,
+        threads: Finder,
         clock: IReactorTime,
         place: Place,
         name: BucketName,
