@@ -1,7 +1,6 @@
 """The twistd plugin's options and service: ``twistd -n ipfsreg``."""
 
 import gc
-import os
 import resource
 import sys
 from functools import partial
@@ -10,7 +9,9 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.protocol import Factory
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python import usage
+from zope.interface import provider
 
 from .app.assembly import load_config, make_daemon
 from .bucket.errors import SetupError
@@ -19,6 +20,7 @@ from .config.file import find_config
 
 _EXIT_USAGE = 2
 _DESCRIPTORS = 65536
+_LAST_EVENT = "Server Shut Down."  # of twistd, when its reactor has ended and its pid file is gone
 
 
 class Options(usage.Options):
@@ -35,10 +37,9 @@ def makeService(options: Options) -> IService:
 
     _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
-    pid_file = None if options.parent is None else options.parent["pidfile"]
     try:
         config = load_config(options["config"] or find_config(), reactor)
-        service: IService = make_daemon(config, reactor, partial(_stop_with, reactor, pid_file))
+        service: IService = make_daemon(config, reactor, partial(_stop_with, reactor))
     except (ConfigError, SetupError) as error:
         _say(error)
         raise SystemExit(_EXIT_USAGE) from None
@@ -56,23 +57,21 @@ def _allow_many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _stop_with(reactor: Any, pid_file: str | None, message: str) -> None:
+def _stop_with(reactor: Any, message: str) -> None:
     """Stop the reactor, which may not have begun yet, and then end the process with the status of a failure.
 
-    twistd itself has no way to: it logs each exception of a running reactor, and ends with status 0. A service manager
-    has to be told.
+    A service manager has to be told. twistd logs each exception of a running reactor, and ends with status 0; what it
+    lets through is one that comes after the reactor has ended, from an observer of its last event.
     """
     _say(message)
-    reactor.addSystemEventTrigger("after", "shutdown", _end_process, pid_file)
+    globalLogPublisher.addObserver(_end_process)
     reactor.callWhenRunning(reactor.stop)
 
 
-def _end_process(pid_file: str | None) -> None:
-    if pid_file:
-        Path(pid_file).unlink(missing_ok=True)  # as twistd would do next
-    if sys.__stdout__ is not None:
-        sys.__stdout__.flush()  # twistd's log
-    os._exit(_EXIT_USAGE)
+@provider(ILogObserver)
+def _end_process(event: LogEvent) -> None:
+    if event.get("log_format") == _LAST_EVENT:
+        raise SystemExit(_EXIT_USAGE)
 
 
 def _say(message: object) -> None:

@@ -3,17 +3,22 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ipfsreg.registry.errors import RangeInvalid
 
+from .http.headers import Headers
 from .http.request import Request
 
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,99})-([0-9]{0,99})", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Content:
-    """What there is to be sent. ``etag`` has no quotes; ``headers`` are sent also where the content is not."""
+    """What there is to be sent. ``etag`` has no quotes; ``headers`` are sent also where the content is not.
+
+    Whoever answers with the same content often keeps it: then its headers are encoded once.
+    """
 
     etag: str
     size: int
@@ -23,6 +28,18 @@ class Content:
     """Whether the same tag may stand for other bytes that mean the same."""
     has_ranges: bool = True
 
+    @cached_property
+    def unsent(self) -> dict[str, object]:
+        """The headers of an answer without the content."""
+        etag = f'W/"{self.etag}"' if self.is_weak else f'"{self.etag}"'
+        ranges = {"Accept-Ranges": "bytes"} if self.has_ranges else {}
+        return {**self.headers, "ETag": etag, **ranges}
+
+    @cached_property
+    def whole(self) -> Headers:
+        """The headers of an answer with all of it."""
+        return Headers({**self.unsent, "Content-Type": self.media_type, "Content-Length": self.size})
+
 
 def decide(request: Request, content: Content) -> tuple[int, int] | None:
     """Prepare the answer to a GET or HEAD; which bytes it has, as (first, past the last), or None where it has none.
@@ -31,17 +48,19 @@ def decide(request: Request, content: Content) -> tuple[int, int] | None:
     """
     if is_unmodified(request, content):
         return None
-    headers = _headers(content)
-    headers["Content-Type"] = content.media_type
     part = _range(request, content) if content.has_ranges else None
-    first, end = part or (0, content.size)
-    headers["Content-Length"] = end - first
     if part is None:
-        request.prepare(200, headers)
-    else:
-        headers["Content-Range"] = f"bytes {first}-{end - 1}/{content.size}"
-        request.prepare(206, headers)
-    return None if request.method == b"HEAD" else (first, end)
+        request.prepare(200, content.whole)
+        return None if request.method == b"HEAD" else (0, content.size)
+    first, end = part
+    headers = {
+        **content.unsent,
+        "Content-Type": content.media_type,
+        "Content-Length": end - first,
+        "Content-Range": f"bytes {first}-{end - 1}/{content.size}",
+    }
+    request.prepare(206, headers)
+    return part
 
 
 def is_unmodified(request: Request, content: Content) -> bool:
@@ -56,16 +75,8 @@ def is_unmodified(request: Request, content: Content) -> bool:
     # It compares weakly, and none of our tags has a comma in it.
     if not any(tag.strip().removeprefix("W/") in matching for tag in given.split(",")):
         return False
-    request.prepare(304, _headers(content))  # with no length: it would be that of what is not sent (RFC 9110, 8.6)
+    request.prepare(304, content.unsent)  # with no length: it would be that of what is not sent (RFC 9110, 8.6)
     return True
-
-
-def _headers(content: Content) -> dict[str, object]:
-    etag = f'W/"{content.etag}"' if content.is_weak else f'"{content.etag}"'
-    headers: dict[str, object] = {**content.headers, "ETag": etag}
-    if content.has_ranges:
-        headers["Accept-Ranges"] = "bytes"
-    return headers
 
 
 def _range(request: Request, content: Content) -> tuple[int, int] | None:

@@ -70,8 +70,7 @@ async def test_the_path_may_be_longer_than_the_kernel_takes(
     assert await DaemonClient(reactor, directory / "control.sock").do("sum_up", {"a": "1"}) == {"sum": 1}
     await server.stop()
     assert list(directory.iterdir()) == []
-    await pause(0.02)
-    assert set(os.listdir("/proc/self/fd")) == before
+    await until(lambda: set(os.listdir("/proc/self/fd")) == before)
 
 
 @pytest_twisted.ensureDeferred

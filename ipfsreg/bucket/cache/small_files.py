@@ -43,7 +43,10 @@ class SmallFileCache(BucketWrapper):
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        known = self._files.get(path)
+        try:
+            known = self._files[path]  # `get` would look twice
+        except KeyError:
+            known = None
         if known is not None and len(known) <= limit:
             return succeed(known)
         if path in self._being_changed:

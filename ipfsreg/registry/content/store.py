@@ -1,6 +1,7 @@
 """The content that all repositories share: each blob and manifest once, by digest."""
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -15,6 +16,9 @@ from ipfsreg.registry.digest import Digest, digest_of
 from .open_content import check_content
 
 _NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
+
+_SHORT = 1 << 13  # of such contents the digests of some are remembered: at most 8 MiB
+_REMEMBERED = 1 << 10
 
 _INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
 
@@ -153,6 +157,8 @@ class ContentStore:
 
     async def matches(self, content: bytes, digest: Digest) -> bool:
         """Whether content in memory is what a digest says; long content is hashed in a thread."""
+        if len(content) <= _SHORT:
+            return _digest_of_short(content, digest.algorithm) == digest
         if len(content) <= _INLINE:
             return digest_of(content, digest.algorithm) == digest
         return await self._workers.run(digest_of, content, digest.algorithm) == digest
@@ -172,3 +178,9 @@ class ContentStore:
             digest=str(digest),
             path=layout.quarantined(digest),
         )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _digest_of_short(content: bytes, algorithm: str) -> Digest:
+    """What is served from memory again and again is one object, whose digest need not be computed each time."""
+    return digest_of(content, algorithm)

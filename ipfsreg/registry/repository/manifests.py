@@ -26,6 +26,7 @@ from .referrers import Referrers
 from .tags import Tags
 
 T = TypeVar("T")
+R = TypeVar("R", Tag, Digest)
 
 _NAMED = 50  # missing blobs that an error names one by one
 _TOLD = 10_000  # damaged files that were logged, each once
@@ -82,24 +83,31 @@ class Manifests:
         """
         if isinstance(reference, Digest):
             return reference
-        path = layout.tag(repository, reference)
-        digest = await self._unless_damaged(path, self._tags.get(repository, reference))
+        digest = await self._unless_damaged(layout.tag, repository, reference, self._tags.get(repository, reference))
         if digest is None:
             raise _unknown(reference)
         return digest
 
-    async def _unless_damaged(self, path: str, reading: Coroutine[Any, Any, T | None]) -> T | None:
+    async def _unless_damaged(
+        self,
+        path_of: Callable[[Repository, R], str],
+        repository: Repository,
+        reference: R,
+        reading: Coroutine[Any, Any, T | None],
+    ) -> T | None:
         """What is read from a small file; None where it is damaged on this disk, which only a push heals."""
         try:
             found = await reading
         except Corrupt as error:
             if self._storage.bucket.shared:
                 raise  # it may have been the transfer
+            path = path_of(repository, reference)
             if path not in self._told:
                 self._told[path] = None
                 self._log.error("{error}. Push the image again to heal it.", error=error)
             return None
-        self._told.pop(path, None)
+        if self._told:
+            self._told.pop(path_of(repository, reference), None)
         return found
 
     async def get(self, repository: Repository, reference: Tag | Digest) -> StoredManifest:
@@ -117,8 +125,8 @@ class Manifests:
 
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         async with self._guard.holding(manifest_key(repository, digest)) as use:
-            path = layout.manifest_record(repository, digest)
-            record = await self._unless_damaged(path, self._records.get(repository, digest))
+            reading = self._records.get(repository, digest)
+            record = await self._unless_damaged(layout.manifest_record, repository, digest, reading)
             content = None if record is None else await self._storage.store.get(digest, record.size)
             if record is None or content is None:
                 use.in_vain = True
@@ -126,7 +134,7 @@ class Manifests:
             if await self._records.correct(repository, digest, record, len(content)):
                 self._log.error(
                     "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
-                    path=path,
+                    path=layout.manifest_record(repository, digest),
                 )
             return StoredManifest(digest, record.mediaType, content)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 
 from cachetools import LRUCache
 
@@ -40,8 +41,7 @@ class Tags:
         """
         path = layout.tag(repository, tag)
         try:
-            content = await self._bucket.get(path, _TAG_MAX)
-            return parse_digest(content.decode("ascii", "replace").strip())
+            return _digest_in(await self._bucket.get(path, _TAG_MAX))
         except NotFound:
             return None
         except (DigestInvalid, TooLarge):
@@ -108,3 +108,8 @@ def lexical(tag: str) -> tuple[str, str]:
 
 def _cost(tags: Sequence[Tag]) -> int:
     return len(tags) + 1
+
+
+@lru_cache(maxsize=1024)
+def _digest_in(content: bytes) -> Digest:
+    return parse_digest(content.decode("ascii", "replace").strip())

@@ -8,23 +8,16 @@ from typing import Any, Protocol, cast
 
 from twisted.internet import protocol
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import (
-    IAddress,
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IProducer,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.flow.workers import Workers
-
-from .body import OVER, WANTED, ClientGone, ClientTooSlow, State
-from .framing import BadChunk, Chunked, Sized
-from .head import END, BadRequest, check_beginning, parse_head
-from .limits import AT_ONCE, DRAIN_MAX, FIRST_PIECE, HEAD_MAX, KEPT_MAX, Limits, next_piece
+from .body import OVER, WANTED, Body, ClientGone, ClientTooSlow, State
+from .framing import BadChunk
+from .head import BadRequest
+from .incoming import Incoming
+from .limits import AT_ONCE, DRAIN_MAX, FIRST_PIECE, KEPT_MAX, Limits, next_piece
 from .output import Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
@@ -74,7 +67,12 @@ _OVER = (_Phase.CLOSING, _Phase.LINGERING)
 
 @implementer(IHalfCloseableProtocol)
 class Connection(protocol.Protocol):
-    """A connection. ``request`` is the one that is being answered; the next one is not looked at before it is over."""
+    """A connection. ``request`` is the one that is being answered; the next one is not looked at before it is over.
+
+    ``incoming`` is what has come and waits, ``output`` what goes out.
+    """
+
+    output: Output
 
     def __init__(self, server: Server) -> None:
         self.request: Request | None = None
@@ -82,8 +80,7 @@ class Connection(protocol.Protocol):
         self._server = server
         self._phase = _Phase.HEAD
         self._begun = False
-        self._buffer = b""
-        self._framing: Sized | Chunked = Sized(0)
+        self.incoming = Incoming()
         self._advancing = False
         self._later: IDelayedCall | None = None
         self._reading = True
@@ -107,22 +104,12 @@ class Connection(protocol.Protocol):
         """The client's address."""
         return self.wire.getPeer()
 
-    @property
-    def congested(self) -> bool:
-        """Whether the client has yet to take what it was sent."""
-        return self._output.congested
-
-    @property
-    def waiting(self) -> int:
-        """How many bytes wait that the client sent and nobody has looked at."""
-        return len(self._buffer)
-
     # The transport's side.
 
     def connectionMade(self) -> None:
         """See `Protocol`."""
         self.secure = ISSLTransport.providedBy(self.transport)
-        self._output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
+        self.output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
         with suppress(OSError, AttributeError):  # a Unix socket
             self.wire.setTcpNoDelay(True)
         self._read_at_once(FIRST_PIECE)
@@ -139,7 +126,7 @@ class Connection(protocol.Protocol):
                 # It has to be one: a connection that is merely reset makes newer engines give up.
                 self._refuse(BadRequest(HTTPStatus.BAD_REQUEST, "this port speaks HTTP without TLS"))
                 return
-        self._buffer = self._buffer + data if self._buffer else data
+        self.incoming.add(data)
         self._advance()
 
     def readConnectionLost(self) -> None:
@@ -157,13 +144,13 @@ class Connection(protocol.Protocol):
         """See `Protocol`."""
         self.connected = 0
         self._phase = _Phase.CLOSING
-        self._buffer = b""
+        self.incoming.clear()
         self._patience.stop()
         if self._later is not None:
             self._later.cancel()
             self._later = None
         self._forsake()
-        self._output.lost()
+        self.output.lost()
         self._server.lost(self)
 
     def _taken(self) -> None:
@@ -198,7 +185,7 @@ class Connection(protocol.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        if not self._output.write(data):
+        if not self.output.write(data):
             self._update()
 
     def answered(self) -> None:
@@ -230,18 +217,6 @@ class Connection(protocol.Protocol):
         if self.request is not None:
             self.request.body.lost(ClientTooSlow("the request's body did not come in time"))
 
-    def register_producer(self, producer: IProducer) -> None:
-        """Pause and resume a producer as the client takes what it is sent."""
-        self._output.register_producer(producer)
-
-    def unregister_producer(self) -> None:
-        """It has written everything."""
-        self._output.unregister_producer()
-
-    async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
-        """Send a head and a range of a file after it; see `Output.send_file`."""
-        await self._output.send_file(workers, head, file, offset, length)
-
     # What was read.
 
     def _advance(self) -> None:
@@ -267,10 +242,10 @@ class Connection(protocol.Protocol):
     def _step(self) -> bool:
         """Take the next thing out of the buffer; False where that has to wait."""
         if self._phase is _Phase.HEAD:
-            return bool(self._buffer or self._read_to_end) and self._take_head()
-        if self._phase is _Phase.BODY and self._waits_for_body():
-            if self._buffer:
-                self._take_body()
+            return bool(self.incoming or self._read_to_end) and self._take_head()
+        if self._phase is _Phase.BODY and self.request is not None and self._waits_for_body():
+            if self.incoming:
+                self._take_body(self.request.body)
                 return True
             if self._read_to_end:
                 self._end_within_body()
@@ -280,54 +255,33 @@ class Connection(protocol.Protocol):
         return self.request is not None and self.request.body.state in WANTED
 
     def _take_head(self) -> bool:
-        data = self._buffer
-        begin = 0
-        while data.startswith(b"\r\n", begin):  # some clients end a body with it (RFC 9112, 2.2)
-            begin += 2
-        if begin:
-            data = self._buffer = data[begin:]
-        end = data.find(END)
         try:
-            if end < 0:
-                check_beginning(data)
-                if self._read_to_end:
-                    self._close()
-                return False
-            if end > HEAD_MAX:
-                check_beginning(data[:end])
-            head = parse_head(data[: end + len(END)])
+            head = self.incoming.take_head()
         except BadRequest as error:
             self._refuse(error)
             return False
-        self._buffer = data[end + len(END) :]
+        if head is None:
+            if self._read_to_end:
+                self._close()
+            return False
         self._patience.step()
         self.request = request = Request(self, head)
-        if head.length == 0:
-            self._phase = _Phase.ANSWER
-        else:
-            self._phase = _Phase.BODY
-            self._framing = Chunked() if head.length is None else Sized(head.length)
+        self._phase = _Phase.ANSWER if head.length == 0 else _Phase.BODY
         self._server.handle(request)
         return True
 
-    def _take_body(self) -> None:
-        assert self.request is not None
-        data, self._buffer = self._buffer, b""
-        body = self.request.body
+    def _take_body(self, body: Body) -> None:
+        length = len(self.incoming)
         try:
-            pieces, rest = self._framing.feed(data)
+            pieces, mean, is_end = self.incoming.take_body()
         except BadChunk as error:
             self._refuse(BadRequest(HTTPStatus.BAD_REQUEST, str(error)))
             return
-        mean = len(data) / max(self._framing.pieces, 1)
-        self._read_at_once(next_piece(mean, is_collected=body.is_collected))
-        self._patience.came(len(data))
-        if rest is not None:
-            self._buffer = rest
+        self._read_at_once(FIRST_PIECE if is_end else next_piece(mean, is_collected=body.is_collected))
+        self._patience.came(length)
         body.take(pieces)
-        if rest is not None and self._phase is _Phase.BODY:
+        if is_end and self._phase is _Phase.BODY:
             self._phase = _Phase.ANSWER
-            self._read_at_once(FIRST_PIECE)
             body.all_came()
             self._finish_if_over()
 
@@ -338,14 +292,14 @@ class Connection(protocol.Protocol):
             self.drop()
             return
         if request is None or request.answer is Answer.AWAITED:
-            self._output.write(self._server.refusal(error.status, error.message))
+            self.output.write(self._server.refusal(error.status, error.message))
         self._close_gently()
 
     # The end of a request, and of the connection.
 
     def _finish_if_over(self) -> None:
         request = self.request
-        if request is None or request.answer is not Answer.COMPLETE or self._output.congested:
+        if request is None or request.answer is not Answer.COMPLETE or self.output.congested:
             return
         if request.body.state is State.ENDED and self._keeps:
             self.request = None
@@ -360,12 +314,12 @@ class Connection(protocol.Protocol):
     def _close(self) -> None:
         """End the connection when everything is sent."""
         self._phase = _Phase.CLOSING
-        self._buffer = b""
-        self._output.close()
+        self.incoming.clear()
+        self.output.close()
 
     def _close_gently(self) -> None:
         """As `_close`, where the client may still be sending: what it sends is thrown away for a while."""
-        self._buffer = b""
+        self.incoming.clear()
         self._forsake()
         if self.secure or self._read_to_end:
             self._close()
@@ -396,9 +350,9 @@ class Connection(protocol.Protocol):
         if self._advancing or not self.connected:
             return
         if self._phase is _Phase.BODY and self._waits_for_body():
-            reading = not self._buffer
+            reading = not self.incoming
         else:
-            reading = len(self._buffer) <= KEPT_MAX
+            reading = len(self.incoming) <= KEPT_MAX
         if reading is not self._reading and not self._read_to_end:
             self._reading = reading
             self.wire.resumeProducing() if reading else self.wire.pauseProducing()
@@ -413,7 +367,7 @@ class Connection(protocol.Protocol):
         body = request.body
         if request.answer is Answer.COMPLETE and not body.ended and not body.can_be_drained(DRAIN_MAX):
             return Awaited.GOODBYE
-        if self._output.has_to_move:
+        if self.output.has_to_move:
             return Awaited.READING
         if not self._waits_for_body():
             return Awaited.NOTHING
@@ -423,7 +377,7 @@ class Connection(protocol.Protocol):
         is_sending = awaited is Awaited.BODY or awaited is Awaited.SMALL_BODY
         if is_sending and self.request is not None and self.request.answer is Answer.AWAITED:
             self.give_up_body()
-        elif awaited is Awaited.GOODBYE and self._phase not in _OVER and not self._output.congested:
+        elif awaited is Awaited.GOODBYE and self._phase not in _OVER and not self.output.congested:
             self._forsake()
             self._close()
         else:

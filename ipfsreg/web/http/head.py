@@ -75,8 +75,6 @@ def parse_line(line: bytes) -> Head:
     except ValueError:
         raise _bad("not a request of HTTP/1.1") from None
     if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
-        if version[:5] == b"HTTP/" and version[5:6].isdigit() and version[6:7] == b"." and version[7:].isdigit():
-            raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this is a server of HTTP/1.1")
         raise _bad("not a request of HTTP/1.1")
     if not (method.isalpha() and method.isupper()):
         raise _bad("not a method")

@@ -5,7 +5,6 @@ or trees of resources.
 """
 
 from collections.abc import Mapping
-from email.utils import formatdate
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol
@@ -18,7 +17,9 @@ from ipfsreg.flow.workers import Workers
 
 from .body import Body, Source
 from .head import Head
+from .headers import Headers, encode
 from .limits import DRAIN_MAX
+from .output import Output
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset({204, 304})
@@ -36,6 +37,7 @@ class Exchange(Source, Protocol):
     """What a request needs of its connection."""
 
     secure: bool
+    output: Output
 
     @property
     def host(self) -> IAddress:
@@ -63,15 +65,6 @@ class Exchange(Source, Protocol):
     def drop(self) -> None:
         """End the connection at once."""
 
-    def register_producer(self, producer: IProducer) -> None:
-        """Pause and resume this producer as the client takes what it is sent."""
-
-    def unregister_producer(self) -> None:
-        """It has written everything."""
-
-    async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
-        """See `Request.send_file`."""
-
 
 @implementer(IConsumer)
 class Request:
@@ -96,8 +89,8 @@ class Request:
         self._keeps = head.keep_alive
         self._is_1_1 = head.is_1_1
         self._args: dict[bytes, list[bytes]] | None = None
-        self._headers: Mapping[str, object] = {}
-        self._more: list[tuple[bytes, bytes]] = []
+        self._headers: Headers | Mapping[str, object] = {}
+        self._more: list[tuple[str, str]] = []
         self._is_chunked = False
         self._declared: int | None = None
 
@@ -130,19 +123,19 @@ class Request:
         """The client's address."""
         return self._exchange.peer
 
-    def prepare(self, status: int, headers: Mapping[str, object]) -> None:
+    def prepare(self, status: int, headers: Headers | Mapping[str, object]) -> None:
         """Say what the answer will be, in place of what was said before; headers whose value is None are left out."""
         self.code = status
         self._headers = headers
 
     def setHeader(self, name: bytes, value: bytes) -> None:
         """Set a header that the answer has whatever is prepared, in place of those of that name."""
-        self._more = [each for each in self._more if each[0] != name]
+        self._more = [each for each in self._more if each[0] != name.decode()]
         self.addHeader(name, value)
 
     def addHeader(self, name: bytes, value: bytes) -> None:
         """As `setHeader`, beside others of that name."""
-        self._more.append((name, value))
+        self._more.append((name.decode(), value.decode()))
 
     def write(self, data: bytes) -> None:
         """Send a part of the content, with the headers before the first one."""
@@ -179,7 +172,7 @@ class Request:
         :raises SocketGone: :raises FileEnds: :raises OSError: as `SocketSender`.
         """
         head = self._begin(length)
-        await self._exchange.send_file(workers, head, file, offset, length)
+        await self._exchange.output.send_file(workers, head, file, offset, length)
         self.sentLength += length
 
     def drop(self) -> None:
@@ -198,57 +191,35 @@ class Request:
         if self.gone:
             producer.stopProducing()
         else:
-            self._exchange.register_producer(producer)
+            self._exchange.output.register_producer(producer)
 
     def unregisterProducer(self) -> None:
         """See `IConsumer`."""
-        self._exchange.unregister_producer()
+        self._exchange.output.unregister_producer()
 
     def _begin(self, length: int | None) -> bytes:
         """The answer's head; ``length`` is the content's where it is known."""
-        lines = [f"{name}: {value}\r\n" for name, value in self._headers.items() if value is not None]
-        for key, each in self._more:
-            lines.append(f"{key.decode()}: {each.decode()}\r\n")
-        declared = self._headers.get("Content-Length")
-        if declared is not None:
-            self._declared = None if self.method == b"HEAD" else int(str(declared))
+        headers = self._headers if isinstance(self._headers, Headers) else Headers(self._headers)
+        more = self._more
+        if headers.length is not None:
+            self._declared = None if self.method == b"HEAD" else headers.length
         elif self.code not in _NO_CONTENT:
             if length is not None:
-                lines.append(f"Content-Length: {length}\r\n")
+                more = [*more, ("Content-Length", str(length))]
             elif self._is_1_1:
                 self._is_chunked = self.method != b"HEAD"
-                lines.append("Transfer-Encoding: chunked\r\n")
+                more = [*more, ("Transfer-Encoding", "chunked")]
             else:
                 self._keeps = False  # its end is the connection's
         if not (self._keeps and self.body.can_be_drained(DRAIN_MAX)):
-            lines.append("Connection: close\r\n")
+            more = [*more, ("Connection", "close")]
             self._exchange.end_after_answer()
-        text = "".join(lines)
-        if text.count("\n") != len(lines) or text.count("\r") != len(lines):
-            raise ValueError(f"a header with a line break in it: {text!r}")
+        rest = encode(more) if more else b""
         self.answer = Answer.BEGUN
-        return _STATUS_LINES[self.code] + self._exchange.common_headers() + text.encode() + b"\r\n"
+        return b"".join((_STATUS_LINES[self.code], self._exchange.common_headers(), headers.text, rest, b"\r\n"))
 
     def _framed(self, data: bytes) -> bytes:
         if self.method == b"HEAD" or self.code in _NO_CONTENT:
             return b""
         self.sentLength += len(data)
         return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked and data else data
-
-
-class CommonHeaders:
-    """The lines that every answer of a server has; the date among them is made once a second."""
-
-    def __init__(self, server: str, more: Mapping[str, str]) -> None:
-        lines = {"Server": server, **more}
-        self._fixed = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
-        self._second = 0
-        self._lines = b""
-
-    def at(self, now: float) -> bytes:
-        """The lines at a time, in seconds since 1970."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._lines = self._fixed + f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
-        return self._lines

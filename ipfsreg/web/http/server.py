@@ -15,8 +15,9 @@ from ipfsreg.flow.clock import MonotonicClock
 
 from .access_log import log_request
 from .connection import Connection
+from .headers import CommonHeaders
 from .limits import Limits
-from .request import CommonHeaders, Request
+from .request import Request
 
 Handler = Callable[[Request], None]
 """Is called with each request when its headers have arrived, and sees to it that it gets an answer."""

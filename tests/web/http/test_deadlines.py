@@ -177,8 +177,8 @@ async def test_a_client_that_only_asks_is_held_back(registry: Served) -> None:
     connection.wire.pauseProducing()
     asked = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n" * 50_000
     connection.wire.write(asked * 8)
-    await until(lambda: any(each.congested for each in registry.daemon.site.connections))
+    await until(lambda: any(each.output.congested for each in registry.daemon.site.connections))
     await pause(0.3)  # for more to pile up, if it did
-    (channel,) = [each for each in registry.daemon.site.connections if each.congested]
-    assert channel.waiting < 1_000_000
+    (channel,) = [each for each in registry.daemon.site.connections if each.output.congested]
+    assert len(channel.incoming) < 1_000_000
     connection.wire.abortConnection()

@@ -231,8 +231,8 @@ async def test_a_body_that_is_held_back_stays_so_when_the_client_has_read(
     assert held.transport not in reactor.getReaders()
     await until(lambda: request.body.state is State.FULL)
     held.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 500_000)
-    assert held.congested
-    await until(lambda: not held.congested and request.body.state is State.FULL)
+    assert held.output.congested
+    await until(lambda: not held.output.congested and request.body.state is State.FULL)
     assert held.transport not in reactor.getReaders()
     assert (await connection.answer())["range"] == f"0-{len(content) - 1}"
 

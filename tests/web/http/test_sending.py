@@ -59,7 +59,7 @@ async def test_a_blob_whose_headers_fill_the_connections_buffer(registry: Served
     transport.bufferSize = 100
     for round_ in range(1, 3):
         assert (await connection.ask("GET", f"/v2/box/blobs/{digest_of(CONTENT)}")).content == CONTENT
-        assert not served.congested
+        assert not served.output.congested
         answer = await connection.ask("PATCH", location, None, b"x" * 500_000)
         assert answer["range"] == f"0-{round_ * 500_000 - 1}"
 

@@ -59,7 +59,7 @@ class Pushing(BucketsBase):
         draft.root = self.world.ipfs.put(draft.root, names, file)
         draft.under_lost_key -= {path}
         draft.metadata.touch(path, self.world.buckets.now())
-        draft.metadata.remove_below(f"{path}/")  # of a directory that was there
+        draft.metadata.remove_inside(path)  # of a directory that was there
 
     async def PushPath(self, call: Call) -> None:
         thread = self.thread_of(call)
