@@ -322,8 +322,8 @@ class OriginalLayout:
 
 
 async def is_original(bucket: IBucket) -> bool:
-    """Whether the original program wrote to a bucket."""
-    return bool(await bucket.list(MANIFESTS))
+    """Whether the original program wrote to a bucket. Its blobs may be needed when all of its tags were deleted."""
+    return bool(await bucket.list(MANIFESTS)) or any(not each.is_directory for each in await bucket.list("blobs"))
 
 
 def _original_blob(path: str) -> str | None:
