@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -116,10 +116,8 @@ def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     kind, parts = _parts_of(description)
     if kind in _WITH_BACKLOG and "backlog" not in parts:
         with suppress(TypeError):  # it says one without the name
-            endpoint: IStreamServerEndpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
-            return endpoint
-    endpoint = serverFromString(reactor, description)
-    return endpoint
+            return cast(IStreamServerEndpoint, serverFromString(reactor, f"{description}:backlog={BACKLOG}"))
+    return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
 def is_any_port(description: str) -> bool:

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -374,7 +374,7 @@ async def test_an_idle_client_is_left_what_is_still_on_its_way(listen: Listen) -
 
     def handle(request: Request) -> None:
         (connection,) = served.server.connections
-        connection.wire.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(content))
+        cast(socket.socket, connection.wire.getHandle()).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(content))
         request.end(content)
 
     served = listen(handle, Limits(idle=0.3, stall=30.0))
