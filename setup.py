@@ -69,6 +69,6 @@ setup(
             "wsproto>=1.2",
         ],
     },
-    entry_points={"console_scripts": ["ipfsreg = ipfsreg.cli.main:main"]},
+    entry_points={"console_scripts": ["ipfsreg = ipfsreg.cli:run"]},
     zip_safe=False,
 )

@@ -1,6 +1,7 @@
 """The twistd plugin's options and service: ``twistd -n ipfsreg``."""
 
 import gc
+import os
 import resource
 import sys
 from functools import partial
@@ -13,13 +14,11 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python import usage
 from zope.interface import provider
 
-from .app.assembly import load_config, make_daemon
-from .bucket.errors import SetupError
-from .config.errors import ConfigError
-from .config.file import find_config
+from .flow.interrupt import interrupt_ends_at_once
 
 _EXIT_USAGE = 2
 _DESCRIPTORS = 65536
+_PID_FILE = "twistd.pid"  # twistd's default
 _LAST_EVENT = "Server Shut Down."  # of twistd, when its reactor has ended and its pid file is gone
 
 
@@ -30,23 +29,75 @@ class Options(usage.Options):
     longdesc = "A container registry whose storage is IPFS. Without a configuration file the defaults run."
     optParameters = [["config", "c", None, "the configuration file", Path]]
 
+    def postOptions(self) -> None:
+        """See `usage.Options`. What twistd does about its pid file comes after this, and before `makeService`."""
+        if self.parent is not None:
+            _prepare_pid_file(self.parent)
+
 
 def makeService(options: Options) -> IService:
     """The daemon for a configuration; what is wrong with that ends the program with one line."""
     from twisted.internet import reactor  # twistd may have installed another one by now
 
+    with interrupt_ends_at_once():
+        from .app.assembly import load_config, make_daemon
+        from .app.log_file import LoggingTo, open_log_file, reopen
+        from .app.reloading import Reloadable, Reloading
+        from .bucket.errors import SetupError
+        from .config.errors import ConfigError
+        from .config.file import find_config
+        from .flow.clock import run_by_monotonic_clock
+
+    run_by_monotonic_clock(reactor)
     _allow_many_descriptors()
     Factory.noisy = False  # the log is for what happens, not for each of our listeners and connections
     try:
         config = load_config(options["config"] or find_config(), reactor)
-        service: IService = make_daemon(config, reactor, partial(_stop_with, reactor))
+        daemon = make_daemon(config, reactor, partial(_stop_with, reactor))
+        log_file = None if options.parent is None else open_log_file(options.parent, reactor)
     except (ConfigError, SetupError) as error:
         _say(error)
         raise SystemExit(_EXIT_USAGE) from None
+    reloadables = [] if log_file is None else [Reloadable("the log file", partial(reopen, log_file))]
+    service = LoggingTo(log_file)
+    daemon.setServiceParent(service)
+    Reloading(reloadables, reactor).setServiceParent(service)
     # Python's garbage collector stops everything while it looks at all there is: the program itself it may pass over.
     gc.collect()
     gc.freeze()
     return service
+
+
+def _prepare_pid_file(twistd: usage.Options) -> None:
+    """See to it that a pid file stops nobody needlessly, and that one that cannot be written is told in one line.
+
+    In the foreground nobody needs twistd's default one, for the daemon has a lock of its own. One that is left of a
+    daemon that was killed may name a process that is there by now: in a container even this one.
+    """
+    if twistd["nodaemon"] and twistd["pidfile"] == _PID_FILE:
+        twistd["pidfile"] = ""
+    if not twistd["pidfile"]:
+        return
+    path = Path(twistd["pidfile"]).absolute()
+    try:
+        if path.exists():
+            if _is_twistd(path.read_text("ascii", "replace").strip()):
+                return
+            path.unlink()
+        path.touch()  # twistd writes it later, and shows a traceback where that cannot be
+        path.unlink()
+    except OSError as error:
+        _say(f"the pid file {path}: {error.strerror}; choose another one with `twistd --pidfile=FILE`")
+        raise SystemExit(_EXIT_USAGE) from None
+
+
+def _is_twistd(number: str) -> bool:
+    if not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        return b"twistd" in Path(f"/proc/{number}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _allow_many_descriptors() -> None:

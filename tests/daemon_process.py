@@ -64,6 +64,8 @@ class DaemonProcess:
         with self.config_file.open("w", encoding="utf-8") as file:
             parser.write(file)
         self._environment = _clean_environment(directory) | dict(environment or {})
+        self.command_line = [program("twistd"), "-n", "--pidfile="]
+        """What starts it, up to twistd's own options."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,7 +97,7 @@ class DaemonProcess:
             raise RuntimeError("the daemon is running already")
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [program("twistd"), "-n", "--pidfile=", "ipfsreg", "--config", str(self.config_file)],
+                [*self.command_line, "ipfsreg", "--config", str(self.config_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,7 +1,9 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
@@ -16,6 +19,8 @@ from ipfsreg.registry.registry import Limits, Registry
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
 from ipfsreg.web.browsers import BrowserRules
+from ipfsreg.web.http.access_log import AccessLog
+from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import Limits as HttpLimits
 from ipfsreg.web.site import make_site
 
@@ -27,6 +32,7 @@ from .daemon import Daemon
 from .listening import Listeners
 from .parts import Parts
 from .peer_id import PeerId
+from .preflight import find_problem
 from .state_directory import StateDirectory
 
 _log = Logger()
@@ -40,10 +46,15 @@ def load_config(
     return read_config(path, backends, reactor, environment, for_daemon=for_daemon)
 
 
+def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:
+    """The backend that is configured, not open yet."""
+    return BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
+
+
 def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
     workers = Workers(reactor, config.registry.threads)
-    backend = BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
+    backend = make_backend(config, workers, reactor)
     visibility = Visibility(config.gateway.private, backend.encrypted)
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
@@ -53,6 +64,7 @@ def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, 
         reactor,
         _limits(config),
         daemon_seen=daemon_seen,
+        now=time.time,
         ipfs=backend.ipfs,
         pull_by_cid=by_cid != "never",
         from_network=by_cid == "network",
@@ -80,7 +92,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         HttpLimits(
             idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
         ),
-        access_log=config.registry.access_log,
+        access_log=AccessLog(TrustedProxies(config.registry.trusted_proxies)) if config.registry.access_log else None,
         gateway=_gateway(config, parts.visibility, peer_id),
         browsers=_browsers(config),
         read_only=parts.backend.read_only,
@@ -92,7 +104,8 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         Streams(parts.registry),
     )
     listeners = Listeners(site, config.registry, config.name, reactor)
-    return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), fail)
+    problem = partial(find_problem, config, parts.backend)
+    return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), problem, fail)
 
 
 def _limits(config: Config) -> Limits:

@@ -1,6 +1,6 @@
 """What a daemon does by itself, again and again, while it serves its clients."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -8,12 +8,14 @@ from twisted.application.service import MultiService
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
+from ipfsreg.bucket.exclusion import LOOK_SECONDS
 from ipfsreg.bucket.opened import Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
+from ipfsreg.registry.upkeep.collector import Interrupted
 
 from .parts import Parts
-from .state_directory import StateDirectory
+from .state_directory import AHEAD_SECONDS, StateDirectory
 
 EXPIRE_SECONDS = 600.0
 CIDS_SECONDS = 60.0
@@ -22,7 +24,7 @@ SEEN_SECONDS = 60.0
 
 async def note_seen(state: StateDirectory) -> None:
     """Note that this daemon serves clients now, and until the next time."""
-    state.note_daemon(2 * SEEN_SECONDS)
+    state.note_daemon(min(2 * SEEN_SECONDS, AHEAD_SECONDS))
 
 
 class Background(MultiService):
@@ -50,7 +52,8 @@ class Background(MultiService):
         yield from self._parts.backend.repeated
         interval = self._gc_interval()
         if interval is not None:
-            yield Repeated("collect garbage", interval, self._collect)
+            alone = self._parts.backend.exclusion is not None and "interval" not in self._config.gc.model_fields_set
+            yield Repeated("collect garbage", interval, self._collect_alone if alone else self._collect)
         interval = self._scrub_interval()
         if interval is not None:
             yield Repeated("scrub", interval, registry.scrubber.run)
@@ -65,6 +68,12 @@ class Background(MultiService):
         if backend.read_only is not None:
             return None
         if backend.bucket.shared and "interval" not in gc.model_fields_set:
+            if backend.exclusion is not None:
+                self._log.info(
+                    "Garbage is collected while no other daemon uses {bucket}, or with [gc] interval always.",
+                    bucket=backend.bucket.name,
+                )
+                return gc.interval
             self._log.info(
                 "Other daemons may use {bucket}, so garbage is not collected by itself: run `ipfsreg gc` while "
                 "nobody pushes, or set [gc] interval where this is the only daemon.",
@@ -86,8 +95,28 @@ class Background(MultiService):
             return None
         return scrub.interval
 
-    async def _collect(self) -> None:
-        collection = await self._parts.registry.collector.run()
+    async def _collect_alone(self) -> None:
+        """Collect while no other daemon uses the bucket, and only until one comes."""
+        exclusion = self._parts.backend.exclusion
+        assert exclusion is not None
+        if not await exclusion.begin(self._config.gc.grace):
+            self._log.info("No garbage is collected now: another daemon uses the bucket, or did a short while ago.")
+            return
+        look = Periodic(
+            self._reactor, "look for other daemons", LOOK_SECONDS, exclusion.look, LOOK_SECONDS, (BucketError,)
+        )
+        look.startService()
+        try:
+            await self._collect(lambda: exclusion.holds)
+        except Interrupted:
+            self._log.info("The collection of garbage ended early: another daemon came to use the bucket.")
+        finally:
+            look.stopService()
+        # Cancelled, a removal may still be under way: then it is the end of the bucket that lets others in.
+        await exclusion.end()
+
+    async def _collect(self, goes_on: Callable[[], bool] = lambda: True) -> None:
+        collection = await self._parts.registry.collector.run(goes_on=goes_on)
         if collection.contents or collection.manifests or collection.blob_links:
             self._log.info(
                 "Collected {manifests} manifests and {contents} contents: {freed} bytes freed.",

@@ -21,7 +21,8 @@ from .peer_id import PeerId
 class Daemon(Service):
     """The registry as a service.
 
-    ``fail`` is called with one line where it cannot start.
+    ``find_problem`` says, in a thread, why it cannot start, before anything is made. ``fail`` is called with one line
+    where it cannot.
     """
 
     _log = Logger()
@@ -33,6 +34,7 @@ class Daemon(Service):
         listeners: Listeners,
         control: ControlServer,
         background: Background,
+        find_problem: Callable[[], str | None],
         fail: Callable[[str], None],
     ) -> None:
         self.parts = parts
@@ -45,6 +47,7 @@ class Daemon(Service):
         self._listeners = listeners
         self._control = control
         self._background = background
+        self._find_problem = find_problem
         self._fail = fail
         self._served = False
         self._starting: Deferred[None] | None = None
@@ -62,6 +65,9 @@ class Daemon(Service):
         return ensureDeferred(self._stop())
 
     async def _start(self) -> None:
+        problem = await self.parts.workers.run(self._find_problem)
+        if problem is not None:
+            raise SetupError(problem)
         self.parts.state.acquire()
         await self.registry.start()
         await self.parts.workers.run(self._peer_id.load)

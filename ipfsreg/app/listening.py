@@ -1,5 +1,6 @@
 """The endpoints on which the daemon takes clients."""
 
+import errno
 import os
 from contextlib import suppress
 from typing import Any
@@ -49,7 +50,7 @@ class Listeners:
                 raise
             except Exception as error:  # each kind of endpoint has its own
                 why = error.socketError if isinstance(error, CannotListenError) else error
-                raise SetupError(f"{self._name}: [registry] listen: {description}: {why}") from None
+                raise SetupError(f"{self._name}: [registry] listen: {description}: {_said(why)}") from None
 
     async def close(self) -> None:
         """Take no new clients."""
@@ -83,3 +84,9 @@ class Listeners:
             else:
                 urls.append(description)
         return ", ".join(urls), (hosts or ["HOST"])[0]
+
+
+def _said(why: object) -> str:
+    if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
+        return f"{why}; choose another port here, or without a configuration file by PORT=5001 in the environment"
+    return str(why)

@@ -1,14 +1,13 @@
 """The peer ID under which this daemon stands in routing records."""
 
-import os
 import re
-import stat
 from pathlib import Path
 
 import multibase
 from nacl.signing import SigningKey
 
 from ipfsreg.bucket.errors import SetupError
+from ipfsreg.config.small_file import read_small_file
 from ipfsreg.flow.durable import write_durably
 
 # The multihash "identity" of a protobuf: type Ed25519, and 32 bytes.
@@ -32,17 +31,31 @@ class PeerId:
         :raises SetupError: where something else is in it.
         """
         try:
-            # Not to wait for a writer, should it be a pipe.
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.text = read_peer_id(self._path)
         except FileNotFoundError:
             self.text = to_peer_id(bytes(SigningKey.generate().verify_key))
             write_durably(self._path, f"{self.text}\n".encode())
-            return
-        with open(descriptor, "rb") as file:
-            content = file.read(_LENGTH_MAX) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-        if not _PEER_ID.fullmatch(content):
-            raise SetupError(f"{self._path} holds no peer ID: remove it, and the daemon makes a new one")
-        self.text = content.decode("ascii").strip()
+
+
+def read_peer_id(path: Path) -> str:
+    """The peer ID that is in a file.
+
+    :raises FileNotFoundError: where there is none yet.
+    :raises SetupError: where something else is in it, or it cannot be read.
+    """
+    try:
+        content = read_small_file(path, _LENGTH_MAX)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _no_peer_id(path, f"; {error.strerror}") from None
+    if not _PEER_ID.fullmatch(content):
+        raise _no_peer_id(path)
+    return content.decode("ascii").strip()
+
+
+def _no_peer_id(path: Path, why: str = "") -> SetupError:
+    return SetupError(f"{path} holds no peer ID: remove it, and the daemon makes a new one{why}")
 
 
 def to_peer_id(public_key: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,10 +10,18 @@ from typing import IO
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.backend_options import BackendOptions
+from ipfsreg.flow.probe import cannot_make_in
+
+AHEAD_SECONDS = 120.0
+"""For how long a running daemon notes at most that it will be there."""
 
 
 class Locked(SetupError):
     """Another ipfsreg uses the directory."""
+
+
+class NotThere(SetupError):
+    """No daemon has used the directory yet."""
 
 
 class StateDirectory:
@@ -22,6 +31,7 @@ class StateDirectory:
         self.path = path
         self._option = option
         self._seen = path / "last-seen"
+        self._lock_path = path / "lock"
         self._lock: IO[str] | None = None
 
     @classmethod
@@ -35,27 +45,40 @@ class StateDirectory:
         return self.path / "control.sock"
 
     def problem(self) -> str | None:
-        """Why the directory cannot be used, or None: the nearest one that exists has to be writable."""
-        try:
-            nearest = next(each for each in (self.path, *self.path.parents) if each.exists())
-        except OSError as error:
-            return f"{error.strerror}: {self.path}"
-        if not nearest.is_dir():
-            return f"{nearest} is not a directory"
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            return f"{nearest} is not writable for this user"
-        return None
+        """Why a daemon cannot use the directory, or None. Nothing is there afterwards that was not there before.
 
-    def acquire(self) -> None:
-        """Create the directory, for its user alone, and keep other daemons out of it until `release`.
-
-        :raises Locked: where another process has it.
-        :raises SetupError: where it cannot be created or written.
+        In the nearest directory that exists it has to be possible to make something.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = (self.path / "lock").open("a+")
+            nearest = next(each for each in (self.path, *self.path.parents) if os.path.lexists(each))
+            if not nearest.exists():
+                return f"{nearest} is a link to {nearest.readlink()}, which is not there"
+            if not nearest.is_dir():
+                return f"{nearest} is not a directory"
+            if os.path.lexists(self._lock_path) and not stat.S_ISREG(self._lock_path.lstat().st_mode):
+                return f"{self._lock_path} is not a file"
         except OSError as error:
+            return f"{error.strerror}: {error.filename or self.path}"
+        return cannot_make_in(nearest)
+
+    def acquire(self, *, make: bool = True) -> None:
+        """Keep other daemons out of the directory until `release`. ``make`` it if need be, for its user alone.
+
+        :raises Locked: where another process has it.
+        :raises NotThere: where it has yet to be made, or has never been a daemon's.
+        :raises SetupError: where it cannot be created or written.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            if make:
+                flags |= os.O_CREAT
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.fdopen(os.open(self._lock_path, flags, 0o644), "r+")
+        except OSError as error:
+            if not make and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                raise NotThere(
+                    f"there is no bucket in {self.path}, and a command makes none: is `{self._option}` right?"
+                ) from None
             raise SetupError(
                 f"cannot use the directory {self.path}: {error.strerror}; change `{self._option}`"
             ) from None
@@ -79,12 +102,17 @@ class StateDirectory:
     def last_seen(self) -> float:
         """When a daemon last served clients from here, in seconds since 1970; 0 where none ever did.
 
-        While one runs, and after one was killed, it may be in the future.
+        While one runs, and after one was killed, it may be in the future; but not by more than that: a time that was
+        noted while the clock was wrong counts as now, and is noted so.
         """
         try:
-            return self._seen.stat().st_mtime
+            seen = self._seen.stat().st_mtime
         except OSError:
             return 0.0
+        if seen > time.time() + AHEAD_SECONDS:
+            self.note_daemon()
+            return time.time()
+        return seen
 
     def release(self) -> None:
         """Let others use the directory."""

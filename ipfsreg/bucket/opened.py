@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .capabilities import Capabilities
+from .exclusion import Exclusion
 from .interface import IBucket
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
@@ -25,6 +26,10 @@ def _never() -> bool:
     return False
 
 
+def _no_problem() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
@@ -34,6 +39,8 @@ class Opened:
     None as long as the bucket was not asked. It may be called in any thread.
     ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
     never makes one.
+    ``exclusion`` has a bucket to itself that others may use, where that is possible.
+    ``problem`` says in one line why a start would fail, as far as this disk tells. It blocks, and changes nothing.
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
@@ -45,5 +52,7 @@ class Opened:
     ipfs: Capabilities = field(default_factory=Capabilities)
     encrypted: Callable[[], bool | None] = _never
     existing: Callable[[], Awaitable[None]] | None = None
+    exclusion: Exclusion | None = None
+    problem: Callable[[], str | None] = _no_problem
     read_only: str | None = None
     not_read_needlessly: str | None = None

@@ -1,13 +1,17 @@
 """The registry as a command reaches it: through the daemon where it runs, else put together for the one command."""
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from ipfsreg.app.assembly import assemble
 from ipfsreg.app.control.tasks import tasks_of
+from ipfsreg.app.control.unknown import explained
 from ipfsreg.app.parts import Parts
 from ipfsreg.app.state_directory import Locked, StateDirectory
+from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 from ipfsreg.registry.names import parse_reference
 
@@ -34,7 +38,9 @@ class Alone:
         Answers the CID of the ``root``, and how many of its manifests are ``missing``. ``write`` may be called in a
         thread.
         """
-        export = await self._registry.exporter.export(*parse_reference(name))
+        repository, reference = parse_reference(name)
+        work = self._registry.exporter.export(repository, reference)
+        export = await explained(self._registry, repository, reference, work)
         began(export.length)
         async for piece in export.pieces():
             await self._workers.run(write, piece)
@@ -60,15 +66,16 @@ async def reach(config: Config, reactor: Any, *, may_make_bucket: bool) -> Async
     """The registry of a configuration; what was opened for it is closed at the end.
 
     That there is no bucket yet is a failure, unless one may be made: a disk that is merely not mounted must not be
-    taken for an empty bucket.
+    taken for an empty bucket. Nor is anything else made in a directory that no daemon has used, or for another user.
     """
     state = StateDirectory.of(config.backend)
     try:
-        state.acquire()
+        state.acquire(make=may_make_bucket)
     except Locked:
         yield DaemonClient(reactor, state.control_socket)
         return
     try:
+        _check_user(state.path)
         parts = assemble(config, reactor, daemon_seen=state.last_seen())
         parts.workers.startService()
         try:
@@ -83,3 +90,16 @@ async def reach(config: Config, reactor: Any, *, may_make_bucket: bool) -> Async
             parts.workers.stopService()
     finally:
         state.release()
+
+
+def _check_user(directory: Path) -> None:
+    """Let no file be made that its daemon cannot use.
+
+    :raises SetupError: where root would work in the directory of another user.
+    """
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise SetupError(
+            f"{directory} belongs to another user, who could not use what root makes there: start the daemon, which "
+            f"then does the work, or do it as that user: setpriv --reuid={owner} --clear-groups ipfsreg …"
+        )

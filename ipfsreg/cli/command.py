@@ -11,14 +11,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.assembly import load_config, make_backend
 from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.bucket.opened import Opened
+from ipfsreg.config.endpoints import listens_as
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.file import find_config
 from ipfsreg.config.sections import Config
-from ipfsreg.registry.digest import Digest
+from ipfsreg.flow.clock import run_by_monotonic_clock
+from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.errors import RegistryError
-from ipfsreg.registry.names import Repository, Tag, parse_reference
+from ipfsreg.registry.names import parse_reference
 
 from .access import RegistryAccess, reach
 from .daemon_client import ControlError
@@ -32,7 +35,7 @@ config_option = click.option(
     "--config",
     "-c",
     "path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # who reads it says in one line why it cannot
     help="The configuration file; without it ./ipfsreg.ini, the user's and the system's are looked for.",
 )
 
@@ -53,17 +56,49 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
         fail(str(error))
 
 
-def check_name(name: str) -> tuple[Repository, Tag | Digest]:
-    """The parts of an image's name; one that is none ends the program."""
+def image_name(path: Path | None, given: str) -> str:
+    """An image's name without the host of this registry, with which clients have it; one that is none ends the program.
+
+    A repository's name has no colon, so what has one before its first slash is a host.
+    """
+    name = given.removeprefix("docker://")
+    host, slash, rest = name.partition("/")
+    if slash and ":" in host:
+        if not _is_this_registry(load(path), host):
+            fail(f"{given}: this registry does not listen at {host}; name the image without a host: {rest}")
+        name = rest
     try:
-        return parse_reference(name)
+        parse_reference(name)
     except RegistryError as error:
-        fail(f"{name}: {error.message}")
+        fail(f"{given}: {error.message}")
+    return name
 
 
-def ask(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+def _is_this_registry(config: Config, host: str) -> bool:
+    address, _, port = host.rpartition(":")
+    return port.isdecimal() and any(
+        listens_as(endpoint, address.strip("[]"), int(port)) for endpoint in config.registry.listen
+    )
+
+
+def ask(
+    path: Path | None, task: str, arguments: dict[str, str] | None = None, *, quiet: bool = False
+) -> dict[str, Any]:
     """Have the registry do a task, and answer its result; see `with_registry`."""
-    return with_registry(path, lambda registry: registry.do(task, arguments or {}))
+    return with_registry(path, lambda registry: registry.do(task, arguments or {}), quiet=quiet)
+
+
+def backend_of(config: Config) -> Opened:
+    """The backend of a configuration, to look at and not to be opened."""
+    from twisted.internet import reactor
+
+    return make_backend(config, Workers(reactor, config.registry.threads), reactor)
+
+
+def describe_storage(path: Path | None) -> str:
+    """What to call the storage that a command uses, and why it is that one."""
+    found = path or find_config()
+    return f"{backend_of(load(path)).bucket.name}, {f'as {found} says' if found else 'without a configuration file'}"
 
 
 def with_registry(
@@ -71,26 +106,37 @@ def with_registry(
     work: Callable[[RegistryAccess], Coroutine[Any, Any, T]],
     *,
     may_make_bucket: bool = False,
+    quiet: bool = False,
+    about: str = "",
 ) -> T:
     """Do something with the registry of a configuration file, through its daemon or, where none runs, without one.
 
-    See `reach` for ``may_make_bucket``, and `with_reactor` for how it ends.
+    See `reach` for ``may_make_bucket``, and `with_reactor` for how it ends. A failure names the storage, and what it is
+    ``about``. If nobody said which configuration is meant, success names the storage too, unless ``quiet``.
     """
     config = load(path)
+    storage = describe_storage(path)
 
     async def reached(reactor: Any) -> T:
         async with reach(config, reactor, may_make_bucket=may_make_bucket) as registry:
             return await work(registry)
 
-    return with_reactor(reached)
+    which = storage if path is not None else f"{storage}; --config FILE names another registry"
+    result = with_reactor(reached, lambda error: f"{about}{error} ({which})")
+    if path is None and not quiet:
+        click.echo(f"ipfsreg: this is about {which}", err=True)
+    return result
 
 
-def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[object], str] = str) -> T:
     """Do something that needs the reactor, and answer its result. A program can do that once.
 
-    A failure that a user can understand ends the program with one line. Interrupted, the work is cancelled, and the
-    program ends when that has been cleaned up after.
+    A failure that a user can understand ends the program with one line, for which ``say`` has the words. Interrupted,
+    the work is cancelled, and the program ends when that has been cleaned up after.
     """
+    from twisted.internet import reactor
+
+    run_by_monotonic_clock(reactor)
     outcome: list[T | Failure] = []
     interrupted = False
 
@@ -116,6 +162,6 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     if not isinstance(result, Failure):
         return result
     if result.check(ControlError, BucketError, SetupError, RegistryError):
-        fail(str(result.value), EXIT_PROBLEM)
+        fail(say(result.value), EXIT_PROBLEM)
     result.raiseException()
     raise AssertionError("not reached")

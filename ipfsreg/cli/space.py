@@ -26,7 +26,7 @@ def space() -> None:
 @click.option("--url", help="The Space Daemon's gRPC-Web address, instead of [space] url.")
 @click.option(
     "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     help="Where the token is, or shall be, instead of [space] token_file.",
 )
 def init(path: Path | None, url: str | None, token_file: Path | None) -> None:

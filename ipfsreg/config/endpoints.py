@@ -1,13 +1,20 @@
 """Which Twisted endpoint strings one can listen on: checked before anything is bound."""
 
+import errno
+import os
 import re
+import socket
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
+
+from ipfsreg.flow.probe import cannot_make_in
+
+from .small_file import CONFIG_MAX, read_small_file
 
 _PARTS = re.compile(r"(?<!\\):")
 _PORTS = {"tcp", "tcp4", "tcp6", "ssl"}  # kinds whose first part is a port
@@ -30,6 +37,9 @@ def check_endpoint(description: str, reactor: Any) -> None:
 
     :raises EndpointError: with what is wrong.
     """
+    kind, parts = _parts_of(description)
+    if kind == "ssl":
+        _check_key_files(description, parts)
     try:
         serverFromString(reactor, description)
     except OSError as error:  # of a key or certificate that it names
@@ -37,7 +47,6 @@ def check_endpoint(description: str, reactor: Any) -> None:
     except Exception as error:
         # Each kind of endpoint has its own parser, with its own exceptions.
         raise _no_endpoint(description, " ".join(str(error).split()) or type(error).__name__) from None
-    kind, parts = _parts_of(description)
     if kind in _PORTS:
         if not 0 <= _number(description, parts, "port") <= _PORT_MAX:
             raise _no_endpoint(description, f"a port is at most {_PORT_MAX}")
@@ -54,16 +63,61 @@ def check_endpoint(description: str, reactor: Any) -> None:
             raise EndpointError(f"{description!r}: no such directory: {address.parent}")
 
 
+def listens_as(description: str, host: str, port: int) -> bool:
+    """Whether an endpoint that was found good is what ``host`` and ``port`` lead to from this machine.
+
+    ``host`` is a name of this machine or one of its IP addresses. Nothing is looked up.
+    """
+    kind, parts = _parts_of(description)
+    if kind not in _PORTS or int(parts["port"]) != port:
+        return False
+    if host in {parts.get("interface"), "localhost", socket.gethostname()}:
+        return True
+    if not _is_address(host):
+        return False
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:  # it is another machine's
+        return False
+    return True
+
+
+def listening_problem(description: str) -> str | None:
+    """Why nothing can listen on an endpoint that was found good, or None, which a port in use is no reason for.
+
+    Whoever asks may have a daemon running there.
+    """
+    kind, parts = _parts_of(description)
+    if kind == "unix":
+        path = Path(parts["address"])
+        if os.path.lexists(path) and not path.is_socket():
+            return f"{path} is there already, and is no socket"
+        return cannot_make_in(path.parent)
+    if kind not in _PORTS:
+        return None
+    interface = parts.get("interface", "")
+    try:
+        family = socket.AF_INET6 if kind == "tcp6" or ":" in interface else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((interface, int(parts["port"])))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return None
+        return str(error.strerror or error)
+    except (ValueError, UnicodeError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
 def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     """The endpoint for a string that was found good, with `BACKLOG` where it says no other."""
     kind, parts = _parts_of(description)
-    endpoint: IStreamServerEndpoint
     if kind in _WITH_BACKLOG and "backlog" not in parts:
         with suppress(TypeError):  # it says one without the name
-            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
-            return endpoint
-    endpoint = serverFromString(reactor, description)
-    return endpoint
+            return cast(IStreamServerEndpoint, serverFromString(reactor, f"{description}:backlog={BACKLOG}"))
+    return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
 def is_any_port(description: str) -> bool:
@@ -82,6 +136,16 @@ def _parts_of(description: str) -> tuple[str, dict[str, str]]:
         elif "port" not in parts and "address" not in parts:
             parts["address" if kind == "unix" else "port"] = part.replace("\\:", ":")
     return kind, parts
+
+
+def _check_key_files(description: str, parts: dict[str, str]) -> None:
+    # Twisted would wait for who writes into a pipe.
+    for name in ("privateKey", "certKey"):
+        if name in parts:
+            try:
+                read_small_file(Path(parts[name]), CONFIG_MAX)
+            except OSError as error:
+                raise EndpointError(f"{description!r}: {error.strerror}: {parts[name]}") from None
 
 
 def _number(description: str, parts: dict[str, str], name: str) -> int:

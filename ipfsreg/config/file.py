@@ -15,6 +15,7 @@ from .environment import options_from
 from .errors import ConfigError, malformed, refused, suggestion
 from .kinds import Section
 from .sections import SECTIONS, Config
+from .small_file import CONFIG_MAX, read_small_file
 
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
@@ -24,9 +25,12 @@ Backends = Mapping[str, type[BackendOptions]]
 
 
 def find_config() -> Path | None:
-    """The first of ``./ipfsreg.ini``, the user's and the system's configuration file that is there."""
+    """The first of ``./ipfsreg.ini``, the user's and the system's configuration file that is there.
+
+    One that is there but cannot be read is not passed over: who reads it is told why.
+    """
     candidates = [Path("ipfsreg.ini"), user_config_path("ipfsreg") / "ipfsreg.ini", SYSTEM_FILE]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_there(path)), None)
 
 
 def read_config(
@@ -76,13 +80,24 @@ def read_config(
     return config
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _parse(name: str, path: Path) -> dict[str, dict[str, str]]:
     # The format's [DEFAULT], whose options would be in every section, is no section of ours.
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"), source=name)
+        parser.read_string(read_small_file(path, CONFIG_MAX).decode("utf-8-sig"), source=name)
     except OSError as error:
-        raise ConfigError(f"{name}: {error.strerror}") from None
+        link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
+        raise ConfigError(f"{name}: {error.strerror}{link}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except configparser.Error as error:

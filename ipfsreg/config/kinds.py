@@ -74,6 +74,8 @@ def _path(value: Any) -> Any:
             raise ValueError("an empty path")
         if "\0" in value:
             raise ValueError("a path has no NUL")
+        if any(ord(letter) < ord(" ") for letter in value):
+            raise ValueError("a path is one line, without control characters")
     return value
 
 

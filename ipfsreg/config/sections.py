@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -16,6 +17,16 @@ from .kinds import Duration, OptionalDuration, OptionalSize, Positive, Rate, Sec
 def _list(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
+    return value
+
+
+def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+    for each in value:
+        try:
+            if each != "unix":
+                ip_network(each)
+        except ValueError as error:
+            raise ValueError(f"a proxy is an IP address, a network such as 10.0.0.0/8, or unix: {error}") from None
     return value
 
 
@@ -51,6 +62,7 @@ class RegistryOptions(Section):
     body_timeout: Positive = 1800.0
     shutdown_grace: Duration = 10.0
     access_log: bool = False
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_proxies)] = ()
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_hosts)] = ()
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_origins)] = ()
 

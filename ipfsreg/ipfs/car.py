@@ -79,7 +79,9 @@ class CARReader:
 
         :raises CARInvalid: where more should have come.
         """
-        if self._data or not self._began:
+        if not self._began:
+            raise CARInvalid("this is no CAR, or it ends too early: its header is not there")
+        if self._data:
             raise CARInvalid("the CAR ends too early")
 
     def _section(self, offset: int) -> tuple[int, int] | None:

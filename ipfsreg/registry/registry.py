@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,8 @@ class Registry:
 
     ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
     since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
-    the clock of the guard, by default one that nobody can set. ``ipfs`` is what the storage can do beside being a
-    bucket.
+    the clock of the guard, by default one that nobody can set. ``now`` tells seconds since 1970, by default ``clock``
+    does. ``ipfs`` is what the storage can do beside being a bucket.
 
     ``pull_by_cid`` switches `images_by_cid` on, and ``from_network`` lets it fetch what is not here. ``visibility``
     says what is shown by its CID. With ``publish``, each image that gets a tag is published soon after.
@@ -93,6 +94,7 @@ class Registry:
         *,
         daemon_seen: float | None = None,
         steady: Clock | None = None,
+        now: Callable[[], float] | None = None,
         ipfs: Capabilities = _PLAIN,
         pull_by_cid: bool = True,
         from_network: bool = True,
@@ -108,12 +110,13 @@ class Registry:
         # For background work, which reads everything once and must leave alone what the original program wrote.
         stored = GatedBucket(bucket, lambda _: self._gate.passed())
         steady = MonotonicClock() if steady is None else steady
-        since = 0.0 if daemon_seen is None else max(0.0, clock.seconds() - daemon_seen)
+        now = clock.seconds if now is None else now
+        since = 0.0 if daemon_seen is None else max(0.0, now() - daemon_seen)
         guard = Guard(steady, steady.seconds() - since)
         self.readiness = Readiness(lambda: _check_there(self._gate), clock)
         self._bucket = SmallFileCache(self._gate, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, ipfs.teller)
+        storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, now, ipfs.teller)
         self.dags = storage.dags
 
         visibility = Visibility() if visibility is None else visibility
@@ -127,7 +130,7 @@ class Registry:
 
         environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
-        self.uploads = Uploads(directory / "uploads", environment, expiry=limits.upload_expiry, bounds=bounds)
+        self.uploads = Uploads(directory / "uploads", environment, now, expiry=limits.upload_expiry, bounds=bounds)
 
         self.collector = Collector(
             storage,

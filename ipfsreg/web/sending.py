@@ -22,7 +22,8 @@ async def send(request: Request, workers: Workers, reader: IReader, parts: Seque
     """Send parts of an open file; the answer, with its Content-Length, must have been prepared.
 
     ``workers`` wait for the disk.
-    The headers go out with the first byte: where none comes, another answer can still be given.
+    Where the file is read here, the headers go out with its first byte: where none comes, another answer can still be
+    given. The kernel is given the headers before it is known whether the disk can read the file.
 
     :raises ClientGone: where the client went away or was dropped.
     """

@@ -9,6 +9,7 @@ from ipfsreg.registry.registry import Registry
 from .app import Gateway, make_app
 from .browsers import CORS_SECONDS, EXPOSED, BrowserRules
 from .errors import answer_error, answer_failure, error_document
+from .http.access_log import AccessLog
 from .http.limits import Limits
 from .http.request import Request
 from .http.server import Handler, HttpServer
@@ -25,7 +26,7 @@ def make_site(
     reactor: Any,
     limits: Limits,
     *,
-    access_log: bool,
+    access_log: AccessLog | None = None,
     gateway: Gateway | None = None,
     read_only: str | None = None,
     browsers: BrowserRules = _NO_RULES,

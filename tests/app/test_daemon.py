@@ -80,12 +80,12 @@ async def test_a_directory_that_cannot_be_used(tmp_path: Path, clean_log: list[L
     file = tmp_path / "file"
     file.write_text("")
     for path, why in (
-        (file, "File exists"),
-        (file / "below", "Not a directory"),
-        (Path("/proc/ipfsreg"), "No such file or directory"),
+        (file, f"{file} is not a directory"),
+        (file / "below", f"{file} is not a directory"),
+        (Path("/proc/ipfsreg"), "nothing can be made in /proc"),
     ):
         line = await fails(tmp_path / "daemon", local={"path": path})
-        assert line == f"cannot use the directory {path}: {why}; change `path`"
+        assert line == f"{tmp_path}/daemon/ipfsreg.ini: [local] path: {why}"
 
 
 @pytest_twisted.ensureDeferred
@@ -102,7 +102,8 @@ async def test_a_port_in_use(tmp_path: Path, clean_log: list[LogEvent]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
         line = await fails(tmp_path / "daemon", registry={"listen": f"{LOCAL}, {endpoint}"})
-    assert line.endswith(f"ipfsreg.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use")
+    assert f"ipfsreg.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use; choose another" in line
+    assert "PORT=5001" in line
     await fails_not(tmp_path / "daemon")
 
 

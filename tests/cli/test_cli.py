@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_check_says_what_is_wrong(command: CliRunner, tmp_path: Path, text: str)
     (tmp_path / "wrong.ini").write_text(text)
     line = fails(command.invoke(main, ["check", "-c", "wrong.ini"]))
     assert line.startswith(f"wrong.ini: {WRONG[text]}")
+
+
+def test_what_is_no_file_is_told_in_one_line(command: CliRunner, tmp_path: Path) -> None:
+    """Nothing is waited for, and what is there and cannot be read is not passed over for the next place."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "long.ini").write_bytes(b"#" * 1024**2 + b"\n")
+    for task in ("check", "gc"):
+        assert fails(command.invoke(main, [task, "-c", "pipe"])) == "pipe: Is a pipe and not a file"
+        line = fails(command.invoke(main, [task, "-c", "link"]))
+        assert line == "link: No such file or directory (it is a link to nothing)"
+        assert fails(command.invoke(main, [task, "-c", "/dev/zero"])) == "/dev/zero: Is longer than 1048576 bytes"
+        assert fails(command.invoke(main, [task, "-c", "long.ini"])) == "long.ini: Is longer than 1048576 bytes"
+    assert command.invoke(main, ["check", "-c", "/dev/null"]).output == "OK: /dev/null\n"
+    (tmp_path / "link").rename(tmp_path / "ipfsreg.ini")
+    assert fails(command.invoke(main, ["check"])).startswith("ipfsreg.ini: No such file or directory")
+
+
+def test_a_file_that_may_not_be_read_is_told_in_one_line(
+    command: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.ini").write_text("")
+
+    def refuse(path: Path, limit: int) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("ipfsreg.config.file.read_small_file", refuse)  # root may read everything
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert fails(command.invoke(main, ["check", "-c", "x.ini"])) == "x.ini: Permission denied"
 
 
 @pytest.mark.parametrize("name", ["missing.ini", "directory"])
@@ -134,7 +164,10 @@ def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
         (tmp_path / "x.ini").write_text(f"[registry]\nlisten = {endpoint}\n[local]\npath = {tmp_path}/store\n")
         ended = twistd("--config", "x.ini", cwd=tmp_path)
     assert ended.returncode == 2
-    assert said_by(ended) == f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use"
+    assert said_by(ended) == (
+        f"x.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use; choose another port here, or "
+        "without a configuration file by PORT=5001 in the environment"
+    )
 
 
 def test_a_failed_start_leaves_no_pid_file(tmp_path: Path) -> None:
@@ -142,8 +175,50 @@ def test_a_failed_start_leaves_no_pid_file(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
     ended = twistd("--config", "x.ini", cwd=tmp_path, pid_file="twistd.pid")
     assert ended.returncode == 2
-    assert said_by(ended) == f"cannot use the directory {tmp_path}/file: File exists; change `path`"
+    assert said_by(ended) == f"x.ini: [local] path: {tmp_path}/file is not a directory"
     assert not (tmp_path / "twistd.pid").exists()
+
+
+@pytest.mark.parametrize("content", [None, "1\n", "99999999\n", "", "garbage", "own"])
+def test_a_pid_file_of_a_killed_daemon_is_in_nobodys_way(tmp_path: Path, content: str | None) -> None:
+    """Its number may be another process's by now; in a container even that of the new daemon itself."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
+    pid_file = tmp_path / "x.pid"
+    if content == "own":
+        code = f"import os; open({str(pid_file)!r}, 'w').write(str(os.getpid())); import sys; sys.argv = sys.argv[1:]; "
+        code += "from twisted.scripts.twistd import run; run()"
+        command = [sys.executable, "-c", code, "twistd", "-n", f"--pidfile={pid_file}", "ipfsreg", "--config", "x.ini"]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    else:
+        if content is not None:
+            pid_file.write_text(content)
+        ended = twistd("--config", "x.ini", cwd=tmp_path, pid_file=str(pid_file))
+    assert said_by(ended) == f"x.ini: [local] path: {tmp_path}/file is not a directory"
+    assert not pid_file.exists()
+
+
+def test_in_the_foreground_there_is_no_pid_file_unless_one_is_named(tmp_path: Path) -> None:
+    """A left one would stop the next daemon; and the working directory need not be writable."""
+    (tmp_path / "twistd.pid").write_text("1\n")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
+    ended = subprocess.run(
+        [program("twistd"), "-n", "ipfsreg", "--config", str(tmp_path / "x.ini")],
+        cwd="/proc",
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said_by(ended).endswith(f"{tmp_path}/file is not a directory")
+    ended = twistd("--config", "x.ini", cwd=tmp_path, pid_file="/proc/x.pid")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "ipfsreg: the pid file /proc/x.pid: No such file or directory; choose another one with "
+        "`twistd --pidfile=FILE`\n"
+    )
 
 
 def test_a_pinning_service_needs_a_backend_that_can_use_it(tmp_path: Path) -> None:
@@ -197,12 +272,18 @@ def test_commands_answer_the_same_with_the_daemon_and_alone(tmp_path: Path) -> N
             commands = (["gc", "--dry-run", "--now"], ["gc", "--now"], ["verify"], ["verify"])
             ended = [daemon.command(*arguments) for arguments in commands]
             assert not any(each.stderr for each in ended)
-            answers.append([(each.returncode, each.stdout) for each in ended])
+            about = f"This is about local directory {daemon.path}, as {daemon.config_file} says.\n"
+            assert all(each.stdout.startswith(about) for each in ended)
+            answers.append([(each.returncode, each.stdout.removeprefix(about)) for each in ended])
     with_daemon, without = answers
     assert with_daemon == without
     dry, freed, verified, verified_again = with_daemon
     deleted = len(image(layers=[b"deleted layer"])) + len(b"deleted layer")
-    assert dry == (0, f"Would free {deleted}B: 1 manifests, 1 blobs of repositories, 2 stored contents.\n")
+    assert dry == (
+        0,
+        f"Would free {deleted}B: 1 manifest and 1 blob taken out of their repositories, 2 files deleted that no "
+        "repository needs any more.\n",
+    )
     assert freed == (0, dry[1].replace("Would free", "Freed"))
     assert verified[0] == verified_again[0] == 1
     name = digest_of(b"damaged layer")
@@ -220,13 +301,13 @@ def test_a_command_keeps_what_the_last_daemons_clients_rely_on(tmp_path: Path) -
             client.ask("DELETE", "/v2/box/manifests/deleted", 202)
             end()
             kept = daemon.command("gc")
-            assert kept.stdout.startswith("Freed 0B: 0 manifests"), kept
-            assert "used too recently" in kept.stdout
+            assert "\nFreed 0B: 0 manifests" in kept.stdout, kept
+            assert "1 thing that somebody pushed or asked for in the last 1 hour ([gc] grace)" in kept.stdout
             seen = daemon.path / "last-seen"
             os.utime(seen, (0, seen.stat().st_mtime - 3000))
-            assert daemon.command("gc").stdout.startswith("Freed 0B")
+            assert "\nFreed 0B" in daemon.command("gc").stdout
             os.utime(seen, (0, seen.stat().st_mtime - 900))
-            assert "1 manifests, 2 blobs of repositories, 3 stored contents" in daemon.command("gc").stdout
+            assert "1 manifest and 2 blobs taken out of their repositories, 3 files" in daemon.command("gc").stdout
             daemon.start()
 
 
@@ -284,7 +365,11 @@ def test_cids(tmp_path: Path) -> None:
         Client(daemon).push_image("latest", layer)
         assert daemon.command("cid", "box").stdout == f"{cid}\n"
         said = daemon.command("cid", "box:none")
-        assert (said.returncode, said.stdout, said.stderr) == (1, "", "ipfsreg: manifest unknown to this repository\n")
+        assert (said.returncode, said.stdout) == (1, "")
+        assert said.stderr == (
+            f"ipfsreg: there is no image box:none; box has the tag latest (local directory {daemon.path}, as "
+            f"{daemon.config_file} says)\n"
+        )
         listed = daemon.command("cid", "--blobs", "box:latest")
         daemon.stop()
         alone = daemon.command("cid", "--blobs", f"box@{digest_of(manifest)}")
@@ -295,6 +380,144 @@ def test_cids(tmp_path: Path) -> None:
             ["bafybeiarah43a2jivznkrhh2ue5ebdldemrzaintoowwwxsoxvr45qwdxa", digest_of(layer), str(len(layer))],
         ]
         daemon.start()
+
+
+def test_commands_make_nothing_where_no_daemon_was(command: CliRunner, tmp_path: Path) -> None:
+    """Neither in a wrong place nor in the one that is found where nobody said which is meant."""
+    (tmp_path / "wrong.ini").write_text(f"[local]\npath = {tmp_path}/wrong\n")
+    (tmp_path / "kubo.ini").write_text(f"[registry]\nbackend = kubo\n[kubo]\ndirectory = {tmp_path}/wrong\n")
+    before = set(tmp_path.rglob("*"))
+    for arguments in (["gc"], ["verify"], ["cid", "box"], ["publish", "box"], ["export", "box", "-o", "box.car"]):
+        for config in (["-c", "wrong.ini"], ["-c", "kubo.ini"], []):
+            ended = subprocess.run(
+                [program("ipfsreg"), *arguments, *config],
+                env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (ended.returncode, ended.stdout) == (1, "")
+            (line,) = ended.stderr.splitlines()
+            assert line.startswith(f"ipfsreg: there is no bucket in {tmp_path}/")
+            if config:
+                assert line.endswith(f", as {config[1]} says)")
+            else:
+                assert line.endswith(", without a configuration file; --config FILE names another registry)")
+            assert set(tmp_path.rglob("*")) == before
+
+
+def test_root_makes_no_files_in_the_directory_of_another_user(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be told apart from the owner")
+    with DaemonProcess(tmp_path) as daemon:
+        os.chown(daemon.path, 12345, -1)
+        assert daemon.command("gc").returncode == 0  # the daemon does it, as whoever it is
+        daemon.stop()
+        before = set(daemon.path.rglob("*"))
+        ended = daemon.command("gc")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert f"{daemon.path} belongs to another user" in ended.stderr
+        assert "setpriv --reuid=12345" in ended.stderr
+        assert set(daemon.path.rglob("*")) == before
+        os.chown(daemon.path, 0, -1)
+        assert daemon.command("gc").returncode == 0
+        daemon.start()
+
+
+def test_the_storage_is_named_where_nobody_said_which_is_meant(tmp_path: Path) -> None:
+    """As after `make run CONFIG=x` and a command without it."""
+    with DaemonProcess(tmp_path) as daemon:
+        Client(daemon).push_image("latest", b"layer")
+
+        def run(*arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+            env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+            return subprocess.run(
+                [program("ipfsreg"), *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
+            )
+
+        found = run("cid", "box")
+        assert found.returncode == 0
+        assert found.stdout == daemon.command("cid", "box").stdout
+        about = f"local directory {daemon.path}, as ipfsreg.ini says"
+        assert found.stderr == f"ipfsreg: this is about {about}; --config FILE names another registry\n"
+        assert run("gc").stdout.startswith(f"This is about {about}.\n")
+        assert daemon.command("cid", "box").stderr == ""
+        (tmp_path / "elsewhere").mkdir()
+        elsewhere = run("cid", "box", cwd=tmp_path / "elsewhere")
+        assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
+        assert "without a configuration file; --config FILE names another" in elsewhere.stderr
+
+
+def test_an_overwritten_tag_is_freed_on_demand(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, {"gc": {"grace": "0s"}}) as daemon:
+        client = Client(daemon)
+        client.push_image("t", b"first")
+        client.push_image("t", b"second")
+        kept = daemon.command("gc", "--now").stdout
+        assert "\nFreed 0B" in kept
+        assert (
+            "\nKept for now: 1 manifest without a tag, which [gc] untagged keeps for 1 day. "
+            "To free them: ipfsreg gc --untagged 0\n"
+        ) in kept
+        assert "for 1 hour" in daemon.command("gc", "--untagged", "1h").stdout
+        assert "\nFreed 0B" in daemon.command("gc").stdout
+        would = daemon.command("gc", "--untagged", "0", "--dry-run").stdout
+        freed = daemon.command("gc", "--untagged", "0").stdout
+        assert freed == would.replace("Would free", "Freed")
+        assert ": 1 manifest and 1 blob taken out of their repositories, 2 files deleted" in freed
+        assert "Kept" not in freed
+        client.ask("GET", "/v2/box/manifests/t", 200)
+        wrong = daemon.command("gc", "--untagged", "5")
+        assert wrong.returncode == 2
+        assert "a time is a number with ms, s, m, h, d or w" in wrong.stderr
+
+
+def test_names_as_clients_have_them(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        empty = daemon.command("cid", "nosuch")
+        assert "there is no image nosuch:latest, nor any other: nothing was pushed yet (" in empty.stderr
+        Client(daemon).push_image("1", b"layer")
+        cid = daemon.command("cid", "box:1").stdout
+        for host in (daemon.host, f"localhost:{daemon.port}", f"127.0.0.7:{daemon.port}", f"docker://{daemon.host}"):
+            assert daemon.command("cid", f"{host}/box:1").stdout == cid
+        assert "there is no image nosuch:latest; there are box (" in daemon.command("cid", "nosuch").stderr
+        assert "box has the tag 1 (" in daemon.command("cid", f"box@{digest_of(b'other')}").stderr
+        for host in ("127.0.0.1:1", f"registry.example.org:{daemon.port}", f"192.0.2.1:{daemon.port}", "a:b"):
+            other = daemon.command("cid", f"{host}/box:1")
+            assert other.returncode == 2
+            assert other.stderr == (
+                f"ipfsreg: {host}/box:1: this registry does not listen at {host}; name the image without a host: "
+                "box:1\n"
+            )
+        named = daemon.command("cid", "registry.example.org/box:1").stderr
+        assert "no image registry.example.org/box:1; there are box; without its host an image is box (" in named
+
+
+def test_what_is_no_car(tmp_path: Path) -> None:
+    files = {"text": b"hello\n", "empty": b"", "tar": bytes(257) + b"ustar" + bytes(500), "binary": os.urandom(5000)}
+    registry = DaemonProcess(tmp_path)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        ended = registry.command("import", name, "box")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"ipfsreg: {name} is no CAR file, such as `ipfsreg export NAME -o FILE` writes")
+        assert ("docker-archive:tar" in ended.stderr) == (name == "tar")
+        assert not registry.path.exists()
+
+
+def test_a_node_that_is_down(tmp_path: Path) -> None:
+    port = free_port()
+    section = {"directory": str(tmp_path / "state"), "api": f"/ip4/127.0.0.1/tcp/{port}"}
+    with DaemonProcess(tmp_path, {"registry": {"backend": "kubo"}, "kubo": section}) as daemon:
+        url = f"http://127.0.0.1:{port}"
+        said = f"version: Connection refused; is the IPFS node at {url} ([kubo] api)?"
+        ended = daemon.command("gc")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr == (
+            f"ipfsreg: {said} (bucket /ipfsreg on the IPFS node at {url}, as {daemon.config_file} says)\n"
+        )
+        assert f"cannot be used yet: {said}" in daemon.log
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_an_index_with_a_platform_that_is_not_here(daemon: DaemonProcess, other:
 
 def test_what_cannot_be_exported(daemon: DaemonProcess) -> None:
     target = daemon.directory / "none.car"
-    assert "manifest unknown" in refusal(daemon.command("export", "app:none", "-o", str(target)))
+    assert "no image app:none; app has" in refusal(daemon.command("export", "app:none", "-o", str(target)))
     assert "No such file" in refusal(daemon.command("export", "app:1", "-o", str(target / "x")))
     assert not [path for path in daemon.directory.iterdir() if "none.car" in path.name]
 
@@ -216,7 +216,7 @@ def test_published_images_have_a_cid(daemon: DaemonProcess, image: Image) -> Non
     layers = json.loads(manifest)["layers"]
     assert [each["digest"] for each in layers] == [each["digest"] for each in json.loads(image.manifest)["layers"]]
     assert all(each["urls"][0].startswith("ipfs://b") for each in layers)
-    assert "manifest unknown" in refusal(daemon.command("publish", "app:none"))
+    assert "no image app:none; app has" in refusal(daemon.command("publish", "app:none"))
 
 
 def test_it_can_be_published_with_every_push(tmp_path: Path, image: Image) -> None:

@@ -24,7 +24,7 @@ class Program:
         self.asked: list[tuple[Path | None, str, Mapping[str, str]]] = []
         self._path: Path | None = None
 
-    def with_registry(self, path: Path | None, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    def with_registry(self, path: Path | None, work: Callable[[Any], Coroutine[Any, Any, Any]], **_: bool) -> Any:
         """In place of the one of `command`: nothing here has to be waited for."""
         self._path = path
         with pytest.raises(StopIteration) as ended:

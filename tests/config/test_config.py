@@ -1,5 +1,6 @@
 """The configuration: what each option may be, and one line for whatever else it is."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ WRONG = {
     "[registry]\nthreads = 1": "[registry] threads: Input should be greater than or equal to 2 (it is '1')",
     "[registry]\nthreads = 1000": "[registry] threads: Input should be less than or equal to 256 (it is '1000')",
     "[registry]\nthreads": "line 2: neither a section, an option nor a comment",
+    "[registry]\ntrusted_proxies = localhost": "[registry] trusted_proxies: a proxy is an IP address, a network",
+    "[registry]\ntrusted_proxies = 10.0.0.1/8": "[registry] trusted_proxies: a proxy is an IP address, a network",
     "[registry]\naccess_log = perhaps": "[registry] access_log: Input should be a valid boolean",
     "[registry]\nmax_manifest_size = big": "[registry] max_manifest_size: a size is a number of bytes, or one with KiB",
     "[registry]\nmax_manifest_size = 5 apples": "[registry] max_manifest_size: a size is a number of bytes",
@@ -123,6 +126,8 @@ WRONG = {
     "[local]\npath =": "[local] path: an empty path",
     "[local]\npath = ~nobody-of-that-name/x": "[local] path: Could not determine home directory",
     "[local]\npath = /a\0b": "[local] path: a path has no NUL",
+    "[local]\npath = /a\n  b": "[local] path: a path is one line, without control characters (it is '/a\\nb')",
+    "[local]\npath = /a\tb": "[local] path: a path is one line, without control characters",
     "[registry]\nthreads = 4\nthreads = 5": "line 3: [registry] threads: there already",
     "[registry]\n[registry]": "line 2: [registry]: there already",
     "threads = 4": "line 1: an option outside of any section",
@@ -147,6 +152,24 @@ def test_no_line_has_a_secret_in_it(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text + "\n[local]\nunknown = 1")
     assert "my-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "[registry]\nlisten = ssl:0:privateKey=PIPE",
+        "[registry]\nlisten = ssl:0:certKey=PIPE",
+        "[registry]\nbackend = textile\n[textile]\nkey_file = PIPE",
+        "[registry]\nbackend = textile\n[textile]\nidentity_file = PIPE",
+        "[registry]\nbackend = kubo\n[kubo]\nauthorization_file = PIPE",
+        "[registry]\nbackend = space\n[space]\ntoken_file = PIPE",
+    ],
+)
+def test_a_pipe_is_never_waited_for(tmp_path: Path, option: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"pipe|not a regular file") as raised:
+        load(tmp_path, option.replace("PIPE", str(tmp_path / "pipe")))
+    assert len(str(raised.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("name", "what"), [("missing.ini", "No such file or directory"), (".", "Is a directory")])

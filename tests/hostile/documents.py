@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from .requests import DIGEST, mutate
@@ -87,7 +88,9 @@ def _replace(chance: random.Random, document: Any) -> None:
             case 0:
                 del document[key]
             case 1 if isinstance(document, dict):
-                document[chance.choice(("", "mediaType", "x" * 100, "é", "subject", "blobs"))] = chance.choice(_ODD)
+                document[chance.choice(("", "mediaType", "x" * 100, "é", "subject", "blobs"))] = deepcopy(
+                    chance.choice(_ODD)
+                )  # it may be changed next
             case _:
-                document[key] = chance.choice(_ODD)
+                document[key] = deepcopy(chance.choice(_ODD))
         return

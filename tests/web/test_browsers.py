@@ -11,7 +11,7 @@ PUSH = ("POST", "/v2/box/blobs/uploads/")
 READ = ("GET", "/v2/_catalog")
 
 
-def fetched(site: str, mode: str = "cors", to: str = "empty") -> dict[str, object]:
+def fetched(site: str, mode: str = "cors", to: str = "empty") -> dict[str, str]:
     return FIREFOX | {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": to}
 
 

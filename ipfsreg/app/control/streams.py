@@ -12,6 +12,8 @@ from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import add_route
 from ipfsreg.web.sending import send_pieces
 
+from .unknown import explained
+
 ROOT_HEADER = "X-Root"
 """The CID of an exported image's directory."""
 
@@ -34,7 +36,9 @@ class Streams:
         add_route(app, "/import", ["POST"], "import", self._import)
 
     async def _export(self, request: Request) -> bytes | None:
-        export = await self._registry.exporter.export(*parse_reference(parameter(request, "name") or ""))
+        repository, reference = parse_reference(parameter(request, "name") or "")
+        work = self._registry.exporter.export(repository, reference)
+        export = await explained(self._registry, repository, reference, work)
         headers = {
             "Content-Type": "application/vnd.ipld.car",
             "Content-Length": export.length,

@@ -11,15 +11,23 @@ from ipfsreg.registry.ipfs.image_parts import cids_of
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
 
+from .unknown import explained
+
 Arguments = Mapping[str, str]
 Task = Callable[[Arguments], Awaitable[dict[str, Any]]]
 """Answers something that can be written as JSON."""
 
 
 async def collect(registry: Registry, arguments: Arguments) -> dict[str, Any]:
-    """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period."""
+    """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period.
+
+    ``untagged`` replaces the time for which manifests are kept without a tag, in seconds.
+    """
     grace = 0.0 if arguments.get("now") else None
-    return asdict(await registry.collector.run(dry_run=bool(arguments.get("dry_run")), grace=grace))
+    untagged = float(arguments["untagged"]) if "untagged" in arguments else None
+    found = await registry.collector.run(dry_run=bool(arguments.get("dry_run")), grace=grace, untagged=untagged)
+    limits = registry.limits
+    return asdict(found) | {"untagged_for": limits.gc_untagged, "used_within": limits.gc_grace}
 
 
 async def verify(registry: Registry, arguments: Arguments) -> dict[str, Any]:
@@ -31,13 +39,15 @@ async def cid(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     """The CID of the image ``name``; with ``parts`` also of its parts."""
     repository, reference = parse_reference(arguments["name"])
     with_parts = bool(arguments.get("parts"))
-    found = await cids_of(registry.manifests, registry.blobs, repository, reference, with_parts=with_parts)
+    work = cids_of(registry.manifests, registry.blobs, repository, reference, with_parts=with_parts)
+    found = await explained(registry, repository, reference, work)
     return {"parts": [asdict(each) for each in found]}
 
 
 async def publish(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     """Publish the image ``name``."""
-    found = await registry.publisher.publish(*parse_reference(arguments["name"]))
+    repository, reference = parse_reference(arguments["name"])
+    found = await explained(registry, repository, reference, registry.publisher.publish(repository, reference))
     return {"cid": found.cid, "view": str(found.view), "missing": [str(each) for each in found.missing]}
 
 

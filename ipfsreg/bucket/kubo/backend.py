@@ -55,7 +55,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         )
     index = content
     if options.index is not None:
-        index = Rpc(reactor, options.index_node, header, options.connections, options.timeout)
+        index = Rpc(reactor, options.index_node, header, options.connections, options.timeout, "index")
     kubo = KuboBucket(options, content, index, workers, reactor)
     repeated = [Repeated("tell other daemons that this one is there", RENEW_SECONDS, kubo.renew)]
     if options.publish_key is not None:
@@ -65,6 +65,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     return Opened(
         cached(kubo),
         repeated=repeated,
+        exclusion=kubo,
         ipfs=Capabilities(
             KuboContent(network, kubo.root),
             kubo.ahead,

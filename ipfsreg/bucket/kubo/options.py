@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from ipfsreg.config.backend_options import DEFAULT_DIRECTORY, BackendOptions
 from ipfsreg.config.kinds import Directory, Duration, Size
+from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
 from .rpc.address import Address, find_address, parse_address
 
@@ -97,7 +98,7 @@ class KuboOptions(BackendOptions):
         try:
             self.header()
         except OSError as error:
-            raise ValueError(f"[kubo] authorization_file: {error.strerror}: {error.filename}") from None
+            raise ValueError(f"[kubo] authorization_file: {error.strerror}: {self.authorization_file}") from None
         return self
 
     def node(self) -> Address:
@@ -147,4 +148,4 @@ class KuboOptions(BackendOptions):
 def _value(value: SecretStr | None, file: Path | None) -> str | None:
     if value is not None:
         return value.get_secret_value().strip()
-    return None if file is None else file.read_text(encoding="utf-8").strip()
+    return None if file is None else read_small_file(file, SECRET_MAX).decode("utf-8").strip()

@@ -12,4 +12,4 @@ from .bucket import LocalBucket
 def open_local(options: PathOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket in the directory that ``path`` names."""
     bucket = LocalBucket(options.path, workers)
-    return Opened(bucket, existing=bucket.existing)
+    return Opened(bucket, existing=bucket.existing, problem=bucket.problem)

@@ -23,6 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MARK = ".bucket"
+_LOCK = "lock"  # of the daemon that starts
 _WALK_PIECE = 200
 
 
@@ -77,22 +78,37 @@ class LocalBucket:
         except OSError as error:
             raise SetupError(f"cannot use {error.filename or self._top}: {error.strerror}; change `path`") from error
 
-    def _make_if_new(self) -> None:
+    def problem(self) -> str | None:
+        """Why `start` would fail, or None. It blocks, and makes nothing."""
+        try:
+            self._is_new()
+        except SetupError as error:
+            return str(error)
+        except OSError as error:
+            return f"{error.strerror}: {error.filename or self._top}"
+        return None
+
+    def _is_new(self) -> bool:
         if self._mark.exists():
-            return
+            return False
         # Drafts are made after the bucket: with them, this is no new directory.
         if self._drafts.exists() or (self._top.exists() and any(self._top.iterdir())):
             raise SetupError(
                 f"{self._top} is not the bucket that was there: its file {_MARK} is missing. Is the volume mounted, "
                 f"or the copy whole? If the bucket is to begin anew, remove {self._drafts} and {self._top}"
             )
+        return True
+
+    def _make_if_new(self) -> None:
+        if not self._is_new():
+            return
+        directory = self._top.parent
+        is_used = directory.exists() and any(name != _LOCK for name in os.listdir(directory))
         make_directory(self._top)
         self._mark.touch()
         sync_directory(self._top)
-        self._log.info(
-            "{top}: there was no bucket, so a new, empty one was made. Should images be there? Is the volume mounted?",
-            top=self._top,
-        )
+        doubt = " Should images be there? Is the volume mounted?" if is_used else ""
+        self._log.info("{top}: there was no bucket, so a new, empty one was made." + doubt, top=self._top)
 
     def stop(self) -> "Deferred[None]":
         """See `IBucket.stop`."""

@@ -11,6 +11,7 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
+from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 from ipfsreg.grpcweb.channel import check_server
 
 from .placement import may_be_of_a_level
@@ -19,9 +20,6 @@ from .server.signing import CallMetadata
 
 _NAME = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
 """What a server takes for a thread's name (docs/protocols/textile.md, "Threads")."""
-
-
-_FILE_MAX = 4096
 
 
 class TextileOptions(PathOptions):
@@ -120,8 +118,7 @@ def _value(value: SecretStr | None, file: Path | None) -> str | None:
 
 def _content(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return opened.read(_FILE_MAX).decode("ascii").strip()
+        return read_small_file(file, SECRET_MAX).decode("ascii").strip()
     except OSError as error:
         raise ValueError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:

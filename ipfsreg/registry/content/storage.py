@@ -40,8 +40,8 @@ class Parser:
 class Storage:
     """A bucket with its contents, their DAGs, and who uses them.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``clock`` tells seconds
-    since 1970.
+    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``now`` tells seconds
+    since 1970, which others read later, and ``clock`` what is waited for.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Storage:
         workers: Workers,
         clock: IReactorTime,
         max_manifest_size: int,
+        now: Callable[[], float],
         teller: TellsLeaves | None = None,
     ) -> None:
         self.bucket = bucket
@@ -59,6 +60,7 @@ class Storage:
         self.guard = guard
         self.workers = workers
         self.clock = clock
+        self.now = now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size)

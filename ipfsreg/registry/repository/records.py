@@ -20,7 +20,7 @@ class Records:
     def __init__(self, storage: Storage, catalog: Catalog, referrers: Referrers) -> None:
         self._bucket = storage.bucket
         self._index = storage.index
-        self._clock = storage.clock
+        self._now = storage.now
         self._catalog = catalog
         self._referrers = referrers
         self._discarded: set[tuple[Repository, Digest]] = set()
@@ -35,7 +35,7 @@ class Records:
     async def note(self, repository: Repository, digest: Digest, media_type: str, size: int) -> None:
         """A manifest was pushed: note it, durably."""
         self._index.held(Holder(digest, repository, is_manifest=True))
-        now = self._clock.seconds()
+        now = self._now()
         known = await self._whole(repository, digest)
         if (
             known is None
@@ -69,7 +69,7 @@ class Records:
         """
         record = await self._whole(repository, digest)
         if record is not None and not record.original:
-            changed = record.model_copy(update={"released": self._clock.seconds(), "discarded": discarded})
+            changed = record.model_copy(update={"released": self._now(), "discarded": discarded})
             await self._write(repository, digest, changed)
 
     async def discard(self, repository: Repository, digest: Digest) -> bool:

@@ -11,7 +11,7 @@ Rules (docs/architecture.md has the argument why nothing reachable is taken):
 Whatever was used after the run began, or within the grace period, is left for the next run; see `guard`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
@@ -34,6 +34,13 @@ from ipfsreg.registry.uploads.uploads import Uploads
 from .inventory import Inventory, Known, take_inventory
 from .keeping import Keeping
 
+EARLY_MAX = 200_000
+"""Of so many manifests whose time lies in the future it is remembered when they were first seen."""
+
+
+class Interrupted(Exception):
+    """A run was not to go on."""
+
 
 @dataclass
 class Collection:
@@ -45,8 +52,10 @@ class Collection:
     contents: int = 0
     freed: int = 0
     """Bytes."""
-    waiting: int = 0
-    """Things that nothing needs, but that were used too recently to go."""
+    untagged: int = 0
+    """Manifests that nothing needs, but that have been without a tag for too short a time to go."""
+    used: int = 0
+    """Other things that nothing needs, but that somebody used too recently for them to go."""
     skipped: list[str] = field(default_factory=list)
     """Repositories from which nothing is taken, since something in them is damaged."""
 
@@ -85,13 +94,31 @@ class Collector:
         self._uploads = uploads
         self._grace = grace
         self._untagged = untagged
+        self._now = storage.now
+        self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
 
-    async def run(self, *, dry_run: bool = False, grace: float | None = None) -> Collection:
-        """One run; a second one waits for the first. ``grace`` replaces the configured one, in seconds."""
+    async def run(
+        self,
+        *,
+        dry_run: bool = False,
+        grace: float | None = None,
+        untagged: float | None = None,
+        goes_on: Callable[[], bool] = lambda: True,
+    ) -> Collection:
+        """One run; a second one waits for the first. ``grace`` and ``untagged`` replace those that are configured.
+
+        ``goes_on`` is asked before each removal.
+
+        :raises Interrupted: where it says no. Nothing is under way then.
+        """
         async with self._one_at_a_time:
             since = self._guard.now() - (self._grace if grace is None else grace)
-            return await self._run(_Run(Collection(dry_run), since, Throttle(self._clock)))
+            kept = self._untagged if untagged is None else untagged
+            run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
+            report = await self._run(run)
+            self._seen_early = run.seen_early
+            return report
 
     async def _run(self, run: "_Run") -> Collection:
         async for repository in layout.repositories(self._stored):
@@ -124,6 +151,9 @@ class Collector:
     async def _collect_manifests(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
         keeping = await Keeping.of(contents, run.throttle)
         digests = list(contents.listed)
+        for number, known in contents.known.items():
+            await run.throttle.step()
+            known.released = self._as_of_now(manifest_key(repository, digests[number]), known.released, run)
         pending = keeping.unneeded()
         waiting: set[int] = set()
         while pending:  # an index that went may have been all that kept its manifests
@@ -135,19 +165,40 @@ class Collector:
                 self._went(contents, [number], run)
             else:
                 waiting.add(number)
+                self._stays([contents.known[number]], run)
         # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
         # own subject: they go all at once, or none of them.
-        kept = waiting | {number for number, known in contents.known.items() if not self._is_over(known)}
+        kept = waiting | {number for number, known in contents.known.items() if not run.is_over(known)}
         circle = await keeping.unreachable(kept, run.throttle)
         if circle:
             if await self._may_go(repository, {digests[number]: contents.known[number] for number in circle}, run):
                 self._went(contents, circle, run)
             else:
-                waiting |= circle
-        run.report.waiting += len(waiting)
+                self._stays([contents.known[number] for number in circle], run)
 
     async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], run: "_Run") -> bool:
-        return all(map(self._is_over, group.values())) and await shield(self._remove_manifests(repository, group, run))
+        return all(map(run.is_over, group.values())) and await shield(self._remove_manifests(repository, group, run))
+
+    def _stays(self, group: Iterable[Known], run: "_Run") -> None:
+        for known in group:
+            if run.is_over(known):
+                run.report.used += 1
+            else:
+                run.report.untagged += 1
+
+    def _as_of_now(self, key: Hashable, released: float, run: "_Run") -> float:
+        """A time that lies in the future counts as the time at which it was first seen.
+
+        It was noted by a clock that was wrong. That one is right now cannot be known, so nothing is written.
+        """
+        now = run.now
+        if released <= now:
+            return released
+        known, steady = hash(key), self._guard.now()
+        since = self._seen_early.get(known, steady)
+        if len(run.seen_early) < EARLY_MAX:
+            run.seen_early[known] = since
+        return now - (steady - since)
 
     def _went(self, contents: Inventory, numbers: Iterable[int], run: "_Run") -> None:
         for number in numbers:
@@ -166,11 +217,6 @@ class Collector:
         async with self._guard.removing([manifest_key(repository, digest)], run.since) as may:
             if may and not run.report.dry_run:
                 await self._remove(layout.referrer(repository, subject, digest))
-
-    def _is_over(self, manifest: Known) -> bool:
-        if manifest.discarded:
-            return True
-        return self._untagged is not None and manifest.released + self._untagged <= self._clock.seconds()
 
     async def _remove_manifests(self, repository: Repository, group: Mapping[Digest, Known], run: "_Run") -> bool:
         # A subject that is being pushed just now makes its referrers needed: its key is asked for as well.
@@ -194,7 +240,7 @@ class Collector:
                 run.report.blob_links += 1
             else:
                 run.needed.add(digest)
-                run.report.waiting += 1
+                run.report.used += 1
 
     async def _remove_link(self, repository: Repository, digest: Digest, run: "_Run") -> bool:
         if self._uploads.active(repository, self._guard.now() - run.since):
@@ -207,7 +253,7 @@ class Collector:
     async def _collect_content(self, digest: Digest, run: "_Run") -> None:
         async with self._guard.removing([content_key(digest)], run.since) as may:
             if not may:
-                run.report.waiting += 1
+                run.report.used += 1
                 return
             try:
                 size = (await self._stored.stat(layout.blob(digest))).size
@@ -234,9 +280,30 @@ class Collector:
 
 @dataclass
 class _Run:
-    """One run: what was used at ``since`` or later stays. ``needed`` is the content that stays in any case."""
+    """One run: what was used at ``used_since`` or later stays. ``needed`` is the content that stays in any case.
+
+    Manifests stay for ``untagged`` seconds without a tag, before ``now``, None for ever. ``seen_early`` is when those
+    whose times are in the future were first seen.
+    """
 
     report: Collection
-    since: float
+    used_since: float
+    untagged: float | None
+    now: float
     throttle: Throttle
+    goes_on: Callable[[], bool]
     needed: set[Digest] = field(default_factory=set)
+    seen_early: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def since(self) -> float:
+        """As ``used_since``, to be asked for each removal. :raises Interrupted:"""
+        if not self.goes_on():
+            raise Interrupted("somebody needs the run to end")
+        return self.used_since
+
+    def is_over(self, manifest: Known) -> bool:
+        """Whether a manifest was without a tag for long enough, if it is."""
+        if manifest.discarded:
+            return True
+        return self.untagged is not None and manifest.released + self.untagged <= self.now

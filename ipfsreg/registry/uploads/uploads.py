@@ -7,6 +7,7 @@ request that brought them broke, and after a restart the file is simply hashed a
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -27,14 +28,24 @@ EMPTY_SECONDS = 900.0
 class Uploads:
     """All the upload sessions of a registry, in ``directory`` on this disk.
 
-    ``expiry`` is the number of seconds after which an untouched session is thrown away.
+    ``expiry`` is the number of seconds after which an untouched session is thrown away. ``now`` tells seconds since
+    1970, as files have them.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: Path, environment: UploadEnvironment, *, expiry: float, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: UploadEnvironment,
+        now: Callable[[], float],
+        *,
+        expiry: float,
+        bounds: Bounds,
+    ) -> None:
         self._directory = directory
         self._environment = environment
+        self._now = now
         self._expiry = expiry
         self._sessions = Sessions(bounds)
 
@@ -46,6 +57,8 @@ class Uploads:
                 "An unfinished upload cannot be read, and is left alone until the next start: {error}", error=error
             )
         for each in found:
+            # From here on it ages by a clock that nobody sets. A time in the future says nothing.
+            age = max(0.0, self._now() - each.modified)
             upload = Upload(
                 each.identifier,
                 each.repository,
@@ -53,7 +66,7 @@ class Uploads:
                 self._environment,
                 self._sessions.remove,
                 received=each.received,
-                last_used=each.modified,
+                last_used=self._environment.clock.seconds() - age,
             )
             self._sessions.add(upload)
 

@@ -1,6 +1,8 @@
 """``/v2/<name>/blobs/uploads/``: pushing blobs in every way that there is (distribution-spec, "Pushing blobs")."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from klein import Klein
 
@@ -66,8 +68,7 @@ class UploadRoutes:
         if digest is None:
             return reply(request, 202, _progress(upload, None))
         try:
-            await self._receive(request, upload)
-            await upload.commit(digest)
+            await self._finish(request, upload, digest)
         except BaseException:
             await upload.cancel()  # the client was never told the session's name
             raise
@@ -81,7 +82,8 @@ class UploadRoutes:
     async def append(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the next part, of known or unknown length."""
         upload = await self._uploads.find_idle(repository, session)
-        await self._receive(request, upload)
+        with _telling_the_offset(request, upload):
+            await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
         return reply(request, 202, _progress(upload, _NOTHING_AFTER_CHUNK))
 
     async def finish(self, request: Request, repository: Repository, session: str) -> bytes:
@@ -90,9 +92,10 @@ class UploadRoutes:
         digest = _digest_parameter(request)
         if digest is None:
             raise DigestInvalid("a PUT that completes an upload has a digest parameter")
-        if not request.body.ended:
-            await self._receive(request, upload)
-        await upload.commit(digest)
+        if request.body.ended:
+            await upload.commit(digest)
+        else:
+            await self._finish(request, upload, digest)
         return await self._created(request, repository, digest, upload.received)
 
     async def cancel(self, request: Request, repository: Repository, session: str) -> bytes:
@@ -113,13 +116,10 @@ class UploadRoutes:
             return None  # a mount that cannot be becomes an ordinary upload
         return digest if mounted else None
 
-    async def _receive(self, request: Request, upload: Upload) -> None:
-        try:
-            await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
-        except UploadOutOfOrder:
-            for name, value in _progress(upload, _NOTHING_TO_RESUME).items():  # where to go on
-                request.setHeader(name.encode(), str(value).encode())
-            raise
+    async def _finish(self, request: Request, upload: Upload, digest: Digest) -> None:
+        body = request.body
+        with _telling_the_offset(request, upload):
+            await upload.commit(digest, body.copy_to, body.length, _content_range(request, upload))
 
     async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {
@@ -128,6 +128,17 @@ class UploadRoutes:
             CID_HEADER: None if size is None else await self._dags.cid_text(digest, size),
         }
         return reply(request, 201, headers)
+
+
+@contextmanager
+def _telling_the_offset(request: Request, upload: Upload) -> Iterator[None]:
+    """Where bytes are refused that are not the next ones, the answer says which those are."""
+    try:
+        yield
+    except UploadOutOfOrder:
+        for name, value in _progress(upload, _NOTHING_TO_RESUME).items():
+            request.setHeader(name.encode(), str(value).encode())
+        raise
 
 
 def _digest_parameter(request: Request) -> Digest | None:

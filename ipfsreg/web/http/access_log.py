@@ -1,19 +1,41 @@
 """One line for each request that was answered."""
 
+import time
+
 from twisted.logger import Logger
 
+from .forwarded import TrustedProxies
 from .request import Request
 
-_log = Logger()
+_AGENT_MAX = 200
 
 
-def log_request(request: Request) -> None:
-    """Client, method, target, status, and the length of the content that was sent, in bytes."""
-    _log.info(
-        "{peer} {method} {uri} {status} {length}",
-        peer=getattr(request.getClientAddress(), "host", "-"),
-        method=request.method.decode("ascii"),
-        uri=request.uri.decode("ascii", "backslashreplace"),
-        status=request.code,
-        length=request.sentLength,
+class AccessLog:
+    """Writes the lines. ``proxies`` are those that say who the client is."""
+
+    _log = Logger()
+
+    def __init__(self, proxies: TrustedProxies) -> None:
+        self._proxies = proxies
+
+    def answered(self, request: Request) -> None:
+        """Client, method, target, status, bytes of content sent and received, seconds, and the client's program."""
+        peer = getattr(request.getClientAddress(), "host", None)
+        self._log.info(
+            '{peer} {method} {uri} {status} {length} {received} {seconds:.3f} "{agent}"',
+            peer=self._proxies.client(peer, request.getHeader("X-Forwarded-For")),
+            method=request.method.decode("ascii"),
+            uri=request.uri.decode("ascii", "backslashreplace"),
+            status=request.code,
+            length=request.sentLength,
+            received=request.body.received,
+            seconds=time.monotonic() - request.began,
+            agent=_printable(request.getHeader("User-Agent") or "-"),
+        )
+
+
+def _printable(text: str) -> str:
+    """Text of a client's as one word between quotes."""
+    return "".join(
+        each if " " <= each <= "~" and each not in '"\\' else f"\\x{ord(each):02x}" for each in text[:_AGENT_MAX]
     )

@@ -4,6 +4,7 @@ The names are those of Twisted's `IRequest`, as far as a server of programs need
 or trees of resources.
 """
 
+import time
 from collections.abc import Mapping
 from enum import Enum, auto
 from http import HTTPStatus
@@ -75,6 +76,8 @@ class Request:
     """
 
     def __init__(self, exchange: Exchange, head: Head) -> None:
+        self.began = time.monotonic()
+        """When its headers had arrived."""
         self.method = head.method
         self.uri = head.target
         self.path, _, self._query = head.target.partition(b"?")

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from ipfsreg import __version__
 from ipfsreg.flow.clock import MonotonicClock
 
-from .access_log import log_request
+from .access_log import AccessLog
 from .connection import Connection
 from .headers import CommonHeaders
 from .limits import Limits
@@ -42,7 +42,7 @@ class HttpServer(ServerFactory):
         refusal: Callable[[str], bytes],
         refusal_type: str,
         headers: Mapping[str, str],
-        access_log: bool = False,
+        access_log: AccessLog | None = None,
     ) -> None:
         self.reactor = reactor
         self.clock = MonotonicClock().seconds
@@ -118,8 +118,8 @@ class HttpServer(ServerFactory):
 
     def answered(self, request: Request) -> None:
         """A request has its answer."""
-        if self._access_log:
-            log_request(request)
+        if self._access_log is not None:
+            self._access_log.answered(request)
 
     def lost(self, connection: Connection) -> None:
         """A connection is no more."""

@@ -1,5 +1,6 @@
 """The collector beside clients, in every order of events that Hypothesis cares to try."""
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -171,10 +172,46 @@ def test_the_grace_period(world: World) -> None:
     world.clock.advance(GRACE - 1)
     run(world, ("collect",))
     assert holds(world, IMAGES[0])
-    assert world.collections[-1].waiting == 1
+    assert world.collections[-1].used == 1
     run(world, ("collect", 0.0))
     assert not holds(world, IMAGES[0])
     assert (world.collections[-1].manifests, world.collections[-1].contents) == (1, 2)
+
+
+def test_a_run_may_have_another_time_for_the_untagged(world: World) -> None:
+    run(world, ("push", A, IMAGES[0], T, "head"), ("push", A, IMAGES[1], T, "head"))
+    world.clock.advance(GRACE + 1)
+    run(world, ("collect",))
+    assert holds(world, IMAGES[0])
+    assert (world.collections[-1].untagged, world.collections[-1].used) == (1, 0)
+
+    async def collect(untagged: float) -> None:
+        world.collections.append(await world.registry.collector.run(untagged=untagged))
+
+    world.run([("collect", lambda: collect(GRACE + 2))])
+    assert holds(world, IMAGES[0])
+    world.run([("collect", lambda: collect(GRACE))])
+    assert not holds(world, IMAGES[0])
+    assert holds(world, IMAGES[1])
+    assert world.collections[-1].untagged == 0
+
+
+def test_a_time_in_the_future_counts_as_now(world: World) -> None:
+    """The clock was a year ahead when the manifest was pushed: it is kept as others are, and no longer."""
+    run(world, ("push", A, IMAGES[0], T, "head"))
+    path = layout.manifest_record(A, IMAGES[0].digest)
+    run(world, ("push", A, IMAGES[1], T, "head"))
+    record = json.loads(world.bucket.files[path])
+    world.bucket.files[path] = json.dumps(record | {"released": record["released"] + 365 * 86400}).encode()
+    world.clock.advance(GRACE + 1)
+    run(world, ("collect",))
+    world.clock.advance(UNTAGGED - 1)
+    run(world, ("collect",))
+    assert holds(world, IMAGES[0])
+    world.clock.advance(2)
+    run(world, ("collect",))
+    assert not holds(world, IMAGES[0])
+    assert holds(world, IMAGES[1])
 
 
 def test_how_long_the_untagged_are_kept(world: World) -> None:

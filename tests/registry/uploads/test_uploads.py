@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -227,6 +228,29 @@ async def test_expiry(open_place: Open) -> None:
         assert not uploads.active(Repository("other"), 100.0)
         clock.advance(101)
         assert not uploads.active(REPOSITORY, 100.0)
+    finally:
+        await place.stop()
+
+
+@pytest.mark.parametrize("written", [365 * 86400, 0, -50])
+@pytest_twisted.ensureDeferred
+async def test_those_of_an_earlier_daemon_expire_whatever_the_time_of_day_was(open_place: Open, written: int) -> None:
+    """A time of the file that lies in the future counts as now; from the start on a clock counts that nobody sets."""
+    place = Place((await open_place()).directory, upload_expiry=100.0)
+    place.clock = clock = Clock()
+    clock.advance(time.time())
+    await place.start()
+    try:
+        upload = await place.registry.uploads.begin(REPOSITORY)
+        await place.append(upload, b"something")
+        for each in upload.directory.iterdir():
+            os.utime(each, (clock.seconds() + written, clock.seconds() + written))
+        await place.restart()
+        uploads = place.registry.uploads
+        clock.advance(99 + min(written, 0))
+        assert await uploads.expire() == 0
+        clock.advance(2)
+        assert await uploads.expire() == 1
     finally:
         await place.stop()
 

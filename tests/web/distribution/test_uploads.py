@@ -6,6 +6,7 @@ import uuid
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from ipfsreg.registry.uploads import upload
@@ -354,6 +355,32 @@ async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(
     answer = await slow.answer()
     assert (answer.status, answer["range"]) == (202, f"0-{len(WHOLE) - 1}")
     assert (await registry.ask("PUT", query(location, digest=digest_of(WHOLE)), None, b"")).status == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "digest", "content"),
+    [("PUT", digest_of(WHOLE), WHOLE), ("PATCH", None, b"intruder"), ("DELETE", None, b"")],
+    ids=["the same again", "another part", "an end"],
+)
+@pytest_twisted.ensureDeferred
+async def test_nothing_comes_between_the_last_part_and_the_blob(
+    registry: Served, method: str, digest: str | None, content: bytes
+) -> None:
+    """A proxy may send a PUT a second time while the first one is under way."""
+    location = await registry.begin_upload()
+    whole = query(location, digest=digest_of(WHOLE))
+    slow = await registry.connect()
+    slow.begin("PUT", whole, {"Content-Length": len(WHOLE)})
+    slow.send(WHOLE[:1500])
+    await pause(0.05)
+    other = registry.ask(method, location if digest is None else whole, None, content)
+    waiting = Deferred.fromCoroutine(other)
+    await pause(0.05)
+    assert not waiting.called
+    slow.send(WHOLE[1500:], "PUT")
+    assert (await slow.answer()).status == 201
+    assert (await waiting).error == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert await content_of(registry, WHOLE) == WHOLE
 
 
 @pytest_twisted.ensureDeferred

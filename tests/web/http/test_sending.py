@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,27 @@ async def test_the_access_log_has_a_line_for_each_request(serve: Serve, log: lis
     content = CONTENT[:200_000]
     digest = await registry.push_blob(content)
     await registry.ask("GET", f"/v2/box/blobs/{digest}", {"Range": "bytes=0-99"})
-    await registry.ask("GET", f"/v2/box/blobs/{digest}")
+    await registry.ask(
+        "GET", f"/v2/box/blobs/{digest}", {"User-Agent": 'a "program" \xe9', "X-Forwarded-For": "1.2.3.4"}
+    )
     await registry.ask("GET", "/v2/%0Abox%1b[31m/tags/list")
     lines = [formatEvent(event) for event in log if "peer" in event]
-    assert lines == [
-        f"127.0.0.1 POST /v2/box/blobs/uploads/?digest={digest.replace(':', '%3A')} 201 0",
-        f"127.0.0.1 GET /v2/box/blobs/{digest} 206 100",
-        f"127.0.0.1 GET /v2/box/blobs/{digest} 200 200000",
-        lines[3],
+    took = r'[0-9]\.[0-9]{3} "'
+    assert [re.sub(took, 'S "', line) for line in lines] == [
+        f'127.0.0.1 POST /v2/box/blobs/uploads/?digest={digest.replace(":", "%3A")} 201 0 200000 S "-"',
+        f'127.0.0.1 GET /v2/box/blobs/{digest} 206 100 0 S "-"',
+        f'127.0.0.1 GET /v2/box/blobs/{digest} 200 200000 0 S "a \\x22program\\x22 \\xe9"',
+        re.sub(took, 'S "', lines[3]),
     ]
     assert lines[3].startswith("127.0.0.1 GET /v2/%0Abox%1b[31m/tags/list 400 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_trusted_proxy_says_who_it_was(serve: Serve, log: list[LogEvent]) -> None:
+    registry = await serve(registry={"access_log": "yes", "trusted_proxies": "127.0.0.1, 10.0.0.0/8"})
+    for forwarded in ("192.0.2.7", "made, up, 192.0.2.7, 10.1.2.3", "192.0.2.7,junk"):
+        await registry.ask("GET", "/v2/", {"X-Forwarded-For": forwarded})
+    assert [event["peer"] for event in log if "peer" in event] == ["192.0.2.7", "192.0.2.7", "127.0.0.1"]
 
 
 @pytest_twisted.ensureDeferred

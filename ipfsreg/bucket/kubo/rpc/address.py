@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ipfsreg.bucket.loopback import is_loopback
+from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
 DEFAULT = "/ip4/127.0.0.1/tcp/5001"
 """Where a node listens that was never told anything else."""
@@ -89,6 +90,6 @@ def find_address(environment: Mapping[str, str] = os.environ) -> Address:
     """
     directory = environment.get("IPFS_PATH") or "~/.ipfs"
     try:
-        return parse_address((Path(directory).expanduser() / "api").read_text(encoding="ascii"))
+        return parse_address(read_small_file(Path(directory).expanduser() / "api", SECRET_MAX).decode("ascii"))
     except (OSError, ValueError, RuntimeError):
         return parse_address(DEFAULT)

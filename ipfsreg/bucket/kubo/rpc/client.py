@@ -52,7 +52,7 @@ class Rpc:
 
     ``connections`` are for bodies that are long on the way to the node; what is long on the way from it has as many of
     its own, and so have listings and small files. So clients that read slowly hold up nobody but each other.
-    ``timeout`` is for one answer, in seconds.
+    ``timeout`` is for one answer, in seconds. ``option`` is the one that says where the node is.
     """
 
     def __init__(
@@ -62,10 +62,11 @@ class Rpc:
         authorization: bytes | None,
         connections: int,
         timeout: float,
+        option: str = "api",
     ) -> None:
         self.reactor = reactor
         self.timeout = timeout
-        self.deadlines = Deadlines(reactor)
+        self.deadlines = Deadlines(reactor, lambda: f"is the IPFS node at {self._address()} ([kubo] {option})?")
         self.headers_sent = {b"User-Agent": b"ipfsreg"}
         """The headers of every call."""
         if authorization is not None:

@@ -1,8 +1,11 @@
 """The bounds of every wait for a node."""
 
+import os
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IDelayedCall
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
@@ -16,11 +19,12 @@ T = TypeVar("T")
 class Deadlines:
     """Waits for a node no longer than allowed, and for nothing any more once the daemon stops.
 
-    What goes wrong is a `BucketError`: `Unreachable` where no answer came.
+    What goes wrong is a `BucketError`: `Unreachable` where no answer came. ``node`` is what to ask about it then.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, node: Callable[[], str]) -> None:
         self._reactor = reactor
+        self._node = node
         self._waiting: set[Deferred[Any]] = set()
         self._stopped = False
 
@@ -61,10 +65,10 @@ class Deadlines:
         except BucketError:
             raise
         except CancelledError:
-            message = "the daemon is stopping" if self._stopped else f"{command}: {late}"
+            message = "the daemon is stopping" if self._stopped else f"{command}: {late}; {self._node()}"
             raise Unreachable(message, RETRY_AFTER) from None
         except Exception as error:
-            message = "the daemon is stopping" if self._stopped else f"{command}: {why(error)}"
+            message = "the daemon is stopping" if self._stopped else f"{command}: {why(error)}; {self._node()}"
             raise Unreachable(message, RETRY_AFTER) from None
         finally:
             self._waiting.discard(work)
@@ -79,4 +83,6 @@ def why(error: BaseException | None) -> str:
         return why(reasons[0].value)
     if isinstance(error, CancelledError):  # given up since nothing came in time
         return "the node does not answer"
+    if isinstance(error, ConnectError) and isinstance(error.osError, int):
+        return os.strerror(error.osError)
     return " ".join(str(error).split()) or type(error).__name__

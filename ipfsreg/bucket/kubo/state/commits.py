@@ -63,6 +63,8 @@ class Commits:
         state = await self.register.current()
         await self._notes.begin(state)
         self._shown.show(state.root)
+        with suppress(BucketError):  # whoever only reads need not have joined, and a change tries again
+            await self.register.presence.join()
 
     async def stop(self) -> None:
         """Give up what waits, and soon what is under way."""

@@ -6,6 +6,8 @@ killed does not count for long.
 
 import re
 
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER
 from ipfsreg.bucket.kubo.node.markers import Markers
 
 from .clocks import Clocks
@@ -17,11 +19,29 @@ RENEW_SECONDS = 600.0
 EXPIRE_SECONDS = 3 * RENEW_SECONDS
 """After so long one that does not is not there any more; the clocks of daemons differ by much less."""
 
+LAPSE_SECONDS = EXPIRE_SECONDS / 2
+"""After so long without a word others may soon think that it is not there. It has to join them anew."""
+
+COLLECTING_SECONDS = 600.0
+"""For so long a marker counts that says that a daemon collects garbage."""
+
+CERTAIN_SECONDS = 60.0
+"""For so long a collecting daemon believes that nobody came, after it looked. Its marker is put up anew as often.
+
+With the longest commit after it, it is much less than `COLLECTING_SECONDS`.
+"""
+
 _TEXT = re.compile(r"daemon ([0-9a-f]+) ([0-9]{1,12})")
+_COLLECTING = re.compile(r"collecting ([0-9a-f]+) ([0-9]{1,12})")
 
 
 class Presence:
-    """Whether this daemon is there, and any other."""
+    """Whether this daemon is there, and any other.
+
+    A daemon may collect garbage by itself while no other one is there. Each puts up its marker before it looks for
+    those of others: the collecting daemon one that says so, and who comes the one of its presence. So one of them sees
+    the other at least. Who comes waits until the collection has ended, and what it has read before does not count.
+    """
 
     def __init__(self, markers: Markers, notes: Notes, clocks: Clocks) -> None:
         self._markers = markers
@@ -29,6 +49,36 @@ class Presence:
         self._clocks = clocks
         self._text: str | None = None
         self._said = 0.0
+        self._joined = False
+        self._others_seen: float | None = None
+        self._collecting: str | None = None
+        self._said_collecting = 0.0
+        self._looked = 0.0
+
+    async def join(self) -> None:
+        """Say that it is there, before anything is read that a change will rely on.
+
+        :raises Unavailable: while another daemon collects garbage.
+        """
+        await self.begin()
+        for text in await self._markers.all():
+            match = _COLLECTING.fullmatch(text)
+            if match is None or text == self._collecting:
+                continue
+            if match[1] != self._notes.owner and int(match[2]) >= self._clocks.now() - COLLECTING_SECONDS:
+                raise Unavailable("another daemon collects garbage just now", RETRY_AFTER)
+            await self._markers.take(text)
+        self._joined = True
+
+    async def check_joined(self) -> None:
+        """Join now, if that was not done, or too long ago.
+
+        :raises Unavailable: where that was so: what was read before may not be so any more.
+        """
+        await self.begin()
+        if not self._joined:
+            await self.join()
+            raise Unavailable("this daemon has just joined others at its bucket", RETRY_AFTER)
 
     async def begin(self) -> None:
         """Say that it is there, unless that was said lately. It is there before it takes anything."""
@@ -36,12 +86,15 @@ class Presence:
             await self._say()
 
     async def renew(self) -> None:
-        """Say it anew, where it was said before."""
+        """Say it anew, where it was said before, and look for others."""
         if self._text is not None:
             await self._say()
+            await self.is_alone()
 
     async def _say(self) -> None:
         said, text = self._clocks.uptime(), f"daemon {self._notes.owner} {int(self._clocks.now())}"
+        if said - self._said > LAPSE_SECONDS:
+            self._joined = False
         if text != self._text:
             await self._markers.add(text)
             before, self._text, self._said = self._text, text, said
@@ -50,6 +103,8 @@ class Presence:
 
     async def end(self) -> None:
         """Say that it is not there any more."""
+        if self._collecting is not None:
+            await self._markers.take(self._collecting)
         if self._text is not None:
             await self._markers.take(self._text)
 
@@ -67,7 +122,47 @@ class Presence:
                 await self._markers.take(text)
             else:
                 alone = False
+                self._others_seen = self._clocks.uptime()
         if not own and self._text is not None:  # the node is another one, or somebody has removed its pins
             await self._markers.add(self._text)
             return False
         return alone
+
+    async def begin_collecting(self, quiet: float) -> bool:
+        """See `Exclusion.begin`."""
+        await self.join()
+        await self._say_collecting()
+        alone, now = await self.is_alone(), self._clocks.uptime()
+        if alone and (self._others_seen is None or now - self._others_seen >= quiet):
+            self._looked = now
+            return True
+        await self.end_collecting()
+        return False
+
+    async def look_while_collecting(self) -> None:
+        """See `Exclusion.look`."""
+        if self.may_collect:
+            began = self._clocks.uptime()
+            if began - self._said_collecting > CERTAIN_SECONDS:
+                await self._say_collecting()
+            self._looked = began if await self.is_alone() else -CERTAIN_SECONDS
+
+    @property
+    def may_collect(self) -> bool:
+        """See `Exclusion.holds`."""
+        return self._collecting is not None and self._clocks.uptime() - self._looked < CERTAIN_SECONDS
+
+    async def end_collecting(self) -> None:
+        """See `Exclusion.end`."""
+        before, self._collecting = self._collecting, None
+        if before is not None:
+            await self._markers.take(before)
+
+    async def _say_collecting(self) -> None:
+        text = f"collecting {self._notes.owner} {int(self._clocks.now())}"
+        self._said_collecting = self._clocks.uptime()
+        if text != self._collecting:
+            await self._markers.add(text)
+            before, self._collecting = self._collecting, text
+            if before is not None:
+                await self._markers.take(before)

@@ -6,10 +6,10 @@ of the old one, and puts up a marker for it. Each state holds its number itself 
 and exactly one state is pinned. So where a daemon died before it put up a marker again, the pins say which state
 counts.
 
-So a daemon that only reads needs no marker, and writes nothing.
+So who reads needs no marker, and writes nothing.
 
-Each daemon that changes the bucket has a marker of its own while it runs (`Presence`). One that sees no other need not
-wait until a lease has certainly ended.
+Each daemon has a marker of its own while it runs (`Presence`), from before it reads what a change will rely on. One
+that sees no other need not wait until a lease has certainly ended.
 """
 
 import re
@@ -172,9 +172,9 @@ class Register:
     async def take(self) -> Lease:
         """Wait for the lease. One of `put` and `lose` has to follow.
 
-        :raises Unavailable: where others have it for too long.
+        :raises Unavailable: where others have it for too long, or this daemon has only now joined them.
         """
-        await self.presence.begin()
+        await self.presence.check_joined()
         until = self._clocks.reactor.seconds() + self._node.content.timeout
         while True:
             state = self._state or await self._find()

@@ -11,6 +11,7 @@ from nacl.signing import SigningKey
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.private_file import PrivateFile
+from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
 from .encoding import decode_multibase, to_base32
 
@@ -19,8 +20,6 @@ SIGNATURE_LENGTH = 64
 
 _PUBLIC_PREFIX = b"\x08\x01\x12\x20"
 _PRIVATE_PREFIX = b"\x08\x01\x12\x40"
-
-_FILE_MAX = 1024
 
 
 class Identity:
@@ -110,8 +109,7 @@ def load_identity(path: Path) -> Identity:
     :raises SetupError: where it cannot be read, or holds something else, which is not quoted.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_MAX)
+        content = read_small_file(path, SECRET_MAX)
     except OSError as error:
         raise SetupError(f"cannot read the identity file {path}: {error.strerror}") from None
     try:

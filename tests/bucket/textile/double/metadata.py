@@ -4,6 +4,7 @@ Both the size of the document and the encoded map in the Root message are kept u
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -34,12 +35,19 @@ class Entry:
         return bucketsd_pb2.Metadata(roles=self.roles, updated_at=self.updated_at, key=self.key)  # type: ignore[arg-type]
 
 
+def _directories_of(path: str) -> list[str]:
+    """The directories that a path is in, but for the root."""
+    return [path[:at] for at, letter in enumerate(path) if letter == "/"]
+
+
 class PathMetadata:
     """The entries of a bucket."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._encoded: dict[str, bytes] = {}
+        self._inside: Counter[str] = Counter()
+        """How many entries there are below each directory."""
         self.document_size = 0
         """Bytes that the entries take in the JSON document."""
 
@@ -48,6 +56,7 @@ class PathMetadata:
         other = PathMetadata()
         other._entries = self._entries.copy()
         other._encoded = self._encoded.copy()
+        other._inside = self._inside.copy()
         other.document_size = self.document_size
         return other
 
@@ -71,6 +80,7 @@ class PathMetadata:
         """Add an entry, or replace one."""
         self.remove(path)
         self._entries[path] = entry
+        self._inside.update(_directories_of(path))
         self.document_size += entry.document_size(path)
         value = entry.message().SerializeToString()
         self._encoded[path] = wire_field(PATH_METADATA, wire_field(1, path.encode()) + wire_field(2, value))
@@ -85,12 +95,18 @@ class PathMetadata:
         entry = self._entries.pop(path, None)
         if entry is not None:
             del self._encoded[path]
+            self._inside.subtract(_directories_of(path))
             self.document_size -= entry.document_size(path)
 
     def remove_below(self, prefix: str) -> None:
         """Take away all entries whose path begins with a string, with the server's disregard of segments."""
         for path in [path for path in self._entries if path.startswith(prefix)]:
             self.remove(path)
+
+    def remove_inside(self, directory: str) -> None:
+        """Take away the entries of all that is in a directory."""
+        if self._inside[directory]:
+            self.remove_below(f"{directory}/")
 
     def encoded(self) -> bytes:
         """The map, as field of a Root message."""

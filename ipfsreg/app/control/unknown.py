@@ -1,0 +1,49 @@
+"""What to say to a person who names an image that is not there."""
+
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.registry import Registry
+
+T = TypeVar("T")
+
+_SHOWN = 5
+
+
+async def explained(registry: Registry, repository: Repository, reference: Tag | Digest, work: Awaitable[T]) -> T:
+    """Await some work on an image.
+
+    :raises ManifestUnknown: where the registry has no such image: what there is instead.
+    """
+    try:
+        return await work
+    except ManifestUnknown:
+        raise ManifestUnknown(await _instead(registry, repository, reference)) from None
+
+
+async def _instead(registry: Registry, repository: Repository, reference: Tag | Digest) -> str:
+    is_tag = not isinstance(reference, Digest)
+    lacking = f"there is no image {repository}{':' if is_tag else '@'}{reference}"
+    try:
+        tags = await registry.tags.in_order(repository)
+    except NameUnknown:
+        tags = ()
+    if tags:
+        plural = "" if len(tags) == 1 else "s"
+        return f"{lacking}; {repository} has the tag{plural} {_some(tags)}"
+    repositories = await registry.catalog.after("")
+    if repository in repositories:
+        return f"{lacking}; {repository} has no tags, so name it by its digest: {repository}@sha256:…"
+    if not repositories:
+        return f"{lacking}, nor any other: nothing was pushed yet"
+    host, slash, rest = repository.partition("/")
+    host_hint = f"; without its host an image is {rest}" if slash and ("." in host or host == "localhost") else ""
+    return f"{lacking}; there are {_some(repositories)}{host_hint}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

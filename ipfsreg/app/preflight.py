@@ -1,0 +1,37 @@
+"""What would keep a daemon from starting, as far as it can be seen without starting one."""
+
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.bucket.opened import Opened
+from ipfsreg.config.endpoints import listening_problem
+from ipfsreg.config.sections import Config
+
+from .peer_id import read_peer_id
+from .state_directory import StateDirectory
+
+
+def find_problem(config: Config, backend: Opened) -> str | None:
+    """One line that says what to change, or None. For `ipfsreg check` and for the daemon alike; it may block.
+
+    Nothing is left behind, and a daemon that runs is not disturbed.
+    """
+    state, section = StateDirectory.of(config.backend), config.registry.backend
+    problem = state.problem()
+    if problem is None:
+        problem = backend.problem() or _peer_id_problem(state)
+    if problem is not None:
+        return f"{config.name}: [{section}] {config.backend.directory_option}: {problem}"
+    for endpoint in config.registry.listen:
+        problem = listening_problem(endpoint)
+        if problem is not None:
+            return f"{config.name}: [registry] listen: {endpoint}: {problem}"
+    return None
+
+
+def _peer_id_problem(state: StateDirectory) -> str | None:
+    try:
+        read_peer_id(state.path / "peer-id")
+    except FileNotFoundError:
+        return None
+    except SetupError as error:
+        return str(error)
+    return None
