@@ -6,7 +6,7 @@ import pytest_twisted
 from tests.web.served import MANIFEST_TYPE, Serve, Served, digest_of, image
 
 HERE = "127.0.0.1:5000"
-FIREFOX: dict[str, object] = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+FIREFOX = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 PUSH = ("POST", "/v2/box/blobs/uploads/")
 READ = ("GET", "/v2/_catalog")
 
@@ -15,9 +15,7 @@ def fetched(site: str, mode: str = "cors", to: str = "empty") -> dict[str, str]:
     return FIREFOX | {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": to}
 
 
-Case = tuple[tuple[str, str], dict[str, object]]
-
-REFUSED: dict[str, Case] = {
+REFUSED = {
     "a form of another site": (
         PUSH,
         fetched("cross-site", "navigate", "document") | {"Origin": "https://evil.example"},
@@ -36,7 +34,7 @@ REFUSED: dict[str, Case] = {
     "rebound, and like localhost": (READ, FIREFOX | {"Host": "localhost.evil.example"}),
 }
 
-ANSWERED: dict[str, Case] = {
+ANSWERED = {
     "typed": (READ, fetched("none", "navigate", "document") | {"Host": "registry.example.org"}),
     "a link": (READ, fetched("cross-site", "navigate", "document")),
     "its own page": (READ, fetched("same-origin")),
