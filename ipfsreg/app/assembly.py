@@ -85,6 +85,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     peer_id = PeerId(parts.state.path / "peer-id")
+    proxies = TrustedProxies(config.registry.trusted_proxies)
     site = make_site(
         parts.registry,
         parts.workers,
@@ -92,9 +93,10 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         HttpLimits(
             idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
         ),
-        access_log=AccessLog(TrustedProxies(config.registry.trusted_proxies)) if config.registry.access_log else None,
+        access_log=AccessLog(proxies) if config.registry.access_log else None,
         gateway=_gateway(config, parts.visibility, peer_id),
         browsers=_browsers(config),
+        proxies=proxies,
         read_only=parts.backend.read_only,
     )
     control = ControlServer(

@@ -10,6 +10,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.registry import Registry
 
+from .client import Clients
 from .distribution.blob_answers import BlobAnswers
 from .distribution.blobs import BlobRoutes
 from .distribution.converters import add_converters
@@ -37,7 +38,12 @@ class Gateway:
 
 
 def make_app(
-    registry: Registry, workers: Workers, reactor: Any, clock: Callable[[], float], gateway: Gateway | None
+    registry: Registry,
+    workers: Workers,
+    reactor: Any,
+    clock: Callable[[], float],
+    gateway: Gateway | None,
+    clients: Clients,
 ) -> Klein:
     """The application with every route of the registry."""
     app = Klein()
@@ -49,7 +55,7 @@ def make_app(
     if registry.images_by_cid is not None:
         ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(app)
     BlobRoutes(registry.blobs, answers).add_to(app)
-    UploadRoutes(registry.uploads, registry.blobs, registry.dags).add_to(app)
+    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients).add_to(app)
     longest = registry.limits.max_manifest_size
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
     ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(app)

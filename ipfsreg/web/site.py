@@ -8,8 +8,10 @@ from ipfsreg.registry.registry import Registry
 
 from .app import Gateway, make_app
 from .browsers import CORS_SECONDS, EXPOSED, BrowserRules
+from .client import Clients
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
+from .http.forwarded import TrustedProxies
 from .http.limits import Limits
 from .http.request import Request
 from .http.server import Handler, HttpServer
@@ -18,6 +20,7 @@ from .routes import Dispatcher
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
 _NO_RULES = BrowserRules()
+_NO_PROXIES = TrustedProxies()
 
 
 def make_site(
@@ -30,9 +33,10 @@ def make_site(
     gateway: Gateway | None = None,
     read_only: str | None = None,
     browsers: BrowserRules = _NO_RULES,
+    proxies: TrustedProxies = _NO_PROXIES,
 ) -> HttpServer:
     """The registry's server. ``read_only`` says why nothing can be changed, where that is so."""
-    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway)
+    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, Clients(proxies))
     handler: Handler = Dispatcher(app, answer_failure)
     if read_only is not None:
         handler = _only_reading(handler, read_only)

@@ -13,7 +13,7 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
-from ipfsreg.web.client import client_of
+from ipfsreg.web.client import Clients
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.routes import add_route
@@ -39,10 +39,11 @@ _NOTHING_AFTER_CHUNK = "0-0"
 class UploadRoutes:
     """Upload sessions and mounts."""
 
-    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags) -> None:
+    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: Clients) -> None:
         self._uploads = uploads
         self._blobs = blobs
         self._dags = dags
+        self._clients = clients
 
     def add_to(self, app: Klein) -> None:
         """Add the routes."""
@@ -64,7 +65,7 @@ class UploadRoutes:
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
             raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
-        upload = await self._uploads.begin(repository, client_of(request))
+        upload = await self._uploads.begin(repository, self._clients.of(request))
         if digest is None:
             return reply(request, 202, _progress(upload, None))
         try:
