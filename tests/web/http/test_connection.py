@@ -374,7 +374,8 @@ async def test_an_idle_client_is_left_what_is_still_on_its_way(listen: Listen) -
 
     def handle(request: Request) -> None:
         (connection,) = served.server.connections
-        connection.wire.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(content))
+        taking_all: Any = connection.wire.getHandle()
+        taking_all.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(content))
         request.end(content)
 
     served = listen(handle, Limits(idle=0.3, stall=30.0))
