@@ -54,6 +54,8 @@ async def test_backup_without_a_hub(tmp_path: Path) -> None:
     try:
         double.world.hub = False
         daemon = process(double, tmp_path)
+        (tmp_path / "state").mkdir(exist_ok=True)
+        (tmp_path / "state" / "lock").touch()  # where a daemon has been, so that it is asked
         result = await ipfsreg(tmp_path, "space", "backup", "on", "--config", daemon.config_file)
         assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
         assert "does not reach its hub" in result.stderr
