@@ -18,6 +18,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Limits, Registry
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
+from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import Limits as HttpLimits
@@ -84,13 +85,18 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     peer_id = PeerId(parts.state.path / "peer-id")
+    proxies = TrustedProxies(config.registry.trusted_proxies)
     site = make_site(
         parts.registry,
         parts.workers,
         reactor,
-        HttpLimits(idle=config.registry.idle_timeout, stall=config.registry.stall_timeout),
-        access_log=AccessLog(TrustedProxies(config.registry.trusted_proxies)) if config.registry.access_log else None,
+        HttpLimits(
+            idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
+        ),
+        access_log=AccessLog(proxies) if config.registry.access_log else None,
         gateway=_gateway(config, parts.visibility, peer_id),
+        browsers=_browsers(config),
+        proxies=proxies,
         read_only=parts.backend.read_only,
     )
     control = ControlServer(
@@ -110,6 +116,7 @@ def _limits(config: Config) -> Limits:
         max_manifest_size=config.registry.max_manifest_size,
         max_blob_size=config.registry.max_blob_size,
         max_uploads=config.uploads.maximum,
+        max_uploads_of_client=config.uploads.per_client,
         upload_expiry=config.uploads.expiry,
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,
@@ -123,4 +130,9 @@ def _gateway(config: Config, visibility: Visibility, peer_id: PeerId) -> Gateway
     if visibility.nothing:
         _log.info("The bucket is encrypted, so nothing is served by CID.")
         return None
-    return Gateway(visibility.shows, config.gateway.address, lambda: peer_id.text)
+    hosts = _browsers(config).knows_host
+    return Gateway(visibility.shows, config.gateway.address, lambda: peer_id.text, hosts)
+
+
+def _browsers(config: Config) -> BrowserRules:
+    return BrowserRules(frozenset(config.registry.allowed_hosts), frozenset(config.registry.cors_origins))

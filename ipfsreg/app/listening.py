@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import SetupError
+from ipfsreg.config.endpoints import server_endpoint
 from ipfsreg.config.sections import RegistryOptions
 from ipfsreg.web.http.server import HttpServer
 
@@ -45,7 +45,7 @@ class Listeners:
         """Take clients. :raises SetupError: where that cannot be on one of the endpoints."""
         for description in self._options.listen:
             try:
-                self.ports.append(await serverFromString(self._reactor, description).listen(self.site))
+                self.ports.append(await server_endpoint(description, self._reactor).listen(self.site))
             except CancelledError:
                 raise
             except Exception as error:  # each kind of endpoint has its own

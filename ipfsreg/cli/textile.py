@@ -46,9 +46,10 @@ def identity() -> None:
 @identity.command()
 @click.argument("file", type=click.Path(dir_okay=False, readable=False, path_type=Path))
 def make(file: Path) -> None:
-    """Make a new key pair in FILE, and print its public key, which others grant roles to.
+    """Make a new key pair in FILE, and print its public key.
 
-    FILE is what [textile] identity_file names. It holds the private key: keep it secret, and keep a copy.
+    Who makes a bucket owns it, and nobody else can push to it: daemons on one bucket share one FILE, which is what
+    [textile] identity_file names. It holds the private key: keep it secret, and keep a copy.
     """
     made = Identity.generate()
     try:
@@ -86,18 +87,19 @@ repository_option = click.option(
 
 @click.group()
 def share() -> None:
-    """Say who else may use the bucket.
+    """Say who else may change or remove what is in the bucket.
 
     Roles belong to public keys (see `ipfsreg identity`), or to * for everybody, and each includes the ones
     before it: reader, writer, admin.
 
-    To push, WHO needs `writer` on the whole bucket: the content of layers and manifests is stored once for all
-    repositories. A role on one repository is one on its lists of tags, manifests and layers only, not on repositories
-    below its name. In a public bucket a writer may let its tags point to other manifests that it has, mount layers that
-    are there, and delete tags and manifests.
+    No role lets anybody push: a server lets only the bucket's owner, the identity that made it, add a file. Daemons
+    that push to one bucket have copies of the same identity file, or, on a hub, keys of one account. A writer may
+    let tags that are there point to other manifests that the repository has. An admin may delete tags and manifests,
+    too. A role on one repository is one on its own lists, not on repositories below its name.
 
-    An encrypted bucket cannot be shared: a role on all of it would make the server lose the key of what is there, and
-    is refused; one on a repository is not enough for a pull. Daemons that use one have the same identity.
+    A public bucket can be read by everybody from the start. An encrypted one can be read by its owner only: a role on
+    all of it would make the server lose the key of what is there, and is refused; one on a repository is not enough
+    for a pull.
     """
 
 
@@ -109,8 +111,7 @@ def share() -> None:
 def grant(path: Path | None, paths: str, who: str, role: str) -> None:
     """Give WHO (a public key, or *) a ROLE. On all of an encrypted bucket that is refused.
 
-    On a repository it says nothing about the content of layers and manifests, so that it is enough neither for a push
-    nor, in an encrypted bucket, for a pull; see `ipfsreg share --help`.
+    No role lets WHO push, and none is enough for a pull from an encrypted bucket; see `ipfsreg share --help`.
     """
     _print_roles(ask_server(path, "share-grant", {"who": who, "role": role, "paths": paths}))
 

@@ -4,11 +4,13 @@ import errno
 import os
 import re
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ipfsreg.flow.probe import cannot_make_in
 
@@ -18,6 +20,11 @@ _PARTS = re.compile(r"(?<!\\):")
 _PORTS = {"tcp", "tcp4", "tcp6", "ssl"}  # kinds whose first part is a port
 _PORT_MAX = 65535
 _BACKLOG_MAX = 2**31 - 1
+_WITH_BACKLOG = {*_PORTS, "unix"}
+
+BACKLOG = 4096
+"""How many connections may wait to be taken; a whole cluster pulls at once. The kernel has a bound of its own."""
+
 _SOCKET_PATH_MAX = 107  # bytes; Linux has 108 with the NUL at the end
 
 
@@ -102,6 +109,15 @@ def listening_problem(description: str) -> str | None:
     except (ValueError, UnicodeError) as error:
         return " ".join(str(error).split())
     return None
+
+
+def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
+    """The endpoint for a string that was found good, with `BACKLOG` where it says no other."""
+    kind, parts = _parts_of(description)
+    if kind in _WITH_BACKLOG and "backlog" not in parts:
+        with suppress(TypeError):  # it says one without the name
+            return cast(IStreamServerEndpoint, serverFromString(reactor, f"{description}:backlog={BACKLOG}"))
+    return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
 def is_any_port(description: str) -> bool:

@@ -1,5 +1,6 @@
 """The sections that every configuration has, and what one that was read is."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
@@ -30,6 +31,24 @@ def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _HOST.fullmatch(value):
+            raise ValueError(f"{value[:99]} is not the name of a host, such as registry.example.org, without a port")
+    return tuple(value.lower() for value in values)
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _ORIGIN.fullmatch(value):
+            raise ValueError(f"{value[:99]} is neither an origin, such as https://ui.example.org, nor *")
+    return tuple(value.lower() for value in values)
+
+
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,126}")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[][A-Za-z0-9._:-]{1,270}")
+
+
 class RegistryOptions(Section):
     """``[registry]``."""
 
@@ -41,9 +60,12 @@ class RegistryOptions(Section):
     threads: Annotated[int, Field(ge=2, le=256)] = 16
     idle_timeout: Positive = 60.0
     stall_timeout: Positive = 300.0
+    body_timeout: Positive = 1800.0
     shutdown_grace: Duration = 10.0
     access_log: bool = False
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_proxies)] = ()
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_hosts)] = ()
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_origins)] = ()
 
 
 class UploadOptions(Section):
@@ -51,6 +73,7 @@ class UploadOptions(Section):
 
     expiry: Duration = 24 * 3600.0
     maximum: Annotated[int, Field(ge=1)] = 10_000
+    per_client: Annotated[int, Field(ge=1)] = 1000
 
 
 class GcOptions(Section):

@@ -35,6 +35,10 @@ class TagInvalid(RegistryError, code="TAG_INVALID"):
     """A tag does not follow the grammar."""
 
 
+class TooManyTags(TagInvalid, status=414):
+    """More tags in one request than the answer can name in its headers."""
+
+
 class DigestInvalid(RegistryError, code="DIGEST_INVALID"):
     """A digest does not follow the grammar, names an unknown algorithm, or is not that of the content."""
 

@@ -30,33 +30,34 @@ def directories_of(repository: Repository) -> list[str]:
     return [_own(repository, kind) for kind in (_TAGS, _MANIFESTS, _BLOBS, _REFERRERS)]
 
 
-def _spread(digest: Digest) -> str:
+def spread(digest: Digest) -> str:
+    """A digest as the end of a path: its files are spread over directories."""
     return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 
 def blob(digest: Digest) -> str:
     """The content of a blob or manifest, once for all repositories."""
-    return f"blobs/{_spread(digest)}"
+    return f"blobs/{spread(digest)}"
 
 
 def dag(digest: Digest) -> str:
     """The DAG of a content that is not one block of that digest; see `dags`."""
-    return f"dags/{_spread(digest)}"
+    return f"dags/{spread(digest)}"
 
 
 def quarantined(digest: Digest) -> str:
     """Where content goes that was found damaged."""
-    return f"quarantine/{_spread(digest)}"
+    return f"quarantine/{spread(digest)}"
 
 
 def blob_link(repository: Repository, digest: Digest) -> str:
     """A small file that says that a repository has a blob, and how long the blob is."""
-    return f"{_own(repository, _BLOBS)}/{_spread(digest)}"
+    return f"{_own(repository, _BLOBS)}/{spread(digest)}"
 
 
 def manifest_record(repository: Repository, digest: Digest) -> str:
     """A small file that says that a repository has a manifest, its media type and its length."""
-    return f"{_own(repository, _MANIFESTS)}/{_spread(digest)}"
+    return f"{_own(repository, _MANIFESTS)}/{spread(digest)}"
 
 
 def tag(repository: Repository, name: Tag) -> str:
@@ -76,7 +77,7 @@ def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
 
 def referrers(repository: Repository, subject: Digest) -> str:
     """The directory of all the descriptors that refer to a subject."""
-    return f"{_own(repository, _REFERRERS)}/{_spread(subject)}"
+    return f"{_own(repository, _REFERRERS)}/{spread(subject)}"
 
 
 def all_blobs(bucket: IBucket) -> AsyncIterator[Digest]:
@@ -102,6 +103,11 @@ def manifest_records(bucket: IBucket, repository: Repository) -> AsyncIterator[D
 async def has_manifests(bucket: IBucket, repository: Repository) -> bool:
     """Whether a repository has any manifest, tagged or not."""
     return bool(await bucket.list(_own(repository, _MANIFESTS)))
+
+
+async def is_there(bucket: IBucket, repository: Repository) -> bool:
+    """Whether a repository has a manifest or a blob."""
+    return await has_manifests(bucket, repository) or bool(await bucket.list(_own(repository, _BLOBS)))
 
 
 async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
@@ -200,4 +206,4 @@ def _spread_digest(top: str, directory: str, name: str) -> Digest | None:
         digest = parse_digest(f"{parts[0]}:{name}")
     except DigestInvalid:
         return None
-    return digest if f"{top}/{_spread(digest)}" == f"{directory}/{name}" else None
+    return digest if f"{top}/{spread(digest)}" == f"{directory}/{name}" else None

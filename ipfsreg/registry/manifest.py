@@ -70,9 +70,11 @@ def parse_manifest(content: bytes, content_type: str = "") -> Manifest:
     foreign: list[Descriptor] = []
     manifests: list[Descriptor] = []
     # Null is taken for an empty list, but not for a config, nor for a field of another kind of manifest: of these
-    # containerd counts the bytes.
+    # containerd counts the bytes. Missing layers are none: the image-spec requires schemaVersion and config of an image
+    # manifest, and manifests of an index. Of descriptors it requires mediaType, digest and size, and annotations
+    # MUST have strings: what lacks these is refused, though other registries take it.
     if media_type in IMAGES:
-        _check_fields(document, media_type, {"schemaVersion", "config", "layers"}, {"manifests"})
+        _check_fields(document, media_type, {"schemaVersion", "config"}, {"manifests"})
         config = read_descriptor(document["config"], "config")
         artifact_type = artifact_type or config.media_type
         needed.append(config)

@@ -2,8 +2,13 @@
 
 That program kept ``blobs/<digest>`` and ``manifests/<name>/<tag>`` and nothing else. The wrapper here answers for
 today's paths from those files where today's own are not there: tags and manifests of ``manifests/``, links to blobs
-from what the manifests say of their sizes. Nothing is converted. What is pushed goes to today's paths and, where it
+from what the manifests say of their sizes. What is pushed goes to today's paths and, where it
 has the same name, hides what the original program wrote; a tag that is deleted is deleted in both.
+
+A client that pushes an image that is there sends nothing but its manifest. It is told that all of it is stored, and the
+original program, or the deletion of a tag, may take away the one file that says so. So before the record of a manifest
+is written, all that it needs and that stands only in `manifests/` is written to today's paths. Nothing else is
+converted. The content of blobs is in files of their own, which nobody takes away.
 """
 
 import re
@@ -19,14 +24,18 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, walk_by_listing
+from ipfsreg.flow.gather import gather
 from ipfsreg.flow.locks import KeyedLock
+from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
+from . import layout
 from .descriptor import read_text
 from .digest import Digest, digest_of
 from .documents import read_json
 from .errors import ManifestInvalid
 from .manifest import DOCKER_IMAGE, parse_manifest
+from .names import Repository
 from .record import Record
 
 P = ParamSpec("P")
@@ -73,12 +82,17 @@ class _Repository:
             return None
         digest = Digest(match["algorithm"], match["hex"])
         if kind == "_blobs":
-            return b"%d\n" % self.blobs[digest] if digest in self.blobs else None
-        content = self.manifests.get(digest)
-        if content is None:
-            return None
-        record = Record(mediaType=self.media_types[digest], size=len(content), released=0.0, original=True)
-        return record.model_dump_json().encode()
+            return self.link(digest)
+        return self.record(digest).model_dump_json().encode() if digest in self.manifests else None
+
+    def link(self, digest: Digest) -> bytes | None:
+        """Today's link to a blob, or None where no manifest has it."""
+        return b"%d\n" % self.blobs[digest] if digest in self.blobs else None
+
+    def record(self, digest: Digest) -> Record:
+        """Today's record of a manifest that is there."""
+        size = len(self.manifests[digest])
+        return Record(mediaType=self.media_types[digest], size=size, released=0.0, original=True)
 
     def entries(self, kind: str | None, rest: str | None) -> set[Entry]:
         """What today's layout would have in a directory."""
@@ -121,6 +135,8 @@ class OriginalLayout:
         self._clock = clock
         self._repositories: dict[str, _Repository] = {}
         self._reading = KeyedLock()
+        self._reading_all = SingleFlight(self._read_all)
+        self._all_read = False
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`."""
@@ -152,7 +168,17 @@ class OriginalLayout:
             if original is None:
                 return await self._file(path)
             content = self._manifest(path)
-            return await self.bucket.get(original, limit) if content is None else content
+            if content is not None:
+                return content
+            try:
+                return await self.bucket.get(original, limit)
+            except NotFound:
+                # It may be a manifest of a repository that nobody has asked for yet.
+                await self._reading_all.outcome()
+                content = self._manifest(path)
+                if content is None:
+                    raise
+                return content
 
     @_if_active
     async def open(self, path: str) -> IReader:
@@ -162,9 +188,13 @@ class OriginalLayout:
             return await self.bucket.open(original)
         return await self.bucket.open(path)
 
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
+    @_if_active
+    async def put(self, path: str, content: bytes) -> None:
         """See `IBucket.put`."""
-        return self.bucket.put(path, content)
+        match = _PATH.fullmatch(path)
+        if match is not None and match["kind"] == "_manifests" and match["rest"]:
+            await self._keep(Repository(match["name"]), match["rest"], Record.model_validate_json(content))
+        await self.bucket.put(path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
@@ -231,6 +261,45 @@ class OriginalLayout:
         known = (each.manifests.get(digest) for each in self._repositories.values())
         return next((content for content in known if content is not None), None)
 
+    async def _keep(self, repository: Repository, spread: str, record: Record) -> None:
+        """Write to today's paths what a manifest needs of what the original program wrote; see the module."""
+        match = _SPREAD.fullmatch(spread)
+        known = await self._repository(repository)
+        if match is None:
+            return
+        digest = Digest(match["algorithm"], match["hex"])
+        path = layout.blob(digest)
+        content = self._manifest(path)
+        if content is not None:
+            await self._put_missing((path, content))
+        elif known.tags:
+            content = await self.bucket.get(path, _MANIFEST_MAX)
+        else:
+            return
+        try:
+            manifest = await self._workers.run(parse_manifest, content, record.mediaType)
+        except ManifestInvalid:
+            return
+        links = [(layout.blob_link(repository, blob), known.link(blob)) for blob, _ in manifest.blobs]
+        await gather(self._put_missing, [(path, link) for path, link in links if link is not None])
+        for child in manifest.manifests:
+            if child in known.manifests:
+                noted = known.record(child).model_copy(update={"released": record.released, "original": False})
+                await self._keep(repository, layout.spread(child), noted)
+                await self._put_missing((layout.manifest_record(repository, child), noted.model_dump_json().encode()))
+
+    async def _put_missing(self, file: tuple[str, bytes]) -> None:
+        path, content = file
+        if not await self._has(path):
+            await self.bucket.put(path, content)
+
+    async def _read_all(self) -> None:
+        if self._all_read:
+            return
+        names = [each.name for each in await self.bucket.list(MANIFESTS) if each.is_directory]
+        await gather(self._repository, names)
+        self._all_read = True
+
     async def _has(self, path: str) -> bool:
         try:
             await self.bucket.stat(path)
@@ -253,8 +322,8 @@ class OriginalLayout:
 
 
 async def is_original(bucket: IBucket) -> bool:
-    """Whether the original program wrote to a bucket."""
-    return bool(await bucket.list(MANIFESTS))
+    """Whether the original program wrote to a bucket. Its blobs may be needed when all of its tags were deleted."""
+    return bool(await bucket.list(MANIFESTS)) or any(not each.is_directory for each in await bucket.list("blobs"))
 
 
 def _original_blob(path: str) -> str | None:

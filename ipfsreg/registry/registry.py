@@ -34,6 +34,7 @@ from .ipfs.publishing import Publisher
 from .ipfs.withheld import Withheld
 from .names import Repository
 from .original import OriginalLayout, is_original
+from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.manifests import Manifests
@@ -44,6 +45,7 @@ from .upkeep.collector import Collector
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
+from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
 from .uploads.uploads import Uploads
 from .visibility import Visibility
@@ -59,6 +61,7 @@ class Limits:
     max_manifest_size: int
     max_blob_size: int | None
     max_uploads: int
+    max_uploads_of_client: int
     upload_expiry: float
     gc_grace: float
     gc_untagged: float | None
@@ -110,23 +113,24 @@ class Registry:
         now = clock.seconds if now is None else now
         since = 0.0 if daemon_seen is None else max(0.0, now() - daemon_seen)
         guard = Guard(steady, steady.seconds() - since)
+        self.readiness = Readiness(lambda: _check_there(self._gate), clock)
         self._bucket = SmallFileCache(self._gate, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
         storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, now, ipfs.teller)
         self.dags = storage.dags
 
+        visibility = Visibility() if visibility is None else visibility
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(self._bucket)
         self.referrers = Referrers(storage)
-        self.blobs = Blobs(storage)
+        self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
         tagged = self._publish if publish else None
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
-        self.uploads = Uploads(
-            directory / "uploads", environment, now, expiry=limits.upload_expiry, maximum=limits.max_uploads
-        )
+        bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
+        self.uploads = Uploads(directory / "uploads", environment, now, expiry=limits.upload_expiry, bounds=bounds)
 
         self.collector = Collector(
             storage,
@@ -141,7 +145,6 @@ class Registry:
         self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
-        visibility = Visibility() if visibility is None else visibility
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(self._gate, held, storage)
         self.images_by_cid: ImagesByCid | None = None
@@ -192,6 +195,13 @@ class Registry:
             self._log.error(
                 "{name} cannot be used yet: {error}. Each request tries again.", name=self.name, error=failure.value
             )
+
+
+async def _check_there(bucket: IBucket) -> None:
+    try:
+        await bucket.get(layout.VERSION_FILE, 64)
+    except NotFound:
+        raise Unavailable(f"{bucket.name} has no {layout.VERSION_FILE} any more") from None
 
 
 async def _check_layout(bucket: IBucket) -> None:

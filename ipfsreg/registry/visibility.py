@@ -19,6 +19,8 @@ class Visibility:
 
     def __init__(self, private: Sequence[str] = (), encrypted: Callable[[], bool | None] = _not_encrypted) -> None:
         self._private = tuple(private)
+        self.any_private = bool(private)
+        """Whether a repository can be private."""
         self._encrypted = encrypted
         known = encrypted()
         self.everything = known is False and not private
@@ -34,7 +36,11 @@ class Visibility:
         encrypted = self._encrypted()
         if encrypted is None:
             raise Unavailable("whether the bucket is encrypted is not known yet")
-        return not encrypted and not any(fnmatchcase(repository, pattern) for pattern in self._private)
+        return not encrypted and not self.is_private(repository)
+
+    def is_private(self, repository: str) -> bool:
+        """Whether a repository is one of ``private``."""
+        return any(fnmatchcase(repository, pattern) for pattern in self._private)
 
     def hides(self, repository: str) -> bool:
         """The opposite of `shows`."""

@@ -1,16 +1,12 @@
 """HEAD, conditions and ranges, decided once for everything that is served (RFC 9110, sections 9.3.2, 13 and 14)."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ipfsreg.registry.errors import RangeInvalid
-
 from .http.headers import Headers
 from .http.request import Request
-
-_ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,99})-([0-9]{0,99})", re.IGNORECASE)
+from .ranges import MultipartRanges, Part, content_range, read_ranges
 
 
 @dataclass(frozen=True)
@@ -41,26 +37,30 @@ class Content:
         return Headers({**self.unsent, "Content-Type": self.media_type, "Content-Length": self.size})
 
 
-def decide(request: Request, content: Content) -> tuple[int, int] | None:
-    """Prepare the answer to a GET or HEAD; which bytes it has, as (first, past the last), or None where it has none.
+def decide(request: Request, content: Content) -> Sequence[Part] | None:
+    """Prepare the answer to a GET or HEAD; which parts it has, or None where nothing is sent.
 
-    :raises RangeInvalid: where the range asked for lies outside of the content.
+    :raises RangeInvalid: where the ranges asked for lie outside of the content.
     """
     if is_unmodified(request, content):
         return None
-    part = _range(request, content) if content.has_ranges else None
-    if part is None:
+    ranges = _ranges(request, content) if content.has_ranges else None
+    if ranges is None:
         request.prepare(200, content.whole)
-        return None if request.method == b"HEAD" else (0, content.size)
-    first, end = part
-    headers = {
-        **content.unsent,
-        "Content-Type": content.media_type,
-        "Content-Length": end - first,
-        "Content-Range": f"bytes {first}-{end - 1}/{content.size}",
-    }
+        return None if request.method == b"HEAD" else (Part(b"", 0, content.size),)
+    headers = dict(content.unsent)
+    if len(ranges) == 1:
+        ((first, end),) = ranges
+        headers["Content-Type"] = content.media_type
+        headers["Content-Length"] = end - first
+        headers["Content-Range"] = content_range(first, end, content.size)
+        request.prepare(206, headers)
+        return (Part(b"", first, end),)
+    several = MultipartRanges(ranges, content.media_type, content.size)
+    headers["Content-Type"] = several.media_type
+    headers["Content-Length"] = several.length
     request.prepare(206, headers)
-    return part
+    return several.parts
 
 
 def is_unmodified(request: Request, content: Content) -> bool:
@@ -79,31 +79,13 @@ def is_unmodified(request: Request, content: Content) -> bool:
     return True
 
 
-def _range(request: Request, content: Content) -> tuple[int, int] | None:
-    """The range asked for as (first, past the last), or None for the whole content.
-
-    A header that is malformed, has several ranges, or whose If-Range names other content is ignored, as the RFC
-    allows. (werkzeug's parser does not tell ``-0`` from ``0-`` and finds a suffix longer than the content
-    unsatisfiable.)
-    """
+def _ranges(request: Request, content: Content) -> Sequence[tuple[int, int]] | None:
+    """The ranges asked for, or None for the whole content, also where If-Range names another one."""
     text = request.getHeader("range")
     if text is None or request.method != b"GET":
-        return None
-    match = _ONE_RANGE.fullmatch(text.strip())
-    if match is None or match[1] == match[2] == "":
         return None
     condition = request.getHeader("if-range")
     # A weak tag or a date never matches here (RFC 9110, 13.1.5).
     if condition is not None and condition.strip() != f'"{content.etag}"':
         return None
-    size = content.size
-    if match[1] == "":
-        first, end = max(size - int(match[2]), 0), size
-    else:
-        first, end = int(match[1]), min(int(match[2] or size) + 1, size)
-        if match[2] and int(match[2]) < first:
-            # RFC 9110 calls it invalid and lets a server ignore it; the conformance program wants it refused.
-            raise RangeInvalid("the range ends before it begins", {"size": size})
-    if first >= end:
-        raise RangeInvalid(f"the content has {size} bytes", {"size": size})
-    return first, end
+    return read_ranges(text.strip(), content.size)

@@ -1,6 +1,6 @@
 """From a request to the handler of its route, and from what that returns to the answer."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -12,7 +12,16 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
 from ipfsreg.flow.eager import begin
-from ipfsreg.registry.errors import NameInvalid
+from ipfsreg.registry.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    RegistryError,
+    TagInvalid,
+    UploadUnknown,
+)
 
 from .http.request import Request
 
@@ -23,6 +32,14 @@ REMEMBERED = 2048
 """How many paths are remembered, none longer than `_LONGEST`: some MiB at most."""
 
 _LONGEST = 512
+
+_UNKNOWN: Mapping[str, type[RegistryError]] = {
+    "manifests": ManifestUnknown,
+    "blobs": BlobUnknown,
+    "uploads": UploadUnknown,
+    "tags": NameUnknown,
+}
+"""What is not there where a path cannot name anything, by the last but one part of the path."""
 
 _Match = tuple[Rule, dict[str, Any]]
 
@@ -77,7 +94,10 @@ class Dispatcher:
         except UnicodeDecodeError:
             raise NameInvalid("the path is not UTF-8") from None
         adapter = self._app.url_map.bind("registry", path_info=text)
-        rule, arguments = adapter.match(method=method.decode("ascii"), return_rule=True)
+        try:
+            rule, arguments = adapter.match(method=method.decode("ascii"), return_rule=True)
+        except (NameInvalid, TagInvalid, DigestInvalid) as error:
+            raise _as_answered(error, method, text) from None
         return rule, dict(arguments)
 
     def _failed_later(self, failure: Failure, request: Request) -> bytes | None:
@@ -94,3 +114,15 @@ class Dispatcher:
             request.end(content or b"")
         except Exception as error:  # a header that cannot be sent
             request.end(self._failed(request, error) or b"")
+
+
+def _as_answered(error: RegistryError, method: bytes, path: str) -> RegistryError:
+    """How to answer a path whose name, tag or digest does not follow the grammar.
+
+    To ask for what cannot be there is 404: the specification lists nothing else for reading manifests, blobs and tags
+    (distribution-spec, "Endpoints", end-2, end-3 and end-8), and for a list of referrers 400 as well (end-12).
+    """
+    kind = _UNKNOWN.get((path.rsplit("/", 2)[-2:] or [""])[0])
+    if method not in {b"GET", b"HEAD"} or kind is None:
+        return error
+    return (NameUnknown if isinstance(error, NameInvalid) else kind)(error.message, error.detail)

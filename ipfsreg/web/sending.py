@@ -4,7 +4,8 @@ Where it is a whole file on this disk the kernel copies it to the socket (`sendf
 bucket's interface, with back-pressure.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
@@ -14,16 +15,23 @@ from ipfsreg.flow.workers import Workers
 
 from .http.body import ClientGone
 from .http.request import Request
+from .ranges import Part
 
 
-async def send(request: Request, workers: Workers, reader: IReader, offset: int, length: int) -> None:
-    """Send a range of an open file; the answer, with its Content-Length, must have been prepared.
+async def send(request: Request, workers: Workers, reader: IReader, parts: Sequence[Part]) -> None:
+    """Send parts of an open file; the answer, with its Content-Length, must have been prepared.
 
     ``workers`` wait for the disk.
-    The headers go out with the first byte: where none comes, another answer can still be given.
+    Where the file is read here, the headers go out with its first byte: where none comes, another answer can still be
+    given. The kernel is given the headers before it is known whether the disk can read the file.
 
     :raises ClientGone: where the client went away or was dropped.
     """
+    if len(parts) > 1:
+        await send_pieces(request, _pieces(reader, parts))
+        return
+    ((_, offset, end),) = parts
+    length = end - offset
     if not length:
         return
     if reader.file is None or request.isSecure():
@@ -48,3 +56,15 @@ async def send_pieces(request: Request, pieces: AsyncGenerator[bytes, None]) -> 
         await write_pieces(request, pieces)
     except ConsumerGone:
         raise ClientGone from None
+
+
+async def _pieces(reader: IReader, parts: Sequence[Part]) -> AsyncGenerator[bytes, None]:
+    for head, first, end in parts:
+        before = head
+        if first < end:
+            async with aclosing(reader.pieces(first, end - first)) as pieces:
+                async for piece in pieces:
+                    yield before + piece if before else piece
+                    before = b""
+        if before:
+            yield before

@@ -7,8 +7,11 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
 from .app import Gateway, make_app
+from .browsers import CORS_SECONDS, EXPOSED, BrowserRules
+from .client import Clients
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
+from .http.forwarded import TrustedProxies
 from .http.limits import Limits
 from .http.request import Request
 from .http.server import Handler, HttpServer
@@ -16,6 +19,8 @@ from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
+_NO_RULES = BrowserRules()
+_NO_PROXIES = TrustedProxies()
 
 
 def make_site(
@@ -27,12 +32,16 @@ def make_site(
     access_log: AccessLog | None = None,
     gateway: Gateway | None = None,
     read_only: str | None = None,
+    browsers: BrowserRules = _NO_RULES,
+    proxies: TrustedProxies = _NO_PROXIES,
 ) -> HttpServer:
     """The registry's server. ``read_only`` says why nothing can be changed, where that is so."""
-    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway)
+    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, Clients(proxies))
     handler: Handler = Dispatcher(app, answer_failure)
+    if read_only is not None:
+        handler = _only_reading(handler, read_only)
     return HttpServer(
-        handler if read_only is None else _only_reading(handler, read_only),
+        _for_browsers(handler, browsers),
         reactor,
         limits,
         refusal=lambda message: error_document("UNSUPPORTED", message),
@@ -51,3 +60,36 @@ def _only_reading(handler: Handler, why: str) -> Handler:
         request.end(answer_error(request, 405, "UNSUPPORTED", f"{why}: push to the one that publishes it") or b"")
 
     return handle
+
+
+def _for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
+    def handle(request: Request) -> None:
+        if rules.origins:
+            request.addHeader(b"Vary", b"Origin")  # of every answer, for whoever keeps it
+            if rules.lets_in(request):
+                request.setHeader(b"Access-Control-Allow-Origin", _origin(request))
+                request.setHeader(b"Access-Control-Expose-Headers", EXPOSED.encode())
+            elif rules.may_ask_ahead(request):
+                request.prepare(204, _ahead(request))
+                request.end()
+                return
+        refusal = rules.refusal(request)
+        if refusal is None:
+            handler(request)
+        else:
+            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
+
+    return handle
+
+
+def _ahead(request: Request) -> dict[str, object]:
+    return {
+        "Access-Control-Allow-Origin": _origin(request).decode(),
+        "Access-Control-Allow-Methods": "GET, HEAD",
+        "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
+        "Access-Control-Max-Age": CORS_SECONDS,
+    }
+
+
+def _origin(request: Request) -> bytes:
+    return (request.getHeader("origin") or "").encode()

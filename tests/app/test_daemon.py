@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ async def test_one_line_says_that_it_is_ready(serve: Serve, log: list[LogEvent])
         f"Ready: http://127.0.0.1:{registry.port}/v2/ on local directory {registry.store}. Try: docker pull busybox && "
         f"docker tag busybox 127.0.0.1:{registry.port}/busybox && docker push 127.0.0.1:{registry.port}/busybox"
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "backlog"), [("", 4096), (":backlog=7", 7), (":127.0.0.1:8", 8), (":interface=127.0.0.1:backlog=9", 9)]
+)
+@pytest_twisted.ensureDeferred
+async def test_many_connections_may_wait_to_be_taken(serve: Serve, more: str, backlog: int) -> None:
+    registry = await serve(registry={"listen": f"tcp:0{more}"})
+    listening: Any = registry.daemon.ports[0]
+    # Of a socket that listens, tcpi_sacked is the length of its queue (tcp_diag_get_info in Linux).
+    info = listening.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert struct.unpack_from("=8x6I", info)[5] == min(backlog, most)
 
 
 @pytest_twisted.ensureDeferred

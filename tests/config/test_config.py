@@ -101,6 +101,15 @@ WRONG = {
     "[gc]\ngrace = 99999999999999d": "[gc] grace: a time is a number with ms, s, m, h, d or w",
     "[gc]\ngrace = -1h": "[gc] grace: Input should be greater than or equal to 0 (it is '-1h')",
     "[scrub]\nrate = 0": "[scrub] rate: Input should be greater than 0 (it is '0')",
+    "[registry]\nallowed_hosts = registry.example.org:5000": (
+        "[registry] allowed_hosts: registry.example.org:5000 is not the name of a host"
+    ),
+    "[registry]\nallowed_hosts = https://a": "[registry] allowed_hosts: https://a is not the name of a host",
+    "[registry]\ncors_origins = https://a, b.example.org": (
+        "[registry] cors_origins: b.example.org is neither an origin, such as https://ui.example.org, nor *"
+    ),
+    "[registry]\ncors_origins = https://a/": "[registry] cors_origins: https://a/ is neither an origin",
+    "[uploads]\nper_client = 0": "[uploads] per_client: Input should be greater than or equal to 1",
     "[uploads]\nmaximum = 0": "[uploads] maximum: Input should be greater than or equal to 1",
     "[uploads]\nmaximum = 1" + "0" * 5000: "[uploads] maximum: ",
     "[registry]\nlisten =": "[registry] listen: Value should have at least 1 item",

@@ -83,6 +83,7 @@ class Clients:
             max_manifest_size=100_000,
             max_blob_size=None,
             max_uploads=100,
+            max_uploads_of_client=100,
             upload_expiry=1e9,
             gc_grace=GRACE,
             gc_untagged=UNTAGGED,

@@ -26,6 +26,7 @@ LIMITS = Limits(
     max_manifest_size=4 * 1024 * 1024,
     max_blob_size=None,
     max_uploads=100,
+    max_uploads_of_client=100,
     upload_expiry=3600.0,
     gc_grace=3600.0,
     gc_untagged=3600.0,

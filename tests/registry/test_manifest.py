@@ -179,7 +179,8 @@ INDEX = {"schemaVersion": 2, "manifests": []}
         ({**IMAGE, "mediaType": OCI_INDEX}, OCI_IMAGE, "mediaType"),
         ({**IMAGE, "mediaType": 5}, OCI_IMAGE, "mediaType"),
         ({"schemaVersion": 2, "layers": []}, OCI_IMAGE, "config"),
-        ({"schemaVersion": 2, "config": CONFIG}, OCI_IMAGE, "layers"),
+        ({**IMAGE, "layers": [{"digest": DIGEST, "size": 2}]}, OCI_IMAGE, "layers.0.mediaType"),
+        ({**IMAGE, "annotations": {"a": None}}, OCI_IMAGE, "annotations"),
         ({**IMAGE, "schemaVersion": "2"}, OCI_IMAGE, "schemaVersion"),
         ({**IMAGE, "schemaVersion": 3}, OCI_IMAGE, "schemaVersion"),
         ({**IMAGE, "config": {**CONFIG, "size": "2"}}, OCI_IMAGE, "size"),
@@ -233,6 +234,8 @@ def test_an_artifact_of_the_former_draft() -> None:
     ("document", "media_type"),
     [
         ({**IMAGE, "layers": None}, OCI_IMAGE),
+        ({"schemaVersion": 2, "config": CONFIG}, OCI_IMAGE),
+        ({"schemaVersion": 2, "config": CONFIG}, DOCKER_IMAGE),
         ({**IMAGE, "layers": None, "mediaType": None, "artifactType": None}, DOCKER_IMAGE),
         ({**IMAGE, "subject": None, "annotations": None}, OCI_IMAGE),
         ({**IMAGE, "config": {**CONFIG, "urls": None, "annotations": None}}, OCI_IMAGE),

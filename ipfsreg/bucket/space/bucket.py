@@ -1,9 +1,9 @@
 """A bucket of a Space Daemon on this machine."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cachetools import LRUCache
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
@@ -25,6 +25,7 @@ from .bucket_finder import BucketFinder, KnownBuckets
 from .client import SpaceClient
 from .copies import is_wrong, open_copy, read_copy, save_copy
 from .errors import BucketGone, NotReady
+from .hedge import hedged
 from .listings import KEEP, Listings
 from .options import SpaceOptions
 from .path_locks import PathLocks
@@ -34,6 +35,15 @@ from .small_files import SmallFileCache
 from .staging import Staging
 
 T = TypeVar("T")
+
+AGAIN_SECONDS = 5.0
+"""After how long without an answer a file is opened once more beside that: sometimes the daemon never answers.
+
+Opening takes it less where it has the file (docs/protocols/space.md, "Opening files").
+"""
+
+AGAIN_SECONDS_PER_MEBIBYTE = 0.1
+"""By how much later a large file is: the daemon answers when its copy is whole, and each try makes one."""
 
 LOGGED_MAX = 1000
 """For how many wrong copies it is remembered that they are in the log already."""
@@ -203,15 +213,21 @@ class SpaceBucket:
             if entry.isDir:
                 raise NotFound(f"{path} is a directory")
             size = int(entry.sizeInBytes) if entry.sizeInBytes.isdecimal() else 0
-        return await self._location(path, self.client.timeout + SECONDS_PER_MEBIBYTE * size / 1024**2)
+        return await self._location(path, size)
 
-    async def _location(self, path: str, deadline: float | None = None) -> str:
+    async def _location(self, path: str, size: int = 0) -> str:
         """The daemon's plaintext copy of a file. It must not be touched: see `copies`."""
         request = space_pb2.OpenFileRequest(path=path, bucket=self.slug)
+        mebibytes = size / 1024**2
+        deadline = self.client.timeout + SECONDS_PER_MEBIBYTE * mebibytes
+        patience = AGAIN_SECONDS + AGAIN_SECONDS_PER_MEBIBYTE * mebibytes
+
+        def call() -> Coroutine[Any, Any, space_pb2.OpenFileResponse]:
+            return self.client.call("OpenFile", request, space_pb2.OpenFileResponse, deadline=deadline)
+
         for again in (True, False):
             try:
-                opened = await self.client.call("OpenFile", request, space_pb2.OpenFileResponse, deadline=deadline)
-                return opened.location
+                return (await hedged(self._clock, patience, call)).location
             except Corrupt:
                 # The daemon says so as well where fetching it failed, by which of the two comes first.
                 if not again:

@@ -34,9 +34,7 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
     bucket = TextileBucket(options, make_client(options, reactor), workers, reactor)
 
     async def run(task: TextileTask, arguments: Mapping[str, str]) -> dict[str, Any]:
-        done = await task(await bucket.shards.all(), arguments, reactor)
-        bucket.shards.forget_roles()
-        return done
+        return await task(await bucket.shards.all(), arguments, reactor)
 
     async def existing() -> None:
         if not await bucket.shards.first.exists():

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.sources import FileSource, MemorySource
 from ipfsreg.flow.background import Background
@@ -79,7 +79,7 @@ class TextileBucket:
 
         await retry(self._clock, self.shards.first.ensure, BucketError, not_yet)
         self._log.info("Using {name}.", name=self.name)
-        try:  # the others, one by one beside the first requests, which so need not, and so that all roles are known
+        try:  # the others, one by one beside the first requests, which so need not
             await self.shards.look_for_all()
         except BucketError as error:
             self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)
@@ -264,6 +264,8 @@ class TextileBucket:
                 continue
             except NotFound:
                 return root
+            except Refused:  # who may remove the file may not remove its directory, unless the bucket is theirs
+                return None
         return None
 
     async def _list(self, directory: str) -> Sequence[Entry]:

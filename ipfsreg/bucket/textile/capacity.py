@@ -30,6 +30,9 @@ FULL_BYTES = 832 * 1024
 LAST_FULL_BYTES = 3 * 1024**2
 """How long the document may get at the highest level."""
 
+EMPTY = 2
+"""How many paths a bucket has at first: its top directory, and the server's own file in it."""
+
 COUNTED_BYTES = 64 * 1024
 """By how much a document may change before its directories are counted anew."""
 

@@ -1,24 +1,23 @@
 """One bucket of the server: found or made once, and what is known of it."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import chain
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError, Refused, Unavailable
+from ipfsreg.bucket.errors import BucketError, NotFound, Refused, Unavailable
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .capacity import Capacity, in_slices
+from .capacity import Capacity
 from .placement import BucketName, Place
 from .proto import bucketsd_pb2
 from .server.bucket_calls import BucketCalls
 from .server.client import TextileClient
 from .server.encoding import to_base32
-from .server.errors import Gone, Undecryptable
-from .server.threads import Threads
+from .server.errors import Gone, Undecryptable, Unresolved
+from .sharing import check_shown, get_root
 
 T = TypeVar("T")
 
@@ -28,15 +27,24 @@ PATIENCE = 5.0
 SETTLE = 2.0
 """Seconds after which two daemons that made a bucket at the same time see each other's."""
 
-ROLES_SECONDS = 1.0
-"""For how long it is remembered which paths of a bucket have roles: to look at all paths takes milliseconds."""
+
+class Finder(Protocol):
+    """What tells a bucket its thread: `Threads` is the usual one."""
+
+    async def find(self, name: str) -> bytes | None:
+        """A thread's id, or None where there is none."""
+
+    async def find_or_create(self, name: str) -> tuple[bytes, bool]:
+        """A thread's id, and whether it was made for this call."""
+
+    def forget(self) -> None:
+        """Ask the server anew the next time."""
 
 
 class Shard(BucketCalls):
     """A bucket of the server in a thread of its own. ``encrypted`` says whether it should be a private one.
 
-    ``capacity`` is how much more it takes, ``with_roles`` the paths on which somebody was given a role there, as far as
-    is known, and ``is_new`` whether this daemon made it.
+    ``capacity`` is how much more it takes, ``owner`` the public key of who made it, if anybody in particular.
 
     A server's answer about a bucket holds keys: none of it is kept but what is here, and none of it is logged.
     """
@@ -46,7 +54,7 @@ class Shard(BucketCalls):
     def __init__(
         self,
         client: TextileClient,
-        threads: Threads,
+        threads: Finder,
         clock: IReactorTime,
         place: Place,
         name: BucketName,
@@ -55,8 +63,6 @@ class Shard(BucketCalls):
         super().__init__(client)
         self.place = place
         self.capacity = Capacity(place)
-        self.with_roles: frozenset[str] = frozenset()
-        self.is_new = False
         self.private = False
         self.owner = ""
         self._threads = threads
@@ -68,7 +74,6 @@ class Shard(BucketCalls):
         self._was_there = False
         self._made_thread = False
         self._making = False
-        self._roles_seen: float | None = None
 
     @property
     def known(self) -> bool:
@@ -92,7 +97,11 @@ class Shard(BucketCalls):
             await self._ensuring.outcome()
 
     async def ask(self, question: "Callable[[Shard], Awaitable[T]]") -> T:
-        """Ask the server about it; where the bucket is not known there (any more), look for it and ask once more."""
+        """Ask the server about it; where the bucket is not known there (any more), look for it and ask once more.
+
+        :raises Refused: where all of the bucket is hidden from this daemon, for then the server says of everything
+            that it is not there.
+        """
         key = self.key
         try:
             try:
@@ -106,6 +115,10 @@ class Shard(BucketCalls):
             if self.client.owns(self.owner):
                 raise
             raise Refused(f"[textile] identity_file has no role there, or it is damaged: {error}") from None
+        except (NotFound, Unresolved):
+            if not self.client.owns(self.owner):
+                await get_root(self)
+            raise
 
     def forget(self, key: str) -> None:
         """Look for it anew the next time: the server says that it does not know the thread, or a bucket of ``key``."""
@@ -113,28 +126,13 @@ class Shard(BucketCalls):
             self.key = ""
             self._threads.forget()
 
-    def forget_roles(self) -> None:
-        """Look at the roles with the next answer."""
-        self._roles_seen = None
-
     def learn(self, root: bucketsd_pb2.Root) -> None:
-        """Take what an answer says of the bucket: of a large one in the next turns of the reactor."""
-        steps = self.capacity.learn(root)
-        now = self._clock.seconds()
-        if root.owner and (self._roles_seen is None or now - self._roles_seen >= ROLES_SECONDS):
-            self._roles_seen = now
-            steps = chain(steps, self._look_at_roles(root))
-        self._step(steps)
+        """Take what an answer says of the bucket: of a large one in the next turns of the reactor.
 
-    def _look_at_roles(self, root: bucketsd_pb2.Root) -> Iterator[None]:
-        found: set[str] = set()
-
-        def look(entry: tuple[str, bucketsd_pb2.Metadata]) -> None:
-            if entry[0] and entry[1].roles:
-                found.add(entry[0])
-
-        yield from in_slices(root.path_metadata.items(), look)
-        self.with_roles = frozenset(found)
+        :raises Refused: where it hides the bucket; see `check_shown`.
+        """
+        check_shown(root)
+        self._step(self.capacity.learn(root))
 
     def _step(self, steps: Iterator[None]) -> None:
         for _ in steps:
@@ -205,12 +203,12 @@ class Shard(BucketCalls):
             await deferLater(self._clock, SETTLE, lambda: None)
         if not await self._find_in(thread):
             self._adopt(thread, created.root)
-        self.is_new = self.key == created.root.key
         self._log.info(
             "Made the bucket {bucket} in thread {thread}.", bucket=self._name.bucket, thread=self._name.thread
         )
 
     def _adopt(self, thread: str, root: bucketsd_pb2.Root) -> None:
+        check_shown(root)
         self.thread = thread
         self.key = root.key
         self.private = bool(root.link_key)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from ipfsreg.bucket.errors import Full
+from ipfsreg.bucket.errors import Full, Refused
 from ipfsreg.flow.gather import gather
 
+from .namesakes import Namesakes
 from .options import TextileOptions
 from .placement import LEVELS, BucketName, Place, all_places, place_of
 from .server.client import TextileClient
@@ -26,6 +27,7 @@ class Shards:
         self._clock = clock
         self._threads = Threads(client, clock)
         self._shards: dict[Place, Shard] = {}
+        self._namesakes = Namesakes(client, self._threads, clock, lambda: self.first)
         self._names = [(place, place.thread_name(options.thread)) for place in reversed(list(all_places()))]
 
     def at(self, place: Place) -> Shard:
@@ -54,18 +56,9 @@ class Shards:
             return True
         return False if any(shard.place.level == 0 for shard in known) else None
 
-    def known(self) -> Sequence[Shard]:
-        """Those that were found or made so far."""
-        return [shard for shard in self._shards.values() if shard.known]
-
-    def forget_roles(self) -> None:
-        """Look at the roles of all of them with the next answer."""
-        for shard in self._shards.values():
-            shard.forget_roles()
-
     async def all(self) -> Sequence[Shard]:
         """All that exist, the highest level first."""
-        return await _existing([self.at(place) for place in await self._listed()])
+        return [*await _existing([self.at(place) for place in await self._listed()]), *await self._others()]
 
     async def look_for_all(self) -> None:
         """Look all of them up, one after the other."""
@@ -75,18 +68,26 @@ class Shards:
     async def for_reading(self, path: str, since: float | None = None) -> Sequence[Shard]:
         """Those that may have a path, the highest level first; ``since`` as in `Threads.known`."""
         places = {place_of(path, level) for level in range(LEVELS)}
-        return await _existing([self.at(place) for place in await self._listed(since) if place in places])
+        found = await _existing([self.at(place) for place in await self._listed(since) if place in places])
+        return [*found, *await self._others()]
 
     async def for_writing(self, path: str, size: int) -> Shard:
         """The one that a path is written to with so many bytes, which may not exist yet.
 
         :raises Full: where there is none.
+        :raises Refused: where it would have to be made, and the first one is somebody else's: who makes a bucket owns
+            it, and nobody else could add a file to it.
         """
         for level in range(await self.top(path), LEVELS):
             shard = self.at(place_of(path, level))
             if level:
                 await shard.exists()
             if shard.capacity.takes(path, size):
+                if not shard.key and not self._client.owns(self.first.owner):
+                    raise Refused(
+                        f"the bucket {self._options.bucket} has to grow, which only its owner {self.first.owner} can "
+                        "have it do: use a copy of that identity's file as [textile] identity_file"
+                    )
                 return shard
         raise Full(f"the bucket {self._options.bucket} has as many paths as there can be where {path} belongs")
 
@@ -105,6 +106,12 @@ class Shards:
             if await _existing([shard for shard in shards if shard.place == own]) or await _existing(shards):
                 return level
         return 0
+
+    async def _others(self) -> Sequence[Shard]:
+        """Those in other threads of the first one's name."""
+        if not self.first.key:
+            return []
+        return await self._namesakes.all(BucketName(self._options.thread, self._options.bucket))
 
     async def _listed(self, since: float | None = None) -> Sequence[Place]:
         """The places at which there may be a bucket, the highest level first: those that have a thread."""

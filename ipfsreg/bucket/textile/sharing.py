@@ -46,6 +46,7 @@ async def grant(bucket: BucketCalls, who: str, role: str, path: str = "") -> Non
     """
     roles = {_checked(who): _role(role)}
     path = _at_server(path)
+    await _find(bucket, path)
     await set_roles(bucket, path, roles)
 
 
@@ -89,6 +90,7 @@ async def list_roles(bucket: BucketCalls, path: str = "") -> dict[str, str]:
     :raises NotFound: where the path is not there.
     """
     path = _at_server(path)
+    await _find(bucket, path)
     request = bucketsd_pb2.PullPathAccessRolesRequest(key=bucket.key, path=path)
     found = await bucket.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse, slow=True)
     return {who: _NAMES.get(role, f"unknown ({role})") for who, role in sorted(found.roles.items())}
@@ -146,9 +148,35 @@ async def list_in_all(buckets: Sequence[BucketCalls], *paths: str) -> dict[str, 
 
 
 async def get_root(bucket: BucketCalls) -> bucketsd_pb2.Root:
-    """A bucket as its server has it now."""
+    """A bucket as its server has it now.
+
+    :raises Refused: as `check_shown` has it.
+    """
     answer = await bucket.call("Root", bucketsd_pb2.RootRequest(key=bucket.key), bucketsd_pb2.RootResponse)
+    check_shown(answer.root)
     return answer.root
+
+
+def check_shown(root: bucketsd_pb2.Root) -> None:
+    """See to it that a server does not hide a bucket from whoever asks.
+
+    One that has an owner shows the metadata of its top directory to those with a role on all of it. To others
+    a private one looks like a public one with nothing in it: nothing that is said of it then is an absence.
+
+    :raises Refused: where it does.
+    """
+    if root.owner and not root.HasField("metadata"):
+        raise Refused(
+            f"[textile] identity_file has no role there: the bucket {root.name} belongs to {root.owner}, and is to be "
+            "used with a copy of that identity's file"
+        )
+
+
+async def _find(bucket: BucketCalls, path: str) -> None:
+    """Raise `NotFound` where a path is not there: of roles a server says the same of that and of its own failures."""
+    if path:
+        request = bucketsd_pb2.ListPathRequest(key=bucket.key, path=path)
+        await bucket.call("ListPath", request, bucketsd_pb2.ListPathResponse)
 
 
 def _checked(who: str) -> str:

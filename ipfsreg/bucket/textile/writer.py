@@ -8,10 +8,10 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.sources import Source
 
+from .capacity import EMPTY
 from .placement import Place
 from .proto import bucketsd_pb2
 from .push_queue import PushQueue
-from .roles import Roles
 from .server.errors import BucketFull
 from .server.transport import TransportChoice
 from .shard import Shard
@@ -28,7 +28,6 @@ class Writer:
         self._shards = shards
         self._transport = transport
         self._clock = clock
-        self._roles = Roles(shards)
         self._queues: dict[Place, PushQueue] = {}
 
     def stop(self) -> None:
@@ -76,11 +75,10 @@ class Writer:
             try:
                 shard = await self._write_once(path, size, write)
                 if top is None or await top <= shard.place.level:
-                    break
+                    return
             finally:
                 if top is not None:
                     top.addErrback(lambda _: None)
-        await self._roles.carry(shard, path)
 
     async def _write_once(self, path: str, size: int, write: Write) -> Shard:
         """Write to where a path belongs as far as is known, or to the next one that takes it; answers which."""
@@ -92,7 +90,7 @@ class Writer:
                     await shard.ask(write)
                 return shard
             except BucketFull as error:
-                if shard.capacity.paths <= 1:  # its top directory: what an empty bucket does not take, none does
+                if shard.capacity.paths <= EMPTY:  # what an empty bucket does not take, none does
                     raise
                 shard.capacity.refused(path, size, error)
 

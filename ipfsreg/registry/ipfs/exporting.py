@@ -9,7 +9,8 @@ from ipfsreg.ipfs.car import encode_header, section_head
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.descriptor import Descriptor
+from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository.blobs import Blobs
@@ -18,6 +19,7 @@ from ipfsreg.registry.repository.manifests import Manifests
 from .held_content import read_leaf
 from .image_layout import ImageLayout, LayoutBlock
 from .image_parts import walk_image
+from .oci_form import OciForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class _Contents:
     dags: dict[Digest, FileDag]
     manifests: set[Digest]
     missing: list[Digest]
+    converted: dict[Digest, bytes]
 
 
 class Export:
@@ -82,7 +85,9 @@ class Export:
 
     async def _open(self, digest: Digest) -> None:
         self._close()
-        if digest in self._contents.manifests:
+        if digest in self._contents.converted:
+            self._source = self._contents.converted[digest]
+        elif digest in self._contents.manifests:
             self._source = (await self._manifests.get(self._repository, digest)).content
         else:
             self._source = (await self._blobs.open(self._repository, digest)).reader
@@ -105,16 +110,20 @@ class Exporter:
     async def export(self, repository: Repository, reference: Tag | Digest) -> Export:
         """Find all that an image consists of. Where a blob's DAG was never computed, the blob is read for it.
 
+        Manifests of Docker's media types are converted, so that programs that read layouts understand them.
+
         :raises ManifestUnknown: where the repository does not have it. :raises BlobUnknown: where a blob is lost.
         """
         root = await self._manifests.get(repository, reference)
-        contents = _Contents({}, set(), [])
+        oci = OciForm()
+        contents = _Contents({}, set(), [], oci.documents)
         async for digest, stored, parsed in walk_image(self._manifests, repository, root):
             if stored is None or parsed is None:
                 contents.missing.append(digest)
                 continue
             contents.manifests.add(digest)
             contents.dags[digest] = await self._workers.run(_dag_of, stored.content)
+            await self._workers.run(oci.add, digest, stored.content, stored.media_type, parsed.manifests)
             for blob, _ in parsed.blobs:
                 if blob not in contents.dags:
                     contents.dags[blob] = await self._blobs.dag(repository, blob)
@@ -123,9 +132,17 @@ class Exporter:
                     contents.dags[blob] = contents.dags.get(blob) or await self._blobs.dag(repository, blob)
                 except BlobUnknown:
                     continue  # its descriptor says where else to get it
+        await self._workers.run(oci.finish, root.digest)
+        for original in oci.descriptors:
+            del contents.dags[parse_digest(original)]
+        for digest, document in oci.documents.items():
+            contents.dags[digest] = await self._workers.run(_dag_of, document)
+        descriptor = oci.descriptors.get(str(root.digest)) or Descriptor(
+            root.media_type, root.digest, len(root.content)
+        )
         name = f"{repository}@{reference}" if isinstance(reference, Digest) else f"{repository}:{reference}"
         layout = await self._workers.run(
-            ImageLayout, root.media_type, root.digest, len(root.content), name, contents.dags
+            ImageLayout, descriptor.media_type, descriptor.digest, descriptor.size, name, contents.dags
         )
         return Export(self._manifests, self._blobs, self._workers, repository, layout, contents)
 

@@ -102,7 +102,7 @@ def _guessed(document: Mapping[str, Any]) -> str | None:
     there = {field for field, value in document.items() if value is not None}
     if "manifests" in there:
         return OCI_INDEX
-    if {"config", "layers"} <= there:
+    if "config" in there and there & {"layers", "schemaVersion"}:
         return OCI_IMAGE
     return OCI_ARTIFACT if "blobs" in there else None
 

@@ -56,7 +56,7 @@ def view_of_manifest(content: bytes, media_type: str, cids: Mapping[str, str]) -
     A blob that has none there, such as a layer that must not be distributed, keeps the URLs that it has.
     """
     document = read_json(content)
-    _to_oci(document, media_type)
+    to_oci(document, media_type)
     for each in _descriptors(document, media_type):
         each["mediaType"] = oci_type(each["mediaType"])
         if each["digest"] in cids:
@@ -70,7 +70,7 @@ def view_of_index(content: bytes, media_type: str, views: Mapping[str, Descripto
     What has none there is left out.
     """
     document = read_json(content)
-    _to_oci(document, media_type)
+    to_oci(document, media_type)
     manifests = [each for each in document["manifests"] if each["digest"] in views]
     for each in manifests:
         each.update(views[each["digest"]].document)
@@ -81,6 +81,26 @@ def view_of_index(content: bytes, media_type: str, views: Mapping[str, Descripto
             annotations[_ATTESTED] = str(views[attested].digest)
     document["manifests"] = manifests
     return encode_json(document)
+
+
+def to_oci(document: dict[str, Any], media_type: str) -> None:
+    """Give a manifest or index OCI's media type."""
+    if "mediaType" in document or oci_type(media_type) != media_type:
+        document["mediaType"] = oci_type(media_type)
+
+
+def list_instead(document: dict[str, Any], media_type: str, instead: Mapping[str, Descriptor]) -> None:
+    """Let a valid manifest list others ``instead`` of those with these digests, and all by OCI's media types."""
+    for each in _descriptors(document, media_type):
+        each["mediaType"] = oci_type(each["mediaType"])
+        other = instead.get(each["digest"])
+        if other is not None:
+            each.update(other.document)
+            each.pop("data", None)  # the original's content
+        annotations = each.get("annotations") or {}
+        attested = annotations.get(_ATTESTED, "")
+        if attested in instead:
+            annotations[_ATTESTED] = str(instead[attested].digest)
 
 
 def keeper_of(descriptor: bytes) -> bytes:
@@ -113,14 +133,9 @@ def publication(subject: Descriptor, view: Descriptor, keeper: bytes, cid: str) 
     )
 
 
-def _to_oci(document: dict[str, Any], media_type: str) -> None:
-    if "mediaType" in document or oci_type(media_type) != media_type:
-        document["mediaType"] = oci_type(media_type)
-
-
 def _descriptors(document: dict[str, Any], media_type: str) -> list[dict[str, Any]]:
     if media_type in INDEXES:
         return document["manifests"] or []
     if media_type in IMAGES:
-        return [document["config"], *(document["layers"] or ())]
+        return [document["config"], *(document.get("layers") or ())]
     return document.get("blobs") or []

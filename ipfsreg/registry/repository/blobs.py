@@ -1,12 +1,13 @@
 """The blobs of a repository."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
+from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.file_dag import FileDag
@@ -50,16 +51,20 @@ class OpenBlob:
 
 
 class Blobs:
-    """Which repository has which blob, and the blobs' content."""
+    """Which repository has which blob, and the blobs' content.
+
+    ``is_private`` says from which repositories nobody mounts a blob without naming one that has it.
+    """
 
     _log = Logger()
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, is_private: Callable[[str], bool] | None = None) -> None:
         self._bucket = storage.bucket
         self._store = storage.store
         self._dags = storage.dags
         self._index = storage.index
         self._guard = storage.guard
+        self._is_private = is_private
         self._mending = KeyedLock()
 
     async def size(self, repository: Repository, digest: Digest) -> int:
@@ -137,7 +142,7 @@ class Blobs:
             return True
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
-        """Give a repository a blob that another has (``source``), or any other (None), without a transfer.
+        """Give a repository a blob that another has (``source``), or any that is not private (None): no transfer.
 
         Answers False where there is no such blob: then it has to be uploaded.
         """
@@ -205,11 +210,25 @@ class Blobs:
             return True
 
     async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
+        if source is None and self._is_private is not None:
+            source = await self._public_holder(digest, self._is_private)
+            if source is None:
+                return None
         try:
             size = await (self._store.size(digest) if source is None else self._link_of(source, digest))
         except NotFound:
             return None
         return await self._store.whole_size(digest, size)
+
+    async def _public_holder(self, digest: Digest, is_private: Callable[[str], bool]) -> Repository | None:
+        """A repository that has a blob and is not private. Where the index does not know one, the client pushes."""
+        try:
+            async for holder in self._index.holders(digest, lambda name: not is_private(name)):
+                if not holder.is_manifest and await self.linked_size(holder.repository, digest) is not None:
+                    return holder.repository
+        except Unavailable:  # the index, and that was logged
+            pass
+        return None
 
     async def _link_of(self, repository: Repository, digest: Digest) -> int | None:
         linked = await read_link(self._bucket, repository, digest)

@@ -73,17 +73,17 @@ class Tags:
     async def in_order(self, repository: Repository) -> Sequence[Tag]:
         """All tags in lexical order.
 
-        :raises NameUnknown: where there is no such repository.
+        :raises NameUnknown: where there is no such repository: it has neither manifests nor blobs.
         """
         known = self._lists.get(repository)
         if known is not None:
             return known
         changes = self._changes
         found = sorted(await layout.tags(self._bucket, repository), key=lexical)
-        if not found and not await layout.has_manifests(self._bucket, repository):
+        if not found and not await layout.is_there(self._bucket, repository):
             raise NameUnknown("repository name not known to registry", {"name": repository})
         # A listing that overlaps a change may show either state, and others may change a shared bucket.
-        if changes == self._changes and not self._bucket.shared and _cost(found) <= REMEMBERED:
+        if found and changes == self._changes and not self._bucket.shared and _cost(found) <= REMEMBERED:
             self._lists[repository] = found
         return found
 

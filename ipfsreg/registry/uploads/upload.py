@@ -13,9 +13,10 @@ COMMITTING  busy                         busy                                 bu
 ENDED       unknown                      unknown                              (nothing)
 =========== ============================ ==================================== =========
 
-APPENDING leads to ENDED where the blob becomes too large. COMMITTING leads to ENDED too where the digest is another,
-back to where it came from where the storage fails, and to STORED where the storage failed after it had taken the
-content, so that only the link is missing.
+A `commit` that brings the last bytes is APPENDING first, and no other request comes between. APPENDING leads to ENDED
+where the blob becomes too large. COMMITTING leads to ENDED too where the digest is another, back to where it came from
+where the storage fails, and to STORED where the storage failed after it had taken the content, so that only the link is
+missing.
 
 (1) fails, since the file is not there any more. (2) Who waits for its turn first (`turn`) ends a request of which
 nothing came for long, and takes over.
@@ -68,8 +69,8 @@ class UploadState(Enum):
 class Upload:
     """One session. ``ended`` is called once, when it ends.
 
-    ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None where they must be read
-    again to know it.
+    ``client`` is whose it is. ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None
+    where they must be read again to know it.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class Upload:
         environment: UploadEnvironment,
         ended: Callable[["Upload"], object],
         *,
+        client: str = "",
         received: int = 0,
         last_used: float,
         hash_: ContentHash | None = None,
     ) -> None:
         self.identifier = identifier
         self.repository = repository
+        self.client = client
         self.directory = directory
         self.last_used = last_used
         """When a request used it last, by the environment's clock."""
@@ -144,41 +147,28 @@ class Upload:
         :raises SizeInvalid: where it says two lengths, or others came.
         :raises ContentTooLarge: where the blob would be longer than is allowed. :raises Full:
         """
-        if content_range is not None:
-            length = self._announced(content_range, length)
         with self._using(UploadState.APPENDING):
-            begin = self.received
-            if content_range is not None and content_range[0] != begin:
-                raise UploadOutOfOrder(f"the next byte is number {begin}, not {content_range[0]}", begin)
-            limit = self._environment.max_blob_size
-            if limit is not None and begin + (length or 0) > limit:
-                raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
-            try:
-                await self._spool.append(send, length)
-                came = self.received - begin
-                if content_range is not None and came != length:
-                    await self._spool.cut(begin)
-                    raise SizeInvalid(f"Content-Range says {length} bytes, {came} came")
-            except Full:
-                await self._spool.cut(begin)
-                raise
-            except ContentTooLarge:
-                await self._end()
-                raise
-            except OSError as error:
-                raise bucket_error(error) from error
-            finally:
-                self.last_used = self._environment.clock.seconds()
+            await self._take(send, length, content_range)
 
-    async def commit(self, digest: Digest) -> None:
+    async def commit(
+        self,
+        digest: Digest,
+        send: Send | None = None,
+        length: int | None = None,
+        content_range: tuple[int, int] | None = None,
+    ) -> None:
         """Make a blob of what was received, and end. Durable when this returns.
 
-        A failure of the bucket leaves the session as it was, so the client may ask again.
+        With ``send`` the last bytes are taken in before, as `append` would. A failure of the bucket leaves the session
+        as it was then, so the client may ask again.
 
         :raises DigestInvalid: where the content has another digest; the session is ended.
         :raises UploadBusy: where another request is using the session.
         """
-        with self._using(UploadState.COMMITTING):
+        with self._using(UploadState.COMMITTING if send is None else UploadState.APPENDING):
+            if send is not None:
+                await self._take(send, length, content_range)
+                self.state = UploadState.COMMITTING
             try:
                 if self._stored is None:
                     await self._store(digest)
@@ -216,6 +206,32 @@ class Upload:
             waiting, self._waiting = self._waiting, []
             for each in waiting:
                 each.callback(None)
+
+    async def _take(self, send: Send, length: int | None, content_range: tuple[int, int] | None) -> None:
+        if content_range is not None:
+            length = self._announced(content_range, length)
+        begin = self.received
+        if content_range is not None and content_range[0] != begin:
+            raise UploadOutOfOrder(f"the next byte is number {begin}, not {content_range[0]}", begin)
+        limit = self._environment.max_blob_size
+        if limit is not None and begin + (length or 0) > limit:
+            raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
+        try:
+            await self._spool.append(send, length)
+            came = self.received - begin
+            if content_range is not None and came != length:
+                await self._spool.cut(begin)
+                raise SizeInvalid(f"Content-Range says {length} bytes, {came} came")
+        except Full:
+            await self._spool.cut(begin)
+            raise
+        except ContentTooLarge:
+            await self._end()
+            raise
+        except OSError as error:
+            raise bucket_error(error) from error
+        finally:
+            self.last_used = self._environment.clock.seconds()
 
     def _announced(self, content_range: tuple[int, int], length: int | None) -> int:
         first, last = content_range

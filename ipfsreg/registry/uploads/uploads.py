@@ -5,6 +5,7 @@ survives the daemon. Its offset is the length of the file: bytes that were recei
 request that brought them broke, and after a restart the file is simply hashed again.
 """
 
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from ipfsreg.registry.errors import TooManyRequests, UploadUnknown
 from ipfsreg.registry.names import Repository
 
 from .session_files import find_sessions, new_session
+from .sessions import Bounds, Sessions
 from .spool_writer import UploadEnvironment
 from .upload import Upload, UploadState
 
@@ -26,8 +28,8 @@ EMPTY_SECONDS = 900.0
 class Uploads:
     """All the upload sessions of a registry, in ``directory`` on this disk.
 
-    ``expiry`` is the number of seconds after which an untouched session is thrown away, ``maximum`` the number
-    of sessions at once. ``now`` tells seconds since 1970, as files have them.
+    ``expiry`` is the number of seconds after which an untouched session is thrown away. ``now`` tells seconds since
+    1970, as files have them.
     """
 
     _log = Logger()
@@ -39,14 +41,13 @@ class Uploads:
         now: Callable[[], float],
         *,
         expiry: float,
-        maximum: int,
+        bounds: Bounds,
     ) -> None:
         self._directory = directory
         self._environment = environment
         self._now = now
         self._expiry = expiry
-        self._maximum = maximum
-        self._sessions: dict[str, Upload] = {}
+        self._sessions = Sessions(bounds)
 
     async def start(self) -> None:
         """Find the sessions that an earlier daemon left, and go on with them."""
@@ -58,38 +59,47 @@ class Uploads:
         for each in found:
             # From here on it ages by a clock that nobody sets. A time in the future says nothing.
             age = max(0.0, self._now() - each.modified)
-            self._sessions[each.identifier] = Upload(
+            upload = Upload(
                 each.identifier,
                 each.repository,
                 self._directory / each.identifier,
                 self._environment,
-                self._forget,
+                self._sessions.remove,
                 received=each.received,
                 last_used=self._environment.clock.seconds() - age,
             )
+            self._sessions.add(upload)
 
-    async def begin(self, repository: Repository) -> Upload:
-        """Start a session.
+    async def begin(self, repository: Repository, client: str = "") -> Upload:
+        """Start a session. ``client`` is whose it is: an address, or nothing for the registry's own.
 
-        :raises TooManyRequests: where there are as many as there may be.
+        Where there are too many, the emptiest of those that were not used lately is ended; see `Sessions.in_the_way`.
+
+        :raises TooManyRequests: where all are in use.
         """
-        if len(self._sessions) >= self._maximum and not await self.expire():
-            raise TooManyRequests(f"there are {self._maximum} unfinished uploads; try again later")
+        in_the_way = self._sessions.in_the_way(client, self._is_idle)
         identifier = str(uuid.uuid4())
-        upload = self._sessions[identifier] = Upload(
+        upload = Upload(
             identifier,
             repository,
             self._directory / identifier,
             self._environment,
-            self._forget,
+            self._sessions.remove,
+            client=client,
             last_used=self._environment.clock.seconds(),
             hash_=self._environment.new_hash(),
         )
+        self._sessions.add(upload)
+        if in_the_way is not None:
+            await self._give_up(in_the_way, "gives way to a new one")
         try:
             await self._environment.workers.run(new_session, upload.directory, repository)
         except OSError as error:
             await upload.cancel()
             raise bucket_error(error) from error
+        if upload.state is UploadState.ENDED:  # it gave way before it had a directory
+            await self._environment.workers.run(shutil.rmtree, upload.directory, True)
+            raise TooManyRequests("there are too many unfinished uploads at once; try again later")
         return upload
 
     def find(self, repository: Repository, identifier: str) -> Upload:
@@ -115,27 +125,31 @@ class Uploads:
         """End the sessions that nobody used for long; answers how many."""
         now = self._environment.clock.seconds()
         ended = 0
-        for upload in list(self._sessions.values()):
+        for upload in list(self._sessions.all()):
             patience = self._expiry if upload.received else min(self._expiry, EMPTY_SECONDS)
             # Asked of each anew: a client may have used it while the one before was being ended.
             if upload.last_used >= now - patience or upload.busy or upload.state is UploadState.ENDED:
                 continue
             ended += 1
-            self._log.info(
-                "Upload session {session} of {repository} expired after {received} bytes.",
-                session=upload.identifier,
-                repository=upload.repository,
-                received=upload.received,
-            )
-            await upload.cancel()
+            await self._give_up(upload, "expired")
         return ended
 
     def active(self, repository: Repository, within: float) -> bool:
         """Whether somebody is in the middle of pushing to a repository: a session used in the last seconds."""
         since = self._environment.clock.seconds() - within
         return any(
-            each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.values()
+            each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.all()
         )
 
-    def _forget(self, upload: Upload) -> None:
-        self._sessions.pop(upload.identifier, None)
+    def _is_idle(self, upload: Upload, seconds: float) -> bool:
+        return upload.last_used <= self._environment.clock.seconds() - min(seconds, self._expiry)
+
+    async def _give_up(self, upload: Upload, why: str) -> None:
+        self._log.info(
+            "Upload session {session} of {repository} {why} after {received} bytes.",
+            session=upload.identifier,
+            repository=upload.repository,
+            why=why,
+            received=upload.received,
+        )
+        await upload.cancel()

@@ -20,12 +20,11 @@ class BlobAnswers:
         self._workers = workers
 
     async def answer(self, request: Request, blob: OpenBlob) -> bytes:
-        """Answer GET or HEAD with an open blob, or a range of it, and close it."""
+        """Answer GET or HEAD with an open blob, or ranges of it, and close it."""
         try:
-            part = decide(request, await self._content(blob.digest, blob.size))
-            if part is not None:
-                first, end = part
-                await send(request, self._workers, blob.reader, first, end - first)
+            parts = decide(request, await self._content(blob.digest, blob.size))
+            if parts is not None:
+                await send(request, self._workers, blob.reader, parts)
             return b""
         finally:
             blob.reader.close()

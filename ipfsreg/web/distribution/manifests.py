@@ -6,7 +6,7 @@ from klein import Klein
 
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import RegistryError
+from ipfsreg.registry.errors import RegistryError, TooManyTags
 from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.web.http.budget import Budget
@@ -16,6 +16,14 @@ from ipfsreg.web.routes import add_route
 
 from .converters import path
 from .manifest_answers import answer_manifest
+
+TAGS_MAX = 100
+"""How many tags one request may set."""
+
+TAG_HEADERS_MAX = 3000
+"""How long the headers that name them may be, in bytes."""
+
+_TAG_HEADER = "OCI-Tag"
 
 
 class ManifestRoutes:
@@ -41,7 +49,7 @@ class ManifestRoutes:
 
     async def put(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """Store a manifest and point a tag, or the tags of ``tag=`` parameters, to it."""
-        tags = [parse_tag(text) for text in parameters(request, "tag")]
+        tags = _tags(request)
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
@@ -64,7 +72,7 @@ class ManifestRoutes:
         }
         if expected is not None and stored.tags:
             for tag in stored.tags:
-                request.addHeader(b"OCI-Tag", tag.encode())
+                request.addHeader(_TAG_HEADER.encode(), tag.encode())
         return reply(request, 201, headers)
 
     async def delete(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
@@ -74,3 +82,15 @@ class ManifestRoutes:
         else:
             await self._manifests.delete_tag(repository, reference)
         return reply(request, 202, {})
+
+
+def _tags(request: Request) -> list[Tag]:
+    """The tags of the ``tag=`` parameters, each once.
+
+    :raises TooManyTags: where the answer could not name them all: proxies take 4 to 8 KiB of headers, and answer 502
+        for more, when all is done already (distribution-spec, "Pushing Manifests with Tags": 414).
+    """
+    tags = list(dict.fromkeys(parse_tag(text) for text in parameters(request, "tag")))
+    if len(tags) > TAGS_MAX or sum(len(f"{_TAG_HEADER}: {tag}\r\n") for tag in tags) > TAG_HEADERS_MAX:
+        raise TooManyTags(f"at most {TAGS_MAX} tags at once, and {TAG_HEADERS_MAX} bytes of {_TAG_HEADER} headers")
+    return tags

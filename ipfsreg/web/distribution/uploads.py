@@ -1,6 +1,8 @@
 """``/v2/<name>/blobs/uploads/``: pushing blobs in every way that there is (distribution-spec, "Pushing blobs")."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from klein import Klein
 
@@ -11,6 +13,7 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
+from ipfsreg.web.client import Clients
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
 from ipfsreg.web.routes import add_route
@@ -21,13 +24,26 @@ _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0
 """The specification's ``<start>-<end>``; some clients write the unit of RFC 9110 before it."""
 
 
+_NOTHING_TO_RESUME = "0--1"
+"""The Range of an empty upload, for a client that asks where to go on.
+
+The specification has no form for it (distribution-spec, issues 577 and 578), and 0-0 is that of one byte: who resumes
+after a lost first chunk would go on at byte 1, and be refused for ever. regclient, which resumes, takes the number
+after the first ``-`` and adds 1, and fails without the header.
+"""
+
+_NOTHING_AFTER_CHUNK = "0-0"
+"""The Range after a chunk that was empty too: Docker's client wants one that does not end before it begins."""
+
+
 class UploadRoutes:
     """Upload sessions and mounts."""
 
-    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags) -> None:
+    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: Clients) -> None:
         self._uploads = uploads
         self._blobs = blobs
         self._dags = dags
+        self._clients = clients
 
     def add_to(self, app: Klein) -> None:
         """Add the routes."""
@@ -49,12 +65,11 @@ class UploadRoutes:
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
             raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
-        upload = await self._uploads.begin(repository)
+        upload = await self._uploads.begin(repository, self._clients.of(request))
         if digest is None:
-            return self._accepted(request, upload)
+            return reply(request, 202, _progress(upload, None))
         try:
-            await self._receive(request, upload)
-            await upload.commit(digest)
+            await self._finish(request, upload, digest)
         except BaseException:
             await upload.cancel()  # the client was never told the session's name
             raise
@@ -63,13 +78,14 @@ class UploadRoutes:
     async def status(self, request: Request, repository: Repository, session: str) -> bytes:
         """How much of an upload has arrived."""
         upload = await self._uploads.find_idle(repository, session)
-        return reply(request, 204, _progress(upload))
+        return reply(request, 204, _progress(upload, _NOTHING_TO_RESUME))
 
     async def append(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the next part, of known or unknown length."""
         upload = await self._uploads.find_idle(repository, session)
-        await self._receive(request, upload)
-        return self._accepted(request, upload)
+        with _telling_the_offset(request, upload):
+            await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
+        return reply(request, 202, _progress(upload, _NOTHING_AFTER_CHUNK))
 
     async def finish(self, request: Request, repository: Repository, session: str) -> bytes:
         """Take the last part, if there is one, and make the blob."""
@@ -77,9 +93,10 @@ class UploadRoutes:
         digest = _digest_parameter(request)
         if digest is None:
             raise DigestInvalid("a PUT that completes an upload has a digest parameter")
-        if not request.body.ended:
-            await self._receive(request, upload)
-        await upload.commit(digest)
+        if request.body.ended:
+            await upload.commit(digest)
+        else:
+            await self._finish(request, upload, digest)
         return await self._created(request, repository, digest, upload.received)
 
     async def cancel(self, request: Request, repository: Repository, session: str) -> bytes:
@@ -100,16 +117,10 @@ class UploadRoutes:
             return None  # a mount that cannot be becomes an ordinary upload
         return digest if mounted else None
 
-    async def _receive(self, request: Request, upload: Upload) -> None:
-        try:
-            await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
-        except UploadOutOfOrder:
-            for name, value in _progress(upload).items():  # where to go on
-                request.setHeader(name.encode(), str(value).encode())
-            raise
-
-    def _accepted(self, request: Request, upload: Upload) -> bytes:
-        return reply(request, 202, _progress(upload))
+    async def _finish(self, request: Request, upload: Upload, digest: Digest) -> None:
+        body = request.body
+        with _telling_the_offset(request, upload):
+            await upload.commit(digest, body.copy_to, body.length, _content_range(request, upload))
 
     async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {
@@ -118,6 +129,17 @@ class UploadRoutes:
             CID_HEADER: None if size is None else await self._dags.cid_text(digest, size),
         }
         return reply(request, 201, headers)
+
+
+@contextmanager
+def _telling_the_offset(request: Request, upload: Upload) -> Iterator[None]:
+    """Where bytes are refused that are not the next ones, the answer says which those are."""
+    try:
+        yield
+    except UploadOutOfOrder:
+        for name, value in _progress(upload, _NOTHING_TO_RESUME).items():
+            request.setHeader(name.encode(), str(value).encode())
+        raise
 
 
 def _digest_parameter(request: Request) -> Digest | None:
@@ -136,11 +158,12 @@ def _content_range(request: Request, upload: Upload) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _progress(upload: Upload) -> dict[str, object]:
-    # "0-0" also for nothing: that is what Docker's registry says, and what clients know.
+def _progress(upload: Upload, nothing: str | None) -> dict[str, object]:
+    """The headers that say how far an upload is; ``nothing`` is the Range where it is empty."""
+    offset = upload.offset
     return {
         "Location": path(upload.repository, "blobs/uploads", upload.identifier),
-        "Range": f"0-{max(upload.offset - 1, 0)}",
+        "Range": f"0-{offset - 1}" if offset else nothing,
         "Docker-Upload-UUID": upload.identifier,
         "Blob-Upload-Session-ID": upload.identifier,
     }

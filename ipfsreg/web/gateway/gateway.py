@@ -114,8 +114,8 @@ def _content(cid: str, wanted: Wanted) -> Content:
 
 
 def _part(request: Request, content: Content, block: bytes) -> bytes:
-    part = decide(request, replace(content, size=len(block)))
-    return b"" if part is None else block[part[0] : part[1]]
+    parts = decide(request, replace(content, size=len(block))) or ()
+    return b"".join(part.head + block[part.first : part.end] for part in parts)
 
 
 def _places(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> Iterator[tuple[Place, CID]]:

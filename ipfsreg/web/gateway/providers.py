@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from klein import Klein
@@ -24,14 +26,29 @@ _JSON = "application/json"
 _LINES = "application/x-ndjson"
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where clients find this daemon.
+
+    ``configured`` is its multiaddr; None takes the address by which the client came. That is the Host header only
+    where ``knows_host`` says so: what a stranger wrote there must not end up in what others store.
+    """
+
+    configured: str | None
+    knows_host: Callable[[Request], bool]
+
+    def of(self, request: Request) -> str:
+        """The address for a record."""
+        return self.configured or _address_of(request, believes_host=self.knows_host(request))
+
+
 class ProviderRoutes:
     """Answers for what is in repositories for which ``allowed`` says yes.
 
-    ``address`` is this daemon's multiaddr; None takes the one by which the client came. ``peer_id`` stands for it:
-    a record has to have one, though no client asks for it over HTTP.
+    ``peer_id`` stands for this daemon: a record has to have one, though no client asks for it over HTTP.
     """
 
-    def __init__(self, blocks: Blocks, allowed: Allowed, address: str | None, peer_id: Callable[[], str]) -> None:
+    def __init__(self, blocks: Blocks, allowed: Allowed, address: Address, peer_id: Callable[[], str]) -> None:
         self._blocks = blocks
         self._allowed = allowed
         self._address = address
@@ -44,7 +61,7 @@ class ProviderRoutes:
     async def providers(self, request: Request, cid: str) -> bytes:
         """One record, or none (https://specs.ipfs.tech/routing/http-routing-v1/)."""
         parsed = read_cid(cid)
-        address = self._address or _address_of(request)
+        address = self._address.of(request)
         has = parsed.hash_code != IDENTITY and await self._blocks.find(parsed, self._allowed) is not None
         records = []
         if has and _wants(request, address):
@@ -56,7 +73,9 @@ class ProviderRoutes:
             content = json.dumps({"Providers": records}).encode()
         # What is not here may be pushed in a moment; what is here may be deleted.
         seconds = 300 if has else 15
-        headers = {"Content-Type": media_type, "Cache-Control": f"public, max-age={seconds}", "Vary": "Accept"}
+        # An address that was taken from this client's connection is for this client.
+        scope = "private" if self._address.configured is None else "public"
+        headers = {"Content-Type": media_type, "Cache-Control": f"{scope}, max-age={seconds}", "Vary": "Accept"}
         return reply(request, 200, headers, content)
 
 
@@ -77,16 +96,14 @@ def _list(text: str | None) -> list[str]:
     return [each.strip().lower() for each in (text or "").split(",") if each.strip()]
 
 
-def _address_of(request: Request) -> str:
-    """The address by which the client came here, as its Host header or else the connection has it."""
+def _address_of(request: Request, *, believes_host: bool) -> str:
+    """The address by which the client came here: its Host header, where that can be believed, or the connection's."""
     secure = request.isSecure()
-    try:
-        url = urlsplit(f"//{header(request, 'host') or ''}")
-        if url.path or url.query or url.username:
-            raise ValueError("more than a host and a port")
-        return multiaddr(url.hostname or "", url.port or (443 if secure else 80), secure=secure)
-    except ValueError:
-        host = request.getHost()
-        if isinstance(host, (IPv4Address, IPv6Address)):
-            return multiaddr(host.host, host.port, secure=secure)
-        return multiaddr("127.0.0.1", 80, secure=secure)  # a Unix socket, and a client that does not say
+    if believes_host:
+        with suppress(ValueError):
+            url = urlsplit(f"//{header(request, 'host') or ''}")
+            return multiaddr(url.hostname or "", url.port or (443 if secure else 80), secure=secure)
+    host = request.getHost()
+    if isinstance(host, (IPv4Address, IPv6Address)):
+        return multiaddr(host.host, host.port, secure=secure)
+    return multiaddr("127.0.0.1", 80, secure=secure)  # a Unix socket

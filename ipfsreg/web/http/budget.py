@@ -18,7 +18,7 @@ _MEASURED_FOR = 1.0  # seconds
 
 
 class Lease:
-    """What one body has of the memory. ``evict`` is called at most once, where it has to give it back."""
+    """What one body has of the memory. ``evict`` is called until it gives that back, where it has to."""
 
     def __init__(self, budget: "Budget", evict: Callable[[], None]) -> None:
         self.held = 0

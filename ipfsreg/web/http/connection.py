@@ -374,14 +374,21 @@ class Connection(protocol.Protocol):
         return Awaited.SMALL_BODY if body.is_collected or body.state is State.DISCARDED else Awaited.BODY
 
     def _too_late(self, awaited: Awaited) -> None:
+        request = self.request
         is_sending = awaited is Awaited.BODY or awaited is Awaited.SMALL_BODY
-        if is_sending and self.request is not None and self.request.answer is Answer.AWAITED:
+        if is_sending and request is not None and request.answer is Answer.AWAITED:
             self.give_up_body()
-        elif awaited is Awaited.GOODBYE and self._phase not in _OVER and not self.output.congested:
+        elif (
+            self._phase in _OVER
+            or self.output.has_to_move
+            or (request is not None and request.answer is not Answer.COMPLETE)
+        ):
+            self.drop()
+        else:
+            # What the kernel has taken of an answer still arrives: a slow client may be far from having read it.
             self._forsake()
             self._close()
-        else:
-            self.drop()
+            self._update()
 
     def _read_at_once(self, length: int) -> None:
         if length != self._at_once and isinstance(self.transport, FileDescriptor):

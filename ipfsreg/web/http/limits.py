@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-HEAD_MAX = 16 * 1024
-"""How long a request line with its headers may be, in bytes."""
+HEAD_MAX = 32 * 1024
+"""How long a request line with its headers may be, in bytes: podman asks for up to a thousand ranges in one header."""
 
 HEADERS_MAX = 500
 
@@ -21,7 +21,7 @@ LEAST_RATE = 1024
 AT_ONCE = 32
 """How many requests of one client are answered before the others have their turn."""
 
-KEPT_MAX = 16 * 1024
+KEPT_MAX = HEAD_MAX
 """How many bytes may wait while a request is being answered: the client is held back when there are more."""
 
 FIRST_PIECE = 16 * 1024
@@ -48,8 +48,9 @@ class Limits:
     """How long a client is waited for, in seconds.
 
     ``idle`` is for its next request, and for a body that goes into memory; ``stall`` for one that takes nothing of its
-    answer, and for one that sends nothing of a body that goes to the disk.
+    answer; ``body`` for one that sends nothing of a body that goes to the disk, where None is ``stall``.
     """
 
     idle: float
     stall: float
+    body: float | None = None

@@ -40,7 +40,7 @@ class Patience:
         self._awaited = Awaited.NOTHING
         self._seconds = {
             Awaited.REQUEST: limits.idle,
-            Awaited.BODY: limits.stall,
+            Awaited.BODY: limits.stall if limits.body is None else limits.body,
             Awaited.SMALL_BODY: limits.idle,
             Awaited.READING: limits.stall,
             Awaited.GOODBYE: min(limits.idle, LINGER_SECONDS),

@@ -13,6 +13,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from ipfsreg.ipfs.cid import raw_cid
+from ipfsreg.registry.readiness import REMEMBERED_SECONDS
 from tests.bucket.helpers import together
 from tests.web.client import pause
 from tests.web.served import Served, digest_of
@@ -80,6 +81,20 @@ async def test_a_push_and_what_can_be_asked(served: KuboServed) -> None:
     assert (await served.ask("GET", "/v2/_catalog")).json()["repositories"] == ["team/app"]
     assert (await served.ask("DELETE", f"/v2/team/app/manifests/{digest_of(manifest)}")).status == 202
     assert (await served.ask("GET", "/v2/team/app/manifests/1.0")).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_probes_say_whether_the_node_is_there(node: KuboNode, tmp_path: Path) -> None:
+    with Front(node).running() as front:
+        served = KuboServed(tmp_path / "one", front.url, unique_folder())
+        await served.start()
+        await served.answers()
+        assert (await served.ask("GET", "/readyz")).status == 200
+    await pause(REMEMBERED_SECONDS)
+    assert (await served.ask("GET", "/readyz")).error == (503, "UNAVAILABLE")
+    for target in ("/livez", "/v2/", "/"):
+        assert (await served.ask("GET", target)).status == 200
+    await served.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -8,13 +8,14 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.breaker import Unreachable
-from ipfsreg.bucket.errors import Refused, Unavailable
+from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Repository
 from tests.bucket.contract import together
 from tests.bucket.helpers import names
 from tests.bucket.running import listening, pause, reactor, running
+from tests.web.client import until
 from tests.web.served import digest_of as digest_text
 
 from .backend import LIMIT, Backend
@@ -121,6 +122,27 @@ async def test_changes_that_take_too_long_say_nothing_of_the_daemon(backend: Bac
     double.faults.clear()
     assert await bucket.get("d/f", LIMIT) == b"x"
     assert len(double.calls.of("AddItems")) == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_never_opened_is_asked_for_again(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon has a deadlock: see docs/protocols/space.md, "Opening files"."""
+    monkeypatch.setattr("ipfsreg.bucket.space.bucket.AGAIN_SECONDS", 0.2)
+    double, bucket = backend.double, backend.space
+    for path in ("d/f", "d/g"):
+        await bucket.put(path, b"x" * 1000)
+        double.calls.clear()
+        double.faults.deadlocks = 1
+        await bucket.open(path)
+        assert len(double.calls.of("OpenFile")) == 2
+        await until(lambda: not double.calls.running())
+    # One that fails is told at once, and one that answers is not asked twice.
+    double.calls.clear()
+    with pytest.raises(NotFound):
+        await bucket.get("d/none", LIMIT)
+    assert len(double.calls.of("OpenFile")) <= 1
 
 
 @pytest_twisted.ensureDeferred

@@ -80,6 +80,13 @@ def _config(directory: Path, double: SpaceDouble) -> Path:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_first_day_with_another_keyring(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    new_space_daemon.faults.other_keyring = True
+    lines = await set_up_on(new_space_daemon, tmp_path)
+    assert new_space_daemon.account.public_key in lines[-1]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_second_time_changes_nothing(new_space_daemon: SpaceDouble, tmp_path: Path) -> None:
     await set_up_on(new_space_daemon, tmp_path)
     token, pair = new_space_daemon.token, new_space_daemon.account.pair

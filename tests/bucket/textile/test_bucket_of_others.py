@@ -1,14 +1,22 @@
 """A bucket that others made, or that nobody made yet."""
 
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
+from nacl.signing import SigningKey
+from twisted.internet.defer import Deferred
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, Refused
+from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, Unavailable
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.textile import capacity
 from ipfsreg.bucket.textile.bucket import TextileBucket
 from ipfsreg.bucket.textile.server.identity import Identity, save_identity
+from ipfsreg.bucket.textile.sharing import grant, revoke
 from ipfsreg.ipfs.file_dag import FileDag
 from tests.bucket.running import running
 from tests.web.client import until
@@ -89,21 +97,75 @@ async def test_who_only_reads_makes_no_bucket(
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_a_role_nothing_is_said_to_be_damaged(textile_buckd: TextileDouble, tmp_path: Path) -> None:
-    """In a private bucket the server says the same of what is damaged and of what one may not read."""
-    backends = []
-    for number, name in enumerate(("owner", "mate")):
-        file = tmp_path / f"{name}.identity"
-        save_identity(Identity.from_seed(bytes([number]) * 32), file)
-        backends.append(Backend(textile_buckd, tmp_path / name, identity_file=file, encrypted=True))
-    async with running(backends[0]) as owner:
-        await owner.bucket.put("d/f", b"x")  # and so the bucket is the owner's before there is a mate
-        async with running(backends[1]) as mate:
-            for attempt in (mate.bucket.get("d/f", LIMIT), mate.bucket.open("d/f")):
-                with pytest.raises(Refused, match="no role there, or it is damaged"):
-                    await attempt
+async def test_without_a_role_nothing_is_absent(textile_buckd: TextileDouble, tmp_path: Path) -> None:
+    """To one without a role a server shows a private bucket as a public one with nothing in it."""
+    owner, mate, nobody = of_identities(textile_buckd, tmp_path, encrypted=True)
+    async with running(owner):
+        await owner.bucket.put("d/f", b"x")
+        for other in (mate, nobody):
+            async with running(other):
+                for attempt in everything(other.bucket):
+                    with pytest.raises(Refused, match=rf"identity_file has no role there: .* {MATES[0].public_key}"):
+                        await attempt
         textile_buckd.faults.corrupt.add((textile_buckd.bucket("ipfsreg").key, "d/f"))
         with pytest.raises(Corrupt):
+            await owner.bucket.get("d/f", LIMIT)
+    assert len(textile_buckd.buckets.all()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_role_that_is_taken_away_while_the_daemon_runs(textile_buckd: TextileDouble, tmp_path: Path) -> None:
+    owner, mate, _ = of_identities(textile_buckd, tmp_path)
+    async with team(owner, mate):
+        assert await mate.bucket.get("d/f", LIMIT) == b"x"
+        with pytest.raises(NotFound):
+            await mate.bucket.stat("d/none")
+        await revoke(owner.textile.shards.first, "*")
+        for attempt in everything(mate.bucket):
+            with pytest.raises(Refused, match="no role"):
+                await attempt
+        await grant(owner.textile.shards.first, "*", "reader")
+        assert await mate.bucket.get("d/f", LIMIT) == b"x"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_outage_is_not_taken_for_a_missing_role(textile_buckd: TextileDouble, tmp_path: Path) -> None:
+    owner, mate, _ = of_identities(textile_buckd, tmp_path)
+    async with team(owner, mate):
+        assert not await mate.bucket.list("none")
+        textile_buckd.faults.refuse("Root", 2, "mongo: connection refused")
+        for attempt in (mate.bucket.list("none"), mate.bucket.get("d/none", LIMIT)):
+            with pytest.raises(Unavailable):
+                await attempt
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_the_owner_makes_a_bucket_grow(
+    textile_buckd: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who makes a bucket of the server owns it, and the owner of the first could add nothing to it."""
+    monkeypatch.setattr(capacity, "FULL", 4)
+    owner, mate, _ = of_identities(textile_buckd, tmp_path)
+    async with team(owner, mate):
+        await owner.bucket.put("d/g", b"x")
+        with pytest.raises(Refused, match=f"which only its owner {MATES[0].public_key}"):
+            await mate.bucket.put("d/h", b"x")
+        assert len(textile_buckd.buckets.all()) == 1
+        await owner.bucket.put("d/h", b"x")
+        assert {each.owner for each in textile_buckd.buckets.all()} == {MATES[0].public_key}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_of_before_is_renewed(textile_buckd: TextileDouble, tmp_path: Path) -> None:
+    """The server was set up anew and has another key."""
+    owner, _, _ = of_identities(textile_buckd, tmp_path)
+    async with running(owner):
+        await owner.bucket.put("d/f", b"x")
+        for attempt in (owner.bucket.put("d/g", b"y"), owner.bucket.get("d/f", LIMIT), owner.bucket.list("d")):
+            textile_buckd.accounts.server_key = textile_buckd.threads_service._server_key = SigningKey.generate()
+            await attempt
+        textile_buckd.accounts.server_key = SigningKey.generate()  # and gives tokens that it does not take
+        with pytest.raises(Refused, match=r"the token of .* is not accepted"):
             await owner.bucket.get("d/f", LIMIT)
 
 
@@ -112,7 +174,7 @@ async def test_without_a_role_nothing_is_said_to_be_damaged(textile_buckd: Texti
 async def test_what_a_role_on_a_repository_is_good_for(
     private: bool, textile_buckd: TextileDouble, tmp_path: Path
 ) -> None:
-    """As the documentation has it: to tag, mount and delete, not to push; in a private bucket for nothing."""
+    """As the documentation has it: a writer moves tags that are there, an admin deletes, and nobody adds anything."""
     places = []
     for number, name in enumerate(("owner", "mate")):
         file = tmp_path / f"{name}.identity"
@@ -124,30 +186,65 @@ async def test_what_a_role_on_a_repository_is_good_for(
         first = await owner.daemon.push_image("1", "team/app", layers=[b"one"])  # so that the bucket is the owner's
         await mate.daemon.start()
         await owner.daemon.push_image("2", "team/app", layers=[b"two"])
-        await owner.daemon.push_image("1", "team/app/below", layers=[b"three"])
         await owner.daemon.push_image("1", "other", layers=[b"four"])
-        granted = await owner.run("share", "grant", "--repository", "team/app", MATES[1].public_key, "writer")
-        assert (granted.status, granted.errors) == (0, "")
-        assert "Not everywhere" not in granted.output
-        tagging = await mate.daemon.push(first, "2", "team/app")
-        listed = await mate.daemon.ask("GET", "/v2/team/app/tags/list")
-        digest = (await owner.daemon.ask("HEAD", "/v2/team/app/manifests/1"))["docker-content-digest"]
+
+        async def grant(role: str) -> None:
+            ran = await owner.run("share", "grant", "--repository", "team/app", MATES[1].public_key, role)
+            assert (ran.status, ran.errors) == (0, "")
+            assert "Not everywhere" not in ran.output
+
+        async def delete() -> int:
+            return (await mate.daemon.ask("DELETE", "/v2/team/app/manifests/2")).status
+
+        await grant("writer")
         pulled = await mate.daemon.ask("GET", "/v2/team/app/manifests/1")
+        moving = await mate.daemon.push(first, "2", "team/app")
+        listed = await mate.daemon.ask("GET", "/v2/team/app/tags/list")
         if private:
-            assert [each.status for each in (tagging, listed, pulled)] == [502] * 3
+            assert [each.status for each in (pulled, moving, listed)] == [502] * 3
             return
-        assert listed.json()["tags"] == ["1", "2"]
-        assert pulled.content == first
-        assert tagging.status == 201
+        assert (pulled.content, moving.status, listed.json()["tags"]) == (first, 201, ["1", "2"])
+        assert (await owner.daemon.ask("GET", "/v2/team/app/manifests/2")).content == first
         mounting = f"/v2/team/app/blobs/uploads/?mount={digest_of(b'four')}&from=other"
-        assert (await mate.daemon.ask("POST", mounting)).status == 201
+        assert (await mate.daemon.ask("POST", mounting)).status == 502
         pushing = f"/v2/team/app/blobs/uploads/?digest={digest_of(b'new')}"
         assert (await mate.daemon.ask("POST", pushing, None, b"new")).status == 502
-        assert (await mate.daemon.push(first + b" ", "3", "team/app")).status == 502
-        below = await owner.daemon.ask("GET", "/v2/team/app/below/manifests/1")
-        assert (await mate.daemon.push(below.content, "2", "team/app/below")).status == 502
-        assert (await mate.daemon.ask("DELETE", "/v2/team/app/manifests/2")).status == 202
-        assert (await mate.daemon.ask("DELETE", f"/v2/team/app/manifests/{digest}")).status == 202
+        assert (await mate.daemon.push(first, "3", "team/app")).status == 502
+        assert (await mate.daemon.push(first + b" ", "2", "team/app")).status == 502
+        assert await delete() == 502
+        await grant("admin")
+        assert await delete() == 202
     finally:
         await mate.daemon.stop()
         await owner.daemon.stop()
+
+
+def of_identities(double: TextileDouble, directory: Path, **more: Any) -> list[Backend]:
+    """Backends of an owner, another one, and one without an identity."""
+    backends = []
+    for number, name in enumerate(("owner", "mate", "nobody")):
+        identity: dict[str, Any] = {}
+        if number < len(MATES):
+            identity["identity_file"] = directory / f"{name}.identity"
+            save_identity(MATES[number], identity["identity_file"])
+        backends.append(Backend(double, directory / name, **identity, **more))
+    return backends
+
+
+@asynccontextmanager
+async def team(owner: Backend, mate: Backend) -> AsyncIterator[None]:
+    """Run both; the bucket is the owner's, and has the file ``d/f``."""
+    async with running(owner):
+        await owner.bucket.put("d/f", b"x")
+        async with running(mate):
+            yield
+
+
+def everything(bucket: IBucket) -> "list[Deferred[Any]]":
+    """All questions that a bucket could answer with an absence."""
+    return [
+        *(bucket.list(path) for path in ("d", "none")),
+        *(ask(path) for path in ("d/f", "d/none") for ask in (bucket.stat, bucket.open)),
+        *(bucket.get(path, LIMIT) for path in ("d/f", "d/none")),
+        bucket.remove("d/f"),
+    ]

@@ -200,15 +200,18 @@ async def test_roles_of_others(textile_hub: TextileDouble) -> None:
     answer = await team.call(team.other, "PushPathAccessRoles", path="team", roles=grant)
     assert answer.text == DENIED
     assert (await team.call(team.owner, "PushPathAccessRoles", path="team", roles=grant)).status == 0
-    assert (await team.push(team.other, "team/new")).status == 0
-    assert (await team.push(team.other, "own/new")).text == DENIED
-    roles = (await team.call(team.other, "PullPathAccessRoles", path="team/new")).read(
+    assert (await team.push(team.other, "team/a")).status == 0
+    # What is there may be replaced. A new file is for the owner to add, whatever role others have.
+    for path in ("team/new", "own/new", "own/b"):
+        assert (await team.push(team.other, path)).text == DENIED
+    assert (await team.call(team.other, "RemovePath", path="team/a")).text == DENIED
+    roles = (await team.call(team.other, "PullPathAccessRoles", path="team/a")).read(
         bucketsd_pb2.PullPathAccessRolesResponse
     )
     assert dict(roles.roles) == {"*": 1, team.owner: 3, team.other: 2}
     revoke = {team.other: bucketsd_pb2.PATH_ACCESS_ROLE_NONE}
     assert (await team.call(team.owner, "PushPathAccessRoles", path="team", roles=revoke)).status == 0
-    assert (await team.push(team.other, "team/again")).text == DENIED
+    assert (await team.push(team.other, "team/a")).text == DENIED
     answer = await team.call(team.owner, "PushPathAccessRoles", path="team", roles={"bad": 1})
     assert answer.text.startswith("unmarshaling role public key: ")
     # What only the thread's owner may call at all.
@@ -220,7 +223,7 @@ async def test_many_files_are_refused_by_header_or_at_the_end(textile_hub: Texti
     team = Team(textile_hub, private=False)
     for paths, status, text in [
         (["own/x"], 7, f"verifying bucket update: rpc error: code = Unknown desc = {DENIED}"),
-        ([], 2, DENIED),
+        ([], 2, f"enqueueing file: verifying bucket update: rpc error: code = Unknown desc = {DENIED}"),
     ]:
         websocket = await open_call(team.double.port, f"{SERVICE}/PushPaths", team.metadata(team.other))
         fields = bucketsd_pb2.PushPathsRequest.Header(key=team.bucket, paths=paths)
@@ -236,8 +239,13 @@ async def test_many_files_are_refused_by_header_or_at_the_end(textile_hub: Texti
 @pytest_twisted.ensureDeferred
 async def test_roles_in_a_private_bucket_encrypt_again(textile_hub: TextileDouble) -> None:
     team = Team(textile_hub, private=True)
+    # Who has no role anywhere is not even told that it is private.
     answer = await team.call(team.other, "PullPath", path="team/a")
-    assert (answer.status, answer.text) == (2, "message corrupt or incorrect password")
+    assert (answer.status, answer.text) == (2, "could not resolve path: team/a")
+    answer = await team.call(team.other, "ListPath", path="team/a")
+    assert answer.text.startswith('no link named "team" under ')
+    root = (await team.call(team.other, "Root")).read(bucketsd_pb2.RootResponse).root
+    assert (root.owner, root.link_key, root.HasField("metadata"), root.path_metadata) == (team.owner, "", False, {})
     before = textile_hub.files(team.bucket)
     size = textile_hub.bucket(team.bucket).document_size()
     grant = {team.other: bucketsd_pb2.PATH_ACCESS_ROLE_READER}
@@ -251,7 +259,15 @@ async def test_roles_in_a_private_bucket_encrypt_again(textile_hub: TextileDoubl
     assert textile_hub.bucket(team.bucket).document_size() > size + 88
     chunks = (await team.call(team.other, "PullPath", path="team/a")).messages
     assert bucketsd_pb2.PullPathResponse.FromString(chunks[0]).chunk == b"content"
-    assert (await team.call(team.other, "PullPath", path="own/b")).status == 2
+    assert (await team.call(team.other, "PullPath", path="own/b")).text == "could not resolve path: own/b"
+    answer = await team.call(team.other, "ListPath", path="own/b")
+    assert answer.text == f"could not resolve path: {textile_hub.bucket(team.bucket).path}/own/b"
+    root = (await team.call(team.other, "Root")).read(bucketsd_pb2.RootResponse).root
+    assert (bool(root.link_key), root.HasField("metadata"), set(root.path_metadata)) == (
+        True,
+        False,
+        {"team", "team/a"},
+    )
 
 
 @pytest_twisted.ensureDeferred

@@ -26,6 +26,7 @@ from ipfsreg.bucket.textile.server.errors import (
     TooManyPaths,
     Undecryptable,
     Unimplemented,
+    Unresolved,
     translate,
 )
 from ipfsreg.bucket.textile.server.signing import CallMetadata
@@ -86,6 +87,9 @@ TABLE = [
     (2, "storage quota exhausted", Full, "storage"),
     # GetToken.
     (2, "bad signature", Refused, "[textile] identity_file"),
+    # A token of another server's key, or of a database that is gone.
+    (2, "invalid thread token", TokenRefused, "[textile] identity_file"),
+    (2, "thread token not found", TokenRefused, "[textile] identity_file"),
     (4, "Challenge deadline exceeded", Unavailable, "deadline"),
     (3, "Key is required", Unavailable, "Key is required"),
     # 3: threads.
@@ -115,6 +119,8 @@ TABLE = [
     (2, f'no link named "x" under Qm{"z" * 44}', NotFound, "x"),
     (2, f"could not resolve path: /ipfs/{CID}/blobs/x", NotFound, "blobs/x"),
     (2, f"remove node failed: could not resolve path: /ipfs/{CID}/blobs/x", NotFound, "blobs/x"),
+    (2, "could not resolve path: team/app", Unresolved, "team/app"),
+    (2, "could not resolve path: ", Unresolved, "resolve"),
     (2, "node is a directory", NotFound, "directory"),
     (2, "merkledag: not found", Unavailable, "merkledag"),
     (8, TOO_LONG, TooManyPaths, "too many paths"),

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.bucket.textile.server.identity import Identity
+from ipfsreg.config.environment import options_from
 from ipfsreg.config.errors import ConfigError
 
 KEY = "key-of-a-hub"
@@ -139,3 +140,18 @@ def test_warnings(tmp_path: Path) -> None:
     of_buckd = load(tmp_path, f"identity_file = {identity}\nhost = http://buckd.example").warnings()
     assert ["unencrypted" in each for each in of_buckd] == [True, False]
     assert "no authentication" in of_buckd[1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "has_file", "bucket"),
+    [
+        ({"HUB_HOST": "x"}, False, "ddocker"),
+        ({"HUB_KEY": "x", "BUCKET_NAME": ""}, False, "ddocker"),
+        ({"HUB_KEY": "x", "BUCKET_NAME": "images"}, False, "images"),
+        ({"HUB_KEY": "x"}, True, None),
+        ({"PORT": "5000"}, False, None),
+    ],
+)
+def test_the_bucket_of_the_original_program(environment: dict[str, str], has_file: bool, bucket: str | None) -> None:
+    """It is used where its variables are all that there is; a file of ours has our default."""
+    assert options_from(environment, has_file=has_file).get("textile", {}).get("bucket") == bucket

@@ -10,11 +10,12 @@ import pytest_twisted
 from nacl.signing import SigningKey
 from twisted.logger import LogEvent
 
+from ipfsreg.bucket import breaker
 from ipfsreg.bucket.cache import small_files
 from ipfsreg.bucket.textile.server.identity import Identity
 from tests.bucket.running import listening
 from tests.web.client import Answer, pause, query
-from tests.web.served import Served, digest_of, image
+from tests.web.served import MANIFEST_TYPE, Served, descriptor, digest_of, image
 
 from .double import Fault, TextileDouble
 from .registry import check_no_secrets, logged, served, text_of
@@ -43,10 +44,12 @@ _image: dict[str, bytes] = {}
 
 
 async def files_of_the_image(directory: Path) -> dict[str, bytes]:
-    """What a daemon makes of a push of the image ``box:1``; found out once."""
+    """What a daemon makes of a push of the image ``box:1``, and of one that refers to it; found out once."""
     if not _image:
         async with listening(TextileDouble(hub=False)) as double, served(directory / "first", double, None) as first:
-            await first.push_image("1", layers=[LAYER])
+            pushed = await first.push_image("1", layers=[LAYER])
+            referring = image(subject=descriptor(pushed, MANIFEST_TYPE))
+            assert (await first.push(referring, digest_of(referring))).status == 201
             _image.update((path, double.read(BUCKET, path)) for path in double.files(BUCKET))
     return _image
 
@@ -146,8 +149,14 @@ async def test_a_clock_that_is_wrong_is_named(
     ],
     ids=repr,
 )
+@pytest.mark.parametrize("asking", ["after a pause", "each time"])
 @pytest_twisted.ensureDeferred
-async def test_outages(fault: Fault, registry: Served, textile_hub: TextileDouble) -> None:
+async def test_outages(
+    asking: str, fault: Fault, registry: Served, textile_hub: TextileDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the server counts as away after the first questions, or is really asked each of them."""
+    if asking == "each time":
+        monkeypatch.setattr(breaker, "_pause", lambda _: 0.0)
     textile_hub.faults.add(fault)
     for number, answer in enumerate(await ask_everything(registry)):
         if fault.after_messages == 0 and number in NOT_THERE and answer.status == 404:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from nacl.signing import SigningKey
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.errors import NotFound, Unavailable
 from ipfsreg.bucket.textile import shard
 from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.grpcweb.channel import Channel
@@ -20,7 +21,9 @@ from tests.bucket.running import listening, reactor, running
 from .backend import LIMIT, Backend
 from .double import OLD_WEBSOCKET, TextileDouble
 from .double.bucket import WRITER
+from .double.identity import public_key_string
 from .double.metadata import Entry
+from .registry import logged, text_of
 
 BUCKET = "ipfsreg"
 MEBIBYTE = 1024 * 1024
@@ -97,7 +100,37 @@ async def test_trap_12_of_twins_all_choose_the_same(buckd: TextileDouble, tmp_pa
             await backend.bucket.put(f"d/{number}", b"x")
     found = buckd.buckets.find(first.key)
     assert found is not None
-    assert set(found.metadata) - {""} == {f"d/{number}" for number in range(4)}
+    assert set(found.metadata) - {"", ".textileseed"} == {f"d/{number}" for number in range(4)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_trap_12_files_in_threads_of_one_name_are_found(buckd: TextileDouble, tmp_path: Path) -> None:
+    """The program that this one replaces makes several when it is asked several things at once for the first time."""
+    ids = [b"\x01\x55" + bytes([number]) * 32 for number in range(5)]
+    low, *high = [buckd.add_bucket(buckd.add_thread(thread_id=identifier), BUCKET) for identifier in ids]
+    other = buckd.add_thread(thread_id=b"\x01\x55" + b"\xff" * 32)
+    other.owner = public_key_string(SigningKey.generate().verify_key)
+    strangers = buckd.add_bucket(other, BUCKET)
+    for number, bucket in enumerate(high):
+        buckd.put_files(bucket.key, {f"d/{number}": b"%d" % number, "d/same": b"old"})
+    buckd.put_files(strangers.key, {"d/stranger": b"x"})
+    with logged() as events:
+        async with running(Backend(buckd, tmp_path)) as backend:
+            names = [str(number) for number in range(len(high))]
+            assert [entry.name for entry in await backend.bucket.list("d")] == [*names, "same"]
+            for name in names:
+                assert await backend.bucket.get(f"d/{name}", LIMIT) == name.encode()
+            with pytest.raises(NotFound):
+                await backend.bucket.get("d/stranger", LIMIT)
+            await backend.bucket.put("d/same", b"new")
+            assert await backend.bucket.get("d/same", LIMIT) == b"new"
+            await backend.bucket.move("d/0", "d/moved")
+            await backend.bucket.remove("d/same")
+            assert [entry.name for entry in await backend.bucket.list("d")] == ["1", "2", "3", "moved"]
+    assert buckd.read(low.key, "d/moved") == b"0"
+    assert text_of(events).count(f"{low.thread} is written to") == len(high)
+    for bucket in high:
+        assert f"{bucket.thread} is read as well" in text_of(events)
 
 
 @pytest_twisted.ensureDeferred

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from ipfsreg.ipfs.car import CARInvalid, CARReader, encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, BlockDamaged, cid_of, verify_block
 from ipfsreg.ipfs.unixfs import FILE
+from ipfsreg.registry.descriptor import encode_json
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, DigestInvalid, ImportInvalid, ManifestUnknown, RegistryError
 from ipfsreg.registry.ipfs.importing import Imported
-from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
+from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
 from tests.ipfs.blocks import Blocks
 from tests.registry.place import Place, descriptor, image
@@ -211,6 +212,54 @@ async def test_an_index_and_what_is_not_here_of_it(place: Place) -> None:
     assert result == Imported("other:1", digest_of(index), (absent,))
     assert (await place.registry.manifests.get(OTHER, ONE)).media_type == OCI_INDEX
     assert (await place.registry.manifests.get(OTHER, digest_of(here))).content == here
+
+
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_image_of_docker_is_one_of_oci_in_its_layout(place: Place) -> None:
+    """skopeo and umoci do not read Docker's media types in an OCI layout."""
+    config, layer = b"{}", b"layer"
+    for blob in (config, layer):
+        await place.push_blob(APP, blob)
+    manifest = encode_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_IMAGE,
+            "config": descriptor(DOCKER_CONFIG, config),
+            "layers": [descriptor(DOCKER_LAYER, layer)],
+        }
+    )
+    already = await place.push_image(APP, [], config, layer)
+    await place.registry.manifests.put(APP, manifest, DOCKER_IMAGE, None, [Tag("image")])
+    inner = encode_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_LIST,
+            "manifests": [descriptor(DOCKER_IMAGE, manifest), descriptor(OCI_IMAGE, already)],
+        }
+    )
+    await place.registry.manifests.put(APP, inner, DOCKER_LIST, None, [Tag("list")])
+    outer = encode_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(DOCKER_LIST, inner)] * 2})
+    await place.registry.manifests.put(APP, outer, OCI_INDEX, None, [Tag("outer")])
+    for tag in ("image", "list", "outer"):
+        await imported(place, await exported(place, APP, Tag(tag)), f"other:{tag}")
+    of_image = (await place.registry.manifests.get(OTHER, Tag("image"))).content
+    found = json.loads(of_image)
+    assert found["mediaType"] == OCI_IMAGE
+    assert found["config"] == descriptor("application/vnd.oci.image.config.v1+json", config)
+    assert found["layers"] == [descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer)]
+    of_list = (await place.registry.manifests.get(OTHER, Tag("list"))).content
+    assert json.loads(of_list) == {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [descriptor(OCI_IMAGE, of_image), descriptor(OCI_IMAGE, already)],
+    }
+    of_outer = json.loads((await place.registry.manifests.get(OTHER, Tag("outer"))).content)
+    assert of_outer["manifests"] == [descriptor(OCI_INDEX, of_list)] * 2
+    assert (await place.registry.manifests.get(APP, Tag("image"))).content == manifest
 
 
 @pytest_twisted.ensureDeferred

@@ -269,6 +269,30 @@ class Machine(RuleBasedStateMachine):
         assert self.digest in self.storage.linked
         assert self.storage.content[self.digest] == self.content
 
+    @precondition(lambda self: self.model is UploadState.IDLE)
+    @rule(length=st.integers(0, 30_000), failing=st.booleans())
+    def commit_with_the_last_bytes(self, length: int, failing: bool) -> None:
+        """Who waits for a turn meanwhile has it when the session has ended, or has failed."""
+        sent = self.bytes_to_send(min(length, LIMIT - len(self.content)))
+        self.digest = digest_of(self.content + sent)
+        self.storage.fails = "before" if failing else None
+        waiting: list[list[Any]] = []
+
+        async def send(consumer: IConsumer) -> None:
+            consumer.write(sent)
+            waiting.append(outcome(self.take_turn()))
+            fails(self.upload.commit(digest_of(b"")), UploadBusy)
+
+        committed = outcome(self.upload.commit(self.digest, send, len(sent)))
+        self.content += sent
+        self.model = UploadState.IDLE if failing else UploadState.ENDED
+        assert waiting == [[self.model]]
+        assert committed == [None] if not failing else committed[0].check(Unavailable)
+
+    async def take_turn(self) -> UploadState:
+        await self.upload.turn()
+        return self.upload.state
+
     @precondition(lambda self: self.model is UploadState.STORED)
     @rule(lost=st.sampled_from([None, "content", "storage", "digest"]))
     def commit_again(self, lost: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 
@@ -28,6 +28,7 @@ from ipfsreg.registry.errors import (
 )
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.uploads import spool_writer
+from ipfsreg.registry.uploads.sessions import GIVES_WAY_SECONDS
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import EMPTY_SECONDS
 from tests.registry.place import Place, pause
@@ -304,6 +305,72 @@ async def test_sessions_that_received_nothing_do_not_keep_others_out_for_long(op
         with pytest.raises(UploadUnknown):
             uploads.find(REPOSITORY, empty.identifier)
         assert uploads.find(REPOSITORY, begun.identifier).received == 9
+    finally:
+        await place.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_client_cannot_take_all_sessions(open_place: Open) -> None:
+    place = await open_place(max_uploads=4, max_uploads_of_client=2)
+    uploads = place.registry.uploads
+    first, _ = [await uploads.begin(REPOSITORY, "hoarder") for _ in range(2)]
+    for _ in range(3):
+        with pytest.raises(TooManyRequests):
+            await uploads.begin(REPOSITORY, "hoarder")
+    for _ in range(2):
+        await uploads.begin(REPOSITORY, "other")
+    await first.cancel()
+    await uploads.begin(REPOSITORY, "hoarder")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_emptiest_and_oldest_of_the_client_with_most_sessions_gives_way(open_place: Open) -> None:
+    place = Place((await open_place()).directory, max_uploads=6, max_uploads_of_client=6)
+    place.clock = clock = Clock()
+    await place.start()
+    uploads = place.registry.uploads
+    try:
+        own = await uploads.begin(REPOSITORY, "modest")
+        longest, longer, shorter, older, younger = [await uploads.begin(REPOSITORY, "hoarder") for _ in range(5)]
+        for upload, content in ((longest, b"123"), (longer, b"12"), (shorter, b"1"), (older, b""), (younger, b"")):
+            clock.advance(1)
+            await place.append(upload, content)
+        clock.advance(1)
+        for gone in (older, younger):
+            await uploads.begin(REPOSITORY, "modest")
+            with pytest.raises(UploadUnknown):
+                uploads.find(REPOSITORY, gone.identifier)
+        with pytest.raises(TooManyRequests):  # now both have the same
+            await uploads.begin(REPOSITORY, "modest")
+        for kept in (own, longest, longer, shorter):
+            uploads.find(REPOSITORY, kept.identifier)
+        assert len(place.sessions()) == 6
+    finally:
+        await place.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_has_all_it_may_have_loses_what_it_left_alone(open_place: Open) -> None:
+    place = Place((await open_place()).directory, max_uploads=9, max_uploads_of_client=2)
+    place.clock = clock = Clock()
+    await place.start()
+    uploads = place.registry.uploads
+    try:
+        others = await uploads.begin(REPOSITORY, "other")
+        left, used = [await uploads.begin(REPOSITORY, "client") for _ in range(2)]
+        await place.append(left, b"something")
+        clock.advance(GIVES_WAY_SECONDS)
+        busy: Deferred[None] = Deferred()
+        appending = ensureDeferred(used.append(lambda _: busy))
+        await pause()
+        await uploads.begin(REPOSITORY, "client")
+        with pytest.raises(UploadUnknown):
+            uploads.find(REPOSITORY, left.identifier)
+        with pytest.raises(TooManyRequests):
+            await uploads.begin(REPOSITORY, "client")
+        busy.callback(None)
+        await appending
+        uploads.find(REPOSITORY, others.identifier)
     finally:
         await place.stop()
 

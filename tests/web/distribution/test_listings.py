@@ -117,6 +117,17 @@ async def test_an_unknown_repository_has_no_tags(registry: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_repository_without_manifests_has_no_tags_as_long_as_it_has_blobs(registry: Served) -> None:
+    manifest = await registry.push_image("v1")
+    await registry.ask("DELETE", f"/v2/box/manifests/{digest_of(manifest)}")
+    for _ in range(2):
+        answer = await registry.ask("GET", "/v2/box/tags/list")
+        assert (answer.status, answer.json()) == (200, {"name": "box", "tags": []})
+    await registry.ask("DELETE", f"/v2/box/blobs/{digest_of(b'{}')}")
+    assert (await registry.ask("GET", "/v2/box/tags/list")).error == (404, "NAME_UNKNOWN")
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_catalog_lists_the_repositories_in_pages(registry: Served) -> None:
     assert (await registry.ask("GET", "/v2/_catalog")).json() == {"repositories": []}
     names = ["a", "a/b", "a/b/c", "a-b", "ab", "z/tags", "z/tags/list", "0"]

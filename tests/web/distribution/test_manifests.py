@@ -300,6 +300,31 @@ async def test_a_bad_tag_among_several_sets_none(registry: Served) -> None:
     assert (await registry.ask("GET", "/v2/box/manifests/good")).error == (404, "MANIFEST_UNKNOWN")
 
 
+@pytest.mark.parametrize(
+    ("tags", "fits"),
+    [
+        ([f"{number}" for number in range(100)], True),
+        ([f"{number}" for number in range(101)], False),
+        ([f"{number:0100}" for number in range(27)], True),
+        ([f"{number:0100}" for number in range(28)], False),
+        (["same"] * 400, True),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_more_tags_than_the_answer_can_name_set_none(registry: Served, tags: list[str], fits: bool) -> None:
+    await registry.push_blob(b"{}")
+    for reference in (digest_of(image()), "other"):
+        target = query(f"/v2/box/manifests/{reference}", tag=tags)
+        answer = await registry.ask("PUT", target, {"Content-Type": MANIFEST_TYPE}, image())
+        if fits:
+            assert answer.status == 201
+            assert sum(len(f"oci-tag: {tag}\r\n") for tag in answer.headers.get("oci-tag", [])) <= 3000
+        else:
+            assert answer.error == (414, "TAG_INVALID")
+    listed = await registry.ask("GET", "/v2/box/tags/list")
+    assert set(listed.json()["tags"]) == ({*tags, "other"} if fits else set())
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_tag_moves_and_must_be_asked_for_again(registry: Served) -> None:
     first = await registry.push_image("v1", layers=[b"first"])
@@ -344,10 +369,12 @@ async def test_deleting_a_manifest_takes_its_tags_along(registry: Served) -> Non
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_reference_is_refused(registry: Served) -> None:
     for reference in (".x", "-x", "x" * 129, "a%20b", "a%0Ab", "%C3%A4", "sha256:abc", "a:b"):
-        for method in ("GET", "DELETE", "PUT"):
-            target = f"/v2/box/manifests/{reference}"
+        target = f"/v2/box/manifests/{reference}"
+        for method in ("DELETE", "PUT"):
             answer = await registry.ask(method, target, None, image() if method == "PUT" else None)
             assert answer.error == (400, "DIGEST_INVALID" if ":" in reference else "TAG_INVALID")
+        assert (await registry.ask("GET", target)).error == (404, "MANIFEST_UNKNOWN")
+        assert (await registry.ask("HEAD", target)).status == 404
 
 
 @pytest_twisted.ensureDeferred

@@ -149,7 +149,9 @@ async def test_other_names_below_ipfs_are_names(known: Served) -> None:
         manifest = await known.push_image("1", name)
         assert (await known.ask("GET", f"/v2/{name}/manifests/1")).content == manifest
     looks_like_one = "b" + "a" * 58
-    assert (await get(known, looks_like_one, "manifests/latest")).error == (400, "NAME_INVALID")
+    assert (await get(known, looks_like_one, "manifests/latest")).error == (404, "NAME_UNKNOWN")
+    answer = await known.ask("PUT", f"/v2/ipfs/{looks_like_one}/manifests/latest", None, b"{}")
+    assert answer.error == (400, "NAME_INVALID")
 
 
 @pytest_twisted.ensureDeferred

@@ -80,14 +80,28 @@ async def test_a_name_outside_of_the_grammar_is_refused(registry: Served) -> Non
     connection = await registry.connect()
     for name in NO_NAMES:
         for method, target, content in (
-            ("GET", f"/v2/{name}/manifests/latest", None),
             ("PUT", f"/v2/{name}/manifests/latest", image()),
-            ("GET", f"/v2/{name}/blobs/{DIGEST}", None),
-            ("GET", f"/v2/{name}/tags/list", None),
+            ("DELETE", f"/v2/{name}/manifests/latest", None),
             ("GET", f"/v2/{name}/referrers/{DIGEST}", None),
             ("POST", f"/v2/{name}/blobs/uploads/", b""),
         ):
             assert (await connection.ask(method, target, None, content)).error == (400, "NAME_INVALID")
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_there_under_a_name_outside_of_the_grammar(registry: Served) -> None:
+    connection = await registry.connect()
+    for name in NO_NAMES:
+        for target in (
+            f"/v2/{name}/manifests/latest",
+            f"/v2/{name}/manifests/{DIGEST}",
+            f"/v2/{name}/blobs/{DIGEST}",
+            f"/v2/{name}/blobs/uploads/x",
+            f"/v2/{name}/tags/list",
+        ):
+            assert (await connection.ask("GET", target)).error == (404, "NAME_UNKNOWN")
+        for target in (f"/v2/{name}/manifests/latest", f"/v2/{name}/blobs/{DIGEST}"):
+            assert (await connection.ask("HEAD", target)).status == 404
 
 
 @pytest_twisted.ensureDeferred
@@ -107,7 +121,7 @@ async def test_percent_encoding_means_the_same(registry: Served) -> None:
 
 
 NOWHERE = [
-    "/",
+    "/livez/more",
     "/v1/",
     "/v2/box",
     "/v2/box/",

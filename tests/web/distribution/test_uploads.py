@@ -5,9 +5,12 @@ import uuid
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from ipfsreg.registry.uploads import upload
-from tests.web.client import pause, query
+from tests.web.client import connect, pause, query
 from tests.web.served import Serve, Served, digest_of
 
 FIRST, SECOND, THIRD = b"a" * 1000, b"b" * 70_000, b"c"
@@ -38,9 +41,22 @@ async def test_a_session_begins_with_its_location(registry: Served) -> None:
     identifier = answer["location"].rpartition("/")[2]
     assert answer["location"] == f"/v2/some/box/blobs/uploads/{identifier}"
     assert answer["docker-upload-uuid"] == answer["blob-upload-session-id"] == identifier
-    assert answer["range"] == "0-0"
+    assert "range" not in answer
     status = await registry.ask("GET", answer["location"])
-    assert (status.status, status["range"], status["location"]) == (204, "0-0", answer["location"])
+    assert (status.status, status["range"], status["location"]) == (204, "0--1", answer["location"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_lost_its_first_chunk_goes_on_by_what_it_is_told(registry: Served) -> None:
+    location = await registry.begin_upload()
+    refused = await registry.ask("PATCH", location, {"Content-Range": "5-9"}, b"later")
+    assert (refused.status, refused["range"]) == (416, "0--1")
+    for expected in (0, 1, 2):
+        # As regclient does it.
+        offset = int((await received(registry, location)).split("-", 1)[1]) + 1
+        assert offset == expected
+        answer = await registry.ask("PATCH", location, {"Content-Range": f"{offset}-{offset}"}, b"x")
+        assert (answer.status, answer["range"]) == (202, f"0-{offset}")
 
 
 @pytest.mark.parametrize("with_length", [True, False])
@@ -155,7 +171,7 @@ async def test_a_range_that_is_none_is_refused(registry: Served, value: str) -> 
     location = await registry.begin_upload()
     answer = await registry.ask("PATCH", location, {"Content-Range": value}, FIRST)
     assert answer.error == (416, "BLOB_UPLOAD_INVALID")
-    assert await received(registry, location) == "0-0"
+    assert await received(registry, location) == "0--1"
 
 
 @pytest_twisted.ensureDeferred
@@ -163,10 +179,10 @@ async def test_a_range_of_another_length_than_the_part_is_refused(registry: Serv
     location = await registry.begin_upload()
     answer = await registry.ask("PATCH", location, {"Content-Range": "0-9"}, FIRST)
     assert answer.error == (400, "SIZE_INVALID")
-    assert await received(registry, location) == "0-0"
+    assert await received(registry, location) == "0--1"
     answer = await registry.ask("PATCH", location, {"Content-Range": "0-9"}, [FIRST])
     assert answer.error == (400, "SIZE_INVALID")
-    assert await received(registry, location) == "0-0"
+    assert await received(registry, location) == "0--1"
 
 
 @pytest_twisted.ensureDeferred
@@ -232,6 +248,26 @@ async def test_a_blob_is_mounted_from_anywhere_where_nobody_says_from_where(regi
     assert await content_of(registry, WHOLE, "two") == WHOLE
 
 
+@pytest_twisted.ensureDeferred
+async def test_nobody_mounts_from_a_private_repository_without_its_name(serve: Serve) -> None:
+    registry = await serve(gateway={"private": "secret, hidden/*"})
+    empty = {"Content-Length": 0}
+    hidden = await registry.push_blob(WHOLE, "hidden/box")
+    for target in ("two", "secret", "hidden/other"):
+        mount = query(f"/v2/{target}/blobs/uploads/", mount=hidden)
+        assert (await registry.ask("POST", mount, empty)).status == 202
+        assert (await registry.ask("HEAD", f"/v2/{target}/blobs/{hidden}")).status == 404
+    named = query("/v2/secret/blobs/uploads/", mount=hidden, **{"from": "hidden/box"})
+    assert (await registry.ask("POST", named, empty)).status == 201
+    await registry.push_blob(WHOLE, "shown")
+    mount = query("/v2/two/blobs/uploads/", mount=hidden)
+    assert (await registry.ask("POST", mount, empty)).status == 201
+    assert await content_of(registry, WHOLE, "two") == WHOLE
+    for repository in ("shown", "two"):
+        await registry.ask("DELETE", f"/v2/{repository}/blobs/{hidden}")
+    assert (await registry.ask("POST", query("/v2/three/blobs/uploads/", mount=hidden), empty)).status == 202
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -281,6 +317,22 @@ async def test_there_may_be_only_so_many_sessions(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_address_may_have_only_so_many_sessions(serve: Serve) -> None:
+    registry = await serve(uploads={"per_client": 1})
+    await registry.begin_upload()
+    refused = await registry.ask("POST", "/v2/box/blobs/uploads/", {"Content-Length": 0})
+    assert refused.error == (429, "TOOMANYREQUESTS")
+    from_elsewhere = await connect(
+        TCP4ClientEndpoint(reactor, "127.0.0.1", registry.port, bindAddress=("127.0.0.2", 0))
+    )
+    try:
+        answer = await from_elsewhere.ask("POST", "/v2/box/blobs/uploads/", {"Content-Length": 0})
+        assert answer.status == 202
+    finally:
+        from_elsewhere.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(
     registry: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +355,32 @@ async def test_a_second_request_on_a_busy_session_is_refused_and_mixes_nothing(
     answer = await slow.answer()
     assert (answer.status, answer["range"]) == (202, f"0-{len(WHOLE) - 1}")
     assert (await registry.ask("PUT", query(location, digest=digest_of(WHOLE)), None, b"")).status == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "digest", "content"),
+    [("PUT", digest_of(WHOLE), WHOLE), ("PATCH", None, b"intruder"), ("DELETE", None, b"")],
+    ids=["the same again", "another part", "an end"],
+)
+@pytest_twisted.ensureDeferred
+async def test_nothing_comes_between_the_last_part_and_the_blob(
+    registry: Served, method: str, digest: str | None, content: bytes
+) -> None:
+    """A proxy may send a PUT a second time while the first one is under way."""
+    location = await registry.begin_upload()
+    whole = query(location, digest=digest_of(WHOLE))
+    slow = await registry.connect()
+    slow.begin("PUT", whole, {"Content-Length": len(WHOLE)})
+    slow.send(WHOLE[:1500])
+    await pause(0.05)
+    other = registry.ask(method, location if digest is None else whole, None, content)
+    waiting = Deferred.fromCoroutine(other)
+    await pause(0.05)
+    assert not waiting.called
+    slow.send(WHOLE[1500:], "PUT")
+    assert (await slow.answer()).status == 201
+    assert (await waiting).error == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert await content_of(registry, WHOLE) == WHOLE
 
 
 @pytest_twisted.ensureDeferred

@@ -59,19 +59,26 @@ async def test_what_is_not_here(registry: Served) -> None:
 @pytest.mark.parametrize(
     ("name", "address"),
     [
-        ("localhost:5000", "/dns/localhost/tcp/5000/http"),
         ("registry.example.org", "/dns/registry.example.org/tcp/80/http"),
-        ("[::1]:5000", "/ip6/::1/tcp/5000/http"),
-        ("192.168.1.2:80", "/ip4/192.168.1.2/tcp/80/http"),
+        ("Registry.example.org:5000", "/dns/registry.example.org/tcp/5000/http"),
+        ("registry.example.org:99999", None),
+        ("registry.example.org.evil.example", None),
+        ("evil.example:80", None),
+        ("localhost:5001", None),
+        ("[::1]:5000", None),
+        ("192.168.1.2:80", None),
         ("a/../b:1", None),
         ("a:port", None),
         ("", None),
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_where_it_is(registry: Served, name: str, address: str | None) -> None:
+async def test_where_it_is(serve: Serve, name: str, address: str | None) -> None:
+    """A stranger's Host header is not believed."""
+    registry = await serve(registry={"allowed_hosts": "registry.example.org"})
     await registry.push_blob(b"blob")
     answer = await registry.ask("GET", f"/routing/v1/providers/{cid_of(RAW, b'blob')}", {"Host": name})
+    assert answer["cache-control"].startswith("private, ")
     (record,) = answer.json()["Providers"]
     assert record["Addrs"] == [address or f"/ip4/127.0.0.1/tcp/{registry.port}/http"]
 
@@ -80,7 +87,9 @@ async def test_where_it_is(registry: Served, name: str, address: str | None) -> 
 async def test_where_it_is_says_the_configuration(serve: Serve) -> None:
     served = await serve(gateway={"address": "https://registry.example.org"})
     await served.push_blob(b"blob")
-    (record,) = (await served.ask("GET", f"/routing/v1/providers/{cid_of(RAW, b'blob')}")).json()["Providers"]
+    answer = await served.ask("GET", f"/routing/v1/providers/{cid_of(RAW, b'blob')}")
+    assert answer["cache-control"].startswith("public, ")
+    (record,) = answer.json()["Providers"]
     assert record["Addrs"] == ["/dns/registry.example.org/tcp/443/https"]
 
 

@@ -1,8 +1,9 @@
 """Connections: what clients do with them that no well-behaved library would."""
 
+import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -364,3 +365,23 @@ async def test_a_port_scan_leaves_nothing(listen: Listen) -> None:
         connection.close()
     await until(lambda: not served.server.connections)
     assert chunk(b"") == b"0\r\n\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_client_is_left_what_is_still_on_its_way(listen: Listen) -> None:
+    """The system sends the rest of an answer long after it has taken it, to a client that is slow to read."""
+    content = os.urandom(300_000)
+
+    def handle(request: Request) -> None:
+        (connection,) = served.server.connections
+        cast(socket.socket, connection.wire.getHandle()).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(content))
+        request.end(content)
+
+    served = listen(handle, Limits(idle=0.3, stall=30.0))
+    client = await served.connect()
+    client.begin("GET", "/")
+    client.wire.pauseProducing()
+    await until(lambda: bool(served.server.connections))
+    await until(lambda: not served.server.connections)
+    client.wire.resumeProducing()
+    assert (await client.answer()).content == content

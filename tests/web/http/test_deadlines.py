@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from ipfsreg.registry.uploads import upload
 from tests.web.client import Connection, chunk, pause, query, until
 from tests.web.served import MANIFEST_TYPE, Serve, Served, descriptor, digest_of, image
 
-QUICK = {"registry": {"idle_timeout": "300ms", "stall_timeout": "400ms"}}
+QUICK = {"registry": {"idle_timeout": "300ms", "stall_timeout": "400ms", "body_timeout": "400ms"}}
 AT_ONCE = 1.5
 """Seconds within which those time-outs must have been acted on, on a busy machine."""
 
@@ -47,6 +48,38 @@ async def test_a_silent_client_is_dropped(serve: Serve) -> None:
         assert 0.2 < time.monotonic() - begin < AT_ONCE
     await pause(0.05)
     assert (await registry.ask("GET", location))["range"] == "0-8"
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_layer_that_pauses_is_waited_for_and_in_the_end_answered(serve: Serve, chunked: bool) -> None:
+    """RFC 9110, 15.5.9."""
+    registry = await serve(registry={"idle_timeout": "100ms", "stall_timeout": "100ms", "body_timeout": "900ms"})
+    location = await registry.begin_upload()
+    connection = await registry.connect()
+    connection.begin("PATCH", location, {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": 1000})
+    for _ in range(2):
+        connection.send(chunk(b"part") if chunked else b"part")
+        await pause(0.4)
+    assert not connection.is_closed
+    answer = await connection.answer()
+    assert answer.error == (408, "UNSUPPORTED")
+    assert answer["connection"] == "close"
+    assert (await registry.ask("GET", location))["range"] == "0-7"
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_request_goes_on_where_a_layer_pauses(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "SILENT_SECONDS", 0.2)
+    registry = await serve()
+    location = await registry.begin_upload()
+    connection = await registry.connect()
+    connection.begin("PATCH", location, {"Content-Length": 1000})
+    connection.send(b"part")
+    await pause(0.4)
+    answer = await registry.ask("PATCH", location, {"Content-Range": "4-7"}, b"rest")
+    assert (answer.status, answer["range"]) == (202, "0-7")
+    assert (await connection.answer()).error == (409, "BLOB_UPLOAD_INVALID")
 
 
 @pytest_twisted.ensureDeferred

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfsreg.web.http.head import BadRequest, check_beginning, parse_head
+from ipfsreg.web.http.limits import HEAD_MAX
 
 REFUSED = [
     b"Content-Length: 5\r\nContent-Length: 5",
@@ -163,10 +164,10 @@ def test_a_target_is_read_in_its_forms(target: bytes, path: bytes) -> None:
 
 def test_a_long_beginning_is_not_waited_for() -> None:
     with pytest.raises(BadRequest) as caught:
-        check_beginning(b"GET /" + b"x" * 20_000)
+        check_beginning(b"GET /" + b"x" * HEAD_MAX)
     assert caught.value.status is HTTPStatus.REQUEST_URI_TOO_LONG
     with pytest.raises(BadRequest) as caught:
-        check_beginning(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
+        check_beginning(b"GET / HTTP/1.1\r\nX: " + b"x" * HEAD_MAX)
     assert caught.value.status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     with pytest.raises(BadRequest) as caught:
         parse_head(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 501 + b"\r\n")

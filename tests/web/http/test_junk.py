@@ -30,8 +30,8 @@ CLIENT_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(194)
         b"PUT /v2/ HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"PUT /v2/box/manifests/v1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
         b"GET /v2/ HTTP/1.1\r\n" + b"X: y\r\n" * 600 + b"\r\n",
-        b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
+        b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\n\r\n",
         b"GET /v2/\xff/manifests/v1 HTTP/1.1\r\n\r\n",
         b"\xff\xfe /v2/ HTTP/1.1\r\n\r\n",
         b"G\x00T /v2/ HTTP/1.1\r\n\r\n",
@@ -69,12 +69,12 @@ async def test_a_tls_hello_on_the_plain_port_is_answered(registry: Served) -> No
     ("sent", "status"),
     [
         (b"GET /v2/ HTTP/1.1\r\n" + b"X: y\r\n" * 600 + b"\r\n", 431),
-        (b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", 431),
-        (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET /v2/ HTTP/1.1\r\n\r\n", 400),
         (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET http://anywhere/v2/ HTTP/1.1\r\nHost: anywhere\r\n\r\n", 200),
-        (b"GET HTTPS://anywhere HTTP/1.1\r\nHost: anywhere\r\n\r\n", 404),
+        (b"GET HTTPS://anywhere HTTP/1.1\r\nHost: anywhere\r\n\r\n", 200),
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -188,7 +188,7 @@ async def test_the_access_log_has_a_line_for_each_request(serve: Serve, log: lis
         f'127.0.0.1 GET /v2/box/blobs/{digest} 200 200000 0 S "a \\x22program\\x22 \\xe9"',
         re.sub(took, 'S "', lines[3]),
     ]
-    assert lines[3].startswith("127.0.0.1 GET /v2/%0Abox%1b[31m/tags/list 400 ")
+    assert lines[3].startswith("127.0.0.1 GET /v2/%0Abox%1b[31m/tags/list 404 ")
 
 
 @pytest_twisted.ensureDeferred

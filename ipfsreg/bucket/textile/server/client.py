@@ -71,11 +71,13 @@ class TextileClient:
         await self._channel.close()
 
     def owns(self, owner: str) -> bool:
-        """Whether a bucket's ``owner`` (its public key; empty for none) is who makes the calls.
+        """Whether a bucket's ``owner`` (its public key; empty for none, when all are alike) is who makes the calls.
 
-        Without an identity it is: a hub lets nobody else at the thread, and where there is no owner all are alike.
+        With a hub's key and no identity it is: a hub lets nobody else at the thread.
         """
-        return not owner or self._identity is None or owner == self._identity.public_key
+        if self._identity is None:
+            return not owner or self.is_hub
+        return owner in ("", self._identity.public_key)
 
     async def authorize(self) -> None:
         """Fetch the token, if calls need one that is not there yet."""

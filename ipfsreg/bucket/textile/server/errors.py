@@ -55,6 +55,13 @@ class Undecryptable(Corrupt):
     """The server cannot decrypt it: it is damaged, or whoever asks has no role there. Only the owner knows which."""
 
 
+class Unresolved(Unavailable):
+    """The server does not find the path, for whatever reason: none of its texts says less.
+
+    It hides from whoever has no role at a path what is there, and masks some of its own failures with the same words.
+    """
+
+
 class TokenRefused(Refused):
     """The server wants a token, or another one than it was sent: one from this server may help."""
 
@@ -82,6 +89,7 @@ _SECRET = "[textile] secret"
 _IDENTITY = "[textile] identity_file"
 _TOKEN_NEEDED = f"{_KEY} is a user-group key, which needs an identity: set {_IDENTITY}"
 _TOKEN_BAD = f"the token of {_IDENTITY} is not accepted"
+_NO_ROLE = f"{_IDENTITY} does not own the bucket, and has no role that allows it: no role allows a new file"
 _OTHER_CASE = "the account has a thread of that name in other letters, upper or lower case: set [textile] thread to it"
 _TOO_MANY = "the bucket holds too many paths"
 _NO_POWERGATE = "the server has no Powergate, so it cannot archive to Filecoin"
@@ -105,12 +113,14 @@ ROWS = (
     Row(_DENIED, "Bad authorization", TokenRefused, _TOKEN_BAD),
     Row(_DENIED, "Bad API key", Refused, f"the thread was made with another {_KEY}"),
     Row(_DENIED, "User does not own thread", Refused, f"the thread belongs to another account than {_KEY}'s"),
+    # A buckd's, for one of another server's key, or from before its database was made anew.
+    Row(_UNKNOWN, "invalid thread token|thread token not found", TokenRefused, _TOKEN_BAD),
     Row(_UNKNOWN, whole("bad signature"), Refused, f"the server does not take the signature of {_IDENTITY}"),
     # Permission.
     Row(_DENIED, "Method is not accessible", Refused, f"the server is a hub and wants {_KEY}"),
-    Row(_DENIED, "verifying bucket update", Refused, "the identity has no role that allows it"),
+    Row(_DENIED, "verifying bucket update", Refused, _NO_ROLE),
     Row(_DENIED, "", Refused, "the server does not allow it"),
-    Row(_UNKNOWN, "permission denied", Refused, "the identity has no role that allows it"),
+    Row(_UNKNOWN, "permission denied", Refused, _NO_ROLE),
     Row(_UNKNOWN, "unmarshaling role public key", Refused, "a role is for a public key or for *"),
     Row(_UNKNOWN, r"paths containing \.textileseed are not allowed", Refused),
     Row(_UNKNOWN, "name may only contain alphanumeric", Refused, "[textile] thread is no name for a thread"),
@@ -147,6 +157,7 @@ ROWS = (
     Row(_UNKNOWN, "message corrupt or incorrect password", Undecryptable, "the server cannot decrypt it"),
     Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound),
     Row(_UNKNOWN, r"could not resolve path: /ipfs/\w", NotFound),
+    Row(_UNKNOWN, r"could not resolve path:", Unresolved),
     Row(_UNKNOWN, r"^node is a directory$", NotFound),
     Row(_UNKNOWN, r"^no link by that name$", NotFound, methods={"RemovePath"}),
     Row(GrpcStatus.UNIMPLEMENTED, r"service api\.usersd", Unimplemented, f"the server is a buckd, which has no {_KEY}"),

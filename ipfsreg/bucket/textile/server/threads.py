@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -31,6 +31,7 @@ class Threads:
         self._client = client
         self._clock = clock
         self._ids: dict[str, bytes] = {}
+        self._all: dict[str, list[bytes]] = {}
         self._listed: float | None = None
         self._creating: DeferredLock = DeferredLock()
         self._listing = SingleFlight(self._list)
@@ -46,6 +47,11 @@ class Threads:
     async def find(self, name: str) -> bytes | None:
         """A thread's id, or None where the server says that there is none of that name."""
         return (await self.known()).get(name)
+
+    async def find_all(self, name: str) -> Sequence[bytes]:
+        """The ids of all threads of a name, the lowest first."""
+        await self.known()
+        return self._all.get(name, [])
 
     async def find_or_create(self, name: str) -> tuple[bytes, bool]:
         """A thread's id, and whether it was made for this call: where the server says that there is none."""
@@ -70,8 +76,11 @@ class Threads:
                 THREADS, "ListDBs", threads_pb2.ListDBsRequest(), threads_pb2.ListDBsReply
             )
             pairs = [(each.info.name, each.db_id) for each in databases.dbs]
-        # Sorted by descending id, so that the lowest is what remains of several.
-        self._ids = dict(sorted(pairs, key=lambda pair: pair[1], reverse=True))
+        found: dict[str, list[bytes]] = {}
+        for name, identifier in sorted(pairs):
+            found.setdefault(name, []).append(identifier)
+        self._all = found
+        self._ids = {name: identifiers[0] for name, identifiers in found.items()}
         self._listed = began
 
     async def _create(self, name: str) -> bool:

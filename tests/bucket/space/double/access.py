@@ -83,5 +83,6 @@ class Access(SpaceBase):
     async def GetPublicKey(self, call: Call, request: space_pb2.GetPublicKeyRequest) -> space_pb2.GetPublicKeyResponse:
         account = self.world.account
         if account is None:
-            raise RpcError(UNKNOWN, "No key pair found in the local db.")
+            other = self.world.faults.other_keyring
+            raise RpcError(UNKNOWN, "Key not found" if other else "No key pair found in the local db.")
         return space_pb2.GetPublicKeyResponse(publicKey=account.public_key)

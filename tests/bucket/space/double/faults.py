@@ -16,6 +16,10 @@ class Faults(BuckdFaults):
         """By base name: what AddItems says of a file that it then does not store. The call's status stays 0."""
         self.unanswered_items: set[str] = set()
         """Base names of files that AddItems neither stores nor says anything of."""
+        self.deadlocks = 0
+        """How many of the next OpenFile calls are never answered, when the file was found in two places at once."""
+        self.other_keyring = False
+        """Whether the daemon keeps its key pair in `pass`, Secret Service or KWallet."""
         self.entry_seconds = 0.0
         """How long a listing takes for each file: the real one makes two more calls, of up to 3 s each."""
         self.member_seconds = 0.0

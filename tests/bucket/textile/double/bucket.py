@@ -16,7 +16,7 @@ from .content import ContentStore
 from .faults import Faults
 from .metadata import Entry, PathMetadata
 from .settings import Generation, Limits
-from .tree import Directory, Ipfs, random_cid
+from .tree import SEED, Directory, Ipfs, random_cid
 from .unixfs import LIBP2P_KEY, cid_string
 
 READER, WRITER, ADMIN = 1, 2, 3
@@ -71,6 +71,21 @@ class Bucket:
             self.under_lost_key,
         )
 
+    def as_seen_by(self, reader: str) -> "Bucket":
+        """The bucket with the metadata that an identity may read: without a role anywhere, not even that it is private.
+
+        The root's own metadata are hidden from one who has no role on all of it.
+        """
+        if not self.owner or reader == self.owner or self.metadata.role("", reader) >= READER:
+            return self
+        seen = self.draft()
+        for path in self.metadata:
+            if self.metadata.role(path, reader) < READER:
+                seen.metadata.remove(path)
+        if not len(seen.metadata):
+            seen.link_key = ""
+        return seen
+
     def document_size(self) -> int:
         """How many bytes the JSON document has (the fixed part is about right, the metadata exact)."""
         fixed = {
@@ -112,9 +127,13 @@ class Bucket:
     def permit(self, role: int, path: str, identity: str) -> None:
         """Refuse one who has not the role at a path. Without an owner anybody may do anything.
 
+        A role is on what is there: a new path, whoever has which role above it, is for the owner alone to make.
+
         :raises RpcError: as the write validator's refusal arrives.
         """
-        if self.owner and identity != self.owner and self.metadata.role(path, identity) < role:
+        if not self.owner or identity == self.owner:
+            return
+        if self.metadata.get(path) is None or self.metadata.role(path, identity) < role:
             raise RpcError(UNKNOWN, DENIED)
 
     def check_root(self, root: str) -> None:
@@ -165,6 +184,7 @@ class Buckets:
         )
         roles = {} if not owner else {owner: ADMIN} if private else {"*": READER, owner: ADMIN}
         bucket.metadata.set("", Entry(now, roles, file_key))
+        bucket.metadata.set(SEED, Entry(now))
         self._buckets[bucket.key] = bucket
         return bucket
 

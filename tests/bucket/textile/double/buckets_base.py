@@ -62,6 +62,26 @@ class BucketsBase:
         """
         return self.world.buckets.load(key, self.thread_of(call))
 
+    def load_to_read(self, call: Call, key: str) -> Bucket:
+        """The saved bucket with what the caller may know of it; raises as `load`."""
+        return self.load(call, key).as_seen_by(identity_of(call))
+
+    def resolve_to_read(self, bucket: Bucket, path: str) -> Node:
+        """As `resolve`, in a bucket of `load_to_read`.
+
+        :raises RpcError: where the caller has no role on a path, in the words for one that is missing.
+        """
+        names = segments_of(path)
+        where = "/".join([bucket.path, *names])
+        if bucket.root.private and not bucket.private:  # the server takes the ciphertext for a public bucket
+            if names:
+                raise RpcError(UNKNOWN, f'no link named "{names[0]}" under {bucket.root.cid}')
+            raise RpcError(UNKNOWN, f"could not resolve path: {where}")
+        node = self.resolve(bucket, path)
+        if bucket.metadata.nearest(path) is None:
+            raise RpcError(UNKNOWN, f"could not resolve path: {where}")
+        return node
+
     def resolve(self, bucket: Bucket, path: str) -> Node:
         """The file or directory at a path.
 

@@ -133,8 +133,8 @@ class Changing(BucketsBase):
         return target
 
     def _move(self, draft: Bucket, source: str, target: str, node: Node, call: Call) -> None:
-        draft.permit(WRITER, source, identity_of(call))
-        draft.permit(WRITER, target, identity_of(call))
+        with within("verifying bucket update"):
+            draft.permit(WRITER, target, identity_of(call))
         self._set(draft, target, self.world.ipfs.encrypt_again(node) if draft.private else node)
         if source.startswith(target) or target.startswith(source):
             # Taken for a move between a directory and what is in it, which is not cleaned up.
@@ -146,7 +146,9 @@ class Changing(BucketsBase):
         path = clean_path(request.path)
         async with self.changed(call, request.key) as draft:
             draft.check_root(request.root)
-            draft.permit(WRITER, path, identity_of(call))
+            known = draft.metadata.get(path) is not None
+            if known:
+                draft.permit(ADMIN, path, identity_of(call))
             before = draft.root.dag_size
             names = segments_of(path)
             if not names and not draft.private:
@@ -160,6 +162,9 @@ class Changing(BucketsBase):
                 draft.root = self.world.ipfs.put(draft.root, names, None)
             else:  # of a private bucket, which is empty then
                 draft.root = self.world.ipfs.empty_directory(True)
+            if not known:  # a directory: its owner's alone to remove
+                with within("saving bucket"):
+                    draft.permit(ADMIN, path, identity_of(call))
             # No slash is added, as in the real server: `a/v1` takes the metadata of `a/v1.2` away too.
             draft.metadata.remove_below(path)
         response = bucketsd_pb2.RemovePathResponse(pinned=draft.root.dag_size - before)
@@ -194,9 +199,12 @@ class Changing(BucketsBase):
     async def PullPathAccessRoles(
         self, call: Call, request: bucketsd_pb2.PullPathAccessRolesRequest
     ) -> bucketsd_pb2.PullPathAccessRolesResponse:
-        bucket = self.load(call, request.key)
+        bucket = self.load_to_read(call, request.key)
         path = clean_path(request.path)
-        self.resolve(bucket, path)
+        try:
+            self.resolve_to_read(bucket, path)
+        except RpcError:  # for whatever reason
+            raise RpcError(UNKNOWN, f"could not resolve path: {path}") from None
         roles = bucket.metadata.roles(path)
         return bucketsd_pb2.PullPathAccessRolesResponse(roles=roles)  # type: ignore[arg-type]
 

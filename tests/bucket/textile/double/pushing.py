@@ -128,10 +128,9 @@ class Pushing(BucketsBase):
             except RpcError:
                 # What was linked is saved, also where the client is gone.
                 if linked:
-                    self._permit_many(call, draft, linked)
                     self.world.buckets.save_now(draft)
                 raise
-            await self._save_many(call, draft, linked)
+            await self.world.buckets.save(call, draft)
 
     def _load_for_many(self, key: str, thread: str) -> Bucket:
         with within(_LOADING):
@@ -142,15 +141,6 @@ class Pushing(BucketsBase):
         for path in paths:
             with within("verifying bucket update", PERMISSION_DENIED):
                 draft.permit(WRITER, path.removeprefix("/"), identity_of(call))
-
-    async def _save_many(self, call: Call, draft: Bucket, linked: list[str]) -> None:
-        self._permit_many(call, draft, linked)
-        await self.world.buckets.save(call, draft)
-
-    @staticmethod
-    def _permit_many(call: Call, draft: Bucket, linked: list[str]) -> None:
-        for path in linked:
-            draft.permit(WRITER, path, identity_of(call))
 
     async def _take_files(self, call: Call, draft: Bucket, linked: list[str]) -> None:
         files: dict[str, Incoming | None] = {}
@@ -164,6 +154,9 @@ class Pushing(BucketsBase):
                 path = clean_path(request.chunk.path)
             except RpcError as error:
                 raise RpcError(UNKNOWN, f"parsing path: {error.text}") from None
+            if path not in files:
+                with within("enqueueing file: verifying bucket update"):
+                    draft.permit(WRITER, path, identity_of(call))
             incoming = files.setdefault(path, Incoming(self.world, draft.private) if path not in files else None)
             if incoming is None:
                 raise RpcError(UNKNOWN, "writing chunk: io: read/write on closed pipe")

@@ -8,7 +8,7 @@ from tests.grpcweb_double.call import RESOURCE_EXHAUSTED, UNKNOWN, Call, RpcErro
 from tests.grpcweb_double.pace import Pace
 from tests.grpcweb_double.wire import field
 
-from .bucket import READER, Bucket
+from .bucket import Bucket
 from .buckets_base import BucketsBase, clean_path, identity_of, segments_of, with_root
 from .content import Content, ContentLostError
 from .metadata import Entry
@@ -23,10 +23,10 @@ class Reading(BucketsBase):
 
     async def List(self, call: Call, request: bucketsd_pb2.ListRequest) -> bytes:
         buckets = self.world.buckets.list(self.thread_of(call))
-        return b"".join(with_root(1, bucket) for bucket in buckets)
+        return b"".join(with_root(1, bucket.as_seen_by(identity_of(call))) for bucket in buckets)
 
     async def Root(self, call: Call, request: bucketsd_pb2.RootRequest) -> bytes:
-        return with_root(1, self.load(call, request.key))
+        return with_root(1, self.load_to_read(call, request.key))
 
     async def Links(self, call: Call, request: bucketsd_pb2.LinksRequest) -> bucketsd_pb2.LinksResponse:
         bucket = self.load(call, request.key)
@@ -36,9 +36,9 @@ class Reading(BucketsBase):
         return self.links(bucket, path)
 
     async def ListPath(self, call: Call, request: bucketsd_pb2.ListPathRequest) -> bytes:
-        bucket = self.load(call, request.key)
+        bucket = self.load_to_read(call, request.key)
         path = "/".join(segments_of(request.path))
-        node = self.resolve(bucket, path)
+        node = self.resolve_to_read(bucket, path)
         if isinstance(node, Directory):
             await call.sleep(self.world.faults.block_fetch_seconds * len(node.entries))
         name = path.rpartition("/")[2] or bucket.name
@@ -56,8 +56,10 @@ class Reading(BucketsBase):
     async def PullPath(self, call: Call, request: bucketsd_pb2.PullPathRequest) -> None:
         if self.world.faults.egress_exhausted:
             raise RpcError(RESOURCE_EXHAUSTED, "network egress exhausted: quota reached")
-        bucket = self.load(call, request.key)
+        bucket = self.load_to_read(call, request.key)
         path = clean_path(request.path)
+        if bucket.metadata.nearest(path) is None:
+            raise RpcError(UNKNOWN, f"could not resolve path: {path}")
         node = self.resolve(bucket, path)
         if isinstance(node, Directory):
             raise RpcError(UNKNOWN, "node is a directory")
@@ -79,9 +81,7 @@ class Reading(BucketsBase):
             await pace.moved(len(piece))
             await call.breathe()
             call.check()
-        stranger = bucket.owner and identity_of(call) != bucket.owner
-        readable = not stranger or bucket.metadata.role(path, identity_of(call)) >= READER
-        if not readable or path in bucket.under_lost_key or (bucket.key, path) in faults.corrupt:
+        if path in bucket.under_lost_key or (bucket.key, path) in faults.corrupt:
             raise RpcError(UNKNOWN, "message corrupt or incorrect password")
 
     async def _send_content(self, call: Call, file: File) -> None:

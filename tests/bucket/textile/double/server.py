@@ -6,7 +6,7 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
-from tests.grpcweb_double.call import PERMISSION_DENIED, Call, RpcError
+from tests.grpcweb_double.call import PERMISSION_DENIED, UNKNOWN, Call, RpcError
 from tests.grpcweb_double.server import DoubleServer
 
 from .accounts import Accounts, ApiKey, Identity
@@ -103,7 +103,10 @@ class TextileDouble(DoubleServer):
 
     def _authorize(self, call: Call, request: Any, unary: bool) -> None:
         if not self.hub:
-            call.identity = Identity(self.accounts.identify_by_token(call.metadata) or "")
+            try:
+                call.identity = Identity(self.accounts.identify_by_token(call.metadata) or "")
+            except RpcError:
+                raise RpcError(UNKNOWN, "invalid thread token") from None
             return
         identity = call.identity = self.accounts.identify_on_hub(call)
         thread_id = parse_thread_id(call.metadata.get("x-textile-thread", ""))

@@ -1,6 +1,7 @@
 """A real hub with accounts and keys: it takes no sign-ups any more, so they are written into its database."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,15 +12,18 @@ from bson.binary import Binary
 from nacl.signing import SigningKey
 from pymongo import MongoClient
 
-from ipfsreg.bucket.textile.proto import threads_pb2
+from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2
+from ipfsreg.bucket.textile.server.client import BUCKETS
+from tests.bucket.running import pause
 from tests.bucket.textile.double.accounts import Account, ApiKey
 from tests.bucket.textile.double.fixtures import metadata_of
 from tests.bucket.textile.double.identity import public_key_string, to_base32
-from tests.grpcweb_double.peer import open_call
+from tests.grpcweb_double.peer import call, open_call
 
 from .servers import DATABASE, TextileServer, running_server
 
 _PUBLIC, _PRIVATE = b"\x08\x01\x12\x20", b"\x08\x01\x12\x40"
+_RAW_THREAD = b"\x01\x55"
 SECONDS = 30.0
 
 _DEVELOPER = 0
@@ -33,6 +37,7 @@ class Hub:
         self.server = server
         client: MongoClient[dict[str, Any]] = MongoClient(server.mongo.uri)
         self._database = client[DATABASE]
+        self._reached = False
         self.close = client.close
 
     @property
@@ -42,6 +47,32 @@ class Hub:
 
     async def add_key(self, *, secure: bool = True, for_users: bool = False) -> ApiKey:
         """A new API key of a new account: for the account itself, or for a group of its users."""
+        if not self._reached:
+            self._reached = True
+            await self._await_buckets()
+        made, signing = self._insert(secure=secure, for_users=for_users)
+        # What the hub does when it signs somebody up: it asks itself for a token of the account.
+        token = await self.get_token(made, signing)
+        account = Binary(_PUBLIC + bytes(signing.verify_key))
+        self._database.accounts.update_one({"_id": account}, {"$set": {"token": token}})
+        return made
+
+    async def _await_buckets(self) -> None:
+        """As `TextileServer.await_buckets`: a hub asks itself only about a thread that the account has."""
+        key = await self.add_key()
+        thread = _RAW_THREAD + secrets.token_bytes(32)
+        request = threads_pb2.NewDBRequest(db_id=thread, name="first")
+        until = time.monotonic() + SECONDS
+        while True:
+            made = await call(self.server.port, "/threads.pb.API/NewDB", metadata_of(key), request)
+            listing = metadata_of(key, to_base32(thread))
+            found = await call(self.server.port, f"/{BUCKETS}/List", listing, bucketsd_pb2.ListRequest())
+            if "connection error" not in made.text + found.text:
+                return
+            assert time.monotonic() < until, found.text
+            await pause(0.1)
+
+    def _insert(self, *, secure: bool, for_users: bool) -> tuple[ApiKey, SigningKey]:
         key, secret = to_base32(secrets.token_bytes(16)), to_base32(secrets.token_bytes(24))
         signing = SigningKey.generate()
         public = _PUBLIC + bytes(signing.verify_key)
@@ -65,11 +96,7 @@ class Hub:
         }
         self._database.accounts.insert_one(account)
         self._database.apikeys.insert_one(api_key)
-        made = ApiKey(key, secret, Account(name, public_key_string(signing.verify_key)), for_users, secure)
-        # What the hub does when it signs somebody up: it asks itself for a token of the account.
-        token = await self.get_token(made, signing)
-        self._database.accounts.update_one({"_id": account["_id"]}, {"$set": {"token": token}})
-        return made
+        return ApiKey(key, secret, Account(name, public_key_string(signing.verify_key)), for_users, secure), signing
 
     async def get_token(self, key: ApiKey, identity: SigningKey) -> str:
         """A token of an identity, which is whoever has its private key."""

@@ -1,0 +1,101 @@
+"""What pages in a browser may ask of this daemon, which has no passwords that would keep them out.
+
+A page of any site can make its reader's browser send requests to a daemon on the reader's own machine or network. Two
+ways are closed here; programs send none of these headers and are not concerned.
+
+* A request of another origin, such as a form or a ``text/plain`` POST that needs nobody's leave: browsers say so by
+  ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/) or ``Origin`` (https://fetch.spec.whatwg.org/).
+* DNS rebinding: the page's own name is made to lead here, so that the browser takes the daemon for the page's origin.
+  But it still says that name as ``Host``. Nobody can rebind an IP address, or ``localhost``.
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from .http.request import Request
+
+CORS_SECONDS = 600
+"""For how long a browser may remember that pages of an origin are let in."""
+
+EXPOSED = "Content-Range, Docker-Content-Digest, ETag, Link, OCI-Filters-Applied, X-Ipfs-Cid"
+"""The headers of answers that a page may read, beside those that every page may."""
+
+_READING = frozenset({b"GET", b"HEAD"})
+_OWN = frozenset({"same-origin", "none"})
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserRules:
+    """``hosts`` are names under which pages may ask, beside IP addresses and ``localhost``.
+
+    Pages of ``origins`` may read, whatever the name; ``*`` is every page.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+    def knows_host(self, request: Request) -> bool:
+        """Whether the request's Host header has one of the names that the configuration allows."""
+        return host_of(request.getHeader("host") or "") in self.hosts
+
+    def refusal(self, request: Request) -> str | None:
+        """Why a request is not answered, or None where it is."""
+        headers = request.headers
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        if origin is None and site is None and not headers.get(b"user-agent", b"").startswith(b"Mozilla/"):
+            return None  # a program
+        if self.lets_in(request):
+            return None
+        if _is_from_elsewhere(request):
+            return "a page of another origin asks, which is not in [registry] cors_origins or wants to change something"
+        if site == b"none" or self._is_safe(host_of(request.getHeader("host") or "")):
+            return None
+        return "a page asks by a name of this registry that is not in [registry] allowed_hosts"
+
+    def lets_in(self, request: Request) -> bool:
+        """Whether this is a page of another origin that may read, and reads."""
+        origin = request.getHeader("origin")
+        if origin is None or not self.origins or request.method not in _READING:
+            return False
+        return "*" in self.origins or origin.lower() in self.origins
+
+    def may_ask_ahead(self, request: Request) -> bool:
+        """Whether this is a browser that asks whether such a page may read (the "preflight" of CORS)."""
+        origin = request.getHeader("origin")
+        wanted = request.getHeader("access-control-request-method")
+        if request.method != b"OPTIONS" or origin is None or wanted not in {"GET", "HEAD"}:
+            return False
+        return "*" in self.origins or origin.lower() in self.origins
+
+    def _is_safe(self, host: str) -> bool:
+        if host in self.hosts or host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            ip_address(host)
+        except ValueError:
+            return False
+        return True
+
+
+def host_of(authority: str) -> str:
+    """The host of a Host header or of an origin's last part: lower case, without port and brackets."""
+    host, colon, port = authority.strip().lower().rpartition(":")
+    if not colon or not (port.isdigit() or not port):
+        host = authority.strip().lower()
+    return host.removeprefix("[").removesuffix("]").removesuffix(".")
+
+
+def _is_from_elsewhere(request: Request) -> bool:
+    site, origin = request.getHeader("sec-fetch-site"), request.getHeader("origin")
+    if site is not None:
+        # Who follows a link to here sees the answer himself, and the page with the link does not.
+        is_followed = request.getHeader("sec-fetch-mode") == "navigate" and request.method in _READING
+        return site not in _OWN and not (is_followed and request.getHeader("sec-fetch-dest") == "document")
+    if origin is None:
+        return False
+    _, separator, authority = origin.lower().partition("://")
+    return not separator or _with_port(authority) != _with_port((request.getHeader("host") or "").lower())
+
+
+def _with_port(authority: str) -> str:
+    return authority.strip().removesuffix(":80").removesuffix(":443")

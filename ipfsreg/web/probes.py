@@ -1,0 +1,37 @@
+"""``/``, ``/livez`` and ``/readyz``: for people and programs that want to know whether anybody is there."""
+
+from klein import Klein
+
+from ipfsreg.registry.readiness import Readiness
+
+from .http.request import Request
+from .replies import reply
+from .routes import add_route
+
+_PLAIN = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+
+
+class ProbeRoutes:
+    """The names of the probes are Kubernetes's. ``/v2/`` says only that this is a registry, as clients want it."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def add_to(self, app: Klein) -> None:
+        """Add the routes."""
+        add_route(app, "/", ["GET", "HEAD"], "root", self.root)
+        add_route(app, "/livez", ["GET", "HEAD"], "livez", self.live)
+        add_route(app, "/readyz", ["GET", "HEAD"], "readyz", self.ready)
+
+    async def root(self, request: Request) -> bytes:
+        """That there is a registry."""
+        return reply(request, 200, _PLAIN, b"This is a container registry, ipfsreg. Its API begins at /v2/.\n")
+
+    async def live(self, request: Request) -> bytes:
+        """Whether the daemon runs. If this is not answered, a new start may help."""
+        return reply(request, 200, _PLAIN, b"ok\n")
+
+    async def ready(self, request: Request) -> bytes:
+        """Whether the storage answers too; 503 where it does not, and no new start would help."""
+        await self._readiness.check()
+        return reply(request, 200, _PLAIN, b"ok\n")
