@@ -70,7 +70,10 @@ async def test_before_the_bucket_was_asked_nothing_is_served(textile_hub: Textil
 @pytest.mark.parametrize("command", [("share", "list"), ("gc", "--dry-run"), ("verify",), ("archive", "status")])
 @pytest_twisted.ensureDeferred
 async def test_a_command_makes_no_bucket(command: tuple[str, ...], textile_hub: TextileDouble, tmp_path: Path) -> None:
-    ran = await Place(textile_hub, tmp_path / "daemon").run(*command)
+    place = Place(textile_hub, tmp_path / "daemon")
+    place.daemon.state.mkdir()
+    (place.daemon.state / "lock").touch()  # where a daemon has been, so that the server is asked
+    ran = await place.run(*command)
     assert (ran.status, ran.errors.count("\n")) == (1, 1)
     assert "there is no bucket ipfsreg" in ran.errors
     assert not textile_hub.threads.by_id

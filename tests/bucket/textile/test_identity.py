@@ -146,7 +146,7 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_identity(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "identity"
     path.write_bytes(content)
-    with pytest.raises(SetupError, match="holds no identity") as caught:
+    with pytest.raises(SetupError, match=r"holds no identity|cannot read .* longer than 4096 bytes") as caught:
         load_identity(path)
     assert str(path) in str(caught.value)
     assert not content.strip() or content.decode("latin-1") not in str(caught.value)
