@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipfsreg.app.assembly import assemble
 from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
 from ipfsreg.app.parts import Parts
-from ipfsreg.app.state_directory import Locked, StateDirectory
+from ipfsreg.app.state_directory import Locked, NotThere, StateDirectory
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 from ipfsreg.registry.names import parse_reference
@@ -62,18 +63,35 @@ RegistryAccess = Alone | DaemonClient
 
 
 @asynccontextmanager
-async def reach(config: Config, reactor: Any, *, may_make_bucket: bool) -> AsyncIterator[RegistryAccess]:
+async def reach(
+    config: Config, reactor: Any, *, may_make_bucket: bool = False, scratch: bool = False
+) -> AsyncIterator[RegistryAccess]:
     """The registry of a configuration; what was opened for it is closed at the end.
 
     That there is no bucket yet is a failure, unless one may be made: a disk that is merely not mounted must not be
     taken for an empty bucket. Nor is anything else made in a directory that no daemon has used, or for another user.
+    ``scratch`` is for what concerns a server only: there a directory that goes away will do.
     """
     state = StateDirectory.of(config.backend)
-    try:
-        state.acquire(make=may_make_bucket)
-    except Locked:
-        yield DaemonClient(reactor, state.control_socket)
-        return
+    with ExitStack() as until_end:
+        try:
+            state.acquire(make=may_make_bucket)
+        except Locked:
+            yield DaemonClient(reactor, state.control_socket)
+            return
+        except NotThere:
+            if not scratch:
+                raise
+            directory = Path(until_end.enter_context(TemporaryDirectory(prefix="ipfsreg-")))
+            config = config.with_directory(directory)
+            state = StateDirectory.of(config.backend)
+            state.acquire()
+        async with _alone(config, state, reactor, may_make_bucket=may_make_bucket) as alone:
+            yield alone
+
+
+@asynccontextmanager
+async def _alone(config: Config, state: StateDirectory, reactor: Any, *, may_make_bucket: bool) -> AsyncIterator[Alone]:
     try:
         _check_user(state.path)
         parts = assemble(config, reactor, daemon_seen=state.last_seen())

@@ -82,10 +82,20 @@ def _is_this_registry(config: Config, host: str) -> bool:
 
 
 def ask(
-    path: Path | None, task: str, arguments: dict[str, str] | None = None, *, quiet: bool = False
+    path: Path | None,
+    task: str,
+    arguments: dict[str, str] | None = None,
+    *,
+    scratch: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Have the registry do a task, and answer its result; see `with_registry`."""
-    return with_registry(path, lambda registry: registry.do(task, arguments or {}), quiet=quiet)
+    return with_registry(path, lambda registry: registry.do(task, arguments or {}), scratch=scratch, quiet=quiet)
+
+
+def ask_server(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+    """As `ask`, for what concerns the server that has the bucket, so that no daemon need have been here."""
+    return ask(path, task, arguments, scratch=True)
 
 
 def backend_of(config: Config) -> Opened:
@@ -106,19 +116,21 @@ def with_registry(
     work: Callable[[RegistryAccess], Coroutine[Any, Any, T]],
     *,
     may_make_bucket: bool = False,
+    scratch: bool = False,
     quiet: bool = False,
     about: str = "",
 ) -> T:
     """Do something with the registry of a configuration file, through its daemon or, where none runs, without one.
 
-    See `reach` for ``may_make_bucket``, and `with_reactor` for how it ends. A failure names the storage, and what it is
-    ``about``. If nobody said which configuration is meant, success names the storage too, unless ``quiet``.
+    See `reach` for ``may_make_bucket`` and ``scratch``, and `with_reactor` for how it ends. A failure names the
+    storage, and what it is ``about``. If nobody said which configuration is meant, success names the storage too,
+    unless ``quiet``.
     """
     config = load(path)
     storage = describe_storage(path)
 
     async def reached(reactor: Any) -> T:
-        async with reach(config, reactor, may_make_bucket=may_make_bucket) as registry:
+        async with reach(config, reactor, may_make_bucket=may_make_bucket, scratch=scratch) as registry:
             return await work(registry)
 
     which = storage if path is not None else f"{storage}; --config FILE names another registry"

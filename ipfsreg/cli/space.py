@@ -13,7 +13,7 @@ from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
 from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 
-from .command import EXIT_PROBLEM, ask, config_option, load, with_reactor
+from .command import EXIT_PROBLEM, ask_server, config_option, load, with_reactor
 
 
 @click.group()
@@ -82,7 +82,7 @@ def backup() -> None:
 @config_option
 def on(path: Path | None) -> None:
     """Begin to mirror the bucket."""
-    ask(path, "backup-switch", {"to": "on"})
+    ask_server(path, "backup-switch", {"to": "on"})
     click.echo("The backup is on: the Space Daemon sends the bucket's files to its hub, one after the other.")
 
 
@@ -90,7 +90,7 @@ def on(path: Path | None) -> None:
 @config_option
 def off(path: Path | None) -> None:
     """Mirror the bucket no more."""
-    ask(path, "backup-switch", {"to": "off"})
+    ask_server(path, "backup-switch", {"to": "off"})
     click.echo("The backup is off.")
 
 
@@ -98,7 +98,7 @@ def off(path: Path | None) -> None:
 @config_option
 def status(path: Path | None) -> None:
     """Show how much of the bucket is on the hub."""
-    found = ask(path, "backup-status")
+    found = ask_server(path, "backup-status")
     click.echo(f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.")
     click.echo("The Space Daemon does not tell whether the backup is on.")
     usage = found["usage"]

@@ -18,7 +18,7 @@ from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import parse_repository
 
 from .access import RegistryAccess
-from .command import EXIT_PROBLEM, ask, config_option, fail, with_registry
+from .command import EXIT_PROBLEM, ask_server, config_option, fail, with_registry
 
 _BAD = {"failed", "canceled"}
 
@@ -113,7 +113,7 @@ def grant(path: Path | None, paths: str, who: str, role: str) -> None:
 
     No role lets WHO push, and none is enough for a pull from an encrypted bucket; see `ipfsreg share --help`.
     """
-    _print_roles(ask(path, "share-grant", {"who": who, "role": role, "paths": paths}))
+    _print_roles(ask_server(path, "share-grant", {"who": who, "role": role, "paths": paths}))
 
 
 @share.command()
@@ -122,7 +122,7 @@ def grant(path: Path | None, paths: str, who: str, role: str) -> None:
 @click.argument("who", type=PublicKey())
 def revoke(path: Path | None, paths: str, who: str) -> None:
     """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
-    roles = ask(path, "share-grant", {"who": who, "role": "none", "paths": paths})
+    roles = ask_server(path, "share-grant", {"who": who, "role": "none", "paths": paths})
     _print_roles(roles)
     if roles["roles"].get(who, "none") != "none":
         fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", EXIT_PROBLEM)
@@ -133,7 +133,7 @@ def revoke(path: Path | None, paths: str, who: str) -> None:
 @repository_option
 def list_(path: Path | None, paths: str) -> None:
     """Show who has which role."""
-    _print_roles(ask(path, "share-list", {"paths": paths}))
+    _print_roles(ask_server(path, "share-list", {"paths": paths}))
 
 
 @click.group()
@@ -145,7 +145,7 @@ def archive() -> None:
 @config_option
 def start(path: Path | None) -> None:
     """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
-    buckets = ask(path, "archive-start")["buckets"]
+    buckets = ask_server(path, "archive-start")["buckets"]
     _print_once(each.get("why") or "The archive was started." for each in buckets)
     if any(each["state"] == "refused" for each in buckets):
         sys.exit(EXIT_PROBLEM)
@@ -155,7 +155,7 @@ def start(path: Path | None) -> None:
 @config_option
 def status(path: Path | None) -> None:
     """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
-    buckets = ask(path, "archive-status")["buckets"]
+    buckets = ask_server(path, "archive-status")["buckets"]
     for bucket in buckets:
         _print_archives(bucket)
     _exit_if_bad(buckets)
@@ -179,7 +179,7 @@ def watch(path: Path | None) -> None:
                 ended: list[dict[str, Any]] = (await registry.do("archive-status", {}))["buckets"]
                 return ended
 
-    ended = with_registry(path, follow)
+    ended = with_registry(path, follow, scratch=True)
     _print_once("The bucket was never archived." for bucket in ended if not bucket["current"])
     _exit_if_bad(ended)
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -143,3 +144,8 @@ class Config:
     def backend(self) -> BackendOptions:
         """The section of the backend that is used."""
         return self.backends[self.registry.backend]
+
+    def with_directory(self, directory: Path) -> "Config":
+        """The same with another directory on this disk for the backend that is used."""
+        options = self.backend.model_copy(update={self.backend.directory_option: directory})
+        return replace(self, backends={**self.backends, self.registry.backend: options})

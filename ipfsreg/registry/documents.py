@@ -80,7 +80,7 @@ def _check_number_of_values(content: bytes) -> None:
 
 def _check_surrogates(text: str) -> None:
     """Half of a surrogate pair, escaped, is no character: it could not be encoded again."""
-    escapes = text.replace("\\\\", "")
+    escapes = text.replace("\\\\", "--")  # escaped backslashes stand between what is beside them
     at = escapes.find("\\u")
     while at >= 0:
         code = int(escapes[at + 2 : at + 6], 16)

@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import pytest_twisted
-from hypothesis import given
+from hypothesis import example, given
 from twisted.internet.defer import Deferred, gatherResults
 
 from ipfsreg.bucket.errors import Corrupt
@@ -116,6 +116,7 @@ ESCAPES = st.lists(
 )
 
 
+@example(["\\ud800", "\\\\", "\\udc00"])
 @given(ESCAPES)
 def test_half_of_a_surrogate_pair(parts: list[str]) -> None:
     """It is no character, and could not be encoded again."""
