@@ -79,7 +79,7 @@ def collect_garbage(daemon: DaemonProcess, *options: str) -> int:
     """Run `ipfsreg gc` beside the running daemon; how many stored contents it freed."""
     result = daemon.command("gc", *options)
     assert result.returncode == 0, result.stdout + result.stderr
-    found = re.search(r"(\d+) stored contents", result.stdout)
+    found = re.search(r"(\d+) files? deleted", result.stdout)
     assert found, result.stdout
     return int(found[1])
 
