@@ -285,8 +285,8 @@ async def fill(bucket: IBucket, directory: str) -> list[str]:
 @pytest_twisted.ensureDeferred
 async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For real: small buckets, that the backend fills, and makes where there are none yet."""
-    monkeypatch.setattr(capacity, "FULL", 3)
-    monkeypatch.setattr(capacity, "LAST_FULL", 12)
+    monkeypatch.setattr(capacity, "FULL", 4)  # of which the server's own entries are two
+    monkeypatch.setattr(capacity, "LAST_FULL", 13)
     double = TextileDouble(hub=True).start()
     key = double.accounts.add_key()
     contents: dict[str, bytes] = {}
