@@ -31,6 +31,8 @@ CARS = 10_000 if FULL else 500
 GROWTH_MAX = 64 * 1024 * 1024
 """By how much the daemon may be larger in the end, in bytes: caches fill, and the C library keeps what was freed."""
 
+pytestmark = pytest.mark.timeout(1800)  # bounded in count; how long that takes is the machine's matter
+
 SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
 
 
