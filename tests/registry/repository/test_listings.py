@@ -191,8 +191,7 @@ async def test_tags(place: Place) -> None:
     assert list(await tags.in_order(APP)) == ["a"]
     assert (await manifests.get(APP, Tag("a"))).content == other
     await manifests.delete(APP, digest_of(other))
-    with pytest.raises(NameUnknown):
-        await tags.in_order(APP)
+    assert list(await tags.in_order(APP)) == []  # its blobs are there
 
 
 async def all_pages(place: Place, subject: bytes, kind: str | None = None) -> list[list[dict[str, Any]]]:
