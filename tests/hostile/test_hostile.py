@@ -77,7 +77,9 @@ class Good:
     def _ask(
         self, expected: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=60)
+        # From an address of its own: what one client may have is bounded for each.
+        source = ("127.0.0.2", 0)
+        connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=60, source_address=source)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
