@@ -91,8 +91,7 @@ class Uploads:
         )
         self._sessions.add(upload)
         if in_the_way is not None:
-            # A line for each would let a client fill the log.
-            await self._give_up(in_the_way, self._log.debug, "gives way to a new one")
+            await in_the_way.cancel()  # without a word: a line for each would let a client fill the log
         try:
             await self._environment.workers.run(new_session, upload.directory, repository)
         except OSError as error:
@@ -132,7 +131,7 @@ class Uploads:
             if upload.last_used >= now - patience or upload.busy or upload.state is UploadState.ENDED:
                 continue
             ended += 1
-            await self._give_up(upload, self._log.info, "expired")
+            await self._give_up(upload)
         return ended
 
     def active(self, repository: Repository, within: float) -> bool:
@@ -145,12 +144,11 @@ class Uploads:
     def _is_idle(self, upload: Upload, seconds: float) -> bool:
         return upload.last_used <= self._environment.clock.seconds() - min(seconds, self._expiry)
 
-    async def _give_up(self, upload: Upload, say: Callable[..., None], why: str) -> None:
-        say(
-            "Upload session {session} of {repository} {why} after {received} bytes.",
+    async def _give_up(self, upload: Upload) -> None:
+        self._log.info(
+            "Upload session {session} of {repository} expired after {received} bytes.",
             session=upload.identifier,
             repository=upload.repository,
-            why=why,
             received=upload.received,
         )
         await upload.cancel()
