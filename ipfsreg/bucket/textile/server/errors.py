@@ -4,6 +4,7 @@ NOT_FOUND (5) is said of API keys and threads, a missing file is UNKNOWN (2). Th
 docs/protocols/textile.md.
 """
 
+import re
 import time
 from collections.abc import Callable
 
@@ -138,10 +139,8 @@ ROWS = (
     Row(_UNKNOWN, r"block is over 1\s?MiB|block too (big|large)", DirectoryFull, "the directory has too many entries"),
     Row(_UNKNOWN, "number of threads per owner exceeds quota", Refused, "the account has as many threads as it may"),
     Row(_EXHAUSTED, "network egress exhausted", Refused, "the account's traffic is used up"),
-    Row(_EXHAUSTED, r"message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
-    Row(_UNKNOWN, r"ResourceExhausted desc = .*message larger than max \(\d{1,8} vs", TooManyPaths, _TOO_MANY),
-    # Any number can stand there where the framing was lost on the way: then the connection is to blame.
-    Row(_EXHAUSTED, r"message larger than max", Unavailable),
+    Row(_EXHAUSTED, "message larger than max", TooManyPaths, _TOO_MANY),
+    Row(_UNKNOWN, "ResourceExhausted desc = .*message larger than max", TooManyPaths, _TOO_MANY),
     Row(_EXHAUSTED, "", Refused, "a quota is used up"),
     # docs/protocols/textile.md, "Archives".
     Row(_UNKNOWN, "archiving feature is disabled", ArchiveRefused, _NO_POWERGATE),
@@ -184,7 +183,19 @@ def translate(
     if isinstance(error, GrpcError) and isinstance(meaning, SignatureRefused):
         skew = clock_skew(error.trailers.get("date"), clock())  # by POST there is such a header, by websocket not
         return SignatureRefused(f"{what}: {_why_refused(skew, lifetime)} ({shown(error.code, error.message)})")
+    if isinstance(meaning, TooManyPaths) and what.startswith("Push") and _framing_lost(str(meaning)):
+        return Unavailable(f"{what}: the connection lost bytes on the way ({error})")
     return meaning
+
+
+def _framing_lost(text: str) -> bool:
+    """Whether the length of a message that is too large is no length at all, but any four bytes of a stream.
+
+    A bucket whose document is past the limit takes no more paths, so no true length is far above it. See
+    docs/protocols/grpc-web.md, "Streams by POST".
+    """
+    numbers = re.search(r"\((\d{1,10}) vs\. (\d{1,10})\)", text)
+    return numbers is not None and int(numbers[1]) > 2 * int(numbers[2])
 
 
 def _why_refused(skew: float | None, lifetime: float) -> str:
