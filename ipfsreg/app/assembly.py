@@ -25,6 +25,7 @@ from ipfsreg.web.http.limits import Limits as HttpLimits
 from ipfsreg.web.site import make_site
 
 from .background import Background
+from .certificates import Certificates
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
@@ -105,7 +106,8 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         reactor,
         Streams(parts.registry),
     )
-    listeners = Listeners(site, config.registry, config.name, reactor)
+    certificates = Certificates(config.tls) if config.tls.certificate else None
+    listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), problem, fail)
 

@@ -16,6 +16,7 @@ from .listening import Listeners
 from .notify import notify
 from .parts import Parts
 from .peer_id import PeerId
+from .reloading import Reloadable
 
 
 class Daemon(Service):
@@ -51,6 +52,11 @@ class Daemon(Service):
         self._fail = fail
         self._served = False
         self._starting: Deferred[None] | None = None
+
+    @property
+    def reloadables(self) -> list[Reloadable]:
+        """What SIGHUP makes it read anew."""
+        return self._listeners.reloadables
 
     def startService(self) -> None:
         """Begin to start: it is ready when it says so in the log and to systemd."""
