@@ -26,6 +26,7 @@ from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.site import make_site
 
 from .background import PeriodicJobs
+from .certificates import Certificates
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
@@ -100,7 +101,8 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         reactor,
         Streams(parts.registry),
     )
-    listeners = Listeners(site, config.registry, config.name, reactor)
+    certificates = Certificates(config.tls) if config.tls.certificate else None
+    listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
 

@@ -14,6 +14,7 @@ from .control.server import ControlServer
 from .listening import Listeners
 from .notify import notify
 from .parts import Parts
+from .reloading import Reloadable
 
 _LARGEST_PIECE = 4 * 1024 * 1024
 
@@ -49,6 +50,11 @@ class Daemon(Service):
         self._fail = fail
         self._served = False
         self._starting: Deferred[None] | None = None
+
+    @property
+    def reloadables(self) -> list[Reloadable]:
+        """What SIGHUP makes it read anew."""
+        return self._listeners.reloadables
 
     def startService(self) -> None:
         """Begin to start: it is ready when it says so in the log and to systemd."""
