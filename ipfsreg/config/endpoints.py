@@ -87,9 +87,9 @@ def listens_as(description: str, host: str, port: int) -> bool:
 
 
 def listening_problem(description: str) -> str | None:
-    """Why nothing can listen on an endpoint that was found good, or None, which a port in use is no reason for.
+    """Why nothing can listen on an endpoint that was found good, or None.
 
-    Whoever asks may have a daemon running there.
+    A port in use is no reason: it may be this registry's daemon that uses it.
     """
     kind, parts = _parts_of(description)
     if kind == "unix":
