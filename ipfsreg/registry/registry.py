@@ -142,7 +142,7 @@ class Registry:
             untagged=limits.gc_untagged,
         )
         repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
+        self.verifier = Verifier(stored, storage.store, repositories, workers, clock, ipfs.list_top)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
