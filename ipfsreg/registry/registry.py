@@ -141,7 +141,7 @@ class Registry:
         retention = Retention(limits.gc_grace, limits.gc_untagged)
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
         repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
+        self.verifier = Verifier(stored, storage.store, repositories, workers, clock, ipfs.list_top)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
