@@ -107,7 +107,7 @@ class Registry:
         self._checking: Deferred[None] | None = None
         self._original = OriginalLayout(bucket, workers, clock)
         self._gate = GatedBucket(self._original, self._check)
-        # For background work, which reads everything once and must leave alone what the original program wrote.
+        # For what removes and scrubs: it must leave alone what the original program wrote.
         stored = GatedBucket(bucket, lambda _: self._gate.passed())
         steady = MonotonicClock() if steady is None else steady
         now = clock.seconds if now is None else now
@@ -141,8 +141,8 @@ class Registry:
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
-        repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
+        repositories = RepositoryCheck(self._gate, workers, self.blobs, self.manifests, self.referrers)
+        self.verifier = Verifier(self._gate, storage.store, repositories, workers, clock)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
