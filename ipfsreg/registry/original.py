@@ -47,6 +47,7 @@ ORIGINAL_BELIEVED_SECONDS = 30.0
 _MANIFEST_MAX = 4 * 1024**2
 _PATH = re.compile(r"repositories/(?P<name>[^/]+)(?:/(?P<kind>_tags|_manifests|_blobs)(?:/(?P<rest>.+))?)?")
 _BLOB = re.compile(r"blobs/(?P<algorithm>[a-z0-9]+)/[0-9a-f]{2}/(?P<hex>[0-9a-f]+)")
+_ORIGINAL_BLOB = re.compile(r"(?P<algorithm>[a-z0-9]+):(?P<hex>[0-9a-f]+)")
 _SPREAD = re.compile(r"(?P<algorithm>[a-z0-9]+)/[0-9a-f]{2}/(?P<hex>[0-9a-f]+)")
 
 
@@ -229,8 +230,21 @@ class OriginalLayout(BucketWrapper):
         return sorted(entries)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
-        return walk_by_listing(self, directory, into) if self._active else self._bucket.walk(directory, into)
+        """See `IBucket.walk`. What the original program wrote to ``blobs`` comes behind all else that is there."""
+        if not self._active:
+            return self._bucket.walk(directory, into)
+        return self._walk_blobs(into) if directory == "blobs" else walk_by_listing(self, directory, into)
+
+    async def _walk_blobs(self, into: Callable[[str], bool] | None) -> AsyncIterator[Sequence[Listing]]:
+        spread: dict[str, list[Entry]] = {}
+        for entry in await self._bucket.list("blobs"):
+            match = None if entry.is_directory else _ORIGINAL_BLOB.fullmatch(entry.name)
+            if match is not None:
+                directory = f"blobs/{match['algorithm']}/{match['hex'][:2]}"
+                spread.setdefault(directory, []).append(Entry(match["hex"], False))
+        async for listings in self._bucket.walk("blobs", into):
+            yield listings
+        yield [Listing(directory, entries) for directory, entries in sorted(spread.items())]
 
     async def _file(self, path: str) -> bytes:
         match = _PATH.fullmatch(path)

@@ -109,7 +109,7 @@ class Registry:
         self.bucket = bucket
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
-        # ``stored`` is for background work, which reads everything once and must leave alone what the original program
+        # ``stored`` is for what removes and scrubs: it must leave alone what the original program
         # wrote. That had no backend on this disk alone, and a bucket here was looked at when the registry has started.
         base = stored = bucket
         if bucket.shared:
@@ -140,8 +140,8 @@ class Registry:
 
         retention = Retention(limits.gc_grace, limits.gc_untagged)
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
-        repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
+        repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
+        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)

@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ipfsreg.bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, Full, Refused, TooLarge, Unavailable, Unchangeable
 from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 
 from .http.body import BodyTooLong, ClientGone, ClientTooSlow
@@ -74,10 +74,19 @@ def _bucket_error(request: Request, error: BucketError) -> bytes | None:
         return answer_error(request, 413, "SIZE_INVALID", "more than the registry's storage takes")
     if isinstance(error, Unchangeable):
         return answer_error(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
-    if isinstance(error, Refused):
+    if isinstance(error, Refused) and not isinstance(error, Forbidden):
         return answer_error(request, 502, "UNAVAILABLE", "the registry's storage refuses its credentials or quota")
+    # Of these each may be over soon: a disk is mended while the daemon runs.
     request.set_header("Retry-After", error.retry_after if isinstance(error, Unavailable) else 60)
-    return answer_error(request, 503, "UNAVAILABLE", "the registry's storage does not answer; try again later")
+    return answer_error(request, 503, "UNAVAILABLE", _outage(error))
+
+
+def _outage(error: BucketError) -> str:
+    if isinstance(error, Forbidden):
+        return "the registry may not use its own disk now (read-only, or permissions); its log says where"
+    if isinstance(error, Corrupt):
+        return "what the registry's storage has here is damaged; its log names it"
+    return "the registry's storage does not answer; try again later"
 
 
 def _route_error(request: Request, error: HTTPException) -> bytes | None:
