@@ -146,7 +146,7 @@ def start(
     global _server
     known = [str(Path(sys.executable).with_name(each)) for each in COMMANDS]
     for_python = {name for name in env if name.startswith("PYTHON")}  # read when an interpreter begins
-    if not _used or arguments[0] not in known or for_python - {"PYTHONUNBUFFERED"}:
+    if not _used or arguments[0] not in known or for_python - {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}:
         return subprocess.Popen(arguments, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
     if _server is None:
         _server = _Server()
@@ -179,6 +179,7 @@ def _serve() -> None:
         raise RuntimeError("a library has made the reactor, which processes cannot share")
     gc.collect()
     gc.freeze()
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
     requests = socket.socket(fileno=0)
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_MAX, 4)
@@ -195,6 +196,7 @@ def _serve() -> None:
     command = os.fork()
     if command == 0:
         requests.detach()
+        signal.signal(signal.SIGINT, interrupt)
         _become(json.loads(data), standard)
         return
     for each in standard:
