@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.daemon_process import DaemonProcess
+from tests.full import FULL
 
 from .client import send_all, statuses
 from .documents import manifests, mutations
@@ -24,7 +25,6 @@ from .requests import REPOSITORY, requests
 
 T = TypeVar("T")
 
-FULL = bool(os.environ.get("IPFSREG_FULL_TESTS"))
 REQUESTS = 100_000 if FULL else 3_000
 MANIFESTS = 10_000 if FULL else 1_500
 CARS = 10_000 if FULL else 500
