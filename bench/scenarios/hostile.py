@@ -1,13 +1,13 @@
 """What a client waits while others send the longest manifests there are, and the memory that these take."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPException
+from contextlib import contextmanager, suppress
 
 from ..figures import Aim, Figure
-from ..images import MANIFEST, Client, image_set, push_all
+from ..images import MANIFEST, image_set, push_all
 from ..lab import Lab
 from ..load import run
 from ..memory import PeakMemory, idle_bytes
@@ -31,7 +31,7 @@ def measure(lab: Lab) -> list[Figure]:
         slowest = Figure(f"{name}, longest", "ms", higher_is_better=False, aim=Aim(value=100))
         memory = Figure(f"memory above idle, {HOSTILE} push {what}", "MiB", higher_is_better=False, aim=Aim(value=128))
         memory.note = "PSS of all its processes, sampled every 20 ms, less the same after start"
-        for _ in range(lab.scale.load_rounds):
+        for _ in range(lab.scale.memory_rounds):
             for registry in lab.registries:
                 with lab.home() as home, running(registry, home) as daemon:
                     push_all(daemon.port, images)
@@ -58,19 +58,21 @@ def _documents() -> Iterator[tuple[str, bytes]]:
 @contextmanager
 def _pushing(port: int, document: bytes) -> Iterator[None]:
     """Many clients, in threads, for as long as the block runs; what they are answered does not matter."""
+    head = "PUT /v2/bench/hostile/manifests/latest HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    request = f"{head}Content-Type: {MANIFEST}\r\nContent-Length: {len(document)}\r\n\r\n".encode() + document
     over = threading.Event()
+    connections: dict[int, socket.socket] = {}
 
-    def push() -> None:
+    def push(number: int) -> None:
         while not over.is_set():
-            client = Client(port)
-            try:
-                client.ask("PUT", "/v2/bench/hostile/manifests/latest", document, Content_Type=MANIFEST)
-            except (OSError, HTTPException):
-                over.wait(0.01)  # some refuse a body without reading it to its end
-            finally:
-                client.close()
+            # Some refuse a body without reading it to its end; and in the end the connection is cut.
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+                connections[number] = connection
+                connection.sendall(request)
+                while connection.recv(65536):
+                    pass
 
-    threads = [threading.Thread(target=push, name="hostile") for _ in range(HOSTILE)]
+    threads = [threading.Thread(target=push, args=[number], name="hostile") for number in range(HOSTILE)]
     for thread in threads:
         thread.start()
     try:
@@ -78,4 +80,8 @@ def _pushing(port: int, document: bytes) -> Iterator[None]:
     finally:
         over.set()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                for connection in connections.values():
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+                thread.join(0.1)
