@@ -22,12 +22,15 @@ setup(
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service"]),
     ],
     install_requires=[
+        "bcrypt>=4.1",
         "cachetools>=5.3",
         "cbor2>=5.6",
         "click>=8.1",
+        "cryptography>=42",
         "durationpy>=0.9",
         "h11>=0.14",
         "httptools>=0.6.3",
+        "joserfc>=1.8",
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
@@ -46,7 +49,6 @@ setup(
         "bench": ["psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "build",
-            "cryptography>=41",
             "h11>=0.14",
             "hypothesis>=6.100",
             "import-linter>=2.17",
