@@ -8,8 +8,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipfsreg.flow.workers import Workers
 
@@ -38,7 +39,6 @@ class AuditLog:
         self._now = now
         self._waiting: deque[str] = deque()
         self._dropped = 0
-        self._writing = DeferredLock()
         self._running: Deferred[None] | None = None
         self._torn = False
         self._told: str | None = None
@@ -74,7 +74,8 @@ class AuditLog:
         # ASCII only: no control character, of whatever alphabet, gets into the file.
         self._waiting.append(json.dumps(line, ensure_ascii=True) + "\n")
         if self._running is None:
-            self._running = Deferred.fromCoroutine(self._write())
+            self._running = writing = Deferred.fromCoroutine(self._write())
+            writing.addBoth(self._written)
 
     async def stop(self) -> None:
         """Wait until everything is written."""
@@ -82,22 +83,25 @@ class AuditLog:
             await self._running
 
     async def _write(self) -> None:
-        try:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-                dropped, self._dropped = self._dropped, 0
-                if dropped:
-                    batch.insert(0, json.dumps({"event": "dropped", "lines": dropped}) + "\n")
-                try:
-                    await self._workers.run(self._append, "".join(batch).encode("ascii"))
-                    self._told = None
-                except OSError as error:
-                    self._dropped += dropped + len(batch) - bool(dropped)
-                    if self._told != error.strerror:
-                        self._told = error.strerror
-                        self._log.error("The audit log {path}: {problem}", path=self._path, problem=error.strerror)
-        finally:
-            self._running = None
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            lost = self._dropped + len(batch)
+            if self._dropped:
+                batch.insert(0, json.dumps({"event": "dropped", "lines": self._dropped}) + "\n")
+            self._dropped = 0
+            try:
+                await self._workers.run(self._append, "".join(batch).encode("ascii"))
+                self._told = None
+            except OSError as error:
+                self._dropped += lost
+                if self._told != error.strerror:
+                    self._told = error.strerror
+                    self._log.error("The audit log {path}: {problem}", path=self._path, problem=error.strerror)
+
+    def _written(self, result: None | Failure) -> None:
+        self._running = None
+        if isinstance(result, Failure):
+            self._log.failure("The audit log {path}", result, path=self._path)
 
     def _append(self, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

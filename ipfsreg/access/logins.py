@@ -49,7 +49,7 @@ class Logins:
         self._remembered = Remembered(reactor)
         self._throttle = LoginThrottle(reactor)
         self._threads = DeferredSemaphore(AT_ONCE)
-        self._checking: dict[tuple[str, bytes], SingleFlight[User]] = {}
+        self._checking: dict[bytes, SingleFlight[User]] = {}
         self._waiting: Counter[str] = Counter()
 
     def account(self, name: str) -> User | None:
@@ -79,24 +79,25 @@ class Logins:
         if self.htpasswd is None:
             self._throttle.begin(address, name)
             raise BadCredentials("there are no passwords")
-        digest = self._remembered.digest(name, password)
+        client = client_of(address)
+        digest = self._remembered.digest(client, name, password)
         account = self.htpasswd.value.find(name)
         if account is not None and self._remembered.is_right(digest, account.stamp):
+            self._throttle.check_hammered(client, name)
             return User(name, Kind.PASSWORD, stamp=account.stamp)
-        return await self._check_once(self.htpasswd, digest, name, password, address)
+        return await self._check_once(self.htpasswd, digest, name, password, client)
 
     async def _check_once(
-        self, htpasswd: WatchedFile[Htpasswd], digest: bytes, name: str, password: str, address: str
+        self, htpasswd: WatchedFile[Htpasswd], digest: bytes, name: str, password: str, client: str
     ) -> User:
         # A client that opens several connections at once asks the same several times.
-        client = client_of(address)
-        flight = self._checking.get((client, digest))
+        flight = self._checking.get(digest)
         if flight is None:
             if self._waiting.total() >= WAITING_MAX or self._waiting[client] >= WAITING_OF_CLIENT_MAX:
                 raise TooManyAttempts(1.0)
-            self._throttle.begin(address, name)
+            self._throttle.begin(client, name)
             work = partial(self._check_password, htpasswd.value, digest, name, password, client)
-            flight = self._checking[client, digest] = SingleFlight(work)
+            flight = self._checking[digest] = SingleFlight(work)
             self._waiting[client] += 1
         return await flight.outcome()
 
@@ -111,7 +112,7 @@ class Logins:
             self._throttle.withdrawn(client, name)
             raise
         finally:
-            del self._checking[client, digest]
+            del self._checking[digest]
             self._waiting[client] -= 1
             if not self._waiting[client]:
                 del self._waiting[client]

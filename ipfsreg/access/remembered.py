@@ -12,7 +12,10 @@ MOST = 10_000
 
 
 class Remembered:
-    """Keeps a hash of name and password, keyed by a secret of this process: what is in memory tells nobody a password.
+    """Keeps a hash of client, name and password, keyed by a secret of this process: it tells nobody a password.
+
+    The client is part of it, since what is remembered is let in without being throttled: another one who guesses the
+    password must not learn from that that it is right.
 
     Beside it is the stamp of the account that it was right for. A password counts as long as the account has that
     stamp, so it is forgotten at the moment when the file with the account changes.
@@ -22,9 +25,9 @@ class Remembered:
         self._key = secrets.token_bytes(32)
         self._stamps: TTLCache[bytes, str] = TTLCache(MOST, SECONDS, timer=clock.seconds)
 
-    def digest(self, name: str, password: str) -> bytes:
-        """What a name and a password are kept as."""
-        parts = [part.encode("utf-8", "surrogatepass") for part in (name, password)]
+    def digest(self, client: str, name: str, password: str) -> bytes:
+        """What these are kept as."""
+        parts = [part.encode("utf-8", "surrogatepass") for part in (client, name, password)]
         framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         return hashlib.blake2b(framed, key=self._key, digest_size=32).digest()
 

@@ -1,11 +1,13 @@
 """Logins that fail: who guesses has to wait longer and longer, and nobody else does.
 
 A login is counted as failed before it is looked at, so that many at once do not slip through, and taken back when it
-was right. Three counts keep three attackers at bay:
+was right. This keeps them at bay:
 
 * An address that fails waits, whatever accounts it tries. The IPv6 network of one client (/64) is one address.
 * An account on which many addresses fail is closed to addresses that have never logged in to it. Each address counts
   little, so no single one can close an account to others.
+* Who is logged in at an address goes on without being counted, so that others who fail there do no harm; but one who
+  guesses there would learn from it. After `HAMMERED` refusals for this account at this address it ends.
 * Where an account has logged in well from an address before, only its own failures there count: a guesser behind the
   same proxy, or on the other side of the world, does not lock it out.
 
@@ -29,6 +31,9 @@ FORGOTTEN_SECONDS = 900.0
 """How long after the last failure they are forgotten."""
 
 ACCOUNT_FREE = 50
+HAMMERED = 100
+"""Refusals for an account at one address, after which those who are logged in there are refused as well."""
+
 _OF_ONE_ADDRESS = 5
 """How many failures of one address count for an account."""
 
@@ -66,6 +71,7 @@ class LoginThrottle:
         self._seconds = clock.seconds
         self._addresses: TTLCache[str, _Failures] = TTLCache(_TABLE, FORGOTTEN_SECONDS, timer=self._seconds)
         self._accounts: TTLCache[str, _Failures] = TTLCache(_TABLE, FORGOTTEN_SECONDS, timer=self._seconds)
+        self._refused: TTLCache[tuple[str, str], int] = TTLCache(_TABLE, FORGOTTEN_SECONDS, timer=self._seconds)
         self._good: TTLCache[tuple[str, str], None] = TTLCache(_TABLE, _GOOD_SECONDS, timer=self._seconds)
 
     def begin(self, address: str, account: str) -> None:
@@ -76,12 +82,16 @@ class LoginThrottle:
         address, account = client_of(address), _key(account)
         at_address = self._addresses.get(address) or _Failures()
         on_account = self._accounts.get(account) or _Failures()
-        if (address, account) in self._good:
-            self._check(at_address, at_address.counts.get(account, 0), FREE)
-        else:
-            self._check(at_address, sum(at_address.counts.values()), FREE)
-            all_of_account = sum(min(count, _OF_ONE_ADDRESS) for count in on_account.counts.values())
-            self._check(on_account, all_of_account, ACCOUNT_FREE)
+        try:
+            if (address, account) in self._good:
+                self._check(at_address, at_address.counts.get(account, 0), FREE)
+            else:
+                self._check(at_address, sum(at_address.counts.values()), FREE)
+                all_of_account = sum(min(count, _OF_ONE_ADDRESS) for count in on_account.counts.values())
+                self._check(on_account, all_of_account, ACCOUNT_FREE)
+        except TooManyAttempts:
+            self._refused[address, account] = self._refused.get((address, account), 0) + 1
+            raise
         for table, failures, key, other in (
             (self._addresses, at_address, address, account),
             (self._accounts, on_account, account, address),
@@ -106,6 +116,14 @@ class LoginThrottle:
             self._addresses[address].add(account, -1)
         if account in self._accounts:
             self._accounts[account].add(address, -1)
+
+    def check_hammered(self, address: str, account: str) -> None:
+        """For one whose login is remembered.
+
+        :raises TooManyAttempts: where somebody at the same address guesses without end.
+        """
+        if self._refused.get((client_of(address), _key(account)), 0) >= HAMMERED:
+            raise TooManyAttempts(LONGEST_SECONDS)
 
     def _check(self, failures: _Failures, count: int, free: int) -> None:
         if count < free:
