@@ -22,7 +22,7 @@ class Threads:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.later: list[Callable[[], None]] | None = None
+        self.later: list[Callable[[], object]] | None = None
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> "Deferred[T]":
         self.calls += 1
@@ -66,4 +66,4 @@ def result(work: "Coroutine[Any, Any, T] | Deferred[T]") -> T:
     (found,) = outcome
     if isinstance(found, Failure):
         found.raiseException()
-    return cast(T, found)
+    return found

@@ -188,7 +188,8 @@ def test_a_key_that_is_not_known_has_them_fetched_but_not_all_the_time(world: Wo
 def test_a_key_that_is_withdrawn_does_not_count_for_ever(world: World) -> None:
     long = token(exp=int(TODAY) + 10**6)
     world.who(long)
-    world.answer = fetching = Deferred()
+    fetching: Deferred[bytes] = Deferred()
+    world.answer = fetching
     world.time.advance(OLD_SECONDS)
     world.who(long)  # they are fetched behind this one
     fetching.callback(jwks(e1=EC))
@@ -227,17 +228,17 @@ def test_one_that_does_not_answer_keeps_nobody_waiting_for_long(world: World) ->
 
 
 def test_keys_in_a_file(world: World) -> None:
-    of_file = {"iss": "https://files.example.org"}
+    iss = "https://files.example.org"
     with pytest.raises(Unavailable):
-        world.who(token(**of_file))
+        world.who(token(iss=iss))
     (world.directory / "jwks.json").write_bytes(jwks(r1=RSA))
     world.time.advance(2)
-    assert world.who(token(**of_file)).name == "files+x"
-    assert world.who(token(kid=None, **of_file)).name == "files+x"  # the only one
+    assert world.who(token(iss=iss)).name == "files+x"
+    assert world.who(token(kid=None, iss=iss)).name == "files+x"  # the only one
     (world.directory / "jwks.json").write_bytes(jwks(e1=EC))
     world.time.advance(2)
     with pytest.raises(BadCredentials):
-        world.who(token(**of_file))
+        world.who(token(iss=iss))
     assert world.fetched == 0
 
 
