@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .dag_pb import BlockInvalid, Link, Node, decode_fields, encode_field, encode_node, encode_number
+from .dag_pb import BlockInvalid, PBLink, PBNode, decode_fields, encode_field, encode_node, encode_number
 
 RAW_LEAF, DIRECTORY, FILE, METADATA, SYMLINK, HAMT_SHARD = range(6)
 
@@ -67,11 +67,11 @@ def decode_unixfs(data: bytes) -> UnixFS:
     return UnixFS(kind, content, size, block_sizes, hash_type, fan_out)
 
 
-def directory_node(entries: Iterable[Link]) -> Node:
+def directory_node(entries: Iterable[PBLink]) -> PBNode:
     """A directory with these entries, as `ipfs add` makes one that is not too large for one block."""
-    return Node(sorted(entries, key=lambda link: link.name.encode()), encode_unixfs(UnixFS(DIRECTORY)))
+    return PBNode(sorted(entries, key=lambda link: link.name.encode()), encode_unixfs(UnixFS(DIRECTORY)))
 
 
-def encode_directory(entries: Iterable[Link]) -> bytes:
+def encode_directory(entries: Iterable[PBLink]) -> bytes:
     """The block of such a directory."""
     return encode_node(directory_node(entries))

@@ -17,7 +17,7 @@ from ipfsreg.flow.durable import DIRECTORY, closing, make_directory, sync_direct
 from ipfsreg.flow.workers import Workers
 
 from .beneath import kind_of
-from .tree import Tree
+from .tree import FileTree
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class LocalBucket:
         self._top = directory / "bucket"
         self._drafts = directory / "drafts"
         self._mark = self._top / _MARK
-        self._tree = Tree(self._top, self._drafts)
+        self._tree = FileTree(self._top, self._drafts)
         self._workers = workers
         self._marked: int | None = None  # the open mark, so that no other file can get its inode
 
@@ -171,10 +171,6 @@ class LocalBucket:
         """See `IBucket.list`."""
         listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, check_path(directory))
         return listed.addErrback(_none_if_missing)
-
-    def _at(self, path: str) -> str:
-        check_path(path)
-        return path
 
     def _reading(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         def read() -> T:

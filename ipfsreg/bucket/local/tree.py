@@ -29,7 +29,7 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO would wa
 _STRANGE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
 
 
-class Tree:
+class FileTree:
     """The files below ``top``. ``drafts`` is a directory on the same file system for files that are not whole yet.
 
     Paths are relative to ``top`` and without ``.`` and ``..`` (`check_path`). Each method fails with an `OSError`, and

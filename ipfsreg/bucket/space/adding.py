@@ -38,7 +38,7 @@ class _PendingFile:
 class Adder:
     """Puts files into one bucket of the daemon. A file is staged until the daemon has answered for all of its call.
 
-    ``changing`` is held by whoever changes the bucket.
+    ``changing`` is the lock of all changes of the bucket.
     """
 
     _log = Logger()
@@ -121,7 +121,7 @@ class Adder:
             space_pb2.AddItemsResponse,
             deadline=self._client.timeout + SECONDS_PER_MEBIBYTE * length / 1024**2,
         )
-        # The call's status is 0 whatever became of the files.
+        # The call's status is 0 also where files were not added.
         results: dict[str, list[space_pb2.AddItemResult]] = {}
         for answer in answers:
             results.setdefault(answer.result.sourcePath, []).append(answer.result)

@@ -9,7 +9,7 @@ from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Channel
 from ipfsreg.grpcweb.metadata import Metadata
 
-from .errors import translate
+from .errors import daemon_error
 
 M = TypeVar("M")
 
@@ -76,4 +76,4 @@ class SpaceClient:
 
     def _calling(self, method: str) -> AbstractContextManager[None]:
         busy = "the Space Daemon may be busy with another program's files" if method in CHANGES else ""
-        return self._breaker.guard(method, lambda error: translate(error, method), busy)
+        return self._breaker.guard(method, lambda error: daemon_error(error, method), busy)

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 
 from ipfsreg.app.assembly import load_config
-from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, refusal, translate
+from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, node_error, refusal
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, Remembered, find_address, parse_address
 from ipfsreg.config.errors import ConfigError
@@ -150,7 +150,7 @@ def test_what_a_node_says() -> None:
         ("context deadline exceeded", "GaveUp"),
         ("anything else", "Unavailable"),
     ):
-        assert type(translate("x", text)).__name__ == meaning, text
+        assert type(node_error("x", text)).__name__ == meaning, text
     assert type(refusal("x", 403, b"Kubo RPC Access Denied")).__name__ == "Refused"
     assert type(refusal("x", 502, b"<html>")).__name__ == "Unreachable"
     assert type(refusal("x", 500, b'{"Message":"file does not exist","Code":0,"Type":"error"}')).__name__ == "NotFound"

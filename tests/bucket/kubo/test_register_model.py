@@ -34,6 +34,7 @@ FAULTS = [
     Faults(kill=False, kill_node=False),
     Faults(),
     Faults(late=1.5 * TIMEOUT, skew=0.4 * TIMEOUT, forget=True),
+    Faults(coarse=3600.0),
 ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ipfsreg.bucket.loopback import is_loopback
+from ipfsreg.config.endpoints import is_loopback
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
 DEFAULT = "/ip4/127.0.0.1/tcp/5001"

@@ -14,11 +14,11 @@ from ipfsreg.bucket.kubo.node.markers import Markers
 from ipfsreg.bucket.kubo.node.node import Node
 
 from .changes import Change
-from .clocks import Clocks
 from .commit import SLOWEST, Caution, Commit
 from .first_state import FirstState
 from .notes import Notes
 from .pins import Pins
+from .presence import Clocks
 from .register import Register
 from .shown_folder import ShownFolder
 
@@ -63,7 +63,7 @@ class Commits:
         state = await self.register.current()
         await self._notes.begin(state)
         self._shown.show(state.root)
-        with suppress(BucketError):  # whoever only reads need not have joined, and a change tries again
+        with suppress(BucketError):  # reading does not need it, and a change tries again
             await self.register.presence.join()
 
     async def stop(self) -> None:

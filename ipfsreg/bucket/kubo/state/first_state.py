@@ -6,11 +6,11 @@ from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
 from ipfsreg.ipfs.unixfs import encode_directory
 
-from .draft import Draft
+from .draft import StateDraft
 from .notes import Notes
 from .pins import Pins
 from .shown_folder import ShownFolder
-from .states import MARK, NOBODY_HELPS, Overtaken, State, mark_of
+from .states import MARK, NOBODY_HELPS, BucketState, Overtaken, mark_of
 
 
 class FirstState:
@@ -22,7 +22,7 @@ class FirstState:
         self._notes = notes
         self._shown = shown
 
-    async def make(self) -> State:
+    async def make(self) -> BucketState:
         """Pin it.
 
         :raises Unavailable: where this daemon knows that the bucket was there. :raises Overtaken: where another daemon
@@ -31,7 +31,7 @@ class FirstState:
         known = self._notes.root
         if known is not None:
             if await self._node.is_pinned(known):  # of an earlier version, which put no mark into it
-                return State(0, known)
+                return BucketState(0, known)
             raise Unavailable(
                 f"the node has no pin of {known}, the state of the bucket that this daemon knows, nor of a later "
                 f"one; is it another node? To begin anew, remove {self._notes.file.path}",
@@ -41,14 +41,14 @@ class FirstState:
         shown = await self._shown.cid()
         top = cid_of(DAG_PB, empty)
         await self._node.put_blocks([(top, empty)])
-        draft = Draft(self._node.directories, top if shown is None else parse_cid(shown))
+        draft = StateDraft(self._node.directories, top if shown is None else parse_cid(shown))
         await draft.link(MARK, mark_of(self._pins.bucket, 0))
         cid, blocks = await draft.blocks()
         root = str(cid)
         await self._node.put_blocks(blocks)
         if self._node.cluster:
             await self._node.pin(root)
-            return State(0, root)
+            return BucketState(0, root)
         await self._pins.note(root)
         # While a node walks what it pins, it looks on its network for what is missing, and pins nothing else. So the
         # first block is pinned without a look at what is below it, and we look.
@@ -60,4 +60,4 @@ class FirstState:
         if any(state.root != root for state in await self._pins.states()):
             await self._pins.unpin(root)
             raise Overtaken("another daemon has begun the bucket", RETRY_AFTER)
-        return State(0, root)
+        return BucketState(0, root)
