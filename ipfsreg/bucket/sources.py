@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ipfsreg.flow.workers import Workers
 
-READ_PIECE = 256 * 1024
+from .file_reader import READ_PIECE
 
 
 class Source(Protocol):

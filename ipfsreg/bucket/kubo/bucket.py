@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -14,6 +12,7 @@ from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable
 from ipfsreg.bucket.interface import IBucket, check_path
 from ipfsreg.bucket.sources import FileSource, MemorySource, Source
 from ipfsreg.flow.background import Background
+from ipfsreg.flow.retry import retry
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
@@ -41,8 +40,6 @@ STORED_WITH_CHANGE = 64 * 1024
 
 ADD_TRIES = 3
 """How often content is added again that garbage collection took before it was linked."""
-
-_pause = backoffPolicy(1.0, 30.0)
 
 
 @implementer(IBucket)
@@ -89,15 +86,14 @@ class KuboBucket(NodeTree):
             await rpc.stop()
 
     async def _look(self) -> None:
-        tries = 0
-        while not self._ready:
-            try:
-                await self._setup.outcome()
-            except BucketError as error:
-                log = self._log.info if tries else self._log.error
-                log("{name} cannot be used yet: {error}", name=self.name, error=error)
-                await deferLater(self._reactor, _pause(tries), lambda: None)
-                tries += 1
+        log = self._log.error
+
+        def not_yet(error: BucketError) -> None:
+            nonlocal log
+            log("{name} cannot be used yet: {error}", name=self.name, error=error)
+            log = self._log.info
+
+        await retry(self._reactor, self._opened, BucketError, not_yet, longest=30.0)
         self._log.info("Using the {name}.", name=self.name)
 
     async def _set_up(self) -> None:

@@ -19,7 +19,7 @@ from ipfsreg.flow.background import Background
 from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
-from .adding import SECONDS_PER_MEBIBYTE, Adder
+from .adding import ADD_SECONDS_PER_MEBIBYTE, Adder
 from .bucket_finder import BucketFinder, KnownBuckets
 from .client import SpaceClient
 from .copies import is_wrong, open_copy, read_copy, save_copy
@@ -218,7 +218,7 @@ class SpaceBucket:
         """The daemon's plaintext copy of a file. It must not be touched: see `copies`."""
         request = space_pb2.OpenFileRequest(path=path, bucket=self.slug)
         mebibytes = size / 1024**2
-        deadline = self.client.timeout + SECONDS_PER_MEBIBYTE * mebibytes
+        deadline = self.client.timeout + ADD_SECONDS_PER_MEBIBYTE * mebibytes
         patience = OPEN_AGAIN_SECONDS + OPEN_AGAIN_SECONDS_PER_MEBIBYTE * mebibytes
 
         def call() -> Coroutine[Any, Any, space_pb2.OpenFileResponse]:

@@ -45,7 +45,7 @@ class SpaceClient:
         """A call with one answer.
 
         :param method: without its service.
-        :raises BucketError: as `errors.translate` has it, or `Unreachable` where no answer came.
+        :raises BucketError: as `errors.daemon_error` has it, or `Unreachable` where no answer came.
         """
         with self._calling(method):
             return await self._channel.unary(

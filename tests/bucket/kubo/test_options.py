@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from ipfsreg.app.assembly import load_config
 from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, node_error, refusal
 from ipfsreg.bucket.kubo.options import KuboOptions
-from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, Remembered, find_address, parse_address
+from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, find_address, parse_address, remembered
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.ipfs.cid import inline_cid
 from tests.docs.documents import block
@@ -68,7 +68,7 @@ def test_an_address_is_not_looked_up_for_each_call() -> None:
         asked.append(clock.seconds())
         return Address(f"http://127.0.0.1:{len(asked)}")
 
-    address = Remembered(look_up, clock.seconds)
+    address = remembered(look_up, clock.seconds)
     assert {address() for _ in range(5)} == {Address("http://127.0.0.1:1")}
     clock.advance(1.5)
     assert address() == address() == Address("http://127.0.0.1:2")

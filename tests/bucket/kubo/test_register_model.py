@@ -12,12 +12,17 @@ came late could be taken for a newer one after a crash.
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.state.commit import Commit, Phase
 from tests.clients.programs import thorough
 
 from .simulated_daemon import Daemon
@@ -230,3 +235,19 @@ def test_a_state_that_somebody_unpinned_is_stored_again() -> None:
         assert simulation.until_stored(one) < STUCK
         assert simulation.until_stored(other) < STUCK
         simulation.end()
+
+
+def test_a_commit_goes_through_its_phases_once() -> None:
+    simulation = Simulation(first, 1, Faults())
+    with simulation.running():
+        (one,) = simulation.daemons
+        assert simulation.until_stored(one) < AT_ONCE
+        register, away = one.commits.register, Unavailable("away")
+        unused: Any = None
+        commit = Commit([], unused, register, one.commits.pins, unused, one.commits.caution)
+        with mock.patch.object(register, "take", side_effect=away):
+            failed = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+            assert failed.result is away
+        again = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+        assert isinstance(again.result, RuntimeError)
+        assert commit.phase is Phase.FAILED

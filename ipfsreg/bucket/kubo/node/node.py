@@ -54,7 +54,7 @@ CUT_TRIES = 3
 It cuts off one answer in some hundred, where the node answers while the proxy has not seen the end of the request yet.
 """
 
-BLOCK_MAX = 4 * 1024**2
+NODE_BLOCK_MAX = 4 * 1024**2
 
 EMPTY = "bafkqaaa"
 """The CID that has no content: it can be asked for anywhere."""
@@ -248,7 +248,7 @@ class Node:
     async def get_block(self, cid: CID, seconds: float | None = None) -> bytes:
         """A block. `Missing` where the node has not got it, `GaveUp` where it does not come in time."""
         block = await self.content.call(
-            "block/get", [str(cid)], {"offline": self.local}, seconds=seconds, limit=BLOCK_MAX
+            "block/get", [str(cid)], {"offline": self.local}, seconds=seconds, limit=NODE_BLOCK_MAX
         )
         try:
             verify_block(cid, block)

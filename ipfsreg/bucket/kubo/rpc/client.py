@@ -22,7 +22,7 @@ from twisted.web.iweb import IResponse
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, refusal
 
-from .address import Address, Remembered
+from .address import Address, remembered
 from .body import FormBody
 from .bulk import BulkCall
 from .deadlines import Deadlines, why
@@ -71,7 +71,7 @@ class Rpc:
         """The headers of every call."""
         if authorization is not None:
             self.headers_sent[b"Authorization"] = authorization
-        self._address = Remembered(address, reactor.seconds)
+        self._address = remembered(address, reactor.seconds)
         self._lanes: list[Lane] = []
         self.quick = self.lane(connections)
         self.bulk = self.lane(connections)

@@ -13,6 +13,7 @@ that sees no other need not wait until a lease has certainly ended.
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -26,7 +27,6 @@ from ipfsreg.bucket.kubo.node.markers import Markers
 from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .first_state import FirstState
 from .notes import Notes
 from .pins import Pins
 from .presence import Clocks, Presence
@@ -65,12 +65,18 @@ class Holding(Enum):
 
 
 class Register:
-    """See the module."""
+    """See the module. ``first`` makes the state of a bucket that was never there."""
 
     _log = Logger()
 
     def __init__(
-        self, node: Node, markers: Markers, pins: Pins, first: FirstState, notes: Notes, clocks: Clocks
+        self,
+        node: Node,
+        markers: Markers,
+        pins: Pins,
+        first: Callable[[], Awaitable[BucketState]],
+        notes: Notes,
+        clocks: Clocks,
     ) -> None:
         self.presence = Presence(markers, notes, clocks)
         self._node = node
@@ -311,7 +317,7 @@ class Register:
             return None
         if pinned is not None:
             pinned = await self._pins.newest_whole()
-        state = await self._first.make() if pinned is None else BucketState(pinned.number + 1, pinned.root)
+        state = await self._first() if pinned is None else BucketState(pinned.number + 1, pinned.root)
         now = self._clocks.uptime()
         found = await self._look()
         if found is not None or self._asked != asked:
