@@ -25,7 +25,7 @@ class DiskCache(BucketWrapper):
 
     `open` answers from it without asking the wrapped bucket; content that it does not have is fetched once for
     all who want it, and goes to them while it arrives. `put_file` keeps what it stored. Everything else goes to
-    the wrapped bucket. All that is removed or moved by this daemon must be so through here.
+    the wrapped bucket. This daemon must remove and move files through here only.
 
     ``maximum`` bounds the directory, in bytes; what was not used for longest goes first. What is larger is fetched
     and served, and not kept. The directory must be this cache's own; for `put_file` to keep anything it has to

@@ -19,7 +19,7 @@ from ipfsreg.flow.workers import Workers
 from .cache_directory import CacheDirectory, CacheDraft
 
 WITHHELD = 64 * 1024
-"""How much of the end nobody gets before the digest was found right: without it no client can use the rest."""
+"""How many last bytes are held back until the digest was found right: without them no client can use the rest."""
 
 TO_THE_END = 1 << 62
 """The length that is asked of a reader which does not know its size: it ends its read at the content's end."""
@@ -87,12 +87,12 @@ class Fetch:
         self._wanted = False
 
     def hold(self) -> None:
-        """Somebody more wants the content, and the file open, until `let_go`."""
+        """One more reader wants the content, and the file open, until `let_go`."""
         self._users += 1
         self._stay()
 
     def let_go(self) -> None:
-        """One who held it does not any more."""
+        """A reader that held it is done."""
         self._users -= 1
         if self.state is FetchState.FETCHING and self._users == 1:
             self._leaving = self._reactor.callLater(self._grace, self._left)

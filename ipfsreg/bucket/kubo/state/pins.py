@@ -32,7 +32,7 @@ KEPT_SECONDS = 10.0
 """How long a state of a cluster stays pinned after it was replaced, unless it is one of too many."""
 
 LAST_SECONDS = 60.0
-"""How long the last one of them does: what peers have passed over of a long rush they hear of then."""
+"""How long the last one of them does: unpinning it tells peers of the pins that they have passed over."""
 
 KEPT = 16
 """How many of them stay at most."""
@@ -153,10 +153,10 @@ class Pins:
         self._unsure = True
 
     async def settle(self, state: BucketState) -> None:
-        """Unpin what was left pinned by changes whose end nobody knows, as far as the node lets us.
+        """Unpin what changes of unknown outcome have left pinned, as far as the node lets us.
 
-        Not before a state is pinned that they were not made upon: until then one of them might yet come to replace the
-        last one, and be all that is pinned.
+        To be called once a later state is pinned: until then such a change might still replace the last state, and its
+        pin be the only one.
         """
         try:
             if self._unsure and not self._node.cluster:  # it may have any number of pins of others

@@ -20,18 +20,18 @@ RENEW_SECONDS = 600.0
 """How often a daemon says anew that it is there."""
 
 EXPIRE_SECONDS = 3 * RENEW_SECONDS
-"""After so long one that does not is not there any more; the clocks of daemons differ by much less."""
+"""A daemon whose marker is older counts as gone; the clocks of daemons differ by much less."""
 
 LAPSE_SECONDS = EXPIRE_SECONDS / 2
-"""After so long without a word others may soon think that it is not there. It has to join them anew."""
+"""A daemon whose marker is older has to join anew: others may soon count it as gone."""
 
 COLLECTING_SECONDS = 600.0
-"""For so long a marker counts that says that a daemon collects garbage."""
+"""How long a ``collecting`` marker counts."""
 
 CERTAIN_SECONDS = 60.0
-"""For so long a collecting daemon believes that nobody came, after it looked. Its marker is put up anew as often.
+"""How long after its last look a collecting daemon may believe that nobody came. Its marker is put up anew as often.
 
-With the longest commit after it, it is much less than `COLLECTING_SECONDS`.
+Together with the longest commit this is much less than `COLLECTING_SECONDS`.
 """
 
 _TEXT = re.compile(r"daemon ([0-9a-f]+) ([0-9]{1,12})")

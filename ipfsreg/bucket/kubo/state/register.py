@@ -207,7 +207,7 @@ class Register:
             raise Overtaken("the node, or this machine, is too slow for a change to be made", RETRY_AFTER)
 
     def _is_fresh(self) -> bool:
-        """Whether nobody else can think yet that this daemon is dead, which holds the lease, or held it last."""
+        """Whether this daemon, which holds the lease or held it last, cannot be taken for dead yet."""
         passed = -1.0 if self._since is None else self._clocks.uptime() - self._since
         return 0 <= passed <= STALE_TIMEOUTS / 2 * self._node.content.timeout
 
