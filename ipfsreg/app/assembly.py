@@ -20,10 +20,9 @@ from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
 from ipfsreg.web.browsers import BrowserRules
-from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import make_site
+from ipfsreg.web.site import SiteOptions, make_site
 
 from .background import PeriodicJobs
 from .certificates import Certificates
@@ -81,20 +80,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
-    proxies = TrustedProxies(config.registry.trusted_proxies)
-    site = make_site(
-        parts.registry,
-        parts.workers,
-        reactor,
-        HttpLimits(
-            idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
-        ),
-        access_log=AccessLog(proxies) if config.registry.access_log else None,
-        gateway=_gateway(config, parts),
-        browsers=_browsers(config),
-        proxies=proxies,
-        read_only=parts.backend.read_only,
-    )
+    site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
     control = ControlServer(
         tasks_of(parts.registry, parts.backend),
         parts.state.control_socket,
@@ -118,6 +104,17 @@ def _limits(config: Config) -> RegistryLimits:
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,
         scrub_rate=config.scrub.rate,
+    )
+
+
+def _site_options(config: Config, parts: Parts) -> SiteOptions:
+    options = config.registry
+    return SiteOptions(
+        HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
+        options.access_log,
+        _browsers(config),
+        TrustedProxies(options.trusted_proxies),
+        parts.backend.read_only,
     )
 
 

@@ -161,7 +161,7 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[o
         nonlocal interrupted
         interrupted = not done.called
         if interrupted:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the second one is for who does not want to wait
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the program at once
         done.cancel()
         return done
 

@@ -156,7 +156,7 @@ def _parts_of(description: str) -> tuple[str, dict[str, str]]:
 
 
 def _check_key_files(description: str, parts: dict[str, str]) -> None:
-    # Twisted would wait for who writes into a pipe.
+    # Twisted would wait until somebody writes into a pipe.
     for name in ("privateKey", "certKey"):
         if name in parts:
             try:

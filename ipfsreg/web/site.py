@@ -1,5 +1,6 @@
 """The registry's face on HTTP: its application behind a server."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from ipfsreg.flow.clock import MonotonicClock
@@ -18,34 +19,34 @@ from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
-_NO_RULES = BrowserRules()
-_NO_PROXIES = TrustedProxies()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteOptions:
+    """How clients are treated. ``read_only`` says why nothing can be changed, where that is so."""
+
+    limits: HttpLimits
+    access_log: bool = False
+    browsers: BrowserRules = field(default_factory=BrowserRules)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    read_only: str | None = None
 
 
 def make_site(
-    registry: Registry,
-    workers: Workers,
-    reactor: Any,
-    limits: HttpLimits,
-    *,
-    access_log: AccessLog | None = None,
-    gateway: Gateway | None = None,
-    read_only: str | None = None,
-    browsers: BrowserRules = _NO_RULES,
-    proxies: TrustedProxies = _NO_PROXIES,
+    registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
-    """The registry's server. ``read_only`` says why nothing can be changed, where that is so."""
-    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, proxies)
+    """The registry's server."""
+    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies)
     handler: Handler = Dispatcher(app, answer_failure)
-    if read_only is not None:
-        handler = _only_reading(handler, read_only)
+    if options.read_only is not None:
+        handler = _only_reading(handler, options.read_only)
     return HttpServer(
-        _for_browsers(handler, browsers),
+        _for_browsers(handler, options.browsers),
         reactor,
-        limits,
+        options.limits,
         RefusalFormat("application/json", lambda message: error_document("UNSUPPORTED", message)),
         headers=_HEADERS,
-        access_log=access_log,
+        access_log=AccessLog(options.proxies) if options.access_log else None,
     )
 
 

@@ -38,7 +38,7 @@ class Parser:
 
 
 class Storage:
-    """A bucket with its contents, their DAGs, and who uses them.
+    """A bucket with its contents, their DAGs, and the guard of what is used.
 
     ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores.
     """

@@ -71,15 +71,8 @@ def view_of_index(content: bytes, media_type: str, views: Mapping[str, Descripto
     """
     document = read_json(content)
     to_oci(document, media_type)
-    manifests = [each for each in document["manifests"] if each["digest"] in views]
-    for each in manifests:
-        each.update(views[each["digest"]].document)
-        each.pop("data", None)  # the original's content
-        annotations = each.get("annotations") or {}
-        attested = annotations.get(_ATTESTED, "")
-        if attested in views:
-            annotations[_ATTESTED] = str(views[attested].digest)
-    document["manifests"] = manifests
+    document["manifests"] = [each for each in document["manifests"] if each["digest"] in views]
+    list_instead(document, media_type, views)
     return encode_json(document)
 
 
