@@ -39,7 +39,7 @@ FAULTS = [
     Faults(kill=False, kill_node=False),
     Faults(),
     Faults(late=1.5 * TIMEOUT, skew=0.4 * TIMEOUT, forget=True),
-    Faults(coarse=3600.0),
+    Faults(late=0, coarse=3600.0),
 ]
 
 
@@ -74,7 +74,7 @@ def test_any_order(choices: bytes, daemons: int, faults: Faults, online: bool, s
 
 @pytest.mark.parametrize("faults", FAULTS)
 def test_many_orders(faults: Faults) -> None:
-    orders(faults, range(6))
+    orders(faults, range(8))
 
 
 @thorough
