@@ -1,18 +1,13 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.opened import Opened
-from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
@@ -26,6 +21,7 @@ from ipfsreg.web.site import SiteOptions, make_site
 
 from .background import PeriodicJobs
 from .certificates import Certificates
+from .configuration import make_backend
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
@@ -37,19 +33,6 @@ from .preflight import find_problem
 from .state_directory import StateDirectory
 
 _log = Logger()
-
-
-def load_config(
-    path: Path | None, reactor: Any, environment: Mapping[str, str] = os.environ, *, for_daemon: bool = True
-) -> Config:
-    """Read a configuration file with the sections of all backends; see `read_config`."""
-    backends = {name: backend.options for name, backend in BACKENDS.items()}
-    return read_config(path, backends, reactor, environment, for_daemon=for_daemon)
-
-
-def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:
-    """The backend that is configured, not open yet."""
-    return BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
 
 
 def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:

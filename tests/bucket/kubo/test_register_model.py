@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import deferLater
 
 from tests.clients.programs import thorough
+from tests.full import FULL, examples
 
 from .simulated_daemon import Daemon
 from .simulated_node import TIMEOUT, Call
@@ -53,7 +54,7 @@ def first(_: int) -> int:
     return 0
 
 
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=examples(60, 150), derandomize=True)
 @given(
     st.binary(min_size=100, max_size=600),
     st.integers(1, 4),
@@ -106,7 +107,7 @@ def call_of(simulation: Simulation, daemon: Daemon, what: str) -> Call:
 @pytest.mark.parametrize("daemons", [1, 2])
 def test_one_call_is_late(command: str, daemons: int, collect: bool) -> None:
     """However many steps later it is done: with a collection after it, nothing acknowledged is lost."""
-    for steps in range(0, 36, 1 if daemons == 1 else 3):
+    for steps in range(0, 36, (1 if daemons == 1 else 3) if FULL else (2 if daemons == 1 else 5)):
         simulation = Simulation(first, daemons, Faults())
         with simulation.running():
             for daemon in simulation.daemons:
