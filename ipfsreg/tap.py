@@ -65,7 +65,7 @@ def makeService(options: Options) -> IService:
     reloadables = [] if log_file is None else [Reloadable("the log file", partial(reopen, log_file))]
     service = LoggingTo(log_file)
     daemon.setServiceParent(service)
-    Reloading(reloadables, reactor).setServiceParent(service)
+    Reloading([*reloadables, *daemon.reloadables], reactor).setServiceParent(service)
     gc.freeze()
     gc.enable()
     return service

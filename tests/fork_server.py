@@ -110,7 +110,7 @@ class _Server:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, __file__], stdin=theirs, env=environment | {"PYTHONUNBUFFERED": "1"}
+                [sys.executable, __file__], stdin=theirs.fileno(), env=environment | {"PYTHONUNBUFFERED": "1"}
             )
         atexit.register(self._end)
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipfsreg.config.backend_options import BackendOptions, PathOptions
+from ipfsreg.config.backend_options import BackendOptions
 from ipfsreg.flow.workers import Workers
 
 from .opened import Opened
 
 if TYPE_CHECKING:
     from .kubo.options import KuboOptions
+    from .local.backend import LocalOptions
     from .space.options import SpaceOptions
     from .textile.options import TextileOptions
 
@@ -31,7 +32,13 @@ class Backend:
     make: Callable[[Any, Workers, Any], Opened]
 
 
-def _open_local(options: PathOptions, workers: Workers, reactor: Any) -> Opened:
+def _local_options() -> type["LocalOptions"]:
+    from .local.backend import LocalOptions
+
+    return LocalOptions
+
+
+def _open_local(options: "LocalOptions", workers: Workers, reactor: Any) -> Opened:
     from .local.backend import open_local
 
     return open_local(options, workers, reactor)
@@ -74,7 +81,7 @@ def _open_space(options: "SpaceOptions", workers: Workers, reactor: Any) -> Open
 
 
 BACKENDS = {
-    "local": Backend(lambda: PathOptions, _open_local),
+    "local": Backend(_local_options, _open_local),
     "kubo": Backend(_kubo_options, _open_kubo),
     "textile": Backend(_textile_options, _open_textile),
     "space": Backend(_space_options, _open_space),

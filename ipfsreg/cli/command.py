@@ -58,7 +58,7 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
 
 
 def image_name(path: Path | None, given: str) -> str:
-    """An image's name without the host of this registry, with which clients have it; one that is none ends the program.
+    """An image's name without the host of this registry, with which clients have it; anything else ends the program.
 
     A repository's name has no colon, so what has one before its first slash is a host.
     """
@@ -162,7 +162,7 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[o
         nonlocal interrupted
         interrupted = not done.called
         if interrupted:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the second one is for who does not want to wait
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the program at once
         done.cancel()
         return done
 

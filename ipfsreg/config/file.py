@@ -10,7 +10,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from .backend_options import BackendOptions
-from .endpoints import EndpointError, check_endpoint, is_any_port
+from .endpoints import EndpointError, check_endpoint, has_tls, is_any_port
 from .environment import options_from
 from .errors import ConfigError, malformed, refused, suggestion
 from .kinds import Section
@@ -153,3 +153,8 @@ def _check_listen(config: Config, reactor: Any) -> None:
             raise ConfigError(f"{config.name}: [registry] listen: {error}") from None
         if listen.count(endpoint) > 1 and not is_any_port(endpoint):
             raise ConfigError(f"{config.name}: [registry] listen: {endpoint!r} is there twice")
+    with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
+    if with_tls and not config.tls.certificate:
+        raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
+    if config.tls.certificate and not with_tls:
+        raise ConfigError(f"{config.name}: [tls] certificate: nothing uses it; add tls:5443 to [registry] listen")
