@@ -62,7 +62,7 @@ class Storage:
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size)
         self.dags = Dags(bucket, index, workers, teller)
-        self._turns = Turns(clock)
+        self._turns = Turns(runtime.clock)
 
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""
