@@ -7,7 +7,7 @@ from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
-from .app import Gateway, make_app
+from .app import Gateway, make_routes
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
@@ -36,8 +36,8 @@ def make_site(
     registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
     """The registry's server."""
-    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies)
-    handler: Handler = Dispatcher(app, answer_failure)
+    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies)
+    handler: Handler = Dispatcher(routes, answer_failure)
     if options.read_only is not None:
         handler = _only_reading(handler, options.read_only)
     return HttpServer(
