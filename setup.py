@@ -36,6 +36,7 @@ setup(
         "platformdirs>=4",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",
+        "pyopenssl>=24.3",
         "pydantic>=2.7",
         "pynacl>=1.5",
         "service-identity>=24.1",

@@ -61,7 +61,7 @@ def makeService(options: Options) -> IService:
     reloadables = [] if log_file is None else [Reloadable("the log file", partial(reopen, log_file))]
     service = LoggingTo(log_file)
     daemon.setServiceParent(service)
-    Reloading(reloadables, reactor).setServiceParent(service)
+    Reloading([*reloadables, *daemon.reloadables], reactor).setServiceParent(service)
     # Python's garbage collector stops everything while it looks at all there is: the program itself it may pass over.
     gc.collect()
     gc.freeze()

@@ -15,16 +15,19 @@ from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.registry import Limits, Registry
+from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
+from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
 from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
-from ipfsreg.web.http.limits import Limits as HttpLimits
+from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.site import make_site
 
-from .background import Background
+from .access_control import check_access, is_access_controlled
+from .background import PeriodicJobs
+from .certificates import Certificates
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
@@ -43,7 +46,9 @@ def load_config(
 ) -> Config:
     """Read a configuration file with the sections of all backends; see `read_config`."""
     backends = {name: backend.options for name, backend in BACKENDS.items()}
-    return read_config(path, backends, reactor, environment, for_daemon=for_daemon)
+    config = read_config(path, backends, reactor, environment, for_daemon=for_daemon)
+    check_access(config)
+    return config
 
 
 def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:
@@ -60,18 +65,13 @@ def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, 
     registry = Registry(
         backend.bucket,
         config.backend.state_directory,
-        workers,
-        reactor,
+        Runtime(workers, reactor, now=time.time),
         _limits(config),
+        OnIpfs(backend.ipfs, by_cid != "never", by_cid == "network", visibility, publish),
         daemon_seen=daemon_seen,
-        now=time.time,
-        ipfs=backend.ipfs,
-        pull_by_cid=by_cid != "never",
-        from_network=by_cid == "network",
-        visibility=visibility,
-        publish=publish,
     )
-    return Parts(StateDirectory.of(config.backend), workers, backend, visibility, registry)
+    state = StateDirectory.of(config.backend)
+    return Parts(state, workers, backend, visibility, registry, PeerId(state.path / "peer-id"))
 
 
 def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Daemon:
@@ -84,7 +84,9 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
-    peer_id = PeerId(parts.state.path / "peer-id")
+    if is_access_controlled(config):
+        # Better no daemon than one whose rules nobody obeys.
+        raise SetupError(f"{config.name}: [access] rules: requests are not checked against rules yet; take them away")
     proxies = TrustedProxies(config.registry.trusted_proxies)
     site = make_site(
         parts.registry,
@@ -94,7 +96,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
         ),
         access_log=AccessLog(proxies) if config.registry.access_log else None,
-        gateway=_gateway(config, parts.visibility, peer_id),
+        gateway=_gateway(config, parts),
         browsers=_browsers(config),
         proxies=proxies,
         read_only=parts.backend.read_only,
@@ -105,13 +107,14 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         reactor,
         Streams(parts.registry),
     )
-    listeners = Listeners(site, config.registry, config.name, reactor)
+    certificates = Certificates(config.tls) if config.tls.certificate else None
+    listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
-    return Daemon(parts, peer_id, listeners, control, Background(config, parts, reactor), problem, fail)
+    return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(
+def _limits(config: Config) -> RegistryLimits:
+    return RegistryLimits(
         cache_memory=config.registry.cache_memory,
         max_manifest_size=config.registry.max_manifest_size,
         max_blob_size=config.registry.max_blob_size,
@@ -124,14 +127,14 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def _gateway(config: Config, visibility: Visibility, peer_id: PeerId) -> Gateway | None:
+def _gateway(config: Config, parts: Parts) -> Gateway | None:
     if not config.gateway.enabled:
         return None
-    if visibility.nothing:
+    if parts.visibility.nothing:
         _log.info("The bucket is encrypted, so nothing is served by CID.")
         return None
     hosts = _browsers(config).knows_host
-    return Gateway(visibility.shows, config.gateway.address, lambda: peer_id.text, hosts)
+    return Gateway(parts.visibility.shows, config.gateway.address, lambda: parts.peer_id.text, hosts)
 
 
 def _browsers(config: Config) -> BrowserRules:

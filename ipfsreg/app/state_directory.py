@@ -4,7 +4,8 @@ import fcntl
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,8 @@ from ipfsreg.flow.probe import cannot_make_in
 
 AHEAD_SECONDS = 120.0
 """For how long a running daemon notes at most that it will be there."""
+
+_FITS = 100  # of the 108 bytes that the kernel has for a socket's name
 
 
 class Locked(SetupError):
@@ -119,3 +122,16 @@ class StateDirectory:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+@contextmanager
+def short_name(path: Path) -> Iterator[str]:
+    """A name for a socket that the kernel takes, however long the path of its directory is."""
+    if len(os.fsencode(path)) <= _FITS:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ipfsreg.config.backend_options import BackendOptions, PathOptions
+from ipfsreg.config.backend_options import BackendOptions
 from ipfsreg.flow.workers import Workers
 
 from .kubo.backend import open_kubo
 from .kubo.options import KuboOptions
-from .local.backend import open_local
+from .local.backend import LocalOptions, open_local
 from .opened import Opened
 from .space.backend import open_space
 from .space.options import SpaceOptions
@@ -30,7 +30,7 @@ class Backend:
 
 
 BACKENDS = {
-    "local": Backend(PathOptions, open_local),
+    "local": Backend(LocalOptions, open_local),
     "kubo": Backend(KuboOptions, open_kubo),
     "textile": Backend(TextileOptions, open_textile),
     "space": Backend(SpaceOptions, open_space),

@@ -83,7 +83,11 @@ class IBucket(Interface):
         """Close it; what was acknowledged is already safe."""
 
     def stat(path: str) -> "Deferred[Stat]":
-        """What is known of a file. `NotFound` for a missing one and for a directory."""
+        """What is known of a file. `NotFound` for a missing one.
+
+        A directory in its place, or a file where a directory should lead to it, is `NotFound` too; on a disk, to which
+        nobody else writes, it is damage: `Corrupt`. So it is for all that follows.
+        """
 
     def get(path: str, limit: int) -> "Deferred[bytes]":
         """The content of a small file, at most ``limit`` bytes: else `TooLarge`. `NotFound`."""

@@ -93,7 +93,7 @@ async def reach(
 @asynccontextmanager
 async def _alone(config: Config, state: StateDirectory, reactor: Any, *, may_make_bucket: bool) -> AsyncIterator[Alone]:
     try:
-        _check_user(state.path)
+        check_user(state.path)
         parts = assemble(config, reactor, daemon_seen=state.last_seen())
         parts.workers.startService()
         try:
@@ -110,7 +110,7 @@ async def _alone(config: Config, state: StateDirectory, reactor: Any, *, may_mak
         state.release()
 
 
-def _check_user(directory: Path) -> None:
+def check_user(directory: Path) -> None:
     """Let no file be made that its daemon cannot use.
 
     :raises SetupError: where root would work in the directory of another user.

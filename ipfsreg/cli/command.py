@@ -57,7 +57,7 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
 
 
 def image_name(path: Path | None, given: str) -> str:
-    """An image's name without the host of this registry, with which clients have it; one that is none ends the program.
+    """An image's name without the host of this registry, with which clients have it; anything else ends the program.
 
     A repository's name has no colon, so what has one before its first slash is a host.
     """

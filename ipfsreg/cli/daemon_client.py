@@ -15,8 +15,8 @@ from twisted.web.client import URI, Agent, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from ipfsreg.app.control.socket_name import short_name
 from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
+from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import click
 
 from ipfsreg import __version__
 
-from . import images, space, textile, upkeep
+from . import accounts, images, space, textile, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +24,8 @@ for command in (
     images.publish,
     images.export,
     images.import_,
+    accounts.token,
+    accounts.access,
     textile.identity,
     textile.share,
     textile.archive,

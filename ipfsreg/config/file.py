@@ -10,7 +10,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from .backend_options import BackendOptions
-from .endpoints import EndpointError, check_endpoint, is_any_port
+from .endpoints import EndpointError, check_endpoint, has_tls, is_any_port
 from .environment import options_from
 from .errors import ConfigError, malformed, refused, suggestion
 from .kinds import Section
@@ -91,13 +91,23 @@ def _is_there(path: Path) -> bool:
 
 
 def _parse(name: str, path: Path) -> dict[str, dict[str, str]]:
-    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
-    parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        parser.read_string(read_small_file(path, CONFIG_MAX).decode("utf-8-sig"), source=name)
+        content = read_small_file(path, CONFIG_MAX)
     except OSError as error:
         link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
         raise ConfigError(f"{name}: {error.strerror}{link}") from None
+    return options_in(name, content)
+
+
+def options_in(name: str, content: bytes) -> dict[str, dict[str, str]]:
+    """The options of each section of a file's content, as they are written there.
+
+    :raises ConfigError: where it is not in the format.
+    """
+    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        parser.read_string(content.decode("utf-8-sig"), source=name)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except configparser.Error as error:
@@ -125,3 +135,8 @@ def _check_listen(config: Config, reactor: Any) -> None:
             raise ConfigError(f"{config.name}: [registry] listen: {error}") from None
         if listen.count(endpoint) > 1 and not is_any_port(endpoint):
             raise ConfigError(f"{config.name}: [registry] listen: {endpoint!r} is there twice")
+    with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
+    if with_tls and not config.tls.certificate:
+        raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
+    if config.tls.certificate and not with_tls:
+        raise ConfigError(f"{config.name}: [tls] certificate: nothing uses it; add tls:5443 to [registry] listen")

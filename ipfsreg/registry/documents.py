@@ -1,8 +1,8 @@
 """JSON documents that others wrote: reading one takes time and memory within a small multiple of its length.
 
-A document can be made to cost as much as possible: 4 MiB of ``{},{},…`` are a million objects, and a million errors for
-whoever collects errors. So the number of values is bounded before any of them is made, and the first error is the only
-one. No regular expression looks at JSON.
+A document can be made to cost as much as possible: 4 MiB of ``{},{},…`` are a million objects, and a million errors
+for a parser that collects them. So the number of values is bounded before any of them is made, and the first error is
+the only one. No regular expression looks at JSON.
 """
 
 import json
@@ -23,7 +23,7 @@ _SLICE = 64 * 1024
 def read_json(content: bytes) -> dict[str, Any]:
     """Read a JSON object (RFC 8259) in UTF-8. Of a name that is there twice, the last value counts.
 
-    :raises ManifestInvalid: where it is none, is nested too deeply, or has too many values for its length.
+    :raises ManifestInvalid: where it is not JSON, is nested too deeply, or has too many values for its length.
     """
     try:
         text = content.decode()

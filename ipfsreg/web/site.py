@@ -8,13 +8,12 @@ from ipfsreg.registry.registry import Registry
 
 from .app import Gateway, make_app
 from .browsers import CORS_SECONDS, EXPOSED, BrowserRules
-from .client import Clients
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
 from .http.forwarded import TrustedProxies
-from .http.limits import Limits
+from .http.limits import HttpLimits
 from .http.request import Request
-from .http.server import Handler, HttpServer
+from .http.server import Handler, HttpServer, RefusalFormat
 from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
@@ -27,7 +26,7 @@ def make_site(
     registry: Registry,
     workers: Workers,
     reactor: Any,
-    limits: Limits,
+    limits: HttpLimits,
     *,
     access_log: AccessLog | None = None,
     gateway: Gateway | None = None,
@@ -36,7 +35,7 @@ def make_site(
     proxies: TrustedProxies = _NO_PROXIES,
 ) -> HttpServer:
     """The registry's server. ``read_only`` says why nothing can be changed, where that is so."""
-    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, Clients(proxies))
+    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, proxies)
     handler: Handler = Dispatcher(app, answer_failure)
     if read_only is not None:
         handler = _only_reading(handler, read_only)
@@ -44,8 +43,7 @@ def make_site(
         _for_browsers(handler, browsers),
         reactor,
         limits,
-        refusal=lambda message: error_document("UNSUPPORTED", message),
-        refusal_type="application/json",
+        RefusalFormat("application/json", lambda message: error_document("UNSUPPORTED", message)),
         headers=_HEADERS,
         access_log=access_log,
     )
@@ -56,7 +54,7 @@ def _only_reading(handler: Handler, why: str) -> Handler:
         if request.method in _READING:
             handler(request)
             return
-        request.setHeader(b"Allow", b"GET, HEAD")
+        request.set_header("Allow", "GET, HEAD")
         request.end(answer_error(request, 405, "UNSUPPORTED", f"{why}: push to the one that publishes it") or b"")
 
     return handle
@@ -65,10 +63,10 @@ def _only_reading(handler: Handler, why: str) -> Handler:
 def _for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
     def handle(request: Request) -> None:
         if rules.origins:
-            request.addHeader(b"Vary", b"Origin")  # of every answer, for whoever keeps it
+            request.add_header("Vary", "Origin")  # of every answer, since caches may keep it
             if rules.lets_in(request):
-                request.setHeader(b"Access-Control-Allow-Origin", _origin(request))
-                request.setHeader(b"Access-Control-Expose-Headers", EXPOSED.encode())
+                request.set_header("Access-Control-Allow-Origin", request.header("origin"))
+                request.set_header("Access-Control-Expose-Headers", EXPOSED)
             elif rules.may_ask_ahead(request):
                 request.prepare(204, _ahead(request))
                 request.end()
@@ -84,12 +82,8 @@ def _for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
 
 def _ahead(request: Request) -> dict[str, object]:
     return {
-        "Access-Control-Allow-Origin": _origin(request).decode(),
+        "Access-Control-Allow-Origin": request.header("origin"),
         "Access-Control-Allow-Methods": "GET, HEAD",
         "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
         "Access-Control-Max-Age": CORS_SECONDS,
     }
-
-
-def _origin(request: Request) -> bytes:
-    return (request.getHeader("origin") or "").encode()

@@ -275,7 +275,7 @@ async def test_a_client_that_sends_junk_does_not_keep_it_from_ending(serve: Serv
 async def test_all_that_is_done_in_the_background_can_be_done(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """That nothing of it fails is seen in the log, which is looked at when the test ends."""
     monkeypatch.setattr(background, "SEEN_SECONDS", 0.02)
-    monkeypatch.setattr(background, "EXPIRE_SECONDS", 0.02)
+    monkeypatch.setattr(background, "EXPIRE_UPLOADS_SECONDS", 0.02)
     began: list[str] = []
     once = Periodic._once
 

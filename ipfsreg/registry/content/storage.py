@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.runtime import Runtime
 
 from .cid_index import CidIndex
 from .dags import Dags
@@ -40,8 +40,7 @@ class Parser:
 class Storage:
     """A bucket with its contents, their DAGs, and who uses them.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``now`` tells seconds
-    since 1970, which others read later, and ``clock`` what is waited for.
+    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores.
     """
 
     def __init__(
@@ -49,18 +48,16 @@ class Storage:
         bucket: IBucket,
         index: CidIndex,
         guard: Guard,
-        workers: Workers,
-        clock: IReactorTime,
+        runtime: Runtime,
         max_manifest_size: int,
-        now: Callable[[], float],
         teller: TellsLeaves | None = None,
     ) -> None:
         self.bucket = bucket
         self.index = index
         self.guard = guard
-        self.workers = workers
-        self.clock = clock
-        self.now = now
+        self.workers = workers = runtime.workers
+        self.clock = runtime.clock
+        self.now = runtime.now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size)

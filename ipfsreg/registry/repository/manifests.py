@@ -129,7 +129,7 @@ class Manifests:
             record = await self._unless_damaged(layout.manifest_record, repository, digest, reading)
             content = None if record is None else await self._storage.store.get(digest, record.size)
             if record is None or content is None:
-                use.in_vain = True
+                use.found_nothing()
                 return None
             if await self._records.correct(repository, digest, record, len(content)):
                 self._log.error(
@@ -165,7 +165,7 @@ class Manifests:
     async def parsed(self, manifest: StoredManifest) -> Manifest:
         """What a manifest says.
 
-        :raises ManifestInvalid: where it is none: it may have been stored by another program.
+        :raises ManifestInvalid: where the content is not a manifest: another program may have stored it.
         """
         content = manifest.content
         return await self._storage.parser.run(len(content), parse_manifest, content, manifest.media_type)
@@ -182,7 +182,7 @@ class Manifests:
 
         ``expected`` is the digest that it was pushed by, if it was pushed by one.
 
-        :raises ManifestInvalid: where it is none.
+        :raises ManifestInvalid: where the content is not a manifest.
         :raises DigestInvalid: where it has another digest.
         :raises ManifestBlobUnknown: where the repository lacks a blob that it needs. Foreign layers, the
             manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").

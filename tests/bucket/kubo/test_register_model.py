@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import deferLater
 
 from tests.clients.programs import thorough
 
@@ -168,6 +169,37 @@ def test_who_waits_for_its_turn_reads_what_counts() -> None:
         for _ in range(30):
             simulation.step()
         simulation.node.calls.append(waiting)
+        simulation.end()
+
+
+@pytest.mark.parametrize("command", ["pin/update", "block/put, pinned"])
+@pytest.mark.parametrize("coarse", [0.001, 3600.0])
+def test_of_two_leases_of_one_state_one_daemon_replaces_it(coarse: float, command: str) -> None:
+    """A marker that came late lets a second one replace it; with a coarse clock both number theirs alike."""
+    simulation = Simulation(first, 2, Faults(coarse=coarse))
+    with simulation.running():
+        one, other = simulation.daemons
+        for daemon in simulation.daemons:
+            simulation.until_stored(daemon)
+        one.spawn(one.store("a"))
+        late = call_of(simulation, one, "pin/add, direct")
+        simulation.lose(late)
+
+        async def store() -> None:  # which others wait for until the lease of the first one has certainly ended
+            while not await other.store("d/b"):
+                await deferLater(simulation.clock, 0.1, lambda: None)
+
+        if command != "pin/update":
+            other.commits.caution.begin()  # as after blocks were lost
+        other.spawn(store())
+        waiting = call_of(simulation, other, command)  # it has the lease, by a marker that was put up anew
+        simulation.node.calls.remove(waiting)
+        while not late.ended:
+            late.step()
+        assert simulation.until_stored(one) < AT_ONCE
+        simulation.node.calls.append(waiting)
+        simulation.settle()
+        simulation.check("after the second one")
         simulation.end()
 
 
