@@ -1,6 +1,7 @@
 """Files of this disk that are there whole or not at all, also after a loss of power. Blocking: for threads."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,8 @@ from typing import IO
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 """The flags of `os.open` for a directory."""
+
+_DRAFT = re.compile(r"\..+-[0-9a-f]{16}")
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -46,6 +49,15 @@ def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
         raise
+
+
+def remove_drafts(directory: Path) -> None:
+    """Remove what `replacing` leaves in a directory where its process is killed. Nobody may be replacing files there."""
+    with os.scandir(directory) as found:
+        drafts = [each for each in found if _DRAFT.fullmatch(each.name) and each.is_file(follow_symlinks=False)]
+    for each in drafts:
+        with suppress(FileNotFoundError):
+            os.unlink(each.path)
 
 
 @contextmanager

@@ -116,7 +116,17 @@ class Registry:
         self.readiness = Readiness(lambda: _check_there(self._gate), clock)
         self._bucket = SmallFileCache(self._gate, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, now, ipfs.teller)
+        storage = Storage(
+            self._bucket,
+            self._index,
+            guard,
+            workers,
+            clock,
+            limits.max_manifest_size,
+            now,
+            ipfs.teller,
+            verify_reads=ipfs.verify_reads,
+        )
         self.dags = storage.dags
 
         visibility = Visibility() if visibility is None else visibility

@@ -40,8 +40,8 @@ class Parser:
 class Storage:
     """A bucket with its contents, their DAGs, and who uses them.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``now`` tells seconds
-    since 1970, which others read later, and ``clock`` what is waited for.
+    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``verify_reads`` is for
+    the store. ``now`` tells seconds since 1970, which others read later, and ``clock`` what is waited for.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Storage:
         max_manifest_size: int,
         now: Callable[[], float],
         teller: TellsLeaves | None = None,
+        verify_reads: bool = False,
     ) -> None:
         self.bucket = bucket
         self.index = index
@@ -63,7 +64,7 @@ class Storage:
         self.now = now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
-        self.store = ContentStore(bucket, workers, max_manifest_size)
+        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=verify_reads)
         self.dags = Dags(bucket, index, workers, teller)
 
     def throttle(self) -> Throttle:
