@@ -1,4 +1,4 @@
-"""``python -m bench.reliability``: kill registries at any moment, fill their disks, and look for what they acknowledged.
+"""``python -m bench.reliability``: kill registries at any moment, fill their disks, look for what they acknowledged.
 
 Each registry runs on 127.0.0.1 with its data below --dir. Clients push images, move tags and delete, and note each
 answer; then the daemon is killed (SIGKILL), started again, and asked for all that it had acknowledged.

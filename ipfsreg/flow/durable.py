@@ -52,7 +52,7 @@ def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
 
 
 def remove_drafts(directory: Path) -> None:
-    """Remove what `replacing` leaves in a directory where its process is killed. Nobody may be replacing files there."""
+    """Remove what `replacing` left in a directory when its process was killed. Nobody may be replacing files there."""
     with os.scandir(directory) as found:
         drafts = [each for each in found if _DRAFT.fullmatch(each.name) and each.is_file(follow_symlinks=False)]
     for each in drafts:

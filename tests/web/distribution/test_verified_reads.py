@@ -15,7 +15,7 @@ LONG, SHORT = Random(1).randbytes(3_000_000), b"short " * 100
 
 
 async def checked(serve: Serve) -> Served:
-    served = await serve(local={"verify_reads": "yes"})
+    served: Served = await serve(local={"verify_reads": "yes"})
     await served.push_image("1", layers=[LONG, SHORT])
     return served
 
