@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from .registries import KNOWN, Registry, RegistryError, Running
+from .registries import CHECKOUT, KNOWN, Registry, RegistryError, Running
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -111,20 +111,12 @@ def work(client: Client, random: Random, told: Told) -> None:
         told.manifests[digest], told.tags[tag] = manifest, digest
         told.acknowledged += 1
     if random.random() < 0.2:
-        gone = random.choice([name for name, to in told.tags.items() if to is not None])
-        # By the digest: not every registry deletes a tag alone. Its other tags go with it.
-        digest = str(told.tags[gone])
-        tags = [name for name, to in told.tags.items() if to == digest]
-        with changing(told, *tags):
-            kept, told.manifests[digest] = told.manifests.pop(digest), None
-            try:
-                client.expect(202, "DELETE", f"/v2/{told.repository}/manifests/{digest}")
-            except BaseException:
-                del told.manifests[digest]  # it may be there or not
-                raise
-            assert kept is not None
-            for name in tags:
-                told.tags[name] = None
+        # By the digest: not every registry deletes a tag alone.
+        digest, tag = random.choice([(to, name) for name, to in told.tags.items() if to and told.manifests.get(to)])
+        with changing(told, tag):
+            del told.manifests[digest]  # until that is answered it may be there or not
+            client.expect(202, "DELETE", f"/v2/{told.repository}/manifests/{digest}")
+            told.manifests[digest] = told.tags[tag] = None
             told.acknowledged += 1
 
 
@@ -175,10 +167,8 @@ def until_broken(port: int, random: Random, told: Told, refused: Counter[str]) -
         try:
             work(client, random, told)
         except Refused as error:
-            refused[str(error).partition(": ")[2][:3]] += 1
+            refused[status_of(error)] += 1
         except BROKEN:
-            return
-        except KeyError:
             return
 
 
@@ -230,7 +220,7 @@ def full_disk(registry: Registry, directory: Path, random: Random) -> Counter[st
                 work(client, random, told)
             except Refused as error:
                 refusals += 1
-                found[f"answers {str(error).partition(': ')[2][:3]}"] += 1
+                found[f"answers {status_of(error)}"] += 1
             except BROKEN:
                 client, refusals = Client(daemon.port), refusals + 1
                 found["connections cut"] += 1
@@ -251,6 +241,86 @@ def full_disk(registry: Registry, directory: Path, random: Random) -> Counter[st
             daemon.kill()
         finish(registry, directory, [told], found)
     return found
+
+
+def bad_disk(registry: Registry, directory: Path, seconds: float, random: Random) -> Counter[str]:
+    """Let a disk fail one operation in fifty while clients work, then none; ask before and after another start.
+
+    :raises RegistryError: where none can be mounted.
+    """
+    found: Counter[str] = Counter()
+    directory.mkdir()
+    rate = directory / "rate"
+    rate.write_text("0")
+    with failing_disk(directory / "disk", directory / "mounted", rate) as mounted:
+        clients = [Told(f"app{each}") for each in range(CLIENTS)]
+        daemon = started(registry, mounted, found)
+        if daemon is None:
+            return found
+        refused: Counter[str] = Counter()
+        until = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=for_a_while, args=(daemon.port, Random(random.random()), told, refused, until))
+            for told in clients
+        ]
+        rate.write_text("0.02")
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        rate.write_text("0")
+        for status, times in refused.items():
+            found[f"answers {status}"] += times
+        try:
+            for told in clients:
+                check(daemon.port, told, found)
+        except BROKEN:
+            found["ended by itself"] += 1
+        daemon.kill()
+        finish(registry, mounted, clients, found)
+    return found
+
+
+def for_a_while(port: int, random: Random, told: Told, refused: Counter[str], until: float) -> None:
+    """Work until that moment, whatever fails."""
+    client = Client(port)
+    while time.monotonic() < until:
+        try:
+            work(client, random, told)
+        except Refused as error:
+            refused[status_of(error)] += 1
+        except BROKEN:
+            refused["cut"] += 1
+            client = Client(port)
+            time.sleep(0.05)
+
+
+def status_of(error: Refused) -> str:
+    """The status that a registry answered."""
+    return str(error).partition(": ")[2][:3]
+
+
+@contextmanager
+def failing_disk(source: Path, mounted: Path, rate: Path) -> Iterator[Path]:
+    """A directory as a disk that fails as often as a file says: see `bench.failing_disk`."""
+    source.mkdir()
+    mounted.mkdir()
+    command = [sys.executable, "-m", "bench.failing_disk", str(source), str(mounted), str(rate)]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 10
+        while not os.path.ismount(mounted):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RegistryError("no file system in user space can be mounted here")
+            time.sleep(0.02)
+        yield mounted
+    finally:
+        if os.path.ismount(mounted):
+            subprocess.run(["umount", "-l", str(mounted)], check=True)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 @contextmanager
@@ -301,9 +371,9 @@ def finish(registry: Registry, directory: Path, clients: list[Told], found: Coun
 @click.option("--registry", "names", multiple=True, type=click.Choice(list(KNOWN)), default=list(KNOWN))
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
 @click.option("--seed", type=int, help="Of what is random; it is printed.")
-@click.option("--no-full-disk", is_flag=True, help="Leave the full disk out; it needs root.")
+@click.option("--no-disks", is_flag=True, help="Leave out what needs root: a full disk, and one that fails.")
 def main(
-    number: int, seconds: float, names: tuple[str, ...], parent: Path | None, seed: int | None, no_full_disk: bool
+    number: int, seconds: float, names: tuple[str, ...], parent: Path | None, seed: int | None, no_disks: bool
 ) -> None:
     """Kill registries and fill their disks, and count what they had acknowledged and do not have (exit status 1)."""
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
@@ -314,9 +384,12 @@ def main(
             registry = KNOWN[name]
             click.echo(f"{name}: {registry.version()}")
             tried = {"kills": kills(registry, Path(top, f"{name}-kills"), number, seconds, Random(seed))}
-            if not no_full_disk:
-                with suppress(RegistryError):
+            if not no_disks:
+                try:
                     tried["full disk"] = full_disk(registry, Path(top, f"{name}-full"), Random(seed))
+                    tried["disk that fails"] = bad_disk(registry, Path(top, f"{name}-bad"), seconds / 4, Random(seed))
+                except RegistryError as error:
+                    click.echo(f"  not tried: {error}")
             for what, found in tried.items():
                 click.echo(f"  {what}: " + ", ".join(f"{key} {value}" for key, value in sorted(found.items()) if value))
                 lost = [key for key in found if key.endswith((" lost", " wrong", "undone", "failed")) and found[key]]
