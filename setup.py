@@ -25,6 +25,7 @@ setup(
         "cachetools>=5.3",
         "cbor2>=5.6",
         "click>=8.1",
+        "cryptography>=42",
         "durationpy>=0.9",
         "h11>=0.14",
         "httptools>=0.6.3",
@@ -33,6 +34,7 @@ setup(
         "platformdirs>=4",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",
+        "pyopenssl>=24.3",
         "pydantic>=2.7",
         "pynacl>=1.5",
         "service-identity>=24.1",
@@ -46,7 +48,6 @@ setup(
         "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "build",
-            "cryptography>=41",
             "h11>=0.14",
             "hypothesis>=6.100",
             "import-linter>=2.17",

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import multibase
-from nacl.signing import SigningKey
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.small_file import read_small_file
@@ -33,6 +32,8 @@ class PeerId:
         try:
             self.text = read_peer_id(self._path)
         except FileNotFoundError:
+            from nacl.signing import SigningKey  # only the first start needs it
+
             self.text = to_peer_id(bytes(SigningKey.generate().verify_key))
             write_durably(self._path, f"{self.text}\n".encode())
 

@@ -94,9 +94,9 @@ def off(path: Path | None) -> None:
     click.echo("The backup is off.")
 
 
-@backup.command()
+@backup.command("status")
 @config_option
-def status(path: Path | None) -> None:
+def backup_status(path: Path | None) -> None:
     """Show how much of the bucket is on the hub."""
     found = ask_server(path, "backup-status")
     click.echo(f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.")

@@ -11,8 +11,6 @@ from typing import IO
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 """The flags of `os.open` for a directory."""
 
-_DRAFT = re.compile(r"\..+-[0-9a-f]{16}")
-
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Create or replace a file. When it returns, content and name are on the disk.
@@ -38,6 +36,27 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
         os.fsync(directory)
 
 
+def remove_drafts(path: Path) -> None:
+    """Remove what a process that was killed left of files to be put at a path; nobody may be writing one.
+
+    :raises OSError: where the disk does not let us.
+    """
+    _remove_drafts(path.parent, re.escape(path.name))
+
+
+def remove_drafts_in(directory: Path) -> None:
+    """As `remove_drafts`, for all files in a directory."""
+    _remove_drafts(directory, ".+")
+
+
+def _remove_drafts(directory: Path, name: str) -> None:
+    pattern = re.compile(rf"\.{name}-[0-9a-f]{{16}}")
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+
+
 @contextmanager
 def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
     """A new file in an open directory. The block fills it and gives it another name; where it fails, the file goes."""
@@ -49,15 +68,6 @@ def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
         raise
-
-
-def remove_drafts(directory: Path) -> None:
-    """Remove what `replacing` left in a directory when its process was killed. Nobody may be replacing files there."""
-    with os.scandir(directory) as found:
-        drafts = [each for each in found if _DRAFT.fullmatch(each.name) and each.is_file(follow_symlinks=False)]
-    for each in drafts:
-        with suppress(FileNotFoundError):
-            os.unlink(each.path)
 
 
 @contextmanager

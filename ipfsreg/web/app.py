@@ -10,8 +10,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.registry import Registry
 
-from .client import Clients
-from .distribution.blob_answers import BlobAnswers
+from .distribution.answers import BlobAnswers
 from .distribution.blobs import BlobRoutes
 from .distribution.converters import add_converters
 from .distribution.images_by_cid import ByCidRoutes
@@ -19,8 +18,9 @@ from .distribution.listings import ListingRoutes
 from .distribution.manifests import ManifestRoutes
 from .distribution.uploads import UploadRoutes
 from .gateway.gateway import GatewayRoutes
-from .gateway.providers import Address, ProviderRoutes
+from .gateway.providers import AdvertisedAddress, ProviderRoutes
 from .http.budget import Budget
+from .http.forwarded import TrustedProxies
 from .http.request import Request
 from .probes import ProbeRoutes
 
@@ -43,7 +43,7 @@ def make_app(
     reactor: Any,
     clock: Callable[[], float],
     gateway: Gateway | None,
-    clients: Clients,
+    clients: TrustedProxies,
 ) -> Klein:
     """The application with every route of the registry."""
     app = Klein()
@@ -61,6 +61,6 @@ def make_app(
     ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(app)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(app)
-        where = Address(gateway.address, gateway.knows_host)
+        where = AdvertisedAddress(gateway.address, gateway.knows_host)
         ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id).add_to(app)
     return app

@@ -25,10 +25,10 @@ from ipfsreg.registry.errors import (
 
 from .http.request import Request
 
-Handler = Callable[..., Coroutine[Any, Any, bytes | None]]
+RouteHandler = Callable[..., Coroutine[Any, Any, bytes | None]]
 """Answers a request: with the rest of its content, or with None where it has sent that itself."""
 
-REMEMBERED = 2048
+PATHS_REMEMBERED = 2048
 """How many paths are remembered, none longer than `_LONGEST`: some MiB at most."""
 
 _LONGEST = 512
@@ -44,7 +44,7 @@ _UNKNOWN: Mapping[str, type[RegistryError]] = {
 _Match = tuple[Rule, dict[str, Any]]
 
 
-def add_route(app: Klein, path: str, methods: Sequence[str], name: str, handler: Handler) -> None:
+def add_route(app: Klein, path: str, methods: Sequence[str], name: str, handler: RouteHandler) -> None:
     """Route a path to a handler, which runs to its end even when the client goes away.
 
     Stopped between two steps of a change, such as a blob stored and not yet linked, it would let go of what keeps the
@@ -67,7 +67,7 @@ class Dispatcher:
     def __init__(self, app: Klein, failed: Callable[[Request, Exception], bytes | None]) -> None:
         self._app = app
         self._failed = failed
-        self._known = lru_cache(maxsize=REMEMBERED)(self._match)
+        self._known = lru_cache(maxsize=PATHS_REMEMBERED)(self._match)
 
     def __call__(self, request: Request) -> None:
         """Answer a request."""

@@ -15,6 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from ipfsreg.bucket.cache.cache_directory import TOUCH_EVERY, CacheDirectory, Draft, cost, translate
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import Full, NotFound, Unavailable
+from tests.full import examples
 
 MAXIMUM = 10 * 4096
 PATHS = st.sampled_from([f"blobs/sha256:{digit * 64}" for digit in "abcdef"] + ["a.b/c.1.2"])
@@ -124,7 +125,7 @@ class Accounting(RuleBasedStateMachine):
         self.temporary.cleanup()
 
 
-Accounting.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Accounting.TestCase.settings = settings(max_examples=examples(20, 40), stateful_step_count=30, deadline=None)
 test_accounting = Accounting.TestCase
 
 

@@ -20,9 +20,6 @@ ROOT_HEADER = "X-Root"
 MISSING_HEADER = "X-Missing"
 """How many of the manifests that the image lists are not in the CAR."""
 
-STALL_SECONDS = 3600.0
-"""For how long a command may take nothing of what it asked for: its user may have stopped it."""
-
 
 class Streams:
     """``POST /export`` answers a CAR, ``POST /import`` takes one as its body."""

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
@@ -137,6 +137,7 @@ class SmallFileLog:
 
     def load(self) -> Iterator[Kept]:
         """What is there, in its order. Raises `OSError`."""
+        remove_drafts(self._file)
         try:
             file = self._file.open("rb")
         except FileNotFoundError:

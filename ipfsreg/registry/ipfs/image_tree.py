@@ -82,7 +82,7 @@ def is_readable(listed: Listed) -> bool:
     return listed.is_manifest and listed.media_type in MEDIA_TYPES
 
 
-def _read(document: Mapping[str, Any], media_type: str | None) -> ReadDocument:
+def _read(document: dict[str, Any], media_type: str | None) -> ReadDocument:
     found = media_type or read_text(document, "mediaType") or _guessed(document)
     if found not in MEDIA_TYPES:
         raise ManifestInvalid("not an image's manifest or index")

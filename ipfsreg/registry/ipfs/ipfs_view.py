@@ -17,9 +17,9 @@ PUBLISHED = "application/vnd.ipfsreg.published.v1+json"
 """The artifact type of the index that keeps a view and its CID for as long as the image is there."""
 
 DESCRIPTOR = "application/vnd.oci.descriptor.v1+json"
-EMPTY = "application/vnd.oci.empty.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY_CONTENT = b"{}"
-"""The content of `EMPTY` (image-spec, "Guidance for an Empty Descriptor")."""
+"""The content of `EMPTY_TYPE` (image-spec, "Guidance for an Empty Descriptor")."""
 
 CID_ANNOTATION = "vnd.ipfsreg.cid"
 """Has the CID that `nerdctl pull ipfs://CID` takes."""
@@ -71,15 +71,8 @@ def view_of_index(content: bytes, media_type: str, views: Mapping[str, Descripto
     """
     document = read_json(content)
     to_oci(document, media_type)
-    manifests = [each for each in document["manifests"] if each["digest"] in views]
-    for each in manifests:
-        each.update(views[each["digest"]].document)
-        each.pop("data", None)  # the original's content
-        annotations = each.get("annotations") or {}
-        attested = annotations.get(_ATTESTED, "")
-        if attested in views:
-            annotations[_ATTESTED] = str(views[attested].digest)
-    document["manifests"] = manifests
+    document["manifests"] = [each for each in document["manifests"] if each["digest"] in views]
+    list_instead(document, media_type, views)
     return encode_json(document)
 
 
@@ -110,7 +103,7 @@ def keeper_of(descriptor: bytes) -> bytes:
             "schemaVersion": 2,
             "mediaType": OCI_IMAGE,
             "artifactType": PUBLISHED,
-            "config": Descriptor.of(EMPTY, EMPTY_CONTENT).document,
+            "config": Descriptor.of(EMPTY_TYPE, EMPTY_CONTENT).document,
             "layers": [Descriptor.of(DESCRIPTOR, descriptor).document],
         }
     )

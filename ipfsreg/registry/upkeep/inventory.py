@@ -44,7 +44,7 @@ class Read(Generic[T]):
     found: T | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What matters of a whole manifest. ``manifests`` and ``links`` are numbers within the `Inventory`."""
 

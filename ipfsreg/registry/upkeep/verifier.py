@@ -91,9 +91,8 @@ class Verifier:
 
     async def check(self, digest: Digest, throttle: Throttle, report: Verification) -> int | None:
         """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
-
         try:
-            checked = await check_content(self._stored, self._workers, digest, throttle)
+            checked = await self._checked(digest, throttle)
         except Forbidden as error:
             report.unreadable.append(str(error))
             return None
@@ -107,13 +106,21 @@ class Verifier:
 
         async def damaged() -> bool:
             nonlocal again
-            again = await check_content(self._stored, self._workers, digest, throttle)
+            again = await self._checked(digest, throttle)
             return again is not None and not again.whole
 
         if await shield(self._store.quarantine_if(digest, damaged)):
             report.damaged.append(str(digest))
             return None
         return None if again is None else again.length  # it was pushed again meanwhile
+
+    async def _checked(self, digest: Digest, throttle: Throttle) -> Checked | None:
+        try:
+            return await check_content(self._stored, self._workers, digest, throttle)
+        except Corrupt:
+            # A cache before a bucket on the network has all of short content before it is open. The way there may be
+            # to blame, once.
+            return Checked(False, 0)
 
     async def images_using(self, digests: Iterable[Digest]) -> dict[str, list[str]]:
         """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""

@@ -27,11 +27,20 @@ _NOTE_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSession:
-    """A session that an earlier daemon left. ``received`` is in bytes, ``modified`` in seconds since 1970."""
+class UploadIdentity:
+    """A session's name, the repository that its blob is for, the directory of its files, and its client's address."""
 
     identifier: str
     repository: Repository
+    directory: Path
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSession:
+    """A session that an earlier daemon left. ``received`` is in bytes, ``modified`` in seconds since 1970."""
+
+    identity: UploadIdentity
     received: int
     modified: float
 
@@ -65,11 +74,11 @@ def open_file(path: Path, flags: int) -> int:
     return descriptor
 
 
-def new_session(directory: Path, repository: str) -> None:
+def new_session(identity: UploadIdentity) -> None:
     """Make a session's directory: the empty file last, for without it there is no session."""
-    directory.mkdir()
-    (directory / NOTE).write_text(json.dumps({"repository": repository}))
-    (directory / DATA).touch()
+    identity.directory.mkdir()
+    (identity.directory / NOTE).write_text(json.dumps({"repository": identity.repository}))
+    (identity.directory / DATA).touch()
 
 
 def read_note(directory: Path) -> Repository:
@@ -86,7 +95,10 @@ def read_note(directory: Path) -> Repository:
 
 
 def find_sessions(directory: Path) -> tuple[list[FoundSession], list[OSError]]:
-    """The sessions in a directory, which is made, and the errors of those that cannot be read. What is none goes."""
+    """The sessions in a directory, which is made, and the errors of those that cannot be read.
+
+    What is not a session is removed.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     found, unreadable = [], []
     for each in directory.iterdir():
@@ -103,7 +115,8 @@ def find_sessions(directory: Path) -> tuple[list[FoundSession], list[OSError]]:
             error.filename = str(each)  # the name of a file in it would not say which
             unreadable.append(error)
         else:
-            found.append(FoundSession(each.name, repository, status.st_size, status.st_mtime))
+            identity = UploadIdentity(each.name, repository, each)
+            found.append(FoundSession(identity, status.st_size, status.st_mtime))
     return found, unreadable
 
 

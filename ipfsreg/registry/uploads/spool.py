@@ -1,8 +1,8 @@
 """The bytes that one upload session received: a file on this disk, and their hash."""
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,6 @@ from ipfsreg.registry.errors import UploadInvalid
 
 from .session_files import FileState, H, cut_file, hash_file, look_at, open_to_append
 from .spool_writer import SpoolWriter, UploadEnvironment
-
-Send = Callable[[IConsumer], Awaitable[object]]
-"""Writes bytes to a consumer as its push producer. Where the consumer stops it, it fails with `ConsumerGone`."""
 
 
 class Spool:
@@ -43,10 +40,13 @@ class Spool:
         """How many bytes are in the file now, also while more are coming."""
         return self.received if self._writer is None else self._writer.offset
 
-    async def append(self, send: Send, length: int | None) -> None:
-        """Take bytes in; ``length`` is how many will come, if known. What came is kept if ``send`` fails.
+    @asynccontextmanager
+    async def appending(self, length: int | None) -> AsyncIterator[IConsumer]:
+        """Take in the bytes that are written within the block; ``length`` is how many will come, if known.
 
-        :raises Full: before ``send`` is called, where so many do not fit on the disk, or as soon as it is full.
+        What came is kept if the block fails.
+
+        :raises Full: before the block, where so many do not fit on the disk, or as soon as it is full.
         :raises ContentTooLarge: where more come than a blob may have.
         """
         environment = self._environment
@@ -60,9 +60,9 @@ class Spool:
         grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
         writer = self._writer = SpoolWriter(environment, descriptor, self.received, hash_, grown, after)
         try:
-            with suppress(ConsumerGone):  # the writer stopped it, and says why
+            with suppress(ConsumerGone):  # the writer stopped its producer, and says why
                 try:
-                    await send(writer)
+                    yield writer
                 finally:
                     await writer.close()
                     self._hash, self.received = writer.hash, writer.offset
@@ -73,7 +73,7 @@ class Spool:
                 self._tell_altered()
 
     def stop_if_silent(self, seconds: float, why: Exception) -> None:
-        """Let `append` fail with ``why`` if nothing came for so long though it was wanted."""
+        """Let `appending` fail with ``why`` if nothing came for so long though it was wanted."""
         if self._writer is not None and self._writer.silent_for(seconds):
             self._writer.refuse(why)
 
@@ -91,7 +91,7 @@ class Spool:
         return Digest(algorithm, (await self._read_anew(new_hash(algorithm))).hexdigest())
 
     async def leaves(self) -> bytes | None:
-        """The hashes of its DAG's leaves, or None where who stores it tells them."""
+        """The hashes of its DAG's leaves, or None where the storage tells them later."""
         return (await self._known_hash()).leaves
 
     async def settle(self) -> bool:

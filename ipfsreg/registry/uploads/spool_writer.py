@@ -20,13 +20,13 @@ from ipfsreg.registry.repository.blobs import Blobs
 
 from .session_files import FileState, state_of
 
-PIECE = 256 * 1024
+WRITTEN_AT_ONCE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
 
-SMALL = 16 * 1024
+JOINED_BELOW = 16 * 1024
 """What comes in smaller pieces is put together first."""
 
-WAITING_MAX = 1024 * 1024
+UNWRITTEN_MAX = 1024 * 1024
 """The sender is paused while more than this many bytes wait for the disk."""
 
 SYNC_EVERY = 64 * 1024 * 1024
@@ -133,9 +133,9 @@ class SpoolWriter:
         self._last_write = self._clock.seconds()
         self._keep(data)
         self._waiting_length += len(data)
-        if self._waiting_length >= PIECE:
+        if self._waiting_length >= WRITTEN_AT_ONCE:
             self._hand_over()
-        if self._waiting_length > WAITING_MAX and not self._paused and self._producer is not None:
+        if self._waiting_length > UNWRITTEN_MAX and not self._paused and self._producer is not None:
             self._paused = True
             self._producer.pauseProducing()
 
@@ -168,7 +168,7 @@ class SpoolWriter:
         pieces, length, self._waiting, self._waiting_length = self._waiting, self._waiting_length, [], 0
         self._writing = True
         work = [self._workers.run(self._write, pieces)]
-        if length < PIECE:
+        if length < WRITTEN_AT_ONCE:
             self._hash_chunks(pieces)
         elif self._hash.chunks:
             work.append(self._workers.run(self._hash_chunks, pieces))
@@ -185,9 +185,9 @@ class SpoolWriter:
 
     def _keep(self, data: bytes) -> None:
         last = self._waiting[-1] if self._waiting else None
-        if len(data) >= SMALL:
+        if len(data) >= JOINED_BELOW:
             self._waiting.append(data)
-        elif isinstance(last, bytearray) and len(last) < PIECE:
+        elif isinstance(last, bytearray) and len(last) < WRITTEN_AT_ONCE:
             last += data  # a client may send them a byte at a time, and each object costs far more than that
         else:
             self._waiting.append(bytearray(data))
@@ -215,9 +215,9 @@ class SpoolWriter:
         self._unsynced += length
         if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
             self._begin_sync()
-        if self._waiting_length >= PIECE:
+        if self._waiting_length >= WRITTEN_AT_ONCE:
             self._hand_over()
-        if self._paused and self._waiting_length <= WAITING_MAX // 2:
+        if self._paused and self._waiting_length <= UNWRITTEN_MAX // 2:
             self._paused = False
             if self._producer is not None:
                 self._producer.resumeProducing()

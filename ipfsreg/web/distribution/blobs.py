@@ -9,7 +9,7 @@ from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import add_route
 
-from .blob_answers import BlobAnswers
+from .answers import BlobAnswers
 
 
 class BlobRoutes:

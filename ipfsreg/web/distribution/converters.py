@@ -23,7 +23,7 @@ class RepositoryConverter(BaseConverter):
 
 
 class CidConverter(BaseConverter):
-    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` if it is none.
+    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` for anything else.
 
     What does not look like one is left to be a repository's name.
     """

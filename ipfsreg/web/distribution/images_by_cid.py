@@ -14,8 +14,7 @@ from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import add_route
 
-from .blob_answers import BlobAnswers
-from .manifest_answers import answer_manifest
+from .answers import BlobAnswers, answer_manifest
 
 _READ = ["GET", "HEAD"]
 _WRITE = ["DELETE", "PATCH", "POST", "PUT"]

@@ -71,11 +71,11 @@ class ListingRoutes:
             repository, subject, wanted, None if last is None else parse_digest(last)
         )
         if wanted:
-            request.setHeader(b"OCI-Filters-Applied", b"artifactType")
+            request.set_header("OCI-Filters-Applied", "artifactType")
         if next_one is not None:
             query = {"last": str(next_one)} | ({"artifactType": wanted} if wanted else {})
             where = path(repository, "referrers", subject)
-            request.setHeader(b"Link", f'<{where}?{urlencode(query)}>; rel="next"'.encode())
+            request.set_header("Link", f'<{where}?{urlencode(query)}>; rel="next"')
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
         return _json(request, index, OCI_INDEX)
 
@@ -92,7 +92,7 @@ def _number(request: Request) -> int | None:
 def _link_to_next(request: Request, where: str, names: Sequence[str], page: Sequence[str]) -> None:
     if page and len(page) < len(names):
         link = f'<{where}?n={len(page)}&last={quote(page[-1], safe="")}>; rel="next"'
-        request.setHeader(b"Link", link.encode())
+        request.set_header("Link", link)
 
 
 def _json(request: Request, document: object, media_type: str = "application/json") -> bytes:

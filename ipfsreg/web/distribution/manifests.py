@@ -11,11 +11,11 @@ from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import CID_HEADER, header, parameters, reply
+from ipfsreg.web.replies import CID_HEADER, parameters, reply
 from ipfsreg.web.routes import add_route
 
+from .answers import answer_manifest
 from .converters import path
-from .manifest_answers import answer_manifest
 
 TAGS_MAX = 100
 """How many tags one request may set."""
@@ -53,7 +53,7 @@ class ManifestRoutes:
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
-        content_type = (header(request, "content-type") or "").partition(";")[0].strip()
+        content_type = (request.header("content-type") or "").partition(";")[0].strip()
         with self._memory.lease(request.give_up_body) as lease:
             content = await request.body.read(self._max_size, lease)
             try:
@@ -72,7 +72,7 @@ class ManifestRoutes:
         }
         if expected is not None and stored.tags:
             for tag in stored.tags:
-                request.addHeader(_TAG_HEADER.encode(), tag.encode())
+                request.add_header(_TAG_HEADER, tag)
         return reply(request, 201, headers)
 
     async def delete(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:

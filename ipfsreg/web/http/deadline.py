@@ -29,7 +29,7 @@ class Deadline:
         self._wake_by(self._due, seconds)
 
     def earn(self, seconds: float, at_most: float) -> None:
-        """Give it so many seconds more, but never more than ``at_most`` from now on. Nothing where there is none."""
+        """Give it so many seconds more, but never more than ``at_most`` from now on. Nothing without a deadline."""
         if self._due is not None:
             self._due = min(self._due + seconds, self._clock() + at_most)
 

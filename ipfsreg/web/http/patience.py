@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Any
 
 from .deadline import Deadline
-from .limits import LEAST_RATE, LINGER_SECONDS, Limits
+from .limits import LEAST_RATE, LINGER_SECONDS, HttpLimits
 
 
 class Awaited(Enum):
@@ -33,7 +33,7 @@ class Patience:
     """
 
     def __init__(
-        self, reactor: Any, clock: Callable[[], float], limits: Limits, expired: Callable[[Awaited], None]
+        self, reactor: Any, clock: Callable[[], float], limits: HttpLimits, expired: Callable[[Awaited], None]
     ) -> None:
         self._deadline = Deadline(reactor, clock, self._too_late)
         self._expired = expired

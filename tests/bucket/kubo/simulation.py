@@ -34,7 +34,7 @@ AT_ONCE = 8.0
 @dataclass
 class Faults:
     """What may go wrong. ``late`` is how many seconds a call may be late that was given up, ``skew`` how many the
-    daemons' clocks differ.
+    daemons' clocks differ. The time of day goes on in steps of ``coarse`` seconds, so that states are numbered alike.
     """
 
     lose: bool = True
@@ -44,6 +44,7 @@ class Faults:
     kill_node: bool = True
     collect: bool = True
     skew: float = 0.0
+    coarse: float = 0.001
 
 
 class Simulation:
@@ -105,7 +106,8 @@ class Simulation:
 
     def skewed(self) -> float:
         """The time of day, as some daemon has it."""
-        return self.clock.seconds() + self._faults.skew * (self.number() * 7 % 5 - 2)
+        skewed = self.clock.seconds() + self._faults.skew * (self.number() * 7 % 5 - 2)
+        return skewed - skewed % self._faults.coarse
 
     def _name(self, length: int) -> str:
         return f"{self.number():0{2 * length}x}"

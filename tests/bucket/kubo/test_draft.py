@@ -21,6 +21,7 @@ from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of, inline_cid
 from ipfsreg.ipfs.dag_pb import Link, Node, decode_node, encode_node
 from ipfsreg.ipfs.unixfs import DIRECTORY, FILE, HAMT_SHARD, UnixFS, decode_unixfs, encode_directory, encode_unixfs
+from tests.full import examples
 
 from .simulated_node import NoThreads
 
@@ -204,7 +205,7 @@ def change(bucket: Bucket, draft: Draft, what: str, path: str, value: Any) -> No
         assert now(draft.find(path)) == files.get(path)
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=examples(60, 200), derandomize=True)
 @given(st.lists(CHANGES, max_size=30), st.booleans())
 def test_a_draft_is_what_was_changed(changes: Sequence[tuple[str, str, Any]], fresh: bool) -> None:
     bucket = Bucket(fresh=fresh)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, refusal, translate
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, Remembered, find_address, parse_address

@@ -30,14 +30,16 @@ def options_for(double: SpaceDouble, directory: Path, **more: object) -> dict[st
 class Backend(RunningBackend):
     """A `SpaceBucket` on a double, as one daemon has it; ``cached`` puts the disk cache before it."""
 
-    def __init__(self, double: SpaceDouble, directory: Path, *, cached: bool = False, **more: object) -> None:
+    def __init__(
+        self, double: SpaceDouble, directory: Path, *, cached: bool = False, clock: Any = reactor, **more: object
+    ) -> None:
         self.double = double
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.options = SpaceOptions.model_validate(options_for(double, directory, **more))
         self.workers = Workers(reactor, 8)
         self.client = make_client(self.options, self.options.known_token(), reactor)
-        self.space = SpaceBucket(self.options, self.client, self.workers, reactor)
+        self.space = SpaceBucket(self.options, self.client, self.workers, clock)
         self.bucket: IBucket = self.space
         if cached:
             self.bucket = DiskCache(self.space, directory / "cache", 1024**3, self.workers, reactor)

@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.bucket.errors import Refused, SetupError
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.config.errors import ConfigError

@@ -160,14 +160,17 @@ def test_a_long_index_is_written_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("ipfsreg.bucket.space.sizes.KNOWN_MAX", 4)
     digests = [f"sha256:{number:064x}" for number in range(20)]
     (tmp_path / "sizes").write_text("".join(f"{digest} 1\n" for digest in digests))
+    (tmp_path / ".sizes-0123456789abcdef").touch()  # left by a kill
     index = SizeIndex(tmp_path / "sizes")
     index.load()
     assert (tmp_path / "sizes").read_text() == "".join(f"{digest} 1\n" for digest in digests[-4:])
     assert index.length(digests[-1]) == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "sizes"]
 
 
 def test_small_files_on_disk(tmp_path: Path) -> None:
     file = tmp_path / "small-files"
+    (tmp_path / ".small-files-0123456789abcdef").touch()  # left by a kill
     kept = SmallFileLog(file)
     assert list(kept.load()) == []
     files = [("d/a", "bafya", b"\0\xff\n"), ("d/\u00fc", "bafyb", b""), ("d/a", "bafyc", b"later")]

@@ -15,7 +15,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import DigestInvalid, RegistryError, UploadInvalid
 from ipfsreg.registry.uploads import upload as upload_module
 from ipfsreg.registry.uploads.upload import Upload
-from tests.registry.place import Place, pause
+from tests.registry.place import Place, append, pause
 
 from .uploading import CONTENT, REPOSITORY, SHA256, stored
 
@@ -111,7 +111,7 @@ async def test_while_a_request_brings_more(place: Place, log: list[LogEvent]) ->
         alter(upload.data)
         consumer.write(CONTENT[HALF:])
 
-    await upload.append(send)
+    await append(upload, send)
     with pytest.raises(DigestInvalid):
         await upload.commit(SHA256)
     assert told(log, upload.data)
@@ -167,7 +167,7 @@ async def test_what_is_no_file_of_a_session(place: Place, name: str, make: Calla
     """The start neither waits for it nor follows it, and other sessions go on."""
     bad, good = [await place.registry.uploads.begin(REPOSITORY) for _ in range(2)]
     await place.append(good, CONTENT[:HALF])
-    path = bad.directory / name
+    path = bad.data.parent / name
     path.rename(place.directory / "away")
     make(path)
     await place.restart()

@@ -18,7 +18,7 @@ from ipfsreg.bucket.local.tree import Tree
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, UploadUnknown
 from ipfsreg.registry.uploads import session_files
-from tests.registry.place import Place
+from tests.registry.place import Place, append
 
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored
 
@@ -50,7 +50,7 @@ async def test_a_disk_that_becomes_full(place: Place, monkeypatch: pytest.Monkey
         patch.setattr(os, "writev", failing_after(700_000, errno.ENOSPC, os.writev))
         sender = Sender(iter([CONTENT[at : at + 65536] for at in range(1000, len(CONTENT), 65536)]))
         with pytest.raises(Full):
-            await upload.append(sender.send_to)
+            await append(upload, sender.send_to)
     assert sender.sent < len(CONTENT) - 1000  # it was stopped, not swallowed to the end
     assert (upload.received, upload.data.stat().st_size) == (1000, 1000)
     await place.append(upload, CONTENT[1000:])  # without reading again what there is

@@ -150,7 +150,8 @@ class Commit:
         return new
 
     def _enter(self, phase: Phase) -> None:
-        assert phase in _NEXT[self.phase], f"{phase} after {self.phase}"
+        if phase not in _NEXT[self.phase]:
+            raise RuntimeError(f"a commit cannot go from {self.phase.name} to {phase.name}")
         self.phase = phase
 
     async def _made(self, lease: Lease) -> State:
@@ -185,8 +186,7 @@ class Commit:
             raise
         if pinned:
             await self._register.put(old)
-            self._notes.lease = None
-            await self._notes.write()
+            await self._notes.end_lease()
         else:
             self._register.lose()
 
@@ -219,7 +219,7 @@ class Commit:
         await draft.link(MARK, mark_of(self._pins.bucket, number))
         root, blocks = await draft.blocks()
         new = State(number, str(root))
-        self._notes.lease = lease.since
+        self._notes.hold_lease(lease.since)
         if protect and not self._node.cluster:
             done = await self._pin_first(old, new, blocks)
         else:

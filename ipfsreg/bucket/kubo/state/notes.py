@@ -1,6 +1,7 @@
 """What a daemon has to know of its bucket when it starts again."""
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred
@@ -64,6 +65,23 @@ class Notes:
         if self.root != state.root:
             self.root, self.number = state.root, state.number
             await self.write()
+
+    def hold_lease(self, since: float) -> None:
+        """This daemon holds the lease since a time by `Clocks.uptime`; `write` keeps it."""
+        self.lease = since
+
+    async def end_lease(self) -> None:
+        """Keep that it does not any more. `BucketError` where the disk does not let us."""
+        self.lease = None
+        await self.write()
+
+    def add_unsettled(self, cids: Iterable[str]) -> None:
+        """Such CIDs are not to stay pinned; `write` keeps it."""
+        self.unsettled.update(cids)
+
+    def drop_unsettled(self, cid: str) -> None:
+        """One of them is not pinned any more, or counts; `write` keeps it."""
+        self.unsettled.discard(cid)
 
     def settled(self, state: State) -> None:
         """Keep, in the background, that a state counts and that this daemon holds no lease any more."""

@@ -120,7 +120,7 @@ class Pins:
 
         `BucketError` where the disk does not let us.
         """
-        self._notes.unsettled.update(cids)
+        self._notes.add_unsettled(cids)
         self._since.update(dict.fromkeys(cids, self._reactor.seconds()))
         await self._notes.write()
 
@@ -160,7 +160,7 @@ class Pins:
         """
         try:
             if self._unsure and not self._node.cluster:  # it may have any number of pins of others
-                self._notes.unsettled |= {other.root for other in await self.states() if other < state}
+                self._notes.add_unsettled({other.root for other in await self.states() if other < state})
                 self._unsure = False
         except BucketError as error:
             self._log.info("What else is pinned is looked for with the next change: {error}", error=error)
@@ -169,7 +169,7 @@ class Pins:
             await self.unpin(cid)
 
     def _forget(self, cid: str) -> None:
-        self._notes.unsettled.discard(cid)
+        self._notes.drop_unsettled(cid)
         self._since.pop(cid, None)
 
     def _kept(self) -> set[str]:

@@ -7,7 +7,6 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from ipfsreg.web.client import Clients
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 
@@ -24,11 +23,11 @@ from ipfsreg.web.http.request import Request
     ],
 )
 def test_who_a_client_is(address: IAddress, client: str) -> None:
-    request = cast(Request, Mock(getClientAddress=lambda: address, getHeader=lambda _: "198.51.100.1"))
-    assert Clients(TrustedProxies()).of(request) == client
+    request = cast(Request, Mock(peer=address, header=lambda _: "198.51.100.1"))
+    assert TrustedProxies().network_of(request) == client
 
 
 def test_who_a_client_is_behind_a_trusted_proxy() -> None:
     address = IPv4Address("TCP", "127.0.0.1", 1)
-    request = cast(Request, Mock(getClientAddress=lambda: address, getHeader=lambda _: "1.2.3.4, 2001:db8::5"))
-    assert Clients(TrustedProxies(["127.0.0.1"])).of(request) == "2001:db8::/64"
+    request = cast(Request, Mock(peer=address, header=lambda _: "1.2.3.4, 2001:db8::5"))
+    assert TrustedProxies(["127.0.0.1"]).network_of(request) == "2001:db8::/64"
