@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from .registries import CHECKOUT, KNOWN, Registry, RegistryError, Running
+from .disks import failing_disk, small_disk
+from .registries import KNOWN, Registry, RegistryError, Running
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -31,7 +32,6 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 CLIENTS = 4
 SIZES = (10, 5_000, 60_000, 400_000)
 BROKEN = (OSError, http.client.HTTPException)
-FULL_DISK = 48 * 1024 * 1024
 BALLAST = 16 * 1024 * 1024
 
 
@@ -298,43 +298,6 @@ def for_a_while(port: int, random: Random, told: Told, refused: Counter[str], un
 def status_of(error: Refused) -> str:
     """The status that a registry answered."""
     return str(error).partition(": ")[2][:3]
-
-
-@contextmanager
-def failing_disk(source: Path, mounted: Path, rate: Path) -> Iterator[Path]:
-    """A directory as a disk that fails as often as a file says: see `bench.failing_disk`."""
-    source.mkdir()
-    mounted.mkdir()
-    command = [sys.executable, "-m", "bench.failing_disk", str(source), str(mounted), str(rate)]
-    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 10
-        while not os.path.ismount(mounted):
-            if process.poll() is not None or time.monotonic() > until:
-                raise RegistryError("no file system in user space can be mounted here")
-            time.sleep(0.02)
-        yield mounted
-    finally:
-        if os.path.ismount(mounted):
-            subprocess.run(["umount", "-l", str(mounted)], check=True)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-@contextmanager
-def small_disk(directory: Path) -> Iterator[None]:
-    """A file system of `FULL_DISK` bytes in memory; only root can have one."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={FULL_DISK}", "tmpfs", str(directory)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        raise RegistryError("no file system can be mounted here; only root can")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def started(registry: Registry, directory: Path, found: Counter[str]) -> Running | None:
