@@ -243,7 +243,7 @@ class OriginalLayout:
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        return walk_by_listing(self, directory, into) if self.active else self.bucket.walk(directory, into)
+        return walk_by_listing(self.list, directory, into) if self.active else self.bucket.walk(directory, into)
 
     async def _file(self, path: str) -> bytes:
         match = _PATH.fullmatch(path)
