@@ -58,6 +58,8 @@ class Verdict:
     allowed: bool
     rule: Rule | None
     reason: str
+    lacks_scope: bool = False
+    """Whether it is the token that the user has come with which was not made for that."""
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -84,7 +86,7 @@ class Rules:
         def verdict(repository: str | None) -> Verdict:
             for limit, what in ((user.scope, "token"), (user.grants, "robot")):
                 if limit is not None and not any(grant.covers(action, repository) for grant in limit):
-                    return Verdict(False, None, f"the {what} was not made for that")
+                    return Verdict(False, None, f"the {what} was not made for that", lacks_scope=limit is user.scope)
             for rule in rules:
                 if rule.is_about(repository, action):
                     return Verdict(rule.allow, rule, rule.text)

@@ -25,11 +25,6 @@ from ipfsreg.flow.workers import Workers
 T = TypeVar("T")
 
 
-def is_access_controlled(config: Config) -> bool:
-    """Whether a configuration has access control, which is where it has rules."""
-    return config.access.rules is not None
-
-
 def robots_path(config: Config) -> Path:
     """Where the robot accounts are."""
     return config.auth.robots or config.backend.state_directory / "robots.json"
@@ -53,26 +48,15 @@ def check_access(config: Config) -> None:
             parse(text or "")
         except ValueError as error:
             raise ConfigError(f"{config.name}: [{section}] {option}: {error}") from None
-    if config.access.rules is None:
-        for section, option in (
-            ("auth", "htpasswd"),
-            ("auth", "issuers"),
-            ("auth", "certificate_users"),
-            ("log", "audit"),
-        ):
-            if getattr(getattr(config, section), option):
-                raise ConfigError(f"{config.name}: [{section}] {option} does nothing without rules in [access]")
 
 
 def make_authority(
     config: Config, workers: Workers, reactor: Any, fetch: Fetch, now: Callable[[], float] = time.time
-) -> Authority | None:
-    """The authority of a configuration, to be loaded once the state directory is locked; None for no access control.
+) -> Authority:
+    """The authority of a configuration that has rules, to be loaded once the state directory is locked.
 
     Its keys for tokens are `token-keys.json` in the state directory. ``fetch`` gets the keys of other issuers.
     """
-    if not is_access_controlled(config):
-        return None
     auth, state = config.auth, config.backend.state_directory
     audit = AuditLog(config.log.audit, workers, now) if config.log.audit else None
 
@@ -103,8 +87,6 @@ def make_authority(
 
 def access_problem(config: Config) -> str | None:
     """Why a daemon could not use the files of its access control, or None; blocks, and makes nothing."""
-    if not is_access_controlled(config):
-        return None
     try:
         load_file(rules_path(config), rules_in)
         load_file(robots_path(config), parse_robots, NO_ROBOTS)

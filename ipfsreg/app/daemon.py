@@ -72,6 +72,8 @@ class Daemon(Service):
         if problem is not None:
             raise SetupError(problem)
         self.parts.state.acquire()
+        if self.parts.authority is not None:
+            await self.parts.workers.run(self.parts.authority.load)
         await self.registry.start()
         await self.parts.workers.run(self.parts.peer_id.load)
         await self._control.start()
@@ -108,6 +110,8 @@ class Daemon(Service):
             await self._control.stop()
             await self._listeners.end_transfers()
             await self.registry.stop()
+            if self.parts.authority is not None:
+                await self.parts.authority.stop()
             if self._served:
                 self.parts.state.note_daemon()
         finally:

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 from twisted.internet import protocol
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ISSLTransport
@@ -76,6 +77,8 @@ class Connection(protocol.Protocol):
     def __init__(self, server: Server) -> None:
         self.request: Request | None = None
         self.secure = False
+        self._certificate: bytes | None = None
+        self._has_certificate = False
         self._server = server
         self._phase = _Phase.HEAD
         self._begun = False
@@ -102,6 +105,17 @@ class Connection(protocol.Protocol):
     def peer(self) -> IAddress:
         """The client's address."""
         return self.wire.getPeer()
+
+    def client_certificate(self) -> bytes | None:
+        """The client's certificate in DER, which TLS has verified, or None."""
+        if not self.secure:
+            return None
+        if not self._has_certificate:
+            certificate = cast(Any, self.transport).getPeerCertificate()
+            if certificate is not None:
+                self._certificate = dump_certificate(FILETYPE_ASN1, certificate)
+            self._has_certificate = True
+        return self._certificate
 
     # The transport's side.
 
