@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ipfsreg.access.audit import AuditLog
-from ipfsreg.access.authority import Authority, Doors
+from ipfsreg.access.authority import Authority, IdentityProviders
 from ipfsreg.access.certificates import parse_certificate_users
 from ipfsreg.access.errors import AccessFileError
 from ipfsreg.access.htpasswd import parse_htpasswd
@@ -98,7 +98,7 @@ def make_authority(
     times = TokenTimes(int(auth.token_lifetime), int(auth.login_lifetime))
     keys = SigningKeys(state / "token-keys.json", workers, now, times.offline)
     tokens = Tokens(keys, auth.service, now, times)
-    return Authority(watched(rules_path(config), rules_in), Doors(logins, issuers, users), tokens, audit)
+    return Authority(watched(rules_path(config), rules_in), IdentityProviders(logins, issuers, users), tokens, audit)
 
 
 def access_problem(config: Config) -> str | None:
