@@ -1,18 +1,13 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.opened import Opened
-from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
@@ -20,14 +15,14 @@ from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import Gateway
 from ipfsreg.web.browsers import BrowserRules
-from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import make_site
+from ipfsreg.web.site import SiteOptions, make_site
 
-from .access_control import check_access, is_access_controlled
+from .access_config import is_access_controlled
 from .background import PeriodicJobs
 from .certificates import Certificates
+from .configuration import make_backend
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
@@ -39,21 +34,6 @@ from .preflight import find_problem
 from .state_directory import StateDirectory
 
 _log = Logger()
-
-
-def load_config(
-    path: Path | None, reactor: Any, environment: Mapping[str, str] = os.environ, *, for_daemon: bool = True
-) -> Config:
-    """Read a configuration file with the sections of all backends; see `read_config`."""
-    backends = {name: backend.options for name, backend in BACKENDS.items()}
-    config = read_config(path, backends, reactor, environment, for_daemon=for_daemon)
-    check_access(config)
-    return config
-
-
-def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:
-    """The backend that is configured, not open yet."""
-    return BACKENDS[config.registry.backend].make(config.backend, workers, reactor)
 
 
 def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
@@ -87,20 +67,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
     if is_access_controlled(config):
         # Better no daemon than one whose rules nobody obeys.
         raise SetupError(f"{config.name}: [access] rules: requests are not checked against rules yet; take them away")
-    proxies = TrustedProxies(config.registry.trusted_proxies)
-    site = make_site(
-        parts.registry,
-        parts.workers,
-        reactor,
-        HttpLimits(
-            idle=config.registry.idle_timeout, stall=config.registry.stall_timeout, body=config.registry.body_timeout
-        ),
-        access_log=AccessLog(proxies) if config.registry.access_log else None,
-        gateway=_gateway(config, parts),
-        browsers=_browsers(config),
-        proxies=proxies,
-        read_only=parts.backend.read_only,
-    )
+    site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
     control = ControlServer(
         tasks_of(parts.registry, parts.backend),
         parts.state.control_socket,
@@ -124,6 +91,17 @@ def _limits(config: Config) -> RegistryLimits:
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,
         scrub_rate=config.scrub.rate,
+    )
+
+
+def _site_options(config: Config, parts: Parts) -> SiteOptions:
+    options = config.registry
+    return SiteOptions(
+        HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
+        options.access_log,
+        _browsers(config),
+        TrustedProxies(options.trusted_proxies),
+        parts.backend.read_only,
     )
 
 

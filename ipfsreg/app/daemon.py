@@ -11,12 +11,11 @@ from ipfsreg.bucket.errors import BucketError, SetupError
 
 from .background import PeriodicJobs, note_seen
 from .control.server import ControlServer
+from .heap import keep_freed_pieces
 from .listening import Listeners
 from .notify import notify
 from .parts import Parts
 from .reloading import Reloadable
-
-_LARGEST_PIECE = 4 * 1024 * 1024
 
 
 class Daemon(Service):
@@ -114,13 +113,3 @@ class Daemon(Service):
         finally:
             self.parts.workers.stopService()  # else the threads keep the process
             self.parts.state.release()
-
-
-def keep_freed_pieces() -> None:
-    """Have the memory of a freed piece be there for the next one.
-
-    glibc would give it back to the system each time, and pay for every page of it anew: a tenth of what a layer costs
-    on its way in. It learns from the largest block that it has freed (``M_MMAP_THRESHOLD`` in mallopt(3)): shorter ones
-    come from its heap from then on, of which it keeps twice that length. Elsewhere this does nothing.
-    """
-    bytearray(_LARGEST_PIECE)

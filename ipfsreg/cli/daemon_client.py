@@ -19,16 +19,14 @@ from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody
 
+from .errors import ControlError
+
 T = TypeVar("T")
 
 SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
 
 _URL = "http://daemon/"
-
-
-class ControlError(Exception):
-    """The daemon could not be asked, or could not do it: one line that says why."""
 
 
 @implementer(IAgentEndpointFactory)

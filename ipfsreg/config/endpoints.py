@@ -1,4 +1,4 @@
-"""Which Twisted endpoint strings one can listen on: checked before anything is bound."""
+"""Which Twisted endpoint strings one can listen on: checked before anything is bound. Which hosts are this machine."""
 
 import errno
 import os
@@ -156,7 +156,7 @@ def _parts_of(description: str) -> tuple[str, dict[str, str]]:
 
 
 def _check_key_files(description: str, parts: dict[str, str]) -> None:
-    # Twisted would wait for who writes into a pipe.
+    # Twisted would wait until somebody writes into a pipe.
     for name in ("privateKey", "certKey"):
         if name in parts:
             try:
@@ -184,3 +184,11 @@ def _no_endpoint(description: str, why: str) -> EndpointError:
     return EndpointError(
         f"{description!r} is not a Twisted endpoint string, such as tcp:5000:interface=127.0.0.1 ({why})"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is certainly this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -44,7 +44,7 @@ def remove_drafts(path: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{16}}")
     with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if pattern.fullmatch(entry.name):
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
 
 

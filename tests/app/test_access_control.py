@@ -15,8 +15,10 @@ from ipfsreg.access.identity import ANONYMOUS, Action
 from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
 from ipfsreg.access.watched import LOOK_SECONDS
-from ipfsreg.app.access_control import make_authority, robots_path
-from ipfsreg.app.assembly import load_config, make_daemon
+from ipfsreg.app.access_config import robots_path
+from ipfsreg.app.access_control import make_authority
+from ipfsreg.app.assembly import make_daemon
+from ipfsreg.app.configuration import load_config
 from ipfsreg.app.fetching import Fetcher
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.flow.workers import Workers

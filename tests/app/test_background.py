@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.app.assembly import load_config
 from ipfsreg.app.background import PeriodicJobs
+from ipfsreg.app.configuration import load_config
 from ipfsreg.app.parts import Parts
 from ipfsreg.registry.upkeep.collector import Collection, Interrupted
 

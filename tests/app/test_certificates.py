@@ -17,8 +17,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.logger import LogEvent
 
-from ipfsreg.app.assembly import load_config
 from ipfsreg.app.certificates import BadCertificate, Certificates
+from ipfsreg.app.configuration import load_config
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.tls_options import TlsOptions
 from tests.web.client import Connection, connect, query

@@ -8,7 +8,7 @@ import pytest
 
 PIECES = """
 import resource
-from ipfsreg.app.daemon import keep_freed_pieces
+from ipfsreg.app.heap import keep_freed_pieces
 {before}
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

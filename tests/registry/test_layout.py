@@ -12,6 +12,7 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import Record, read_record, write_record
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
+from tests.full import examples
 
 from .test_names import digests, repositories, tags
 
@@ -41,7 +42,7 @@ class Memory(ScheduledBucket):
     st.lists(st.tuples(some_repositories.map(Repository), some_digests, some_digests), max_size=4, unique=True),
     st.lists(some_digests, max_size=4, unique=True),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50, 150), deadline=None)
 def test_everything_is_found_again(
     some_tags: list[tuple[Repository, Tag]],
     links: list[tuple[Repository, Digest]],

@@ -7,7 +7,7 @@ from twisted.internet.defer import DeferredLock
 
 from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Throttle
+from ipfsreg.flow.throttle import Throttle, Turns
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.runtime import Runtime
 
@@ -38,7 +38,7 @@ class Parser:
 
 
 class Storage:
-    """A bucket with its contents, their DAGs, and who uses them.
+    """A bucket with its contents, their DAGs, and the guard of what is used.
 
     ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores.
     """
@@ -62,7 +62,8 @@ class Storage:
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size)
         self.dags = Dags(bucket, index, workers, teller)
+        self._turns = Turns(self.clock)
 
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""
-        return Throttle(self.clock, steps=500)
+        return Throttle(self.clock, steps=500, turns=self._turns)

@@ -25,7 +25,7 @@ _NOTE_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class UploadIdentity:
-    """Which session it is: its name, whose blob it brings, where its files are, and the client whose it is."""
+    """A session's name, the repository that its blob is for, the directory of its files, and its client's address."""
 
     identifier: str
     repository: Repository

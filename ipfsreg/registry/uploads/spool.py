@@ -79,7 +79,7 @@ class Spool:
         return Digest(algorithm, hash_.hexdigest())
 
     async def leaves(self) -> bytes | None:
-        """The hashes of its DAG's leaves, or None where who stores it tells them."""
+        """The hashes of its DAG's leaves, or None where the storage tells them later."""
         return (await self._known_hash()).leaves
 
     async def settle(self) -> None:

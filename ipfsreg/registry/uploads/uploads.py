@@ -69,7 +69,7 @@ class Uploads:
             self._sessions.add(upload)
 
     async def begin(self, repository: Repository, client: str = "") -> Upload:
-        """Start a session. ``client`` is whose it is: an address, or nothing for the registry's own.
+        """Start a session. ``client`` is the address of the client, or nothing for the registry itself.
 
         Where there are too many, the emptiest of those that were not used lately is ended; see `Sessions.in_the_way`.
 

@@ -63,10 +63,10 @@ def parse_head(data: bytes) -> Head:
         raise _bad("not the headers of one request")
     headers = fields.headers
     length = _body_length(headers, fields.repeated, is_1_1=is_1_1)
-    connection = headers.get(b"connection", b"").lower().split(b",")
-    keep_alive = is_1_1 and b"close" not in [token.strip() for token in connection]
+    connection = headers.get(b"connection")
+    closes = connection is not None and b"close" in [token.strip() for token in connection.lower().split(b",")]
     expects_continue = is_1_1 and headers.get(b"expect", b"").lower() == b"100-continue"
-    return Head(method, target, is_1_1, headers, length, keep_alive, expects_continue)
+    return Head(method, target, is_1_1, headers, length, is_1_1 and not closes, expects_continue)
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes, bool]:

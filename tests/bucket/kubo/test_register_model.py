@@ -12,13 +12,19 @@ came late could be taken for a newer one after a crash.
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.state.commit import Commit, Phase
 from tests.clients.programs import thorough
+from tests.full import FULL, examples
 
 from .simulated_daemon import Daemon
 from .simulated_node import TIMEOUT, Call
@@ -34,6 +40,7 @@ FAULTS = [
     Faults(kill=False, kill_node=False),
     Faults(),
     Faults(late=1.5 * TIMEOUT, skew=0.4 * TIMEOUT, forget=True),
+    Faults(late=0, coarse=3600.0),
 ]
 
 
@@ -53,7 +60,7 @@ def first(_: int) -> int:
     return 0
 
 
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=examples(60, 150), derandomize=True)
 @given(
     st.binary(min_size=100, max_size=600),
     st.integers(1, 4),
@@ -68,7 +75,7 @@ def test_any_order(choices: bytes, daemons: int, faults: Faults, online: bool, s
 
 @pytest.mark.parametrize("faults", FAULTS)
 def test_many_orders(faults: Faults) -> None:
-    orders(faults, range(6))
+    orders(faults, range(8))
 
 
 @thorough
@@ -106,7 +113,7 @@ def call_of(simulation: Simulation, daemon: Daemon, what: str) -> Call:
 @pytest.mark.parametrize("daemons", [1, 2])
 def test_one_call_is_late(command: str, daemons: int, collect: bool) -> None:
     """However many steps later it is done: with a collection after it, nothing acknowledged is lost."""
-    for steps in range(0, 36, 1 if daemons == 1 else 3):
+    for steps in range(0, 36, (1 if daemons == 1 else 3) if FULL else (2 if daemons == 1 else 5)):
         simulation = Simulation(first, daemons, Faults())
         with simulation.running():
             for daemon in simulation.daemons:
@@ -229,3 +236,19 @@ def test_a_state_that_somebody_unpinned_is_stored_again() -> None:
         assert simulation.until_stored(one) < STUCK
         assert simulation.until_stored(other) < STUCK
         simulation.end()
+
+
+def test_a_commit_goes_through_its_phases_once() -> None:
+    simulation = Simulation(first, 1, Faults())
+    with simulation.running():
+        (one,) = simulation.daemons
+        assert simulation.until_stored(one) < AT_ONCE
+        register, away = one.commits.register, Unavailable("away")
+        unused: Any = None
+        commit = Commit([], unused, register, one.commits.pins, unused, one.commits.caution)
+        with mock.patch.object(register, "take", side_effect=away):
+            failed = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+            assert failed.result is away
+        again = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+        assert isinstance(again.result, RuntimeError)
+        assert commit.phase is Phase.FAILED

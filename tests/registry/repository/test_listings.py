@@ -23,6 +23,7 @@ from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository import referrers
 from ipfsreg.registry.repository.catalog import CATALOG_BELIEVED_SECONDS, Catalog
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
+from tests.full import examples
 from tests.registry.place import Place, image
 
 Open = Callable[..., Awaitable[Place]]
@@ -123,7 +124,7 @@ class CatalogBesideChanges(RuleBasedStateMachine):
 
 
 TestCatalogBesideChanges = CatalogBesideChanges.TestCase
-TestCatalogBesideChanges.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestCatalogBesideChanges.settings = settings(max_examples=examples(50, 150), stateful_step_count=25, deadline=None)
 
 
 def test_one_listing_for_all_who_ask_at_once() -> None:

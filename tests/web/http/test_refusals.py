@@ -230,7 +230,7 @@ async def test_a_body_that_is_held_back_stays_so_when_the_client_has_read(
     await until(lambda: request.body.state is BodyState.FULL and request.body.received > 1_000_000)
     assert held.transport not in reactor.getReaders()
     await until(lambda: request.body.state is BodyState.FULL)
-    held.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 500_000)
+    held.write((b"HTTP/1.1 102 Processing\r\nX: " + b"x" * 8000 + b"\r\n\r\n") * 1700)
     assert held.output.congested
     await until(lambda: not held.output.congested and request.body.state is BodyState.FULL)
     assert held.transport not in reactor.getReaders()
