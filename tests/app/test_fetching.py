@@ -20,6 +20,7 @@ class Answering(Protocol):
     lost: "Deferred[None]"
 
     def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
         self.transport.write(self.answer)
         if self.hang_up:
             self.transport.loseConnection()
