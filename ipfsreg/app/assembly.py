@@ -19,6 +19,7 @@ from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.site import SiteOptions, make_site
 
+from .access_config import is_access_controlled
 from .background import PeriodicJobs
 from .certificates import Certificates
 from .configuration import make_backend
@@ -42,7 +43,7 @@ def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, 
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
     workers = Workers(reactor, config.registry.threads)
     backend = make_backend(config, workers, reactor)
-    visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=config.access.rules is not None)
+    visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
         backend.bucket,
@@ -95,7 +96,7 @@ def _limits(config: Config) -> RegistryLimits:
 
 
 def _authority(config: Config, workers: Workers, reactor: Any) -> "Authority | None":
-    if config.access.rules is None:
+    if not is_access_controlled(config):
         return None
     # Not loaded where there is no access control: a start takes longer with it.
     from .access_control import make_authority

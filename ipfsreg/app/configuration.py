@@ -11,6 +11,8 @@ from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 
+from .access_config import check_access
+
 
 def load_config(
     path: Path | None, reactor: Any, environment: Mapping[str, str] = os.environ, *, for_daemon: bool = True
@@ -18,10 +20,7 @@ def load_config(
     """Read a configuration file with the sections of all backends; see `read_config`."""
     backends = {name: backend.options for name, backend in BACKENDS.items()}
     config = read_config(path, backends, reactor, environment, for_daemon=for_daemon)
-    if config.access.rules is not None:
-        from .access_control import check_access
-
-        check_access(config)
+    check_access(config)
     return config
 
 

@@ -100,26 +100,12 @@ def read_config(
         problem = config.backend.problem()
         if problem is not None:
             raise ConfigError(f"{name}: [{backend}] {problem}")
-    if config.access.rules is None:
-        _check_without_rules(config)
     if config.backend.publishes is not None and config.gateway.private:
         raise ConfigError(
             f"{name}: [{backend}] {config.backend.publishes}: it makes everything public, also the repositories of "
             "[gateway] private; take one of the two away"
         )
     return config
-
-
-def _check_without_rules(config: Config) -> None:
-    auth, log = config.auth, config.log
-    for section, option, value in (
-        ("auth", "htpasswd", auth.htpasswd),
-        ("auth", "issuers", auth.issuers),
-        ("auth", "certificate_users", auth.certificate_users),
-        ("log", "audit", log.audit),
-    ):
-        if value:
-            raise ConfigError(f"{config.name}: [{section}] {option} does nothing without rules in [access]")
 
 
 def _is_there(path: Path) -> bool:

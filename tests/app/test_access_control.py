@@ -15,7 +15,8 @@ from ipfsreg.access.identity import ANONYMOUS, Action
 from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
 from ipfsreg.access.watched import LOOK_SECONDS
-from ipfsreg.app.access_control import make_authority, robots_path
+from ipfsreg.app.access_config import robots_path
+from ipfsreg.app.access_control import make_authority
 from ipfsreg.app.assembly import make_daemon
 from ipfsreg.app.configuration import load_config
 from ipfsreg.app.fetching import Fetcher

@@ -91,7 +91,7 @@ async def everybody(daemon: Guarded, other: Guarded) -> dict[str, dict[str, obje
     foreign = await other.token("deleter", scope)
     expired = await daemon.token("deleter", scope, "registry:catalog:*", seconds=1.01)
     assert (await daemon.ask("GET", "/v2/team/app/tags/list", bearer(expired))).status == 200
-    await deferLater(reactor, 1.1, lambda: None)  # type: ignore[arg-type]
+    await deferLater(reactor, 1.1, lambda: None)
     return {
         "anonymous": {},
         **{name: basic(name) for name in ("reader", "writer", "deleter", "admin")},

@@ -1,6 +1,7 @@
 """Content that somebody may not pull cannot be had through anything else either, nor learned of."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ READER, WRITER, OWNER = basic("reader"), basic("writer"), basic("owner")
 
 
 @pytest_twisted.async_yield_fixture()
-async def daemon(serve: Serve, tmp_path: Path) -> Guarded:
+async def daemon(serve: Serve, tmp_path: Path) -> AsyncIterator[Guarded]:
     """With ``secret/app``, of which the owner knows, and ``team/app``."""
     started = await guarded(serve, tmp_path)
     await started.push_image("secret/app", "1", SECRET, OWNER)

@@ -1,6 +1,7 @@
 """Docker's token flow, as clients speak it."""
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +19,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 @pytest_twisted.async_yield_fixture()
-async def daemon(serve: Serve, tmp_path: Path) -> Guarded:
+async def daemon(serve: Serve, tmp_path: Path) -> AsyncIterator[Guarded]:
     started = await guarded(serve, tmp_path)
     await started.push_image("team/app", "1", b"layer", basic("writer"))
     await started.push_image("public/app", "1", b"layer", basic("deleter"))
