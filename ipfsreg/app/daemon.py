@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.access.errors import AccessFileError
 from ipfsreg.bucket.errors import BucketError, SetupError
 
 from .background import PeriodicJobs, note_seen
@@ -90,7 +91,7 @@ class Daemon(Service):
 
     def _could_not_start(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, (SetupError, BucketError)):
+        if isinstance(error, (SetupError, BucketError, AccessFileError)):
             self._fail(str(error))
         elif isinstance(error, OSError):
             self._fail(f"cannot use the directory {self.parts.state.path}: {error}")

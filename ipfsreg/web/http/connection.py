@@ -77,8 +77,6 @@ class Connection(protocol.Protocol):
     def __init__(self, server: Server) -> None:
         self.request: Request | None = None
         self.secure = False
-        self._certificate: bytes | None = None
-        self._has_certificate = False
         self._server = server
         self._phase = _Phase.HEAD
         self._begun = False
@@ -108,14 +106,8 @@ class Connection(protocol.Protocol):
 
     def client_certificate(self) -> bytes | None:
         """The client's certificate in DER, which TLS has verified, or None."""
-        if not self.secure:
-            return None
-        if not self._has_certificate:
-            certificate = cast(Any, self.transport).getPeerCertificate()
-            if certificate is not None:
-                self._certificate = dump_certificate(FILETYPE_ASN1, certificate)
-            self._has_certificate = True
-        return self._certificate
+        certificate = cast(Any, self.transport).getPeerCertificate() if self.secure else None
+        return None if certificate is None else dump_certificate(FILETYPE_ASN1, certificate)
 
     # The transport's side.
 
