@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from .audit import AuditLog
 from .certificates import CertificateUsers, ClientCertificate
-from .compact import looks_like_token, unverified
+from .compact import looks_like_token
 from .errors import BadCredentials, TooManyAttempts
 from .identity import ANONYMOUS, Action, Kind, User
 from .issuers import Issuers
@@ -36,8 +36,8 @@ Credentials = Basic | Bearer | ClientCertificate | None
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
-    """The ways of saying who one is, beside tokens of our own."""
+class IdentityProviders:
+    """Who vouches for users, beside the tokens that we have issued ourselves."""
 
     logins: Logins
     issuers: Issuers | None = None
@@ -47,16 +47,18 @@ class Doors:
 class Authority:
     """The one face of access control. It knows neither HTTP nor storage; errors are those of `access.errors`."""
 
-    def __init__(self, rules: WatchedFile[Rules], doors: Doors, tokens: Tokens, audit: AuditLog | None = None) -> None:
+    def __init__(
+        self, rules: WatchedFile[Rules], providers: IdentityProviders, tokens: Tokens, audit: AuditLog | None = None
+    ) -> None:
         self._rules = rules
-        self._logins = doors.logins
-        self._issuers = doors.issuers
-        self._certificates = doors.certificates
+        self._logins = providers.logins
+        self._issuers = providers.issuers
+        self._certificates = providers.certificates
         self._tokens = tokens
         self._audit = audit
-        issuers = None if doors.issuers is None else doors.issuers.file
+        issuers = None if providers.issuers is None else providers.issuers.file
         self._files = [
-            file for file in (rules, doors.logins.htpasswd, doors.logins.robots, issuers) if file is not None
+            file for file in (rules, providers.logins.htpasswd, providers.logins.robots, issuers) if file is not None
         ]
 
     @property
@@ -151,13 +153,13 @@ class Authority:
 
     async def _refresh(self) -> None:
         for file in self._files:
-            await file.latest()
+            if file.is_due:
+                await file.latest()
 
     async def _bearer(self, token: str) -> User:
         if not looks_like_token(token):
             raise BadCredentials("not a token")
-        header, _ = unverified(token)
-        if self._tokens.is_own(header):
+        if self._tokens.is_own(token):
             holder = self._tokens.verify(token)
             return replace(self._account(holder), scope=holder.scope, expires=holder.expires)
         if self._issuers is None:

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from hmac import compare_digest
 
 import bcrypt
 
@@ -109,8 +108,3 @@ def _check_hash(number: int, name: str, hash: bytes) -> None:
         )
     if not 4 <= int(bcrypted[1]) <= _COST_MAX:
         raise ValueError(f"line {number}: bcrypt's cost for {name!r} has to be from 4 to {_COST_MAX}")
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two texts are the same, in a time that says nothing about where they differ."""
-    return compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

@@ -121,11 +121,17 @@ class Issuers:
         kid = header.get("kid")
         if not isinstance(kid, str | None):
             raise BadCredentials("a token whose key has no sensible name")
+        failed = BadCredentials("a token of an issuer that is not known")
+        # Several sections may be about one issuer, with other audiences or requirements.
         for issuer in self.file.value:
             if issuer.issuer == believed.get("iss") and name in (None, issuer.name):
-                break
-        else:
-            raise BadCredentials("a token of an issuer that is not known")
+                try:
+                    return issuer.identify(await self._verified(issuer, token, kid))
+                except BadCredentials as error:
+                    failed = error
+        raise failed
+
+    async def _verified(self, issuer: Issuer, token: str, kid: str | None) -> dict[str, Any]:
         key = await self._source(issuer.keys).find(kid)
         if key is None:
             raise BadCredentials(f"a token of {issuer.name} with an unknown key")
@@ -141,7 +147,7 @@ class Issuers:
         except (JoseError, ValueError, TypeError, OverflowError, RecursionError) as error:
             # The name of the error's class says what it is; its text may quote the token.
             raise BadCredentials(f"a token of {issuer.name} that is not good: {type(error).__name__}") from None
-        return issuer.identify(claims)
+        return claims
 
     def _source(self, keys: str) -> KeySource:
         if keys not in self._sources:

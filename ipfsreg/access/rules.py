@@ -17,11 +17,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from .identity import REPOSITORY_ACTIONS, Action, User
 from .patterns import Pattern
 
 RULES_MAX = 1000
 """Rules and groups that there may be: each decision may look at all of them."""
+
+USERS_REMEMBERED = 500
+"""Users of whom it is known which rules are about them."""
 
 _ACTIONS = {action.value: frozenset({action}) for action in Action} | {"*": REPOSITORY_ACTIONS}
 _WORDS = ("users", "anonymous", "anyone")
@@ -58,6 +63,8 @@ class Verdict:
     allowed: bool
     rule: Rule | None
     reason: str
+    lacks_scope: bool = False
+    """Whether it is the token that the user has come with which was not made for that."""
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -69,6 +76,7 @@ class Rules:
     def __init__(self, rules: tuple[Rule, ...], groups: Mapping[str, frozenset[str]]) -> None:
         self._rules = rules
         self._groups = groups
+        self._of_users: LRUCache[tuple[str, bool, frozenset[str]], tuple[Rule, ...]] = LRUCache(USERS_REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -79,12 +87,12 @@ class Rules:
 
     def decider(self, user: User, action: Action) -> Callable[[str | None], Verdict]:
         """`decide` for one user and action, when many repositories are asked about: who it is, is looked at once."""
-        rules = [rule for rule in self._rules if action in rule.actions and self._is_for(rule, user)]
+        rules = [rule for rule in self._of(user) if action in rule.actions]
 
         def verdict(repository: str | None) -> Verdict:
             for limit, what in ((user.scope, "token"), (user.grants, "robot")):
                 if limit is not None and not any(grant.covers(action, repository) for grant in limit):
-                    return Verdict(False, None, f"the {what} was not made for that")
+                    return Verdict(False, None, f"the {what} was not made for that", lacks_scope=limit is user.scope)
             for rule in rules:
                 if rule.is_about(repository, action):
                     return Verdict(rule.allow, rule, rule.text)
@@ -93,6 +101,13 @@ class Rules:
             return Verdict(False, None, "no rule allows it")
 
         return verdict
+
+    def _of(self, user: User) -> tuple[Rule, ...]:
+        key = user.name, user.is_anonymous, user.groups
+        found = self._of_users.get(key)
+        if found is None:
+            found = self._of_users[key] = tuple(rule for rule in self._rules if self._is_for(rule, user))
+        return found
 
     def _is_for(self, rule: Rule, user: User) -> bool:
         if "anyone" in rule.words or ("anonymous" if user.is_anonymous else "users") in rule.words:

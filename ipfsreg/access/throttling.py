@@ -121,7 +121,7 @@ class LoginThrottle:
 
         :raises TooManyAttempts: where somebody at the same address guesses without end.
         """
-        if self._refused.get((address, _key(account)), 0) >= HAMMERED:
+        if self._refused and self._refused.get((address, _key(account)), 0) >= HAMMERED:
             raise TooManyAttempts(LONGEST_SECONDS)
 
     def _check(self, failures: _Failures, count: int, free: int) -> None:

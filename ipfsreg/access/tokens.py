@@ -6,11 +6,13 @@ keeps in place of the password) is good for months, for nothing but getting acce
 by its stamp.
 """
 
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from cachetools import LRUCache
 from joserfc import jwt
 from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +34,9 @@ ACCESS_SECONDS = 300
 """How long an access token is good, by default; a request is only checked when it begins."""
 
 OFFLINE_SECONDS = 90 * 86400
+
+VERIFIED_MAX = 2000
+"""Access tokens that need not be verified again: a client sends its own with each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Tokens:
         self._keys = keys
         self._now = now
         self._times = times
+        self._verified: LRUCache[bytes, User] = LRUCache(VERIFIED_MAX)
         self.service = service
 
     def load(self) -> None:
@@ -109,9 +115,12 @@ class Tokens:
         kept = self._sign("offline", user, self._seconds(self._times.offline, user, now)) if offline else None
         return Issued(token, seconds, now, kept)
 
-    def is_own(self, header: dict[str, Any]) -> bool:
-        """Whether a token with this header, which nobody has verified, names a key of ours."""
-        return self._keys.find(header.get("kid")) is not None
+    def is_own(self, token: str) -> bool:
+        """Whether a token, which nobody has verified, names a key of ours.
+
+        :raises BadCredentials: where it is none.
+        """
+        return self._digest(token) in self._verified or self._keys.find(unverified(token)[0].get("kid")) is not None
 
     def verify(self, token: str, use: Literal["access", "offline"] = "access") -> User:
         """Whom a token was issued to, with the scope that it was issued for.
@@ -120,6 +129,17 @@ class Tokens:
 
         :raises BadCredentials: where it is not ours, not for that use, or not good any more.
         """
+        digest = self._digest(token)
+        user = self._verified.get(digest) if use == "access" else None
+        if user is None:
+            user = self._read(token, use)
+            if use == "access":
+                self._verified[digest] = user
+        if user.expires is None or user.expires <= self._now():
+            raise BadCredentials("a token that has expired")
+        return user
+
+    def _read(self, token: str, use: str) -> User:
         header, _ = unverified(token)
         key = self._keys.find(header.get("kid"))
         if key is None:
@@ -128,12 +148,9 @@ class Tokens:
             claims = _Claims.model_validate(jwt.decode(token, key, algorithms=[ALGORITHM]).claims)
         except (JoseError, ValidationError, ValueError, RecursionError):
             raise BadCredentials("a token that was not signed here") from None
-        now = self._now()
         if claims.use != use or claims.iss != self.service or claims.aud != self.service:
             raise BadCredentials("a token for something else")
-        if claims.exp <= now:
-            raise BadCredentials("a token that has expired")
-        if claims.nbf > now + LEEWAY_SECONDS:
+        if claims.nbf > self._now() + LEEWAY_SECONDS:
             raise BadCredentials("a token of the future")
         try:
             kind = Kind(claims.kind)
@@ -141,6 +158,10 @@ class Tokens:
             raise BadCredentials("a token for something else") from None
         scope = () if use == "offline" else tuple(_grant(entry) for entry in claims.access)
         return User(claims.sub, kind, frozenset(claims.groups), None, scope, claims.exp, claims.stamp)
+
+    @staticmethod
+    def _digest(token: str) -> bytes:
+        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
     @staticmethod
     def _seconds(most: int, user: User, now: float) -> int:

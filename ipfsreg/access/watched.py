@@ -76,6 +76,11 @@ class WatchedFile(Generic[T]):
             raise AssertionError(f"{self.path} has not been loaded")
         return self._found[0]
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `latest` would look at it now."""
+        return bool(self._reactor.seconds() - self._looked >= LOOK_SECONDS)
+
     def load(self) -> T:
         """Read it for the first time; blocks.
 
@@ -89,7 +94,7 @@ class WatchedFile(Generic[T]):
 
     async def latest(self) -> T:
         """What it says, or did within the last second. Fails with nothing."""
-        if self._reactor.seconds() - self._looked >= LOOK_SECONDS:
+        if self.is_due:
             try:
                 await self._look.outcome().addTimeout(_PATIENCE_SECONDS, self._reactor)
             except DeferredTimeout:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
@@ -13,13 +13,13 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
 from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
-from ipfsreg.web.app import Gateway
+from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
 from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.site import SiteOptions, make_site
 
-from .access_control import is_access_controlled
+from .access_config import is_access_controlled
 from .background import PeriodicJobs
 from .certificates import Certificates
 from .configuration import make_backend
@@ -33,6 +33,9 @@ from .peer_id import PeerId
 from .preflight import find_problem
 from .state_directory import StateDirectory
 
+if TYPE_CHECKING:
+    from ipfsreg.access.authority import Authority
+
 _log = Logger()
 
 
@@ -40,7 +43,7 @@ def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, 
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
     workers = Workers(reactor, config.registry.threads)
     backend = make_backend(config, workers, reactor)
-    visibility = Visibility(config.gateway.private, backend.encrypted)
+    visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
         backend.bucket,
@@ -51,7 +54,8 @@ def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, 
         daemon_seen=daemon_seen,
     )
     state = StateDirectory.of(config.backend)
-    return Parts(state, workers, backend, visibility, registry, PeerId(state.path / "peer-id"))
+    authority = _authority(config, workers, reactor)
+    return Parts(state, workers, backend, visibility, registry, PeerId(state.path / "peer-id"), authority)
 
 
 def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Daemon:
@@ -64,9 +68,6 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
-    if is_access_controlled(config):
-        # Better no daemon than one whose rules nobody obeys.
-        raise SetupError(f"{config.name}: [access] rules: requests are not checked against rules yet; take them away")
     site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
     control = ControlServer(
         tasks_of(parts.registry, parts.backend),
@@ -94,14 +95,33 @@ def _limits(config: Config) -> RegistryLimits:
     )
 
 
+def _authority(config: Config, workers: Workers, reactor: Any) -> "Authority | None":
+    if not is_access_controlled(config):
+        return None
+    # Not loaded where there is no access control: a start takes longer with it.
+    from .access_control import make_authority
+    from .fetching import Fetcher
+
+    return make_authority(config, workers, reactor, Fetcher(reactor))
+
+
+def _access(config: Config, parts: Parts, proxies: TrustedProxies) -> AccessFace:
+    if parts.authority is None:
+        return NoAccessControl()
+    from ipfsreg.web.auth.face import AccessControl
+
+    return AccessControl(parts.authority, config.auth.challenge, config.auth.url, proxies)
+
+
 def _site_options(config: Config, parts: Parts) -> SiteOptions:
-    options = config.registry
+    options, proxies = config.registry, TrustedProxies(config.registry.trusted_proxies)
     return SiteOptions(
         HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
         options.access_log,
         _browsers(config),
-        TrustedProxies(options.trusted_proxies),
+        proxies,
         parts.backend.read_only,
+        _access(config, parts, proxies),
     )
 
 

@@ -11,7 +11,7 @@ from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 
-from .access_control import check_access
+from .access_config import check_access
 
 
 def load_config(

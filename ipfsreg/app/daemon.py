@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.access.errors import AccessFileError
 from ipfsreg.bucket.errors import BucketError, SetupError
 
 from .background import PeriodicJobs, note_seen
@@ -72,6 +73,8 @@ class Daemon(Service):
         if problem is not None:
             raise SetupError(problem)
         self.parts.state.acquire()
+        if self.parts.authority is not None:
+            await self.parts.workers.run(self.parts.authority.load)
         await self.registry.start()
         await self.parts.workers.run(self.parts.peer_id.load)
         await self._control.start()
@@ -88,7 +91,7 @@ class Daemon(Service):
 
     def _could_not_start(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, (SetupError, BucketError)):
+        if isinstance(error, (SetupError, BucketError, AccessFileError)):
             self._fail(str(error))
         elif isinstance(error, OSError):
             self._fail(f"cannot use the directory {self.parts.state.path}: {error}")
@@ -108,6 +111,8 @@ class Daemon(Service):
             await self._control.stop()
             await self._listeners.end_transfers()
             await self.registry.stop()
+            if self.parts.authority is not None:
+                await self.parts.authority.stop()
             if self._served:
                 self.parts.state.note_daemon()
         finally:

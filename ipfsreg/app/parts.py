@@ -1,11 +1,15 @@
 """A registry with what it stands on, as `assembly` puts it together."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 from ipfsreg.registry.visibility import Visibility
+
+if TYPE_CHECKING:
+    from ipfsreg.access.authority import Authority
 
 from .peer_id import PeerId
 from .state_directory import StateDirectory
@@ -21,3 +25,5 @@ class Parts:
     visibility: Visibility
     registry: Registry
     peer_id: PeerId
+    authority: "Authority | None" = None
+    """What says who may do what; None where everybody may do everything."""

@@ -5,7 +5,7 @@ from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listening_problem
 from ipfsreg.config.sections import Config
 
-from .access_control import access_problem
+from .access_config import access_problem
 from .certificates import Certificates
 from .peer_id import read_peer_id
 from .state_directory import StateDirectory

@@ -138,3 +138,16 @@ def short_name(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
         os.close(directory)
+
+
+def check_user(directory: Path) -> None:
+    """Let no file be made that its daemon cannot use.
+
+    :raises SetupError: where root would work in the directory of another user.
+    """
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise SetupError(
+            f"{directory} belongs to another user, who could not use what root makes there: start the daemon, which "
+            f"then does the work, or do it as that user: setpriv --reuid={owner} --clear-groups ipfsreg …"
+        )

@@ -15,11 +15,11 @@ from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind,
 from ipfsreg.access.robots import NO_ROBOTS, RobotsFile, parse_robots
 from ipfsreg.access.rules import parse_actions, parse_rules
 from ipfsreg.access.watched import load_file
-from ipfsreg.app.access_control import robots_path
+from ipfsreg.app.access_config import robots_path
+from ipfsreg.app.state_directory import check_user
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 
-from .alone import check_user
 from .command import EXIT_PROBLEM, config_option, fail, load
 from .upkeep import Time
 

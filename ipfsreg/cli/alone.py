@@ -1,17 +1,14 @@
 """The registry as it is put together for one command, where no daemon runs."""
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from ipfsreg.app.assembly import assemble
 from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
 from ipfsreg.app.parts import Parts
-from ipfsreg.app.state_directory import StateDirectory
-from ipfsreg.bucket.errors import SetupError
+from ipfsreg.app.state_directory import StateDirectory, check_user
 from ipfsreg.config.sections import Config
 from ipfsreg.registry.names import parse_reference
 
@@ -82,16 +79,3 @@ async def open_alone(
             parts.workers.stopService()
     finally:
         state.release()
-
-
-def check_user(directory: Path) -> None:
-    """Let no file be made that its daemon cannot use.
-
-    :raises SetupError: where root would work in the directory of another user.
-    """
-    owner = directory.stat().st_uid
-    if os.geteuid() == 0 != owner:
-        raise SetupError(
-            f"{directory} belongs to another user, who could not use what root makes there: start the daemon, which "
-            f"then does the work, or do it as that user: setpriv --reuid={owner} --clear-groups ipfsreg …"
-        )

@@ -127,6 +127,17 @@ def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
+def is_for_this_machine(description: str) -> bool:
+    """Whether programs on this machine alone reach an endpoint that was found good, as far as it says so."""
+    kind, parts = _parts_of(description)
+    if kind == "unix":
+        return True
+    interface = parts.get("interface", "")
+    return kind in _PORTS and (
+        interface == "localhost" or (_is_address(interface) and ip_address(interface).is_loopback)
+    )
+
+
 def has_tls(description: str) -> bool:
     """Whether the certificates of ``[tls]`` are for this endpoint."""
     return _parts_of(description)[0] == TLS

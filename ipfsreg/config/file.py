@@ -10,7 +10,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from .backend_options import BackendOptions
-from .endpoints import EndpointError, check_endpoint, has_tls, is_any_port
+from .endpoints import EndpointError, check_endpoint, has_tls, is_any_port, is_for_this_machine
 from .environment import options_from
 from .errors import ConfigError, malformed, refused, suggestion
 from .kinds import Section
@@ -166,5 +166,11 @@ def _check_listen(config: Config, reactor: Any) -> None:
     with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
     if with_tls and not config.tls.certificate:
         raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
+    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint)]
+    if open_to_all and config.access.rules is None and not config.auth.insecure:
+        raise ConfigError(
+            f"{config.name}: [registry] listen: {open_to_all[0]!r} lets whoever reaches it push and delete: add "
+            "rules to [access] (docs/security.md), or [auth] insecure = yes where that is wanted, as behind a firewall"
+        )
     if config.tls.certificate and not with_tls:
         raise ConfigError(f"{config.name}: [tls] certificate: nothing uses it; add tls:5443 to [registry] listen")

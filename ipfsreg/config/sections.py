@@ -115,6 +115,9 @@ class AuthOptions(Section):
     robots: Directory | None = None
     issuers: Directory | None = None
     certificate_users: str = ""
+    challenge: Literal["token", "basic"] = "token"
+    url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9._:\[\]/-]{1,255}$")] | None = None
+    insecure: bool = False
     service: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,255}$")] = "ipfsreg"
     token_lifetime: Annotated[Positive, Field(ge=60, le=86400)] = 300.0
     login_lifetime: Annotated[Positive, Field(ge=60)] = 90 * 86400.0

@@ -156,7 +156,7 @@ class Registry:
         self.blocks = Blocks(base, held, storage)
         self.images_by_cid: ImagesByCid | None = None
         if on_ipfs.pull_by_cid:
-            withheld = None if visibility.everything else Withheld(storage, visibility)
+            withheld = None if visibility.everything else Withheld(storage, visibility.shows)
             source = ImageSource(storage, ipfs.content_by_cid if on_ipfs.from_network else None, withheld)
             self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
         on_node = ipfs.content_by_cid is not None

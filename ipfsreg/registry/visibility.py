@@ -14,16 +14,23 @@ class Visibility:
     """What may be had by CID: nothing of an encrypted bucket, and nothing of a private repository.
 
     ``private`` are patterns of repositories' names, as in a shell. ``encrypted`` says whether the bucket is encrypted,
-    and None as long as it was not asked; it can be called in any thread, and so can `shows`.
+    and None as long as it was not asked; it can be called in any thread, and so can `shows`. With ``by_asker`` a
+    repository may be hidden from one who asks and not from another.
     """
 
-    def __init__(self, private: Sequence[str] = (), encrypted: Callable[[], bool | None] = _not_encrypted) -> None:
+    def __init__(
+        self,
+        private: Sequence[str] = (),
+        encrypted: Callable[[], bool | None] = _not_encrypted,
+        *,
+        by_asker: bool = False,
+    ) -> None:
         self._private = tuple(private)
         self.any_private = bool(private)
         """Whether a repository can be private."""
         self._encrypted = encrypted
         known = encrypted()
-        self.everything = known is False and not private
+        self.everything = known is False and not private and not by_asker
         """Whether nothing is ever hidden, so that nobody has to ask."""
         self.nothing = known is True
         """Whether everything is always hidden, so that there is nothing to offer."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.cid_index import Allowed
@@ -15,6 +15,7 @@ from .distribution.images_by_cid import ByCidRoutes
 from .distribution.listings import ListingRoutes
 from .distribution.manifests import ManifestRoutes
 from .distribution.uploads import UploadRoutes
+from .gate import Gate, OpenGate
 from .gateway.gateway import GatewayRoutes
 from .gateway.providers import AdvertisedAddress, ProviderRoutes
 from .http.budget import Budget
@@ -36,6 +37,26 @@ class Gateway:
     knows_host: Callable[[Request], bool]
 
 
+class AccessFace(Protocol):
+    """Access control as it is said over HTTP."""
+
+    @property
+    def gate(self) -> Gate:
+        """Whom every route asks."""
+
+    def add_to(self, routes: Routes, memory: Budget) -> None:
+        """Add the routes by which one says who one is."""
+
+
+class NoAccessControl:
+    """Everybody may do everything."""
+
+    gate = OpenGate()
+
+    def add_to(self, routes: Routes, memory: Budget) -> None:
+        """See `AccessFace`."""
+
+
 def make_routes(
     registry: Registry,
     workers: Workers,
@@ -43,21 +64,24 @@ def make_routes(
     clock: Callable[[], float],
     gateway: Gateway | None,
     clients: TrustedProxies,
+    access: AccessFace,
 ) -> Routes:
     """Every route of the registry."""
-    routes = Routes(CONVERTERS)
+    gate = access.gate
+    routes = Routes(gate, CONVERTERS)
     ProbeRoutes(registry.readiness).add_to(routes)
-    ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(routes)
+    ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
-        ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(routes)
-    BlobRoutes(registry.blobs, answers).add_to(routes)
-    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients).add_to(routes)
+        ByCidRoutes(registry.images_by_cid, registry.dags, answers, gate).add_to(routes)
+    BlobRoutes(registry.blobs, answers, gate).add_to(routes)
+    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients, gate).add_to(routes)
     longest = registry.limits.max_manifest_size
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
-    ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(routes)
+    ManifestRoutes(registry.manifests, registry.dags, longest, memory, gate).add_to(routes)
+    access.add_to(routes, memory)
     if gateway is not None:
-        GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(routes)
+        GatewayRoutes(registry.blocks, workers, gateway.allowed, gate).add_to(routes)
         where = AdvertisedAddress(gateway.address, gateway.knows_host)
-        ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id).add_to(routes)
+        ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id, gate).add_to(routes)
     return routes

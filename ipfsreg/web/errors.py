@@ -1,6 +1,7 @@
 """Failures become the OCI error document with its status, in one place (distribution-spec, "Error Codes")."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.logger import Logger
@@ -15,6 +16,16 @@ from .http.body import BodyTooLong, ClientGone, ClientTooSlow
 from .http.request import Request
 
 _log = Logger()
+
+
+class HttpError(Exception):
+    """A request that is answered with a status and an error document, whatever it is about."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
 
 
 def error_document(code: str, message: str, detail: Any = None) -> bytes:
@@ -37,6 +48,10 @@ def answer_error(request: Request, status: int, code: str, message: str, detail:
 
 def answer_failure(request: Request, error: Exception) -> bytes | None:
     """Answer a request whose handler failed; see `answer_error`. What is the operator's to know is logged."""
+    if isinstance(error, HttpError):
+        for name, value in error.headers.items():
+            request.set_header(name, value)
+        return answer_error(request, error.status, error.code, str(error))
     if isinstance(error, RegistryError):
         return _registry_error(request, error)
     if isinstance(error, BucketError):

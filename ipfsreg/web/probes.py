@@ -2,6 +2,7 @@
 
 from ipfsreg.registry.readiness import Readiness
 
+from .gate import Entry
 from .http.request import Request
 from .replies import reply
 from .routes import Routes
@@ -17,9 +18,9 @@ class ProbeRoutes:
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        routes.add("/", ["GET", "HEAD"], "root", self.root)
-        routes.add("/livez", ["GET", "HEAD"], "livez", self.live)
-        routes.add("/readyz", ["GET", "HEAD"], "readyz", self.ready)
+        routes.add("/", ["GET", "HEAD"], "root", self.root, Entry.EVERYBODY)
+        routes.add("/livez", ["GET", "HEAD"], "livez", self.live, Entry.EVERYBODY)
+        routes.add("/readyz", ["GET", "HEAD"], "readyz", self.ready, Entry.EVERYBODY)
 
     async def root(self, request: Request) -> bytes:
         """That there is a registry."""

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, Rule
 
+from ipfsreg.access.identity import Action
 from ipfsreg.flow.eager import begin
 from ipfsreg.registry.errors import (
     BlobUnknown,
@@ -23,6 +24,7 @@ from ipfsreg.registry.errors import (
     UploadUnknown,
 )
 
+from .gate import Gate, Needs
 from .http.request import Request
 
 RouteHandler = Callable[..., Coroutine[Any, Any, bytes | None]]
@@ -46,21 +48,37 @@ _Rule = tuple[str, tuple[str, ...], str]
 
 
 class Routes:
-    """Which handlers answer what. ``converters`` are kinds of parts of paths, by name, beside those of Werkzeug."""
+    """Which handlers answer what, and whom. ``converters`` are kinds of parts of paths, beside those of Werkzeug."""
 
-    def __init__(self, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
+    def __init__(self, gate: Gate, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
         self.handlers: dict[str, RouteHandler] = {}
+        self.needs: dict[str, Needs] = {}
+        """What each route asks for, by its name."""
+        self._gate = gate
         self._converters = tuple((converters or {}).items())
         self._rules: list[_Rule] = []
 
-    def add(self, path: str, methods: Sequence[str], name: str, handler: RouteHandler) -> None:
+    def add(self, path: str, methods: Sequence[str], name: str, handler: RouteHandler, needs: Needs) -> None:
         """Route a path to a handler, which runs to its end even when the client goes away.
+
+        What the route ``needs`` is about the repository that the path names, or the image by CID.
 
         Stopped between two steps of a change, such as a blob stored and not yet linked, it would let go of what keeps
         the collector away while a thread is at work.
         """
-        self.handlers[name] = handler
+        self.needs[name] = needs
+        self.handlers[name] = handler if self._gate.is_open else self._guarded(handler, needs)
         self._rules.append((path, tuple(methods), name))
+
+    def _guarded(self, handler: RouteHandler, needs: Needs) -> RouteHandler:
+        async def guarded(request: Request, **arguments: Any) -> bytes | None:
+            repository = arguments.get("repository")
+            if repository is None and isinstance(needs, Action) and "cid" in arguments:
+                repository = f"ipfs/{arguments['cid']}"
+            await self._gate.admit(request, needs, repository)
+            return await handler(request, **arguments)
+
+        return guarded
 
     def application(self) -> Klein:
         """The routes for Klein, whose endpoints are to be called with the handlers."""

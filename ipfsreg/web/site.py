@@ -7,7 +7,7 @@ from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
-from .app import Gateway, make_routes
+from .app import AccessFace, Gateway, NoAccessControl, make_routes
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
@@ -30,13 +30,14 @@ class SiteOptions:
     browsers: BrowserRules = field(default_factory=BrowserRules)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     read_only: str | None = None
+    access: AccessFace = field(default_factory=NoAccessControl)
 
 
 def make_site(
     registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
     """The registry's server."""
-    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies)
+    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies, options.access)
     handler: Handler = Dispatcher(routes, answer_failure)
     if options.read_only is not None:
         handler = _only_reading(handler, options.read_only)

@@ -14,7 +14,7 @@ from joserfc.jwk import RSAKey
 from twisted.internet.defer import succeed
 
 from ipfsreg.access.audit import AuditLog
-from ipfsreg.access.authority import Authority, Basic, Bearer, Credentials, Doors
+from ipfsreg.access.authority import Authority, Basic, Bearer, Credentials, IdentityProviders
 from ipfsreg.access.certificates import ClientCertificate, parse_certificate_users
 from ipfsreg.access.errors import AccessFileError, BadCredentials, TooManyAttempts
 from ipfsreg.access.htpasswd import parse_htpasswd
@@ -83,8 +83,8 @@ class World:
         times = TokenTimes()
         tokens = Tokens(SigningKeys(at("keys"), workers, now, times.offline), "registry.example.org", now, times)
         rules = WatchedFile(at("rules"), lambda content: parse_rules(content.decode()), workers, self.time)
-        doors = Doors(logins, issuers, parse_certificate_users("cn ** ="))
-        authority = Authority(rules, doors, tokens, AuditLog(at("audit"), workers, now))
+        providers = IdentityProviders(logins, issuers, parse_certificate_users("cn ** ="))
+        authority = Authority(rules, providers, tokens, AuditLog(at("audit"), workers, now))
         authority.load()
         return authority
 

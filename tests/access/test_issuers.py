@@ -58,10 +58,10 @@ def jwks(**keys: Key) -> bytes:
 
 
 class World:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, text: str = FILE) -> None:
         self.directory = directory
         path = directory / "issuers.ini"
-        path.write_text(FILE.replace("DIRECTORY", str(directory)))
+        path.write_text(text.replace("DIRECTORY", str(directory)))
         self.time = Time()
         self.fetched = 0
         self.answer: bytes | Exception | Deferred[bytes] = jwks(r1=RSA, e1=EC)
@@ -170,6 +170,18 @@ def test_a_name_that_is_said_has_to_be_the_issuers(world: World) -> None:
     assert not world.issuers.named("gitlab")
 
 
+def test_several_sections_about_one_issuer(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    other = FILE.partition("[files]")[0].replace("[github]", "[github-b]").replace("owner=acme", "owner=b")
+    world = World(tmp_path / "more", FILE + other)
+    assert world.who(token()).name == "github+acme/app"
+    assert world.who(token(owner="b")).name == "github-b+acme/app"
+    with pytest.raises(BadCredentials):
+        world.who(token(owner="b"), "github")
+    with pytest.raises(BadCredentials):
+        world.who(token(owner="c"))
+
+
 def test_a_key_that_is_not_known_has_them_fetched_but_not_all_the_time(world: World) -> None:
     world.who(token())
     new = RSAKey.generate_key(2048)
@@ -242,10 +254,11 @@ def test_keys_in_a_file(world: World) -> None:
     assert world.fetched == 0
 
 
+@pytest.mark.filterwarnings("ignore:Key size should be")  # joserfc's, about the short one
 def test_keys_that_cannot_be_used_are_passed_over() -> None:
     rsa = RSA.as_dict(private=False)
     for data in (
-        {"kty": "oct", "k": "c2VjcmV0"},
+        {"kty": "oct", "k": "c2VjcmV0" * 8},
         RSA.as_dict(private=True),
         {**rsa, "use": "enc"},
         {**rsa, "alg": "HS256"},

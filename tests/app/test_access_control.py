@@ -15,11 +15,11 @@ from ipfsreg.access.identity import ANONYMOUS, Action
 from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
 from ipfsreg.access.watched import LOOK_SECONDS
-from ipfsreg.app.access_control import make_authority, robots_path
+from ipfsreg.app.access_config import robots_path
+from ipfsreg.app.access_control import make_authority
 from ipfsreg.app.assembly import make_daemon
 from ipfsreg.app.configuration import load_config
 from ipfsreg.app.fetching import Fetcher
-from ipfsreg.bucket.errors import SetupError
 from ipfsreg.flow.workers import Workers
 from tests.access.helpers import HASH, PASSWORD
 
@@ -115,10 +115,4 @@ async def test_a_file_that_is_missing_is_said_at_the_start(access: Running) -> N
 def test_without_rules_there_is_no_access_control(tmp_path: Path) -> None:
     file = tmp_path / "ipfsreg.ini"
     file.write_text(f"[local]\npath = {tmp_path}\n")
-    config = load_config(file, reactor, {})
-    assert make_authority(config, Workers(reactor, 2), reactor, Fetcher(reactor)) is None
-
-
-def test_no_daemon_runs_whose_rules_nobody_obeys(access: Running) -> None:
-    with pytest.raises(SetupError, match="requests are not checked against rules yet"):
-        make_daemon(access.config, reactor, lambda line: None)
+    assert make_daemon(load_config(file, reactor, {}), reactor, print).parts.authority is None

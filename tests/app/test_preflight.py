@@ -68,7 +68,7 @@ ENDPOINTS = {
 
 async def both_say(tmp_path: Path, listen: str, path: str) -> str:
     """What the daemon and the command say, which is the same."""
-    said = await fails(tmp_path / "daemon", registry={"listen": listen}, local={"path": path})
+    said = await fails(tmp_path / "daemon", registry={"listen": listen}, auth={"insecure": "yes"}, local={"path": path})
     file = tmp_path / "daemon" / "ipfsreg.ini"
     checked = CliRunner().invoke(main, ["check", "--config", str(file)])
     assert (checked.exit_code, checked.stdout) == (2, "")
@@ -98,7 +98,7 @@ async def test_a_daemon_that_runs_is_no_problem(serve: Serve, tmp_path: Path) ->
     registry = await serve(registry={"listen": f"{LOCAL}, unix:{tmp_path}/registry.sock"})
     file = tmp_path / "check.ini"
     listen = f"tcp:{registry.port}:interface=127.0.0.1, unix:{tmp_path}/registry.sock"
-    file.write_text(f"[registry]\nlisten = {listen}\n[local]\npath = {registry.store}\n")
+    file.write_text(f"[auth]\ninsecure = yes\n[registry]\nlisten = {listen}\n[local]\npath = {registry.store}\n")
     assert CliRunner().invoke(main, ["check", "--config", str(file)]).output == f"OK: {file}\n"
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(f"{tmp_path}/registry.sock")

@@ -40,6 +40,8 @@ def test_every_kind_of_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         threads = 4
         idle_timeout = 1m30s
         access_log = yes
+        [auth]
+        insecure = yes
         [gc]
         interval = never
         grace = 250ms
@@ -69,6 +71,12 @@ def test_a_file_may_begin_with_the_mark_of_a_windows_editor(tmp_path: Path) -> N
 
 WRONG = {
     # what it is in the file: what the line says after the file's name
+    "[registry]\nlisten = tcp:5000": "[registry] listen: 'tcp:5000' lets whoever reaches it push and delete",
+    "[registry]\nlisten = tcp:5000:interface=0.0.0.0": "[registry] listen: 'tcp:5000:interface=0.0.0.0' lets",
+    "[registry]\nlisten = tcp6:5000:interface=\\:\\:": "[registry] listen: 'tcp6:5000:interface=\\\\:\\\\:' lets",
+    "[auth]\nhtpasswd = /x": "[auth] htpasswd does nothing without rules in [access]",
+    "[auth]\nurl = ftp://x": "[auth] url",
+    "[auth]\nchallenge = digest": "[auth] challenge",
     "[registy]": "unknown section [registy]; did you mean registry?",
     "[zzz]": "unknown section [zzz]",
     "[DEFAULT]\nthreads = 4": "unknown section [DEFAULT]",

@@ -16,6 +16,7 @@ from ipfsreg.app.listening import stop_listening
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.registry.errors import RegistryError
+from ipfsreg.web.gate import Entry, OpenGate
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
@@ -38,7 +39,7 @@ def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = Non
 
     ``GET /`` says that the daemon is alive.
     """
-    routes = Routes()
+    routes = Routes(OpenGate())
     if streams is not None:
         streams.add_to(routes)
 
@@ -52,8 +53,8 @@ def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = Non
         arguments = {key.decode(): values[0].decode() for key, values in request.args.items()}
         return json.dumps(await tasks[name](arguments)).encode()
 
-    routes.add("/", ["GET"], "alive", alive)
-    routes.add("/<name>", ["POST"], "run", run)
+    routes.add("/", ["GET"], "alive", alive, Entry.EVERYBODY)
+    routes.add("/<name>", ["POST"], "run", run, Entry.EVERYBODY)
     return routes
 
 

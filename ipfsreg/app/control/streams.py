@@ -5,6 +5,7 @@ import json
 from ipfsreg.flow.streams import Pieces
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
+from ipfsreg.web.gate import Entry
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import Routes
@@ -27,8 +28,8 @@ class Streams:
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes. Those of one word that are added later do not hide them."""
-        routes.add("/export", ["POST"], "export", self._export)
-        routes.add("/import", ["POST"], "import", self._import)
+        routes.add("/export", ["POST"], "export", self._export, Entry.EVERYBODY)
+        routes.add("/import", ["POST"], "import", self._import, Entry.EVERYBODY)
 
     async def _export(self, request: Request) -> bytes | None:
         repository, reference = parse_reference(parameter(request, "name") or "")

@@ -7,6 +7,7 @@ so only what an image lists is remembered, and no more of it than `DESCRIPTORS_M
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
@@ -79,6 +80,16 @@ class ImagesByCid:
         self._images: LRUCache[CID, _Image] = LRUCache(DESCRIPTORS_MAX, getsizeof=lambda image: len(image.listed) + 1)
         self._late: TTLCache[CID, NotInTime] = TTLCache(_LATE_MAX, _LATE_SECONDS)
         self._reading = KeyedLock()
+
+    def seen_by(self, pulls: Allowed) -> "ImagesByCid":
+        """The same for an asker who may pull from some repositories only.
+
+        What images list is remembered for all of them, and their content read for each.
+        """
+        seen = copy(self)
+        seen._allowed = lambda repository: pulls(repository) and self._allowed(repository)
+        seen._source = self._source.seen_by(pulls)
+        return seen
 
     async def manifest(self, cid: CID, reference: Tag | Digest) -> StoredManifest:
         """The image's manifest or index (`LATEST`), or any that it lists.

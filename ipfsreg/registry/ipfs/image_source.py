@@ -6,6 +6,7 @@ from typing import Protocol
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.ipfs.cid import parse_cid
+from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.errors import ManifestUnknown, NotInTime, RegistryError
@@ -42,6 +43,15 @@ class ImageSource:
         self._withheld = withheld
         self._name = name
         self._nobody = nobody
+
+    def seen_by(self, pulls: Allowed) -> "ImageSource":
+        """The same for an asker who may pull from some repositories only.
+
+        The node is not asked for the content of the others. It has to be known what is withheld.
+        """
+        assert self._withheld is not None
+        withheld = self._withheld.seen_by(pulls)
+        return ImageSource(self._storage, self._opener, withheld, name=self._name, nobody=self._nobody)
 
     async def open(self, listed: Listed, paths: Sequence[str], unknown: type[RegistryError]) -> IReader:
         """Open a content that may be at any of these paths, each of which begins with a CID.

@@ -141,13 +141,20 @@ class Blobs:
             await self._link(repository, digest, size)
             return True
 
-    async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
-        """Give a repository a blob that another has (``source``), or any that is not private (None): no transfer.
+    async def mount(
+        self,
+        repository: Repository,
+        digest: Digest,
+        source: Repository | None,
+        may_read: Callable[[str], bool] | None = None,
+    ) -> bool:
+        """Give a repository a blob that another has: no transfer.
 
+        Where no ``source`` is named, that is any repository that is not private and for which ``may_read`` says yes.
         Answers False where there is no such blob: then it has to be uploaded.
         """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
-            size = await self._size_elsewhere(digest, source)
+            size = await self._size_elsewhere(digest, source, may_read)
             if size is None:
                 use.found_nothing()
                 return False
@@ -209,9 +216,16 @@ class Blobs:
             await self._write_anew(repository, digest, size)
             return True
 
-    async def _size_elsewhere(self, digest: Digest, source: Repository | None) -> int | None:
-        if source is None and self._is_private is not None:
-            source = await self._public_holder(digest, self._is_private)
+    async def _size_elsewhere(
+        self, digest: Digest, source: Repository | None, may_read: Callable[[str], bool] | None
+    ) -> int | None:
+        private = self._is_private
+        if source is None and (private is not None or may_read is not None):
+
+            def shows(name: str) -> bool:
+                return not (private is not None and private(name)) and (may_read is None or may_read(name))
+
+            source = await self._shown_holder(digest, shows)
             if source is None:
                 return None
         try:
@@ -220,10 +234,10 @@ class Blobs:
             return None
         return await self._store.whole_size(digest, size)
 
-    async def _public_holder(self, digest: Digest, is_private: Callable[[str], bool]) -> Repository | None:
-        """A repository that has a blob and is not private. Where the index does not know one, the client pushes."""
+    async def _shown_holder(self, digest: Digest, shows: Callable[[str], bool]) -> Repository | None:
+        """A repository that has a blob and may be taken from. Where the index knows of none, the client pushes."""
         try:
-            async for holder in self._index.holders(digest, lambda name: not is_private(name)):
+            async for holder in self._index.holders(digest, shows):
                 if not holder.is_manifest and await self.linked_size(holder.repository, digest) is not None:
                     return holder.repository
         except Unavailable:  # the index, and that was logged

@@ -1,8 +1,10 @@
 """``/v2/<name>/blobs/<digest>``."""
 
+from ipfsreg.access.identity import Action
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
+from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import Routes
@@ -13,15 +15,16 @@ from .answers import BlobAnswers
 class BlobRoutes:
     """Reading and deleting blobs (distribution-spec, "Pulling blobs", "Deleting Blobs")."""
 
-    def __init__(self, blobs: Blobs, answers: BlobAnswers) -> None:
+    def __init__(self, blobs: Blobs, answers: BlobAnswers, gate: Gate) -> None:
+        self._gate = gate
         self._blobs = blobs
         self._answers = answers
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         path = "/v2/<repository:repository>/blobs/<digest:digest>"
-        routes.add(path, ["GET", "HEAD"], "blob-get", self.get_or_head)
-        routes.add(path, ["DELETE"], "blob-delete", self.delete)
+        routes.add(path, ["GET", "HEAD"], "blob-get", self.get_or_head, Action.PULL)
+        routes.add(path, ["DELETE"], "blob-delete", self.delete, Action.DELETE)
 
     async def get_or_head(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """One route for both, since werkzeug lets a route for GET answer HEAD as well."""
@@ -40,4 +43,5 @@ class BlobRoutes:
     async def delete(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """Take the blob from the repository."""
         await self._blobs.delete(repository, digest)
+        self._gate.done(request, Action.DELETE, repository, str(digest))
         return reply(request, 202, {"Docker-Content-Digest": digest})

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
+from ipfsreg.access.identity import Action
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import PaginationInvalid
 from ipfsreg.registry.manifest import OCI_INDEX
@@ -12,6 +13,7 @@ from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags, lexical
+from ipfsreg.web.gate import Entry, Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import Routes
@@ -25,18 +27,19 @@ CATALOG_PAGE = 1000
 class ListingRoutes:
     """What there is (distribution-spec, "Content Discovery"; Docker's ``_catalog``)."""
 
-    def __init__(self, catalog: Catalog, tags: Tags, referrers: Referrers) -> None:
+    def __init__(self, catalog: Catalog, tags: Tags, referrers: Referrers, gate: Gate) -> None:
         self._catalog = catalog
         self._tags = tags
         self._referrers = referrers
+        self._gate = gate
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        routes.add("/v2/", ["GET", "HEAD"], "base", self.base)
-        routes.add("/v2/_catalog", ["GET"], "catalog", self.catalog)
-        routes.add("/v2/<repository:repository>/tags/list", ["GET"], "tags", self.tags)
+        routes.add("/v2/", ["GET", "HEAD"], "base", self.base, Entry.KNOWN)
+        routes.add("/v2/_catalog", ["GET"], "catalog", self.catalog, Action.CATALOG)
+        routes.add("/v2/<repository:repository>/tags/list", ["GET"], "tags", self.tags, Action.PULL)
         referrers = "/v2/<repository:repository>/referrers/<digest:subject>"
-        routes.add(referrers, ["GET"], "referrers", self.referrers)
+        routes.add(referrers, ["GET"], "referrers", self.referrers, Action.PULL)
 
     async def base(self, request: Request) -> bytes:
         """Whether this is a registry."""
@@ -46,6 +49,8 @@ class ListingRoutes:
         """The repositories, in lexical order."""
         number = _number(request)
         names = await self._catalog.after(parameter(request, "last") or "")
+        if not self._gate.is_open:
+            names = list(filter(self._gate.pulls(request), names))
         page = names[: CATALOG_PAGE if number is None else number]
         _link_to_next(request, path("_catalog"), names, page)
         return _json(request, {"repositories": page})

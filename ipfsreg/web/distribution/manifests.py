@@ -2,11 +2,13 @@
 
 from traceback import clear_frames
 
+from ipfsreg.access.identity import Action
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError, TooManyTags
 from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
+from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, parameters, reply
@@ -27,18 +29,19 @@ _TAG_HEADER = "OCI-Tag"
 class ManifestRoutes:
     """Pushing, pulling and deleting manifests (distribution-spec, "Pulling manifests" and so on)."""
 
-    def __init__(self, manifests: Manifests, dags: Dags, max_size: int, memory: Budget) -> None:
+    def __init__(self, manifests: Manifests, dags: Dags, max_size: int, memory: Budget, gate: Gate) -> None:
         self._manifests = manifests
         self._dags = dags
         self._max_size = max_size
         self._memory = memory
+        self._gate = gate
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         one = "/v2/<repository:repository>/manifests/<reference:reference>"
-        routes.add(one, ["GET", "HEAD"], "manifest-get", self.get)
-        routes.add(one, ["PUT"], "manifest-put", self.put)
-        routes.add(one, ["DELETE"], "manifest-delete", self.delete)
+        routes.add(one, ["GET", "HEAD"], "manifest-get", self.get, Action.PULL)
+        routes.add(one, ["PUT"], "manifest-put", self.put, Action.PUSH)
+        routes.add(one, ["DELETE"], "manifest-delete", self.delete, Action.DELETE)
 
     async def get(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """The manifest as it was pushed."""
@@ -71,6 +74,7 @@ class ManifestRoutes:
         if expected is not None and stored.tags:
             for tag in stored.tags:
                 request.add_header(_TAG_HEADER, tag)
+        self._gate.done(request, Action.PUSH, repository, f"{stored.digest} {' '.join(stored.tags)}".rstrip())
         return reply(request, 201, headers)
 
     async def delete(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
@@ -79,6 +83,7 @@ class ManifestRoutes:
             await self._manifests.delete(repository, reference)
         else:
             await self._manifests.delete_tag(repository, reference)
+        self._gate.done(request, Action.DELETE, repository, str(reference))
         return reply(request, 202, {})
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ipfsreg.access.identity import Action
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameInvalid, UploadOutOfOrder
@@ -11,6 +12,7 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
+from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, parameter, reply
@@ -37,21 +39,22 @@ _NOTHING_AFTER_CHUNK = "0-0"
 class UploadRoutes:
     """Upload sessions and mounts."""
 
-    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: TrustedProxies) -> None:
+    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: TrustedProxies, gate: Gate) -> None:
         self._uploads = uploads
         self._blobs = blobs
         self._dags = dags
         self._clients = clients
+        self._gate = gate
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         all_of_them = "/v2/<repository:repository>/blobs/uploads/"
         one = f"{all_of_them}<session>"
-        routes.add(all_of_them, ["POST"], "upload-begin", self.begin)
-        routes.add(one, ["GET"], "upload-status", self.status)
-        routes.add(one, ["PATCH"], "upload-append", self.append)
-        routes.add(one, ["PUT"], "upload-finish", self.finish)
-        routes.add(one, ["DELETE"], "upload-cancel", self.cancel)
+        routes.add(all_of_them, ["POST"], "upload-begin", self.begin, Action.PUSH)
+        routes.add(one, ["GET"], "upload-status", self.status, Action.PUSH)
+        routes.add(one, ["PATCH"], "upload-append", self.append, Action.PUSH)
+        routes.add(one, ["PUT"], "upload-finish", self.finish, Action.PUSH)
+        routes.add(one, ["DELETE"], "upload-cancel", self.cancel, Action.PUSH)
 
     async def begin(self, request: Request, repository: Repository) -> bytes:
         """Mount a blob, take a whole one, or begin a session."""
@@ -108,10 +111,14 @@ class UploadRoutes:
         wanted = parameter(request, "mount")
         if wanted is None:
             return None
-        source = parameter(request, "from")
+        named = parameter(request, "from")
+        pulls = None if self._gate.is_open else self._gate.pulls(request)
         try:
             digest = parse_digest(wanted)
-            mounted = await self._blobs.mount(repository, digest, None if source is None else parse_repository(source))
+            source = None if named is None else parse_repository(named)
+            if source is not None and pulls is not None and not pulls(source):
+                return None  # as if it were not there
+            mounted = await self._blobs.mount(repository, digest, source, pulls)
         except (DigestInvalid, NameInvalid):
             return None  # a mount that cannot be becomes an ordinary upload
         return digest if mounted else None

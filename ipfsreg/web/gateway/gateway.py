@@ -11,14 +11,15 @@ from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.errors import CidInvalid, CidUnknown, NotCached
 from ipfsreg.registry.ipfs.blocks import Blocks, Located, OpenBlock
 from ipfsreg.web.content import Representation, decide, is_unmodified
+from ipfsreg.web.gate import Entry, Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.routes import Routes
 from ipfsreg.web.sending import send_pieces
 
 from .trustless import RAW_TYPE, Wanted, wanted_by
 
-CACHE_CONTROL = "public, max-age=29030400, immutable"
-"""As the specification has it. What is served by CID is for everybody who has the CID."""
+_CACHE_CONTROL = "max-age=29030400, immutable"
+"""As the specification has it."""
 
 _IDENTITY_MAX = 128
 
@@ -26,15 +27,18 @@ _IDENTITY_MAX = 128
 class GatewayRoutes:
     """Serves what is in repositories for which ``allowed`` says yes."""
 
-    def __init__(self, blocks: Blocks, workers: Workers, allowed: Allowed) -> None:
+    def __init__(self, blocks: Blocks, workers: Workers, allowed: Allowed, gate: Gate) -> None:
         self._blocks = blocks
         self._workers = workers
         self._allowed = allowed
+        self._gate = gate
+        # Without access control, what is served by CID is for everybody who has the CID.
+        self._scope = "public" if gate.is_open else "private"
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        routes.add("/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get)
-        routes.add("/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get)
+        routes.add("/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get, Entry.ANYBODY)
+        routes.add("/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get, Entry.ANYBODY)
 
     async def get(self, request: Request, cid: str, rest: str = "") -> bytes | None:
         """A block, or a CAR with the blocks below it."""
@@ -44,10 +48,10 @@ class GatewayRoutes:
             raise CidUnknown("what is here are files, which have nothing below them", {"cid": cid[:256]})
         if parsed.hash_code == IDENTITY:
             return self._identity(request, parsed, cid, wanted)
-        located = await self._blocks.find(parsed, self._allowed)
+        located = await self._blocks.find(parsed, shown_to(request, self._gate, self._allowed))
         if located is None:
             raise self._unknown(request, cid)
-        content = _content(cid, wanted)
+        content = _content(cid, wanted, self._scope)
         if is_unmodified(request, content):
             return None
         if request.method == b"HEAD" and wanted.media_type == RAW_TYPE:
@@ -70,7 +74,7 @@ class GatewayRoutes:
         block = cid.hash
         if wanted.media_type != RAW_TYPE:
             block = encode_header([cid]) + section_head(cid, len(cid.hash)) + cid.hash
-        return _part(request, _content(text, wanted), block)
+        return _part(request, _content(text, wanted, self._scope), block)
 
     async def _car(self, request: Request, content: Representation, wanted: Wanted, opened: OpenBlock) -> bytes | None:
         cid = opened.located.cid
@@ -96,12 +100,21 @@ def read_cid(text: str) -> CID:
         raise CidInvalid(str(error)) from None
 
 
-def _content(cid: str, wanted: Wanted) -> Representation:
+def shown_to(request: Request, gate: Gate, allowed: Allowed) -> Allowed:
+    """The repositories for which ``allowed`` says yes, as far as the asker may pull from them."""
+    if gate.is_open:
+        return allowed
+    pulls = gate.pulls(request)
+    return lambda repository: pulls(repository) and allowed(repository)
+
+
+def _content(cid: str, wanted: Wanted, scope: str) -> Representation:
+    """``scope`` is whom caches may give it to: ``public`` or ``private``."""
     """The answer, but for its size."""
     is_raw = wanted.media_type == RAW_TYPE
     headers = {
         "Content-Disposition": f'attachment; filename="{cid}.{"bin" if is_raw else "car"}"',
-        "Cache-Control": CACHE_CONTROL,
+        "Cache-Control": f"{scope}, {_CACHE_CONTROL}",
         "Accept-Ranges": "bytes" if is_raw else "none",
         "Vary": "Accept",
         "X-Ipfs-Path": f"/ipfs/{cid}",

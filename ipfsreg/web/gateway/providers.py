@@ -12,12 +12,13 @@ from ipfsreg.ipfs.cid import IDENTITY
 from ipfsreg.ipfs.multiaddr import multiaddr
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.ipfs.blocks import Blocks
+from ipfsreg.web.gate import Entry, Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import Routes
 
 from .accept import preferred
-from .gateway import read_cid
+from .gateway import read_cid, shown_to
 
 PROTOCOL = "transport-ipfs-gateway-http"
 
@@ -48,22 +49,24 @@ class ProviderRoutes:
     """
 
     def __init__(
-        self, blocks: Blocks, allowed: Allowed, address: AdvertisedAddress, peer_id: Callable[[], str]
+        self, blocks: Blocks, allowed: Allowed, address: AdvertisedAddress, peer_id: Callable[[], str], gate: Gate
     ) -> None:
         self._blocks = blocks
         self._allowed = allowed
+        self._gate = gate
         self._address = address
         self._peer_id = peer_id
 
     def add_to(self, routes: Routes) -> None:
         """Add the route."""
-        routes.add("/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
+        routes.add("/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers, Entry.ANYBODY)
 
     async def providers(self, request: Request, cid: str) -> bytes:
         """One record, or none (https://specs.ipfs.tech/routing/http-routing-v1/)."""
         parsed = read_cid(cid)
         address = self._address.of(request)
-        has = parsed.hash_code != IDENTITY and await self._blocks.find(parsed, self._allowed) is not None
+        allowed = shown_to(request, self._gate, self._allowed)
+        has = parsed.hash_code != IDENTITY and await self._blocks.find(parsed, allowed) is not None
         records = []
         if has and _wants(request, address):
             records.append({"Schema": "peer", "ID": self._peer_id(), "Addrs": [address], "Protocols": [PROTOCOL]})
@@ -75,7 +78,7 @@ class ProviderRoutes:
         # What is not here may be pushed in a moment; what is here may be deleted.
         seconds = 300 if has else 15
         # An address that was taken from this client's connection is for this client.
-        scope = "private" if self._address.configured is None else "public"
+        scope = "private" if self._address.configured is None or not self._gate.is_open else "public"
         headers = {"Content-Type": media_type, "Cache-Control": f"{scope}, max-age={seconds}", "Vary": "Accept"}
         return reply(request, 200, headers, content)
 

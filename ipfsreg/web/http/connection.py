@@ -6,6 +6,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 from twisted.internet import protocol
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ISSLTransport
@@ -102,6 +103,11 @@ class Connection(protocol.Protocol):
     def peer(self) -> IAddress:
         """The client's address."""
         return self.wire.getPeer()
+
+    def client_certificate(self) -> bytes | None:
+        """The client's certificate in DER, which TLS has verified, or None."""
+        certificate = cast(Any, self.transport).getPeerCertificate() if self.secure else None
+        return None if certificate is None else dump_certificate(FILETYPE_ASN1, certificate)
 
     # The transport's side.
 

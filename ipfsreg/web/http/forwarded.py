@@ -30,6 +30,12 @@ class TrustedProxies:
         """The address of a request's client, or ``-`` where it has none."""
         return self.client(getattr(request.peer, "host", None), request.header("X-Forwarded-For"))
 
+    def is_secure(self, request: Request) -> bool:
+        """Whether the client has come by https: to this daemon, or to a proxy that is trusted to say so."""
+        if request.is_secure or not self._trusts(getattr(request.peer, "host", None)):
+            return request.is_secure
+        return (request.header("X-Forwarded-Proto") or "").strip().lower() == "https"
+
     def network_of(self, request: Request) -> str:
         """The network that counts as one client where something is bounded for each: an IPv4 address, or a /64 of IPv6.
 

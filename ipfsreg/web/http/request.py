@@ -63,6 +63,9 @@ class RequestChannel(BodySource, Protocol):
     def give_up_body(self) -> None:
         """Wait no longer for the rest of the body."""
 
+    def client_certificate(self) -> bytes | None:
+        """The client's certificate in DER, which TLS has verified."""
+
     def drop(self) -> None:
         """End the connection at once."""
 
@@ -85,6 +88,8 @@ class Request:
         self.body = Body(channel, head.length, expects_continue=head.expects_continue)
         self.code = 200
         self.answer = Answer.AWAITED
+        self.user: object = None
+        """Who asks, once `identify` was told."""
         self.gone = False
         """Whether the client went away, so that nobody reads an answer."""
         self.sent_length = 0
@@ -128,6 +133,14 @@ class Request:
         """The value of a header, several of them joined by commas, or None. Any byte may be in it (as Latin-1)."""
         value = self.headers.get(name.lower().encode("ascii"))
         return None if value is None else value.decode("latin-1")
+
+    def client_certificate(self) -> bytes | None:
+        """The certificate that the client showed, in DER, or None. TLS has verified it."""
+        return self._channel.client_certificate()
+
+    def identify(self, user: object) -> None:
+        """Say who asks, for handlers and for the log; ``str`` of it is a name."""
+        self.user = user
 
     def prepare(self, status: int, headers: Headers | Mapping[str, object]) -> None:
         """Say what the answer will be, in place of what was said before; headers whose value is None are left out."""

@@ -1,0 +1,99 @@
+"""The gate where there is access control: who asks is told what they may, in the words of clients."""
+
+from dataclasses import replace
+from math import ceil
+
+from twisted.logger import Logger
+
+from ipfsreg.access.authority import Authority
+from ipfsreg.access.errors import BadCredentials, TooManyAttempts, Unavailable
+from ipfsreg.access.identity import ANONYMOUS, Action, User
+from ipfsreg.access.scopes import scope_for
+from ipfsreg.web.errors import HttpError
+from ipfsreg.web.gate import Entry, Filter, Needs
+from ipfsreg.web.http.forwarded import TrustedProxies
+from ipfsreg.web.http.request import Request
+
+from .challenge import Challenge
+from .credentials import credentials_of
+
+
+class GuardedGate:
+    """Asks an authority. See `Gate`."""
+
+    is_open = False
+    _log = Logger()
+
+    def __init__(self, authority: Authority, challenge: Challenge, clients: TrustedProxies) -> None:
+        self._authority = authority
+        self._challenge = challenge
+        self._clients = clients
+
+    async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
+        """See `Gate`."""
+        if needs is Entry.EVERYBODY:
+            return
+        action = needs if isinstance(needs, Action) else None
+        user = await self._identify(request, action, repository)
+        if needs is Entry.KNOWN and user is ANONYMOUS:
+            raise self._challenge.error(request, None)
+        if action is not None:
+            self._check(request, user, action, repository)
+
+    def pulls(self, request: Request) -> Filter:
+        """See `Gate`."""
+        decide = self._authority.decider(_user_of(request), Action.PULL)
+        return lambda repository: bool(decide(repository))
+
+    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
+        """See `Gate`."""
+        address = self._clients.address_of(request)
+        self._authority.record(
+            action.value, _user_of(request), address, allowed=True, repository=repository, reference=what
+        )
+
+    async def _identify(self, request: Request, action: Action | None, repository: str | None) -> User:
+        address = self._clients.address_of(request)
+        try:
+            user = await self._authority.identify(credentials_of(request), address)
+        except BadCredentials as error:
+            self._log.info("A login from {address} failed: {error}", address=address, error=error)
+            scope = None if action is None else scope_for(action, repository)
+            raise self._challenge.error(request, scope, problem="invalid_token") from None
+        except (TooManyAttempts, Unavailable) as error:
+            raise not_looked_at(error) from None
+        request.identify(user)
+        return user
+
+    def _check(self, request: Request, user: User, action: Action, repository: str | None) -> None:
+        verdict = self._authority.allows(user, action, repository)
+        if verdict:
+            return
+        without_token = replace(user, scope=None)
+        if user.is_anonymous or (verdict.lacks_scope and self._authority.allows(without_token, action, repository)):
+            # A client that has not said who it is does so now, and one with a token for less gets another one.
+            problem = None if user.scope is None else "insufficient_scope"
+            raise self._challenge.error(request, scope_for(action, repository), problem=problem)
+        address = self._clients.address_of(request)
+        self._log.info(
+            "{user} from {address} may not {action} {repository}: {reason}",
+            user=user.label,
+            address=address,
+            action=action.value,
+            repository=repository or "",
+            reason=verdict.reason,
+        )
+        self._authority.record(action.value, user, address, allowed=False, repository=repository, rule=verdict.reason)
+        raise HttpError(403, "DENIED", f"{user.label} may not {action.value} {repository or 'here'}")
+
+
+def not_looked_at(error: TooManyAttempts | Unavailable) -> HttpError:
+    """The answer where credentials were not looked at."""
+    if isinstance(error, TooManyAttempts):
+        headers = {"Retry-After": ceil(error.retry_after)}
+        return HttpError(429, "TOOMANYREQUESTS", "too many attempts to log in", headers=headers)
+    return HttpError(503, "UNAVAILABLE", "credentials cannot be checked now", headers={"Retry-After": 10})
+
+
+def _user_of(request: Request) -> User:
+    return request.user if isinstance(request.user, User) else ANONYMOUS

@@ -1,0 +1,121 @@
+"""``/auth/token``: tokens for a password, a robot's secret, a certificate, another issuer's token, or nothing at all.
+
+By GET as distribution's "Token Authentication Specification" has it, by POST as its "Token Authentication
+Implementation" with OAuth 2.
+"""
+
+import json
+from datetime import UTC, datetime
+
+from twisted.web.http import parse_qs
+
+from ipfsreg.access.authority import Authority, Basic
+from ipfsreg.access.errors import BadCredentials, BadScope, TooManyAttempts, Unavailable
+from ipfsreg.access.identity import User
+from ipfsreg.access.scopes import Scope, parse_scopes
+from ipfsreg.access.tokens import Issued
+from ipfsreg.web.errors import HttpError
+from ipfsreg.web.gate import Entry
+from ipfsreg.web.http.budget import Budget
+from ipfsreg.web.http.forwarded import TrustedProxies
+from ipfsreg.web.http.request import Request
+from ipfsreg.web.replies import parameter, parameters, reply
+from ipfsreg.web.routes import Routes
+
+from .challenge import TOKEN_PATH
+from .credentials import credentials_of
+from .guarded_gate import not_looked_at
+
+FORM_MAX = 64 * 1024
+"""Bytes of a form: it may have a token of another issuer, and many scopes."""
+
+
+class TokenRoutes:
+    """The token service."""
+
+    def __init__(self, authority: Authority, clients: TrustedProxies, memory: Budget) -> None:
+        self._authority = authority
+        self._clients = clients
+        self._memory = memory
+
+    def add_to(self, routes: Routes) -> None:
+        """Add the routes. They look at credentials themselves: to ask for a token is how one says who one is."""
+        routes.add(TOKEN_PATH, ["GET"], "token-get", self.get, Entry.EVERYBODY)
+        routes.add(TOKEN_PATH, ["POST"], "token-post", self.post, Entry.EVERYBODY)
+
+    async def get(self, request: Request) -> bytes:
+        """A token for the credentials of the request; without any, one for what everybody may."""
+        scopes = self._checked(parameter(request, "service"), parameters(request, "scope"))
+        try:
+            user = await self._authority.identify(credentials_of(request), self._clients.address_of(request))
+        except (BadCredentials, TooManyAttempts, Unavailable) as error:
+            raise _refusal(error) from None
+        offline = parameter(request, "offline_token") == "true"
+        return self._answer(request, user, scopes, offline=offline)
+
+    async def post(self, request: Request) -> bytes:
+        """A token for the password or the offline token of a form."""
+        content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+        if content_type != "application/x-www-form-urlencoded":
+            raise HttpError(415, "UNSUPPORTED", "a form is application/x-www-form-urlencoded")
+        with self._memory.lease(request.give_up_body) as lease:
+            content = await request.body.read(FORM_MAX, lease)
+        try:
+            parsed = parse_qs(content, keep_blank_values=True)
+            form = {name.decode(): [value.decode() for value in values] for name, values in parsed.items()}
+        except UnicodeDecodeError:
+            raise HttpError(400, "UNSUPPORTED", "the form is not UTF-8") from None
+        fields = {name: values[0] for name, values in form.items()}
+        scopes = self._checked(fields.get("service"), form.get("scope", []))
+        user = await self._of_form(fields, self._clients.address_of(request))
+        return self._answer(request, user, scopes, offline=fields.get("access_type") == "offline")
+
+    def _checked(self, service: str | None, scopes: list[str]) -> tuple[Scope, ...]:
+        if service and service != self._authority.service:
+            raise HttpError(400, "UNSUPPORTED", f"this is the token service of {self._authority.service}")
+        try:
+            return parse_scopes(scopes)
+        except BadScope as error:
+            raise HttpError(400, "UNSUPPORTED", str(error)) from None
+
+    async def _of_form(self, form: dict[str, str], address: str) -> User:
+        grant = form.get("grant_type")
+        try:
+            if grant == "refresh_token":
+                return await self._authority.redeem(form.get("refresh_token", ""), address)
+            if grant == "password":
+                return await self._authority.identify(
+                    Basic(form.get("username", ""), form.get("password", "")), address
+                )
+        except (BadCredentials, TooManyAttempts, Unavailable) as error:
+            raise _refusal(error) from None
+        raise HttpError(400, "UNSUPPORTED", "grant_type is password or refresh_token")
+
+    def _answer(self, request: Request, user: User, scopes: tuple[Scope, ...], *, offline: bool) -> bytes:
+        try:
+            issued = self._authority.issue_token(user, scopes, offline=offline)
+        except BadScope as error:
+            raise HttpError(400, "UNSUPPORTED", str(error)) from None
+        if not user.is_anonymous:
+            self._authority.record("login", user, self._clients.address_of(request), allowed=True)
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return reply(request, 200, headers, json.dumps(_document(issued)).encode())
+
+
+def _document(issued: Issued) -> dict[str, object]:
+    document: dict[str, object] = {
+        "token": issued.token,
+        "access_token": issued.token,
+        "expires_in": issued.expires_in,
+        "issued_at": datetime.fromtimestamp(issued.issued_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    if issued.offline_token is not None:
+        document["refresh_token"] = issued.offline_token
+    return document
+
+
+def _refusal(error: BadCredentials | TooManyAttempts | Unavailable) -> HttpError:
+    if not isinstance(error, BadCredentials):
+        return not_looked_at(error)
+    # Without a challenge: who asks for a token knows how, and would ask again for ever.
+    return HttpError(401, "UNAUTHORIZED", "incorrect username or password")

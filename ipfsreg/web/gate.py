@@ -1,0 +1,67 @@
+"""What each route asks before its handler runs: who is it, and may they. `auth` has the answers."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from ipfsreg.access.identity import Action
+
+from .http.request import Request
+
+
+class Entry(Enum):
+    """Who may use a route that is about no repository."""
+
+    EVERYBODY = auto()
+    """Nobody looks at credentials."""
+    ANYBODY = auto()
+    """Anybody, but credentials that are not good are refused; the handler shows what the asker may see."""
+    KNOWN = auto()
+    """Everybody with credentials, be it a token that was made for nobody in particular."""
+
+
+Needs = Action | Entry
+"""What a route asks for."""
+
+Filter = Callable[[str], bool]
+"""Whether the asker may pull from a repository."""
+
+
+class Gate(Protocol):
+    """Asked by routes, and by handlers that show only a part."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything, so that what is answered is for everybody."""
+
+    async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
+        """Return where the asker may do this.
+
+        :raises HttpError: 401 with a challenge, 403, 429 or 503.
+        """
+
+    def pulls(self, request: Request) -> Filter:
+        """From which repositories the asker of a request that was let in may pull."""
+
+    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
+        """Note what the asker has changed: ``what`` is a tag or a digest."""
+
+
+class OpenGate:
+    """Without access control everybody may do everything."""
+
+    is_open = True
+
+    async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
+        """See `Gate`."""
+
+    def pulls(self, request: Request) -> Filter:
+        """See `Gate`."""
+        return _any_repository
+
+    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
+        """See `Gate`."""
+
+
+def _any_repository(repository: str) -> bool:
+    return True
