@@ -47,7 +47,7 @@ setup(
         "wsproto>=1.2",
     ],
     extras_require={
-        "bench": ["psutil>=5.9", "tabulate>=0.9"],
+        "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "build",
             "h11>=0.14",

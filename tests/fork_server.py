@@ -1,8 +1,8 @@
 """Starts `twistd` and `ipfsreg` quickly: from a process that has loaded the libraries, which is most of a start.
 
-Each command is a process of its own, forked before a reactor or anything of ipfsreg was loaded, with its own arguments,
-environment, directory and descriptors. All that differs is how the interpreter begins. Where `use` was not called, as
-in benchmarks, commands are started anew.
+Each command is a process of its own, forked before a reactor or anything that looks at the environment was loaded, with
+its own arguments, environment, directory and descriptors. All that differs is how the interpreter begins. Where `use`
+was not called, as in benchmarks, commands are started anew.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-LIBRARIES = (
+LOADED = (
     "cachetools",
     "cbor2",
     "click",
@@ -29,6 +29,9 @@ LIBRARIES = (
     "google.protobuf.internal.python_message",
     "h11",
     "httptools",
+    "ipfsreg.bucket.local.bucket",
+    "ipfsreg.config.kinds",
+    "ipfsreg.registry.registry",
     "mmh3",
     "multibase",
     "nacl.signing",
@@ -173,10 +176,11 @@ def run(
 
 
 def _serve() -> None:
-    for name in LIBRARIES:
+    for name in LOADED:
         importlib.import_module(name)
-    if "twisted.internet.reactor" in sys.modules:
-        raise RuntimeError("a library has made the reactor, which processes cannot share")
+    unshared = {"twisted.internet.reactor", "ipfsreg.config.backend_options"} & sys.modules.keys()
+    if unshared:
+        raise RuntimeError(f"loaded before the fork: {unshared}")
     gc.collect()
     gc.freeze()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
@@ -227,7 +231,7 @@ def _become(request: dict[str, object], standard: Sequence[int]) -> None:
     sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(cwd)
     os.environ.clear()
-    os.environ.update(env)
+    os.environ.update(env, PYDANTIC_DISABLE_PLUGINS="__all__")  # as `ipfsreg.config` does when it is loaded
     time.tzset()
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).parent)

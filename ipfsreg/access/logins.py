@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import DeferredSemaphore
 
+from ipfsreg.flow.client_network import client_network
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
@@ -17,7 +18,7 @@ from .identity import Kind, User
 from .issuers import Issuers
 from .remembered import Remembered
 from .robots import Robots
-from .throttling import LoginThrottle, client_of
+from .throttling import LoginThrottle
 from .watched import WatchedFile
 
 AT_ONCE = 2
@@ -65,11 +66,12 @@ class Logins:
 
         :raises BadCredentials: :raises TooManyAttempts: :raises Unavailable:
         """
+        client = client_network(address)
         if name.startswith(ROBOT):
             # Nobody guesses 256 bits: a robot with its secret is let in whatever has failed at its address.
             robot = self.robots and self.robots.value.check(name, password)
             if not robot:
-                self._throttle.begin(address, name)
+                self._throttle.begin(client, name)
                 raise BadCredentials(f"a wrong secret for {name}")
             if self._has_expired(robot):
                 raise BadCredentials(f"{name} has expired")
@@ -77,9 +79,8 @@ class Logins:
         if self._issuers is not None and looks_like_token(password) and self._issuers.named(name):
             return await self._issuers.identify(password, name)
         if self.htpasswd is None:
-            self._throttle.begin(address, name)
+            self._throttle.begin(client, name)
             raise BadCredentials("there are no passwords")
-        client = client_of(address)
         digest = self._remembered.digest(client, name, password)
         account = self.htpasswd.value.find(name)
         if account is not None and self._remembered.is_right(digest, account.stamp):

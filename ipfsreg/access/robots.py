@@ -16,14 +16,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ipfsreg.config.small_file import read_small_file
 from ipfsreg.flow.durable import write_durably
 
 from .errors import AccessFileError
 from .htpasswd import ROBOT
 from .identity import Action, Grant, Kind, User
 from .rules import parse_repositories
-from .watched import FILE_MAX
+from .watched import FILE_MAX, load_file
 
 SECRET_PREFIX = "ipfsreg_"
 """What secrets begin with, so that programs which look for leaked ones know them."""
@@ -40,6 +39,9 @@ def _patterns(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+_Time = Annotated[float, Field(ge=0, lt=253402300800)]  # up to the year 9999, for who shows it
+
+
 class Robot(BaseModel):
     """A robot as the file has it. Times are seconds since 1970; ``expires`` is None for never.
 
@@ -53,8 +55,8 @@ class Robot(BaseModel):
     secret_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", repr=False)]
     repositories: Annotated[tuple[str, ...], Field(max_length=100), AfterValidator(_patterns)] = ()
     actions: tuple[Action, ...] = ()
-    created: float
-    expires: float | None = None
+    created: _Time
+    expires: _Time | None = None
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Robot":
@@ -163,14 +165,7 @@ class RobotsFile:
             robots[:] = kept
 
     def _read(self) -> list[Robot]:
-        try:
-            return _parse(read_small_file(self._path, FILE_MAX))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise AccessFileError(f"{self._path}: {error.strerror}") from None
-        except ValueError as error:
-            raise AccessFileError(f"{self._path}: {error}") from None
+        return load_file(self._path, _parse, NO_ROBOTS)
 
     @contextmanager
     def _changing(self) -> Iterator[list[Robot]]:

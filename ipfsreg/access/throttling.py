@@ -16,7 +16,6 @@ All tables are bounded. Who is pushed out of one begins anew.
 
 import hashlib
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from cachetools import TTLCache
@@ -65,7 +64,7 @@ _REST = ""
 
 
 class LoginThrottle:
-    """The counts. Times are those of ``clock``, which nobody can set."""
+    """The counts. Times are those of ``clock``, which nobody can set. An ``address`` is one of `client_network`."""
 
     def __init__(self, clock: Any) -> None:
         self._seconds = clock.seconds
@@ -79,7 +78,7 @@ class LoginThrottle:
 
         :raises TooManyAttempts: where it may not be made yet; this one is not counted.
         """
-        address, account = client_of(address), _key(account)
+        account = _key(account)
         at_address = self._addresses.get(address) or _Failures()
         on_account = self._accounts.get(account) or _Failures()
         try:
@@ -102,7 +101,7 @@ class LoginThrottle:
 
     def succeeded(self, address: str, account: str) -> None:
         """The attempt was right: the failures of this account at this address are forgotten."""
-        address, account = client_of(address), _key(account)
+        account = _key(account)
         self._good[address, account] = None
         if address in self._addresses:
             self._addresses[address].forget(account)
@@ -111,7 +110,7 @@ class LoginThrottle:
 
     def withdrawn(self, address: str, account: str) -> None:
         """Nobody looked at the attempt."""
-        address, account = client_of(address), _key(account)
+        account = _key(account)
         if address in self._addresses:
             self._addresses[address].add(account, -1)
         if account in self._accounts:
@@ -122,7 +121,7 @@ class LoginThrottle:
 
         :raises TooManyAttempts: where somebody at the same address guesses without end.
         """
-        if self._refused.get((client_of(address), _key(account)), 0) >= HAMMERED:
+        if self._refused.get((address, _key(account)), 0) >= HAMMERED:
             raise TooManyAttempts(LONGEST_SECONDS)
 
     def _check(self, failures: _Failures, count: int, free: int) -> None:
@@ -136,14 +135,3 @@ class LoginThrottle:
 def _key(account: str) -> str:
     # A name may be long, and is a stranger's.
     return hashlib.blake2b(account.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-
-
-def client_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, a /64 of IPv6, or whatever else this is, at most 64 characters."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if not isinstance(ip, IPv6Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or IPv6Address(int(ip) >> 64 << 64))

@@ -25,6 +25,14 @@ FILE_MAX = 1024 * 1024
 T = TypeVar("T")
 
 
+def load_file(path: Path, parse: Callable[[bytes], T], missing: bytes | None = None) -> T:
+    """Read a file once; blocks. For the arguments see `WatchedFile`.
+
+    :raises AccessFileError: where it cannot be used.
+    """
+    return _parsed(path, _content(path, missing), parse)
+
+
 class WatchedFile(Generic[T]):
     """What a file says. It is read at most once a second while somebody asks, in a thread, and parsed when it changed.
 
@@ -105,22 +113,8 @@ class WatchedFile(Generic[T]):
         self._looked = self._reactor.seconds()
 
     def _read(self) -> tuple[bytes, T] | None:
-        try:
-            content = read_small_file(self.path, FILE_MAX)
-        except FileNotFoundError:
-            if self._missing is None or self._content not in (None, self._missing):
-                raise AccessFileError(f"{self.path}: No such file or directory") from None
-            content = self._missing
-        except OSError as error:
-            raise AccessFileError(f"{self.path}: {error.strerror}") from None
-        if content == self._content:
-            return None
-        try:
-            return content, self._parse(content)
-        except UnicodeDecodeError as error:
-            raise AccessFileError(f"{self.path}: not UTF-8 at byte {error.start}") from None
-        except ValueError as error:
-            raise AccessFileError(f"{self.path}: {error}") from None
+        content = _content(self.path, self._missing if self._content in (None, self._missing) else None)
+        return None if content == self._content else (content, _parsed(self.path, content, self._parse))
 
     def _take(self, content: bytes, found: T) -> None:
         self._content = content
@@ -130,3 +124,23 @@ class WatchedFile(Generic[T]):
         if problem != self._told:
             self._log.error("{problem}. What it said before goes on.", problem=problem)
         self._told = problem
+
+
+def _content(path: Path, missing: bytes | None) -> bytes:
+    try:
+        return read_small_file(path, FILE_MAX)
+    except FileNotFoundError:
+        if missing is None:
+            raise AccessFileError(f"{path}: No such file or directory") from None
+        return missing
+    except OSError as error:
+        raise AccessFileError(f"{path}: {error.strerror}") from None
+
+
+def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(content)
+    except UnicodeDecodeError as error:
+        raise AccessFileError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise AccessFileError(f"{path}: {error}") from None

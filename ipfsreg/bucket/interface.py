@@ -5,7 +5,7 @@ Directories exist through the files in them. The contract is written down as tes
 ``tests/bucket/contract.py``; each backend is run through them.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -132,13 +132,15 @@ def check_path(path: str) -> str:
 
 
 async def walk_by_listing(
-    bucket: IBucket, directory: str, into: Callable[[str], bool] | None = None
+    list_entries: Callable[[str], Awaitable[Sequence[Entry]]],
+    directory: str,
+    into: Callable[[str], bool] | None = None,
 ) -> AsyncIterator[Sequence[Listing]]:
-    """`IBucket.walk` for a storage that can only list one directory at a time."""
+    """`IBucket.walk` by an `IBucket.list`, which lists one directory at a time."""
     pending = [directory]
     while pending:
         path = pending.pop()
-        entries = await bucket.list(path)
+        entries = await list_entries(path)
         if not entries:
             continue
         yield [Listing(path, entries)]

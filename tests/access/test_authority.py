@@ -239,6 +239,16 @@ def test_who_guesses_is_throttled_and_who_is_logged_in_goes_on(world: World) -> 
     assert [line["user"] for line in world.audit()][:2] == ["user0", "user1"]
 
 
+def test_a_network_of_ipv6_is_one_client(world: World) -> None:
+    looked_at = 0
+    for number in range(1, 50):
+        with pytest.raises((BadCredentials, TooManyAttempts)) as raised:
+            world.who(Basic("alice", f"guess {number}"), f"2001:db8::{number:x}")
+        looked_at += raised.type is BadCredentials
+    assert looked_at == FREE
+    assert world.who(ALICE, "2001:db8:0:1::1").name == "alice"
+
+
 def test_a_password_that_is_remembered_helps_nobody_to_guess_it(world: World) -> None:
     world.who(ALICE)
     for number in range(FREE):

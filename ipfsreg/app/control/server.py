@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from klein import Klein
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -21,7 +20,7 @@ from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.http.server import HttpServer, RefusalFormat
-from ipfsreg.web.routes import Dispatcher, add_route
+from ipfsreg.web.routes import Dispatcher, Routes
 
 from .streams import Streams
 from .tasks import Task
@@ -34,14 +33,14 @@ STALL_SECONDS = 3600.0
 _log = Logger()
 
 
-def make_control_app(tasks: Mapping[str, Task], streams: Streams | None = None) -> Klein:
+def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = None) -> Routes:
     """``POST /<task>`` with its arguments in the query: 200 with the result, 404 or 503 with one line of text.
 
     ``GET /`` says that the daemon is alive.
     """
-    app = Klein()
+    routes = Routes()
     if streams is not None:
-        streams.add_to(app)
+        streams.add_to(routes)
 
     async def alive(request: Request) -> bytes:
         return b""
@@ -53,9 +52,9 @@ def make_control_app(tasks: Mapping[str, Task], streams: Streams | None = None) 
         arguments = {key.decode(): values[0].decode() for key, values in request.args.items()}
         return json.dumps(await tasks[name](arguments)).encode()
 
-    add_route(app, "/", ["GET"], "alive", alive)
-    add_route(app, "/<name>", ["POST"], "run", run)
-    return app
+    routes.add("/", ["GET"], "alive", alive)
+    routes.add("/<name>", ["POST"], "run", run)
+    return routes
 
 
 class ControlServer:
@@ -65,7 +64,7 @@ class ControlServer:
         self._path = path
         self._reactor = reactor
         self._server = HttpServer(
-            Dispatcher(make_control_app(tasks, streams), _say),
+            Dispatcher(make_control_routes(tasks, streams), _say),
             reactor,
             HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
             RefusalFormat("text/plain", str.encode),

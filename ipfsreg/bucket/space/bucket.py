@@ -142,7 +142,7 @@ class SpaceBucket:
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        return walk_by_listing(self, directory, into)
+        return walk_by_listing(self.list, directory, into)
 
     async def ensure(self) -> None:
         """See to it that the daemon has the bucket, before it is named in a call. Fails with a `BucketError`."""

@@ -2,8 +2,6 @@
 
 from traceback import clear_frames
 
-from klein import Klein
-
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError, TooManyTags
@@ -12,7 +10,7 @@ from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, parameters, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 
 from .answers import answer_manifest
 from .converters import path
@@ -35,12 +33,12 @@ class ManifestRoutes:
         self._max_size = max_size
         self._memory = memory
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         one = "/v2/<repository:repository>/manifests/<reference:reference>"
-        add_route(app, one, ["GET", "HEAD"], "manifest-get", self.get)
-        add_route(app, one, ["PUT"], "manifest-put", self.put)
-        add_route(app, one, ["DELETE"], "manifest-delete", self.delete)
+        routes.add(one, ["GET", "HEAD"], "manifest-get", self.get)
+        routes.add(one, ["PUT"], "manifest-put", self.put)
+        routes.add(one, ["DELETE"], "manifest-delete", self.delete)
 
     async def get(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """The manifest as it was pushed."""

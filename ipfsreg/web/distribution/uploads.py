@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from klein import Klein
-
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameInvalid, UploadOutOfOrder
@@ -16,7 +14,7 @@ from ipfsreg.registry.uploads.uploads import Uploads
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, parameter, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 
 from .converters import path
 
@@ -45,15 +43,15 @@ class UploadRoutes:
         self._dags = dags
         self._clients = clients
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         all_of_them = "/v2/<repository:repository>/blobs/uploads/"
         one = f"{all_of_them}<session>"
-        add_route(app, all_of_them, ["POST"], "upload-begin", self.begin)
-        add_route(app, one, ["GET"], "upload-status", self.status)
-        add_route(app, one, ["PATCH"], "upload-append", self.append)
-        add_route(app, one, ["PUT"], "upload-finish", self.finish)
-        add_route(app, one, ["DELETE"], "upload-cancel", self.cancel)
+        routes.add(all_of_them, ["POST"], "upload-begin", self.begin)
+        routes.add(one, ["GET"], "upload-status", self.status)
+        routes.add(one, ["PATCH"], "upload-append", self.append)
+        routes.add(one, ["PUT"], "upload-finish", self.finish)
+        routes.add(one, ["DELETE"], "upload-cancel", self.cancel)
 
     async def begin(self, request: Request, repository: Repository) -> bytes:
         """Mount a blob, take a whole one, or begin a session."""

@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
-from klein import Klein
-
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, CIDInvalid, parse_cid
@@ -14,7 +12,7 @@ from ipfsreg.registry.errors import CidInvalid, CidUnknown, NotCached
 from ipfsreg.registry.ipfs.blocks import Blocks, Located, OpenBlock
 from ipfsreg.web.content import Representation, decide, is_unmodified
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 from ipfsreg.web.sending import send_pieces
 
 from .trustless import RAW_TYPE, Wanted, wanted_by
@@ -33,10 +31,10 @@ class GatewayRoutes:
         self._workers = workers
         self._allowed = allowed
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        add_route(app, "/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get)
-        add_route(app, "/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get)
+        routes.add("/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get)
+        routes.add("/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get)
 
     async def get(self, request: Request, cid: str, rest: str = "") -> bytes | None:
         """A block, or a CAR with the blocks below it."""

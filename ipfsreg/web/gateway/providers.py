@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from klein import Klein
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from ipfsreg.ipfs.cid import IDENTITY
@@ -15,7 +14,7 @@ from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.ipfs.blocks import Blocks
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 
 from .accept import preferred
 from .gateway import read_cid
@@ -56,9 +55,9 @@ class ProviderRoutes:
         self._address = address
         self._peer_id = peer_id
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the route."""
-        add_route(app, "/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
+        routes.add("/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
 
     async def providers(self, request: Request, cid: str) -> bytes:
         """One record, or none (https://specs.ipfs.tech/routing/http-routing-v1/)."""
