@@ -59,7 +59,7 @@ class UploadInvalid(RegistryError, code="BLOB_UPLOAD_INVALID"):
     """The upload cannot go on like this."""
 
 
-class UploadBusy(UploadInvalid, status=409):
+class UploadBusy(RegistryError, code="BLOB_UPLOAD_INVALID", status=409):
     """Another request is writing to the same upload session."""
 
 

@@ -5,7 +5,7 @@ from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import DeferredLock
 
-from ipfsreg.bucket.capabilities import TellsLeaves
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle, Turns
 from ipfsreg.flow.workers import Workers
@@ -40,8 +40,7 @@ class Parser:
 class Storage:
     """A bucket with its contents, their DAGs, and the guard of what is used.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``verify_reads`` is for
-    the store.
+    ``max_manifest_size`` is in bytes. ``can`` is what the storage behind the bucket can do beside being one.
     """
 
     def __init__(
@@ -51,8 +50,7 @@ class Storage:
         guard: Guard,
         runtime: Runtime,
         max_manifest_size: int,
-        teller: TellsLeaves | None = None,
-        verify_reads: bool = False,
+        can: Capabilities,
     ) -> None:
         self.bucket = bucket
         self.index = index
@@ -62,8 +60,8 @@ class Storage:
         self.now = runtime.now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
-        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=verify_reads)
-        self.dags = Dags(bucket, index, workers, teller)
+        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=can.verify_reads)
+        self.dags = Dags(bucket, index, workers, can.teller)
         self._turns = Turns(self.clock)
 
     def throttle(self) -> Throttle:
