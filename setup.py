@@ -22,6 +22,7 @@ setup(
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service"]),
     ],
     install_requires=[
+        "bcrypt>=4.1",
         "cachetools>=5.3",
         "cbor2>=5.6",
         "click>=8.1",
@@ -29,6 +30,7 @@ setup(
         "durationpy>=0.9",
         "h11>=0.14",
         "httptools>=0.6.3",
+        "joserfc>=1.8",
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
@@ -45,7 +47,7 @@ setup(
         "wsproto>=1.2",
     ],
     extras_require={
-        "bench": ["psutil>=5.9", "tabulate>=0.9"],
+        "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "build",
             "h11>=0.14",

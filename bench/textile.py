@@ -1,14 +1,15 @@
 """``python -m bench.textile``: how long a push of an image to a Textile server takes, beside the original program.
 
-The server is the double of the tests, in a process of its own that adds the latency of a network. One side is this
-registry's daemon, pushed to as docker does it: the layers over several connections at once, then config and manifest.
-The other is the original program's way, `bench.textile_original`. Both push layers of the same sizes, taking turns,
-each into a bucket of its own.
+The server is a real buckd on this machine, behind `bench.delay`. One side is this registry's daemon, pushed to as
+docker does it: the layers over several connections at once, then config and manifest. The other is the original
+program's way, `bench.textile_original`. Both push layers of the same sizes, taking turns, each into a bucket of its
+own, encrypted or not.
 """
 
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import secrets
 import signal
@@ -25,7 +26,10 @@ from pathlib import Path
 from types import FrameType
 
 import click
+import pytest
 from tabulate import tabulate
+
+from tests.bucket.textile.real.servers import running_server
 
 from .errors import BenchError
 from .images import MANIFEST
@@ -45,19 +49,19 @@ backend = textile
 
 [textile]
 host = {url}
-key = {key}
-secret = {secret}
+thread = {thread}
+encrypted = {encrypted}
 path = {directory}/data
 """
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where the double listens, and the key of an account on it."""
+    """Where the buckd is reached, and what kind of bucket is made there in which thread."""
 
     url: str
-    key: str
-    secret: str
+    thread: str
+    encrypted: bool
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,31 @@ class Image:
 
 
 @contextlib.contextmanager
-def double(latency: float) -> Iterator[Server]:
-    """The double of a hub with a latency in seconds, while the block runs."""
-    command = [sys.executable, "-m", "tests.bucket.textile.double", "--hub", "--latency", str(latency)]
+def buckd(directory: Path) -> Iterator[int]:
+    """A buckd with its database and node while the block runs; answers its port.
+
+    :raises BenchError: where they are not installed.
+    """
+    directory.mkdir()
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_server(directory, "buckd"))
+        except (pytest.skip.Exception, pytest.fail.Exception) as error:
+            raise BenchError(str(error)) from None
+        yield server.port
+
+
+@contextlib.contextmanager
+def delayed(port: int, round_trip: float) -> Iterator[int]:
+    """A proxy before a port, with a round trip in seconds, while the block runs; answers the port to connect to."""
+    command = [sys.executable, "-m", "bench.delay", str(port), str(round_trip)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             if not line:
-                raise BenchError("the double did not start")
-            yield Server(**json.loads(line))
+                raise BenchError("the proxy did not start")
+            yield int(line)
         finally:
             process.terminate()
             try:
@@ -101,8 +120,8 @@ def double(latency: float) -> Iterator[Server]:
                 process.kill()
 
 
-def daemon_for(server: Server) -> Registry:
-    """This registry with its bucket on the server."""
+def daemon_for(server: Server, checkout: Path) -> Registry:
+    """The registry of a checkout with its bucket on the server."""
 
     def prepare(port: int, directory: Path) -> list[str]:
         config = directory / "ipfsreg.ini"
@@ -110,7 +129,7 @@ def daemon_for(server: Server) -> Registry:
         twistd = Path(sys.executable).with_name("twistd")
         return [str(twistd), "-n", "--pidfile=", "ipfsreg", "--config", str(config)]
 
-    return Registry("ipfsreg", prepare, lambda: "this checkout")
+    return Registry("ipfsreg", prepare, lambda: "this checkout", checkout)
 
 
 def push_ours(daemon: Running, image: Image, payload: Payload, at_once: int) -> float:
@@ -163,7 +182,7 @@ def _request(
     return f"{location.path}?{location.query}" if location.query else location.path
 
 
-def push_originally(server: Server, image: Image, payload: Payload, directory: Path) -> float:
+def push_originally(server: Server, image: Image, payload: Payload) -> float:
     """Push an image as the original program does it; the seconds from the first file's first call to the last answer.
 
     :raises BenchError: where it fails.
@@ -190,23 +209,39 @@ def push_originally(server: Server, image: Image, payload: Payload, directory: P
     return Transfer(**json.loads(done.stdout)).seconds
 
 
+@dataclass(frozen=True)
+class Case:
+    """What is pushed over which network: a round trip in seconds, and layers of some bytes."""
+
+    round_trip: float
+    encrypted: bool
+    size: int
+    layers: int
+    at_once: int
+
+    def __str__(self) -> str:
+        kind = "encrypted" if self.encrypted else "plain"
+        return f"{self.round_trip * 1000:g} ms, {kind}, {self.layers} x {self.size // 1024} KiB"
+
+
 def measure(
-    latency: float, size: int, layers: int, at_once: int, rounds: int, payload: Payload, parent: Path
+    case: Case, port: int, rounds: int, payload: Payload, parent: Path, checkout: Path
 ) -> tuple[list[float], list[float]]:
     """The seconds of each round: ours, and the original program's. One uncounted push of each comes first."""
     ours: list[float] = []
     originals: list[float] = []
-    with (
-        tempfile.TemporaryDirectory(dir=parent) as directory,
-        double(latency) as server,
-        running(daemon_for(server), Path(directory)) as daemon,
-    ):
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent)))
+        url = f"http://127.0.0.1:{stack.enter_context(delayed(port, case.round_trip))}"
+        thread = f"b{secrets.token_hex(6)}"
+        server = Server(url, f"{thread}a", case.encrypted)
+        daemon = stack.enter_context(running(daemon_for(server, checkout), directory))
         for number in range(rounds + 1):
             samples = []
             for _ in range(2):
-                samples.append(Image([payload.layer(size) for _ in range(layers)], payload.layer(2000)))
-            original = push_originally(server, samples[0], payload, Path(directory))
-            our = push_ours(daemon, samples[1], payload, at_once)
+                samples.append(Image([payload.layer(case.size) for _ in range(case.layers)], payload.layer(2000)))
+            original = push_originally(Server(url, f"{thread}b", case.encrypted), samples[0], payload)
+            our = push_ours(daemon, samples[1], payload, case.at_once)
             if number:
                 originals.append(original)
                 ours.append(our)
@@ -227,35 +262,38 @@ def _end(number: int, frame: FrameType | None) -> None:
 @click.option("--layers", default=10, show_default=True)
 @click.option("--at-once", default=5, show_default=True, help="How many layers the client pushes at once.")
 @click.option("--rounds", default=5, show_default=True)
+@click.option("--encrypted/--plain", "kinds", default=None, help="Only one of the two.")
+@click.option("--checkout", type=click.Path(path_type=Path, exists=True), default=CHECKOUT, help="Whose daemon runs.")
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
 def main(
-    latencies: tuple[float, ...], sizes: tuple[int, ...], layers: int, at_once: int, rounds: int, parent: Path | None
+    latencies: tuple[float, ...],
+    sizes: tuple[int, ...],
+    layers: int,
+    at_once: int,
+    rounds: int,
+    kinds: bool | None,
+    checkout: Path,
+    parent: Path | None,
 ) -> None:
     """Push images to a Textile server, in this registry's way and in the original program's, and print a table."""
     signal.signal(signal.SIGTERM, _end)
+    encrypted = (True, False) if kinds is None else (kinds,)
+    cases = [
+        Case(*case, layers, at_once) for case in itertools.product(latencies, encrypted, [n * 1024 for n in sizes])
+    ]
     rows = []
     with tempfile.TemporaryDirectory(prefix="ipfsreg-bench-", dir=parent, ignore_cleanup_errors=True) as directory:
         payload = Payload(Path(directory) / "payload", max(sizes) * 1024 + 4096)
-        for latency in latencies:
-            for kibibytes in sizes:
-                click.echo(f"{latency * 1000:g} ms, {layers} layers of {kibibytes} KiB", err=True)
-                try:
-                    ours, originals = measure(
-                        latency, kibibytes * 1024, layers, at_once, rounds, payload, Path(directory)
-                    )
-                except BenchError as error:
-                    raise click.ClickException(str(error)) from error
-                ratio = statistics.median(originals) / statistics.median(ours)
-                rows.append(
-                    [
-                        f"{latency * 1000:g} ms",
-                        f"{layers} x {kibibytes} KiB",
-                        _cell(originals),
-                        _cell(ours),
-                        f"{ratio:.1f}x",
-                    ]
-                )
-    headers = ["round trip", "layers", "original way, s", "ipfsreg, s", "faster"]
+        try:
+            with buckd(Path(directory) / "buckd") as port:
+                for case in cases:
+                    click.echo(str(case), err=True)
+                    ours, originals = measure(case, port, rounds, payload, Path(directory), checkout)
+                    ratio = statistics.median(ours) / statistics.median(originals)
+                    rows.append([*str(case).split(", "), _cell(originals), _cell(ours), f"{ratio:.2f}"])
+        except BenchError as error:
+            raise click.ClickException(str(error)) from error
+    headers = ["round trip", "bucket", "layers", "original way, s", "ipfsreg, s", "ipfsreg / original"]
     click.echo(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 
 

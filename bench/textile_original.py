@@ -1,12 +1,13 @@
 """How the original program pushes, for `bench.textile` (``python -m bench.textile_original``): a job in, seconds out.
 
-It pushes one file at a time, and for each it looks for thread and bucket first (GetThread, List), then opens the
+It pushes one file at a time, and for each it looks for thread and bucket first (ListDBs, List), then opens the
 PushPath stream while it asks for the root, and sends the root along. Each call is a websocket of its own, as in the
 JavaScript client that the program uses. What is kinder to it than life: no HTTP between docker and the program, no
 temporary files, no hashing, and content in pieces of 32,000 bytes, where the JavaScript client sends 1024.
 """
 
 import json
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -15,26 +16,29 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2, usersd_pb2
-from ipfsreg.bucket.textile.server.client import BUCKETS, THREADS, USERS
+from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2
+from ipfsreg.bucket.textile.server.client import BUCKETS, THREADS
 from ipfsreg.bucket.textile.server.encoding import to_base32
 from ipfsreg.bucket.textile.server.signing import CallMetadata
 from ipfsreg.grpcweb.channel import Channel, Transport
-from ipfsreg.grpcweb.errors import GrpcError
 
-THREAD = "original"
 BUCKET = "original"
 _PIECE = 32_000
 _DEADLINE = 600.0
-_THREAD_ID = b"\x01\x55" + b"o" * 32
+_THREAD = b"\x01\x55"
 
 
 class Original:
-    """The calls of the original program, on a hub."""
+    """The calls of the original program, on a buckd without keys.
 
-    def __init__(self, channel: Channel, key: str, secret: str) -> None:
+    ``thread`` is the name of a thread of its own; ``encrypted`` is what a bucket is to be that has to be made.
+    """
+
+    def __init__(self, channel: Channel, thread: str, *, encrypted: bool) -> None:
         self._channel = channel
-        self._metadata = CallMetadata(key, secret)
+        self._name = thread
+        self._encrypted = encrypted
+        self._metadata = CallMetadata()
 
     async def push(self, path: str, content: bytes) -> None:
         """Push a file the way the program does it, from looking for the bucket on.
@@ -46,7 +50,7 @@ class Original:
             f"/{BUCKETS}/PushPath",
             bucketsd_pb2.PushPathResponse,
             deadline=_DEADLINE,
-            metadata=self._metadata(thread, THREAD),
+            metadata=self._metadata(thread),
         )
         final: list[str] = []
 
@@ -69,25 +73,21 @@ class Original:
 
     async def get_or_create(self) -> tuple[str, str]:
         """The thread's id and the bucket's key."""
-        try:
-            found = await self._unary(
-                USERS, "GetThread", usersd_pb2.GetThreadRequest(name=THREAD), usersd_pb2.GetThreadResponse, ""
-            )
-            thread = to_base32(found.id)
-        except GrpcError as error:
-            if "Thread not found" not in error.message:
-                raise
-            await self._unary(
-                THREADS, "NewDB", threads_pb2.NewDBRequest(db_id=_THREAD_ID, name=THREAD), threads_pb2.NewDBReply, ""
-            )
-            thread = to_base32(_THREAD_ID)
+        found = await self._unary(THREADS, "ListDBs", threads_pb2.ListDBsRequest(), threads_pb2.ListDBsReply, "")
+        ours = [each.db_id for each in found.dbs if each.info.name == self._name]
+        if ours:
+            thread = to_base32(ours[0])
+        else:
+            identifier = _THREAD + secrets.token_bytes(32)
+            request = threads_pb2.NewDBRequest(db_id=identifier, name=self._name)
+            await self._unary(THREADS, "NewDB", request, threads_pb2.NewDBReply, "")
+            thread = to_base32(identifier)
         listed = await self._unary(BUCKETS, "List", bucketsd_pb2.ListRequest(), bucketsd_pb2.ListResponse, thread)
         for root in listed.roots:
             if root.name == BUCKET:
                 return thread, root.key
-        created = await self._unary(
-            BUCKETS, "Create", bucketsd_pb2.CreateRequest(name=BUCKET), bucketsd_pb2.CreateResponse, thread
-        )
+        create = bucketsd_pb2.CreateRequest(name=BUCKET, private=self._encrypted)
+        created = await self._unary(BUCKETS, "Create", create, bucketsd_pb2.CreateResponse, thread)
         return thread, created.root.key
 
     def _unary(self, service: str, method: str, request: Any, response_type: Any, thread: str) -> "Deferred[Any]":
@@ -96,7 +96,7 @@ class Original:
             request,
             response_type,
             deadline=_DEADLINE,
-            metadata=self._metadata(thread, THREAD),
+            metadata=self._metadata(thread),
         )
 
 
@@ -107,7 +107,7 @@ def _main() -> None:
 
     async def run(reactor: Any) -> None:
         channel = Channel(reactor, job["url"], transport=Transport.WEBSOCKET)
-        original = Original(channel, job["key"], job["secret"])
+        original = Original(channel, job["thread"], encrypted=job["encrypted"])
         started, cpu = time.perf_counter(), time.process_time()
         for path, content in files.items():
             await original.push(path, content)

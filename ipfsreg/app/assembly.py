@@ -19,6 +19,7 @@ from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.site import SiteOptions, make_site
 
+from .access_control import is_access_controlled
 from .background import PeriodicJobs
 from .certificates import Certificates
 from .configuration import make_backend
@@ -63,6 +64,9 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
+    if is_access_controlled(config):
+        # Better no daemon than one whose rules nobody obeys.
+        raise SetupError(f"{config.name}: [access] rules: requests are not checked against rules yet; take them away")
     site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
     control = ControlServer(
         tasks_of(parts.registry, parts.backend),

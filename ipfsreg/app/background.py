@@ -8,8 +8,7 @@ from twisted.application.service import MultiService
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.bucket.exclusion import LOOK_SECONDS
-from ipfsreg.bucket.opened import Repeated
+from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.registry.upkeep.collector import Interrupted

@@ -11,13 +11,17 @@ from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 
+from .access_control import check_access
+
 
 def load_config(
     path: Path | None, reactor: Any, environment: Mapping[str, str] = os.environ, *, for_daemon: bool = True
 ) -> Config:
     """Read a configuration file with the sections of all backends; see `read_config`."""
     backends = {name: backend.options for name, backend in BACKENDS.items()}
-    return read_config(path, backends, reactor, environment, for_daemon=for_daemon)
+    config = read_config(path, backends, reactor, environment, for_daemon=for_daemon)
+    check_access(config)
+    return config
 
 
 def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:

@@ -7,7 +7,7 @@ import multibase
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.small_file import read_small_file
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 
 # The multihash "identity" of a protobuf: type Ed25519, and 32 bytes.
 _PREFIX = bytes.fromhex("002408011220")
@@ -34,6 +34,7 @@ class PeerId:
         except FileNotFoundError:
             from nacl.signing import SigningKey  # only the first start needs it
 
+            remove_drafts(self._path)
             self.text = to_peer_id(bytes(SigningKey.generate().verify_key))
             write_durably(self._path, f"{self.text}\n".encode())
 

@@ -11,6 +11,7 @@ from typing import IO
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.backend_options import BackendOptions
+from ipfsreg.flow.durable import remove_drafts_in
 from ipfsreg.flow.probe import cannot_make_in
 
 AHEAD_SECONDS = 120.0
@@ -94,6 +95,8 @@ class StateDirectory:
         with suppress(OSError):
             os.ftruncate(lock.fileno(), 0)
             os.pwrite(lock.fileno(), f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):
+            remove_drafts_in(self.path)  # of one that was killed
 
     def note_daemon(self, ahead: float = 0.0) -> None:
         """Note that a daemon serves clients from here, and will for ``ahead`` seconds: see `last_seen`."""

@@ -19,6 +19,10 @@ class Unavailable(BucketError):
         self.retry_after = retry_after
 
 
+class Unreachable(Unavailable):
+    """No answer came: the server is away, or the way to it is broken. It may still do what it was asked to, later."""
+
+
 class Refused(BucketError):
     """The storage answered and will not: credentials, permission, quota. Trying again will not help."""
 

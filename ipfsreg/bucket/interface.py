@@ -5,7 +5,7 @@ Directories exist through the files in them. The contract is written down as tes
 ``tests/bucket/contract.py``; each backend is run through them.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,7 +30,7 @@ class Stat:
 class Entry:
     """One name in a directory. What is ``strange`` is damage: a symbolic link or a device; to read it is `Corrupt`.
 
-    It may have a directory's name: whoever passes over it must not conclude that what belongs below it is missing.
+    It may have a directory's name: a caller that skips it must not conclude that what belongs below it is missing.
     """
 
     name: str
@@ -57,8 +57,8 @@ class IReader(Interface):
     def pieces(offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """``length`` bytes from ``offset`` in pieces of some hundred KiB at most, each read when it is asked for.
 
-        Whoever stops before the end closes the iterator (`contextlib.aclosing`). It fails with a `BucketError`; content
-        that ends before is `Corrupt`, or just ends where the reader does not know the size.
+        A caller that stops before the end closes the iterator (`contextlib.aclosing`). It fails with a `BucketError`;
+        content that ends before is `Corrupt`, or just ends where the reader does not know the size.
         """
 
     def close() -> None:
@@ -132,13 +132,15 @@ def check_path(path: str) -> str:
 
 
 async def walk_by_listing(
-    bucket: IBucket, directory: str, into: Callable[[str], bool] | None = None
+    list_entries: Callable[[str], Awaitable[Sequence[Entry]]],
+    directory: str,
+    into: Callable[[str], bool] | None = None,
 ) -> AsyncIterator[Sequence[Listing]]:
-    """`IBucket.walk` for a storage that can only list one directory at a time."""
+    """`IBucket.walk` by an `IBucket.list`, which lists one directory at a time."""
     pending = [directory]
     while pending:
         path = pending.pop()
-        entries = await bucket.list(path)
+        entries = await list_entries(path)
         if not entries:
             continue
         yield [Listing(path, entries)]

@@ -67,7 +67,7 @@ async def open_alone(
         another user.
     """
     try:
-        _check_user(state.path)
+        check_user(state.path)
         parts = assemble(config, reactor, daemon_seen=state.last_seen())
         parts.workers.startService()
         try:
@@ -84,7 +84,7 @@ async def open_alone(
         state.release()
 
 
-def _check_user(directory: Path) -> None:
+def check_user(directory: Path) -> None:
     """Let no file be made that its daemon cannot use.
 
     :raises SetupError: where root would work in the directory of another user.

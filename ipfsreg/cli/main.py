@@ -15,6 +15,8 @@ _COMMANDS = {
     "publish": "images",
     "export": "images",
     "import": "images",
+    "token": "accounts",
+    "access": "accounts",
     "identity": "textile",
     "share": "textile",
     "archive": "textile",

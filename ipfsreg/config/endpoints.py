@@ -1,4 +1,4 @@
-"""Which Twisted endpoint strings one can listen on: checked before anything is bound."""
+"""Which Twisted endpoint strings one can listen on: checked before anything is bound. Which hosts are this machine."""
 
 import errno
 import os
@@ -184,3 +184,11 @@ def _no_endpoint(description: str, why: str) -> EndpointError:
     return EndpointError(
         f"{description!r} is not a Twisted endpoint string, such as tcp:5000:interface=127.0.0.1 ({why})"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is certainly this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

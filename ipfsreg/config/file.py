@@ -119,13 +119,23 @@ def _is_there(path: Path) -> bool:
 
 
 def _parse(name: str, path: Path) -> dict[str, dict[str, str]]:
-    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
-    parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        parser.read_string(read_small_file(path, CONFIG_MAX).decode("utf-8-sig"), source=name)
+        content = read_small_file(path, CONFIG_MAX)
     except OSError as error:
         link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
         raise ConfigError(f"{name}: {error.strerror}{link}") from None
+    return options_in(name, content)
+
+
+def options_in(name: str, content: bytes) -> dict[str, dict[str, str]]:
+    """The options of each section of a file's content, as they are written there.
+
+    :raises ConfigError: where it is not in the format.
+    """
+    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        parser.read_string(content.decode("utf-8-sig"), source=name)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except configparser.Error as error:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size
+from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size
 from .tls_options import TlsOptions
 
 
@@ -108,9 +108,36 @@ class PinOptions(Section):
     interval: Positive = 60.0
 
 
+class AuthOptions(Section):
+    """``[auth]``: who is known. ``robots`` is None for the file in the state directory."""
+
+    htpasswd: Directory | None = None
+    robots: Directory | None = None
+    issuers: Directory | None = None
+    certificate_users: str = ""
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,255}$")] = "ipfsreg"
+    token_lifetime: Annotated[Positive, Field(ge=60, le=86400)] = 300.0
+    login_lifetime: Annotated[Positive, Field(ge=60)] = 90 * 86400.0
+
+
+class AccessOptions(Section):
+    """``[access]``: the rules, as `ipfsreg.access.rules` reads them. None is no access control."""
+
+    rules: str | None = None
+
+
+class LogOptions(Section):
+    """``[log]``."""
+
+    audit: Directory | None = None
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "registry": RegistryOptions,
     "tls": TlsOptions,
+    "auth": AuthOptions,
+    "access": AccessOptions,
+    "log": LogOptions,
     "uploads": UploadOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
@@ -128,6 +155,9 @@ class Config:
     name: str = field(compare=False)
     registry: RegistryOptions
     tls: TlsOptions
+    auth: AuthOptions
+    access: AccessOptions
+    log: LogOptions
     uploads: UploadOptions
     gc: GcOptions
     scrub: ScrubOptions

@@ -41,10 +41,19 @@ def remove_drafts(path: Path) -> None:
 
     :raises OSError: where the disk does not let us.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{16}}")
-    with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+    _remove_drafts(path.parent, re.escape(path.name))
+
+
+def remove_drafts_in(directory: Path) -> None:
+    """As `remove_drafts`, for all files in a directory."""
+    _remove_drafts(directory, ".+")
+
+
+def _remove_drafts(directory: Path, name: str) -> None:
+    pattern = re.compile(rf"\.{name}-[0-9a-f]{{16}}")
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:
-            if pattern.fullmatch(entry.name):
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
 
 

@@ -233,7 +233,7 @@ class OriginalLayout(BucketWrapper):
         """See `IBucket.walk`. What the original program wrote to ``blobs`` comes behind all else that is there."""
         if not self._active:
             return self._bucket.walk(directory, into)
-        return self._walk_blobs(into) if directory == "blobs" else walk_by_listing(self, directory, into)
+        return self._walk_blobs(into) if directory == "blobs" else walk_by_listing(self.list, directory, into)
 
     async def _walk_blobs(self, into: Callable[[str], bool] | None) -> AsyncIterator[Sequence[Listing]]:
         spread: dict[str, list[Entry]] = {}

@@ -121,7 +121,15 @@ class Registry:
         self.readiness = Readiness(lambda: _check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs.teller)
+        storage = Storage(
+            self._bucket,
+            self._index,
+            guard,
+            runtime,
+            limits.max_manifest_size,
+            ipfs.teller,
+            verify_reads=ipfs.verify_reads,
+        )
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)

@@ -12,7 +12,9 @@ ways are closed here; programs send none of these headers and are not concerned.
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from .errors import answer_error
 from .http.request import Request
+from .http.server import Handler
 
 CORS_SECONDS = 600
 """For how long a browser may remember that pages of an origin are let in."""
@@ -75,6 +77,37 @@ class BrowserRules:
         except ValueError:
             return False
         return True
+
+
+def for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
+    """A handler that asks the rules first, and says in its answers what they allow."""
+
+    def handle(request: Request) -> None:
+        if rules.origins:
+            request.add_header("Vary", "Origin")  # of every answer, since caches may keep it
+            if rules.lets_in(request):
+                request.set_header("Access-Control-Allow-Origin", request.header("origin"))
+                request.set_header("Access-Control-Expose-Headers", EXPOSED)
+            elif rules.may_ask_ahead(request):
+                request.prepare(204, _ahead(request))
+                request.end()
+                return
+        refusal = rules.refusal(request)
+        if refusal is None:
+            handler(request)
+        else:
+            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
+
+    return handle
+
+
+def _ahead(request: Request) -> dict[str, object]:
+    return {
+        "Access-Control-Allow-Origin": request.header("origin"),
+        "Access-Control-Allow-Methods": "GET, HEAD",
+        "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
+        "Access-Control-Max-Age": CORS_SECONDS,
+    }
 
 
 def host_of(authority: str) -> str:

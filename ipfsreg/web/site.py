@@ -8,7 +8,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
 from .app import Gateway, make_routes
-from .browsers import CORS_SECONDS, EXPOSED, BrowserRules
+from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
 from .http.forwarded import TrustedProxies
@@ -41,7 +41,7 @@ def make_site(
     if options.read_only is not None:
         handler = _only_reading(handler, options.read_only)
     return HttpServer(
-        _for_browsers(handler, options.browsers),
+        for_browsers(handler, options.browsers),
         reactor,
         options.limits,
         RefusalFormat("application/json", lambda message: error_document("UNSUPPORTED", message)),
@@ -59,32 +59,3 @@ def _only_reading(handler: Handler, why: str) -> Handler:
         request.end(answer_error(request, 405, "UNSUPPORTED", f"{why}: push to the one that publishes it") or b"")
 
     return handle
-
-
-def _for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
-    def handle(request: Request) -> None:
-        if rules.origins:
-            request.add_header("Vary", "Origin")  # of every answer, since caches may keep it
-            if rules.lets_in(request):
-                request.set_header("Access-Control-Allow-Origin", request.header("origin"))
-                request.set_header("Access-Control-Expose-Headers", EXPOSED)
-            elif rules.may_ask_ahead(request):
-                request.prepare(204, _ahead(request))
-                request.end()
-                return
-        refusal = rules.refusal(request)
-        if refusal is None:
-            handler(request)
-        else:
-            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
-
-    return handle
-
-
-def _ahead(request: Request) -> dict[str, object]:
-    return {
-        "Access-Control-Allow-Origin": request.header("origin"),
-        "Access-Control-Allow-Methods": "GET, HEAD",
-        "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
-        "Access-Control-Max-Age": CORS_SECONDS,
-    }

@@ -123,7 +123,7 @@ class ScheduledBucket:
         return self._operation(f"remove {path}", remove, path)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        return walk_by_listing(self, directory, into)
+        return walk_by_listing(self.list, directory, into)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         def entries() -> Sequence[Entry]:

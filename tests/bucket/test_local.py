@@ -93,7 +93,7 @@ class Listed(LocalStorage):
             def walk(
                 self, directory: str, into: Callable[[str], bool] | None = None
             ) -> AsyncIterator[Sequence[Listing]]:
-                return walk_by_listing(self, directory, into)
+                return walk_by_listing(self.list, directory, into)
 
         self.bucket = ListingOnly(directory, self.workers)
 

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
-from ipfsreg.grpcweb import CallCancelled, ConnectionBroken, DeadlineExceeded
+from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded
 
 from . import handlers
 from .conftest import Connect, Serve

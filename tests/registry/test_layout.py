@@ -150,3 +150,24 @@ def test_damaged_records(content: bytes) -> None:
 
 def test_memory_answers() -> None:
     assert Memory().run(succeed(5)) == 5
+
+
+@given(some_repositories.map(Repository), tags.map(Tag), some_digests, some_digests)
+@settings(max_examples=examples(50, 150), deadline=None)
+def test_what_the_layout_names_belongs_there(repository: Repository, tag: Tag, digest: Digest, subject: Digest) -> None:
+    """With all directories on the way; and nothing of it belongs there as the other kind."""
+    for path in (
+        layout.tag(repository, tag),
+        layout.blob_link(repository, digest),
+        layout.manifest_record(repository, digest),
+        layout.referrer(repository, subject, digest),
+        layout.blob(digest),
+        layout.dag(digest),
+    ):
+        assert (layout.belongs(path, False), layout.belongs(path, True)) == (True, False)
+        parts = path.split("/")
+        for length in range(2, len(parts)):
+            above = "/".join(parts[:length])
+            assert (layout.belongs(above, False), layout.belongs(above, True)) == (False, True)
+        assert not layout.belongs(f"{path}/below", False)
+        assert not layout.belongs(f"{path}~", False)

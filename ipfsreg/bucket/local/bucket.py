@@ -18,7 +18,7 @@ from ipfsreg.flow.probe import cannot_make_in
 from ipfsreg.flow.workers import Workers
 
 from .beneath import kind_of
-from .tree import Tree
+from .tree import FileTree
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class LocalBucket:
         self._top = directory / "bucket"
         self._drafts = directory / "drafts"
         self._mark = self._top / _MARK
-        self._tree = Tree(self._top, self._drafts)
+        self._tree = FileTree(self._top, self._drafts)
         self._workers = workers
         self._marked: int | None = None  # the open mark, so that no other file can get its inode
 

@@ -31,7 +31,7 @@ _STRANGE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
 _DIRECTORY_THERE = {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
 
-class Tree:
+class FileTree:
     """The files below ``top``. ``drafts`` is a directory on the same file system for files that are not whole yet.
 
     Paths are relative to ``top`` and without ``.`` and ``..`` (`check_path`). Each method fails with an `OSError`, and

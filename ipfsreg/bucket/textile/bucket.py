@@ -10,11 +10,12 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, TooLarge
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.sources import FileSource, MemorySource
 from ipfsreg.flow.background import Background
@@ -22,21 +23,26 @@ from ipfsreg.flow.gather import gather
 from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
-from .names import SEED, from_server, to_server
+from .capacity import in_slices
 from .options import TextileOptions
+from .paths import SEED, Directories, from_server, to_server, unfold
 from .proto import bucketsd_pb2
-from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, GET_SECONDS_PER_MEBIBYTE, RemoteReader, pull
+from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, RemoteReader, get_small, pull
 from .server.client import TextileClient
 from .server.errors import StaleRoot
 from .server.transport import TransportChoice
 from .shard import Shard
 from .shards import AT_ONCE, Shards
+from .sharing import get_root
 from .writer import Writer
 
 T = TypeVar("T")
 
 RAW = "bafkrei"
 """How the CID of a single raw block begins: only there is the size that the server tells that of the content."""
+
+UNFOLDED = 100
+"""How many paths are unfolded in one go: that takes a millisecond or two."""
 
 TRIES = 3
 """How often a directory that others write to is looked at anew before it is left where it is."""
@@ -127,7 +133,7 @@ class TextileBucket:
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        return walk_by_listing(self, directory, into)
+        return self._walk(directory, into)
 
     async def _put(self, path: str, content: bytes) -> None:
         await self._writer.push(_checked(path), MemorySource(content))
@@ -149,7 +155,7 @@ class TextileBucket:
         return Stat(item.size if item.cid.startswith(RAW) else None, item.cid or None)
 
     async def _open(self, shard: Shard, path: str) -> RemoteReader:
-        return await RemoteReader.open(shard, path, await self._patience(shard, path))
+        return await RemoteReader.open(shard, shard.at(path), await self._patience(shard, path))
 
     async def _patience(self, shard: Shard, path: str) -> float:
         """For how many seconds the server may be silent while a file is read."""
@@ -162,34 +168,21 @@ class TextileBucket:
         return (await self._item_and_root(shard, path))[0]
 
     async def _item_and_root(self, shard: Shard, path: str) -> tuple[bucketsd_pb2.PathItem, bucketsd_pb2.Root]:
-        request = bucketsd_pb2.ListPathRequest(key=shard.key, path=path)
+        request = bucketsd_pb2.ListPathRequest(key=shard.key, path=shard.at(path))
         answer = await shard.call("ListPath", request, bucketsd_pb2.ListPathResponse)
         shard.learn(answer.root)
         return answer.item, answer.root
 
     async def _get_verified(self, shard: Shard, path: str, limit: int) -> bytes:
         """A file's content. At a content-addressed path what a transfer damaged is not taken for what is stored."""
-        found = await self._get(shard, path, limit)
+        found = await get_small(shard, shard.at(path), limit, patient=shard.private)
         content = content_at(path)
         if content is None or hashlib.new(content.algorithm, found).hexdigest() == content.hex:
             return found
-        again = await self._get(shard, path, limit)
+        again = await get_small(shard, shard.at(path), limit, patient=shard.private)
         if again == found or hashlib.new(content.algorithm, again).hexdigest() == content.hex:
             return again
         raise Corrupt(f"what the server sends for {path} is not the same each time")
-
-    async def _get(self, shard: Shard, path: str, limit: int) -> bytes:
-        pieces = []
-        length = 0
-        seconds = self.client.timeouts.answer + GET_SECONDS_PER_MEBIBYTE * limit / 1024**2
-        reading = pull(shard, path, deadline=seconds, patience=seconds if shard.private else None)
-        async with aclosing(reading) as content:
-            async for data in content:
-                pieces.append(data)
-                length += len(data)
-                if length > limit:
-                    raise TooLarge(f"{path} is larger than {limit} bytes")
-        return b"".join(pieces)
 
     async def _move(self, source: str, destination: str) -> None:
         linked = await self._anywhere(source, lambda shard: self._link(shard, source, destination))
@@ -215,7 +208,7 @@ class TextileBucket:
     async def _save(self, shard: Shard, path: str, destination: Path) -> None:
         patience = await self._patience(shard, path)
         await self._workers.run(destination.write_bytes, b"")
-        async with aclosing(pull(shard, path, patience=patience)) as content:
+        async with aclosing(pull(shard, shard.at(path), patience=patience)) as content:
             async for data in content:
                 await self._workers.run(_append, destination, data)
 
@@ -235,7 +228,9 @@ class TextileBucket:
         # Asked first, since what a server says of a missing path here differs between its versions.
         if (await self._item(shard, path)).is_dir:
             raise NotFound(f"{path} is a directory")
-        root = await self._remove_path(shard, path)
+        root = await self._remove_path(shard, shard.at(path))
+        if shard.folded:
+            return
         # A directory that has lost its last file goes too: here it is there through its files only.
         directory = path.rpartition("/")[0]
         while directory and (after := await self._remove_empty(shard, directory, root)) is not None:
@@ -272,15 +267,52 @@ class TextileBucket:
         entries: set[Entry] = set()
 
         async def look(shard: Shard) -> None:
+            if shard.folded:
+                entries.update(await (await self._directories(directory, [shard])).list(directory))
+                return
             try:
                 item = await shard.ask(lambda shard: self._item(shard, directory))
             except NotFound:
                 return
             if item.is_dir:
-                entries.update(Entry(from_server(each.name), each.is_dir) for each in item.items if _is_ours(each))
+                entries.update(Entry(each.name, each.is_dir) for each in item.items if _is_ours(each))
 
         await gather(look, await self.shards.all(), AT_ONCE)
-        return sorted(entries)
+        return sorted(Entry(from_server(each.name), each.is_directory) for each in entries)
+
+    async def _walk(self, directory: str, into: Callable[[str], bool] | None) -> AsyncIterator[Sequence[Listing]]:
+        at = _checked(directory)
+        shards = await self.shards.all()
+        if all(shard.folded for shard in shards):
+            directories = await self._directories(at, shards)
+
+            async def entries_of(path: str) -> Sequence[Entry]:
+                found = await directories.list(to_server(path))
+                return sorted(Entry(from_server(each.name), each.is_directory) for each in found)
+
+            listings = walk_by_listing(entries_of, directory, into)
+        else:
+            listings = walk_by_listing(self.list, directory, into)
+        async for each in listings:
+            yield each
+
+    async def _directories(self, top: str, shards: Sequence[Shard]) -> Directories:
+        """A directory and all below it in buckets with folded paths: one call for each of those."""
+        directories = Directories(top)
+
+        def add(path: str) -> None:
+            plain = unfold(path)
+            if plain is not None:
+                directories.add(plain)
+
+        async def look(shard: Shard) -> None:
+            root = await shard.ask(get_root)
+            shard.learn(root)
+            for _ in in_slices(root.path_metadata, add, UNFOLDED):
+                await deferLater(self._clock, 0, lambda: None)
+
+        await gather(look, shards, AT_ONCE)
+        return directories
 
 
 def _checked(path: str) -> str:

@@ -121,11 +121,11 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def in_slices(items: Iterable[T], do: Callable[[T], object]) -> Iterator[None]:
-    """Do something with each of many items, `SLICE` of them for each step of the iteration."""
+def in_slices(items: Iterable[T], do: Callable[[T], object], size: int = SLICE) -> Iterator[None]:
+    """Do something with each of many items, ``size`` of them for each step of the iteration."""
     for number, item in enumerate(items, 1):
         do(item)
-        if number % SLICE == 0:
+        if number % size == 0:
             yield
 
 

@@ -63,7 +63,7 @@ class Namesakes:
         if thread not in self._shards:
             first = self._first()
             only = _OneThread(self._threads, thread)
-            shard = Shard(self._client, only, self._clock, Place(0, 0), name, lambda: first.private)
+            shard = Shard(self._client, only, self._clock, Place(0, 0), name, lambda: first.form)
             try:
                 ours = await shard.exists() and (shard.owner, shard.private) == (first.owner, first.private)
             except Refused:  # hidden, so somebody else's

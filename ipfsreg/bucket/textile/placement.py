@@ -28,6 +28,14 @@ class BucketName:
     bucket: str
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What kind of bucket of the server it is: encrypted or not, and how paths are written there (see `paths`)."""
+
+    private: bool
+    folded: bool
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """One bucket of the server: a level, and its number there."""

@@ -7,6 +7,7 @@ from typing import IO
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from ipfsreg.bucket.errors import TooLarge
 from ipfsreg.bucket.interface import IReader
 
 from .proto import bucketsd_pb2
@@ -36,6 +37,23 @@ async def pull(bucket: BucketCalls, path: str, *, deadline: float = SECONDS, pat
     async with aclosing(answers):
         async for answer in answers:
             yield answer.chunk
+
+
+async def get_small(bucket: BucketCalls, path: str, limit: int, *, patient: bool = True) -> bytes:
+    """The content of a small file; ``patient`` as with a private one.
+
+    :raises TooLarge: where it is longer than ``limit`` bytes.
+    """
+    pieces = []
+    length = 0
+    seconds = bucket.client.timeouts.answer + GET_SECONDS_PER_MEBIBYTE * limit / 1024**2
+    async with aclosing(pull(bucket, path, deadline=seconds, patience=seconds if patient else None)) as content:
+        async for data in content:
+            pieces.append(data)
+            length += len(data)
+            if length > limit:
+                raise TooLarge(f"{path} is larger than {limit} bytes")
+    return b"".join(pieces)
 
 
 @implementer(IReader)

@@ -10,9 +10,11 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import BucketError, NotFound, Refused, Unavailable
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .capacity import Capacity
-from .placement import BucketName, Place
+from .capacity import EMPTY, Capacity
+from .paths import FOLDED, FORMAT_FILE, SEED, fold
+from .placement import BucketName, Form, Place
 from .proto import bucketsd_pb2
+from .remote_reader import get_small
 from .server.bucket_calls import BucketCalls
 from .server.client import TextileClient
 from .server.encoding import to_base32
@@ -23,6 +25,9 @@ T = TypeVar("T")
 
 PATIENCE = 5.0
 """Seconds to wait for the bucket in a thread that somebody else has just made: who makes a thread makes its bucket."""
+
+FORMAT_MAX = 64
+"""How long the file may be that says how paths are written."""
 
 SETTLE = 2.0
 """Seconds after which two daemons that made a bucket at the same time see each other's."""
@@ -42,9 +47,10 @@ class Finder(Protocol):
 
 
 class Shard(BucketCalls):
-    """A bucket of the server in a thread of its own. ``encrypted`` says whether it should be a private one.
+    """A bucket of the server in a thread of its own. ``wanted`` says what it should be when it is made.
 
-    ``capacity`` is how much more it takes, ``owner`` the public key of who made it, if anybody in particular.
+    ``capacity`` is how much more it takes, ``owner`` the public key of who made it, if anybody in particular. It is
+    ``marked`` when nothing has to be written there that says how paths are written.
 
     A server's answer about a bucket holds keys: none of it is kept but what is here, and none of it is logged.
     """
@@ -58,17 +64,18 @@ class Shard(BucketCalls):
         clock: IReactorTime,
         place: Place,
         name: BucketName,
-        encrypted: Callable[[], bool],
+        wanted: Callable[[], Form],
     ) -> None:
         super().__init__(client)
         self.place = place
         self.capacity = Capacity(place)
         self.private = False
+        self.marked = True
         self.owner = ""
         self._threads = threads
         self._clock = clock
         self._name = name
-        self._encrypted = encrypted
+        self._wanted = wanted
         self._finding: SingleFlight[None] = SingleFlight(self._find)
         self._ensuring: SingleFlight[None] = SingleFlight(self._ensure)
         self._was_there = False
@@ -79,6 +86,20 @@ class Shard(BucketCalls):
     def known(self) -> bool:
         """Whether it was found or made, be it lost since."""
         return self._was_there
+
+    @property
+    def form(self) -> Form:
+        """What it is, once it is known."""
+        return Form(self.private, self.folded)
+
+    def at(self, path: str) -> str:
+        """A plain path as it is written here, once the bucket is known."""
+        return fold(path) if self.folded else path
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no file of ours in it."""
+        return self.capacity.paths <= EMPTY + self.folded
 
     async def exists(self) -> bool:
         """Whether the server has it; then `key` and `thread` are known.
@@ -134,6 +155,10 @@ class Shard(BucketCalls):
         check_shown(root)
         self._step(self.capacity.learn(root))
 
+    def note_marked(self) -> None:
+        """`FORMAT_FILE` was written."""
+        self.marked = True
+
     def _step(self, steps: Iterator[None]) -> None:
         for _ in steps:
             self._clock.callLater(0, self._step, steps)
@@ -161,7 +186,7 @@ class Shard(BucketCalls):
         roots = [each for each in found.roots if each.name == self._name.bucket]
         if not roots:
             return False
-        self._adopt(thread, min(roots, key=lambda each: (each.created_at, each.key)))
+        await self._adopt(thread, min(roots, key=lambda each: (each.created_at, each.key)))
         return True
 
     async def _ensure(self) -> None:
@@ -189,7 +214,7 @@ class Shard(BucketCalls):
     async def _create(self, thread: str) -> None:
         first = self._made_thread
         self._made_thread = False  # if this fails, who knows whether the server makes it all the same
-        request = bucketsd_pb2.CreateRequest(name=self._name.bucket, private=self._encrypted())
+        request = bucketsd_pb2.CreateRequest(name=self._name.bucket, private=self._wanted().private)
         try:
             created = await BucketCalls(self.client, thread).call(
                 "Create", request, bucketsd_pb2.CreateResponse, slow=True
@@ -202,23 +227,35 @@ class Shard(BucketCalls):
         if not first:
             await deferLater(self._clock, SETTLE, lambda: None)
         if not await self._find_in(thread):
-            self._adopt(thread, created.root)
+            await self._adopt(thread, created.root)
         self._log.info(
             "Made the bucket {bucket} in thread {thread}.", bucket=self._name.bucket, thread=self._name.thread
         )
 
-    def _adopt(self, thread: str, root: bucketsd_pb2.Root) -> None:
+    async def _adopt(self, thread: str, root: bucketsd_pb2.Root) -> None:
         check_shown(root)
+        wanted = self._wanted()
+        self.folded, self.marked = await self._format(thread, root, wanted)
         self.thread = thread
         self.key = root.key
         self.private = bool(root.link_key)
         self.owner = root.owner
         self._was_there = True
         self.learn(root)
-        if self.private != self._encrypted():
+        if self.private != wanted.private:
             self._log.warn(
                 "The bucket {name.bucket} in thread {name.thread} is {found}encrypted and should be otherwise; it "
                 "stays so. Nothing is served by CID.",
                 name=self._name,
                 found="" if self.private else "not ",
             )
+
+    async def _format(self, thread: str, root: bucketsd_pb2.Root, wanted: Form) -> tuple[bool, bool]:
+        """Whether paths are folded in a bucket, and whether it says so already."""
+        if not root.link_key or not root.version:  # without a version the server keeps no list of paths
+            return False, True
+        if FORMAT_FILE in root.path_metadata:
+            bucket = BucketCalls(self.client, thread, root.key)
+            return await get_small(bucket, FORMAT_FILE, FORMAT_MAX) == FOLDED, True
+        is_empty = root.path_metadata.keys() <= {"", SEED}
+        return is_empty and wanted.folded, not (is_empty and wanted.folded)

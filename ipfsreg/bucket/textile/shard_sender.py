@@ -5,11 +5,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ipfsreg.bucket.breaker import Unreachable
-from ipfsreg.bucket.errors import Corrupt, Unavailable
+from ipfsreg.bucket.errors import Corrupt, Unavailable, Unreachable
+from ipfsreg.bucket.sources import MemorySource
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Transport
 
+from .paths import FOLDED, FORMAT_FILE
 from .proto import bucketsd_pb2
 from .push_queue import PendingFile
 from .server.errors import Gone
@@ -37,22 +38,33 @@ class ShardSender:
     async def push_paths(self, files: Sequence[PendingFile]) -> None:
         """All files in one stream. Acknowledged only by status 0: the server saves the bucket at the end."""
         # Without a root there is no conflict with other writers: the server reads the bucket under its lock.
-        await self._shard.ensure()
-        header = bucketsd_pb2.PushPathsRequest.Header(key=self._shard.key, paths=[file.path for file in files])
+        await self._ready()
+        paths = [self._shard.at(file.path) for file in files]
+        header = bucketsd_pb2.PushPathsRequest.Header(key=self._shard.key, paths=paths)
 
         async def chunks(size: int) -> AsyncIterator[bucketsd_pb2.PushPathsRequest]:
-            for file in files:
+            for file, path in zip(files, paths, strict=True):
                 async for data in _pieces(file, size):
-                    yield _chunk(file.path, data)
+                    yield _chunk(path, data)
                 # An empty chunk ends a file. Without it the server would wait for ever, with the bucket locked.
-                yield _chunk(file.path, b"")
+                yield _chunk(path, b"")
 
         await self._push("PushPaths", files, bucketsd_pb2.PushPathsRequest(header=header), chunks)
 
     async def push_path(self, file: PendingFile) -> None:
         """One file. Acknowledged by the final event and status 0."""
+        await self._ready()
+        await self._push_path(file, self._shard.at(file.path))
+
+    async def _ready(self) -> None:
+        """Find or make the bucket. Before the first file, it has to say how paths are written there."""
         await self._shard.ensure()
-        header = bucketsd_pb2.PushPathRequest.Header(key=self._shard.key, path=file.path)
+        if not self._shard.marked:
+            await self._push_path(PendingFile(FORMAT_FILE, MemorySource(FOLDED), Deferred()), FORMAT_FILE)
+            self._shard.note_marked()
+
+    async def _push_path(self, file: PendingFile, path: str) -> None:
+        header = bucketsd_pb2.PushPathRequest.Header(key=self._shard.key, path=path)
 
         async def chunks(size: int) -> AsyncIterator[bucketsd_pb2.PushPathRequest]:
             async for data in _pieces(file, size):

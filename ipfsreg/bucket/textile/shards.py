@@ -9,7 +9,7 @@ from ipfsreg.flow.gather import gather
 
 from .namesakes import Namesakes
 from .options import TextileOptions
-from .placement import LEVELS, BucketName, Place, all_places, place_of
+from .placement import LEVELS, BucketName, Form, Place, all_places, place_of
 from .server.client import TextileClient
 from .server.threads import Threads
 from .shard import Shard
@@ -39,7 +39,7 @@ class Shards:
                 self._clock,
                 place,
                 BucketName(place.thread_name(self._options.thread), self._options.bucket),
-                lambda: self.first.private if place.level else self._options.encrypted,
+                lambda: self.first.form if place.level else Form(self._options.encrypted, folded=True),
             )
         return self._shards[place]
 
@@ -82,7 +82,7 @@ class Shards:
             shard = self.at(place_of(path, level))
             if level:
                 await shard.exists()
-            if shard.capacity.takes(path, size):
+            if shard.capacity.takes(shard.at(path), size):
                 if not shard.key and not self._client.owns(self.first.owner):
                     raise Refused(
                         f"the bucket {self._options.bucket} has to grow, which only its owner {self.first.owner} can "

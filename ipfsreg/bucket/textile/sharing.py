@@ -9,7 +9,7 @@ from typing import Any
 from ipfsreg.bucket.errors import NotFound, Refused
 from ipfsreg.bucket.interface import check_path
 
-from .names import to_server
+from .paths import to_server
 from .proto import bucketsd_pb2
 from .server.bucket_calls import BucketCalls
 from .server.identity import check_public_key
@@ -45,7 +45,7 @@ async def grant(bucket: BucketCalls, who: str, role: str, path: str = "") -> Non
         bucket without owner, as buckets are that were made without an identity: everybody may do everything there.
     """
     roles = {_checked(who): _role(role)}
-    path = _at_server(path)
+    path = _at_server(bucket, path)
     await _find(bucket, path)
     await set_roles(bucket, path, roles)
 
@@ -89,7 +89,7 @@ async def list_roles(bucket: BucketCalls, path: str = "") -> dict[str, str]:
 
     :raises NotFound: where the path is not there.
     """
-    path = _at_server(path)
+    path = _at_server(bucket, path)
     await _find(bucket, path)
     request = bucketsd_pb2.PullPathAccessRolesRequest(key=bucket.key, path=path)
     found = await bucket.call("PullPathAccessRoles", request, bucketsd_pb2.PullPathAccessRolesResponse, slow=True)
@@ -194,8 +194,12 @@ def _role(name: str) -> bucketsd_pb2.PathAccessRole:
     return ROLES[name]
 
 
-def _at_server(path: str) -> str:
+def _at_server(bucket: BucketCalls, path: str) -> str:
     if path:
+        if bucket.folded:
+            raise NotShareable(
+                "the bucket is encrypted, so nobody but its owner can pull from it, and its repositories have no roles"
+            )
         try:
             check_path(path)
         except ValueError as error:

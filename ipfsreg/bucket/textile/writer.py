@@ -8,7 +8,6 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.sources import Source
 
-from .capacity import EMPTY
 from .placement import Place
 from .proto import bucketsd_pb2
 from .push_queue import PushQueue
@@ -52,7 +51,7 @@ class Writer:
         async def write(shard: Shard) -> None:
             if shard.private:
                 raise _Private
-            request = bucketsd_pb2.SetPathRequest(key=shard.key, path=path, cid=cid)
+            request = bucketsd_pb2.SetPathRequest(key=shard.key, path=shard.at(path), cid=cid)
             await shard.call("SetPath", request, bucketsd_pb2.SetPathResponse, slow=True)
 
         try:
@@ -86,13 +85,13 @@ class Writer:
             shard = await self._shards.for_writing(path, size)
             await shard.ensure()
             try:
-                with shard.capacity.reserved(path):
+                with shard.capacity.reserved(shard.at(path)):
                     await shard.ask(write)
                 return shard
             except BucketFull as error:
-                if shard.capacity.paths <= EMPTY:  # what an empty bucket does not take, none does
+                if shard.is_empty:  # what an empty bucket does not take, none does
                     raise
-                shard.capacity.refused(path, size, error)
+                shard.capacity.refused(shard.at(path), size, error)
 
     def _queue(self, shard: Shard) -> PushQueue:
         if shard.place not in self._queues:

@@ -21,7 +21,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
@@ -54,7 +54,7 @@ class HeldBlock:
 
     holder: Holder
     size: int
-    place: Place
+    place: BlockPlace
 
 
 class CidIndex:
@@ -104,7 +104,7 @@ class CidIndex:
     async def blocks(self, sha256: bytes, allowed: Allowed) -> AsyncIterator[HeldBlock]:
         """The DAGs in which the block with that hash should be, each with a repository that should have the content."""
         async for row in self._rows(cid_table.BLOCKS, sha256, allowed):
-            yield HeldBlock(_holder(row), row[3], Place(row[4], row[5]))
+            yield HeldBlock(_holder(row), row[3], BlockPlace(row[4], row[5]))
 
     async def cid(self, digest: Digest) -> CID | None:
         """The CID of a content whose DAG is stored."""

@@ -40,7 +40,8 @@ class Parser:
 class Storage:
     """A bucket with its contents, their DAGs, and the guard of what is used.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores.
+    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``verify_reads`` is for
+    the store.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Storage:
         runtime: Runtime,
         max_manifest_size: int,
         teller: TellsLeaves | None = None,
+        verify_reads: bool = False,
     ) -> None:
         self.bucket = bucket
         self.index = index
@@ -60,9 +62,9 @@ class Storage:
         self.now = runtime.now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
-        self.store = ContentStore(bucket, workers, max_manifest_size)
+        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=verify_reads)
         self.dags = Dags(bucket, index, workers, teller)
-        self._turns = Turns(runtime.clock)
+        self._turns = Turns(self.clock)
 
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""

@@ -45,7 +45,7 @@ class VerifiedReader:
                 if passed:
                     yield ready[:passed]
         if left or hash_.hexdigest() != self._digest.hex:
-            raise Corrupt(f"what was fetched for {self._digest} is not that content")
+            raise Corrupt(f"what was read for {self._digest} is not that content")
         if withheld:
             yield withheld
 

@@ -58,7 +58,7 @@ def view_of_manifest(content: bytes, media_type: str, cids: Mapping[str, str]) -
     document = read_json(content)
     to_oci(document, media_type)
     for each in _descriptors(document, media_type):
-        each["mediaType"] = oci_type(each["mediaType"])
+        _complete(each, each.get("mediaType"))
         if each["digest"] in cids:
             each["urls"] = [SCHEME + cids[each["digest"]]]
     return encode_json(document)
@@ -79,13 +79,20 @@ def view_of_index(content: bytes, media_type: str, views: Mapping[str, Descripto
 def to_oci(document: dict[str, Any], media_type: str) -> None:
     """Give a manifest or index OCI's media type."""
     if "mediaType" in document or oci_type(media_type) != media_type:
-        document["mediaType"] = oci_type(media_type)
+        _complete(document, media_type)
+
+
+def _complete(part: dict[str, Any], media_type: str | None) -> None:
+    """Give a document or descriptor OCI's media type, and what OCI's rules need where Docker has no rule."""
+    part["mediaType"] = oci_type(media_type or "application/octet-stream")
+    if part.get("annotations"):
+        part["annotations"] = {name: value or "" for name, value in part["annotations"].items()}
 
 
 def list_instead(document: dict[str, Any], media_type: str, instead: Mapping[str, Descriptor]) -> None:
     """Let a valid manifest list others ``instead`` of those with these digests, and all by OCI's media types."""
     for each in _descriptors(document, media_type):
-        each["mediaType"] = oci_type(each["mediaType"])
+        _complete(each, each.get("mediaType"))
         other = instead.get(each["digest"])
         if other is not None:
             each.update(other.document)

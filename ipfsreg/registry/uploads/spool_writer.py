@@ -18,6 +18,8 @@ from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.errors import ContentTooLarge
 from ipfsreg.registry.repository.blobs import Blobs
 
+from .session_files import FileState, state_of
+
 WRITTEN_AT_ONCE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
 
@@ -55,8 +57,9 @@ class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
     A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor`` and ends at
-    ``offset``; ``hash_`` is that of what is in it, and changes. ``grown`` is told the file's length whenever it has
-    grown; where there is one, somebody else stores the bytes, and the disk is not made to.
+    ``offset``; ``hash_`` is that of what is in it, and changes. ``state`` is how the file was left. ``grown`` is told
+    the file's length whenever it has grown; where there is one, somebody else stores the bytes, and the disk is not
+    made to.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class SpoolWriter:
         offset: int,
         hash_: ContentHash,
         grown: Callable[[int], None] | None,
+        state: FileState,
     ) -> None:
         self._workers = environment.workers
         self._clock = environment.clock
@@ -74,6 +78,10 @@ class SpoolWriter:
         self._descriptor = descriptor
         self._accepted = self._offset = offset
         self._hash = hash_
+        self.state = state
+        """That of the file after the last write."""
+        self.altered = False
+        """Whether somebody else wrote to the file meanwhile, so that the hash is not that of what is in it."""
         self._last_write = environment.clock.seconds()
         self._waiting: list[bytes | bytearray] = []
         self._waiting_length = 0
@@ -186,9 +194,13 @@ class SpoolWriter:
 
     def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In a thread. Hashing and writing both let other threads run.
-        for piece in pieces:
-            self._hash.update_whole(piece)
-            _write_all(self._descriptor, piece)
+        self.altered |= state_of(self._descriptor) != self.state
+        try:
+            for piece in pieces:
+                self._hash.update_whole(piece)
+                _write_all(self._descriptor, piece)
+        finally:
+            self.state = state_of(self._descriptor)
 
     def _hash_chunks(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In another thread, beside the first: it is about as much work.

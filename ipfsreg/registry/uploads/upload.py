@@ -226,7 +226,7 @@ class Upload:
         except Full:
             await self._spool.cut(begin)
             raise
-        except ContentTooLarge:
+        except (ContentTooLarge, UploadInvalid):
             await self._end()
             raise
         except OSError as error:
@@ -257,11 +257,15 @@ class Upload:
             raise bucket_error(error) from error
 
     async def _store(self, digest: Digest) -> None:
-        found = await self._spool.digest(digest.algorithm)
-        if found != digest:
-            await self._end()
-            raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
-        await self._spool.settle()
+        for _ in range(3):
+            found = await self._spool.digest(digest.algorithm)
+            if found != digest:
+                await self._end()
+                raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
+            if await self._spool.settle():
+                break
+        else:
+            raise UploadInvalid("what was received of this upload changes on the registry's disk; begin a new one")
         leaves = await self._spool.leaves()
         try:
             await self._environment.blobs.add_file(self.repository, digest, self.data, self.received, leaves)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, CIDInvalid, parse_cid
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.errors import CidInvalid, CidUnknown, NotCached
 from ipfsreg.registry.ipfs.blocks import Blocks, Located, OpenBlock
@@ -115,7 +115,7 @@ def _part(request: Request, content: Representation, block: bytes) -> bytes:
     return b"".join(part.head + block[part.first : part.end] for part in parts)
 
 
-def _places(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> Iterator[tuple[Place, CID]]:
+def _places(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> Iterator[tuple[BlockPlace, CID]]:
     """The blocks of a CAR, each with its CID."""
     begin, past = located.range
     first, end = wanted.range_in(past - begin)

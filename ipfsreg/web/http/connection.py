@@ -18,10 +18,9 @@ from .framing import BadChunk
 from .head import BadRequest
 from .incoming import Incoming
 from .limits import DRAIN_MAX, FIRST_PIECE, KEPT_MAX, REQUESTS_AT_ONCE, HttpLimits, next_piece
-from .output import Output
+from .output import IWire, Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
-from .wire import IWire
 
 _TLS_HANDSHAKE = b"\x16"
 

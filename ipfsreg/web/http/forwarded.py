@@ -1,7 +1,9 @@
 """Who a client is, also behind proxies that are trusted to say so (``X-Forwarded-For``)."""
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from ipfsreg.flow.client_network import client_network
 
 from .request import Request
 
@@ -9,7 +11,6 @@ UNIX = "unix"
 """In place of an address: a client that is connected through a Unix socket."""
 
 _NONE = "-"
-_ONE_CLIENT = 64  # bits: who has one address of IPv6 has the network of that length (RFC 6177)
 
 
 class TrustedProxies:
@@ -34,14 +35,7 @@ class TrustedProxies:
 
         "" on a Unix socket.
         """
-        try:
-            address = ip_address(self.address_of(request).partition("%")[0])
-        except ValueError:
-            return ""
-        if isinstance(address, IPv6Address):
-            mapped = address.ipv4_mapped
-            return str(mapped) if mapped is not None else str(IPv6Network((int(address), _ONE_CLIENT), strict=False))
-        return str(address)
+        return client_network(self.address_of(request))
 
     def client(self, peer: str | None, forwarded: str | None) -> str:
         """The address of the client: of the peer, or whom the last proxy that is trusted has named.

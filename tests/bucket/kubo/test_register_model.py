@@ -12,12 +12,17 @@ came late could be taken for a newer one after a crash.
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.state.commit import Commit, Phase
 from tests.clients.programs import thorough
 from tests.full import FULL, examples
 
@@ -35,6 +40,7 @@ FAULTS = [
     Faults(kill=False, kill_node=False),
     Faults(),
     Faults(late=1.5 * TIMEOUT, skew=0.4 * TIMEOUT, forget=True),
+    Faults(late=0, coarse=3600.0),
 ]
 
 
@@ -69,7 +75,7 @@ def test_any_order(choices: bytes, daemons: int, faults: Faults, online: bool, s
 
 @pytest.mark.parametrize("faults", FAULTS)
 def test_many_orders(faults: Faults) -> None:
-    orders(faults, range(6))
+    orders(faults, range(8))
 
 
 @thorough
@@ -230,3 +236,19 @@ def test_a_state_that_somebody_unpinned_is_stored_again() -> None:
         assert simulation.until_stored(one) < STUCK
         assert simulation.until_stored(other) < STUCK
         simulation.end()
+
+
+def test_a_commit_goes_through_its_phases_once() -> None:
+    simulation = Simulation(first, 1, Faults())
+    with simulation.running():
+        (one,) = simulation.daemons
+        assert simulation.until_stored(one) < AT_ONCE
+        register, away = one.commits.register, Unavailable("away")
+        unused: Any = None
+        commit = Commit([], unused, register, one.commits.pins, unused, one.commits.caution)
+        with mock.patch.object(register, "take", side_effect=away):
+            failed = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+            assert failed.result is away
+        again = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+        assert isinstance(again.result, RuntimeError)
+        assert commit.phase is Phase.FAILED

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.space.backend import make_client
+from ipfsreg.bucket.space.backend import make_space_client
 from ipfsreg.bucket.space.bucket import SpaceBucket
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.flow.workers import Workers
@@ -38,7 +38,7 @@ class Backend(RunningBackend):
         self.directory = directory
         self.options = SpaceOptions.model_validate(options_for(double, directory, **more))
         self.workers = Workers(reactor, 8)
-        self.client = make_client(self.options, self.options.known_token(), reactor)
+        self.client = make_space_client(self.options, self.options.known_token(), reactor)
         self.space = SpaceBucket(self.options, self.client, self.workers, clock)
         self.bucket: IBucket = self.space
         if cached:

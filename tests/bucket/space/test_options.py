@@ -128,6 +128,6 @@ def test_the_file_of_the_token(tmp_path: Path) -> None:
     # A pipe would have it wait for a writer, for ever.
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(SetupError, match=f"token_file {file}: not a regular file"):
+    with pytest.raises(SetupError, match=f"token_file {file}: Is a pipe and not a file"):
         options.app_token()
     assert SpaceOptions.model_validate({"path": tmp_path, "token_file": file}).problem() is not None

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.errors import Refused, SetupError
 from ipfsreg.bucket.private_file import PrivateFile
-from ipfsreg.bucket.space.backend import make_client
+from ipfsreg.bucket.space.backend import make_space_client
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 from tests import fork_server
@@ -37,7 +37,7 @@ async def set_up_on(double: SpaceDouble, directory: Path, **more: object) -> Seq
     options = SpaceOptions.model_validate(
         {"url": double.url, "token_file": directory / "token", "path": directory, **more}
     )
-    return await set_up(options, lambda token: make_client(options, token, reactor))
+    return await set_up(options, lambda token: make_space_client(options, token, reactor))
 
 
 def mode(file: Path) -> int:

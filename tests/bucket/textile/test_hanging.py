@@ -46,7 +46,7 @@ async def test_a_server_that_hangs_is_given_up_after_the_timeout(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ipfsreg.bucket.textile.bucket.GET_SECONDS_PER_MEBIBYTE", 0.1)
+    monkeypatch.setattr("ipfsreg.bucket.textile.remote_reader.GET_SECONDS_PER_MEBIBYTE", 0.1)
     key = textile_hub.accounts.add_key()
     backend = Backend(textile_hub, tmp_path / "daemon", key, timeout="300ms", silence="1h", encrypted=private)
     async with running(backend):
@@ -74,7 +74,7 @@ async def test_a_server_that_stops_in_the_middle(textile_hub: TextileDouble, tmp
 async def test_a_small_file_that_comes_in_drops_ends_too(
     textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipfsreg.bucket.textile.bucket.GET_SECONDS_PER_MEBIBYTE", 0.1)
+    monkeypatch.setattr("ipfsreg.bucket.textile.remote_reader.GET_SECONDS_PER_MEBIBYTE", 0.1)
     key = textile_hub.accounts.add_key()
     async with running(Backend(textile_hub, tmp_path / "daemon", key, timeout="500ms", silence="1h")) as backend:
         await backend.bucket.put(PATH, bytes(900_000))

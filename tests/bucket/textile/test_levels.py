@@ -16,7 +16,7 @@ from ipfsreg.bucket.errors import BucketError, Full, NotFound
 from ipfsreg.bucket.textile import capacity
 from ipfsreg.bucket.textile.capacity import Capacity
 from ipfsreg.bucket.textile.options import TextileOptions
-from ipfsreg.bucket.textile.placement import LEVELS, BucketName, Place, all_places, place_of
+from ipfsreg.bucket.textile.placement import LEVELS, BucketName, Form, Place, all_places, place_of
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from ipfsreg.bucket.textile.server.errors import BucketFull, DirectoryFull, TooManyPaths
 from ipfsreg.bucket.textile.shard import Shard
@@ -297,7 +297,7 @@ def test_a_large_document_is_looked_at_in_slices() -> None:
     clock = Turns()
     client: Any = None
     place = Place(LEVELS - 1, 0)
-    large = Shard(client, client, clock, place, BucketName("buckets", "ipfsreg"), lambda: False)
+    large = Shard(client, client, clock, place, BucketName("buckets", "ipfsreg"), lambda: Form(False, False))
     root = root_of([f"repositories/team/_tags/{number:0100}" for number in range(10_000)])
     large.learn(root)
     assert large.capacity.paths == 10_000

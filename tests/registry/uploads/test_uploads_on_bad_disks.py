@@ -14,7 +14,7 @@ import pytest_twisted
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from ipfsreg.bucket.errors import Full, Unavailable
-from ipfsreg.bucket.local.tree import Tree
+from ipfsreg.bucket.local.tree import FileTree
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, UploadUnknown
 from ipfsreg.registry.uploads import session_files
@@ -116,15 +116,15 @@ async def test_a_storage_that_fails_between_content_and_link(place: Place, monke
     """The client asks once more, and gets what it pushed."""
     upload = await place.registry.uploads.begin(REPOSITORY)
     await place.append(upload, CONTENT)
-    write = Tree.write
+    write = FileTree.write
 
-    def fail(tree: Tree, path: str, content: bytes) -> None:
+    def fail(tree: FileTree, path: str, content: bytes) -> None:
         if "_blobs" in path:
             raise OSError(errno.ENOSPC, "full")
         write(tree, path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tree, "write", fail)
+        patch.setattr(FileTree, "write", fail)
         with pytest.raises(Full):
             await upload.commit(SHA256)
         with pytest.raises(BlobUnknown):

@@ -63,7 +63,8 @@ async def test_in_the_place_of_a_repository(registry: Served, outside: Path, mak
     with pytest.raises(ControlError, match="repositories/evil"):
         await task(registry, "gc", now="1")
     found = await task(registry, "verify")
-    assert (list(found["strays"]), "repositories/evil" in found["stopped_by"]) == (["repositories/evil"], True)
+    assert found["strays"] == {"repositories/evil": "neither a file nor a directory"}
+    assert "repositories/evil" in found["stopped_by"]
     assert names(outside) == before
     (registry.store / "bucket/repositories/evil").unlink()
     assert (await task(registry, "gc", now="1"))["contents"] == 0

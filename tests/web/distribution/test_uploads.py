@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from ipfsreg.bucket.local.tree import Tree
+from ipfsreg.bucket.local.tree import FileTree
 from ipfsreg.registry.uploads import upload
 from tests.web.client import connect, pause, query
 from tests.web.served import Serve, Served, digest_of
@@ -436,15 +436,15 @@ async def test_an_upload_that_is_stored_takes_no_more_bytes_and_says_so(
     location = await registry.begin_upload()
     await registry.ask("PATCH", location, None, WHOLE)
     finish = query(location, digest=digest_of(WHOLE))
-    write = Tree.write
+    write = FileTree.write
 
-    def fail(tree: Tree, path: str, content: bytes) -> None:
+    def fail(tree: FileTree, path: str, content: bytes) -> None:
         if "_blobs" in path:
             raise OSError(errno.EIO, "broken")
         write(tree, path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tree, "write", fail)
+        patch.setattr(FileTree, "write", fail)
         assert (await registry.ask("PUT", finish, {"Content-Length": 0})).status == 503
     refused = await registry.ask(method, finish, content_range, b"x")
     assert refused.error == (416, "BLOB_UPLOAD_INVALID")

@@ -2,9 +2,8 @@
 
 from twisted.internet.task import Clock
 
-from ipfsreg.web.http.deadline import Deadline
 from ipfsreg.web.http.limits import LEAST_RATE, LINGER_SECONDS, HttpLimits
-from ipfsreg.web.http.patience import Awaited, Patience
+from ipfsreg.web.http.patience import Awaited, Deadline, Patience
 
 
 class Clocks:

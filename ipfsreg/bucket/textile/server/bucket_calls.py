@@ -16,6 +16,9 @@ class BucketCalls:
     Methods are named without their service, which is always `BUCKETS`. Each call fails with a `BucketError`.
     """
 
+    folded = False
+    """Whether paths are folded there; see `paths`."""
+
     def __init__(self, client: TextileClient, thread: str = "", key: str = "") -> None:
         self.client = client
         self.thread = thread

@@ -14,7 +14,6 @@ from twisted.internet.utils import getProcessOutputAndValue
 from ipfsreg.bucket.errors import NotFound, Refused
 from ipfsreg.bucket.textile.capacity import EMPTY
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from ipfsreg.bucket.textile.server.bucket_calls import BucketCalls
 from ipfsreg.bucket.textile.server.client import BUCKETS
 from ipfsreg.bucket.textile.server.errors import TokenRefused, Unresolved, translate
 from ipfsreg.bucket.textile.server.identity import Identity, save_identity
@@ -122,19 +121,8 @@ async def test_without_a_role_on_a_private_bucket_nothing_is_absent(buckd: Texti
         for attempt in attempts:
             with pytest.raises(Refused, match="no role there"):
                 await attempt
-        # A role below the top directory is one for other programs: its paths can be read by who has it.
-        shard = owner.textile.shards.first
-        await grant(shard, MATE.public_key, "reader", "d")
-        calls = BucketCalls(mate.client, shard.thread, shard.key)
-        answers = calls.answers(
-            "PullPath",
-            bucketsd_pb2.PullPathRequest(key=shard.key, path="d/f"),
-            bucketsd_pb2.PullPathResponse,
-            deadline=30.0,
-        )
-        assert [answer.chunk async for answer in answers] == [b"x"]
-        with pytest.raises(Refused, match="no role there"):
-            await mate.bucket.get("d/f", LIMIT)
+        with pytest.raises(Refused, match="its repositories have no roles"):
+            await grant(owner.textile.shards.first, MATE.public_key, "reader", "d")
 
 
 @pytest_twisted.ensureDeferred
