@@ -3,24 +3,20 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ipfsreg.access.audit import AuditLog
-from ipfsreg.access.authority import Authority, Doors
 from ipfsreg.access.certificates import parse_certificate_users
 from ipfsreg.access.errors import AccessFileError
-from ipfsreg.access.htpasswd import parse_htpasswd
-from ipfsreg.access.issuers import Fetch, Issuers, parse_issuers
-from ipfsreg.access.logins import Logins
-from ipfsreg.access.robots import NO_ROBOTS, parse_robots
 from ipfsreg.access.rules import Rules, parse_rules
-from ipfsreg.access.signing_keys import SigningKeys
-from ipfsreg.access.tokens import Tokens, TokenTimes
 from ipfsreg.access.watched import WatchedFile, load_file
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.file import options_in
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
+
+if TYPE_CHECKING:
+    from ipfsreg.access.authority import Authority
+    from ipfsreg.access.issuers import Fetch
 
 T = TypeVar("T")
 
@@ -65,14 +61,24 @@ def check_access(config: Config) -> None:
 
 
 def make_authority(
-    config: Config, workers: Workers, reactor: Any, fetch: Fetch, now: Callable[[], float] = time.time
-) -> Authority | None:
+    config: Config, workers: Workers, reactor: Any, fetch: "Fetch", now: Callable[[], float] = time.time
+) -> "Authority | None":
     """The authority of a configuration, to be loaded once the state directory is locked; None for no access control.
 
     Its keys for tokens are `token-keys.json` in the state directory. ``fetch`` gets the keys of other issuers.
     """
     if not is_access_controlled(config):
         return None
+    # Most registries have no access control, and passwords and tokens take long to load.
+    from ipfsreg.access.audit import AuditLog
+    from ipfsreg.access.authority import Authority, Doors
+    from ipfsreg.access.htpasswd import parse_htpasswd
+    from ipfsreg.access.issuers import Issuers, parse_issuers
+    from ipfsreg.access.logins import Logins
+    from ipfsreg.access.robots import NO_ROBOTS, parse_robots
+    from ipfsreg.access.signing_keys import SigningKeys
+    from ipfsreg.access.tokens import Tokens, TokenTimes
+
     auth, state = config.auth, config.backend.state_directory
     audit = AuditLog(config.log.audit, workers, now) if config.log.audit else None
 
@@ -105,6 +111,10 @@ def access_problem(config: Config) -> str | None:
     """Why a daemon could not use the files of its access control, or None; blocks, and makes nothing."""
     if not is_access_controlled(config):
         return None
+    from ipfsreg.access.htpasswd import parse_htpasswd
+    from ipfsreg.access.issuers import parse_issuers
+    from ipfsreg.access.robots import NO_ROBOTS, parse_robots
+
     try:
         load_file(rules_path(config), rules_in)
         load_file(robots_path(config), parse_robots, NO_ROBOTS)
