@@ -1,6 +1,7 @@
 """The base of a registry: its bucket, and the content in it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import DeferredLock
@@ -33,8 +34,15 @@ class Parser:
         """Call a function that reads a document of ``length`` bytes, here or in a thread."""
         if length <= _INLINE:
             return function(*args, **kwargs)
+        # An exception keeps what its thread was given. The thread takes it out of the list, so that it goes at once.
+        work = [partial(function, *args, **kwargs)]
+        del args, kwargs
         async with self._one_at_a_time:
-            return await self._workers.run(function, *args, **kwargs)
+            return await self._workers.run(_call_only, work)
+
+
+def _call_only(work: list[Callable[[], T]]) -> T:
+    return work.pop()()
 
 
 class Storage:
