@@ -36,6 +36,7 @@ class Load:
     per_second: float
     latency_median: float
     latency_p99: float
+    latency_longest: float
     generator_share: float
 
 
@@ -164,6 +165,7 @@ def _work(job: dict[str, Any]) -> Load:
         per_second=len(ordered) / took,
         latency_median=1000 * ordered[len(ordered) // 2],
         latency_p99=1000 * ordered[len(ordered) * 99 // 100],
+        latency_longest=1000 * ordered[-1],
         generator_share=used / took,
     )
 

@@ -245,6 +245,13 @@ class Running:
             total += times.user + times.system
         return total
 
+    def kill(self) -> None:
+        """End it and whatever it started at once, without a chance to tidy up (SIGKILL)."""
+        processes = self.processes()
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, timeout=STOP_WITHIN)
+
     def stop(self) -> None:
         """End the daemon and whatever it started, politely first; does nothing to one that has ended."""
         try:

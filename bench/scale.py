@@ -70,5 +70,8 @@ AT_ONCE = 8
 CONNECTIONS = 16
 """How many keep-alive connections the load uses."""
 
+HOSTILE = 64
+"""How many clients push long manifests at the same time."""
+
 PAGE = 100
 """The ``n`` of a listing in pages."""

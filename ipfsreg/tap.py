@@ -39,8 +39,12 @@ def makeService(options: Options) -> IService:
     """The daemon for a configuration; what is wrong with that ends the program with one line."""
     from twisted.internet import reactor  # twistd may have installed another one by now
 
+    # Python's garbage collector stops everything while it looks at all there is: the program itself it may pass over,
+    # and need not look at while it is loaded.
+    gc.disable()
     with interrupt_ends_at_once():
-        from .app.assembly import load_config, make_daemon
+        from .app.assembly import make_daemon
+        from .app.configuration import load_config
         from .app.log_file import LoggingTo, open_log_file, reopen
         from .app.reloading import Reloadable, Reloading
         from .bucket.errors import SetupError
@@ -61,10 +65,9 @@ def makeService(options: Options) -> IService:
     reloadables = [] if log_file is None else [Reloadable("the log file", partial(reopen, log_file))]
     service = LoggingTo(log_file)
     daemon.setServiceParent(service)
-    Reloading(reloadables, reactor).setServiceParent(service)
-    # Python's garbage collector stops everything while it looks at all there is: the program itself it may pass over.
-    gc.collect()
+    Reloading([*reloadables, *daemon.reloadables], reactor).setServiceParent(service)
     gc.freeze()
+    gc.enable()
     return service
 
 

@@ -9,11 +9,16 @@ import pytest_twisted
 from hypothesis import settings
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
+from . import fork_server
+from .full import FULL, examples
 from .web.served import Serve, Served
 
 # How long an example takes says something of the machine and nothing of the code.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, max_examples=examples(40, 100))
 settings.load_profile("any machine")
+
+if not FULL:
+    fork_server.use()
 
 BEGUN_FIRST = (
     "clients",

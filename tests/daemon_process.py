@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests import fork_server
+
 START_SECONDS = 20.0
 STOP_SECONDS = 30.0
 
@@ -66,7 +68,7 @@ class DaemonProcess:
         self._environment = _clean_environment(directory) | dict(environment or {})
         self.command_line = [program("twistd"), "-n", "--pidfile="]
         """What starts it, up to twistd's own options."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: fork_server.Started | None = None
 
     @property
     def host(self) -> str:
@@ -95,14 +97,14 @@ class DaemonProcess:
         """
         if self._process is not None:
             raise RuntimeError("the daemon is running already")
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
+        with self.log_file.open("ab") as log, open(os.devnull, "rb") as nothing:
+            self._process = fork_server.start(
                 [*self.command_line, "ipfsreg", "--config", str(self.config_file)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
                 cwd=self.directory,
                 env=self._environment,
+                stdin=nothing,
+                stdout=log,
+                stderr=log,
             )
         end = time.monotonic() + deadline
         while not self.answers():
@@ -167,16 +169,8 @@ class DaemonProcess:
 
     def command(self, *arguments: str, deadline: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run `ipfsreg ARGUMENTS --config FILE` with this daemon's configuration, whatever its exit code."""
-        return subprocess.run(
-            [program("ipfsreg"), *arguments, "--config", str(self.config_file)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=deadline,
-            cwd=self.directory,
-            env=self._environment,
-            check=False,
-        )
+        command = [program("ipfsreg"), *arguments, "--config", str(self.config_file)]
+        return fork_server.run(command, cwd=self.directory, env=self._environment, timeout=deadline)
 
     def __enter__(self) -> Self:
         self.start()
@@ -190,7 +184,7 @@ class DaemonProcess:
         if error is None:
             self.check_log()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> fork_server.Started:
         if self._process is None:
             raise RuntimeError("the daemon is not running")
         return self._process

@@ -16,17 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from twisted.internet.utils import getProcessOutputAndValue
 
+from tests.clients.programs import TOOLS, unavailable
+
 INSTALL_SECONDS = 300
-
-
-def unavailable(reason: str) -> None:
-    """Skip the test, or fail it where programs are required."""
-    if os.environ.get("IPFSREG_REQUIRE_PROGRAMS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+PATH = f"{os.environ['PATH']}:{TOOLS / 'node-environment/bin'}"
+"""Where Node and npm are: the machine's before those of ``.ci/install-programs``."""
 
 
 def listed(files: Mapping[str, bytes]) -> list[dict[str, str]]:
@@ -43,10 +39,9 @@ class JavaScriptClient:
 
     def install(self) -> None:
         """Have the client installed as the lock file says; returns at once where it is."""
-        npm, node = shutil.which("npm"), shutil.which("node")
-        if npm is None or node is None:
-            unavailable(f"node and npm are needed to run {self.name}")
-            return
+        npm = shutil.which("npm", path=PATH)
+        if npm is None or shutil.which("node", path=PATH) is None:
+            unavailable(f"node and npm are needed to run {self.name} (.ci/install-programs installs them)")
         # Tests of several processes need it at the same time.
         with (self.directory / "package.json").open() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -60,11 +55,16 @@ class JavaScriptClient:
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         try:
             done = subprocess.run(
-                command, cwd=self.directory, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+                command,
+                cwd=self.directory,
+                env={**os.environ, "PATH": PATH},
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             unavailable(f"npm ci of {self.name} took more than {INSTALL_SECONDS} s")
-            return
         if done.returncode:
             unavailable(f"npm ci of {self.name} failed: {done.stderr.strip()[-500:]}")
 
@@ -73,13 +73,16 @@ class JavaScriptClient:
 
         :raises AssertionError: where it failed, with what it wrote to standard error.
         """
-        node = shutil.which("node")
+        node = shutil.which("node", path=PATH)
         assert node is not None
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(options, file)
             file.flush()
             output, errors, code = await getProcessOutputAndValue(
-                node, [str(self.directory / script), file.name], env=dict(os.environ), path=str(self.directory)
+                node,
+                [str(self.directory / script), file.name],
+                env={**os.environ, "PATH": PATH},
+                path=str(self.directory),
             )
         assert code == 0, errors.decode()[-2000:]
         return json.loads(output)

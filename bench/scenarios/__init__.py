@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..figures import Figure
 from ..lab import Lab
-from . import layers, listing, manifests, memory, requests, start
+from . import hostile, layers, listing, manifests, memory, requests, start
 
 SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "start": start.measure,
@@ -14,4 +14,5 @@ SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "manifests": manifests.measure,
     "memory": memory.measure,
     "listing": listing.measure,
+    "hostile": hostile.measure,
 }

@@ -8,8 +8,7 @@ from twisted.application.service import MultiService
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.bucket.exclusion import LOOK_SECONDS
-from ipfsreg.bucket.opened import Repeated
+from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.registry.upkeep.collector import Interrupted
@@ -17,7 +16,7 @@ from ipfsreg.registry.upkeep.collector import Interrupted
 from .parts import Parts
 from .state_directory import AHEAD_SECONDS, StateDirectory
 
-EXPIRE_SECONDS = 600.0
+EXPIRE_UPLOADS_SECONDS = 600.0
 CIDS_SECONDS = 60.0
 SEEN_SECONDS = 60.0
 
@@ -27,7 +26,7 @@ async def note_seen(state: StateDirectory) -> None:
     state.note_daemon(min(2 * SEEN_SECONDS, AHEAD_SECONDS))
 
 
-class Background(MultiService):
+class PeriodicJobs(MultiService):
     """The service that does all of it."""
 
     _log = Logger()
@@ -47,7 +46,7 @@ class Background(MultiService):
     def _jobs(self) -> Iterator[Repeated]:
         registry, pin = self._parts.registry, self._config.pin
         yield Repeated("note that the daemon runs", SEEN_SECONDS, partial(note_seen, self._parts.state))
-        yield Repeated("expire upload sessions", EXPIRE_SECONDS, registry.uploads.expire)
+        yield Repeated("expire upload sessions", EXPIRE_UPLOADS_SECONDS, registry.uploads.expire)
         yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, registry.cid_refresh.run_if_needed, 0.0)
         yield from self._parts.backend.repeated
         interval = self._gc_interval()

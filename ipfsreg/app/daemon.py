@@ -9,13 +9,13 @@ from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError, SetupError
 
-from .background import Background, note_seen
+from .background import PeriodicJobs, note_seen
 from .control.server import ControlServer
 from .heap import keep_freed_pieces
 from .listening import Listeners
 from .notify import notify
 from .parts import Parts
-from .peer_id import PeerId
+from .reloading import Reloadable
 
 
 class Daemon(Service):
@@ -30,10 +30,9 @@ class Daemon(Service):
     def __init__(
         self,
         parts: Parts,
-        peer_id: PeerId,
         listeners: Listeners,
         control: ControlServer,
-        background: Background,
+        background: PeriodicJobs,
         find_problem: Callable[[], str | None],
         fail: Callable[[str], None],
     ) -> None:
@@ -43,7 +42,6 @@ class Daemon(Service):
         self.ports = listeners.ports
         self.ready = False
         """Whether it takes clients."""
-        self._peer_id = peer_id
         self._listeners = listeners
         self._control = control
         self._background = background
@@ -51,6 +49,11 @@ class Daemon(Service):
         self._fail = fail
         self._served = False
         self._starting: Deferred[None] | None = None
+
+    @property
+    def reloadables(self) -> list[Reloadable]:
+        """What SIGHUP makes it read anew."""
+        return self._listeners.reloadables
 
     def startService(self) -> None:
         """Begin to start: it is ready when it says so in the log and to systemd."""
@@ -70,7 +73,7 @@ class Daemon(Service):
             raise SetupError(problem)
         self.parts.state.acquire()
         await self.registry.start()
-        await self.parts.workers.run(self._peer_id.load)
+        await self.parts.workers.run(self.parts.peer_id.load)
         await self._control.start()
         await self._listeners.open()
         await note_seen(self.parts.state)

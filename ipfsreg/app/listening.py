@@ -3,19 +3,27 @@
 import errno
 import os
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.config.endpoints import server_endpoint
+from ipfsreg.config.endpoints import has_tls, server_endpoint
 from ipfsreg.config.sections import RegistryOptions
+from ipfsreg.flow.periodic import Periodic
+from ipfsreg.flow.workers import Workers
 from ipfsreg.web.http.server import HttpServer
+
+from .certificates import WATCH_SECONDS, Certificates
+from .reloading import Reloadable
 
 
 async def stop_listening(port: IListeningPort) -> None:
@@ -30,22 +38,53 @@ async def stop_listening(port: IListeningPort) -> None:
 
 
 class Listeners:
-    """The ports of a site. ``name`` is what to call the configuration."""
+    """The ports of a site. ``name`` is what to call the configuration; ``certificates`` are those of ``[tls]``."""
 
     _log = Logger()
 
-    def __init__(self, site: HttpServer, options: RegistryOptions, name: str, reactor: Any) -> None:
+    def __init__(
+        self,
+        site: HttpServer,
+        options: RegistryOptions,
+        name: str,
+        certificates: Certificates | None,
+        workers: Workers,
+        reactor: Any,
+    ) -> None:
         self.site = site
         self.ports: list[IListeningPort] = []
         self._options = options
         self._name = name
+        self._certificates = certificates
+        self._workers = workers
         self._reactor = reactor
+        self._watch: Periodic | None = None
+
+    @property
+    def reloadables(self) -> list[Reloadable]:
+        """What can be read anew."""
+        if self._certificates is None:
+            return []
+        return [Reloadable("[tls]", partial(self._workers.run, self._certificates.load))]
 
     async def open(self) -> None:
         """Take clients. :raises SetupError: where that cannot be on one of the endpoints."""
+        certificates = self._certificates
+        if certificates is not None:
+            self._log.info("Clients are shown {now}.", now=await self._workers.run(certificates.load))
+            self._watch = Periodic(
+                self._reactor,
+                "look for new certificates",
+                WATCH_SECONDS,
+                partial(self._workers.run, certificates.reload_if_changed),
+            )
+            self._watch.startService()
         for description in self._options.listen:
+            site: ServerFactory | TLSMemoryBIOFactory = self.site
+            if certificates is not None and has_tls(description):
+                site = TLSMemoryBIOFactory(certificates, False, self.site)
             try:
-                self.ports.append(await server_endpoint(description, self._reactor).listen(self.site))
+                self.ports.append(await server_endpoint(description, self._reactor).listen(site))
             except CancelledError:
                 raise
             except Exception as error:  # each kind of endpoint has its own
@@ -54,6 +93,9 @@ class Listeners:
 
     async def close(self) -> None:
         """Take no new clients."""
+        if self._watch is not None:
+            self._watch.stopService()
+            self._watch = None
         for port in self.ports:
             await stop_listening(port)
 

@@ -7,6 +7,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 from ipfsreg.registry.visibility import Visibility
 
+from .peer_id import PeerId
 from .state_directory import StateDirectory
 
 
@@ -19,3 +20,4 @@ class Parts:
     backend: Opened
     visibility: Visibility
     registry: Registry
+    peer_id: PeerId

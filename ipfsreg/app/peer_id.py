@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import multibase
-from nacl.signing import SigningKey
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.small_file import read_small_file
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 
 # The multihash "identity" of a protobuf: type Ed25519, and 32 bytes.
 _PREFIX = bytes.fromhex("002408011220")
@@ -33,6 +32,9 @@ class PeerId:
         try:
             self.text = read_peer_id(self._path)
         except FileNotFoundError:
+            from nacl.signing import SigningKey  # only the first start needs it
+
+            remove_drafts(self._path)
             self.text = to_peer_id(bytes(SigningKey.generate().verify_key))
             write_durably(self._path, f"{self.text}\n".encode())
 

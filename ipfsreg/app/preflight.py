@@ -5,6 +5,8 @@ from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listening_problem
 from ipfsreg.config.sections import Config
 
+from .access_control import access_problem
+from .certificates import Certificates
 from .peer_id import read_peer_id
 from .state_directory import StateDirectory
 
@@ -20,6 +22,14 @@ def find_problem(config: Config, backend: Opened) -> str | None:
         problem = backend.problem() or _peer_id_problem(state)
     if problem is not None:
         return f"{config.name}: [{section}] {config.backend.directory_option}: {problem}"
+    if config.tls.certificate:
+        try:
+            Certificates(config.tls).load()
+        except SetupError as error:
+            return f"{config.name}: {error}"
+    problem = access_problem(config)
+    if problem is not None:
+        return f"{config.name}: {problem}"
     for endpoint in config.registry.listen:
         problem = listening_problem(endpoint)
         if problem is not None:

@@ -69,15 +69,17 @@ class Reloading(Service):
 
     async def _reload(self) -> None:
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-        done = []
+        done, failed = [], False
         for each in self._reloadables:
             try:
                 done.append(str(await maybeDeferred(_called, each.reload)))
             except CancelledError:
                 raise
             except Exception as error:
+                failed = True
                 self._log.error("SIGHUP: {what} stays as it was: {error}", what=each.what, error=error)
-        self._log.info("SIGHUP: {done}. Transfers go on.", done="; ".join(done) or "there is nothing to read anew")
+        if done or not failed:
+            self._log.info("SIGHUP: {done}. Transfers go on.", done="; ".join(done) or "there is nothing to read anew")
         notify("READY=1")
 
     def _ended(self, _: object) -> None:

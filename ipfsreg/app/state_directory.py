@@ -4,16 +4,20 @@ import fcntl
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.backend_options import BackendOptions
+from ipfsreg.flow.durable import remove_drafts_in
 from ipfsreg.flow.probe import cannot_make_in
 
 AHEAD_SECONDS = 120.0
 """For how long a running daemon notes at most that it will be there."""
+
+_FITS = 100  # of the 108 bytes that the kernel has for a socket's name
 
 
 class Locked(SetupError):
@@ -91,6 +95,8 @@ class StateDirectory:
         with suppress(OSError):
             os.ftruncate(lock.fileno(), 0)
             os.pwrite(lock.fileno(), f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):
+            remove_drafts_in(self.path)  # of one that was killed
 
     def note_daemon(self, ahead: float = 0.0) -> None:
         """Note that a daemon serves clients from here, and will for ``ahead`` seconds: see `last_seen`."""
@@ -119,3 +125,16 @@ class StateDirectory:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+@contextmanager
+def short_name(path: Path) -> Iterator[str]:
+    """A name for a socket that the kernel takes, however long the path of its directory is."""
+    if len(os.fsencode(path)) <= _FITS:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from ipfsreg.grpcweb.errors import CallError, ConnectionBroken, DeadlineExceeded, GrpcError, NotConnected
 
-from .errors import BucketError, Unavailable
+from .errors import BucketError, Unavailable, Unreachable
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
@@ -21,10 +21,6 @@ BROKEN_IN_A_ROW = 3
 """After so many calls in a row that broke or took too long the server counts as away; one refused connection does."""
 
 _pause = backoffPolicy(FIRST_PAUSE, LONGEST_PAUSE, jitter=lambda: random.uniform(0.0, 0.25))
-
-
-class Unreachable(Unavailable):
-    """No answer came: the server is away, or the way to it is broken."""
 
 
 class NotAsked(Unreachable):
@@ -98,7 +94,7 @@ class Breaker:
         self._probe = now
 
     def answered(self) -> None:
-        """The server answered, whatever it was."""
+        """The server answered, be it with a refusal."""
         if self._until is not None:
             self._log.info("{name} answers again.", name=self._name)
         self._broken = self._pauses = 0

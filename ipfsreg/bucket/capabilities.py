@@ -1,10 +1,11 @@
-"""What a storage on IPFS can do beside being a bucket."""
+"""What a storage can do beside being a bucket: most of it is for those on IPFS."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .interface import IBucket, IReader
+from .interface import Entry, IBucket, IReader
 
 
 class ContentByCid(Protocol):
@@ -85,3 +86,7 @@ class Capabilities:
     ahead: TakesAhead | None = None
     teller: TellsLeaves | None = None
     remote_pins: RemotePins | None = None
+    list_top: Callable[[], Awaitable[Sequence[Entry]]] | None = None
+    """Lists what is at the top of the bucket and not the storage's own, where nobody else writes there."""
+    verify_reads: bool = False
+    """Whether content is to be compared with its digest each time it is read."""

@@ -11,7 +11,7 @@ _FLAT = re.compile(r"blobs/(?P<algorithm>sha256|sha512):(?P<hex>[0-9a-f]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ContentPath:
     """A path whose file has a digest that is known beforehand."""
 
     path: str
@@ -19,9 +19,9 @@ class Content:
     hex: str
 
 
-def content_at(path: str) -> Content | None:
+def content_at(path: str) -> ContentPath | None:
     """Read ``blobs/<algorithm>/<2 hex>/<hex>`` or, of the original program, ``blobs/<algorithm>:<hex>``."""
     match = _SPREAD.fullmatch(path) or _FLAT.fullmatch(path)
     if match is None or len(match["hex"]) != _HEX_LENGTHS[match["algorithm"]]:
         return None
-    return Content(path, match["algorithm"], match["hex"])
+    return ContentPath(path, match["algorithm"], match["hex"])

@@ -19,8 +19,16 @@ class Unavailable(BucketError):
         self.retry_after = retry_after
 
 
+class Unreachable(Unavailable):
+    """No answer came: the server is away, or the way to it is broken. It may still do what it was asked to, later."""
+
+
 class Refused(BucketError):
     """The storage answered and will not: credentials, permission, quota. Trying again will not help."""
+
+
+class Forbidden(Refused):
+    """This machine does not allow it: permissions, or a file system that is read-only."""
 
 
 class Unchangeable(Refused):
@@ -49,13 +57,23 @@ MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 """What it says where the disk, or a user's share of it, is full."""
 
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
+_IN_THE_WAY = {
+    errno.EISDIR: "a directory is where a file belongs",
+    errno.ENOTDIR: "a file is where a directory belongs",
+}
 
 
-def bucket_error(error: OSError) -> BucketError:
-    """The bucket's error for one of the operating system's; never `NotFound`."""
+def bucket_error(error: OSError, path: str | None = None) -> BucketError:
+    """The bucket's error for one of the operating system's; never `NotFound`. ``path`` is what it is about."""
+    where = path or error.filename or "this disk"
     if error.errno in NO_ROOM:
-        return Full(f"no space left: {error}")
-    if error.errno in _FORBIDDEN:
-        return Refused(f"the disk does not allow it: {error}")
-    return Unavailable(f"the disk does not answer as it should: {error}")
+        return Full(f"no space left for {where}: {error.strerror}")
+    if error.errno == errno.EROFS:
+        return Forbidden(f"{where} is on a file system that is read-only now: is the disk in order?")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return Forbidden(f"{where}: {error.strerror}; the daemon's user has to own what is in its directory")
+    if error.errno in _IN_THE_WAY:
+        return Corrupt(f"{where}: {_IN_THE_WAY[error.errno]}: remove it")
+    if error.errno == errno.EIO:
+        return Unavailable(f"the disk failed at {where}: {error.strerror}")
+    return Unavailable(f"the disk does not answer as it should at {where}: {error.strerror}")

@@ -13,7 +13,7 @@ from ipfsreg.flow.workers import Workers
 from .errors import Corrupt, bucket_error
 from .interface import IReader
 
-PIECE = 256 * 1024
+READ_PIECE = 256 * 1024
 
 
 class OpenWhileRead:
@@ -40,7 +40,7 @@ class OpenWhileRead:
         self._uses += 1
         try:
             while length:
-                data = await read(offset, min(PIECE, length))
+                data = await read(offset, min(READ_PIECE, length))
                 if not data:
                     raise Corrupt("a file is shorter than it should be")
                 offset += len(data)
@@ -50,7 +50,7 @@ class OpenWhileRead:
             self._used()
 
     async def pread(self, descriptor: int, length: int, offset: int) -> bytes:
-        """`os.pread` in a thread. A thread cannot be interrupted: who is cancelled goes on at once."""
+        """`os.pread` in a thread. A thread cannot be interrupted: a cancelled caller goes on at once."""
         self._uses += 1
         return await shield(self._workers.run(os.pread, descriptor, length, offset).addBoth(self._used))
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 class GatedBucket(BucketWrapper):
     """``check`` gets the wrapped bucket before the first operation, and again until it has passed once.
 
-    An operation before that fails with whatever the check raises.
+    An operation before that fails with what the check raises.
     """
 
     def __init__(self, bucket: IBucket, check: Callable[[IBucket], Awaitable[None]]) -> None:

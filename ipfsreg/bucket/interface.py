@@ -30,7 +30,7 @@ class Stat:
 class Entry:
     """One name in a directory. What is ``strange`` is damage: a symbolic link or a device; to read it is `Corrupt`.
 
-    It may have a directory's name: whoever passes over it must not conclude that what belongs below it is missing.
+    It may have a directory's name: a caller that skips it must not conclude that what belongs below it is missing.
     """
 
     name: str
@@ -57,8 +57,8 @@ class IReader(Interface):
     def pieces(offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """``length`` bytes from ``offset`` in pieces of some hundred KiB at most, each read when it is asked for.
 
-        Whoever stops before the end closes the iterator (`contextlib.aclosing`). It fails with a `BucketError`; content
-        that ends before is `Corrupt`, or just ends where the reader does not know the size.
+        A caller that stops before the end closes the iterator (`contextlib.aclosing`). It fails with a `BucketError`;
+        content that ends before is `Corrupt`, or just ends where the reader does not know the size.
         """
 
     def close() -> None:
@@ -83,7 +83,11 @@ class IBucket(Interface):
         """Close it; what was acknowledged is already safe."""
 
     def stat(path: str) -> "Deferred[Stat]":
-        """What is known of a file. `NotFound` for a missing one and for a directory."""
+        """What is known of a file. `NotFound` for a missing one.
+
+        A directory in its place, or a file where a directory should lead to it, is `NotFound` too; on a disk, to which
+        nobody else writes, it is damage: `Corrupt`. So it is for all that follows.
+        """
 
     def get(path: str, limit: int) -> "Deferred[bytes]":
         """The content of a small file, at most ``limit`` bytes: else `TooLarge`. `NotFound`."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .capabilities import Capabilities
-from .exclusion import Exclusion
 from .interface import IBucket
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
@@ -20,6 +19,35 @@ class Repeated:
     seconds: float
     work: Callable[[], Awaitable[object]]
     first: float = 60.0
+
+
+LOOK_SECONDS = 5.0
+"""How often a daemon that has a bucket to itself has to look whether another one wants to use it."""
+
+
+class Exclusion(Protocol):
+    """For work that must not go on beside the pushes of other daemons. Only for one user at a time.
+
+    The clients of other daemons wait for its end, so it ends soon after one came. All of it may fail with a
+    `BucketError`.
+    """
+
+    async def begin(self, quiet: float) -> bool:
+        """Keep other daemons from beginning to use the bucket.
+
+        False where one uses it, or was seen to in the last ``quiet`` seconds. `end` has to follow only on True, and
+        only when nothing of the work is under way any more.
+        """
+
+    async def look(self) -> None:
+        """Look whether somebody came; every `LOOK_SECONDS`."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody came, and it is certain that nobody can have come. Once it is not it never is again."""
+
+    async def end(self) -> None:
+        """Let others use it."""
 
 
 def _never() -> bool:
@@ -37,8 +65,8 @@ class Opened:
     ``ipfs`` is what the storage can do where it is one on IPFS.
     ``encrypted`` says whether what is stored is encrypted there, so that its content is for those only who may pull it;
     None as long as the bucket was not asked. It may be called in any thread.
-    ``existing`` fails with a `SetupError` where there is no bucket yet, for who must not make one; None where a start
-    never makes one.
+    ``existing`` fails with a `SetupError` where there is no bucket yet, for commands that must not make one; None where
+    a start never makes one.
     ``exclusion`` has a bucket to itself that others may use, where that is possible.
     ``problem`` says in one line why a start would fail, as far as this disk tells. It blocks, and changes nothing.
     ``read_only`` says why nothing can be changed, where that is so, to clients too.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ipfsreg.flow.workers import Workers
 
-PIECE = 256 * 1024
+from .file_reader import READ_PIECE
 
 
 class Source(Protocol):
@@ -28,20 +28,20 @@ class MemorySource:
 
     async def read(self, offset: int) -> bytes:
         """See `Source`."""
-        return self._content[offset : offset + PIECE]
+        return self._content[offset : offset + READ_PIECE]
 
 
 class FileSource:
     """A file of this disk, read in a thread, at most ``piece`` bytes at a time."""
 
-    def __init__(self, path: Path, size: int, workers: Workers, piece: int = PIECE) -> None:
+    def __init__(self, path: Path, size: int, workers: Workers, piece: int = READ_PIECE) -> None:
         self._path = path
         self.size = size
         self._workers = workers
         self._piece = piece
 
     @classmethod
-    async def of(cls, path: Path, workers: Workers, piece: int = PIECE) -> "FileSource":
+    async def of(cls, path: Path, workers: Workers, piece: int = READ_PIECE) -> "FileSource":
         """A file of this disk, with the length that it has now."""
         return cls(path, (await workers.run(path.stat)).st_size, workers, piece)
 

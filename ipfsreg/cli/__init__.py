@@ -6,12 +6,12 @@ from ipfsreg.flow.interrupt import interrupt_ends_at_once
 
 
 def run() -> None:
-    """Run the command. Its modules stay, and looking through them for garbage would take a fifth of the start."""
+    """Run the command.
+
+    What is made until the reactor runs are modules, which stay. Looking through them for garbage would take a fifth of
+    the start; `with_reactor` begins with that.
+    """
     gc.disable()
-    try:
-        with interrupt_ends_at_once():
-            from .main import main
-    finally:
-        gc.freeze()
-        gc.enable()
+    with interrupt_ends_at_once():
+        from .main import main
     main()

@@ -1,64 +1,19 @@
 """The registry as a command reaches it: through the daemon where it runs, else put together for the one command."""
 
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ipfsreg.app.assembly import assemble
-from ipfsreg.app.control.tasks import tasks_of
-from ipfsreg.app.control.unknown import explained
-from ipfsreg.app.parts import Parts
 from ipfsreg.app.state_directory import Locked, NotThere, StateDirectory
-from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
-from ipfsreg.registry.names import parse_reference
 
-from .daemon_client import ControlError, DaemonClient
+if TYPE_CHECKING:
+    from .alone import Alone
+    from .daemon_client import DaemonClient
 
-
-class Alone:
-    """A registry that was put together and opened here."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._registry = parts.registry
-        self._workers = parts.workers
-        self._tasks = tasks_of(parts.registry, parts.backend)
-
-    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Do a task of `tasks_of`, and answer its result."""
-        if task not in self._tasks:
-            raise ControlError(f"the backend has no {task.partition('-')[0]}")
-        return await self._tasks[task](arguments)
-
-    async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
-
-        Answers the CID of the ``root``, and how many of its manifests are ``missing``. ``write`` may be called in a
-        thread.
-        """
-        repository, reference = parse_reference(name)
-        work = self._registry.exporter.export(repository, reference)
-        export = await explained(self._registry, repository, reference, work)
-        began(export.length)
-        async for piece in export.pieces():
-            await self._workers.run(write, piece)
-        return {"root": str(export.root), "missing": len(export.missing)}
-
-    async def import_image(
-        self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
-    ) -> dict[str, Any]:
-        """Import an image from a CAR of ``length`` bytes, if that is known.
-
-        Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
-        """
-        found = await self._registry.importer.run(pieces, name)
-        return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
-
-
-RegistryAccess = Alone | DaemonClient
+RegistryAccess: TypeAlias = "Alone | DaemonClient"
 """What a command can have the registry do. All of it fails with an error whose text is one line for the user."""
 
 
@@ -77,6 +32,8 @@ async def reach(
         try:
             state.acquire(make=may_make_bucket)
         except Locked:
+            from .daemon_client import DaemonClient  # the client of HTTP is for here, the registry for below
+
             yield DaemonClient(reactor, state.control_socket)
             return
         except NotThere:
@@ -86,38 +43,7 @@ async def reach(
             config = config.with_directory(directory)
             state = StateDirectory.of(config.backend)
             state.acquire()
-        async with _alone(config, state, reactor, may_make_bucket=may_make_bucket) as alone:
+        from .alone import open_alone
+
+        async with open_alone(config, state, reactor, may_make_bucket=may_make_bucket) as alone:
             yield alone
-
-
-@asynccontextmanager
-async def _alone(config: Config, state: StateDirectory, reactor: Any, *, may_make_bucket: bool) -> AsyncIterator[Alone]:
-    try:
-        _check_user(state.path)
-        parts = assemble(config, reactor, daemon_seen=state.last_seen())
-        parts.workers.startService()
-        try:
-            if parts.backend.existing is not None and not may_make_bucket:
-                await parts.backend.existing()
-            await parts.registry.start()
-            try:
-                yield Alone(parts)
-            finally:
-                await parts.registry.stop()
-        finally:
-            parts.workers.stopService()
-    finally:
-        state.release()
-
-
-def _check_user(directory: Path) -> None:
-    """Let no file be made that its daemon cannot use.
-
-    :raises SetupError: where root would work in the directory of another user.
-    """
-    owner = directory.stat().st_uid
-    if os.geteuid() == 0 != owner:
-        raise SetupError(
-            f"{directory} belongs to another user, who could not use what root makes there: start the daemon, which "
-            f"then does the work, or do it as that user: setpriv --reuid={owner} --clear-groups ipfsreg …"
-        )

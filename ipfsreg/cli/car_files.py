@@ -15,7 +15,7 @@ from ipfsreg.flow.durable import replacing
 from .command import EXIT_PROBLEM, fail
 
 STANDARD = "-"
-PIECE = 256 * 1024
+READ_AT_ONCE = 256 * 1024
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def input_file(name: str) -> Iterator[IO[bytes]]:
 
 async def pieces_of(file: IO[bytes], moved: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     """What is in a file; ``moved`` is told the length of each piece that was taken."""
-    while piece := await deferToThread(file.read, PIECE):
+    while piece := await deferToThread(file.read, READ_AT_ONCE):
         yield piece
         moved(len(piece))
 

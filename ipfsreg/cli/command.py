@@ -1,5 +1,6 @@
 """What all commands share: the configuration, how they end, and how they have the registry do something."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from ipfsreg.app.assembly import load_config, make_backend
+from ipfsreg.app.configuration import load_config, make_backend
 from ipfsreg.bucket.errors import BucketError, SetupError
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listens_as
@@ -24,7 +25,7 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_reference
 
 from .access import RegistryAccess, reach
-from .daemon_client import ControlError
+from .errors import ControlError
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
 
 
 def image_name(path: Path | None, given: str) -> str:
-    """An image's name without the host of this registry, with which clients have it; one that is none ends the program.
+    """An image's name without the host of this registry, with which clients have it; anything else ends the program.
 
     A repository's name has no colon, so what has one before its first slash is a host.
     """
@@ -161,10 +162,12 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[o
         nonlocal interrupted
         interrupted = not done.called
         if interrupted:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the second one is for who does not want to wait
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the program at once
         done.cancel()
         return done
 
+    gc.freeze()  # see `run`
+    gc.enable()
     try:
         react(main)
     except SystemExit:

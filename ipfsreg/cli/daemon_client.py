@@ -15,9 +15,11 @@ from twisted.web.client import URI, Agent, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from ipfsreg.app.control.socket_name import short_name
 from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
+from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody
+
+from .errors import ControlError
 
 T = TypeVar("T")
 
@@ -25,10 +27,6 @@ SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
 
 _URL = "http://daemon/"
-
-
-class ControlError(Exception):
-    """The daemon could not be asked, or could not do it: one line that says why."""
 
 
 @implementer(IAgentEndpointFactory)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from ipfsreg.bucket.space.backend import make_client
+from ipfsreg.bucket.space.backend import make_space_client
 from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
 from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
 from ipfsreg.bucket.space.setup import LostSecret, set_up
@@ -38,7 +38,7 @@ def init(path: Path | None, url: str | None, token_file: Path | None) -> None:
     options = _options(path, url, token_file)
 
     async def work(reactor: Any) -> Sequence[str]:
-        return await set_up(options, lambda token: make_client(options, token, reactor))
+        return await set_up(options, lambda token: make_space_client(options, token, reactor))
 
     try:
         lines = with_reactor(work)
@@ -62,7 +62,7 @@ def create(path: Path | None, bucket: str) -> None:
     options = _options(path)
 
     async def work(reactor: Any) -> None:
-        client = make_client(options, options.app_token(), reactor)
+        client = make_space_client(options, options.app_token(), reactor)
         try:
             await check_account(client)
             await create_bucket(client, bucket)
@@ -94,9 +94,9 @@ def off(path: Path | None) -> None:
     click.echo("The backup is off.")
 
 
-@backup.command()
+@backup.command("status")
 @config_option
-def status(path: Path | None) -> None:
+def backup_status(path: Path | None) -> None:
     """Show how much of the bucket is on the hub."""
     found = ask_server(path, "backup-status")
     click.echo(f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.")

@@ -103,12 +103,12 @@ def share() -> None:
     """
 
 
-@share.command()
+@share.command("grant")
 @config_option
 @repository_option
 @click.argument("who", type=PublicKey())
 @click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
-def grant(path: Path | None, paths: str, who: str, role: str) -> None:
+def share_grant(path: Path | None, paths: str, who: str, role: str) -> None:
     """Give WHO (a public key, or *) a ROLE. On all of an encrypted bucket that is refused.
 
     No role lets WHO push, and none is enough for a pull from an encrypted bucket; see `ipfsreg share --help`.
@@ -116,11 +116,11 @@ def grant(path: Path | None, paths: str, who: str, role: str) -> None:
     _print_roles(ask_server(path, "share-grant", {"who": who, "role": role, "paths": paths}))
 
 
-@share.command()
+@share.command("revoke")
 @config_option
 @repository_option
 @click.argument("who", type=PublicKey())
-def revoke(path: Path | None, paths: str, who: str) -> None:
+def share_revoke(path: Path | None, paths: str, who: str) -> None:
     """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
     roles = ask_server(path, "share-grant", {"who": who, "role": "none", "paths": paths})
     _print_roles(roles)
@@ -141,9 +141,9 @@ def archive() -> None:
     """Back the bucket up on Filecoin. The server needs a Powergate for that."""
 
 
-@archive.command()
+@archive.command("start")
 @config_option
-def start(path: Path | None) -> None:
+def archive_start(path: Path | None) -> None:
     """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
     buckets = ask_server(path, "archive-start")["buckets"]
     _print_once(each.get("why") or "The archive was started." for each in buckets)
@@ -151,9 +151,9 @@ def start(path: Path | None) -> None:
         sys.exit(EXIT_PROBLEM)
 
 
-@archive.command()
+@archive.command("status")
 @config_option
-def status(path: Path | None) -> None:
+def archive_status(path: Path | None) -> None:
     """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
     buckets = ask_server(path, "archive-status")["buckets"]
     for bucket in buckets:
@@ -161,9 +161,9 @@ def status(path: Path | None) -> None:
     _exit_if_bad(buckets)
 
 
-@archive.command()
+@archive.command("watch")
 @config_option
-def watch(path: Path | None) -> None:
+def archive_watch(path: Path | None) -> None:
     """Follow the archives that are being made until they are finished (exit status 1 where one failed)."""
 
     async def follow(registry: RegistryAccess) -> list[dict[str, Any]]:

@@ -101,13 +101,19 @@ def verify(path: Path | None) -> None:
         for digest in found[digests]:
             click.echo(f"{digest} is {what}. Used by: {', '.join(found['images'].get(digest) or ['no image'])}")
     for unreadable in found["unreadable"]:
-        click.echo(f"{unreadable} cannot be read.")
+        click.echo(f"Cannot be read: {unreadable}")
     for mended in found["mended"]:
         click.echo(f"{mended} was damaged, and has been written anew from what is whole.")
+    for stray, what in found["strays"].items():
+        click.echo(f"{stray} is {what} that does not belong in the bucket: look at it, and remove it.")
+    if found["stopped_by"]:
+        click.echo(f"The rest was not looked at: {found['stopped_by']}.")
     if found["damaged"] or found["missing"] or found["unreadable"]:
         click.echo("Push one of the images again to heal it.")
         sys.exit(EXIT_PROBLEM)
-    if found["mended"]:
+    if found["stopped_by"]:
+        sys.exit(EXIT_PROBLEM)
+    if found["mended"] or found["strays"]:
         click.echo("Everything else is whole.")
         sys.exit(EXIT_PROBLEM)
     click.echo("Everything is whole.")

@@ -1,4 +1,4 @@
-"""Which Twisted endpoint strings one can listen on: checked before anything is bound."""
+"""Which Twisted endpoint strings one can listen on: checked before anything is bound. Which hosts are this machine."""
 
 import errno
 import os
@@ -16,8 +16,11 @@ from ipfsreg.flow.probe import cannot_make_in
 
 from .small_file import CONFIG_MAX, read_small_file
 
+TLS = "tls"
+"""The kind of an endpoint that is plain TCP for Twisted, below TLS with the certificates of ``[tls]``."""
+
 _PARTS = re.compile(r"(?<!\\):")
-_PORTS = {"tcp", "tcp4", "tcp6", "ssl"}  # kinds whose first part is a port
+_PORTS = {"tcp", "tcp4", "tcp6", "ssl", TLS}  # kinds whose first part is a port
 _PORT_MAX = 65535
 _BACKLOG_MAX = 2**31 - 1
 _WITH_BACKLOG = {*_PORTS, "unix"}
@@ -41,7 +44,7 @@ def check_endpoint(description: str, reactor: Any) -> None:
     if kind == "ssl":
         _check_key_files(description, parts)
     try:
-        serverFromString(reactor, description)
+        serverFromString(reactor, _for_twisted(description))
     except OSError as error:  # of a key or certificate that it names
         raise EndpointError(f"{description!r}: {error.strerror}: {error.filename}") from None
     except Exception as error:
@@ -84,9 +87,9 @@ def listens_as(description: str, host: str, port: int) -> bool:
 
 
 def listening_problem(description: str) -> str | None:
-    """Why nothing can listen on an endpoint that was found good, or None, which a port in use is no reason for.
+    """Why nothing can listen on an endpoint that was found good, or None.
 
-    Whoever asks may have a daemon running there.
+    A port in use is no reason: it may be this registry's daemon that uses it.
     """
     kind, parts = _parts_of(description)
     if kind == "unix":
@@ -112,12 +115,26 @@ def listening_problem(description: str) -> str | None:
 
 
 def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
-    """The endpoint for a string that was found good, with `BACKLOG` where it says no other."""
+    """The endpoint for a string that was found good, with `BACKLOG` where it says no other.
+
+    That of `TLS` is only the TCP below it.
+    """
     kind, parts = _parts_of(description)
+    description = _for_twisted(description)
     if kind in _WITH_BACKLOG and "backlog" not in parts:
         with suppress(TypeError):  # it says one without the name
             return cast(IStreamServerEndpoint, serverFromString(reactor, f"{description}:backlog={BACKLOG}"))
     return cast(IStreamServerEndpoint, serverFromString(reactor, description))
+
+
+def has_tls(description: str) -> bool:
+    """Whether the certificates of ``[tls]`` are for this endpoint."""
+    return _parts_of(description)[0] == TLS
+
+
+def _for_twisted(description: str) -> str:
+    kind, separator, rest = description.partition(":")
+    return f"tcp{separator}{rest}" if kind == TLS else description
 
 
 def is_any_port(description: str) -> bool:
@@ -139,7 +156,7 @@ def _parts_of(description: str) -> tuple[str, dict[str, str]]:
 
 
 def _check_key_files(description: str, parts: dict[str, str]) -> None:
-    # Twisted would wait for who writes into a pipe.
+    # Twisted would wait until somebody writes into a pipe.
     for name in ("privateKey", "certKey"):
         if name in parts:
             try:
@@ -167,3 +184,11 @@ def _no_endpoint(description: str, why: str) -> EndpointError:
     return EndpointError(
         f"{description!r} is not a Twisted endpoint string, such as tcp:5000:interface=127.0.0.1 ({why})"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is certainly this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

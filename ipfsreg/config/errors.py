@@ -20,7 +20,7 @@ class ConfigError(Exception):
 
 
 def malformed(name: str, error: configparser.Error) -> ConfigError:
-    """Say where a file is none in the format. The library quotes the line, which may have a secret in it."""
+    """Say where a file breaks the format. The library quotes the line, which may have a secret in it."""
     match error:
         case configparser.MissingSectionHeaderError():
             what = f"line {error.lineno}: an option outside of any section"

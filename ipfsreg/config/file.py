@@ -2,7 +2,7 @@
 
 import configparser
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from .backend_options import BackendOptions
-from .endpoints import EndpointError, check_endpoint, is_any_port
+from .endpoints import EndpointError, check_endpoint, has_tls, is_any_port
 from .environment import options_from
 from .errors import ConfigError, malformed, refused, suggestion
 from .kinds import Section
@@ -20,8 +20,30 @@ from .small_file import CONFIG_MAX, read_small_file
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
-Backends = Mapping[str, type[BackendOptions]]
-"""The options of each backend's section, by its name."""
+Backends = Mapping[str, Callable[[], type[BackendOptions]]]
+"""What loads the options of a backend's section, by its name."""
+
+
+class _BackendSections(Mapping[str, BackendOptions]):
+    """The sections of all backends, each made when it is asked for: a backend that nobody uses is not loaded."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Any]) -> None:
+        self._names = tuple(names)
+        self._make = make
+        self._made: dict[str, BackendOptions] = {}
+
+    def __getitem__(self, name: str) -> BackendOptions:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def find_config() -> Path | None:
@@ -49,24 +71,30 @@ def read_config(
     :raises ConfigError: for anything that has to be changed.
     """
     name = "configuration" if path is None else str(path)
-    known: dict[str, type[Section]] = {**SECTIONS, **backends}
     in_file = {} if path is None else _parse(name, path)
     for section in in_file:
-        if section not in known:
-            raise ConfigError(f"{name}: unknown section [{section}]{suggestion(section, known)}")
+        if section not in SECTIONS and section not in backends:
+            raise ConfigError(f"{name}: unknown section [{section}]{suggestion(section, [*SECTIONS, *backends])}")
     given = options_from(environment, has_file=path is not None)
     backend = {**given.get("registry", {}), **in_file.get("registry", {})}.get("backend", "local")
-    sections: dict[str, Any] = {}
-    for section, options in known.items():
+
+    def of_backend(section: str) -> Section:
         # What the environment says of other backends is not meant for this daemon.
-        from_environment = {} if section in backends and section != backend else given.get(section, {})
-        sections[section] = _validated(name, section, options, in_file.get(section, {}), from_environment)
+        from_environment = given.get(section, {}) if section == backend else {}
+        return _validated(name, section, backends[section](), in_file.get(section, {}), from_environment)
+
+    sections: dict[str, Any] = {
+        section: _validated(name, section, options, in_file.get(section, {}), given.get(section, {}))
+        for section, options in SECTIONS.items()
+    }
+    of_backends = _BackendSections(backends, of_backend)
+    for section in backends:
+        if section in in_file or section == backend:
+            of_backends[section]  # what is wrong with it is told now
     if backend not in backends:
         maybe = suggestion(backend, backends)
         raise ConfigError(f"{name}: [registry] backend: {backend!r} is not one of {', '.join(backends)}{maybe}")
-    config = Config(
-        name, **{each: sections[each] for each in SECTIONS}, backends={each: sections[each] for each in backends}
-    )
+    config = Config(name, **sections, backends=of_backends)
     if for_daemon:
         _check_listen(config, reactor)
         problem = config.backend.problem()
@@ -91,13 +119,23 @@ def _is_there(path: Path) -> bool:
 
 
 def _parse(name: str, path: Path) -> dict[str, dict[str, str]]:
-    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
-    parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        parser.read_string(read_small_file(path, CONFIG_MAX).decode("utf-8-sig"), source=name)
+        content = read_small_file(path, CONFIG_MAX)
     except OSError as error:
         link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
         raise ConfigError(f"{name}: {error.strerror}{link}") from None
+    return options_in(name, content)
+
+
+def options_in(name: str, content: bytes) -> dict[str, dict[str, str]]:
+    """The options of each section of a file's content, as they are written there.
+
+    :raises ConfigError: where it is not in the format.
+    """
+    # The format's [DEFAULT], whose options would be in every section, is no section of ours.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        parser.read_string(content.decode("utf-8-sig"), source=name)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except configparser.Error as error:
@@ -125,3 +163,8 @@ def _check_listen(config: Config, reactor: Any) -> None:
             raise ConfigError(f"{config.name}: [registry] listen: {error}") from None
         if listen.count(endpoint) > 1 and not is_any_port(endpoint):
             raise ConfigError(f"{config.name}: [registry] listen: {endpoint!r} is there twice")
+    with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
+    if with_tls and not config.tls.certificate:
+        raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
+    if config.tls.certificate and not with_tls:
+        raise ConfigError(f"{config.name}: [tls] certificate: nothing uses it; add tls:5443 to [registry] listen")

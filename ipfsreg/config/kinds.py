@@ -90,6 +90,17 @@ Directory = Annotated[Path, BeforeValidator(_path), AfterValidator(_expanded)]
 """A path; ``~`` is the user's home."""
 
 
+def split_list(value: Any) -> Any:
+    """What is separated by commas or lines, as a tuple: to be used before validation."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
+    return value
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+"""Texts, separated by commas or lines."""
+
+
 class Section(BaseModel):
     """The options of one section of the configuration file."""
 

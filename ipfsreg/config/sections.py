@@ -5,20 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Duration, OptionalDuration, OptionalSize, Positive, Rate, Section, Size
-
-
-def _list(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
-    return value
+from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size
+from .tls_options import TlsOptions
 
 
 def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,7 +47,7 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[][A-Za-z0-9._:-]{1,270}")
 class RegistryOptions(Section):
     """``[registry]``."""
 
-    listen: Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)] = ("tcp:5000:interface=127.0.0.1",)
+    listen: Annotated[Listed, Field(min_length=1)] = ("tcp:5000:interface=127.0.0.1",)
     backend: str = "local"
     max_manifest_size: Annotated[Size, Field(gt=0)] = 4 * 1024**2
     max_blob_size: OptionalSize = None
@@ -63,9 +58,9 @@ class RegistryOptions(Section):
     body_timeout: Positive = 1800.0
     shutdown_grace: Duration = 10.0
     access_log: bool = False
-    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_proxies)] = ()
-    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_hosts)] = ()
-    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_origins)] = ()
+    trusted_proxies: Annotated[Listed, AfterValidator(_proxies)] = ()
+    allowed_hosts: Annotated[Listed, AfterValidator(_hosts)] = ()
+    cors_origins: Annotated[Listed, AfterValidator(_origins)] = ()
 
 
 class UploadOptions(Section):
@@ -102,7 +97,7 @@ class GatewayOptions(Section):
     """``[gateway]``. ``private`` are patterns of repositories' names whose content is not to be had by CID."""
 
     enabled: bool = True
-    private: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    private: Listed = ()
     address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
 
 
@@ -113,8 +108,36 @@ class PinOptions(Section):
     interval: Positive = 60.0
 
 
+class AuthOptions(Section):
+    """``[auth]``: who is known. ``robots`` is None for the file in the state directory."""
+
+    htpasswd: Directory | None = None
+    robots: Directory | None = None
+    issuers: Directory | None = None
+    certificate_users: str = ""
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,255}$")] = "ipfsreg"
+    token_lifetime: Annotated[Positive, Field(ge=60, le=86400)] = 300.0
+    login_lifetime: Annotated[Positive, Field(ge=60)] = 90 * 86400.0
+
+
+class AccessOptions(Section):
+    """``[access]``: the rules, as `ipfsreg.access.rules` reads them. None is no access control."""
+
+    rules: str | None = None
+
+
+class LogOptions(Section):
+    """``[log]``."""
+
+    audit: Directory | None = None
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "registry": RegistryOptions,
+    "tls": TlsOptions,
+    "auth": AuthOptions,
+    "access": AccessOptions,
+    "log": LogOptions,
     "uploads": UploadOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
@@ -131,6 +154,10 @@ class Config:
 
     name: str = field(compare=False)
     registry: RegistryOptions
+    tls: TlsOptions
+    auth: AuthOptions
+    access: AccessOptions
+    log: LogOptions
     uploads: UploadOptions
     gc: GcOptions
     scrub: ScrubOptions

@@ -1,6 +1,7 @@
 """Files of this disk that are there whole or not at all, also after a loss of power. Blocking: for threads."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,27 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
             sync_file(file)
             os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         os.fsync(directory)
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what a process that was killed left of files to be put at a path; nobody may be writing one.
+
+    :raises OSError: where the disk does not let us.
+    """
+    _remove_drafts(path.parent, re.escape(path.name))
+
+
+def remove_drafts_in(directory: Path) -> None:
+    """As `remove_drafts`, for all files in a directory."""
+    _remove_drafts(directory, ".+")
+
+
+def _remove_drafts(directory: Path, name: str) -> None:
+    pattern = re.compile(rf"\.{name}-[0-9a-f]{{16}}")
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
 
 
 @contextmanager

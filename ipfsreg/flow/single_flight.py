@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Whoever asks while the work is under way gets its outcome, a failure too.
+    """Callers that ask while the work is under way share its outcome, a failure too.
 
     A queue of callers who each try again would wait for a dead server one after the other.
     """

@@ -3,7 +3,7 @@
 Between our own layers a stream is an async iterator of pieces. Where it meets a transport there is one adapter for each
 direction: `write_pieces` and `PiecesBody` write an iterator to a consumer, `Pieces` is a consumer to iterate over.
 
-Whoever stops before the end of an iterator closes it (``contextlib.aclosing``): it may hold a file or a connection.
+A reader that stops before the end closes the iterator (``contextlib.aclosing``): it may hold a file or a connection.
 """
 
 from collections.abc import AsyncGenerator

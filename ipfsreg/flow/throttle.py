@@ -1,20 +1,51 @@
 """Keeping long background work from taking the reactor or the disk for itself."""
 
+from collections import deque
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 
+class Turns:
+    """What many loops share that may run at the same time: one of them goes on in each turn of the reactor.
+
+    Else the reactor would be kept for as many pauses as there are loops.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: deque[Deferred[None]] = deque()
+
+    def next(self) -> "Deferred[None]":
+        """Fires when it is the caller's turn."""
+        turn: Deferred[None] = Deferred()
+        self._waiting.append(turn)
+        if len(self._waiting) == 1:
+            self._clock.callLater(0, self._give)
+        return turn
+
+    def _give(self) -> None:
+        turn = self._waiting.popleft()
+        if self._waiting:
+            self._clock.callLater(0, self._give)
+        turn.callback(None)
+
+
 class Throttle:
     """Pauses for background work. ``rate`` is in bytes a second, None for as fast as it goes.
 
-    There is a pause after ``steps``, which should take no more than a millisecond or two together.
+    There is a pause after ``steps``, which should take no more than a millisecond or two together. ``turns`` are those
+    of all loops of its kind.
     """
 
-    def __init__(self, clock: IReactorTime, rate: float | None = None, steps: int = 20) -> None:
+    def __init__(
+        self, clock: IReactorTime, rate: float | None = None, steps: int = 20, turns: Turns | None = None
+    ) -> None:
         self._clock = clock
         self._rate = rate
         self._every = steps
+        self._turns = turns
         self._steps = 0
 
     async def step(self, weight: int = 1) -> None:
@@ -22,7 +53,7 @@ class Throttle:
         self._steps += weight
         if self._steps >= self._every:
             self._steps = 0
-            await self._sleep(0)
+            await (self._turns.next() if self._turns else self._sleep(0))
 
     async def moved(self, length: int) -> None:
         """Call it after ``length`` bytes were read: it waits as long as the rate wants."""

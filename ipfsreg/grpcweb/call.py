@@ -20,8 +20,8 @@ M = TypeVar("M")
 class Call(Generic[M]):
     """Ties the halves of a call to an exchange. Users see it as a `Stream`.
 
-    Whatever ends the call, all of these happen, once: the timers stop, the exchange is closed, whoever waits
-    to send or for responses is told, and ``on_end`` is called.
+    Whatever ends the call, all of these happen, once: the timers stop, the exchange is closed, waiting
+    senders and receivers are told, and ``on_end`` is called.
     """
 
     def __init__(
@@ -174,5 +174,5 @@ class Stream(Generic[M]):
         self.responses = call.responses
 
     def cancel(self) -> None:
-        """End the call at once and close its connection; whoever waits for it gets `CallCancelled`."""
+        """End the call at once and close its connection; what waits for it fails with `CallCancelled`."""
         self._call.cancel()

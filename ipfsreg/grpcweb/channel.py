@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Required, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -46,6 +46,19 @@ class Transport(Enum):
 
     POST = "post"
     WEBSOCKET = "websocket"
+
+
+class CallOptions(TypedDict, total=False):
+    """What a call may be told beside its method and messages."""
+
+    deadline: Required[float]
+    """Seconds; told to the server, and kept here."""
+
+    idle: float | None
+    """The longest time, in seconds, in which nothing may move, but for times in which nobody takes what came."""
+
+    metadata: Metadata | Mapping[str, str]
+    transport: Transport | None
 
 
 class Channel:
@@ -95,14 +108,7 @@ class Channel:
         return len(self._connections)
 
     def unary(
-        self,
-        method: str,
-        request: Message,
-        response_type: MessageType[M],
-        *,
-        deadline: float,
-        metadata: Metadata | Mapping[str, str] = NO_METADATA,
-        transport: Transport | None = None,
+        self, method: str, request: Message, response_type: MessageType[M], **options: Unpack[CallOptions]
     ) -> "Deferred[M]":
         """Make a call of one request and one response. Fails with a `CallError`.
 
@@ -110,11 +116,8 @@ class Channel:
 
         :param method: ``/package.Service/Method``.
         :param response_type: the response's class.
-        :param deadline: seconds; told to the server, and kept here.
         """
-        stream = self.server_stream(
-            method, request, response_type, deadline=deadline, metadata=metadata, transport=transport
-        )
+        stream = self.server_stream(method, request, response_type, **options)
 
         async def response() -> M:
             try:
@@ -126,44 +129,20 @@ class Channel:
         return Deferred.fromCoroutine(response())
 
     def server_stream(
-        self,
-        method: str,
-        request: Message,
-        response_type: MessageType[M],
-        *,
-        deadline: float,
-        idle: float | None = None,
-        metadata: Metadata | Mapping[str, str] = NO_METADATA,
-        transport: Transport | None = None,
+        self, method: str, request: Message, response_type: MessageType[M], **options: Unpack[CallOptions]
     ) -> Stream[M]:
-        """Begin a call of one request and any number of responses.
-
-        :param idle: the longest time, in seconds, in which nothing may come, but for times in which nobody
-            takes what came; None for no such limit.
-        """
-        call = self._call(method, response_type, deadline, idle, metadata, transport, alone=False)
+        """Begin a call of one request and any number of responses."""
+        call = self._call(method, response_type, options, alone=False)
         call.requests.send(request)
         call.requests.finish()
         return Stream(call)
 
-    def stream(
-        self,
-        method: str,
-        response_type: MessageType[M],
-        *,
-        deadline: float,
-        idle: float | None = None,
-        metadata: Metadata | Mapping[str, str] = NO_METADATA,
-        transport: Transport | None = None,
-    ) -> Stream[M]:
+    def stream(self, method: str, response_type: MessageType[M], **options: Unpack[CallOptions]) -> Stream[M]:
         """Begin a call whose requests are sent while its responses come: client streaming and bidirectional.
 
         Take the responses, whatever they are, while you send: a server may stop reading until you do.
-
-        :param idle: the longest time, in seconds, in which nothing may move in either direction, but for times
-            in which nobody takes what came; None for no such limit.
         """
-        return Stream(self._call(method, response_type, deadline, idle, metadata, transport, alone=True))
+        return Stream(self._call(method, response_type, options, alone=True))
 
     def close(self) -> "Deferred[Any]":
         """Cancel every call and close every connection; fires when they are gone. No calls after that."""
@@ -174,27 +153,19 @@ class Channel:
         gone = self._connections.abort_all()
         return gone.addCallback(lambda _: self._pool.closeCachedConnections())
 
-    def _call(
-        self,
-        method: str,
-        response_type: MessageType[M],
-        deadline: float,
-        idle: float | None,
-        metadata: Metadata | Mapping[str, str],
-        transport: Transport | None,
-        *,
-        alone: bool,
-    ) -> Call[M]:
+    def _call(self, method: str, response_type: MessageType[M], options: CallOptions, *, alone: bool) -> Call[M]:
         if self._closed:
             raise RuntimeError("the channel is closed")
+        metadata, deadline = options.get("metadata", NO_METADATA), options["deadline"]
         fields = list(metadata if isinstance(metadata, Metadata) else Metadata(metadata))
         fields += [("content-type", CONTENT_TYPE), ("x-grpc-web", "1"), ("grpc-timeout", grpc_timeout(deadline))]
         target = self._uri.originForm.decode("ascii").rstrip("/") + method
         head = CallHead(self._uri.netloc.decode("ascii"), target, fields)
-        call = Call(self._reactor, response_type, self._message_limit, deadline, idle, self._calls.discard)
+        idle, limit = options.get("idle"), self._message_limit
+        call = Call(self._reactor, response_type, limit, deadline, idle, self._calls.discard)
         self._calls.add(call)
         exchange: Exchange
-        if (transport or self._transport) is Transport.WEBSOCKET:
+        if (options.get("transport") or self._transport) is Transport.WEBSOCKET:
             endpoint = self._connections.endpointForURI(self._uri)
             exchange = WebSocketExchange(endpoint, call, self._reactor, head, self._ping_interval)
         elif alone:

@@ -20,7 +20,7 @@ class Exchange(Protocol):
     """One call on the wire. Nothing in it calls the user back before `start`."""
 
     def start(self) -> None:
-        """Connect, and whatever else the transport begins with."""
+        """Connect, and begin as the transport does."""
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request; only between the user's ``opened`` and `finish`."""

@@ -42,7 +42,7 @@ class ResponseSource(Protocol):
 class Responses(Generic[M]):
     """The messages from the server: ``async for message in call.responses`` (or `receive`, or `only`).
 
-    They come at the pace of whoever takes them: what nobody takes is not read from the connection (but for `HIGH_WATER`
+    They come at the caller's pace: what it does not take is not read from the connection (but for `HIGH_WATER`
     bytes read ahead, so that an early status is noticed). The outcome comes last: messages end without an exception for
     status OK only, else with a `CallError`.
     """

@@ -15,7 +15,7 @@ class BlockInvalid(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PBLink:
     """A link: ``size`` is the length of all the blocks it leads to, in bytes (Tsize)."""
 
     cid: CID
@@ -24,10 +24,10 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class PBNode:
     """A block: its links, and bytes that mean something to a format above this one."""
 
-    links: Sequence[Link]
+    links: Sequence[PBLink]
     data: bytes
 
 
@@ -47,7 +47,7 @@ def encode_link(cid: bytes, name: bytes, size: int) -> bytes:
     return encode_field(2, encode_field(1, cid) + encode_field(2, name) + encode_number(3, size))
 
 
-def encode_node(node: Node) -> bytes:
+def encode_node(node: PBNode) -> bytes:
     """The canonical bytes of a block: all links, in the order given, and then the data."""
     links = [encode_link(link.cid.binary, link.name.encode(), link.size) for link in node.links]
     return b"".join([*links, encode_field(1, node.data)])
@@ -74,7 +74,7 @@ def decode_fields(data: bytes | memoryview) -> Iterator[tuple[int, int | memoryv
         raise BlockInvalid(str(error)) from None
 
 
-def decode_node(block: bytes | memoryview) -> Node:
+def decode_node(block: bytes | memoryview) -> PBNode:
     """Read a block.
 
     :raises BlockInvalid: where it is none.
@@ -87,10 +87,10 @@ def decode_node(block: bytes | memoryview) -> Node:
             links.append(_decode_link(value))
         elif number == 1:
             content = bytes(value)
-    return Node(links, content)
+    return PBNode(links, content)
 
 
-def _decode_link(data: memoryview) -> Link:
+def _decode_link(data: memoryview) -> PBLink:
     cid, name, size = None, "", 0
     for number, value in decode_fields(data):
         if number == 1 and isinstance(value, memoryview):
@@ -106,4 +106,4 @@ def _decode_link(data: memoryview) -> Link:
             size = value
     if cid is None:
         raise BlockInvalid("a link has no CID")
-    return Link(cid, name, size)
+    return PBLink(cid, name, size)

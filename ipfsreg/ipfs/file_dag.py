@@ -29,7 +29,7 @@ PROFILE = Profile()
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class BlockPlace:
     """Where a node is: ``level`` 0 are the leaves, ``number`` counts from 0 within the level."""
 
     level: int
@@ -54,9 +54,9 @@ class FileDag:
             self._add_level()
 
     @property
-    def root(self) -> Place:
+    def root(self) -> BlockPlace:
         """The node that stands for the file."""
-        return Place(len(self._hashes) - 1, 0)
+        return BlockPlace(len(self._hashes) - 1, 0)
 
     @property
     def cid(self) -> CID:
@@ -67,26 +67,26 @@ class FileDag:
         """How many nodes a level has."""
         return len(self._hashes[level]) // HASH
 
-    def hash_at(self, place: Place) -> bytes:
+    def hash_at(self, place: BlockPlace) -> bytes:
         """The sha256 of a node's block."""
         return self._hashes[place.level][place.number * HASH : (place.number + 1) * HASH]
 
-    def cid_at(self, place: Place) -> CID:
+    def cid_at(self, place: BlockPlace) -> CID:
         """A node's CID."""
         return CID(1, DAG_PB if place.level else RAW, SHA2_256, self.hash_at(place))
 
-    def range_at(self, place: Place) -> tuple[int, int]:
+    def range_at(self, place: BlockPlace) -> tuple[int, int]:
         """Which bytes of the file are below a node: the first, and the one past the last."""
         return range_of(place, self.size, self.profile)
 
-    def children(self, place: Place) -> Iterator[Place]:
+    def children(self, place: BlockPlace) -> Iterator[BlockPlace]:
         """The nodes that a node links to, in order. A leaf has none."""
         if place.level:
             first = place.number * self.profile.links
             for number in range(first, min(first + self.profile.links, self.count(place.level - 1))):
-                yield Place(place.level - 1, number)
+                yield BlockPlace(place.level - 1, number)
 
-    def block(self, place: Place) -> bytes:
+    def block(self, place: BlockPlace) -> bytes:
         """The block of an inner node. One with all its links takes a millisecond."""
         links, sizes = [], []
         known, before, behind = -1, b"", b""
@@ -101,13 +101,13 @@ class FileDag:
             sizes.append(end - first)
         return b"".join(links) + encode_field(1, encode_unixfs(UnixFS(FILE, size=sum(sizes), block_sizes=sizes)))
 
-    def inner_nodes(self) -> Iterator[Place]:
+    def inner_nodes(self) -> Iterator[BlockPlace]:
         """Every node that is not a leaf."""
         for level in range(1, len(self._hashes)):
             for number in range(self.count(level)):
-                yield Place(level, number)
+                yield BlockPlace(level, number)
 
-    def walk(self, top: Place, first: int = 0, end: int | None = None) -> Iterator[Place]:
+    def walk(self, top: BlockPlace, first: int = 0, end: int | None = None) -> Iterator[BlockPlace]:
         """A node and those below it, depth first, that have bytes of the file from ``first`` to before ``end``."""
         stack = [top]
         while stack:
@@ -117,14 +117,14 @@ class FileDag:
             wanted = [each for each, begin, past in below if past > first and (end is None or begin < end)]
             stack += reversed(wanted)
 
-    def block_size(self, place: Place) -> int:
+    def block_size(self, place: BlockPlace) -> int:
         """The length of a node's block in bytes."""
         if not place.level:
             first, end = self.range_at(place)
             return end - first
         return self._total(place) - sum(self._total(each) for each in self.children(place))
 
-    def _total(self, place: Place) -> int:
+    def _total(self, place: BlockPlace) -> int:
         if not place.level:
             first, end = self.range_at(place)
             return end - first
@@ -134,14 +134,14 @@ class FileDag:
         level = len(self._hashes)
         hashes, totals = bytearray(), []
         for number in range(-(-self.count(level - 1) // self.profile.links)):
-            block = self.block(Place(level, number))
+            block = self.block(BlockPlace(level, number))
             hashes += hashlib.sha256(block).digest()
-            totals.append(len(block) + sum(self._total(each) for each in self.children(Place(level, number))))
+            totals.append(len(block) + sum(self._total(each) for each in self.children(BlockPlace(level, number))))
         self._hashes.append(bytes(hashes))
         self._totals.append(totals)
 
 
-def range_of(place: Place, size: int, profile: Profile = PROFILE) -> tuple[int, int]:
+def range_of(place: BlockPlace, size: int, profile: Profile = PROFILE) -> tuple[int, int]:
     """Which bytes of a file of ``size`` bytes are below a node: the first, and the one past the last."""
     span = profile.chunk * profile.links**place.level
     return min(place.number * span, size), min((place.number + 1) * span, size)

@@ -17,10 +17,10 @@ import mmh3
 from ipfsreg.flow.gather import gather
 
 from .cid import CID, DAG_PB, cid_of
-from .dag_pb import BlockInvalid, Link, Node, encode_node
+from .dag_pb import BlockInvalid, PBLink, PBNode, encode_node
 from .unixfs import HAMT_SHARD, UnixFS, decode_unixfs, encode_unixfs
 
-Load: TypeAlias = Callable[[CID], Awaitable[Node]]
+Load: TypeAlias = Callable[[CID], Awaitable[PBNode]]
 """The node of a CID. It is asked again for what it was asked before; whatever it raises goes through.
 
 One that has every answer at once keeps the reactor busy for as long as the call takes, some 5 ms for each thousand
@@ -47,7 +47,7 @@ _DEPTH = 8  # bytes of a hash, and levels of shards: below the last there is not
 
 _PREFIXES = [f"{index:02X}" for index in range(FAN_OUT)]
 
-_Slots: TypeAlias = dict[int, Link]  # what a shard has by place: an entry, or a child shard, which has no name
+_Slots: TypeAlias = dict[int, PBLink]  # what a shard has by place: an entry, or a child shard, which has no name
 _T = TypeVar("_T")
 
 
@@ -62,7 +62,7 @@ class HashExhausted(ValueError):
         self.names = (one, other)
 
 
-def is_shard(node: Node) -> bool:
+def is_shard(node: PBNode) -> bool:
     """Whether a directory's node is that of a sharded one.
 
     :raises BlockInvalid: where it is not UnixFS.
@@ -70,12 +70,12 @@ def is_shard(node: Node) -> bool:
     return decode_unixfs(node.data).kind == HAMT_SHARD
 
 
-def estimated_size(entries: Iterable[Link]) -> int:
+def estimated_size(entries: Iterable[PBLink]) -> int:
     """What Kubo compares with the `THRESHOLD`: the bytes of all names and CIDs."""
     return sum(len(link.name.encode()) + len(link.cid.binary) for link in entries)
 
 
-async def is_large(load: Load, node: Node) -> bool:
+async def is_large(load: Load, node: PBNode) -> bool:
     """Whether a sharded directory's `estimated_size` is more than the `THRESHOLD`.
 
     It loads no more shards than it takes to see that, all of them only where it is not.
@@ -91,7 +91,7 @@ async def is_large(load: Load, node: Node) -> bool:
     return False
 
 
-async def find(load: Load, node: Node, name: str) -> Link | None:
+async def find(load: Load, node: PBNode, name: str) -> PBLink | None:
     """The entry of a name, with its name; None where there is none.
 
     :raises BlockInvalid: where what was looked at of the blocks on the way is not what it should be.
@@ -103,24 +103,24 @@ async def find(load: Load, node: Node, name: str) -> Link | None:
         link = node.links[(bits & (1 << place) - 1).bit_count()]
         found = _unprefixed(link, place)
         if found:
-            return Link(link.cid, found, link.size) if found == name else None
+            return PBLink(link.cid, found, link.size) if found == name else None
         node = await load(link.cid)
     raise BlockInvalid("a sharded directory has more levels than a hash has bytes")
 
 
-async def entries(load: Load, node: Node) -> list[Link]:
+async def entries(load: Load, node: PBNode) -> list[PBLink]:
     """All entries, sorted by the bytes of their names.
 
     :raises BlockInvalid: where a block is not what it should be.
     """
-    found: list[Link] = []
+    found: list[PBLink] = []
     async with aclosing(_walk(load, node)) as shards:
         async for values in shards:
             found += values
     return sorted(found, key=lambda link: link.name.encode())
 
 
-async def changed(load: Load, node: Node, changes: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
+async def changed(load: Load, node: PBNode, changes: Mapping[str, PBLink | None]) -> tuple[PBNode | None, list[Block]]:
     """The directory's node after entries are set, or, with None, removed; and the child shards that are new to it.
 
     A change's key is the entry's name, whatever the link's is. The node is None where nothing is left, else still that
@@ -140,7 +140,7 @@ async def changed(load: Load, node: Node, changes: Mapping[str, Link | None]) ->
     return (node, []) if after == before else (_node(after), blocks)
 
 
-def shard_of(entries: Iterable[Link]) -> tuple[Node, list[Block]]:
+def shard_of(entries: Iterable[PBLink]) -> tuple[PBNode, list[Block]]:
     """The node of a sharded directory with these entries, and its child shards, children before their parents.
 
     It takes some milliseconds for each thousand. Of entries with the same name the last counts.
@@ -164,7 +164,7 @@ def _check_names(names: Container[str]) -> None:
         raise ValueError("an entry of a directory has a name")
 
 
-def _bitfield(node: Node) -> int:
+def _bitfield(node: PBNode) -> int:
     message = decode_unixfs(node.data)
     if (message.kind, message.hash_type, message.fan_out) != (HAMT_SHARD, _MURMUR3, FAN_OUT):
         raise BlockInvalid(f"not a shard of a directory with {FAN_OUT} places and murmur3-x64-64")
@@ -180,13 +180,13 @@ def _places(bits: int) -> Iterator[int]:
         bits &= bits - 1
 
 
-def _unprefixed(link: Link, place: int) -> str:
+def _unprefixed(link: PBLink, place: int) -> str:
     if not link.name.startswith(_PREFIXES[place]):
         raise BlockInvalid(f"a link in a shard does not begin with its place, {_PREFIXES[place]}")
     return link.name[2:]
 
 
-def _slots(node: Node, path: bytes) -> _Slots:
+def _slots(node: PBNode, path: bytes) -> _Slots:
     """What a shard has, checked in full; ``path`` are the places that led to it."""
     bits = _bitfield(node)
     if path and not bits:  # with these, a few blocks could make a directory that takes forever to walk
@@ -198,20 +198,20 @@ def _slots(node: Node, path: bytes) -> _Slots:
             raise BlockInvalid(f"a shard has the name {name!r}, whose place is not there")
         if not name and len(path) == _DEPTH - 1:
             raise BlockInvalid("a sharded directory has more levels than a hash has bytes")
-        slots[place] = Link(link.cid, name, link.size)
+        slots[place] = PBLink(link.cid, name, link.size)
     return slots
 
 
-def _node(slots: _Slots) -> Node:
+def _node(slots: _Slots) -> PBNode:
     bits, links = 0, []
     for place, link in sorted(slots.items()):
         bits |= 1 << place
-        links.append(Link(link.cid, _PREFIXES[place] + link.name, link.size))
+        links.append(PBLink(link.cid, _PREFIXES[place] + link.name, link.size))
     bitfield = bits.to_bytes((bits.bit_length() + 7) // 8, "big")
-    return Node(links, encode_unixfs(UnixFS(HAMT_SHARD, bitfield, hash_type=_MURMUR3, fan_out=FAN_OUT)))
+    return PBNode(links, encode_unixfs(UnixFS(HAMT_SHARD, bitfield, hash_type=_MURMUR3, fan_out=FAN_OUT)))
 
 
-async def _walk(load: Load, node: Node) -> AsyncGenerator[list[Link], None]:
+async def _walk(load: Load, node: PBNode) -> AsyncGenerator[list[PBLink], None]:
     """The entries of each shard."""
     slots = _slots(node, b"")
     yield [link for link in slots.values() if link.name]
@@ -226,7 +226,7 @@ async def _walk(load: Load, node: Node) -> AsyncGenerator[list[Link], None]:
 
 
 async def _changed(
-    load: Load, slots: _Slots, changes: Mapping[str, Link | None], path: bytes, blocks: list[Block]
+    load: Load, slots: _Slots, changes: Mapping[str, PBLink | None], path: bytes, blocks: list[Block]
 ) -> _Slots:
     """A shard's slots after changes to names that have their place in it; ``blocks`` takes the shards new below it."""
     after, below = dict(slots), {}
@@ -253,25 +253,25 @@ async def _changed(
     return after
 
 
-def _built(values: Mapping[str, Link], depth: int, blocks: list[Block]) -> _Slots:
+def _built(values: Mapping[str, PBLink], depth: int, blocks: list[Block]) -> _Slots:
     """The slots of a shard with these entries, so many levels down; ``blocks`` takes the shards below it."""
     if depth == _DEPTH:
         raise HashExhausted(*list(values)[:2])
     return {place: _standing_for(here, depth + 1, blocks) for place, here in _by_place(values, depth).items()}
 
 
-def _standing_for(values: Mapping[str, Link], depth: int, blocks: list[Block]) -> Link:
+def _standing_for(values: Mapping[str, PBLink], depth: int, blocks: list[Block]) -> PBLink:
     """What the place of these entries has: the entry, or a shard of them that is so many levels down."""
     if len(values) > 1:
         return _child(_built(values, depth, blocks), blocks)
     ((name, link),) = values.items()
-    return Link(link.cid, name, link.size)
+    return PBLink(link.cid, name, link.size)
 
 
-def _child(slots: _Slots, blocks: list[Block]) -> Link:
+def _child(slots: _Slots, blocks: list[Block]) -> PBLink:
     block = encode_node(_node(slots))
     blocks.append((cid_of(DAG_PB, block), block))
-    return Link(blocks[-1][0], "", len(block) + sum(link.size for link in slots.values()))
+    return PBLink(blocks[-1][0], "", len(block) + sum(link.size for link in slots.values()))
 
 
 def _by_place(named: Mapping[str, _T], depth: int) -> dict[int, dict[str, _T]]:

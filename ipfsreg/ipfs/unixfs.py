@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .dag_pb import BlockInvalid, Link, Node, decode_fields, encode_field, encode_node, encode_number
+from .dag_pb import BlockInvalid, PBLink, PBNode, decode_fields, encode_field, encode_node, encode_number
 
 RAW_LEAF, DIRECTORY, FILE, METADATA, SYMLINK, HAMT_SHARD = range(6)
 
@@ -46,32 +46,25 @@ def decode_unixfs(data: bytes) -> UnixFS:
 
     :raises BlockInvalid: where it is none.
     """
-    kind, content, size = None, b"", None
-    hash_type, fan_out = None, None
-    block_sizes: list[int] = []
-    for number, value in decode_fields(data):
-        if number == 1 and isinstance(value, int):
-            kind = value
-        elif number == 2 and isinstance(value, memoryview):
-            content = bytes(value)
-        elif number == 3 and isinstance(value, int):
-            size = value
-        elif number == 4 and isinstance(value, int):
+    content, block_sizes = b"", []
+    numbers: dict[int, int] = {}
+    for field, value in decode_fields(data):
+        if isinstance(value, memoryview):
+            content = bytes(value) if field == 2 else content
+        elif field == 4:
             block_sizes.append(value)
-        elif number == 5 and isinstance(value, int):
-            hash_type = value
-        elif number == 6 and isinstance(value, int):
-            fan_out = value
-    if kind is None:
+        else:
+            numbers[field] = value
+    if 1 not in numbers:
         raise BlockInvalid("a UnixFS message does not say what it is")
-    return UnixFS(kind, content, size, block_sizes, hash_type, fan_out)
+    return UnixFS(numbers[1], content, numbers.get(3), block_sizes, numbers.get(5), numbers.get(6))
 
 
-def directory_node(entries: Iterable[Link]) -> Node:
+def directory_node(entries: Iterable[PBLink]) -> PBNode:
     """A directory with these entries, as `ipfs add` makes one that is not too large for one block."""
-    return Node(sorted(entries, key=lambda link: link.name.encode()), encode_unixfs(UnixFS(DIRECTORY)))
+    return PBNode(sorted(entries, key=lambda link: link.name.encode()), encode_unixfs(UnixFS(DIRECTORY)))
 
 
-def encode_directory(entries: Iterable[Link]) -> bytes:
+def encode_directory(entries: Iterable[PBLink]) -> bytes:
     """The block of such a directory."""
     return encode_node(directory_node(entries))

@@ -2,10 +2,15 @@
 
 Go programs write ``null`` for a slice, map or pointer that is nil, and read it as one. So it is taken here where all
 clients read it so.
+
+In OCI's documents a descriptor's ``mediaType`` is REQUIRED ("OCI Content Descriptors"), a MUST by RFC 2119, and the
+values of annotations MUST be strings ("Annotations", "Rules"). What lacks these is refused, though Docker's registry
+2.8.2 and olareg 0.1.2 take it. Docker's documents have no such rule, nor one about annotations at all: there such a
+layer is one without a type, and such an annotation one without text, as for both of these registries.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .digest import Digest, digest_of, parse_digest
@@ -43,15 +48,19 @@ def encode_json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def read_descriptor(value: object, *where: object) -> Descriptor:
+def read_descriptor(value: object, *where: object, docker: bool = False) -> Descriptor:
     """Check a descriptor out of a JSON document. ``where`` is its place there, for the message.
+
+    With ``docker``, which is for blobs in documents of Docker's types, its media type may be missing: it is empty then.
 
     :raises ManifestInvalid: with the field that is wrong.
     """
     if type(value) is not dict:
         raise wrong("an object is needed", *where)
     media_type, size = value.get("mediaType"), value.get("size")
-    if type(media_type) is not str or not media_type:
+    if docker and media_type is None:
+        media_type = ""
+    if type(media_type) is not str or not (media_type or docker):
         raise wrong("a string that is not empty is needed", *where, "mediaType")
     if type(size) is not int or size < 0:
         raise wrong("a whole number that is not negative is needed", *where, "size")
@@ -67,21 +76,25 @@ def read_descriptor(value: object, *where: object) -> Descriptor:
     urls = value.get("urls")
     if urls is not None and not (type(urls) is list and all(type(each) is str for each in urls)):
         raise wrong("a list of strings is needed", *where, "urls")
-    annotations = read_annotations(value, *where)
+    annotations = read_annotations(value, *where, docker=docker)
     return Descriptor(media_type, parsed, size, urls, read_text(value, "artifactType", *where), annotations)
 
 
-def read_descriptors(document: Mapping[str, Any], field: str) -> list[Descriptor]:
-    """The descriptors in a field of a document; none where it is null or missing.
+def read_descriptors(document: dict[str, Any], field: str, *, docker: bool = False) -> Iterator[Descriptor]:
+    """The descriptors in a field of a document, taken out of it one by one; none where it is null or missing.
+
+    One by one, since to free tens of thousands at once keeps other threads waiting. See `read_descriptor`.
 
     :raises ManifestInvalid: with the first one that is wrong.
     """
     values = document.get(field)
     if values is None:
-        return []
+        return
     if type(values) is not list:
         raise wrong("a list is needed", field)
-    return [read_descriptor(value, field, number) for number, value in enumerate(values)]
+    for number, value in enumerate(values):
+        values[number] = None
+        yield read_descriptor(value, field, number, docker=docker)
 
 
 def read_text(document: Mapping[str, Any], field: str, *where: object) -> str | None:
@@ -95,15 +108,19 @@ def read_text(document: Mapping[str, Any], field: str, *where: object) -> str | 
     return value
 
 
-def read_annotations(document: Mapping[str, Any], *where: object) -> dict[str, str] | None:
+def read_annotations(document: Mapping[str, Any], *where: object, docker: bool = False) -> Mapping[str, str] | None:
     """The annotations of a document or descriptor; None where they are null or missing.
+
+    With ``docker``, one of them may be null: it is empty then.
 
     :raises ManifestInvalid: where one of them is not a string.
     """
-    value: dict[str, str] | None = document.get("annotations")
-    if value is not None and not (type(value) is dict and all(type(each) is str for each in value.values())):
+    value = document.get("annotations")
+    if value is None:
+        return None
+    if type(value) is not dict or not all(type(each) is str or (docker and each is None) for each in value.values()):
         raise wrong("an object of strings is needed", *where, "annotations")
-    return value
+    return {name: each or "" for name, each in value.items()} if docker else value
 
 
 def wrong(what: str, *where: object) -> ManifestInvalid:

@@ -1,14 +1,15 @@
 """JSON documents that others wrote: reading one takes time and memory within a small multiple of its length.
 
-A document can be made to cost as much as possible: 4 MiB of ``{},{},…`` are a million objects, and a million errors for
-whoever collects errors. So the number of values is bounded before any of them is made, and the first error is the only
-one. No regular expression looks at JSON.
+A document can be made to cost as much as possible: 4 MiB of ``{},{},…`` are a million objects, and a million errors
+for a parser that collects them. So the number of values is bounded before any of them is made, and the first error is
+the only one. No regular expression looks at JSON.
 """
 
 import json
 from typing import Any
 
 from .errors import ManifestInvalid
+from .long_json import LongText
 
 _BYTES_A_VALUE = 16
 """Values and the brackets around them are this long on average, or longer. A descriptor has four in 130 bytes."""
@@ -23,15 +24,15 @@ _SLICE = 64 * 1024
 def read_json(content: bytes) -> dict[str, Any]:
     """Read a JSON object (RFC 8259) in UTF-8. Of a name that is there twice, the last value counts.
 
-    :raises ManifestInvalid: where it is none, is nested too deeply, or has too many values for its length.
+    :raises ManifestInvalid: where it is not JSON, is nested too deeply, or has too many values for its length.
     """
     try:
         text = content.decode()
         if len(content) <= _VALUES_ALWAYS:
-            document = _SHORT.decode(text)
+            document = _DECODER.decode(text)
         else:
             _check_number_of_values(content)
-            document = _LONG.decode(text)
+            document = LongText(text, _DECODER).read()
     except ManifestInvalid:
         raise
     except ValueError as error:
@@ -50,17 +51,7 @@ def _not_json(name: str) -> None:
     raise ManifestInvalid("NaN and Infinity are not JSON")
 
 
-def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
-    return value
-
-
-def _integer(digits: str) -> int:
-    return int(digits)
-
-
-_SHORT = json.JSONDecoder(parse_constant=_not_json)
-_LONG = json.JSONDecoder(parse_constant=_not_json, object_hook=_as_it_is, parse_int=_integer)
-"""The parser is in C and keeps other threads waiting. Each call of a hook lets them run."""
+_DECODER = json.JSONDecoder(parse_constant=_not_json)
 
 
 def _check_number_of_values(content: bytes) -> None:
@@ -68,10 +59,13 @@ def _check_number_of_values(content: bytes) -> None:
     if sum(map(content.count, (b"{", b"[", b","))) <= most:
         return
     # Some of these may be in strings: between quotes, once escaped backslashes and quotes are removed.
-    marks = content.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
-    found = in_string = 0
-    for at in range(0, len(marks), _SLICE):
-        parts = marks[at : at + _SLICE].split(b'"')
+    begin = found = in_string = 0
+    while begin < len(content):
+        part = content[begin : begin + _SLICE]
+        if (len(part) - len(part.rstrip(b"\\"))) % 2:  # the last one escapes what comes next
+            part += content[begin + len(part) : begin + len(part) + 1]
+        begin += len(part)
+        parts = part.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS).split(b'"')
         found += sum(map(len, parts[in_string::2]))
         in_string ^= (len(parts) - 1) & 1
         if found > most:
@@ -80,14 +74,16 @@ def _check_number_of_values(content: bytes) -> None:
 
 def _check_surrogates(text: str) -> None:
     """Half of a surrogate pair, escaped, is no character: it could not be encoded again."""
-    escapes = text.replace("\\\\", "--")  # escaped backslashes stand between what is beside them
-    at = escapes.find("\\u")
-    while at >= 0:
-        code = int(escapes[at + 2 : at + 6], 16)
-        at += 6
+    begin = 0
+    while (at := text.find("\\u", begin)) >= 0:
+        backslashes = text[begin : at + 1]
+        begin = at + 1
+        if (len(backslashes) - len(backslashes.rstrip("\\"))) % 2 == 0:
+            continue  # the last of them is escaped itself, and this is a letter u
+        code = int(text[at + 2 : at + 6], 16)
+        begin = at + 6
         if 0xD800 <= code < 0xE000:
-            low = escapes[at : at + 6]
+            low = text[begin : begin + 6]
             if code >= 0xDC00 or not low.startswith("\\u") or not 0xDC00 <= int(low[2:], 16) < 0xE000:
                 raise ManifestInvalid("half of a surrogate pair is no character")
-            at += 6
-        at = escapes.find("\\u", at)
+            begin += 6

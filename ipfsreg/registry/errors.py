@@ -76,7 +76,7 @@ class ManifestUnknown(RegistryError, code="MANIFEST_UNKNOWN", status=404):
 
 
 class ManifestInvalid(RegistryError, code="MANIFEST_INVALID"):
-    """The manifest is not one."""
+    """The content is not a manifest."""
 
 
 class ManifestBlobUnknown(RegistryError, code="MANIFEST_BLOB_UNKNOWN", status=404):
@@ -119,7 +119,7 @@ class RangeInvalid(RegistryError, code="RANGE_INVALID", status=416):
 
 
 class CidInvalid(RegistryError, code="CID_INVALID"):
-    """What stands where a CID should is none."""
+    """The text is not a CID."""
 
 
 class CidUnknown(RegistryError, code="CID_UNKNOWN", status=404):

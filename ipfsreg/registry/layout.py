@@ -9,16 +9,19 @@ from collections.abc import AsyncIterator
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 
-from .digest import Digest, parse_digest
-from .errors import DigestInvalid, TagInvalid
-from .names import Repository, Tag, is_component, parse_tag
+from .digest import HEX_LENGTHS, Digest, parse_digest
+from .errors import DigestInvalid
+from .names import NAME_MAX, Repository, Tag, is_component, is_tag
 
 VERSION = 1
 """The number of this layout. A daemon refuses a bucket with a number that it does not know."""
 
 VERSION_FILE = "layout-version"
 REPOSITORIES = "repositories"
-_BLOBS, _MANIFESTS, _TAGS, _REFERRERS = "_blobs", "_manifests", "_tags", "_referrers"
+TOPS = ("blobs", "dags", REPOSITORIES, "quarantine")
+"""The directories at the top of the bucket; `VERSION_FILE` is the only file there."""
+
+_BLOBS, _MANIFESTS, _TAGS, _REFERRERS = _KINDS = "_blobs", "_manifests", "_tags", "_referrers"
 
 
 def _own(repository: Repository, kind: str) -> str:
@@ -111,15 +114,8 @@ async def is_there(bucket: IBucket, repository: Repository) -> bool:
 
 
 async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
-    """The tags of a repository, sorted. A file that is no tag is passed over."""
-    found = []
-    for entry in await bucket.list(tags_of(repository)):
-        if not entry.is_directory:
-            try:
-                found.append(parse_tag(entry.name))
-            except TagInvalid:
-                continue
-    return found
+    """The tags of a repository, sorted, damaged ones too. A name that is no tag is passed over."""
+    return [Tag(entry.name) for entry in await bucket.list(tags_of(repository)) if is_tag(entry.name)]
 
 
 async def referring(bucket: IBucket, repository: Repository, subject: Digest) -> list[Digest]:
@@ -181,6 +177,37 @@ def _repository_at(listing: Listing) -> Repository:
 def _refuse_strange(listing: Listing, entry: Entry) -> None:
     if entry.strange:
         raise Corrupt(f"{listing.directory}/{entry.name} is neither a file nor a directory: remove it")
+    if not entry.is_directory and entry.name in _KINDS:
+        raise Corrupt(f"{listing.directory}/{entry.name} is a file, where a directory belongs: remove it")
+
+
+def belongs(path: str, is_directory: bool) -> bool:
+    """Whether something below one of the `TOPS` is what this layout has there, as far as its name tells."""
+    top, *parts = path.split("/")
+    if top != REPOSITORIES:
+        return _is_spread(parts, is_directory)
+    own = next((number for number, part in enumerate(parts) if part.startswith("_")), len(parts))
+    name, kind, below = parts[:own], parts[own : own + 1], parts[own + 1 :]
+    if not all(map(is_component, name)) or len("/".join(name)) > NAME_MAX:
+        return False
+    if not below:
+        return is_directory and (not kind or (bool(name) and kind[0] in _KINDS))
+    if kind[0] == _TAGS:
+        return len(below) == 1 and not is_directory and is_tag(below[0])
+    if kind[0] != _REFERRERS:
+        return _is_spread(below, is_directory)
+    if len(below) == 4:
+        return not is_directory and _referring(Entry(below[3], is_directory)) is not None
+    return is_directory and _is_spread(below, is_directory=len(below) < 3)
+
+
+def _is_spread(parts: list[str], is_directory: bool) -> bool:
+    """Whether this is the end of the path of a digest's file, or of a directory on the way to one."""
+    if len(parts) == 3:
+        return not is_directory and _spread_digest("", f"/{parts[0]}/{parts[1]}", parts[2]) is not None
+    if not is_directory or not parts or parts[0] not in HEX_LENGTHS:
+        return False
+    return len(parts) == 1 or (len(parts) == 2 and len(parts[1]) == 2 and set(parts[1]) <= set("0123456789abcdef"))
 
 
 async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Digest]:
@@ -189,8 +216,8 @@ async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Diges
             digest = _spread_digest(directory, listing.directory, entry.name)
             if digest is None:
                 _refuse_strange(listing, entry)
-            elif not entry.is_directory:
-                yield digest
+            else:
+                yield digest  # whatever is in the file's place: whoever reads it finds damage, and no absence
 
 
 async def _listings_below(bucket: IBucket, directory: str) -> AsyncIterator[Listing]:

@@ -42,7 +42,7 @@ class Manifest:
     """The manifests that an index lists."""
     subject: Digest | None
     artifact_type: str | None
-    annotations: dict[str, str] | None
+    annotations: Mapping[str, str] | None
 
     @property
     def references(self) -> set[Digest]:
@@ -64,32 +64,35 @@ def parse_manifest(content: bytes, content_type: str = "") -> Manifest:
     """
     document = read_json(content)
     media_type = _media_type(document, content_type)
-    artifact_type, annotations = read_text(document, "artifactType"), read_annotations(document)
+    docker = media_type in {DOCKER_IMAGE, DOCKER_LIST}
+    artifact_type, annotations = read_text(document, "artifactType"), read_annotations(document, docker=docker)
     subject = document.get("subject")
-    needed: list[Descriptor] = []
-    foreign: list[Descriptor] = []
-    manifests: list[Descriptor] = []
+    blobs: list[tuple[Digest, int]] = []
+    foreign: list[Digest] = []
+    manifests: list[Digest] = []
     # Null is taken for an empty list, but not for a config, nor for a field of another kind of manifest: of these
     # containerd counts the bytes. Missing layers are none: the image-spec requires schemaVersion and config of an image
-    # manifest, and manifests of an index. Of descriptors it requires mediaType, digest and size, and annotations
-    # MUST have strings: what lacks these is refused, though other registries take it.
+    # manifest, and manifests of an index, and no layers.
     if media_type in IMAGES:
         _check_fields(document, media_type, {"schemaVersion", "config"}, {"manifests"})
-        config = read_descriptor(document["config"], "config")
+        config = read_descriptor(document["config"], "config", docker=docker)
         artifact_type = artifact_type or config.media_type
-        needed.append(config)
-        for layer in read_descriptors(document, "layers"):
-            (foreign if is_foreign(layer.media_type, layer.urls) else needed).append(layer)
+        blobs.append((config.digest, config.size))
+        for layer in read_descriptors(document, "layers", docker=docker):
+            if is_foreign(layer.media_type, layer.urls):
+                foreign.append(layer.digest)
+            else:
+                blobs.append((layer.digest, layer.size))
     elif media_type in INDEXES:
         _check_fields(document, media_type, {"schemaVersion", "manifests"}, {"layers", "config"})
-        manifests = read_descriptors(document, "manifests")
+        manifests.extend(each.digest for each in read_descriptors(document, "manifests"))
     else:
-        needed = read_descriptors(document, "blobs")
+        blobs.extend((each.digest, each.size) for each in read_descriptors(document, "blobs"))
     return Manifest(
         media_type,
-        blobs=tuple((each.digest, each.size) for each in needed),
-        foreign=tuple(each.digest for each in foreign),
-        manifests=tuple(each.digest for each in manifests),
+        blobs=tuple(blobs),
+        foreign=tuple(foreign),
+        manifests=tuple(manifests),
         subject=None if subject is None else read_descriptor(subject, "subject").digest,
         artifact_type=artifact_type,
         annotations=annotations,

@@ -52,12 +52,17 @@ def is_component(text: str) -> bool:
     return re.fullmatch(_COMPONENT, text) is not None
 
 
+def is_tag(text: str) -> bool:
+    """Whether this can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse_tag(text: str) -> Tag:
     """Check a tag.
 
     :raises TagInvalid: with what the grammar is.
     """
-    if not _TAG.fullmatch(text):
+    if not is_tag(text):
         raise TagInvalid(
             "a tag is at most 128 letters, digits, _ . and -, and does not begin with . or -",
             {"tag": text[:256]},

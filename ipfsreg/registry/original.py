@@ -15,15 +15,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, walk_by_listing
+from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.flow.gather import gather
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.single_flight import SingleFlight
@@ -42,12 +41,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MANIFESTS = "manifests"
-KNOWN_SECONDS = 30.0
+ORIGINAL_BELIEVED_SECONDS = 30.0
 """For how long what was read of a repository is believed: the original program may still push to it."""
 
 _MANIFEST_MAX = 4 * 1024**2
 _PATH = re.compile(r"repositories/(?P<name>[^/]+)(?:/(?P<kind>_tags|_manifests|_blobs)(?:/(?P<rest>.+))?)?")
 _BLOB = re.compile(r"blobs/(?P<algorithm>[a-z0-9]+)/[0-9a-f]{2}/(?P<hex>[0-9a-f]+)")
+_ORIGINAL_BLOB = re.compile(r"(?P<algorithm>[a-z0-9]+):(?P<hex>[0-9a-f]+)")
 _SPREAD = re.compile(r"(?P<algorithm>[a-z0-9]+)/[0-9a-f]{2}/(?P<hex>[0-9a-f]+)")
 
 
@@ -113,24 +113,20 @@ def _if_active(
 
     @wraps(method)
     def either(self: "OriginalLayout", *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
-        if self.active:
+        if self._active:
             return ensureDeferred(method(self, *args, **kwargs))
-        straight: Deferred[T] = getattr(self.bucket, method.__name__)(*args, **kwargs)
+        straight: Deferred[T] = getattr(self._bucket, method.__name__)(*args, **kwargs)
         return straight
 
     return either
 
 
-@implementer(IBucket)
-class OriginalLayout:
+class OriginalLayout(BucketWrapper):
     """A bucket with the files of the original program among its own. See the module."""
 
     def __init__(self, bucket: IBucket, workers: Workers, clock: IReactorTime) -> None:
-        self.name = bucket.name
-        self.shared = bucket.shared
-        self.active = False
-        """Whether there is anything of the original program: else all goes straight to the bucket."""
-        self.bucket = bucket
+        super().__init__(bucket)
+        self._active = False
         self._workers = workers
         self._clock = clock
         self._repositories: dict[str, _Repository] = {}
@@ -138,31 +134,27 @@ class OriginalLayout:
         self._reading_all = SingleFlight(self._read_all)
         self._all_read = False
 
-    def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
-        return self.bucket.start()
-
-    def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
-        return self.bucket.stop()
+    async def look(self) -> None:
+        """Find out whether there is anything of the original program: else all goes straight to the bucket."""
+        self._active = await _is_original(self._bucket)
 
     @_if_active
     async def stat(self, path: str) -> Stat:
         """See `IBucket.stat`."""
         try:
-            return await self.bucket.stat(path)
+            return await self._bucket.stat(path)
         except NotFound:
             original = _original_blob(path)
             if original is None:
                 return Stat(len(await self._file(path)))
             content = self._manifest(path)
-            return await self.bucket.stat(original) if content is None else Stat(len(content))
+            return await self._bucket.stat(original) if content is None else Stat(len(content))
 
     @_if_active
     async def get(self, path: str, limit: int) -> bytes:
         """See `IBucket.get`."""
         try:
-            return await self.bucket.get(path, limit)
+            return await self._bucket.get(path, limit)
         except NotFound:
             original = _original_blob(path)
             if original is None:
@@ -171,7 +163,7 @@ class OriginalLayout:
             if content is not None:
                 return content
             try:
-                return await self.bucket.get(original, limit)
+                return await self._bucket.get(original, limit)
             except NotFound:
                 # It may be a manifest of a repository that nobody has asked for yet.
                 await self._reading_all.outcome()
@@ -185,8 +177,8 @@ class OriginalLayout:
         """See `IBucket.open`."""
         original = _original_blob(path)
         if original is not None and not await self._has(path) and await self._has(original):
-            return await self.bucket.open(original)
-        return await self.bucket.open(path)
+            return await self._bucket.open(original)
+        return await self._bucket.open(path)
 
     @_if_active
     async def put(self, path: str, content: bytes) -> None:
@@ -194,35 +186,31 @@ class OriginalLayout:
         match = _PATH.fullmatch(path)
         if match is not None and match["kind"] == "_manifests" and match["rest"]:
             await self._keep(Repository(match["name"]), match["rest"], Record.model_validate_json(content))
-        await self.bucket.put(path, content)
-
-    def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
-        return self.bucket.put_file(path, source)
+        await self._bucket.put(path, content)
 
     @_if_active
     async def move(self, source: str, destination: str) -> None:
         """See `IBucket.move`."""
         try:
-            await self.bucket.move(source, destination)
+            await self._bucket.move(source, destination)
         except NotFound:
             original = _original_blob(source)
             if original is None:
                 raise
-            await self.bucket.move(original, destination)
+            await self._bucket.move(original, destination)
 
     @_if_active
     async def remove(self, path: str) -> None:
         """See `IBucket.remove`. A tag goes from both layouts."""
         found = True
         try:
-            await self.bucket.remove(path)
+            await self._bucket.remove(path)
         except NotFound:
             found = False
         match = _PATH.fullmatch(path)
         if match is not None and match["kind"] == "_tags" and match["rest"]:
             try:
-                await self.bucket.remove(f"{MANIFESTS}/{match['name']}/{match['rest']}")
+                await self._bucket.remove(f"{MANIFESTS}/{match['name']}/{match['rest']}")
                 self._repositories.pop(match["name"], None)
                 found = True
             except NotFound:
@@ -233,17 +221,30 @@ class OriginalLayout:
     @_if_active
     async def list(self, directory: str) -> Sequence[Entry]:
         """See `IBucket.list`."""
-        entries = set(await self.bucket.list(directory))
+        entries = set(await self._bucket.list(directory))
         if directory == "repositories":
-            entries.update(each for each in await self.bucket.list(MANIFESTS) if each.is_directory)
+            entries.update(each for each in await self._bucket.list(MANIFESTS) if each.is_directory)
         match = _PATH.fullmatch(directory)
         if match is not None:
             entries |= (await self._repository(match["name"])).entries(match["kind"], match["rest"])
         return sorted(entries)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
-        return walk_by_listing(self.list, directory, into) if self.active else self.bucket.walk(directory, into)
+        """See `IBucket.walk`. What the original program wrote to ``blobs`` comes behind all else that is there."""
+        if not self._active:
+            return self._bucket.walk(directory, into)
+        return self._walk_blobs(into) if directory == "blobs" else walk_by_listing(self.list, directory, into)
+
+    async def _walk_blobs(self, into: Callable[[str], bool] | None) -> AsyncIterator[Sequence[Listing]]:
+        spread: dict[str, list[Entry]] = {}
+        for entry in await self._bucket.list("blobs"):
+            match = None if entry.is_directory else _ORIGINAL_BLOB.fullmatch(entry.name)
+            if match is not None:
+                directory = f"blobs/{match['algorithm']}/{match['hex'][:2]}"
+                spread.setdefault(directory, []).append(Entry(match["hex"], False))
+        async for listings in self._bucket.walk("blobs", into):
+            yield listings
+        yield [Listing(directory, entries) for directory, entries in sorted(spread.items())]
 
     async def _file(self, path: str) -> bytes:
         match = _PATH.fullmatch(path)
@@ -273,7 +274,7 @@ class OriginalLayout:
         if content is not None:
             await self._put_missing((path, content))
         elif known.tags:
-            content = await self.bucket.get(path, _MANIFEST_MAX)
+            content = await self._bucket.get(path, _MANIFEST_MAX)
         else:
             return
         try:
@@ -291,18 +292,18 @@ class OriginalLayout:
     async def _put_missing(self, file: tuple[str, bytes]) -> None:
         path, content = file
         if not await self._has(path):
-            await self.bucket.put(path, content)
+            await self._bucket.put(path, content)
 
     async def _read_all(self) -> None:
         if self._all_read:
             return
-        names = [each.name for each in await self.bucket.list(MANIFESTS) if each.is_directory]
+        names = [each.name for each in await self._bucket.list(MANIFESTS) if each.is_directory]
         await gather(self._repository, names)
         self._all_read = True
 
     async def _has(self, path: str) -> bool:
         try:
-            await self.bucket.stat(path)
+            await self._bucket.stat(path)
         except NotFound:
             return False
         return True
@@ -310,18 +311,18 @@ class OriginalLayout:
     async def _repository(self, name: str) -> _Repository:
         async with self._reading.of(name):
             known = self._repositories.get(name)
-            if known is not None and self._clock.seconds() - known.read_at <= KNOWN_SECONDS:
+            if known is not None and self._clock.seconds() - known.read_at <= ORIGINAL_BELIEVED_SECONDS:
                 return known
             repository = _Repository(read_at=self._clock.seconds())
-            for entry in await self.bucket.list(f"{MANIFESTS}/{name}"):
+            for entry in await self._bucket.list(f"{MANIFESTS}/{name}"):
                 if not entry.is_directory:
-                    content = await self.bucket.get(f"{MANIFESTS}/{name}/{entry.name}", _MANIFEST_MAX)
+                    content = await self._bucket.get(f"{MANIFESTS}/{name}/{entry.name}", _MANIFEST_MAX)
                     await self._workers.run(repository.add, entry.name, content)
             self._repositories[name] = repository
             return repository
 
 
-async def is_original(bucket: IBucket) -> bool:
+async def _is_original(bucket: IBucket) -> bool:
     """Whether the original program wrote to a bucket. Its blobs may be needed when all of its tags were deleted."""
     return bool(await bucket.list(MANIFESTS)) or any(not each.is_directory for each in await bucket.list("blobs"))
 

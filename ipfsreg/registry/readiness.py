@@ -1,4 +1,4 @@
-"""Whether the storage answers, for whoever has to know before it sends clients here."""
+"""Whether the storage answers, for a load balancer that has to know before it sends clients here."""
 
 from collections.abc import Awaitable, Callable
 

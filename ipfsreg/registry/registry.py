@@ -1,11 +1,10 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -14,12 +13,10 @@ from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.clock import MonotonicClock
-from ipfsreg.flow.workers import Workers
 
 from . import layout
 from .content.cid_index import CidIndex
-from .content.guard import Clock, Guard
+from .content.guard import Guard
 from .content.storage import Storage
 from .digest import Digest
 from .ipfs.blocks import Blocks
@@ -33,7 +30,7 @@ from .ipfs.publish_queue import PublishQueue
 from .ipfs.publishing import Publisher
 from .ipfs.withheld import Withheld
 from .names import Repository
-from .original import OriginalLayout, is_original
+from .original import OriginalLayout
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
@@ -41,7 +38,8 @@ from .repository.manifests import Manifests
 from .repository.records import Records
 from .repository.referrers import Referrers
 from .repository.tags import Tags
-from .upkeep.collector import Collector
+from .runtime import Runtime
+from .upkeep.collector import Collector, Retention
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import Scrubber
 from .upkeep.verifier import Verifier
@@ -50,11 +48,9 @@ from .uploads.spool_writer import UploadEnvironment
 from .uploads.uploads import Uploads
 from .visibility import Visibility
 
-_PLAIN = Capabilities()
-
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RegistryLimits:
     """What a configuration bounds. Sizes in bytes, times in seconds; None is unlimited."""
 
     cache_memory: int
@@ -68,18 +64,31 @@ class Limits:
     scrub_rate: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class OnIpfs:
+    """What a registry does as a part of IPFS. ``storage`` is what its storage can do there.
+
+    ``pull_by_cid`` switches `Registry.images_by_cid` on, and ``from_network`` lets it fetch what is not here.
+    ``visibility`` says what is shown by its CID. With ``publish``, each image that gets a tag is published soon after.
+    """
+
+    storage: Capabilities = field(default_factory=Capabilities)
+    pull_by_cid: bool = True
+    from_network: bool = True
+    visibility: Visibility = field(default_factory=Visibility)
+    publish: bool = False
+
+
+_ON_IPFS = OnIpfs()
+
+
 class Registry:
     """The nouns of the protocol over one bucket.
 
     ``directory`` on this disk is the daemon's own: for upload sessions, the index of CIDs, and how far the scrub came.
 
     ``daemon_seen`` is for a command that runs while the daemon does not: when that last served clients, in seconds
-    since 1970, so that what they were told then is known to be no younger. None is for the daemon itself. ``steady`` is
-    the clock of the guard, by default one that nobody can set. ``now`` tells seconds since 1970, by default ``clock``
-    does. ``ipfs`` is what the storage can do beside being a bucket.
-
-    ``pull_by_cid`` switches `images_by_cid` on, and ``from_network`` lets it fetch what is not here. ``visibility``
-    says what is shown by its CID. With ``publish``, each image that gets a tag is published soon after.
+    since 1970, so that what they were told then is known to be no younger. None is for the daemon itself.
     """
 
     _log = Logger()
@@ -88,76 +97,74 @@ class Registry:
         self,
         bucket: IBucket,
         directory: Path,
-        workers: Workers,
-        clock: IReactorTime,
-        limits: Limits,
+        runtime: Runtime,
+        limits: RegistryLimits,
+        on_ipfs: OnIpfs = _ON_IPFS,
         *,
         daemon_seen: float | None = None,
-        steady: Clock | None = None,
-        now: Callable[[], float] | None = None,
-        ipfs: Capabilities = _PLAIN,
-        pull_by_cid: bool = True,
-        from_network: bool = True,
-        visibility: Visibility | None = None,
-        publish: bool = False,
     ) -> None:
+        workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
         self.name = bucket.name
         self.bucket = bucket
         self._checking: Deferred[None] | None = None
-        self._original = OriginalLayout(bucket, workers, clock)
-        self._gate = GatedBucket(self._original, self._check)
-        # For background work, which reads everything once and must leave alone what the original program wrote.
-        stored = GatedBucket(bucket, lambda _: self._gate.passed())
-        steady = MonotonicClock() if steady is None else steady
-        now = clock.seconds if now is None else now
-        since = 0.0 if daemon_seen is None else max(0.0, now() - daemon_seen)
-        guard = Guard(steady, steady.seconds() - since)
-        self.readiness = Readiness(lambda: _check_there(self._gate), clock)
-        self._bucket = SmallFileCache(self._gate, limits.cache_memory)
+        self._gate: GatedBucket | None = None
+        # ``stored`` is for what removes and scrubs: it must leave alone what the original program
+        # wrote. That had no backend on this disk alone, and a bucket here was looked at when the registry has started.
+        base = stored = bucket
+        if bucket.shared:
+            original = OriginalLayout(bucket, workers, clock)
+            base = gate = self._gate = GatedBucket(original, partial(_check_both, original))
+            stored = GatedBucket(bucket, lambda _: gate.passed())
+        since = 0.0 if daemon_seen is None else max(0.0, runtime.now() - daemon_seen)
+        guard = Guard(runtime.steady, runtime.steady.seconds() - since)
+        self.readiness = Readiness(lambda: _check_there(base), clock)
+        self._bucket = SmallFileCache(base, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        storage = Storage(self._bucket, self._index, guard, workers, clock, limits.max_manifest_size, now, ipfs.teller)
+        storage = Storage(
+            self._bucket,
+            self._index,
+            guard,
+            runtime,
+            limits.max_manifest_size,
+            ipfs.teller,
+            verify_reads=ipfs.verify_reads,
+        )
         self.dags = storage.dags
 
-        visibility = Visibility() if visibility is None else visibility
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(self._bucket)
         self.referrers = Referrers(storage)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
-        tagged = self._publish if publish else None
+        tagged = self._publish if on_ipfs.publish else None
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
-        self.uploads = Uploads(directory / "uploads", environment, now, expiry=limits.upload_expiry, bounds=bounds)
-
-        self.collector = Collector(
-            storage,
-            stored,
-            self.blobs,
-            records,
-            self.uploads,
-            grace=limits.gc_grace,
-            untagged=limits.gc_untagged,
+        self.uploads = Uploads(
+            directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
-        repositories = RepositoryCheck(stored, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(stored, storage.store, repositories, workers, clock)
+
+        retention = Retention(limits.gc_grace, limits.gc_untagged)
+        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
+        repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
+        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
-        self.blocks = Blocks(self._gate, held, storage)
+        self.blocks = Blocks(base, held, storage)
         self.images_by_cid: ImagesByCid | None = None
-        if pull_by_cid:
+        if on_ipfs.pull_by_cid:
             withheld = None if visibility.everything else Withheld(storage, visibility)
-            source = ImageSource(storage, ipfs.content_by_cid if from_network else None, withheld)
+            source = ImageSource(storage, ipfs.content_by_cid if on_ipfs.from_network else None, withheld)
             self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
         on_node = ipfs.content_by_cid is not None
         self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
         self._publishing = PublishQueue(self.publisher, visibility)
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(self._gate, storage)
+        self.cid_refresh = CidRefresh(base, storage)
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.
@@ -168,11 +175,11 @@ class Registry:
         await self._index.open()
         await self.uploads.start()
         await self.importer.start()
-        if self._bucket.shared:
+        if self._gate is None:
+            await _check_layout(self.bucket)
+        else:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
-        else:
-            await self._gate.passed()
 
     async def stop(self) -> None:
         """Close the bucket."""
@@ -184,11 +191,6 @@ class Registry:
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)
-
-    async def _check(self, bucket: IBucket) -> None:
-        await _check_layout(bucket)
-        # The original program had no backend on this disk alone.
-        self._original.active = bucket.shared and await is_original(bucket)
 
     def _cannot_be_used_yet(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -202,6 +204,11 @@ async def _check_there(bucket: IBucket) -> None:
         await bucket.get(layout.VERSION_FILE, 64)
     except NotFound:
         raise Unavailable(f"{bucket.name} has no {layout.VERSION_FILE} any more") from None
+
+
+async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
+    await _check_layout(bucket)
+    await original.look()
 
 
 async def _check_layout(bucket: IBucket) -> None:

@@ -1,28 +1,27 @@
-"""All routes together, as a Klein application."""
+"""All routes together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from klein import Klein
-
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.registry import Registry
 
-from .client import Clients
-from .distribution.blob_answers import BlobAnswers
+from .distribution.answers import BlobAnswers
 from .distribution.blobs import BlobRoutes
-from .distribution.converters import add_converters
+from .distribution.converters import CONVERTERS
 from .distribution.images_by_cid import ByCidRoutes
 from .distribution.listings import ListingRoutes
 from .distribution.manifests import ManifestRoutes
 from .distribution.uploads import UploadRoutes
 from .gateway.gateway import GatewayRoutes
-from .gateway.providers import Address, ProviderRoutes
+from .gateway.providers import AdvertisedAddress, ProviderRoutes
 from .http.budget import Budget
+from .http.forwarded import TrustedProxies
 from .http.request import Request
 from .probes import ProbeRoutes
+from .routes import Routes
 
 _MANIFESTS_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
@@ -37,30 +36,28 @@ class Gateway:
     knows_host: Callable[[Request], bool]
 
 
-def make_app(
+def make_routes(
     registry: Registry,
     workers: Workers,
     reactor: Any,
     clock: Callable[[], float],
     gateway: Gateway | None,
-    clients: Clients,
-) -> Klein:
-    """The application with every route of the registry."""
-    app = Klein()
-    app.url_map.merge_slashes = False
-    add_converters(app.url_map)
-    ProbeRoutes(registry.readiness).add_to(app)
-    ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(app)
+    clients: TrustedProxies,
+) -> Routes:
+    """Every route of the registry."""
+    routes = Routes(CONVERTERS)
+    ProbeRoutes(registry.readiness).add_to(routes)
+    ListingRoutes(registry.catalog, registry.tags, registry.referrers).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
-        ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(app)
-    BlobRoutes(registry.blobs, answers).add_to(app)
-    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients).add_to(app)
+        ByCidRoutes(registry.images_by_cid, registry.dags, answers).add_to(routes)
+    BlobRoutes(registry.blobs, answers).add_to(routes)
+    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients).add_to(routes)
     longest = registry.limits.max_manifest_size
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
-    ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(app)
+    ManifestRoutes(registry.manifests, registry.dags, longest, memory).add_to(routes)
     if gateway is not None:
-        GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(app)
-        where = Address(gateway.address, gateway.knows_host)
-        ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id).add_to(app)
-    return app
+        GatewayRoutes(registry.blocks, workers, gateway.allowed).add_to(routes)
+        where = AdvertisedAddress(gateway.address, gateway.knows_host)
+        ProviderRoutes(registry.blocks, gateway.allowed, where, gateway.peer_id).add_to(routes)
+    return routes

@@ -12,7 +12,9 @@ ways are closed here; programs send none of these headers and are not concerned.
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from .errors import answer_error
 from .http.request import Request
+from .http.server import Handler
 
 CORS_SECONDS = 600
 """For how long a browser may remember that pages of an origin are let in."""
@@ -36,7 +38,7 @@ class BrowserRules:
 
     def knows_host(self, request: Request) -> bool:
         """Whether the request's Host header has one of the names that the configuration allows."""
-        return host_of(request.getHeader("host") or "") in self.hosts
+        return host_of(request.header("host") or "") in self.hosts
 
     def refusal(self, request: Request) -> str | None:
         """Why a request is not answered, or None where it is."""
@@ -48,21 +50,21 @@ class BrowserRules:
             return None
         if _is_from_elsewhere(request):
             return "a page of another origin asks, which is not in [registry] cors_origins or wants to change something"
-        if site == b"none" or self._is_safe(host_of(request.getHeader("host") or "")):
+        if site == b"none" or self._is_safe(host_of(request.header("host") or "")):
             return None
         return "a page asks by a name of this registry that is not in [registry] allowed_hosts"
 
     def lets_in(self, request: Request) -> bool:
         """Whether this is a page of another origin that may read, and reads."""
-        origin = request.getHeader("origin")
+        origin = request.header("origin")
         if origin is None or not self.origins or request.method not in _READING:
             return False
         return "*" in self.origins or origin.lower() in self.origins
 
     def may_ask_ahead(self, request: Request) -> bool:
         """Whether this is a browser that asks whether such a page may read (the "preflight" of CORS)."""
-        origin = request.getHeader("origin")
-        wanted = request.getHeader("access-control-request-method")
+        origin = request.header("origin")
+        wanted = request.header("access-control-request-method")
         if request.method != b"OPTIONS" or origin is None or wanted not in {"GET", "HEAD"}:
             return False
         return "*" in self.origins or origin.lower() in self.origins
@@ -77,6 +79,37 @@ class BrowserRules:
         return True
 
 
+def for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
+    """A handler that asks the rules first, and says in its answers what they allow."""
+
+    def handle(request: Request) -> None:
+        if rules.origins:
+            request.add_header("Vary", "Origin")  # of every answer, since caches may keep it
+            if rules.lets_in(request):
+                request.set_header("Access-Control-Allow-Origin", request.header("origin"))
+                request.set_header("Access-Control-Expose-Headers", EXPOSED)
+            elif rules.may_ask_ahead(request):
+                request.prepare(204, _ahead(request))
+                request.end()
+                return
+        refusal = rules.refusal(request)
+        if refusal is None:
+            handler(request)
+        else:
+            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
+
+    return handle
+
+
+def _ahead(request: Request) -> dict[str, object]:
+    return {
+        "Access-Control-Allow-Origin": request.header("origin"),
+        "Access-Control-Allow-Methods": "GET, HEAD",
+        "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
+        "Access-Control-Max-Age": CORS_SECONDS,
+    }
+
+
 def host_of(authority: str) -> str:
     """The host of a Host header or of an origin's last part: lower case, without port and brackets."""
     host, colon, port = authority.strip().lower().rpartition(":")
@@ -86,15 +119,15 @@ def host_of(authority: str) -> str:
 
 
 def _is_from_elsewhere(request: Request) -> bool:
-    site, origin = request.getHeader("sec-fetch-site"), request.getHeader("origin")
+    site, origin = request.header("sec-fetch-site"), request.header("origin")
     if site is not None:
         # Who follows a link to here sees the answer himself, and the page with the link does not.
-        is_followed = request.getHeader("sec-fetch-mode") == "navigate" and request.method in _READING
-        return site not in _OWN and not (is_followed and request.getHeader("sec-fetch-dest") == "document")
+        is_followed = request.header("sec-fetch-mode") == "navigate" and request.method in _READING
+        return site not in _OWN and not (is_followed and request.header("sec-fetch-dest") == "document")
     if origin is None:
         return False
     _, separator, authority = origin.lower().partition("://")
-    return not separator or _with_port(authority) != _with_port((request.getHeader("host") or "").lower())
+    return not separator or _with_port(authority) != _with_port((request.header("host") or "").lower())
 
 
 def _with_port(authority: str) -> str:

@@ -10,10 +10,10 @@ from .ranges import MultipartRanges, Part, content_range, read_ranges
 
 
 @dataclass(frozen=True)
-class Content:
+class Representation:
     """What there is to be sent. ``etag`` has no quotes; ``headers`` are sent also where the content is not.
 
-    Whoever answers with the same content often keeps it: then its headers are encoded once.
+    A handler that answers often with the same content keeps this object, so that its headers are encoded once.
     """
 
     etag: str
@@ -37,7 +37,7 @@ class Content:
         return Headers({**self.unsent, "Content-Type": self.media_type, "Content-Length": self.size})
 
 
-def decide(request: Request, content: Content) -> Sequence[Part] | None:
+def decide(request: Request, content: Representation) -> Sequence[Part] | None:
     """Prepare the answer to a GET or HEAD; which parts it has, or None where nothing is sent.
 
     :raises RangeInvalid: where the ranges asked for lie outside of the content.
@@ -63,12 +63,12 @@ def decide(request: Request, content: Content) -> Sequence[Part] | None:
     return several.parts
 
 
-def is_unmodified(request: Request, content: Content) -> bool:
+def is_unmodified(request: Request, content: Representation) -> bool:
     """Whether the client has this content already, as it says with If-None-Match; then that is the prepared answer.
 
     `decide` asks this too; alone it is for content whose size is dear to know.
     """
-    given = request.getHeader("if-none-match")
+    given = request.header("if-none-match")
     if given is None:
         return False
     matching = {f'"{content.etag}"', content.etag, "*"}
@@ -79,12 +79,12 @@ def is_unmodified(request: Request, content: Content) -> bool:
     return True
 
 
-def _ranges(request: Request, content: Content) -> Sequence[tuple[int, int]] | None:
+def _ranges(request: Request, content: Representation) -> Sequence[tuple[int, int]] | None:
     """The ranges asked for, or None for the whole content, also where If-Range names another one."""
-    text = request.getHeader("range")
+    text = request.header("range")
     if text is None or request.method != b"GET":
         return None
-    condition = request.getHeader("if-range")
+    condition = request.header("if-range")
     # A weak tag or a date never matches here (RFC 9110, 13.1.5).
     if condition is not None and condition.strip() != f'"{content.etag}"':
         return None

@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ipfsreg.bucket.errors import BucketError, Full, Refused, TooLarge, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, Full, Refused, TooLarge, Unavailable, Unchangeable
 from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 
 from .http.body import BodyTooLong, ClientGone, ClientTooSlow
@@ -27,7 +27,7 @@ def error_document(code: str, message: str, detail: Any = None) -> bytes:
 
 def answer_error(request: Request, status: int, code: str, message: str, detail: Any = None) -> bytes | None:
     """Make an error the answer of a request; what it returns is the content."""
-    if request.startedWriting:
+    if request.started:
         # The answer's headers are out: all that can still say "this failed" is a connection cut short.
         request.drop()
         return None
@@ -56,13 +56,13 @@ def answer_failure(request: Request, error: Exception) -> bytes | None:
 
 def _registry_error(request: Request, error: RegistryError) -> bytes | None:
     if isinstance(error, RangeInvalid):
-        request.setHeader(b"Content-Range", b"bytes */%d" % error.detail["size"])
+        request.set_header("Content-Range", f"bytes */{error.detail['size']}")
     elif isinstance(error, TooManyRequests):
-        request.setHeader(b"Retry-After", b"60")
+        request.set_header("Retry-After", 60)
     elif isinstance(error, NotInTime):
-        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+        request.set_header("Retry-After", error.retry_after)
     elif isinstance(error, ReadOnly):
-        request.setHeader(b"Allow", b"GET, HEAD")
+        request.set_header("Allow", "GET, HEAD")
     return answer_error(request, error.status, error.code, error.message, error.detail)
 
 
@@ -74,16 +74,25 @@ def _bucket_error(request: Request, error: BucketError) -> bytes | None:
         return answer_error(request, 413, "SIZE_INVALID", "more than the registry's storage takes")
     if isinstance(error, Unchangeable):
         return answer_error(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
-    if isinstance(error, Refused):
+    if isinstance(error, Refused) and not isinstance(error, Forbidden):
         return answer_error(request, 502, "UNAVAILABLE", "the registry's storage refuses its credentials or quota")
-    request.setHeader(b"Retry-After", b"%d" % (error.retry_after if isinstance(error, Unavailable) else 60))
-    return answer_error(request, 503, "UNAVAILABLE", "the registry's storage does not answer; try again later")
+    # Of these each may be over soon: a disk is mended while the daemon runs.
+    request.set_header("Retry-After", error.retry_after if isinstance(error, Unavailable) else 60)
+    return answer_error(request, 503, "UNAVAILABLE", _outage(error))
+
+
+def _outage(error: BucketError) -> str:
+    if isinstance(error, Forbidden):
+        return "the registry may not use its own disk now (read-only, or permissions); its log says where"
+    if isinstance(error, Corrupt):
+        return "what the registry's storage has here is damaged; its log names it"
+    return "the registry's storage does not answer; try again later"
 
 
 def _route_error(request: Request, error: HTTPException) -> bytes | None:
     if isinstance(error, MethodNotAllowed):
         methods = ", ".join(sorted(error.valid_methods or ()))
-        request.setHeader(b"Allow", methods.encode())
+        request.set_header("Allow", methods)
         return answer_error(request, 405, "UNSUPPORTED", f"the method is not one of {methods}")
     if isinstance(error, RouteNotFound):
         return answer_error(request, 404, "UNSUPPORTED", "no such endpoint")

@@ -1,12 +1,10 @@
 """``/``, ``/livez`` and ``/readyz``: for people and programs that want to know whether anybody is there."""
 
-from klein import Klein
-
 from ipfsreg.registry.readiness import Readiness
 
 from .http.request import Request
 from .replies import reply
-from .routes import add_route
+from .routes import Routes
 
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
@@ -17,11 +15,11 @@ class ProbeRoutes:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        add_route(app, "/", ["GET", "HEAD"], "root", self.root)
-        add_route(app, "/livez", ["GET", "HEAD"], "livez", self.live)
-        add_route(app, "/readyz", ["GET", "HEAD"], "readyz", self.ready)
+        routes.add("/", ["GET", "HEAD"], "root", self.root)
+        routes.add("/livez", ["GET", "HEAD"], "livez", self.live)
+        routes.add("/readyz", ["GET", "HEAD"], "readyz", self.ready)
 
     async def root(self, request: Request) -> bytes:
         """That there is a registry."""

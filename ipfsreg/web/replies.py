@@ -28,8 +28,3 @@ def parameter(request: Request, name: str) -> str | None:
 def parameters(request: Request, name: str) -> list[str]:
     """All values of a query parameter."""
     return [value.decode("utf-8", "replace") for value in request.args.get(name.encode(), [])]
-
-
-def header(request: Request, name: str) -> str | None:
-    """The value of a request header, several of them joined by commas, or None."""
-    return request.getHeader(name)

@@ -9,7 +9,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from werkzeug.exceptions import NotFound
-from werkzeug.routing import Rule
+from werkzeug.routing import BaseConverter, Rule
 
 from ipfsreg.flow.eager import begin
 from ipfsreg.registry.errors import (
@@ -25,10 +25,10 @@ from ipfsreg.registry.errors import (
 
 from .http.request import Request
 
-Handler = Callable[..., Coroutine[Any, Any, bytes | None]]
+RouteHandler = Callable[..., Coroutine[Any, Any, bytes | None]]
 """Answers a request: with the rest of its content, or with None where it has sent that itself."""
 
-REMEMBERED = 2048
+PATHS_REMEMBERED = 2048
 """How many paths are remembered, none longer than `_LONGEST`: some MiB at most."""
 
 _LONGEST = 512
@@ -42,32 +42,62 @@ _UNKNOWN: Mapping[str, type[RegistryError]] = {
 """What is not there where a path cannot name anything, by the last but one part of the path."""
 
 _Match = tuple[Rule, dict[str, Any]]
+_Rule = tuple[str, tuple[str, ...], str]
 
 
-def add_route(app: Klein, path: str, methods: Sequence[str], name: str, handler: Handler) -> None:
-    """Route a path to a handler, which runs to its end even when the client goes away.
+class Routes:
+    """Which handlers answer what. ``converters`` are kinds of parts of paths, by name, beside those of Werkzeug."""
 
-    Stopped between two steps of a change, such as a blob stored and not yet linked, it would let go of what keeps the
-    collector away while a thread is at work.
-    """
+    def __init__(self, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
+        self.handlers: dict[str, RouteHandler] = {}
+        self._converters = tuple((converters or {}).items())
+        self._rules: list[_Rule] = []
 
-    def call(request: Request, **arguments: Any) -> Any:
-        return begin(handler(request, **arguments))
+    def add(self, path: str, methods: Sequence[str], name: str, handler: RouteHandler) -> None:
+        """Route a path to a handler, which runs to its end even when the client goes away.
 
-    app.route(path, methods=list(methods), endpoint=name, strict_slashes=False)(call)
+        Stopped between two steps of a change, such as a blob stored and not yet linked, it would let go of what keeps
+        the collector away while a thread is at work.
+        """
+        self.handlers[name] = handler
+        self._rules.append((path, tuple(methods), name))
+
+    def application(self) -> Klein:
+        """The routes for Klein, whose endpoints are to be called with the handlers."""
+        return _application(tuple(self._rules), self._converters)
+
+
+@lru_cache(maxsize=16)
+def _application(rules: tuple[_Rule, ...], converters: tuple[tuple[str, type[BaseConverter]], ...]) -> Klein:
+    # Werkzeug compiles code for each route, which takes longer than all else for a daemon that is made. The handlers
+    # are given to each call, so that all daemons of a process, as in tests, share it.
+    app = Klein()
+    app.url_map.merge_slashes = False
+    app.url_map.converters.update(converters)
+    for path, methods, name in rules:
+        app.route(path, methods=list(methods), endpoint=name, strict_slashes=False)(_calls(name))
+    return app
+
+
+def _calls(name: str) -> Callable[..., Any]:
+    def call(handlers: Mapping[str, RouteHandler], request: Request, **arguments: Any) -> Any:
+        return begin(handlers[name](request, **arguments))
+
+    return call
 
 
 class Dispatcher:
-    """Calls the handlers of an application's routes. ``failed`` makes the answer where one raised an exception.
+    """Calls the handlers of routes. ``failed`` makes the answer where one raised an exception.
 
     Klein's own resource is made for pages: for a small answer it costs more than all the rest. Clients ask for the same
     paths again and again, and each is taken apart once.
     """
 
-    def __init__(self, app: Klein, failed: Callable[[Request, Exception], bytes | None]) -> None:
-        self._app = app
+    def __init__(self, routes: Routes, failed: Callable[[Request, Exception], bytes | None]) -> None:
+        self._app = routes.application()
+        self._handlers = routes.handlers
         self._failed = failed
-        self._known = lru_cache(maxsize=REMEMBERED)(self._match)
+        self._known = lru_cache(maxsize=PATHS_REMEMBERED)(self._match)
 
     def __call__(self, request: Request) -> None:
         """Answer a request."""
@@ -75,7 +105,7 @@ class Dispatcher:
         try:
             match = (self._known if len(path) <= _LONGEST else self._match)(path, request.method)
             rule, arguments = match
-            result: Any = self._app.endpoints[rule.endpoint](None, request, **arguments)
+            result: Any = self._app.endpoints[rule.endpoint](self._handlers, request, **arguments)
         except Exception as error:
             self._end(request, self._failed(request, error))
             return

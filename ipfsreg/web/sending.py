@@ -34,7 +34,7 @@ async def send(request: Request, workers: Workers, reader: IReader, parts: Seque
     length = end - offset
     if not length:
         return
-    if reader.file is None or request.isSecure():
+    if reader.file is None or request.is_secure:
         await send_pieces(request, reader.pieces(offset, length))
         return
     try:

@@ -1,53 +1,52 @@
 """The registry's face on HTTP: its application behind a server."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
-from .app import Gateway, make_app
-from .browsers import CORS_SECONDS, EXPOSED, BrowserRules
-from .client import Clients
+from .app import Gateway, make_routes
+from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
 from .http.forwarded import TrustedProxies
-from .http.limits import Limits
+from .http.limits import HttpLimits
 from .http.request import Request
-from .http.server import Handler, HttpServer
+from .http.server import Handler, HttpServer, RefusalFormat
 from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
-_NO_RULES = BrowserRules()
-_NO_PROXIES = TrustedProxies()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteOptions:
+    """How clients are treated. ``read_only`` says why nothing can be changed, where that is so."""
+
+    limits: HttpLimits
+    access_log: bool = False
+    browsers: BrowserRules = field(default_factory=BrowserRules)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    read_only: str | None = None
 
 
 def make_site(
-    registry: Registry,
-    workers: Workers,
-    reactor: Any,
-    limits: Limits,
-    *,
-    access_log: AccessLog | None = None,
-    gateway: Gateway | None = None,
-    read_only: str | None = None,
-    browsers: BrowserRules = _NO_RULES,
-    proxies: TrustedProxies = _NO_PROXIES,
+    registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
-    """The registry's server. ``read_only`` says why nothing can be changed, where that is so."""
-    app = make_app(registry, workers, reactor, MonotonicClock().seconds, gateway, Clients(proxies))
-    handler: Handler = Dispatcher(app, answer_failure)
-    if read_only is not None:
-        handler = _only_reading(handler, read_only)
+    """The registry's server."""
+    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies)
+    handler: Handler = Dispatcher(routes, answer_failure)
+    if options.read_only is not None:
+        handler = _only_reading(handler, options.read_only)
     return HttpServer(
-        _for_browsers(handler, browsers),
+        for_browsers(handler, options.browsers),
         reactor,
-        limits,
-        refusal=lambda message: error_document("UNSUPPORTED", message),
-        refusal_type="application/json",
+        options.limits,
+        RefusalFormat("application/json", lambda message: error_document("UNSUPPORTED", message)),
         headers=_HEADERS,
-        access_log=access_log,
+        access_log=AccessLog(options.proxies) if options.access_log else None,
     )
 
 
@@ -56,40 +55,7 @@ def _only_reading(handler: Handler, why: str) -> Handler:
         if request.method in _READING:
             handler(request)
             return
-        request.setHeader(b"Allow", b"GET, HEAD")
+        request.set_header("Allow", "GET, HEAD")
         request.end(answer_error(request, 405, "UNSUPPORTED", f"{why}: push to the one that publishes it") or b"")
 
     return handle
-
-
-def _for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
-    def handle(request: Request) -> None:
-        if rules.origins:
-            request.addHeader(b"Vary", b"Origin")  # of every answer, for whoever keeps it
-            if rules.lets_in(request):
-                request.setHeader(b"Access-Control-Allow-Origin", _origin(request))
-                request.setHeader(b"Access-Control-Expose-Headers", EXPOSED.encode())
-            elif rules.may_ask_ahead(request):
-                request.prepare(204, _ahead(request))
-                request.end()
-                return
-        refusal = rules.refusal(request)
-        if refusal is None:
-            handler(request)
-        else:
-            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
-
-    return handle
-
-
-def _ahead(request: Request) -> dict[str, object]:
-    return {
-        "Access-Control-Allow-Origin": _origin(request).decode(),
-        "Access-Control-Allow-Methods": "GET, HEAD",
-        "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
-        "Access-Control-Max-Age": CORS_SECONDS,
-    }
-
-
-def _origin(request: Request) -> bytes:
-    return (request.getHeader("origin") or "").encode()

@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.app.assembly import load_config
-from ipfsreg.app.background import Background
+from ipfsreg.app.background import PeriodicJobs
+from ipfsreg.app.configuration import load_config
 from ipfsreg.app.parts import Parts
 from ipfsreg.registry.upkeep.collector import Collection, Interrupted
 
@@ -72,7 +72,7 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         scrubber=SimpleNamespace(run=None),
     )
     parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=None))
-    return {each.what: each for each in Background(config, parts, reactor)._jobs()}
+    return {each.what: each for each in PeriodicJobs(config, parts, reactor)._jobs()}
 
 
 def said(log: list[LogEvent]) -> str:

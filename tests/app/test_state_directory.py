@@ -25,6 +25,17 @@ def test_the_directory_is_made_and_kept(tmp_path: Path) -> None:
     second.release()
 
 
+def test_drafts_of_a_process_that_was_killed_go(tmp_path: Path) -> None:
+    kept = [".peer-id", "peer-id-0123456789abcdef", ".kubo.json-0123456789abcde", ".a-0123456789ABCDEF"]
+    for name in (*kept, ".kubo.json-0123456789abcdef", ".scrub-position-00000000000000ff"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".sizes-0123456789abcdef").mkdir()
+    state = StateDirectory(tmp_path)
+    state.acquire()
+    state.release()
+    assert {each.name for each in tmp_path.iterdir()} == {*kept, ".sizes-0123456789abcdef", "lock"}
+
+
 def test_a_process_that_was_killed_keeps_nothing(tmp_path: Path) -> None:
     code = f"""
 import os, signal

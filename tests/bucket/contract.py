@@ -68,7 +68,7 @@ class SmallFiles:
     async def test_missing(self, storage: Storage) -> None:
         bucket = storage.bucket
         await bucket.put("d/f", b"1")
-        for path in ("none", "d/none", "none/none", "d/f/none", "d"):
+        for path in ("none", "d/none", "none/none"):
             calls: list[Callable[[], Awaitable[object]]] = [
                 partial(bucket.get, path, LIMIT),
                 partial(bucket.stat, path),
@@ -78,6 +78,24 @@ class SmallFiles:
             ]
             for call in calls:
                 with pytest.raises(NotFound):
+                    await call()
+        assert await names(bucket, "d") == ["f"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_no_file(self, storage: Storage) -> None:
+        bucket = storage.bucket
+        await bucket.put("d/f", b"1")
+        for path in ("d/f/none", "d"):
+            calls: list[Callable[[], Awaitable[object]]] = [
+                partial(bucket.get, path, LIMIT),
+                partial(bucket.stat, path),
+                partial(bucket.open, path),
+                partial(bucket.remove, path),
+            ]
+            if storage.no_file is NotFound:
+                calls.append(partial(bucket.move, path, "elsewhere"))
+            for call in calls:
+                with pytest.raises(storage.no_file):
                     await call()
         assert await names(bucket, "d") == ["f"]
 

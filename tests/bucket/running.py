@@ -22,6 +22,20 @@ async def pause(seconds: float) -> None:
     await deferLater(reactor, seconds, lambda: None)
 
 
+class StoppedClock:
+    """The reactor, but that its time is what the test says, however fast the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def seconds(self) -> float:
+        """See `IReactorTime`."""
+        return self.now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
 class RunningBackend:
     """A bucket and its threads, as one daemon has them."""
 

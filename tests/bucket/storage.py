@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from zope.interface import implementer
 
+from ipfsreg.bucket.errors import BucketError, NotFound
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.streams import write_pieces
 
@@ -22,6 +23,9 @@ class Storage(ABC):
     """One storage, empty at first, and a bucket on it that was started."""
 
     bucket: IBucket
+
+    no_file: type[BucketError] = NotFound
+    """What a directory in the place of a file is called."""
 
     file_limit: int | None = None
     """The longest file that the storage takes, in bytes, where it has a limit that a test can reach."""

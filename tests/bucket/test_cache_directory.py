@@ -12,9 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from ipfsreg.bucket.cache.cache_directory import TOUCH_EVERY, CacheDirectory, Draft, cost, translate
+from ipfsreg.bucket.cache.cache_directory import TOUCH_EVERY, CacheDirectory, CacheDraft, cache_disk_error, cost
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import Full, NotFound, Unavailable
+from tests.full import examples
 
 MAXIMUM = 10 * 4096
 PATHS = st.sampled_from([f"blobs/sha256:{digit * 64}" for digit in "abcdef"] + ["a.b/c.1.2"])
@@ -54,7 +55,7 @@ class Accounting(RuleBasedStateMachine):
     @rule(
         target=drafts, sizes=st.lists(st.integers(0, 3 * 4096 + 1), max_size=5), fill=st.binary(min_size=1, max_size=1)
     )
-    def write(self, sizes: list[int], fill: bytes) -> Draft:
+    def write(self, sizes: list[int], fill: bytes) -> CacheDraft:
         draft = self.directory.create()
         self.pending[draft.path] = b""
         assert draft.file is not None
@@ -66,7 +67,7 @@ class Accounting(RuleBasedStateMachine):
         return draft
 
     @rule(draft=consumes(drafts), path=PATHS, wanted=st.booleans())
-    def keep(self, draft: Draft, path: str, wanted: bool) -> None:
+    def keep(self, draft: CacheDraft, path: str, wanted: bool) -> None:
         if draft.path not in self.pending:  # a restart threw it away
             return
         self.now += TOUCH_EVERY + 1
@@ -81,7 +82,7 @@ class Accounting(RuleBasedStateMachine):
         assert os.pread(draft.file.fileno(), len(content) + 1, 0) == content
 
     @rule(draft=consumes(drafts))
-    def discard(self, draft: Draft) -> None:
+    def discard(self, draft: CacheDraft) -> None:
         if self.pending.pop(draft.path, None) is not None:
             self.directory.discard(draft)
             self.directory.discard(draft)
@@ -124,7 +125,7 @@ class Accounting(RuleBasedStateMachine):
         self.temporary.cleanup()
 
 
-Accounting.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Accounting.TestCase.settings = settings(max_examples=examples(20, 40), stateful_step_count=30, deadline=None)
 test_accounting = Accounting.TestCase
 
 
@@ -194,9 +195,9 @@ def test_a_full_disk_takes_what_can_be_evicted(tmp_path: Path, monkeypatch: pyte
 
 
 def test_trouble_with_the_disk_is_never_an_absence() -> None:
-    assert type(translate(OSError(errno.ENOSPC, ""))) is Full
+    assert type(cache_disk_error(OSError(errno.ENOSPC, ""))) is Full
     for number in (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.EACCES):
-        assert type(translate(OSError(number, ""))) is Unavailable
+        assert type(cache_disk_error(OSError(number, ""))) is Unavailable
     assert not issubclass(Unavailable, NotFound)
 
 

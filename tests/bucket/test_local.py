@@ -14,7 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, Full, Refused, SetupError, Unavailable
+from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, Full, SetupError, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket, Listing, walk_by_listing
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.flow.workers import Workers
@@ -25,6 +25,8 @@ from .storage import Collecting, Storage, read_into
 
 class LocalStorage(Storage):
     """A directory; its outage is a volume that is no longer mounted there."""
+
+    no_file = Corrupt
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -169,9 +171,10 @@ async def local(tmp_path: Path) -> AsyncIterator[LocalStorage]:
     [
         (errno.ENOSPC, Full),
         (errno.EDQUOT, Full),
-        (errno.EACCES, Refused),
-        (errno.EPERM, Refused),
-        (errno.EROFS, Refused),
+        (errno.EACCES, Forbidden),
+        (errno.EPERM, Forbidden),
+        (errno.EROFS, Forbidden),
+        (errno.ENOTDIR, Corrupt),
         (errno.EIO, Unavailable),
         (errno.EMFILE, Unavailable),
         (errno.ENOENT, Unavailable),
@@ -190,6 +193,7 @@ async def test_what_a_failed_write_is_called(local: LocalStorage, number: int, w
             with pytest.raises(BucketError) as failure:
                 await write
             assert type(failure.value) is wanted
+            assert f"{local.top}/" in str(failure.value)
     assert await local.bucket.get("d/f", 100) == b"before"
     assert source.read_bytes() == b"after"
     assert list((local.directory / "drafts").iterdir()) == []
@@ -199,12 +203,41 @@ async def test_what_a_failed_write_is_called(local: LocalStorage, number: int, w
 async def test_a_file_in_the_place_of_a_directory(local: LocalStorage) -> None:
     await local.bucket.put("d", b"")
     for write in (local.bucket.put("d/f", b""), local.bucket.put_file("d/f", local.spooled(b""))):
-        with pytest.raises(Refused):
+        with pytest.raises(Corrupt, match="/bucket/d is a file"):
             await write
+    for read in (local.bucket.get("d/f/g", 1), local.bucket.list("d/f"), local.bucket.remove("d/f/g")):
+        with pytest.raises(Corrupt, match="/bucket/d is a file"):
+            await read
+    assert await local.bucket.list("d") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_directory_in_the_place_of_a_file(local: LocalStorage) -> None:
+    """With something in it, it may be somebody's, and is named; it can be put out of the way as it is."""
     await local.bucket.put("e/f", b"")
-    with pytest.raises(Refused):
-        await local.bucket.put("e", b"")
+    source = local.spooled(b"whole")
+    for call in (
+        local.bucket.put("e", b""),
+        local.bucket.put_file("e", source),
+        local.bucket.get("e", 1),
+        local.bucket.stat("e"),
+        local.bucket.open("e"),
+        local.bucket.remove("e"),
+    ):
+        with pytest.raises(Corrupt, match="/bucket/e is a directory"):
+            await call
     assert await local.bucket.get("e/f", 1) == b""
+    await local.bucket.move("e", "away/e")
+    assert await local.bucket.get("away/e/f", 1) == b""
+    await local.bucket.put("e", b"1")
+    assert await local.bucket.get("e", 1) == b"1"
+    # An empty one is what a kill leaves.
+    for name in ("g", "h", "i"):
+        (local.top / name).mkdir()
+    await local.bucket.put("g", b"1")
+    await local.bucket.put_file("h", source)
+    await local.bucket.remove("i")
+    assert [await local.bucket.get(name, 5) for name in ("g", "h")] == [b"1", b"whole"]
 
 
 @pytest_twisted.ensureDeferred

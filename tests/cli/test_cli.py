@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from ipfsreg import __version__
 from ipfsreg.cli.main import main
 from ipfsreg.ipfs.cid import raw_cid
+from tests import fork_server
 from tests.daemon_process import DaemonProcess, free_port, program
 from tests.web.served import MANIFEST_TYPE, digest_of, image
 
@@ -125,16 +126,8 @@ def test_the_version(command: CliRunner) -> None:
 
 def twistd(*arguments: str, cwd: Path, pid_file: str = "") -> subprocess.CompletedProcess[str]:
     """Run the daemon where it cannot run."""
-    return subprocess.run(
-        [program("twistd"), "-n", f"--pidfile={pid_file}", "ipfsreg", *arguments],
-        cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    command = [program("twistd"), "-n", f"--pidfile={pid_file}", "ipfsreg", *arguments]
+    return fork_server.run(command, cwd=cwd, env={"PATH": os.environ["PATH"], "HOME": str(cwd)}, timeout=30)
 
 
 def said_by(ended: subprocess.CompletedProcess[str]) -> str:
@@ -389,14 +382,8 @@ def test_commands_make_nothing_where_no_daemon_was(command: CliRunner, tmp_path:
     before = set(tmp_path.rglob("*"))
     for arguments in (["gc"], ["verify"], ["cid", "box"], ["publish", "box"], ["export", "box", "-o", "box.car"]):
         for config in (["-c", "wrong.ini"], ["-c", "kubo.ini"], []):
-            ended = subprocess.run(
-                [program("ipfsreg"), *arguments, *config],
-                env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command_line = [program("ipfsreg"), *arguments, *config]
+            ended = fork_server.run(command_line, cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]})
             assert (ended.returncode, ended.stdout) == (1, "")
             (line,) = ended.stderr.splitlines()
             assert line.startswith(f"ipfsreg: there is no bucket in {tmp_path}/")
@@ -432,9 +419,7 @@ def test_the_storage_is_named_where_nobody_said_which_is_meant(tmp_path: Path) -
 
         def run(*arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
             env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-            return subprocess.run(
-                [program("ipfsreg"), *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
-            )
+            return fork_server.run([program("ipfsreg"), *arguments], cwd=cwd, env=env)
 
         found = run("cid", "box")
         assert found.returncode == 0

@@ -40,7 +40,7 @@ def interrupted(
     )
 
 
-@pytest.mark.parametrize("module", ["ipfsreg.cli.main", "twisted.web.client", "pydantic", "ipfsreg.cli.textile"])
+@pytest.mark.parametrize("module", ["ipfsreg.cli.main", "twisted.internet.ssl", "pydantic", "ipfsreg.cli.upkeep"])
 def test_a_command_that_is_interrupted_while_it_loads_says_nothing(tmp_path: Path, module: str) -> None:
     ended = interrupted(tmp_path, COMMAND, module, "ipfsreg", "check")
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -13,6 +13,7 @@ from . import programs
 from .programs import client_environment, require_program, run
 
 START_SECONDS = 30.0
+NAMESPACE = "tests"
 
 
 class DockerEngine:
@@ -49,8 +50,19 @@ class DockerEngine:
 
     def ctr(self, *arguments: str | Path, fails: bool = False) -> str:
         """Run the ctr command on this engine's containerd, in a namespace of its own."""
-        socket = self.directory / "exec" / "containerd" / "containerd.sock"
-        return run(self._ctr, "--address", socket, "--namespace", "tests", *arguments, env=self.env, fails=fails)
+        options = ("--address", self._containerd, "--namespace", NAMESPACE)
+        return run(self._ctr, *options, *arguments, env=self.env, fails=fails)
+
+    def nerdctl(self, *arguments: str | Path, fails: bool = False) -> str:
+        """Run the nerdctl command on this engine's containerd, in the namespace of `ctr`."""
+        nerdctl = require_program("nerdctl", str(programs.TOOLS / "bin"))
+        options = ("--address", self._containerd, "--namespace", NAMESPACE, "--data-root", self.directory / "nerdctl")
+        return run(nerdctl, *options, *arguments, env=self.env, fails=fails)
+
+    @property
+    def content(self) -> set[str]:
+        """The digests of all that containerd has for `ctr` and `nerdctl`."""
+        return set(self.ctr("content", "ls", "--quiet").split())
 
     def run_image(self, name: str, *command: str) -> str:
         """Run a command in a container of an image that is there, without a network; what it printed.
@@ -133,3 +145,7 @@ class DockerEngine:
     @property
     def _address(self) -> str:
         return f"unix://{self.directory / 'docker.sock'}"
+
+    @property
+    def _containerd(self) -> Path:
+        return self.directory / "exec" / "containerd" / "containerd.sock"

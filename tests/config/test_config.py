@@ -7,7 +7,7 @@ import pytest
 from platformdirs import user_data_path
 from twisted.internet import reactor
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.file import find_config
 from ipfsreg.config.sections import Config

@@ -8,7 +8,7 @@ import pytest
 from platformdirs import user_data_path
 from twisted.internet import reactor
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.textile.server.encoding import to_base32
 from ipfsreg.bucket.textile.server.identity import Identity, save_identity
@@ -22,7 +22,7 @@ _DEFAULT = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
 _EXAMPLE = re.compile(r"^# ([a-z_]+) = ", re.MULTILINE)
 
 
-ALL_SECTIONS = {**SECTIONS, **{name: backend.options for name, backend in BACKENDS.items()}}
+ALL_SECTIONS = {**SECTIONS, **{name: backend.options() for name, backend in BACKENDS.items()}}
 
 
 def uncommented() -> str:
@@ -62,7 +62,7 @@ def test_it_shows_every_option_and_no_other() -> None:
 def test_what_it_shows_are_the_defaults(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     chosen, shown = tmp_path / "chosen.ini", tmp_path / "shown.ini"
-    option = BACKENDS[backend].options.directory_option
+    option = BACKENDS[backend].options().directory_option
     chosen.write_text(f"[registry]\nbackend = {backend}\n[{backend}]\n{option} = {user_data_path('ipfsreg')}\n")
     shown.write_text(uncommented().replace("\nbackend = local\n", f"\nbackend = {backend}\n"))
     assert load(shown) == load(chosen)

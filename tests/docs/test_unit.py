@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from twisted.internet import reactor
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from tests.clients.programs import require_program, run
 from tests.daemon_process import free_port, program
 

@@ -10,7 +10,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from ipfsreg.grpcweb import Channel, Transport
+from ipfsreg.grpcweb.channel import Channel, Transport
 
 from .server import Handler, Server, until
 

@@ -6,7 +6,8 @@ from typing import Self
 
 from twisted.internet.defer import Deferred
 
-from ipfsreg.grpcweb import Requests, Responses
+from ipfsreg.grpcweb.requests import Requests
+from ipfsreg.grpcweb.responses import Responses
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ golden vectors (`test_vectors`), which are replayed without it.
 
 from collections import deque
 from collections.abc import Callable, Coroutine
+from socket import IPPROTO_TCP, TCP_INFO
 from typing import Any, Self
 
 import h11
@@ -26,6 +27,9 @@ reactor: Any = installed_reactor
 Handler = Callable[["ServerCall"], Coroutine[Any, Any, None]]
 
 READ_AHEAD = 128 * 1024
+
+_TCP_ESTABLISHED = 1
+"""Of the states in Linux' ``tcp_states.h``: no end has closed it."""
 
 
 class ServerCall:
@@ -181,7 +185,7 @@ class Peer(Protocol):
         self._path = ""
         self._message = bytearray()
         self._headers_sent = False
-        self._paused = False
+        self.is_paused = False
         self._wanted: list[Deferred[None]] = []
 
     # Twisted's side.
@@ -198,11 +202,16 @@ class Peer(Protocol):
         if self.call is not None and not self.call.broken.called:
             self.call.broken.callback(None)
 
+    def is_connected(self) -> bool:
+        """Whether the client still has the connection. A peer that neither reads nor writes does not notice its end."""
+        tcp = getattr(self.transport, "transport", self.transport)  # below TLS, if any
+        return bool(tcp.socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0] == _TCP_ESTABLISHED)
+
     def pauseProducing(self) -> None:
-        self._paused = True
+        self.is_paused = True
 
     def resumeProducing(self) -> None:
-        self._paused = False
+        self.is_paused = False
         wanted, self._wanted = self._wanted, []
         for deferred in wanted:
             deferred.callback(None)
@@ -211,7 +220,7 @@ class Peer(Protocol):
         pass
 
     def writable(self) -> "Deferred[None]":
-        if not self._paused:
+        if not self.is_paused:
             return deferLater(reactor, 0, lambda: None)
         wanted: Deferred[None] = Deferred()
         self._wanted.append(wanted)

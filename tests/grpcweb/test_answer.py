@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.grpcweb import GrpcStatus, Metadata, UnexpectedAnswer
 from ipfsreg.grpcweb.answer import AnswerReader
+from ipfsreg.grpcweb.errors import UnexpectedAnswer
+from ipfsreg.grpcweb.metadata import Metadata
+from ipfsreg.grpcweb.status import GrpcStatus
 
 from .test_framing import cut, places
 

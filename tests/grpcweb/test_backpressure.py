@@ -14,8 +14,9 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from ipfsreg.flow.streams import write_pieces
-from ipfsreg.grpcweb import GrpcError, Responses, Transport
-from ipfsreg.grpcweb.responses import HIGH_WATER
+from ipfsreg.grpcweb.channel import Transport
+from ipfsreg.grpcweb.errors import GrpcError
+from ipfsreg.grpcweb.responses import HIGH_WATER, Responses
 
 from .conftest import Connect, Serve
 from .raw import Endless, Raw, take

@@ -7,16 +7,9 @@ import pytest_twisted
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from twisted.internet import reactor as installed_reactor
 
-from ipfsreg.grpcweb import (
-    Channel,
-    ConnectionBroken,
-    GrpcError,
-    GrpcStatus,
-    MessageTooLarge,
-    NotConnected,
-    Transport,
-    UnexpectedAnswer,
-)
+from ipfsreg.grpcweb.channel import Channel, Transport
+from ipfsreg.grpcweb.errors import ConnectionBroken, GrpcError, MessageTooLarge, NotConnected, UnexpectedAnswer
+from ipfsreg.grpcweb.status import GrpcStatus
 
 from . import handlers
 from .conftest import Connect, Serve

@@ -9,7 +9,9 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 
-from ipfsreg.grpcweb import CallCancelled, Channel, DeadlineExceeded, GrpcError, Stream, Transport
+from ipfsreg.grpcweb.call import Stream
+from ipfsreg.grpcweb.channel import Channel, Transport
+from ipfsreg.grpcweb.errors import CallCancelled, DeadlineExceeded, GrpcError
 from ipfsreg.grpcweb.timers import Timers, grpc_timeout
 
 from . import handlers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.grpcweb import MessageTooLarge, UnexpectedAnswer
+from ipfsreg.grpcweb.errors import MessageTooLarge, UnexpectedAnswer
 from ipfsreg.grpcweb.framing import MESSAGE, TRAILERS, TRAILERS_LIMIT, Frame, FrameParser, frame
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from ipfsreg.grpcweb import GrpcError, GrpcStatus, Metadata
+from ipfsreg.grpcweb.errors import GrpcError
+from ipfsreg.grpcweb.metadata import Metadata
+from ipfsreg.grpcweb.status import GrpcStatus
 
 SECRET = "bearer-hush-hush"
 

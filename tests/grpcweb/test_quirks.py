@@ -8,7 +8,9 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
-from ipfsreg.grpcweb import ConnectionBroken, GrpcError, GrpcStatus, Transport, UnexpectedAnswer
+from ipfsreg.grpcweb.channel import Transport
+from ipfsreg.grpcweb.errors import ConnectionBroken, GrpcError, UnexpectedAnswer
+from ipfsreg.grpcweb.status import GrpcStatus
 
 from . import handlers
 from .conftest import Connect, Serve

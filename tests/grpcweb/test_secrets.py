@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.logger import LogEvent, LogPublisher, formatEvent, globalLogPublisher
 
-from ipfsreg.grpcweb import Channel, Transport
+from ipfsreg.grpcweb.channel import Channel, Transport
 
 from . import handlers
 from .conftest import Connect, Serve

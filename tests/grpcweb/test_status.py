@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.grpcweb import GrpcError, GrpcStatus, Metadata
-from ipfsreg.grpcweb.status import decode_message, find_status
+from ipfsreg.grpcweb.errors import GrpcError
+from ipfsreg.grpcweb.metadata import Metadata
+from ipfsreg.grpcweb.status import GrpcStatus, decode_message, find_status
 
 
 def encode(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.grpcweb import UnexpectedAnswer
+from ipfsreg.grpcweb.errors import UnexpectedAnswer
 from ipfsreg.grpcweb.text import TextDecoder
 
 from .test_framing import cut, places

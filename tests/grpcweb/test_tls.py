@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
-from ipfsreg.grpcweb import CallCancelled, ConnectionBroken, DeadlineExceeded
+from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded
 
 from . import handlers
 from .conftest import Connect, Serve
@@ -105,19 +105,22 @@ async def test_a_certificate_for_another_host(serve: Serve, connect: Connect, tr
         await channel.unary("/x.Svc/Echo", Raw(), Raw, deadline=5)
 
 
-@pytest.mark.parametrize("kind", ["deadline", "cancel"])
+@pytest.mark.parametrize("kind", ["deadline", "cancel at once", "cancel"])
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_left_of_a_call_cut_short(kind: str, serve: Serve, connect: Connect, transport: Any) -> None:
     server = await serve({"/x.Svc/Flood": handlers.flood}, tls=CERTIFICATE.options())
     channel = connect(server, transport=transport, tls_policy=trusting(CERTIFICATE))
-    deadline = 0.3 if kind == "deadline" else 30
-    # Nobody takes the answer, so the client does not read, and would not see the server say goodbye.
+    deadline = 0.3 if kind == "deadline" else 30.0
+    # Nobody takes the answer, so the client does not read, and would not see the server say goodbye. Nor does the
+    # server see the end of its connection: it waits to write the rest. So the system is asked.
     stream = channel.server_stream("/x.Svc/Flood", Raw(b"1000 65536"), Raw, deadline=deadline)
     await until(lambda: server.calls)
-    if kind == "cancel":
+    if kind == "cancel":  # when the server waits for us to read
+        await until(lambda: server.calls[0].peer.is_paused)
+    if kind != "deadline":
         stream.cancel()
-    else:
-        await until(lambda: not server.peers)
+    await until(lambda: not channel.connections, seconds=3)
+    assert not any(peer.is_connected() for peer in server.peers)
     with pytest.raises((CallCancelled, DeadlineExceeded)):
         await stream.responses.receive()
     await nothing_left(channel, server, seconds=3)

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from ipfsreg.grpcweb import CallError, ConnectionBroken, GrpcError, GrpcStatus, Transport, UnexpectedAnswer
+from ipfsreg.grpcweb.channel import Transport
+from ipfsreg.grpcweb.errors import CallError, ConnectionBroken, GrpcError, UnexpectedAnswer
+from ipfsreg.grpcweb.status import GrpcStatus
 
 from .conftest import Connect
 from .playback import VERSIONS, PostPlayer, WebSocketPlayer, playing, vectors

@@ -45,6 +45,28 @@ _RAW = (
     b"1" * 5000,
 )  # fmt: skip
 
+LONGEST = 4 * 1024 * 1024
+
+
+def _longest(head: str, item: str, end: str) -> bytes:
+    return (head + item * ((LONGEST - len(head) - len(end)) // len(item)) + end).encode()
+
+
+_IMAGE = f'{{"schemaVersion":2,"config":{json.dumps(_DESCRIPTOR)},'
+LONG = {
+    "brackets": _longest('{"schemaVersion":2,"layers":[', "{},", "{}]}"),
+    "an unterminated string": _longest('"NaN', "a", ""),
+    "depth": _longest('{"x":', "[", ""),
+    "fractions": _longest(_IMAGE + '"layers":[],"x":[', "1.5123123123123,", "1]}"),
+    "escapes": _longest(_IMAGE + '"layers":[],"x":"', "\\\\", '"}'),
+    "one name": _longest(_IMAGE, '"aaaaaaaaaaaaaaaa":1,', '"layers":[]}'),
+    "one layer": _longest(_IMAGE + '"layers":[', json.dumps(_DESCRIPTOR) + ",", json.dumps(_DESCRIPTOR) + "]}"),
+    "annotations": (
+        _IMAGE + '"layers":[],"annotations":' + json.dumps({f"{number:08}": "a" for number in range(170_000)}) + "}"
+    ).encode(),
+}
+"""Image manifests as long as they may be, made to cost as much as possible: none is accepted."""
+
 
 def manifests(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """That many media types with documents: odd values in sound manifests, and bytes that are no JSON at all."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
-from ipfsreg.ipfs.dag_pb import Link, Node, encode_node
+from ipfsreg.ipfs.dag_pb import PBLink, PBNode, encode_node
 from ipfsreg.ipfs.unixfs import FILE, HAMT_SHARD, RAW_LEAF, UnixFS, encode_directory, encode_unixfs
 
 
@@ -30,16 +30,18 @@ class Blocks:
         """A node of a file, with some of its bytes in itself and links to the rest."""
         sizes = [size for _, size in parts]
         unixfs = UnixFS(kind, data, len(data) + sum(sizes), sizes)
-        return self.put(DAG_PB, encode_node(Node([Link(cid, "", size) for cid, size in parts], encode_unixfs(unixfs))))
+        return self.put(
+            DAG_PB, encode_node(PBNode([PBLink(cid, "", size) for cid, size in parts], encode_unixfs(unixfs)))
+        )
 
     def leaf(self, data: bytes) -> CID:
         """A leaf in dag-pb, as CIDv0 has it."""
         return self.file([], data, kind=RAW_LEAF)
 
     def directory(self, **entries: CID) -> CID:
-        return self.put(DAG_PB, encode_directory(Link(cid, name, 0) for name, cid in entries.items()))
+        return self.put(DAG_PB, encode_directory(PBLink(cid, name, 0) for name, cid in entries.items()))
 
     def shard(self, entries: Sequence[tuple[str, CID]]) -> CID:
         """A part of a sharded directory: a link without a name leads to another part."""
-        links = [Link(cid, f"{number:02X}{name}", 0) for number, (name, cid) in enumerate(entries)]
-        return self.put(DAG_PB, encode_node(Node(links, encode_unixfs(UnixFS(HAMT_SHARD)))))
+        links = [PBLink(cid, f"{number:02X}{name}", 0) for number, (name, cid) in enumerate(entries)]
+        return self.put(DAG_PB, encode_node(PBNode(links, encode_unixfs(UnixFS(HAMT_SHARD)))))

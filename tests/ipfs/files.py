@@ -9,7 +9,8 @@ KUBO_SMALL = Profile(chunk=4, links=174)
 
 def content(length: int) -> bytes:
     """Bytes of which no two near each other are equal."""
-    return bytes((7 * index + 3) % 256 for index in range(length))
+    period = bytes((7 * index + 3) % 256 for index in range(256))
+    return (period * (length // 256 + 1))[:length]
 
 
 def file_dag(data: bytes, profile: Profile) -> FileDag:

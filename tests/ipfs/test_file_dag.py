@@ -8,7 +8,7 @@ from hypothesis import given
 
 from ipfsreg.ipfs.cid import verify_block
 from ipfsreg.ipfs.dag_pb import decode_node
-from ipfsreg.ipfs.file_dag import PROFILE, FileDag, Place, Profile
+from ipfsreg.ipfs.file_dag import PROFILE, BlockPlace, FileDag, Profile
 from ipfsreg.ipfs.unixfs import FILE, decode_unixfs
 
 from .files import KUBO_SMALL, content, file_dag
@@ -60,7 +60,7 @@ def test_the_blocks_are_the_file(length: int, profile: Profile) -> None:
         verify_block(dag.cid_at(place), block)
         blocks[dag.cid_at(place)] = block
 
-    def read(place: Place) -> bytes:
+    def read(place: BlockPlace) -> bytes:
         block = blocks[dag.cid_at(place)]
         if not place.level:
             return block
@@ -101,4 +101,4 @@ def test_a_node_that_is_full_and_its_neighbours(leaves: int) -> None:
     """See `test_importer` for the same against another implementation."""
     dag = FileDag(bytes(32) * leaves, leaves * MiB)
     assert [dag.count(level) for level in range(dag.root.level + 1)] == ([leaves, 1] if leaves < 1025 else [1025, 2, 1])
-    assert dag.range_at(Place(1, 0)) == (0, min(leaves, 1024) * MiB)
+    assert dag.range_at(BlockPlace(1, 0)) == (0, min(leaves, 1024) * MiB)

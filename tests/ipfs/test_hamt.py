@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of, parse_cid, raw_cid
-from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
+from ipfsreg.ipfs.dag_pb import BlockInvalid, PBLink, PBNode, decode_node, encode_node
 from ipfsreg.ipfs.hamt import FAN_OUT, LOADS, THRESHOLD, HashExhausted, changed, entries, find, is_large, shard_of
 from ipfsreg.ipfs.unixfs import FILE, HAMT_SHARD, UnixFS, encode_directory, encode_unixfs
 
@@ -33,13 +33,13 @@ class Shards(Blocks):
         super().__init__()
         self.loaded: list[CID] = []
 
-    def keep(self, node: Node, blocks: Iterable[hamt.Block]) -> Node:
+    def keep(self, node: PBNode, blocks: Iterable[hamt.Block]) -> PBNode:
         for cid, block in [*blocks, (cid_of(DAG_PB, encode_node(node)), encode_node(node))]:
             assert all(link.cid in self.blocks for link in decode_node(block).links if len(link.name) == 2)
             assert self.put(DAG_PB, block) == cid
         return node
 
-    async def load(self, cid: CID) -> Node:
+    async def load(self, cid: CID) -> PBNode:
         self.loaded.append(cid)
         return decode_node(self.get(cid))
 
@@ -59,11 +59,11 @@ def value(awaited: Awaitable[T]) -> T:
     return result  # type: ignore[no-any-return]
 
 
-def entry(name: str, content: int = 0) -> Link:
-    return Link(raw_cid(sha256(b"%d" % content).digest()), name, content)
+def entry(name: str, content: int = 0) -> PBLink:
+    return PBLink(raw_cid(sha256(b"%d" % content).digest()), name, content)
 
 
-def in_order(links: Iterable[Link]) -> list[Link]:
+def in_order(links: Iterable[PBLink]) -> list[PBLink]:
     return sorted(links, key=lambda link: link.name.encode())
 
 
@@ -87,7 +87,7 @@ DEEP, FLATTER = distinct(NAMES, 1), distinct(NAMES, 2)
 
 def test_the_example_of_the_specification() -> None:
     file = parse_cid("bafybeigcisqd7m5nf3qmuvjdbakl5bdnh4ocrmacaqkpuh77qjvggmt2sa")
-    node, blocks = shard_of(Link(file, f"{number}.txt", 1271) for number in range(1, 1001))
+    node, blocks = shard_of(PBLink(file, f"{number}.txt", 1271) for number in range(1, 1001))
     root = encode_node(node)
     assert len(root) == 12046
     assert str(cid_of(DAG_PB, root)) == "bafybeidbclfqleg2uojchspzd4bob56dqetqjsj27gy2cq3klkkgxtpn4i"
@@ -137,7 +137,7 @@ def test_names_that_really_collide() -> None:
     assert value(entries(shards.load, node)) == in_order(links)
     assert value(find(shards.load, node, names[0])) == entry(names[0])
     assert value(find(shards.load, node, "another")) is None
-    gone: dict[str, Link | None] = dict.fromkeys(names[1:])
+    gone: dict[str, PBLink | None] = dict.fromkeys(names[1:])
     after, new = value(changed(shards.load, node, gone))
     assert new == []
     assert after is not None
@@ -189,7 +189,7 @@ async def test_several_shards_are_loaded_at_a_time_but_not_all() -> None:
     shards, under_way, most = Shards(), 0, 0
     node = shards.keep(*shard_of(links))
 
-    async def load(cid: CID) -> Node:
+    async def load(cid: CID) -> PBNode:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -257,7 +257,7 @@ def test_which_nodes_are_shards() -> None:
     assert hamt.is_shard(shard_of([])[0])
     assert not hamt.is_shard(decode_node(encode_directory([entry("1")])))
     with pytest.raises(BlockInvalid):
-        hamt.is_shard(Node([], b""))
+        hamt.is_shard(PBNode([], b""))
 
 
 # A name whose first two places have letters among their hexadecimal digits.
@@ -269,29 +269,29 @@ def message_of(places: Iterable[int]) -> UnixFS:
     return UnixFS(HAMT_SHARD, sum(1 << place for place in places).to_bytes(32, "big"), None, (), 0x22, FAN_OUT)
 
 
-def shard(links: dict[int, Link]) -> Node:
+def shard(links: dict[int, PBLink]) -> PBNode:
     """A shard with links as they are, right in everything else."""
-    return Node(list(links.values()), encode_unixfs(message_of(links)))
+    return PBNode(list(links.values()), encode_unixfs(message_of(links)))
 
 
-def at(place: int, link: Link) -> Link:
+def at(place: int, link: PBLink) -> PBLink:
     """A link as a shard has it."""
     return replace(link, name=f"{place:02X}{link.name}")
 
 
-def to(place: int, cid: CID) -> Link:
+def to(place: int, cid: CID) -> PBLink:
     """A link to a child shard."""
-    return at(place, Link(cid, "", 0))
+    return at(place, PBLink(cid, "", 0))
 
 
-def bad_shards(place: int) -> dict[str, Node]:
+def bad_shards(place: int) -> dict[str, PBNode]:
     """Shards with one entry, NAME, whose place is given, and something wrong."""
     good, link = message_of([place]), at(place, entry(NAME))
 
-    def said(**wrong: Any) -> Node:
-        return Node([link], encode_unixfs(replace(good, **wrong)))
+    def said(**wrong: Any) -> PBNode:
+        return PBNode([link], encode_unixfs(replace(good, **wrong)))
 
-    def named(name: str) -> Node:
+    def named(name: str) -> PBNode:
         return shard({place: replace(link, name=name)})
 
     return {
@@ -301,15 +301,15 @@ def bad_shards(place: int) -> dict[str, Node]:
         "another hash": said(hash_type=0x12),
         "no hash": said(hash_type=None),
         "more bits than links": said(data=message_of([place, place ^ 1]).data),
-        "more links than bits": Node([link, link], encode_unixfs(good)),
+        "more links than bits": PBNode([link, link], encode_unixfs(good)),
         "a bitfield that is too long": said(data=b"\0" + good.data),
         "another place": named(f"{place ^ 1:02X}{NAME}"),
         "small letters": named(f"{place:02x}{NAME}"),
         "no place": named(f"zz{NAME}"),
         "half a place": named(f"{place:02X}"[:1]),
         "no name": named(""),
-        "no message": Node([link], b""),
-        "no protobuf": Node([link], b"\xff"),
+        "no message": PBNode([link], b""),
+        "no protobuf": PBNode([link], b"\xff"),
     }
 
 
@@ -363,7 +363,7 @@ def test_more_levels_than_there_can_be() -> None:
 
 
 @pytest.mark.parametrize("last", [shard({}), shard({PLACE: at(PLACE, entry(NAME))})], ids=["nothing", "an entry"])
-def test_few_blocks_cannot_make_endless_directories(last: Node) -> None:
+def test_few_blocks_cannot_make_endless_directories(last: PBNode) -> None:
     """All 256 places of a shard lead to the same child, and so on."""
     shards, node = Shards(), last
     for _ in range(6):
@@ -378,18 +378,18 @@ fields = st.sampled_from([None, 0, 0x22, FAN_OUT])
 messages = st.builds(UnixFS, st.just(HAMT_SHARD), st.binary(max_size=34), st.none(), st.just([]), fields, fields)
 
 
-def named_shards(names: list[str], children: set[int]) -> Node:
+def named_shards(names: list[str], children: set[int]) -> PBNode:
     """A shard of names that are in their places, and of children that cannot be loaded."""
     links = {hamt._hash(name)[0]: entry(name) for name in names} | dict.fromkeys(children, entry(""))
     return shard({place: at(place, links[place]) for place in sorted(links)})
 
 
-nodes = st.builds(Node, st.lists(st.builds(entry, st.text(max_size=3)), max_size=4), messages.map(encode_unixfs))
+nodes = st.builds(PBNode, st.lists(st.builds(entry, st.text(max_size=3)), max_size=4), messages.map(encode_unixfs))
 nodes |= st.builds(named_shards, st.lists(st.sampled_from(NAMES)), st.sets(st.integers(0, FAN_OUT - 1), max_size=3))
 
 
 @given(nodes, st.sampled_from(NAMES))
-def test_no_node_is_a_surprise(node: Node, name: str) -> None:
+def test_no_node_is_a_surprise(node: PBNode, name: str) -> None:
     shards = Shards()
     with suppress(BlockInvalid, KeyError):
         value(find(shards.load, node, name))

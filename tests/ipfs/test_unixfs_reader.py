@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ipfsreg.ipfs import unixfs_reader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW
-from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, encode_node
+from ipfsreg.ipfs.dag_pb import BlockInvalid, PBLink, PBNode, encode_node
 from ipfsreg.ipfs.file_dag import Profile
 from ipfsreg.ipfs.unixfs import FILE, UnixFS, encode_unixfs
 from ipfsreg.ipfs.unixfs_reader import LinkMissing, file_size, read_directory, read_file
@@ -73,7 +73,7 @@ def test_lengths_that_are_not_true() -> None:
     short = blocks.file([(blocks.raw(b"abc"), 5)])
     with pytest.raises(BlockInvalid, match="length that the block above"):
         list(read_file(blocks.get, short, 0, 5))
-    node = Node([Link(blocks.raw(b"abc"), "", 3)], encode_unixfs(UnixFS(FILE)))
+    node = PBNode([PBLink(blocks.raw(b"abc"), "", 3)], encode_unixfs(UnixFS(FILE)))
     with pytest.raises(BlockInvalid, match="how long its parts are"):
         file_size(blocks.get, blocks.put(DAG_PB, encode_node(node)))
 

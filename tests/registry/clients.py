@@ -20,7 +20,8 @@ from ipfsreg.registry.content.content_hash import leaves_of
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.registry import Limits, Registry
+from ipfsreg.registry.registry import Registry, RegistryLimits
+from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.upkeep.collector import Collection
 from tests.bucket.scheduled import Event, ScheduledBucket, Scheduler, current_owner
 
@@ -78,7 +79,7 @@ class Clients:
         self.failing = self.has_failed = False
         self.clock = ScheduledClock(self.scheduler)
         self.bucket = ScheduledBucket(self.scheduler)
-        limits = Limits(
+        limits = RegistryLimits(
             cache_memory=self.cache_memory,
             max_manifest_size=100_000,
             max_blob_size=None,
@@ -91,7 +92,7 @@ class Clients:
         )
         workers = ScheduledWorkers(self.scheduler)
         directory = Path(mkdtemp(dir=self.directory))
-        self.registry = Registry(self.bucket, directory, workers, self.clock, limits, steady=self.clock)
+        self.registry = Registry(self.bucket, directory, Runtime(workers, self.clock, steady=self.clock), limits)
         self.registry.dags.index._path = Path(":memory:")  # hundreds of worlds a second, each with its own
         self.run([("start", self.registry.start)], in_order=True)
 

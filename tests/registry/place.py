@@ -1,7 +1,7 @@
 """A registry over a directory of this disk, for tests with real files and threads."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.registry import Limits, Registry
+from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
+from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.uploads.upload import Upload
 
-LIMITS = Limits(
+LIMITS = RegistryLimits(
     cache_memory=1024 * 1024,
     max_manifest_size=4 * 1024 * 1024,
     max_blob_size=None,
@@ -32,6 +33,17 @@ LIMITS = Limits(
     gc_untagged=3600.0,
     scrub_rate=None,
 )
+
+
+async def append(
+    upload: Upload,
+    send: Callable[[IConsumer], Awaitable[object]],
+    length: int | None = None,
+    content_range: tuple[int, int] | None = None,
+) -> None:
+    """Append what is sent to a consumer."""
+    async with upload.appending(length, content_range) as consumer:
+        await send(consumer)
 
 
 class SteppedClock(Clock):
@@ -60,7 +72,11 @@ class Place:
         self.bucket = LocalBucket(self.directory, self.workers)
         self.bucket.shared = shared
         self.registry = Registry(
-            self.bucket, self.directory, self.workers, self.clock, self.limits, publish=self.publish
+            self.bucket,
+            self.directory,
+            Runtime(self.workers, self.clock),
+            self.limits,
+            OnIpfs(publish=self.publish),
         )
         await self.registry.start()
         return self
@@ -88,7 +104,7 @@ class Place:
             for piece in pieces:
                 consumer.write(piece)
 
-        await upload.append(send, length)
+        await append(upload, send, length)
 
     async def push_blob(self, repository: Repository, blob: bytes) -> Digest:
         upload = await self.registry.uploads.begin(repository)

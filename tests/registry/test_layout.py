@@ -12,6 +12,7 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import Record, read_record, write_record
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
+from tests.full import examples
 
 from .test_names import digests, repositories, tags
 
@@ -41,7 +42,7 @@ class Memory(ScheduledBucket):
     st.lists(st.tuples(some_repositories.map(Repository), some_digests, some_digests), max_size=4, unique=True),
     st.lists(some_digests, max_size=4, unique=True),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50, 150), deadline=None)
 def test_everything_is_found_again(
     some_tags: list[tuple[Repository, Tag]],
     links: list[tuple[Repository, Digest]],
@@ -149,3 +150,24 @@ def test_damaged_records(content: bytes) -> None:
 
 def test_memory_answers() -> None:
     assert Memory().run(succeed(5)) == 5
+
+
+@given(some_repositories.map(Repository), tags.map(Tag), some_digests, some_digests)
+@settings(max_examples=examples(50, 150), deadline=None)
+def test_what_the_layout_names_belongs_there(repository: Repository, tag: Tag, digest: Digest, subject: Digest) -> None:
+    """With all directories on the way; and nothing of it belongs there as the other kind."""
+    for path in (
+        layout.tag(repository, tag),
+        layout.blob_link(repository, digest),
+        layout.manifest_record(repository, digest),
+        layout.referrer(repository, subject, digest),
+        layout.blob(digest),
+        layout.dag(digest),
+    ):
+        assert (layout.belongs(path, False), layout.belongs(path, True)) == (True, False)
+        parts = path.split("/")
+        for length in range(2, len(parts)):
+            above = "/".join(parts[:length])
+            assert (layout.belongs(above, False), layout.belongs(above, True)) == (False, True)
+        assert not layout.belongs(f"{path}/below", False)
+        assert not layout.belongs(f"{path}~", False)

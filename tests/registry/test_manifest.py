@@ -251,6 +251,34 @@ def test_null_is_nothing(document: object, media_type: str) -> None:
     assert (len(manifest.blobs), manifest.manifests) == (int(media_type in IMAGES), ())
 
 
+@pytest.mark.parametrize("missing", [{}, {"mediaType": None}, {"mediaType": ""}])
+def test_a_layer_of_docker_needs_no_media_type(missing: dict[str, object]) -> None:
+    """Docker's registry and olareg take it, and only OCI's specification has a rule. See `descriptor`."""
+    layers = [{**missing, "digest": DIGEST, "size": 5}]
+    manifest = parse_manifest(encoded({**IMAGE, "layers": layers}), DOCKER_IMAGE)
+    assert [(str(digest), size) for digest, size in manifest.blobs] == [(DIGEST, 2), (DIGEST, 5)]
+    with pytest.raises(ManifestInvalid, match=r"layers\.0\.mediaType"):
+        parse_manifest(encoded({**IMAGE, "layers": layers}), OCI_IMAGE)
+    with pytest.raises(ManifestInvalid, match=r"layers\.0\.mediaType"):
+        parse_manifest(encoded({**IMAGE, "layers": [{**layers[0], "mediaType": 1}]}), DOCKER_IMAGE)
+
+
+@pytest.mark.parametrize(("document", "media_type"), [(IMAGE, DOCKER_IMAGE), (INDEX, DOCKER_LIST)])
+def test_an_annotation_of_docker_may_be_null(document: dict[str, object], media_type: str) -> None:
+    """Docker's registry and olareg read it as one without text, and only OCI's specification has a rule."""
+    annotated = {**document, "annotations": {"a": None, "b": "c"}}
+    assert parse_manifest(encoded(annotated), media_type).annotations == {"a": "", "b": "c"}
+    with pytest.raises(ManifestInvalid, match="annotations"):
+        parse_manifest(encoded({**document, "annotations": {"a": 1}}), media_type)
+
+
+def test_an_annotation_of_a_layer_of_docker_may_be_null() -> None:
+    layers = [{**CONFIG, "annotations": {"a": None}}]
+    assert len(parse_manifest(encoded({**IMAGE, "layers": layers}), DOCKER_IMAGE).blobs) == 2
+    with pytest.raises(ManifestInvalid, match=r"layers\.0\.annotations"):
+        parse_manifest(encoded({**IMAGE, "layers": layers}), OCI_IMAGE)
+
+
 @pytest.mark.parametrize(
     ("document", "media_type", "says"),
     [

@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from ipfsreg.app.assembly import load_config, make_daemon
+from ipfsreg.app.assembly import make_daemon
+from ipfsreg.app.configuration import load_config
 
 from .client import Answer, Connection, connect, pause, query
 

@@ -16,7 +16,7 @@ from tests.daemon_process import DaemonProcess
 from tests.docs.certificates import make_certificate
 
 MEBIBYTE = 1024 * 1024
-LARGE = 320
+LARGE = 192
 ALLOWED = 64 * MEBIBYTE
 BLOCK = random.Random(5).randbytes(MEBIBYTE)
 

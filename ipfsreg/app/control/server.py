@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from klein import Klein
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -14,15 +13,15 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException
 
 from ipfsreg.app.listening import stop_listening
+from ipfsreg.app.state_directory import short_name
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.web.http.body import ClientGone
-from ipfsreg.web.http.limits import Limits
+from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.http.server import HttpServer
-from ipfsreg.web.routes import Dispatcher, add_route
+from ipfsreg.web.http.server import HttpServer, RefusalFormat
+from ipfsreg.web.routes import Dispatcher, Routes
 
-from .socket_name import short_name
 from .streams import Streams
 from .tasks import Task
 
@@ -34,14 +33,14 @@ STALL_SECONDS = 3600.0
 _log = Logger()
 
 
-def make_control_app(tasks: Mapping[str, Task], streams: Streams | None = None) -> Klein:
+def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = None) -> Routes:
     """``POST /<task>`` with its arguments in the query: 200 with the result, 404 or 503 with one line of text.
 
     ``GET /`` says that the daemon is alive.
     """
-    app = Klein()
+    routes = Routes()
     if streams is not None:
-        streams.add_to(app)
+        streams.add_to(routes)
 
     async def alive(request: Request) -> bytes:
         return b""
@@ -53,9 +52,9 @@ def make_control_app(tasks: Mapping[str, Task], streams: Streams | None = None) 
         arguments = {key.decode(): values[0].decode() for key, values in request.args.items()}
         return json.dumps(await tasks[name](arguments)).encode()
 
-    add_route(app, "/", ["GET"], "alive", alive)
-    add_route(app, "/<name>", ["POST"], "run", run)
-    return app
+    routes.add("/", ["GET"], "alive", alive)
+    routes.add("/<name>", ["POST"], "run", run)
+    return routes
 
 
 class ControlServer:
@@ -65,18 +64,17 @@ class ControlServer:
         self._path = path
         self._reactor = reactor
         self._server = HttpServer(
-            Dispatcher(make_control_app(tasks, streams), _say),
+            Dispatcher(make_control_routes(tasks, streams), _say),
             reactor,
-            Limits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
-            refusal=str.encode,
-            refusal_type="text/plain",
+            HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
+            RefusalFormat("text/plain", str.encode),
             headers={},
         )
         self._name = ExitStack()
         self._port: IListeningPort | None = None
 
     async def start(self) -> None:
-        """Listen. Whoever calls this must have the lock of the directory."""
+        """Listen. The caller must have the lock of the directory."""
         self._remove_old()
         # The name is needed for as long as the port is open: with it, Twisted removes the socket at the end.
         name = self._name.enter_context(short_name(self._path))
@@ -105,7 +103,7 @@ def _say(request: Request, error: Exception) -> bytes | None:
     else:
         _log.failure("a task of the control socket failed", Failure(error))
         status, text = 500, "the daemon failed; its log says how"
-    if request.startedWriting:  # all that can still say "this failed" is a connection cut short
+    if request.started:  # all that can still say "this failed" is a connection cut short
         if text:
             _log.error("What a command asked for could not be sent to its end: {error}", error=text)
         request.drop()

@@ -2,14 +2,12 @@
 
 import json
 
-from klein import Klein
-
 from ipfsreg.flow.streams import Pieces
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 from ipfsreg.web.sending import send_pieces
 
 from .unknown import explained
@@ -20,9 +18,6 @@ ROOT_HEADER = "X-Root"
 MISSING_HEADER = "X-Missing"
 """How many of the manifests that the image lists are not in the CAR."""
 
-STALL_SECONDS = 3600.0
-"""For how long a command may take nothing of what it asked for: its user may have stopped it."""
-
 
 class Streams:
     """``POST /export`` answers a CAR, ``POST /import`` takes one as its body."""
@@ -30,10 +25,10 @@ class Streams:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes. Those of one word that are added later do not hide them."""
-        add_route(app, "/export", ["POST"], "export", self._export)
-        add_route(app, "/import", ["POST"], "import", self._import)
+        routes.add("/export", ["POST"], "export", self._export)
+        routes.add("/import", ["POST"], "import", self._import)
 
     async def _export(self, request: Request) -> bytes | None:
         repository, reference = parse_reference(parameter(request, "name") or "")

@@ -13,12 +13,12 @@ from ipfsreg.registry.registry import Registry
 
 from .unknown import explained
 
-Arguments = Mapping[str, str]
-Task = Callable[[Arguments], Awaitable[dict[str, Any]]]
+TaskArguments = Mapping[str, str]
+Task = Callable[[TaskArguments], Awaitable[dict[str, Any]]]
 """Answers something that can be written as JSON."""
 
 
-async def collect(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+async def run_collector(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
     """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period.
 
     ``untagged`` replaces the time for which manifests are kept without a tag, in seconds.
@@ -30,12 +30,12 @@ async def collect(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     return asdict(found) | {"untagged_for": limits.gc_untagged, "used_within": limits.gc_grace}
 
 
-async def verify(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+async def verify_registry(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
     """Read everything and compare it with its digests."""
     return asdict(await registry.verifier.verify())
 
 
-async def cid(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+async def find_cids(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
     """The CID of the image ``name``; with ``parts`` also of its parts."""
     repository, reference = parse_reference(arguments["name"])
     with_parts = bool(arguments.get("parts"))
@@ -44,24 +44,24 @@ async def cid(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     return {"parts": [asdict(each) for each in found]}
 
 
-async def publish(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+async def publish_image(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
     """Publish the image ``name``."""
     repository, reference = parse_reference(arguments["name"])
     found = await explained(registry, repository, reference, registry.publisher.publish(repository, reference))
     return {"cid": found.cid, "view": str(found.view), "missing": [str(each) for each in found.missing]}
 
 
-async def _refuse(task: str, why: str, arguments: Arguments) -> dict[str, Any]:
+async def _refuse(task: str, why: str, arguments: TaskArguments) -> dict[str, Any]:
     raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
 
 
 def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
     """All tasks of a registry and its backend."""
     tasks: dict[str, Task] = {
-        "gc": partial(collect, registry),
-        "verify": partial(verify, registry),
-        "cid": partial(cid, registry),
-        "publish": partial(publish, registry),
+        "gc": partial(run_collector, registry),
+        "verify": partial(verify_registry, registry),
+        "cid": partial(find_cids, registry),
+        "publish": partial(publish_image, registry),
         **backend.tasks,
     }
     if backend.read_only is not None:

@@ -36,7 +36,7 @@ def cost(size: int) -> int:
     return max(1, -(-size // _BLOCK)) * _BLOCK
 
 
-def translate(error: OSError) -> BucketError:
+def cache_disk_error(error: OSError) -> BucketError:
     """The bucket's error for one of the cache's disk. Nothing that happens here means that content is missing."""
     if error.errno in NO_ROOM:
         return Full(f"no space left for the cache: {error}")
@@ -44,12 +44,26 @@ def translate(error: OSError) -> BucketError:
 
 
 @dataclass(slots=True)
-class Draft:
+class CacheDraft:
     """A file that is not kept yet. ``reserved`` is for how many bytes room was made, and is taken by it."""
 
     path: Path
     file: IO[bytes] | None
     reserved: int = 0
+
+    def take_file(self) -> IO[bytes] | None:
+        """The open file, which is the caller's to close; None where it was taken already, or never open."""
+        file, self.file = self.file, None
+        return file
+
+    def reserve(self, length: int) -> None:
+        """Room was made for so many bytes more."""
+        self.reserved += length
+
+    def release(self) -> int:
+        """Give all the room back; answers how much it was."""
+        reserved, self.reserved = self.reserved, 0
+        return reserved
 
 
 @dataclass(slots=True)
@@ -58,11 +72,16 @@ class _Entry:
     size: int
     touched: float
 
+    def touch(self, file: IO[bytes], now: float) -> None:
+        if now - self.touched >= TOUCH_EVERY:
+            os.utime(file.fileno(), (now, now))
+            self.touched = now
+
 
 class CacheDirectory:
     """At most ``maximum`` bytes of whole files and drafts in a directory that nobody else uses.
 
-    Where room is needed the file goes whose last use is longest ago; who has it open reads on. Only drafts alone
+    Where room is needed the least recently used file is removed; readers that have it open go on. Only drafts alone
     can exceed the maximum, for what is being fetched has to go somewhere. ``clock`` is in seconds since 1970.
     """
 
@@ -124,38 +143,32 @@ class CacheDirectory:
             with suppress(OSError):  # somebody else's doing, or a dying disk: the content is fetched anew
                 file: IO[bytes] = (self._kept / entry.name).open("rb", buffering=0)
                 if os.fstat(file.fileno()).st_size == entry.size:
-                    self._use(path, entry, file)
+                    self._entries.move_to_end(path)
+                    entry.touch(file, self._clock())
                     return file
                 file.close()
             self._pop(path, gone)
         return None
 
-    def _use(self, path: str, entry: _Entry, file: IO[bytes]) -> None:
-        self._entries.move_to_end(path)
-        now = self._clock()
-        if now - entry.touched >= TOUCH_EVERY:
-            os.utime(file.fileno(), (now, now))
-            entry.touched = now
-
-    def create(self) -> Draft:
+    def create(self) -> CacheDraft:
         """Begin a file. :raises BucketError: where that cannot be done."""
         try:
             self._make_directories()
             path = self._drafts / secrets.token_hex(16)
-            return Draft(path, path.open("xb+", buffering=0))
+            return CacheDraft(path, path.open("xb+", buffering=0))
         except OSError as error:
-            raise translate(error) from error
+            raise cache_disk_error(error) from error
 
-    def link(self, source: Path) -> Draft | None:
+    def link(self, source: Path) -> CacheDraft | None:
         """Give a file of somebody else's a second name here; None where it cannot have one (another file system)."""
         draft = self._drafts / secrets.token_hex(16)
         try:
             os.link(source, draft)
         except OSError:
             return None
-        return Draft(draft, None)
+        return CacheDraft(draft, None)
 
-    def append(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+    def append(self, draft: CacheDraft, pieces: Iterable[bytes]) -> None:
         """Write to the end of a draft; room is made for it.
 
         :raises Full: where the disk is full and nothing is left to evict.
@@ -166,7 +179,7 @@ class CacheDirectory:
         for piece in pieces:
             offset = draft.reserved
             with self._change():
-                draft.reserved += len(piece)
+                draft.reserve(len(piece))
                 self._used += len(piece)
             data = memoryview(piece)
             while data:
@@ -175,11 +188,11 @@ class CacheDirectory:
                 except OSError as error:
                     if error.errno in NO_ROOM and self.evict_one():
                         continue
-                    raise translate(error) from error
+                    raise cache_disk_error(error) from error
                 data = data[written:]
                 offset += written
 
-    def keep(self, path: str, draft: Draft, wanted: Callable[[], bool]) -> None:
+    def keep(self, path: str, draft: CacheDraft, wanted: Callable[[], bool]) -> None:
         """Make a draft the kept file of a path, unless it is no longer ``wanted`` or is larger than all there may be.
 
         The draft is gone afterwards, and what was kept for the path is replaced. Raises `OSError`.
@@ -199,28 +212,28 @@ class CacheDirectory:
                 if fits:
                     os.rename(draft.path, self._kept / entry.name)
                 self._pop(path, gone)
-                self._give_back(draft)
+                self._used -= draft.release()
                 if fits:
                     self._add(path, entry)
         finally:
             self.discard(draft)
 
-    async def put_away(self, workers: Workers, path: str, draft: Draft, wanted: Callable[[], bool]) -> None:
-        """`keep` in a thread. A disk that fails is only logged: who reads has the file open, the next one fetches."""
+    async def put_away(self, workers: Workers, path: str, draft: CacheDraft, wanted: Callable[[], bool]) -> None:
+        """`keep` in a thread. A disk that fails is only logged: readers have the file open, the next one fetches."""
         try:
             await workers.run(self.keep, path, draft, wanted)
         except OSError:
             self._log.failure("{path} cannot be kept in the cache", path=path)
 
-    def _sync(self, draft: Draft) -> int:
+    def _sync(self, draft: CacheDraft) -> int:
         with closing(os.open(draft.path, os.O_RDONLY)) as descriptor:
             os.fsync(descriptor)
             return os.fstat(descriptor).st_size
 
-    def discard(self, draft: Draft) -> None:
+    def discard(self, draft: CacheDraft) -> None:
         """Remove a draft's name and give its room back; its file stays open. A second call does nothing."""
         with self._lock:
-            self._give_back(draft)
+            self._used -= draft.release()
         draft.path.unlink(missing_ok=True)
 
     def drop(self, path: str) -> None:
@@ -237,10 +250,6 @@ class CacheDirectory:
     def _make_directories(self) -> None:
         self._kept.mkdir(parents=True, exist_ok=True)
         self._drafts.mkdir(exist_ok=True)
-
-    def _give_back(self, draft: Draft) -> None:
-        self._used -= draft.reserved
-        draft.reserved = 0
 
     @contextmanager
     def _change(self) -> Iterator[list[str]]:

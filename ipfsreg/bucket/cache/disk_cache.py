@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.content_path import Content, content_at
+from ipfsreg.bucket.content_path import ContentPath, content_at
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
@@ -16,7 +16,7 @@ from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import CacheDirectory
-from .fetch import Fetch, State
+from .fetch import Fetch, FetchState
 from .growing_reader import open_growing
 
 
@@ -25,7 +25,7 @@ class DiskCache(BucketWrapper):
 
     `open` answers from it without asking the wrapped bucket; content that it does not have is fetched once for
     all who want it, and goes to them while it arrives. `put_file` keeps what it stored. Everything else goes to
-    the wrapped bucket. All that is removed or moved by this daemon must be so through here.
+    the wrapped bucket. This daemon must remove and move files through here only.
 
     ``maximum`` bounds the directory, in bytes; what was not used for longest goes first. What is larger is fetched
     and served, and not kept. The directory must be this cache's own; for `put_file` to keep anything it has to
@@ -65,7 +65,7 @@ class DiskCache(BucketWrapper):
         await self._bucket.start()
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`. Who waits for something that is being fetched gets `Unavailable`."""
+        """See `IBucket.stop`. What waits for a transfer fails with `Unavailable`."""
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -89,10 +89,10 @@ class DiskCache(BucketWrapper):
             return self._bucket.open(path)
         return ensureDeferred(self._open(content))
 
-    async def _open(self, content: Content) -> IReader:
+    async def _open(self, content: ContentPath) -> IReader:
         while not self._stopped:
             fetch = self._fetches.get(content.path)
-            if fetch is not None and fetch.state is State.FAILED:
+            if fetch is not None and fetch.state is FetchState.FAILED:
                 fetch = None
             if fetch is None and self._directory.size(content.path) is None:
                 fetch = self._begin(content)
@@ -104,10 +104,10 @@ class DiskCache(BucketWrapper):
                 return reader
         raise Unavailable("the daemon is stopping")
 
-    def _begin(self, content: Content) -> Fetch:
+    def _begin(self, content: ContentPath) -> Fetch:
         fetch = Fetch(content, self._bucket, self._directory, self._workers, self._reactor, self._grace)
         self._fetches[content.path] = fetch
-        # Whoever asked holds it from the first moment, also where all of this happens at once.
+        # The caller holds it from the first moment, also where all of this happens at once.
         running = ensureDeferred(fetch.run())
         self._running[fetch] = running
 
@@ -145,7 +145,7 @@ class DiskCache(BucketWrapper):
             draft = await self._workers.run(self._directory.link, source)
             await self._bucket.put_file(path, source)
         except Exception:
-            storing.wanted = False
+            storing.do_not_keep()
             raise
         finally:
             if draft is not None:
@@ -172,9 +172,9 @@ class DiskCache(BucketWrapper):
         for path in paths:
             fetch = self._fetches.pop(path, None)
             if fetch is not None:
-                fetch.wanted = False
+                fetch.do_not_keep()
             for storing in self._storing.get(path, ()):
-                storing.wanted = False
+                storing.do_not_keep()
             if content_at(path) is not None:
                 await self._workers.run(self._directory.drop, path)
 
@@ -183,3 +183,6 @@ class _Storing:
     """A `put_file` under way; ``wanted`` until the path is removed or moved meanwhile."""
 
     wanted = True
+
+    def do_not_keep(self) -> None:
+        self.wanted = False

@@ -10,16 +10,16 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.content_path import Content
+from ipfsreg.bucket.content_path import ContentPath
 from ipfsreg.bucket.errors import BucketError, Corrupt, Unavailable
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
-from .cache_directory import CacheDirectory, Draft
+from .cache_directory import CacheDirectory, CacheDraft
 
 WITHHELD = 64 * 1024
-"""How much of the end nobody gets before the digest was found right: without it no client can use the rest."""
+"""How many last bytes are held back until the digest was found right: without them no client can use the rest."""
 
 TO_THE_END = 1 << 62
 """The length that is asked of a reader which does not know its size: it ends its read at the content's end."""
@@ -27,7 +27,7 @@ TO_THE_END = 1 << 62
 _BEHIND = 4 * 1024 * 1024  # how many bytes may wait for the disk
 
 
-class State(Enum):
+class FetchState(Enum):
     """What has become of a transfer."""
 
     FETCHING = auto()
@@ -38,15 +38,15 @@ class State(Enum):
 class Fetch:
     """Fetches a content once. ``readable`` bytes of ``file`` may be given out; all of it where the state is `WHOLE`.
 
-    It goes on while somebody holds it, and for ``grace`` seconds after, so that a client that comes back finds it.
-    ``wanted`` says whether it is to be kept when it is whole.
+    It goes on while somebody holds it, and for ``grace`` seconds after, so that a client that comes back finds it. The
+    directory keeps what is whole, unless `do_not_keep` was called.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        content: Content,
+        content: ContentPath,
         bucket: IBucket,
         directory: CacheDirectory,
         workers: Workers,
@@ -54,10 +54,10 @@ class Fetch:
         grace: float,
     ) -> None:
         self.content = content
-        self.state = State.FETCHING
+        self.state = FetchState.FETCHING
         self.size: int | None = None
         self.readable = 0
-        self.wanted = True
+        self._wanted = True
         self._bucket = bucket
         self._directory = directory
         self._workers = workers
@@ -65,13 +65,13 @@ class Fetch:
         self._grace = grace
         self._failure: Failure | None = None
         self._hash = hashlib.new(content.algorithm)
-        self._draft: Draft | None = None
+        self._draft: CacheDraft | None = None
         self._receiving: Deferred[None] | None = None
         self._behind: list[bytes] = []  # what waits for the disk
         self._length_behind = 0  # with what is being written
         self._writing: Deferred[None] = succeed(None)
         self._written = 0
-        self._users = 1  # who holds it, and `run`
+        self._users = 1  # its readers, and `run`
         self._leaving: IDelayedCall | None = None
         self._changed: set[Deferred[None]] = set()
 
@@ -82,15 +82,19 @@ class Fetch:
         assert self._draft.file is not None
         return self._draft.file
 
+    def do_not_keep(self) -> None:
+        """The path is removed or moved: only those who hold it get the content."""
+        self._wanted = False
+
     def hold(self) -> None:
-        """Somebody more wants the content, and the file open, until `let_go`."""
+        """One more reader wants the content, and the file open, until `let_go`."""
         self._users += 1
         self._stay()
 
     def let_go(self) -> None:
-        """One who held it does not any more."""
+        """A reader that held it is done."""
         self._users -= 1
-        if self.state is State.FETCHING and self._users == 1:
+        if self.state is FetchState.FETCHING and self._users == 1:
             self._leaving = self._reactor.callLater(self._grace, self._left)
         self._close_unused()
 
@@ -108,7 +112,7 @@ class Fetch:
 
         :raises BucketError: where the transfer failed.
         """
-        while self.state is State.FETCHING and self.readable <= offset:
+        while self.state is FetchState.FETCHING and self.readable <= offset:
             changed: Deferred[None] = Deferred(self._changed.discard)
             self._changed.add(changed)
             await changed
@@ -125,14 +129,14 @@ class Fetch:
 
     def fail(self, error: BucketError) -> None:
         """End it: all who hold it fail with the error. Does nothing where it is over."""
-        if self.state is State.FETCHING:
+        if self.state is FetchState.FETCHING:
             self._failure = Failure(error)
             self._behind.clear()
-            self._becomes(State.FAILED)
+            self._becomes(FetchState.FAILED)
             if self._receiving is not None:
                 self._receiving.cancel()
 
-    def _becomes(self, state: State) -> None:
+    def _becomes(self, state: FetchState) -> None:
         self.state = state
         self._stay()
         self._tell()
@@ -154,7 +158,7 @@ class Fetch:
             self.fail(Unavailable("the transfer failed in an unforeseen way; the log says how"))
         if self._draft is not None:
             await self._directory.put_away(
-                self._workers, self.content.path, self._draft, lambda: self.wanted and self.state is State.WHOLE
+                self._workers, self.content.path, self._draft, lambda: self._wanted and self.state is FetchState.WHOLE
             )
         self._users -= 1
         self._close_unused()
@@ -162,10 +166,10 @@ class Fetch:
     async def _fetch(self) -> None:
         reader = await self._bucket.open(self.content.path)
         try:
-            if self.state is State.FETCHING:
+            if self.state is FetchState.FETCHING:
                 self.size = reader.size
                 self._draft = await self._workers.run(self._directory.create)
-            if self.state is State.FETCHING:
+            if self.state is FetchState.FETCHING:
                 await self._fill(reader)
         finally:
             reader.close()
@@ -178,12 +182,12 @@ class Fetch:
         except Exception as error:
             broken = error
         await self._writing
-        if self.state is State.FAILED:
+        if self.state is FetchState.FAILED:
             return
         # The digest has the last word: a transfer that broke after the last byte is as good as any.
         if self._hash.hexdigest() == self.content.hex:
             self.size = self.readable = self._written
-            self._becomes(State.WHOLE)
+            self._becomes(FetchState.WHOLE)
         elif broken is not None:
             raise broken
         else:
@@ -209,12 +213,12 @@ class Fetch:
         """Write until nothing waits any more."""
         assert self._draft is not None
         try:
-            while self._behind and self.state is State.FETCHING:
+            while self._behind and self.state is FetchState.FETCHING:
                 pieces, self._behind = self._behind, []
                 size = await self._workers.run(self._take, self._draft, pieces)
                 self._written += size
                 self._length_behind -= size
-                if self._written - WITHHELD > self.readable and self.state is State.FETCHING:
+                if self._written - WITHHELD > self.readable and self.state is FetchState.FETCHING:
                     self.readable = self._written - WITHHELD
                     self._tell()
         except BucketError as error:
@@ -223,7 +227,7 @@ class Fetch:
             self._log.failure("A content cannot be written to the cache", path=self.content.path)
             self.fail(Unavailable("the cache cannot be written; the log says why"))
 
-    def _take(self, draft: Draft, pieces: list[bytes]) -> int:
+    def _take(self, draft: CacheDraft, pieces: list[bytes]) -> int:
         # In a worker thread; one call at a time.
         for piece in pieces:
             self._hash.update(piece)
@@ -231,9 +235,8 @@ class Fetch:
         return sum(map(len, pieces))
 
     def _close_unused(self) -> None:
-        if self._users or self._draft is None or self._draft.file is None:
+        if self._users or self._draft is None or (file := self._draft.take_file()) is None:
             return
-        file, self._draft.file = self._draft.file, None
         # In a thread, for the last close of a large file without a name frees its blocks.
         if self._workers.running:
             self._workers.run(file.close).addErrback(

@@ -9,8 +9,8 @@ from ipfsreg.bucket.file_reader import OpenWhileRead
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.flow.workers import Workers
 
-from .cache_directory import translate
-from .fetch import Fetch, State
+from .cache_directory import cache_disk_error
+from .fetch import Fetch, FetchState
 
 
 async def open_growing(fetch: Fetch, workers: Workers) -> IReader:
@@ -45,7 +45,7 @@ class GrowingReader:
     @property
     def file(self) -> IO[bytes] | None:
         """The file as soon as it is whole and verified."""
-        return self._fetch.file if self._fetch.state is State.WHOLE and not self._open.released else None
+        return self._fetch.file if self._fetch.state is FetchState.WHOLE and not self._open.released else None
 
     def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See `IReader.pieces`. `Corrupt` where the content ends before."""
@@ -62,6 +62,6 @@ class GrowingReader:
         try:
             data = await self._open.pread(self._fetch.file.fileno(), min(length, readable - offset), offset)
         except OSError as error:
-            raise translate(error) from error
+            raise cache_disk_error(error) from error
         self._fetch.check()
         return data

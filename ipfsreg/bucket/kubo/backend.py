@@ -12,7 +12,7 @@ from .bucket import KuboBucket
 from .following.following import Following
 from .following.published_states import PublishedStates
 from .following.publishing import Publishing
-from .following.remote_pins import RemotePins
+from .following.remote_pins import KuboRemotePins
 from .json_file import JsonFile
 from .node.leaves import KuboLeaves
 from .node.network import Network
@@ -49,7 +49,8 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             cached(mirror),
             repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, following.refresh)],
             ipfs=Capabilities(
-                KuboContent(network, following.root), remote_pins=RemotePins(content, following.root, options.follow)
+                KuboContent(network, following.root),
+                remote_pins=KuboRemotePins(content, following.root, options.follow),
             ),
             read_only=why,
         )
@@ -70,6 +71,6 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             KuboContent(network, kubo.root),
             kubo.ahead,
             KuboLeaves(kubo.node, kubo.stat, workers),
-            RemotePins(content, kubo.root, options.path),
+            KuboRemotePins(content, kubo.root, options.path),
         ),
     )

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -14,6 +12,7 @@ from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable
 from ipfsreg.bucket.interface import IBucket, check_path
 from ipfsreg.bucket.sources import FileSource, MemorySource, Source
 from ipfsreg.flow.background import Background
+from ipfsreg.flow.retry import retry
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
@@ -24,29 +23,27 @@ from .node.markers import FolderMarkers, PinMarkers
 from .node.node import Node, Target
 from .options import KuboOptions
 from .reading.by_blocks import ByBlocks
-from .reading.tree import Tree
+from .reading.tree import NodeTree
 from .rpc.client import Rpc
 from .rpc.growing import GrowingFile
 from .state.changes import Change, Link, Move, Remove, Store
-from .state.clocks import Clocks
 from .state.commits import Commits
 from .state.notes import Notes
+from .state.presence import Clocks
 from .state.shown_folder import ShownFolder
 
-PIECE = 1024 * 1024
+ADDED_PIECE = 1024 * 1024
 """How much of a file is read at once on its way to the node: fewer jobs for the threads, and it is not in the way."""
 
-SMALL = 64 * 1024
+STORED_WITH_CHANGE = 64 * 1024
 """Up to so many bytes are stored together with the change that links them."""
 
-TRIES = 3
+ADD_TRIES = 3
 """How often content is added again that garbage collection took before it was linked."""
-
-_pause = backoffPolicy(1.0, 30.0)
 
 
 @implementer(IBucket)
-class KuboBucket(Tree):
+class KuboBucket(NodeTree):
     """See `IBucket`. Other daemons may use the same folder, through this node or, of a cluster, another one."""
 
     shared = True
@@ -89,15 +86,14 @@ class KuboBucket(Tree):
             await rpc.stop()
 
     async def _look(self) -> None:
-        tries = 0
-        while not self._ready:
-            try:
-                await self._setup.outcome()
-            except BucketError as error:
-                log = self._log.info if tries else self._log.error
-                log("{name} cannot be used yet: {error}", name=self.name, error=error)
-                await deferLater(self._reactor, _pause(tries), lambda: None)
-                tries += 1
+        log = self._log.error
+
+        def not_yet(error: BucketError) -> None:
+            nonlocal log
+            log("{name} cannot be used yet: {error}", name=self.name, error=error)
+            log = self._log.info
+
+        await retry(self._reactor, self._opened, BucketError, not_yet, longest=30.0)
         self._log.info("Using the {name}.", name=self.name)
 
     async def _set_up(self) -> None:
@@ -157,9 +153,9 @@ class KuboBucket(Tree):
         check_path(path)
 
         async def put() -> None:
-            file = await FileSource.of(source, self._workers, PIECE)
+            file = await FileSource.of(source, self._workers, ADDED_PIECE)
             await self._store(path, file, await self.ahead.finish(source, file.size))
-            # Whoever waits for the push need not wait until the disk has freed its blocks (0.1 s for a GiB).
+            # The push need not wait until the disk has freed the file's blocks (0.1 s for a GiB).
             self._workers.run(os.close, await self._workers.run(_unlink_open, source))
 
         return ensureDeferred(put())
@@ -170,10 +166,10 @@ class KuboBucket(Tree):
 
     async def _store(self, path: str, source: Source, target: Target | None = None) -> None:
         await self._opened()
-        if target is None and source.size <= min(SMALL, self.node.chunk):
+        if target is None and source.size <= min(STORED_WITH_CHANGE, self.node.chunk):
             await self._change(Store(path, await source.read(0)))
             return
-        for pinned in (False, *[True] * TRIES):
+        for pinned in (False, *[True] * ADD_TRIES):
             try:
                 if pinned:
                     await self._store_pinned(path, source, target)

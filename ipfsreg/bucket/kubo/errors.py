@@ -7,10 +7,8 @@ Kubo answers nearly all of them with status 500 and code 0, so only the text tel
 import json
 import re
 
-from ipfsreg.bucket.errors import BucketError, Full, NotFound, Refused, Unavailable
-
-TEXT_MAX = 300
-"""Characters of a node's text that go into a message of ours."""
+from ipfsreg.bucket.errors import BucketError, Full, NotFound, Refused, Unavailable, Unreachable
+from ipfsreg.bucket.refusals import TEXT_MAX
 
 _LOOKED_AT = 16 * 1024
 """Characters of it in which its meaning is looked for."""
@@ -46,10 +44,6 @@ class TooManyUnflushed(Unavailable):
     """The node wants something to be flushed before it changes its MFS any further."""
 
 
-class Unreachable(Unavailable):
-    """No answer came: the node is away, or the way to it is broken. It may still do what it was asked to do, later."""
-
-
 class CutOff(Unreachable):
     """An answer began, and ended before its end."""
 
@@ -78,7 +72,7 @@ _ROWS: tuple[tuple[str, type[BucketError]], ...] = (
 )
 
 
-def translate(what: str, text: str) -> BucketError:
+def node_error(what: str, text: str) -> BucketError:
     """The bucket's error for what a node answered, or sent in its trailer. ``what`` is the command."""
     shown = f"{what}: the node answers {_shown(text)}"
     for pattern, meaning in _ROWS:
@@ -96,7 +90,7 @@ def refusal(what: str, status: int, body: bytes) -> BucketError:
         return Refused(f"{what}: this is not the RPC of a node, or the node is too old ({status}, {_shown(text)})")
     if status in {502, 503, 504}:
         return Unreachable(f"{what}: {status}, {_shown(text)}", RETRY_AFTER)
-    return translate(what, text)
+    return node_error(what, text)
 
 
 def _message(body: bytes) -> str:

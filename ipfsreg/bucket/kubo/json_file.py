@@ -1,13 +1,14 @@
 """A small file of this disk for what a daemon has to know when it starts again: one JSON object."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
 from ipfsreg.bucket.errors import bucket_error
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 from ipfsreg.flow.workers import Workers
 
 
@@ -21,8 +22,9 @@ class JsonFile:
         self._lock = DeferredLock()
 
     async def read(self) -> dict[str, Any]:
-        """What is in it; nothing where it is not there, or holds no object."""
-        return await self._workers.run(_read, self.path)
+        """What is in it; nothing where it is not there, or holds no object. What a killed daemon left is removed."""
+        async with self._lock:
+            return await self._workers.run(_read, self.path)
 
     async def write(self, document: dict[str, Any]) -> None:
         """Replace what is in it; returns when that is durable. `BucketError` where the disk does not let us."""
@@ -46,6 +48,8 @@ class JsonFile:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    with suppress(OSError):
+        remove_drafts(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.flow.workers import Workers
@@ -9,7 +10,14 @@ from ipfsreg.flow.workers import Workers
 from .bucket import LocalBucket
 
 
-def open_local(options: PathOptions, workers: Workers, reactor: Any) -> Opened:
+class LocalOptions(PathOptions):
+    """The section ``[local]``."""
+
+    verify_reads: bool = False
+
+
+def open_local(options: LocalOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket in the directory that ``path`` names."""
     bucket = LocalBucket(options.path, workers)
-    return Opened(bucket, existing=bucket.existing, problem=bucket.problem)
+    can = Capabilities(list_top=bucket.list_top, verify_reads=options.verify_reads)
+    return Opened(bucket, existing=bucket.existing, problem=bucket.problem, ipfs=can)

@@ -56,14 +56,19 @@ def kind_of(mode: int) -> str | None:
 
 
 def stranger_on(top: str, path: str) -> tuple[str, str] | None:
-    """The first thing on a path that is neither a file nor a directory, and what it is; None where there is none."""
+    """The first thing on a path that is not what it has to be, and what it is; None where there is none.
+
+    The last one may be a file or a directory, those on the way are directories.
+    """
     at = top
-    for name in path.split("/"):
+    names = path.split("/")
+    for number, name in enumerate(names, 1):
         at = f"{at}/{name}"
         try:
-            kind = kind_of(os.lstat(at).st_mode)
+            mode = os.lstat(at).st_mode
         except OSError:
             return None
+        kind = "a file" if stat.S_ISREG(mode) and number < len(names) else kind_of(mode)
         if kind is not None:
             return at, kind
     return None

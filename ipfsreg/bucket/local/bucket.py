@@ -14,10 +14,11 @@ from ipfsreg.bucket.errors import MISSING, NotFound, SetupError, Unavailable, bu
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ipfsreg.flow.durable import DIRECTORY, closing, make_directory, sync_directory
+from ipfsreg.flow.probe import cannot_make_in
 from ipfsreg.flow.workers import Workers
 
 from .beneath import kind_of
-from .tree import Tree
+from .tree import FileTree
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class LocalBucket:
         self._top = directory / "bucket"
         self._drafts = directory / "drafts"
         self._mark = self._top / _MARK
-        self._tree = Tree(self._top, self._drafts)
+        self._tree = FileTree(self._top, self._drafts)
         self._workers = workers
         self._marked: int | None = None  # the open mark, so that no other file can get its inode
 
@@ -70,7 +71,10 @@ class LocalBucket:
                 if self._top.stat().st_dev != os.fstat(drafts).st_dev:
                     raise SetupError(f"{self._top} and {self._drafts} must be on one file system")
                 for draft in os.listdir(drafts):
-                    os.unlink(draft, dir_fd=drafts)
+                    try:
+                        os.unlink(draft, dir_fd=drafts)
+                    except IsADirectoryError:
+                        raise SetupError(f"{self._drafts / draft} is a directory, and only files are there") from None
             self._close_mark()
             self._marked = os.open(self._mark, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             if (kind := kind_of(os.fstat(self._marked).st_mode)) is not None:
@@ -81,12 +85,14 @@ class LocalBucket:
     def problem(self) -> str | None:
         """Why `start` would fail, or None. It blocks, and makes nothing."""
         try:
-            self._is_new()
+            if self._is_new():
+                return None
         except SetupError as error:
             return str(error)
         except OSError as error:
             return f"{error.strerror}: {error.filename or self._top}"
-        return None
+        there = (each for each in (self._top, self._drafts) if each.is_dir())
+        return next(filter(None, map(cannot_make_in, there)), None)
 
     def _is_new(self) -> bool:
         if self._mark.exists():
@@ -172,9 +178,10 @@ class LocalBucket:
         listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, check_path(directory))
         return listed.addErrback(_none_if_missing)
 
-    def _at(self, path: str) -> str:
-        check_path(path)
-        return path
+    def list_top(self) -> "Deferred[Sequence[Entry]]":
+        """What is at the top, but for the mark."""
+        listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, ".")
+        return listed.addCallback(lambda entries: [each for each in entries if each.name != _MARK])
 
     def _reading(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         def read() -> T:
@@ -182,7 +189,7 @@ class LocalBucket:
                 return function(*args, **kwargs)
             except OSError as error:
                 if error.errno not in MISSING:
-                    raise bucket_error(error) from error
+                    raise bucket_error(error, self._place_of(args)) from error
                 self._check_mark()
                 raise NotFound(str(error)) from error
 
@@ -194,9 +201,13 @@ class LocalBucket:
             try:
                 return function(*args, **kwargs)
             except OSError as error:
-                raise bucket_error(error) from error
+                raise bucket_error(error, self._place_of(args)) from error
 
         return self._workers.run(write)
+
+    def _place_of(self, arguments: tuple[object, ...]) -> str:
+        # The tree opens by descriptors, so the error has the last name alone, or that of a draft.
+        return "/".join([str(self._top), *[each for each in arguments if isinstance(each, str)][-1:]])
 
     def _check_mark(self) -> None:
         try:

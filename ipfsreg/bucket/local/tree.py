@@ -4,7 +4,8 @@ Durable means that what returned survives a loss of power: the data is fsynced b
 directory that holds the name is fsynced after.
 
 Nothing outside the directory is ever read, listed, written or removed. A symbolic link, a FIFO, a device or a socket
-below it is damage: it is neither followed nor waited for.
+below it is damage: it is neither followed nor waited for. So is a directory in the place of a file, or a file in the
+place of a directory; but an empty directory is nobody's, and gives way.
 """
 
 import errno
@@ -19,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from ipfsreg.bucket.errors import MISSING, Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, Listing
 from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory, sync_file
 
@@ -27,13 +28,14 @@ from .beneath import kind_of, open_beneath, stranger_on
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO would wait for somebody to write to it
 _STRANGE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
+_DIRECTORY_THERE = {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
 
-class Tree:
+class FileTree:
     """The files below ``top``. ``drafts`` is a directory on the same file system for files that are not whole yet.
 
     Paths are relative to ``top`` and without ``.`` and ``..`` (`check_path`). Each method fails with an `OSError`, and
-    with `Corrupt` where something on the path is neither a file nor a directory.
+    with `Corrupt` where something on the path is not what it has to be.
     """
 
     def __init__(self, top: Path, drafts: Path) -> None:
@@ -90,13 +92,13 @@ class Tree:
         sync_directory(source.parent)
 
     def move(self, source: str, path: str) -> None:
-        """Give a file another path, atomically and durably. It may be damage of any kind, which is moved as it is.
+        """Give a file another path, atomically and durably. Damage of any kind, a directory too, is moved as it is.
 
         :raises NotFound: where there is no such file.
         """
         parent, name = _split(source)
         with _absent(source):
-            opened = self._open(parent, DIRECTORY)
+            opened = self._directory(parent)
         with closing(opened) as directory:
             _look_for(directory, name, source)
             try:
@@ -112,8 +114,11 @@ class Tree:
         :raises NotFound: where there is no such file.
         """
         parent, name = _split(path)
-        with _absent(path), closing(self._open(parent, DIRECTORY)) as directory:
-            os.unlink(name, dir_fd=directory)
+        with _absent(path), closing(self._directory(parent)) as directory:
+            try:
+                os.unlink(name, dir_fd=directory)
+            except IsADirectoryError:
+                self._clear(directory, name, path)
         self._left(parent)
 
     def entries(self, directory: str) -> list[Entry]:
@@ -150,13 +155,17 @@ class Tree:
                 raise _damage(*found) from None
             raise
 
+    def _directory(self, path: str) -> int:
+        try:
+            return self._open(path, DIRECTORY)
+        except NotADirectoryError:
+            raise _damage(f"{self._top}/{path}", "a file") from None
+
     def _file(self, descriptor: int, path: str) -> os.stat_result:
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode):
             return found
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-        raise _damage(f"{self._top}/{path}", kind_of(found.st_mode) or "something unknown")
+        raise _damage(f"{self._top}/{path}", kind_of(found.st_mode) or "a directory")
 
     def _place(self, path: str, place: Callable[[int, str], None]) -> None:
         """Have a file put into its directory, which is made if need be, and make its name there durable."""
@@ -165,17 +174,32 @@ class Tree:
         for _ in range(10):
             try:
                 with closing(self._made(parent)) as directory:
-                    place(directory, name)
+                    try:
+                        place(directory, name)
+                    except OSError as error:
+                        if error.errno not in _DIRECTORY_THERE:
+                            raise
+                        self._clear(directory, name, path)
+                        place(directory, name)
                     os.fsync(directory)
                     return
             except FileNotFoundError as error:
                 missing = error
         raise missing
 
+    def _clear(self, directory: int, name: str, path: str) -> None:
+        """Remove a directory that is in the place of a file, if it is empty."""
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in _DIRECTORY_THERE:
+                raise
+            raise _damage(f"{self._top}/{path}", "a directory with something in it") from None
+
     def _made(self, path: str) -> int:
         """Open a directory, made durably if it is missing."""
         try:
-            descriptor = self._open(path, DIRECTORY)
+            descriptor = self._directory(path)
         except FileNotFoundError:
             if path == _TOP:
                 raise
@@ -197,7 +221,7 @@ class Tree:
                 self._being_made[path] -= 1
                 if not self._being_made[path]:
                     del self._being_made[path]
-        return self._open(path, DIRECTORY)
+        return self._directory(path)
 
     def _left(self, directory: str) -> None:
         """Make durable that a file has gone from a directory, and remove the directories that this empties."""
@@ -235,18 +259,15 @@ def _split(path: str) -> tuple[str, str]:
 
 def _look_for(directory: int, name: str, path: str) -> None:
     with _absent(path):
-        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
 
 
 @contextmanager
 def _absent(path: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in MISSING:
-            raise NotFound(f"no such file: {path}") from None
-        raise
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}") from None
 
 
 def _entry(found: "os.DirEntry[str]") -> Entry:
@@ -255,4 +276,4 @@ def _entry(found: "os.DirEntry[str]") -> Entry:
 
 
 def _damage(path: str, kind: str) -> Corrupt:
-    return Corrupt(f"{path} is {kind}, which no bucket has; it is not looked into: remove it")
+    return Corrupt(f"{path} is {kind}, which does not belong there; it is not looked into: remove it")

@@ -24,7 +24,7 @@ from .staging import Staging
 BATCH_FILES = 100
 """What goes into one call at most. An error of the whole call fails all of it."""
 
-SECONDS_PER_MEBIBYTE = 2.0
+ADD_SECONDS_PER_MEBIBYTE = 2.0
 """What a call's deadline allows beside ``timeout``: the daemon says nothing while it encrypts and stores a file."""
 
 
@@ -38,7 +38,7 @@ class _PendingFile:
 class Adder:
     """Puts files into one bucket of the daemon. A file is staged until the daemon has answered for all of its call.
 
-    ``changing`` is held by whoever changes the bucket.
+    ``changing`` is the lock of all changes of the bucket.
     """
 
     _log = Logger()
@@ -119,9 +119,9 @@ class Adder:
             "AddItems",
             request,
             space_pb2.AddItemsResponse,
-            deadline=self._client.timeout + SECONDS_PER_MEBIBYTE * length / 1024**2,
+            deadline=self._client.timeout + ADD_SECONDS_PER_MEBIBYTE * length / 1024**2,
         )
-        # The call's status is 0 whatever became of the files.
+        # The call's status is 0 also where files were not added.
         results: dict[str, list[space_pb2.AddItemResult]] = {}
         for answer in answers:
             results.setdefault(answer.result.sourcePath, []).append(answer.result)

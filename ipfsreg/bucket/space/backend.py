@@ -23,13 +23,13 @@ LEAVES_COPIES = "the Space Daemon makes a plaintext copy of each file that is re
 def open_space(options: SpaceOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket that the section names, behind a cache on this disk."""
     token = options.app_token() if options.problem() is None else None  # without one, `start` says so
-    bucket = SpaceBucket(options, make_client(options, token, reactor), workers, reactor)
+    bucket = SpaceBucket(options, make_space_client(options, token, reactor), workers, reactor)
     cached = DiskCache(bucket, options.path / "cache", options.cache_size, workers, reactor)
     tasks = {name: partial(task, bucket) for name, task in TASKS.items()}
     return Opened(cached, tasks, encrypted=lambda: True, not_read_needlessly=LEAVES_COPIES)
 
 
-def make_client(options: SpaceOptions, token: str | None, reactor: Any) -> SpaceClient:
+def make_space_client(options: SpaceOptions, token: str | None, reactor: Any) -> SpaceClient:
     """A client of the daemon that the section names."""
     channel = Channel(reactor, options.url, message_limit=ANSWER_MAX)
     return SpaceClient(channel, token, Breaker(f"the Space Daemon at {options.url}", reactor), options.timeout)

@@ -16,7 +16,7 @@ from .errors import NotImplementedYet
 from .proto import space_pb2
 
 
-async def switch(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str, Any]:
+async def switch_backup(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Switch the backup ``on`` or ``off``, as ``to`` says. What is on the hub stays there."""
     to = arguments.get("to")
     if to not in {"on", "off"}:
@@ -27,7 +27,7 @@ async def switch(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str,
     return {"backup": to}
 
 
-async def status(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str, Any]:
+async def backup_status(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str, Any]:
     """What of the bucket is on the hub: how many ``files`` there are, how many are ``backed_up`` and ``in_progress``.
 
     ``usage`` is what the daemon says of its storage, in bytes by name, or None where it cannot say.
@@ -57,4 +57,4 @@ async def _usage(bucket: SpaceBucket) -> dict[str, int] | None:
     return {"used": found.spaceStorageUsed, "quota": found.usageQuota}
 
 
-TASKS = {"backup-switch": switch, "backup-status": status}
+TASKS = {"backup-switch": switch_backup, "backup-status": backup_status}

@@ -11,38 +11,37 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ipfsreg.bucket.breaker import Unreachable
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, SetupError, Unavailable
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, SetupError, Unavailable, Unreachable
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.flow.background import Background
 from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
-from .adding import SECONDS_PER_MEBIBYTE, Adder
+from .adding import ADD_SECONDS_PER_MEBIBYTE, Adder
 from .bucket_finder import BucketFinder, KnownBuckets
 from .client import SpaceClient
 from .copies import is_wrong, open_copy, read_copy, save_copy
-from .errors import BucketGone, NotReady
+from .errors import NotReady, SpaceBucketGone
 from .hedge import hedged
 from .listings import KEEP, Listings
 from .options import SpaceOptions
 from .path_locks import PathLocks
 from .proto import space_pb2
 from .sizes import SizeIndex, digest_of_link
-from .small_files import SmallFileCache
+from .small_files import WrittenFiles
 from .staging import Staging
 
 T = TypeVar("T")
 
-AGAIN_SECONDS = 5.0
+OPEN_AGAIN_SECONDS = 5.0
 """After how long without an answer a file is opened once more beside that: sometimes the daemon never answers.
 
 Opening takes it less where it has the file (docs/protocols/space.md, "Opening files").
 """
 
-AGAIN_SECONDS_PER_MEBIBYTE = 0.1
+OPEN_AGAIN_SECONDS_PER_MEBIBYTE = 0.1
 """By how much later a large file is: the daemon answers when its copy is whole, and each try makes one."""
 
 LOGGED_MAX = 1000
@@ -75,7 +74,7 @@ class SpaceBucket:
         self._adder = Adder(client, self.slug, self._staging, workers, self._changing)
         self.listings = Listings(client, self.slug, clock)
         self._sizes = SizeIndex(options.path / "sizes")
-        self._small_files = SmallFileCache(self.listings, options.path / "small-files", workers, clock)
+        self._small_files = WrittenFiles(self.listings, options.path / "small-files", workers, clock)
         self._locks = PathLocks()
         self._logged: LRUCache[str, None] = LRUCache(LOGGED_MAX)
 
@@ -158,7 +157,7 @@ class SpaceBucket:
         await self.ensure()
         try:
             return await operation()
-        except (Unreachable, NotReady, BucketGone):
+        except (Unreachable, NotReady, SpaceBucketGone):
             # A daemon that was started anew makes all calls wait, and may be another one.
             self._finder.forget()
             self.listings.forget()
@@ -219,8 +218,8 @@ class SpaceBucket:
         """The daemon's plaintext copy of a file. It must not be touched: see `copies`."""
         request = space_pb2.OpenFileRequest(path=path, bucket=self.slug)
         mebibytes = size / 1024**2
-        deadline = self.client.timeout + SECONDS_PER_MEBIBYTE * mebibytes
-        patience = AGAIN_SECONDS + AGAIN_SECONDS_PER_MEBIBYTE * mebibytes
+        deadline = self.client.timeout + ADD_SECONDS_PER_MEBIBYTE * mebibytes
+        patience = OPEN_AGAIN_SECONDS + OPEN_AGAIN_SECONDS_PER_MEBIBYTE * mebibytes
 
         def call() -> Coroutine[Any, Any, space_pb2.OpenFileResponse]:
             return self.client.call("OpenFile", request, space_pb2.OpenFileResponse, deadline=deadline)
@@ -232,7 +231,7 @@ class SpaceBucket:
                 # The daemon says so as well where fetching it failed, by which of the two comes first.
                 if not again:
                     raise
-            except (NotFound, Unreachable, NotReady, BucketGone):
+            except (NotFound, Unreachable, NotReady, SpaceBucketGone):
                 raise
             except Unavailable:
                 # It may be a directory: only a listing made now tells for sure.

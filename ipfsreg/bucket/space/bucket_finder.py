@@ -18,10 +18,10 @@ from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
 from .client import SpaceClient
-from .errors import BucketGone, NotReady
+from .errors import NotReady, SpaceBucketGone
 from .proto import space_pb2
 
-PATIENCE = 5.0
+READY_SECONDS = 5.0
 """Seconds that a request waits for a daemon which takes a minute to say that it is not ready."""
 
 SIMILAR = 0.75
@@ -58,7 +58,7 @@ class KnownBuckets:
 
 
 class BucketFinder:
-    """Finds the bucket of a name, or makes it; it stays the one that ``known`` says it is."""
+    """Finds the bucket of a name, or makes it, and refuses another bucket than ``known`` has for the name."""
 
     _log = Logger()
 
@@ -76,13 +76,13 @@ class BucketFinder:
     async def ensure(self) -> None:
         """See to it that the daemon has the bucket.
 
-        :raises NotReady: where the daemon has not said so within `PATIENCE`; it is asked on.
+        :raises NotReady: where the daemon has not said so within `READY_SECONDS`; it is asked on.
         :raises BucketError: where it cannot be asked, or the user has to do something first.
         """
         if self._known:
             return
         try:
-            await self._finding.outcome().addTimeout(PATIENCE, self._clock)
+            await self._finding.outcome().addTimeout(READY_SECONDS, self._clock)
         except DeferredTimeout:
             raise NotReady(
                 "the Space Daemon answers, but is not ready: after its start it waits for its makers' services for up "
@@ -120,7 +120,7 @@ class BucketFinder:
     def _refuse_other(self, key: str | None) -> None:
         mean_it = f"if you mean to go on without what was pushed, remove {self._known_buckets.file}"
         if key is None:
-            raise BucketGone(
+            raise SpaceBucketGone(
                 f"the bucket {self._bucket}, which was used here, is not on the Space Daemon: look at [space] url; "
                 f"{mean_it}, and it is made anew"
             )
@@ -145,7 +145,7 @@ class BucketFinder:
         request = space_pb2.ListBucketsRequest()
         try:
             found = await self._client.call("ListBuckets", request, space_pb2.ListBucketsResponse)
-        except BucketGone as error:
+        except SpaceBucketGone as error:
             if error.bucket == self._bucket:
                 return {}
             raise Refused(

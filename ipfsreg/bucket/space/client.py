@@ -9,7 +9,7 @@ from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Channel
 from ipfsreg.grpcweb.metadata import Metadata
 
-from .errors import translate
+from .errors import daemon_error
 
 M = TypeVar("M")
 
@@ -45,7 +45,7 @@ class SpaceClient:
         """A call with one answer.
 
         :param method: without its service.
-        :raises BucketError: as `errors.translate` has it, or `Unreachable` where no answer came.
+        :raises BucketError: as `errors.daemon_error` has it, or `Unreachable` where no answer came.
         """
         with self._calling(method):
             return await self._channel.unary(
@@ -76,4 +76,4 @@ class SpaceClient:
 
     def _calling(self, method: str) -> AbstractContextManager[None]:
         busy = "the Space Daemon may be busy with another program's files" if method in CHANGES else ""
-        return self._breaker.guard(method, lambda error: translate(error, method), busy)
+        return self._breaker.guard(method, lambda error: daemon_error(error, method), busy)

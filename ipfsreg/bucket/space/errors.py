@@ -18,7 +18,7 @@ class NotReady(Unavailable):
     """The daemon answers, and waits for something itself: its start, its keys, its hub."""
 
 
-class BucketGone(Unavailable):
+class SpaceBucketGone(Unavailable):
     """The daemon does not know a bucket. ``bucket`` is its name."""
 
     def __init__(self, message: str, bucket: str = "") -> None:
@@ -62,7 +62,7 @@ NO_SERVICES = (
 
 _UNKNOWN = GrpcStatus.UNKNOWN
 
-ROWS = (
+DAEMON_ROWS = (
     Row(
         GrpcStatus.UNAUTHENTICATED,
         "",
@@ -90,7 +90,7 @@ ROWS = (
         "the Space Daemon cannot see the staging directory: it has to run on this machine, as a user who may read "
         "[space] path, and without a view of the disk of its own",
     ),
-    Row(_UNKNOWN, "^Bucket not found$", BucketGone, "the Space Daemon does not know the bucket"),
+    Row(_UNKNOWN, "^Bucket not found$", SpaceBucketGone, "the Space Daemon does not know the bucket"),
     Row(_UNKNOWN, "no space left on device|quota exceeded", Full, "the Space Daemon has no room"),
     # What the daemon's own IPFS node says when it does not answer may quote a path: before all absences.
     Row(_UNKNOWN, r"context (deadline exceeded|canceled)|connection (refused|reset)|i/o timeout|: EOF$", Unavailable),
@@ -99,16 +99,16 @@ ROWS = (
     Row(_UNKNOWN, r'no link named "[^"]*" under \w', NotFound, methods=ABOUT_A_PATH),
 )
 
-REFUSALS = Refusals("the Space Daemon", ROWS)
+DAEMON_REFUSALS = Refusals("the Space Daemon", DAEMON_ROWS)
 
 _BUCKET_GONE = re.compile(r"(?:^|desc = )bucket (?P<slug>.+) not found$")
 
 
-def translate(error: CallError, method: str) -> BucketError:
+def daemon_error(error: CallError, method: str) -> BucketError:
     """The bucket's error for one of a call's."""
     if isinstance(error, GrpcError) and error.code is _UNKNOWN:
         return meaning_of(error.message, method)
-    return REFUSALS.translate(error, method)
+    return DAEMON_REFUSALS.translate(error, method)
 
 
 def meaning_of(text: str, method: str) -> BucketError:
@@ -116,5 +116,5 @@ def meaning_of(text: str, method: str) -> BucketError:
     gone = _BUCKET_GONE.search(text[:MATCHED_MAX])
     if gone is not None:
         told = f"{method}: the Space Daemon does not know the bucket ({shown(_UNKNOWN, text)})"
-        return BucketGone(told, gone["slug"])
-    return REFUSALS.meaning(_UNKNOWN, text, method)
+        return SpaceBucketGone(told, gone["slug"])
+    return DAEMON_REFUSALS.meaning(_UNKNOWN, text, method)

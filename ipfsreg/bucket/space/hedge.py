@@ -12,7 +12,7 @@ T = TypeVar("T")
 async def hedged(clock: IReactorTime, seconds: float, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """The outcome of ``call``, or, where that comes first, of another one that is begun after so many seconds.
 
-    The one that is left is cancelled.
+    The other call is cancelled.
     """
     outcome: Deferred[Any] = Deferred()
     calls: list[Deferred[T]] = []

@@ -28,7 +28,7 @@ SLOW_SECONDS = 60.0
 SLOW_TIMES = 10
 """A directory counts as slow for so many seconds at least, and for so many times as long as its listing took."""
 
-KNOWN_MAX = 16
+LISTINGS_MAX = 16
 """How many listings are cached: the large ones, which take long, are few."""
 
 TIMES_MAX = 10_000
@@ -55,7 +55,7 @@ class Listings:
         self._client = client
         self._bucket = bucket
         self._clock = clock
-        self._known: LRUCache[str, _Known] = LRUCache(KNOWN_MAX)
+        self._known: LRUCache[str, _Known] = LRUCache(LISTINGS_MAX)
         self._running: dict[str, SingleFlight[Sequence[space_pb2.Entry]]] = {}
         self._seconds: LRUCache[str, float] = LRUCache(TIMES_MAX)
         self._slow_until: LRUCache[str, float] = LRUCache(TIMES_MAX)

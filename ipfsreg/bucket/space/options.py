@@ -1,6 +1,5 @@
 """The ``[space]`` section."""
 
-import errno
 import os
 import re
 import stat
@@ -12,16 +11,16 @@ from platformdirs import user_config_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.config.backend_options import PathOptions
+from ipfsreg.config.endpoints import is_loopback
 from ipfsreg.config.kinds import Directory, Duration, Size
+from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 from ipfsreg.grpcweb.channel import check_server
 
 DEFAULT_TOKEN_FILE = user_config_path("ipfsreg") / "space-token"
 """Where `ipfsreg space init` puts the token, and where it is looked for, unless something else is said."""
 
 BUCKET_MAX = 200
-TOKEN_FILE_MAX = 4096
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
@@ -93,7 +92,7 @@ class SpaceOptions(PathOptions):
         if given is not None and "token_file" not in self.model_fields_set:
             return given
         try:
-            token = _read(self.token_file).decode("ascii", "replace").strip()
+            token = read_small_file(self.token_file, SECRET_MAX).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return given
         except OSError as error:
@@ -125,17 +124,3 @@ class SpaceOptions(PathOptions):
         # A service's credential belongs to another user, and its group bits are how this one may read it.
         others = stat.S_IRWXG | stat.S_IRWXO if found.st_uid == os.geteuid() else stat.S_IRWXO
         return bool(found.st_mode & others)
-
-
-def _read(file: Path) -> bytes:
-    # Not to wait for a writer, should it be a pipe.
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return os.read(descriptor, TOKEN_FILE_MAX)
-    finally:
-        os.close(descriptor)

@@ -46,7 +46,7 @@ class PathLocks:
     async def removing(self, directory: str) -> AsyncIterator[bool]:
         """A directory may go while the block runs, unless (False) something is being added to it or below it.
 
-        Waits for another who has it. Who has several begins with the innermost.
+        Waits while another caller has it. A caller that needs several takes the innermost first.
         """
         await self._until(lambda: directory not in self._going)
         if any(_is_within(each, directory) for each in self._adding):

@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ipfsreg.bucket.breaker import NotAsked, Unreachable
-from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.bucket.breaker import NotAsked
+from ipfsreg.bucket.errors import BucketError, SetupError, Unreachable
 from ipfsreg.bucket.private_file import PrivateFile
 
 from .client import SpaceClient

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 
 KNOWN_MAX = 200_000
 """So many digests are remembered, and twice as many lines stay in the file."""
@@ -59,6 +59,7 @@ class SizeIndex:
 
     def load(self) -> None:
         """Read the file, and write it anew where it has become long. In a worker thread. Raises `OSError`."""
+        remove_drafts(self._file)
         count = 0
         if self._file.exists():
             with self._file.open(encoding="ascii", errors="replace") as file:

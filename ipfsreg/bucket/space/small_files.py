@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
@@ -37,11 +37,11 @@ Kept = tuple[str, str, bytes]
 """Path, CID and content."""
 
 
-class SmallFileCache:
+class WrittenFiles:
     """The content of small files by path, each with the CID that the daemon listed after it was written.
 
     It is in memory and in ``file`` on this disk. A directory that the daemon lists slowly is not listed for this: then
-    it rather opens the file. Whoever writes a path does so alone, and calls `forget` before and `learn` after.
+    it rather opens the file. A path has one writer at a time, which calls `forget` before and `learn` after.
     """
 
     _log = Logger()
@@ -100,7 +100,7 @@ class SmallFileCache:
                 self._log.warn("The small files cannot be kept on this disk: {error}", error=error)
 
     async def get(self, path: str) -> bytes | None:
-        """The content, if the file that is there now is the one that was written here.
+        """The content, if the file is still the one that was written here.
 
         :raises NotFound: where there is no file any more.
         :raises BucketError: where the daemon does not say.
@@ -137,6 +137,7 @@ class SmallFileLog:
 
     def load(self) -> Iterator[Kept]:
         """What is there, in its order. Raises `OSError`."""
+        remove_drafts(self._file)
         try:
             file = self._file.open("rb")
         except FileNotFoundError:

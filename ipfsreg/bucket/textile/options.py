@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.loopback import is_loopback
 from ipfsreg.config.backend_options import PathOptions
+from ipfsreg.config.endpoints import is_loopback
 from ipfsreg.config.kinds import Directory, OptionalPositive, Positive, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 from ipfsreg.grpcweb.channel import check_server

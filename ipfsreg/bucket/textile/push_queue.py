@@ -14,8 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.breaker import Unreachable
-from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.errors import Unavailable, Unreachable
 from ipfsreg.bucket.sources import Source
 
 from .server.errors import Gone, Unimplemented

@@ -5,8 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ipfsreg.bucket.breaker import Unreachable
-from ipfsreg.bucket.errors import Corrupt, Unavailable
+from ipfsreg.bucket.errors import Corrupt, Unavailable, Unreachable
 from ipfsreg.bucket.sources import MemorySource
 from ipfsreg.grpcweb.call import Stream
 from ipfsreg.grpcweb.channel import Transport

@@ -1,8 +1,8 @@
 """Which block is a part of which content, and which repository has that content: a file that can be made again.
 
 It is told of each thing before that is stored, and after it was removed. So what it says may not be there (any more),
-and whoever asks makes sure of it. What it was not told of looks like an absence, so where it may have missed something
-it is incomplete until a pass over the bucket ends.
+and a caller has to make sure of it. What it was not told of looks like an absence, so where it may have missed
+something it is incomplete until a pass over the bucket ends.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 Allowed = Callable[[Repository], bool]
 """Whether somebody may have what a repository has. It is called in a thread."""
 
-PAGE = 8
+PLACES_AT_ONCE = 8
 """How many of the places of one block are read at a time."""
 
 _ALGORITHMS = {"sha256": SHA2_256, "sha512": SHA2_512}
@@ -54,7 +54,7 @@ class HeldBlock:
 
     holder: Holder
     size: int
-    place: Place
+    place: BlockPlace
 
 
 class CidIndex:
@@ -82,7 +82,7 @@ class CidIndex:
         """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
     async def open(self) -> None:
-        """Open the file, or make it. Where that cannot be done there is none until the next pass."""
+        """Open the file, or make it. Where that cannot be done, there is no index until the next pass."""
         try:
             self._connection, self._pass, self.complete = await self._workers.run(cid_table.open_table, self._path)
         except (sqlite3.Error, OSError) as error:
@@ -104,7 +104,7 @@ class CidIndex:
     async def blocks(self, sha256: bytes, allowed: Allowed) -> AsyncIterator[HeldBlock]:
         """The DAGs in which the block with that hash should be, each with a repository that should have the content."""
         async for row in self._rows(cid_table.BLOCKS, sha256, allowed):
-            yield HeldBlock(_holder(row), row[3], Place(row[4], row[5]))
+            yield HeldBlock(_holder(row), row[3], BlockPlace(row[4], row[5]))
 
     async def cid(self, digest: Digest) -> CID | None:
         """The CID of a content whose DAG is stored."""
@@ -200,9 +200,9 @@ class CidIndex:
         failure.trap(Unavailable)  # it was logged
 
     async def _rows(self, query: str, value: bytes, allowed: Allowed) -> AsyncIterator[Any]:
-        seen, rows = 0, [None] * PAGE
-        while len(rows) == PAGE:
-            rows = await self._do(partial(cid_table.rows, query, value, allowed, seen, PAGE))
+        seen, rows = 0, [None] * PLACES_AT_ONCE
+        while len(rows) == PLACES_AT_ONCE:
+            rows = await self._do(partial(cid_table.rows, query, value, allowed, seen, PLACES_AT_ONCE))
             seen += len(rows)
             for row in rows:
                 yield row

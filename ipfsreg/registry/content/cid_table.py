@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.registry.names import Repository
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ def add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: in
     added = connection.execute(
         "INSERT INTO dags (content, cid, size, pass) VALUES (?, ?, ?, ?)", (key, dag.cid.binary, dag.size, number)
     )
-    places = chain((Place(0, number) for number in range(dag.count(0))), dag.inner_nodes())
+    places = chain((BlockPlace(0, number) for number in range(dag.count(0))), dag.inner_nodes())
     connection.executemany(
         "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)",
         ((dag.hash_at(place), added.lastrowid, place.level, place.number) for place in places),

@@ -8,31 +8,27 @@ between two users of a thing, only between users and the remover.
 
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from ipfsreg.flow.throttle import Throttle
+from ipfsreg.registry.runtime import Clock
 
-
-class Clock(Protocol):
-    """What tells the time. Not the wall clock, which can be set back."""
-
-    def seconds(self) -> float:
-        """Seconds since some moment."""
-
-
-REMEMBERED = 200_000
+USES_REMEMBERED = 200_000
 """How many uses are remembered at the most, half of them at the least. What is not remembered counts as used when the
 last one was that had to be forgotten.
 """
 
 
 class Use:
-    """What one block holds."""
+    """The use of what one block holds."""
 
-    in_vain = False
-    """Set it where nothing was found: nobody relies on that, so the use is not remembered."""
+    counts = True
+    """Whether it is remembered."""
+
+    def found_nothing(self) -> None:
+        """Say that nothing was found: nobody relies on that, so the use is not remembered."""
+        self.counts = False
 
 
 class Guard:
@@ -61,7 +57,7 @@ class Guard:
     def touch(self, key: Hashable) -> None:
         """Remember that a thing was used now."""
         known = hash(key)
-        if len(self._used) >= REMEMBERED // 2 and known not in self._used:
+        if len(self._used) >= USES_REMEMBERED // 2 and known not in self._used:
             self._floor, self._before = self._before, self._clock.seconds()
             self._used_before, self._used = self._used, {}
         self._used[known] = self._clock.seconds()
@@ -90,7 +86,7 @@ class Guard:
                 await throttle.step()
 
     async def hold(self, key: Hashable) -> None:
-        """One thing of `holding`; whoever calls this calls `release` as well."""
+        """One thing of `holding`. The caller has to call `release` as well."""
         while key in self._removing:
             done: Deferred[None] = Deferred()
             self._removing[key].append(done)
@@ -99,7 +95,7 @@ class Guard:
 
     def release(self, key: Hashable, use: Use) -> None:
         """The end of `hold`."""
-        if not use.in_vain:
+        if use.counts:
             self.touch(key)
         count = self._held[key] - 1
         if count:

@@ -26,7 +26,7 @@ class Checked:
 async def check_content(
     bucket: IBucket, workers: Workers, digest: Digest, throttle: Throttle | None = None
 ) -> Checked | None:
-    """Read content and compare it with its digest. None where there is none."""
+    """Read content and compare it with its digest. None where there is no such content."""
     try:
         reader = await bucket.open(layout.blob(digest))
     except NotFound:

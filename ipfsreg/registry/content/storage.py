@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.throttle import Throttle
+from ipfsreg.flow.throttle import Throttle, Turns
 from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.runtime import Runtime
 
 from .cid_index import CidIndex
 from .dags import Dags
@@ -38,10 +38,10 @@ class Parser:
 
 
 class Storage:
-    """A bucket with its contents, their DAGs, and who uses them.
+    """A bucket with its contents, their DAGs, and the guard of what is used.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``now`` tells seconds
-    since 1970, which others read later, and ``clock`` what is waited for.
+    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``verify_reads`` is for
+    the store.
     """
 
     def __init__(
@@ -49,23 +49,23 @@ class Storage:
         bucket: IBucket,
         index: CidIndex,
         guard: Guard,
-        workers: Workers,
-        clock: IReactorTime,
+        runtime: Runtime,
         max_manifest_size: int,
-        now: Callable[[], float],
         teller: TellsLeaves | None = None,
+        verify_reads: bool = False,
     ) -> None:
         self.bucket = bucket
         self.index = index
         self.guard = guard
-        self.workers = workers
-        self.clock = clock
-        self.now = now
+        self.workers = workers = runtime.workers
+        self.clock = runtime.clock
+        self.now = runtime.now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
-        self.store = ContentStore(bucket, workers, max_manifest_size)
+        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=verify_reads)
         self.dags = Dags(bucket, index, workers, teller)
+        self._turns = Turns(self.clock)
 
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""
-        return Throttle(self.clock, steps=500)
+        return Throttle(self.clock, steps=500, turns=self._turns)

@@ -9,10 +9,12 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.flow.locks import KeyedLock
+from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 
+from .checked_reads import CheckedReads
 from .open_content import check_content
 
 _NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
@@ -31,16 +33,18 @@ def content_key(digest: Digest) -> tuple[str, Digest]:
 class ContentStore:
     """Content by digest in a bucket. Callers hold `content_key` in the guard until they have linked it.
 
-    ``small`` is how long content may be, in bytes, that is read into memory though nobody said its size.
+    ``small`` is how long content may be, in bytes, that is read into memory though nobody said its size. With
+    ``verify_reads`` whatever is opened is compared with its digest: see `CheckedReads`.
     """
 
     _log = Logger()
 
-    def __init__(self, bucket: IBucket, workers: Workers, small: int) -> None:
+    def __init__(self, bucket: IBucket, workers: Workers, small: int, *, verify_reads: bool = False) -> None:
         self._bucket = bucket
         self._workers = workers
         self._small = small
         self._changing = KeyedLock()
+        self._checked = CheckedReads(workers, self._put_away) if verify_reads else None
 
     async def whole_size(self, digest: Digest, expected: int | None) -> int | None:
         """The content's length in bytes, or None where it is not there whole.
@@ -83,7 +87,7 @@ class ContentStore:
         if reader.size is not None and reader.size != size:
             reader.close()
             return None
-        return reader
+        return reader if self._checked is None else self._checked.reader(reader, digest, size)
 
     async def get(self, digest: Digest, size: int) -> bytes | None:
         """Small content, verified, or None where it is not there whole. ``size`` is what its record says.
@@ -162,6 +166,9 @@ class ContentStore:
         if len(content) <= _INLINE:
             return digest_of(content, digest.algorithm) == digest
         return await self._workers.run(digest_of, content, digest.algorithm) == digest
+
+    async def _put_away(self, digest: Digest) -> None:
+        await shield(self.quarantine_if(digest, lambda: self._is_damaged(digest)))
 
     async def _is_damaged(self, digest: Digest) -> bool:
         checked = await check_content(self._bucket, self._workers, digest)

@@ -9,7 +9,7 @@ from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.registry.digest import Digest, new_hash
 
-WITHHELD = 16 * 1024
+HELD_BACK = 16 * 1024
 """How many bytes at the end are passed on only once the digest is known to be right."""
 
 
@@ -17,8 +17,8 @@ WITHHELD = 16 * 1024
 class VerifiedReader:
     """Open content that should have a digest and ``size`` bytes.
 
-    Read whole, it is compared with the digest, and the last bytes are not passed on where it is another: whoever
-    reads it never has all of something wrong. A part is as right as what is below this reader makes it.
+    Read whole, it is compared with the digest, and the last bytes are not passed on where it has another one: so a
+    client never has all of something wrong. A part is as right as what is below this reader makes it.
     """
 
     file = None
@@ -40,12 +40,12 @@ class VerifiedReader:
                 hash_.update(piece)
                 left -= len(piece)
                 ready = withheld + piece
-                passed = max(len(ready) - max(WITHHELD - max(left, 0), 0), 0)
+                passed = max(len(ready) - max(HELD_BACK - max(left, 0), 0), 0)
                 withheld = ready[passed:]
                 if passed:
                     yield ready[:passed]
         if left or hash_.hexdigest() != self._digest.hex:
-            raise Corrupt(f"what was fetched for {self._digest} is not that content")
+            raise Corrupt(f"what was read for {self._digest} is not that content")
         if withheld:
             yield withheld
 

@@ -12,7 +12,7 @@ from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import BLOCK_MAX
 from ipfsreg.ipfs.cid import CID, SHA2_256
-from ipfsreg.ipfs.file_dag import HASH, PROFILE, FileDag, Place, Profile, range_of
+from ipfsreg.ipfs.file_dag import HASH, PROFILE, BlockPlace, FileDag, Profile, range_of
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Allowed, Holder
 from ipfsreg.registry.content.dags import Dags
@@ -35,7 +35,7 @@ class Located:
     cid: CID
     holder: Holder
     size: int
-    place: Place
+    place: BlockPlace
     whole: bool
 
     @property
@@ -70,7 +70,7 @@ class OpenBlock:
             return await self.read_at(await self.dag(), self.located.place)
         return await self._leaf(self.located.range, self.located.cid.hash)
 
-    async def read_at(self, dag: FileDag, place: Place) -> bytes:
+    async def read_at(self, dag: FileDag, place: BlockPlace) -> bytes:
         """Another block of its DAG."""
         if place.level:
             return await self._workers.run(dag.block, place)
@@ -105,7 +105,7 @@ class Blocks:
         async for holder in self._index.holders(Digest("sha256", cid.hash.hex()), allowed):
             size = await self._held.size(holder)
             if size is not None and size <= BLOCK_MAX:
-                return Located(cid, holder, size, Place(0, 0), True)
+                return Located(cid, holder, size, BlockPlace(0, 0), True)
         async for block in self._index.blocks(cid.hash, allowed):
             if await self._held.size(block.holder) == block.size:
                 return Located(cid, block.holder, block.size, block.place, False)

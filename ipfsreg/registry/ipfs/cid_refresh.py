@@ -10,7 +10,7 @@ from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
-SHARED_SECONDS = 3600.0
+SHARED_BUCKET_SECONDS = 3600.0
 """The pause between two passes over a bucket that others write to."""
 
 _AT_ONCE = 500
@@ -44,7 +44,7 @@ class CidRefresh:
 
     async def run_if_needed(self) -> None:
         """One pass, unless the index knows of everything, as far as one can know what others write."""
-        due = self._last is None or self._clock.seconds() - self._last >= SHARED_SECONDS
+        due = self._last is None or self._clock.seconds() - self._last >= SHARED_BUCKET_SECONDS
         if not self._index.complete or (self._bucket.shared and due):
             await self.run()
 

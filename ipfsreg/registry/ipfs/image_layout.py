@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ipfsreg.ipfs.car import BLOCK_MAX, encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of
-from ipfsreg.ipfs.dag_pb import Link
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.dag_pb import PBLink
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.ipfs.unixfs import encode_directory
 from ipfsreg.registry.content.content_hash import leaves_of
 from ipfsreg.registry.descriptor import Descriptor
@@ -32,7 +32,7 @@ class LayoutBlock:
     size: int
     block: bytes | None = None
     digest: Digest | None = None
-    place: Place | None = None
+    place: BlockPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +97,20 @@ class ImageLayout:
         for name in sorted(node):
             yield from self._walk(node[name])
 
-    def _encode(self, node: _Directory) -> Link:
+    def _encode(self, node: _Directory) -> PBLink:
         """Make the blocks of a directory and those below it; answers a link to it."""
         links = []
         for name, child in node.items():
             if isinstance(child, _File):
-                links.append(Link(child.dag.cid, name, _total(child.dag)))
+                links.append(PBLink(child.dag.cid, name, _total(child.dag)))
             else:
                 below = self._encode(child)
-                links.append(Link(below.cid, name, below.size))
+                links.append(PBLink(below.cid, name, below.size))
         block = encode_directory(links)
         if len(block) > BLOCK_MAX:
             raise ContentTooLarge("the image has more contents than a directory on IPFS has room for in one block")
         self._blocks[id(node)] = block
-        return Link(cid_of(DAG_PB, block), "", len(block) + sum(link.size for link in links))
+        return PBLink(cid_of(DAG_PB, block), "", len(block) + sum(link.size for link in links))
 
 
 def _total(dag: FileDag) -> int:

@@ -29,7 +29,7 @@ def parse_image_name(text: str) -> CID:
 
     Beside CIDv1 that is ``ciq…``, the base32 of a CIDv0 as ipdr and image2ipfs write it.
 
-    :raises NameInvalid: where it is none.
+    :raises NameInvalid: where the name is not a CID.
     """
     try:
         if text.startswith("ciq"):
@@ -38,7 +38,7 @@ def parse_image_name(text: str) -> CID:
                 return cid
         cid = parse_cid(text)
     except (CIDInvalid, ValueError):
-        raise NameInvalid("ipfs/… is the name of an image by its CID, and this is none", {"name": text}) from None
+        raise NameInvalid("ipfs/… is the name of an image by its CID, and this is not a CID", {"name": text}) from None
     if cid.codec not in {RAW, DAG_PB}:
         raise NameInvalid("this CID is of something else than a file or directory", {"name": text})
     return cid

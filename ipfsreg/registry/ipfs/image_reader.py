@@ -2,7 +2,7 @@
 
 That is this registry's own content first, found by digest, and then the node behind the bucket with the network
 behind the node. Nothing that was fetched is kept here: a node has its own cache, and a CID is always the same thing,
-so only what an image lists is remembered, and no more of it than `REMEMBERED`.
+so only what an image lists is remembered, and no more of it than `DESCRIPTORS_MAX`.
 """
 
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ from .held_content import HeldContent
 from .image_source import ImageSource
 from .image_tree import Listed, ListedKey, ReadDocument, content_type, is_readable, read_document, read_root
 
-REMEMBERED = 50_000
+DESCRIPTORS_MAX = 50_000
 """How many descriptors of all images together are remembered."""
 
 LISTED_MAX = 10_000
@@ -76,7 +76,7 @@ class ImagesByCid:
         self._held = held
         self._allowed = allowed
         self._source = source
-        self._images: LRUCache[CID, _Image] = LRUCache(REMEMBERED, getsizeof=lambda image: len(image.listed) + 1)
+        self._images: LRUCache[CID, _Image] = LRUCache(DESCRIPTORS_MAX, getsizeof=lambda image: len(image.listed) + 1)
         self._late: TTLCache[CID, NotInTime] = TTLCache(_LATE_MAX, _LATE_SECONDS)
         self._reading = KeyedLock()
 

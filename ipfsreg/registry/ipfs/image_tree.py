@@ -9,7 +9,7 @@ from ipfsreg.registry.descriptor import Descriptor, read_descriptor, read_descri
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid
-from ipfsreg.registry.manifest import INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX, is_foreign
+from ipfsreg.registry.manifest import DOCKER_IMAGE, INDEXES, MEDIA_TYPES, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX, is_foreign
 
 SCHEME = "ipfs://"
 """The scheme of the URL in each descriptor of an IPFS-enabled image. The first such URL counts."""
@@ -82,17 +82,17 @@ def is_readable(listed: Listed) -> bool:
     return listed.is_manifest and listed.media_type in MEDIA_TYPES
 
 
-def _read(document: Mapping[str, Any], media_type: str | None) -> ReadDocument:
+def _read(document: dict[str, Any], media_type: str | None) -> ReadDocument:
     found = media_type or read_text(document, "mediaType") or _guessed(document)
     if found not in MEDIA_TYPES:
         raise ManifestInvalid("not an image's manifest or index")
     if found in INDEXES:
         manifests = read_descriptors(document, "manifests")
         return ReadDocument(found, tuple(_listed(each, is_manifest=True) for each in manifests))
-    config = document.get("config")
+    config, docker = document.get("config"), found == DOCKER_IMAGE
     parts: Iterable[Descriptor] = (
-        *(() if config is None else (read_descriptor(config, "config"),)),
-        *read_descriptors(document, "layers"),
+        *(() if config is None else (read_descriptor(config, "config", docker=docker),)),
+        *read_descriptors(document, "layers", docker=docker),
         *read_descriptors(document, "blobs"),
     )
     return ReadDocument(found, tuple(_listed(each, is_manifest=False) for each in parts))

@@ -4,7 +4,6 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from ipfsreg.bucket.errors import Corrupt
@@ -138,8 +137,8 @@ class Importer:
         try:
             upload = await self._uploads.begin(repository)
             try:
-                await upload.append(partial(write_pieces, pieces=blob.reader.pieces(0, part.size)), part.size)
-                await upload.commit(part.digest)
+                async with upload.completing(part.digest, part.size) as consumer:
+                    await write_pieces(consumer, blob.reader.pieces(0, part.size))
             except BaseException:
                 if not upload.busy:
                     await upload.cancel()

@@ -17,9 +17,9 @@ PUBLISHED = "application/vnd.ipfsreg.published.v1+json"
 """The artifact type of the index that keeps a view and its CID for as long as the image is there."""
 
 DESCRIPTOR = "application/vnd.oci.descriptor.v1+json"
-EMPTY = "application/vnd.oci.empty.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY_CONTENT = b"{}"
-"""The content of `EMPTY` (image-spec, "Guidance for an Empty Descriptor")."""
+"""The content of `EMPTY_TYPE` (image-spec, "Guidance for an Empty Descriptor")."""
 
 CID_ANNOTATION = "vnd.ipfsreg.cid"
 """Has the CID that `nerdctl pull ipfs://CID` takes."""
@@ -58,7 +58,7 @@ def view_of_manifest(content: bytes, media_type: str, cids: Mapping[str, str]) -
     document = read_json(content)
     to_oci(document, media_type)
     for each in _descriptors(document, media_type):
-        each["mediaType"] = oci_type(each["mediaType"])
+        _complete(each, each.get("mediaType"))
         if each["digest"] in cids:
             each["urls"] = [SCHEME + cids[each["digest"]]]
     return encode_json(document)
@@ -71,28 +71,28 @@ def view_of_index(content: bytes, media_type: str, views: Mapping[str, Descripto
     """
     document = read_json(content)
     to_oci(document, media_type)
-    manifests = [each for each in document["manifests"] if each["digest"] in views]
-    for each in manifests:
-        each.update(views[each["digest"]].document)
-        each.pop("data", None)  # the original's content
-        annotations = each.get("annotations") or {}
-        attested = annotations.get(_ATTESTED, "")
-        if attested in views:
-            annotations[_ATTESTED] = str(views[attested].digest)
-    document["manifests"] = manifests
+    document["manifests"] = [each for each in document["manifests"] if each["digest"] in views]
+    list_instead(document, media_type, views)
     return encode_json(document)
 
 
 def to_oci(document: dict[str, Any], media_type: str) -> None:
     """Give a manifest or index OCI's media type."""
     if "mediaType" in document or oci_type(media_type) != media_type:
-        document["mediaType"] = oci_type(media_type)
+        _complete(document, media_type)
+
+
+def _complete(part: dict[str, Any], media_type: str | None) -> None:
+    """Give a document or descriptor OCI's media type, and what OCI's rules need where Docker has no rule."""
+    part["mediaType"] = oci_type(media_type or "application/octet-stream")
+    if part.get("annotations"):
+        part["annotations"] = {name: value or "" for name, value in part["annotations"].items()}
 
 
 def list_instead(document: dict[str, Any], media_type: str, instead: Mapping[str, Descriptor]) -> None:
     """Let a valid manifest list others ``instead`` of those with these digests, and all by OCI's media types."""
     for each in _descriptors(document, media_type):
-        each["mediaType"] = oci_type(each["mediaType"])
+        _complete(each, each.get("mediaType"))
         other = instead.get(each["digest"])
         if other is not None:
             each.update(other.document)
@@ -110,7 +110,7 @@ def keeper_of(descriptor: bytes) -> bytes:
             "schemaVersion": 2,
             "mediaType": OCI_IMAGE,
             "artifactType": PUBLISHED,
-            "config": Descriptor.of(EMPTY, EMPTY_CONTENT).document,
+            "config": Descriptor.of(EMPTY_TYPE, EMPTY_CONTENT).document,
             "layers": [Descriptor.of(DESCRIPTOR, descriptor).document],
         }
     )

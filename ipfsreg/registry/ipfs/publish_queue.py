@@ -12,7 +12,7 @@ from ipfsreg.registry.visibility import Visibility
 
 from .publishing import Publisher
 
-WAITING_MAX = 10_000
+UNPUBLISHED_MAX = 10_000
 """How many images wait at most. What is pushed meanwhile is logged, and not published."""
 
 
@@ -30,7 +30,7 @@ class PublishQueue:
 
     def add(self, repository: Repository, digest: Digest) -> None:
         """Publish an image soon, unless its repository is hidden. Never fails."""
-        if len(self._waiting) >= WAITING_MAX or self._stopped:
+        if len(self._waiting) >= UNPUBLISHED_MAX or self._stopped:
             self._log.warn("{name} is not published: run `ipfsreg publish {name}`.", name=f"{repository}@{digest}")
             return
         self._waiting[repository, digest] = None

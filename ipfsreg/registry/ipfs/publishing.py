@@ -1,6 +1,6 @@
 """Publishing an image: its IPFS-enabled view is stored beside it, and has a CID that says all.
 
-All of it are ordinary manifests and blobs of the repository, none of them tagged. An index that refers to the image
+A view is made of ordinary manifests and blobs of the repository, without a tag. An index that refers to the image
 as its subject lists them, so the collector keeps them for as long as the image is there, and no longer.
 """
 

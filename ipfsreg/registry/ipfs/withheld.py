@@ -1,4 +1,4 @@
-"""What this registry has in hidden repositories alone, and so does not fetch from its own node for who has the CID."""
+"""What only hidden repositories have: it is not fetched from this registry's own node for a client that has the CID."""
 
 from collections.abc import AsyncIterator
 

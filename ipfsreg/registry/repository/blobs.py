@@ -75,7 +75,7 @@ class Blobs:
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self.whole_size(repository, digest)
             if size is None:
-                use.in_vain = True
+                use.found_nothing()
                 raise _unknown(digest)
             return size
 
@@ -91,7 +91,7 @@ class Blobs:
                 size = await self.whole_size(repository, digest)
                 reader = None if size is None else await self._store.open(digest, size)
             if size is None or reader is None:
-                use.in_vain = True
+                use.found_nothing()
                 raise _unknown(digest)
             return OpenBlob(digest, size, reader)
 
@@ -149,7 +149,7 @@ class Blobs:
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self._size_elsewhere(digest, source)
             if size is None:
-                use.in_vain = True
+                use.found_nothing()
                 return False
             await self._link(repository, digest, size)
             return True

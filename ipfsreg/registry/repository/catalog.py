@@ -9,12 +9,12 @@ from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.registry import layout
 from ipfsreg.registry.names import Repository
 
-SHARED_SECONDS = 5.0
+CATALOG_BELIEVED_SECONDS = 5.0
 """For how long the names are believed where other daemons push to the same bucket."""
 
 
 class Catalog:
-    """The repositories that have a manifest. Whoever adds the first manifest or removes the last reports it here."""
+    """The repositories that have a manifest. It is told of the first manifest of one, and of its last."""
 
     def __init__(self, bucket: IBucket, clock: IReactorTime) -> None:
         self._bucket = bucket
@@ -52,7 +52,7 @@ class Catalog:
         self._names = None
 
     async def _all(self) -> list[Repository]:
-        if self._bucket.shared and self._clock.seconds() - self._listed > SHARED_SECONDS:
+        if self._bucket.shared and self._clock.seconds() - self._listed > CATALOG_BELIEVED_SECONDS:
             self._names = None
         while self._names is None:
             await self._listing.outcome()

@@ -16,7 +16,7 @@ from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import Record, manifest_key, read_record
 
-PAGE = 1024 * 1024
+DESCRIPTORS_PAGE = 1024 * 1024
 """The bytes of descriptors in one page: the rest is left to the next."""
 
 _MORE_THAN_MANIFEST = 64 * 1024
@@ -57,8 +57,8 @@ class Referrers:
     ) -> tuple[list[dict[str, Any]], Digest | None]:
         """The descriptors of the manifests that refer to a subject, in the order of their digests.
 
-        A page of them: from behind ``after``, until there are `PAGE` bytes. The second value is the digest of the
-        last one of this page where more may follow, else None.
+        A page of them: from behind ``after``, until there are `DESCRIPTORS_PAGE` bytes. The second value is the digest
+        of the last one of this page where more may follow, else None.
         """
         found: list[dict[str, Any]] = []
         length = 0
@@ -66,7 +66,7 @@ class Referrers:
         for digest in await layout.referring(self._bucket, repository, subject):
             if after is not None and digest <= after:
                 continue
-            if length >= PAGE:
+            if length >= DESCRIPTORS_PAGE:
                 return found, last
             descriptor = await self._whole(repository, subject, digest)
             if descriptor is None:
@@ -78,10 +78,10 @@ class Referrers:
         return found, None
 
     async def entry(self, bucket: IBucket, repository: Repository, subject: Digest, digest: Digest) -> Descriptor:
-        """The descriptor that is stored. ``bucket`` is the one to read it from.
+        """The descriptor that is stored, read from ``bucket``.
 
-        :raises NotFound: where there is none.
-        :raises Corrupt: where it is none.
+        :raises NotFound: where there is no file.
+        :raises Corrupt: where the file holds something else.
         """
         path = layout.referrer(repository, subject, digest)
         try:

@@ -15,7 +15,7 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.names import Repository, Tag
 
-REMEMBERED = 200_000
+TAGS_REMEMBERED = 200_000
 """How many tags, of all the repositories that were listed last, are kept for the next page of a listing."""
 
 _TAG_MAX = 256
@@ -26,7 +26,7 @@ class Tags:
 
     def __init__(self, bucket: IBucket) -> None:
         self._bucket = bucket
-        self._lists: LRUCache[Repository, Sequence[Tag]] = LRUCache(REMEMBERED, getsizeof=_cost)
+        self._lists: LRUCache[Repository, Sequence[Tag]] = LRUCache(TAGS_REMEMBERED, getsizeof=_cost)
         self._changes = 0
         self._changing = KeyedLock()
 
@@ -83,7 +83,7 @@ class Tags:
         if not found and not await layout.is_there(self._bucket, repository):
             raise NameUnknown("repository name not known to registry", {"name": repository})
         # A listing that overlaps a change may show either state, and others may change a shared bucket.
-        if found and changes == self._changes and not self._bucket.shared and _cost(found) <= REMEMBERED:
+        if found and changes == self._changes and not self._bucket.shared and _cost(found) <= TAGS_REMEMBERED:
             self._lists[repository] = found
         return found
 

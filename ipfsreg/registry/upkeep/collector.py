@@ -12,7 +12,7 @@ Whatever was used after the run began, or within the grace period, is left for t
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
@@ -42,6 +42,17 @@ class Interrupted(Exception):
     """A run was not to go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many seconds things are kept that nothing needs.
+
+    ``grace`` is for what was used, ``untagged`` for manifests without a tag, where None keeps them for ever.
+    """
+
+    grace: float
+    untagged: float | None
+
+
 @dataclass
 class Collection:
     """What a run did, or with ``dry_run`` would have done."""
@@ -61,7 +72,7 @@ class Collection:
 
 
 class Collector:
-    """Finds and frees garbage. ``grace`` and ``untagged`` are in seconds; ``untagged`` None keeps them forever.
+    """Finds and frees garbage.
 
     A run can be cancelled between two removals. One that is under way goes on to its end with its things kept from
     others, since the thread that is at it cannot be stopped.
@@ -79,9 +90,7 @@ class Collector:
         blobs: Blobs,
         records: Records,
         uploads: Uploads,
-        *,
-        grace: float,
-        untagged: float | None,
+        retention: Retention,
     ) -> None:
         self._bucket = storage.bucket
         self._dags = storage.dags
@@ -92,8 +101,7 @@ class Collector:
         self._blobs = blobs
         self._records = records
         self._uploads = uploads
-        self._grace = grace
-        self._untagged = untagged
+        self._retention = retention
         self._now = storage.now
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
@@ -113,8 +121,8 @@ class Collector:
         :raises Interrupted: where it says no. Nothing is under way then.
         """
         async with self._one_at_a_time:
-            since = self._guard.now() - (self._grace if grace is None else grace)
-            kept = self._untagged if untagged is None else untagged
+            since = self._guard.now() - (self._retention.grace if grace is None else grace)
+            kept = self._retention.untagged if untagged is None else untagged
             run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
             report = await self._run(run)
             self._seen_early = run.seen_early
@@ -153,13 +161,16 @@ class Collector:
         digests = list(contents.listed)
         for number, known in contents.known.items():
             await run.throttle.step()
-            known.released = self._as_of_now(manifest_key(repository, digests[number]), known.released, run)
+            released = self._as_of_now(manifest_key(repository, digests[number]), known.released, run)
+            if released != known.released:
+                contents.known[number] = replace(known, released=released)
         pending = keeping.unneeded()
         waiting: set[int] = set()
         while pending:  # an index that went may have been all that kept its manifests
             number = pending.pop()
             await run.throttle.step(contents.weight(number))
-            contents.known[number].discarded |= self._records.was_discarded(repository, digests[number])
+            if self._records.was_discarded(repository, digests[number]):
+                contents.known[number] = replace(contents.known[number], discarded=True)
             if await self._may_go(repository, {digests[number]: contents.known[number]}, run):
                 pending += keeping.removed(number)
                 self._went(contents, [number], run)

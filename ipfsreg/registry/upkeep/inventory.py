@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import Corrupt, Forbidden, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.gather import gather
 from ipfsreg.flow.throttle import Throttle
@@ -44,7 +44,7 @@ class Read(Generic[T]):
     found: T | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What matters of a whole manifest. ``manifests`` and ``links`` are numbers within the `Inventory`."""
 
@@ -148,14 +148,14 @@ async def read_manifests(
     async def record_of(digest: Digest) -> tuple[Digest, Record | None] | None:
         try:
             record = await read_record(bucket, repository, digest)
-        except Corrupt:
+        except (Corrupt, Forbidden):
             return digest, None
         return None if record is None else (digest, record)
 
     async def content_of(each: tuple[Digest, Record]) -> tuple[Digest, Record, bytes | None]:
         try:
             return *each, await bucket.get(layout.blob(each[0]), max(each[1].size, 1))
-        except (NotFound, TooLarge, Corrupt):
+        except (NotFound, TooLarge, Corrupt, Forbidden):
             return *each, None
 
     for some in _batches(digests):
@@ -177,6 +177,9 @@ async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle)
             return await tags.get(repository, tag)
         except Corrupt:
             unreadable.append(layout.tag(repository, tag))
+            return None
+        except Forbidden as error:
+            unreadable.append(str(error))
             return None
 
     found: dict[Tag, Digest] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.errors import Corrupt, Forbidden, NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
@@ -13,7 +13,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.manifest import Manifest
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.record import Record
+from ipfsreg.registry.record import Record, read_record
 from ipfsreg.registry.repository.blobs import Blobs, read_link
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.registry.repository.referrers import Referrers
@@ -96,6 +96,9 @@ class RepositoryCheck:
                     return
             except NotFound:
                 return  # deleted since it was listed
+            except Forbidden as error:
+                findings.unreadable.append(str(error))
+                return
             if await self._blobs.mend_link(repository, digest, length):
                 findings.mended.append(layout.blob_link(repository, digest))
 
@@ -106,6 +109,13 @@ class RepositoryCheck:
     ) -> None:
         path = layout.manifest_record(repository, each.digest)
         if each.record is None:
+            try:
+                await read_record(self._stored, repository, each.digest)
+            except Forbidden as error:
+                findings.unreadable.append(str(error))
+                return
+            except Corrupt:
+                pass
             findings.missing.add(each.digest)
         elif each.found is not None:
             for part in each.found.missing:

@@ -1,12 +1,13 @@
 """The slow background scrub: reads everything again and again, and reports damage."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.durable import write_durably
+from ipfsreg.flow.durable import remove_drafts, write_durably
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -76,6 +77,8 @@ class Scrubber:
         )
 
     def _load(self) -> Digest | None:
+        with suppress(OSError):
+            remove_drafts(self._position)
         try:
             return parse_digest(self._position.read_text().strip())
         except (OSError, UnicodeDecodeError, DigestInvalid):

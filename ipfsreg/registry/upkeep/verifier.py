@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 
+from ipfsreg.bucket.errors import Corrupt, Forbidden
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
@@ -16,6 +17,7 @@ from ipfsreg.registry.digest import Digest, parse_digest
 
 from .naming import images_using
 from .repository_check import Findings, RepositoryCheck
+from .strays import ListTop, find_strays
 
 
 @dataclass
@@ -31,9 +33,14 @@ class Verification:
     images: dict[str, list[str]] = field(default_factory=dict)
     """For each damaged or missing digest the images that use it."""
     unreadable: list[str] = field(default_factory=list)
-    """The paths of tags and records that say nothing sensible. They can be pushed again or deleted."""
+    """The paths of tags and records that say nothing sensible, which can be pushed again or deleted; and of what this
+    process may not read, with the reason."""
     mended: list[str] = field(default_factory=list)
     """The paths of small files that were damaged, and have been written anew from what is whole."""
+    strays: dict[str, str] = field(default_factory=dict)
+    """What is not as the layout says, and not named before: paths, with what is there."""
+    stopped_by: str | None = None
+    """What hides so much that the rest could not be looked at."""
 
 
 class Verifier:
@@ -48,17 +55,32 @@ class Verifier:
         repositories: RepositoryCheck,
         workers: Workers,
         clock: IReactorTime,
+        list_top: ListTop | None = None,
     ) -> None:
         self._stored = stored
         self._workers = workers
         self._store = store
         self._repositories = repositories
         self._clock = clock
+        self._list_top = list_top
 
     async def verify(self, *, rate: float | None = None) -> Verification:
         """Read everything once. ``rate`` bounds the reading, in bytes a second."""
         report = Verification()
         throttle = Throttle(self._clock, rate)
+        strays = await find_strays(self._stored, self._list_top, Throttle(self._clock))
+        try:
+            await self._check_all(throttle, report)
+        except Corrupt as error:
+            if not strays:
+                raise
+            report.stopped_by = str(error)
+        quarantined = {layout.blob(parse_digest(each)) for each in report.damaged}
+        named = {*report.unreadable, *report.mended, *quarantined}
+        report.strays = {path: what for path, what in strays.items() if path not in named}
+        return report
+
+    async def _check_all(self, throttle: Throttle, report: Verification) -> None:
         lengths: dict[Digest, int] = {}
         async for digest in layout.all_blobs(self._stored):
             await throttle.step()
@@ -66,12 +88,14 @@ class Verifier:
             if length is not None:
                 lengths[digest] = length
         await self._check_repositories(lengths, throttle, report)
-        return report
 
     async def check(self, digest: Digest, throttle: Throttle, report: Verification) -> int | None:
         """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
-
-        checked = await check_content(self._stored, self._workers, digest, throttle)
+        try:
+            checked = await self._checked(digest, throttle)
+        except Forbidden as error:
+            report.unreadable.append(str(error))
+            return None
         if checked is None:
             return None
         report.contents += 1
@@ -82,13 +106,21 @@ class Verifier:
 
         async def damaged() -> bool:
             nonlocal again
-            again = await check_content(self._stored, self._workers, digest, throttle)
+            again = await self._checked(digest, throttle)
             return again is not None and not again.whole
 
         if await shield(self._store.quarantine_if(digest, damaged)):
             report.damaged.append(str(digest))
             return None
         return None if again is None else again.length  # it was pushed again meanwhile
+
+    async def _checked(self, digest: Digest, throttle: Throttle) -> Checked | None:
+        try:
+            return await check_content(self._stored, self._workers, digest, throttle)
+        except Corrupt:
+            # A cache before a bucket on the network has all of short content before it is open. The way there may be
+            # to blame, once.
+            return Checked(False, 0)
 
     async def images_using(self, digests: Iterable[Digest]) -> dict[str, list[str]]:
         """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
@@ -100,7 +132,8 @@ class Verifier:
         findings = Findings()
         async for repository in layout.repositories(self._stored):
             await self._repositories.check(repository, lengths, throttle, findings)
-        report.unreadable, report.mended = findings.unreadable, findings.mended
+        report.unreadable += findings.unreadable
+        report.mended = findings.mended
         damaged = {parse_digest(each) for each in report.damaged}
         missing = findings.missing - damaged
         if missing or damaged:

@@ -44,16 +44,16 @@ class Sessions:
     def add(self, upload: Upload) -> None:
         """A session began."""
         self._all[upload.identifier] = upload
-        self._of_clients.setdefault(upload.client, {})[upload.identifier] = upload
+        self._of_clients.setdefault(upload.identity.client, {})[upload.identifier] = upload
 
     def remove(self, upload: Upload) -> None:
         """A session ended; nothing happens where it is not here."""
         if self._all.pop(upload.identifier, None) is None:
             return
-        own = self._of_clients[upload.client]
+        own = self._of_clients[upload.identity.client]
         del own[upload.identifier]
         if not own:
-            del self._of_clients[upload.client]
+            del self._of_clients[upload.identity.client]
 
     def in_the_way(self, client: str, is_idle: Callable[[Upload, float], bool]) -> Upload | None:
         """The session that has to end before ``client`` can begin one, or None where there is room.

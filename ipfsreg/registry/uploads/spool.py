@@ -1,35 +1,38 @@
 """The bytes that one upload session received: a file on this disk, and their hash."""
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from twisted.internet.interfaces import IConsumer
+from twisted.logger import Logger
 
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest, new_hash
+from ipfsreg.registry.errors import UploadInvalid
 
-from .session_files import hash_file, open_to_append, settle_file
+from .session_files import FileState, H, cut_file, hash_file, look_at, open_to_append
 from .spool_writer import SpoolWriter, UploadEnvironment
-
-Send = Callable[[IConsumer], Awaitable[object]]
-"""Writes bytes to a consumer as its push producer. Where the consumer stops it, it fails with `ConsumerGone`."""
 
 
 class Spool:
     """The file of a session. ``received`` is how many of its bytes count.
 
-    ``hash_`` is theirs, or None where they must be read again to know it.
+    ``hash_`` is theirs, or None where they must be read again to know it: so it is too where somebody else has changed
+    the file, which its state tells.
     """
+
+    _log = Logger()
 
     def __init__(self, path: Path, environment: UploadEnvironment, received: int, hash_: ContentHash | None) -> None:
         self.path = path
         self.received = received
         self._environment = environment
         self._hash = hash_
+        self._state: FileState | None = None  # as it was left, or as it was before it was read for its hash
         self._writer: SpoolWriter | None = None
 
     @property
@@ -37,30 +40,40 @@ class Spool:
         """How many bytes are in the file now, also while more are coming."""
         return self.received if self._writer is None else self._writer.offset
 
-    async def append(self, send: Send, length: int | None) -> None:
-        """Take bytes in; ``length`` is how many will come, if known. What came is kept if ``send`` fails.
+    @asynccontextmanager
+    async def appending(self, length: int | None) -> AsyncIterator[IConsumer]:
+        """Take in the bytes that are written within the block; ``length`` is how many will come, if known.
 
-        :raises Full: before ``send`` is called, where so many do not fit on the disk, or as soon as it is full.
+        What came is kept if the block fails.
+
+        :raises Full: before the block, where so many do not fit on the disk, or as soon as it is full.
         :raises ContentTooLarge: where more come than a blob may have.
         """
         environment = self._environment
-        hash_ = (await self._known_hash()).copy()
-        descriptor = await environment.workers.run(open_to_append, self.path, self.received, length)
-        grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
-        writer = self._writer = SpoolWriter(environment, descriptor, self.received, hash_, grown)
+        descriptor, before, after = await environment.workers.run(open_to_append, self.path, self.received, length)
         try:
-            with suppress(ConsumerGone):  # the writer stopped it, and says why
+            self._is_as_left(before, after)
+            hash_ = (await self._known_hash()).copy()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
+        writer = self._writer = SpoolWriter(environment, descriptor, self.received, hash_, grown, after)
+        try:
+            with suppress(ConsumerGone):  # the writer stopped its producer, and says why
                 try:
-                    await send(writer)
+                    yield writer
                 finally:
                     await writer.close()
                     self._hash, self.received = writer.hash, writer.offset
             writer.check()
         finally:
-            self._writer = None
+            self._writer, self._state = None, writer.state
+            if writer.altered:
+                self._tell_altered()
 
     def stop_if_silent(self, seconds: float, why: Exception) -> None:
-        """Let `append` fail with ``why`` if nothing came for so long though it was wanted."""
+        """Let `appending` fail with ``why`` if nothing came for so long though it was wanted."""
         if self._writer is not None and self._writer.silent_for(seconds):
             self._writer.refuse(why)
 
@@ -69,22 +82,27 @@ class Spool:
         if length != self.received:
             self.received, self._hash = length, None
         self.forget_ahead()
-        await self._environment.workers.run(os.truncate, self.path, length)
+        self._is_as_left(*await self._environment.workers.run(cut_file, self.path, length))
 
     async def digest(self, algorithm: str) -> Digest:
         """The digest of what was received."""
         if algorithm == "sha256":
             return Digest(algorithm, (await self._known_hash()).hexdigest())
-        hash_ = await hash_file(self._environment.workers, self.path, new_hash(algorithm))
-        return Digest(algorithm, hash_.hexdigest())
+        return Digest(algorithm, (await self._read_anew(new_hash(algorithm))).hexdigest())
 
     async def leaves(self) -> bytes | None:
-        """The hashes of its DAG's leaves, or None where who stores it tells them."""
+        """The hashes of its DAG's leaves, or None where the storage tells them later."""
         return (await self._known_hash()).leaves
 
-    async def settle(self) -> None:
-        """Make the file what is to be stored: nothing but what counts, and durable if the bucket needs that."""
-        await self._environment.workers.run(settle_file, self.path, self.received, sync=self._environment.ahead is None)
+    async def settle(self) -> bool:
+        """Make the file what is to be stored: nothing but what counts, and durable if the bucket needs that.
+
+        False where somebody has changed it since its hash was known: then that is to be asked again.
+        """
+        sync = self._environment.ahead is None
+        return self._is_as_left(
+            *await self._environment.workers.run(partial(cut_file, self.path, self.received, sync=sync))
+        )
 
     def forget_ahead(self) -> None:
         """What the bucket may have taken ahead is not to be stored, or not like this."""
@@ -93,5 +111,28 @@ class Spool:
 
     async def _known_hash(self) -> ContentHash:
         if self._hash is None:
-            self._hash = await hash_file(self._environment.workers, self.path, self._environment.new_hash())
+            self._hash = await self._read_anew(self._environment.new_hash())
         return self._hash
+
+    async def _read_anew(self, hash_: H) -> H:
+        workers = self._environment.workers
+        if self._state is None:
+            self._state = await workers.run(look_at, self.path)
+        return await hash_file(workers, self.path, self.received, hash_)
+
+    def _is_as_left(self, before: FileState, after: FileState) -> bool:
+        """Whether nobody has changed the file but this, which found it in one state and leaves it in the other."""
+        left, self._state = self._state, after
+        if left is not None and left != before:
+            self._tell_altered()
+            return False
+        if before.size < self.received:
+            raise UploadInvalid("some of what was received of this upload is lost; begin a new one")
+        return True
+
+    def _tell_altered(self) -> None:
+        self._hash = None
+        self.forget_ahead()
+        self._log.error(
+            "{path} was changed by somebody else while it was being uploaded; it is read anew", path=self.path
+        )

@@ -18,13 +18,15 @@ from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.errors import ContentTooLarge
 from ipfsreg.registry.repository.blobs import Blobs
 
-PIECE = 256 * 1024
+from .session_files import FileState, state_of
+
+WRITTEN_AT_ONCE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
 
-SMALL = 16 * 1024
+JOINED_BELOW = 16 * 1024
 """What comes in smaller pieces is put together first."""
 
-WAITING_MAX = 1024 * 1024
+UNWRITTEN_MAX = 1024 * 1024
 """The sender is paused while more than this many bytes wait for the disk."""
 
 SYNC_EVERY = 64 * 1024 * 1024
@@ -55,8 +57,9 @@ class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
     A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor`` and ends at
-    ``offset``; ``hash_`` is that of what is in it, and changes. ``grown`` is told the file's length whenever it has
-    grown; where there is one, somebody else stores the bytes, and the disk is not made to.
+    ``offset``; ``hash_`` is that of what is in it, and changes. ``state`` is how the file was left. ``grown`` is told
+    the file's length whenever it has grown; where there is one, somebody else stores the bytes, and the disk is not
+    made to.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class SpoolWriter:
         offset: int,
         hash_: ContentHash,
         grown: Callable[[int], None] | None,
+        state: FileState,
     ) -> None:
         self._workers = environment.workers
         self._clock = environment.clock
@@ -74,6 +78,10 @@ class SpoolWriter:
         self._descriptor = descriptor
         self._accepted = self._offset = offset
         self._hash = hash_
+        self.state = state
+        """That of the file after the last write."""
+        self.altered = False
+        """Whether somebody else wrote to the file meanwhile, so that the hash is not that of what is in it."""
         self._last_write = environment.clock.seconds()
         self._waiting: list[bytes | bytearray] = []
         self._waiting_length = 0
@@ -125,9 +133,9 @@ class SpoolWriter:
         self._last_write = self._clock.seconds()
         self._keep(data)
         self._waiting_length += len(data)
-        if self._waiting_length >= PIECE:
+        if self._waiting_length >= WRITTEN_AT_ONCE:
             self._hand_over()
-        if self._waiting_length > WAITING_MAX and not self._paused and self._producer is not None:
+        if self._waiting_length > UNWRITTEN_MAX and not self._paused and self._producer is not None:
             self._paused = True
             self._producer.pauseProducing()
 
@@ -160,7 +168,7 @@ class SpoolWriter:
         pieces, length, self._waiting, self._waiting_length = self._waiting, self._waiting_length, [], 0
         self._writing = True
         work = [self._workers.run(self._write, pieces)]
-        if length < PIECE:
+        if length < WRITTEN_AT_ONCE:
             self._hash_chunks(pieces)
         elif self._hash.chunks:
             work.append(self._workers.run(self._hash_chunks, pieces))
@@ -177,18 +185,22 @@ class SpoolWriter:
 
     def _keep(self, data: bytes) -> None:
         last = self._waiting[-1] if self._waiting else None
-        if len(data) >= SMALL:
+        if len(data) >= JOINED_BELOW:
             self._waiting.append(data)
-        elif isinstance(last, bytearray) and len(last) < PIECE:
+        elif isinstance(last, bytearray) and len(last) < WRITTEN_AT_ONCE:
             last += data  # a client may send them a byte at a time, and each object costs far more than that
         else:
             self._waiting.append(bytearray(data))
 
     def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In a thread. Hashing and writing both let other threads run.
-        for piece in pieces:
-            self._hash.update_whole(piece)
-            _write_all(self._descriptor, piece)
+        self.altered |= state_of(self._descriptor) != self.state
+        try:
+            for piece in pieces:
+                self._hash.update_whole(piece)
+                _write_all(self._descriptor, piece)
+        finally:
+            self.state = state_of(self._descriptor)
 
     def _hash_chunks(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In another thread, beside the first: it is about as much work.
@@ -203,9 +215,9 @@ class SpoolWriter:
         self._unsynced += length
         if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
             self._begin_sync()
-        if self._waiting_length >= PIECE:
+        if self._waiting_length >= WRITTEN_AT_ONCE:
             self._hand_over()
-        if self._paused and self._waiting_length <= WAITING_MAX // 2:
+        if self._paused and self._waiting_length <= UNWRITTEN_MAX // 2:
             self._paused = False
             if self._producer is not None:
                 self._producer.resumeProducing()

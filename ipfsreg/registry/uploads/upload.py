@@ -1,35 +1,37 @@
 """One upload session: it takes bytes in, becomes a blob, or ends.
 
-A session is in one of these states. Only what the table has happens; all else is refused with `UploadBusy`, or with
-`UploadUnknown` where nothing is left of the session.
+A session is in one of these states. Only what the table has happens. The rest is refused: with `UploadBusy`, with
+`UploadUnknown` where nothing is left of the session, or with `UploadOutOfOrder` where it takes no more bytes.
 
 =========== ============================ ==================================== =========
-state       `append`                     `commit`                             `cancel`
+state       `appending`                  `commit`                             `cancel`
 =========== ============================ ==================================== =========
 IDLE        APPENDING, then IDLE         COMMITTING, then ENDED               ENDED
-STORED      APPENDING, then STORED (1)   COMMITTING, then ENDED               ENDED
+STORED      out of order (1)             COMMITTING, then ENDED               ENDED
 APPENDING   busy (2)                     busy                                 busy
 COMMITTING  busy                         busy                                 busy
 ENDED       unknown                      unknown                              (nothing)
 =========== ============================ ==================================== =========
 
-A `commit` that brings the last bytes is APPENDING first, and no other request comes between. APPENDING leads to ENDED
+`completing` is APPENDING first and COMMITTING then, and no other request comes between. APPENDING leads to ENDED
 where the blob becomes too large. COMMITTING leads to ENDED too where the digest is another, back to where it came from
 where the storage fails, and to STORED where the storage failed after it had taken the content, so that only the link is
 missing.
 
-(1) fails, since the file is not there any more. (2) Who waits for its turn first (`turn`) ends a request of which
-nothing came for long, and takes over.
+(1) The content is in the bucket, under the digest that the client gave: bytes after its last one lie in no range that
+can be satisfied, and a `commit` without any completes the upload. (2) A request that waits for its turn (`turn`) ends
+the one before it if nothing came of that for long, and takes over.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedLongEnough
+from twisted.internet.interfaces import IConsumer
 
 from ipfsreg.bucket.errors import Full, bucket_error
 from ipfsreg.registry.content.content_hash import ContentHash
@@ -43,10 +45,9 @@ from ipfsreg.registry.errors import (
     UploadOutOfOrder,
     UploadUnknown,
 )
-from ipfsreg.registry.names import Repository
 
-from .session_files import DATA
-from .spool import Send, Spool
+from .session_files import DATA, UploadIdentity
+from .spool import Spool
 from .spool_writer import UploadEnvironment
 
 TURN_SECONDS = 2.0
@@ -69,33 +70,29 @@ class UploadState(Enum):
 class Upload:
     """One session. ``ended`` is called once, when it ends.
 
-    ``client`` is whose it is. ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None
-    where they must be read again to know it.
+    ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None where they must be read
+    again to know it.
     """
 
     def __init__(
         self,
-        identifier: str,
-        repository: Repository,
-        directory: Path,
+        identity: UploadIdentity,
         environment: UploadEnvironment,
         ended: Callable[["Upload"], object],
         *,
-        client: str = "",
         received: int = 0,
         last_used: float,
         hash_: ContentHash | None = None,
     ) -> None:
-        self.identifier = identifier
-        self.repository = repository
-        self.client = client
-        self.directory = directory
+        self.identity = identity
+        self.identifier = identity.identifier
+        self.repository = identity.repository
         self.last_used = last_used
         """When a request used it last, by the environment's clock."""
         self.state = UploadState.IDLE
         self._environment = environment
         self._ended = ended
-        self._spool = Spool(directory / DATA, environment, received, hash_)
+        self._spool = Spool(identity.directory / DATA, environment, received, hash_)
         self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
 
@@ -119,6 +116,10 @@ class Upload:
         """As `received`, but grows while more are coming."""
         return self._spool.offset
 
+    def touch(self) -> None:
+        """A request uses it now."""
+        self.last_used = self._environment.clock.seconds()
+
     async def turn(self) -> None:
         """Wait until no request uses the session, but no longer than `TURN_SECONDS`.
 
@@ -135,51 +136,47 @@ class Upload:
                 done.addTimeout(left, clock)
                 await done
 
-    async def append(self, send: Send, length: int | None = None, content_range: tuple[int, int] | None = None) -> None:
-        """Take bytes in. What can be refused is refused before ``send`` is called, which writes them to a consumer.
+    @asynccontextmanager
+    async def appending(
+        self, length: int | None = None, content_range: tuple[int, int] | None = None
+    ) -> AsyncIterator[IConsumer]:
+        """Take in the bytes that are written to the consumer within the block, by a push producer if there are many.
 
         ``length`` is how many will come (None: not known); ``content_range`` are the numbers of the first and the last
-        one, where the client says them. All that came is in the file when this returns. Where ``send`` fails, what came
-        before is kept, unless the disk was full, or it is not what was announced: that is given back.
+        one, where the client says them. What can be refused is refused before the block begins, and a producer that
+        the consumer stops is to let the block fail with `ConsumerGone`. All that came is in the file after the block.
+        Where the block fails, what came before is kept, unless the disk was full, or it is not what was announced.
 
         :raises UploadBusy: where another request is using the session, or took over.
-        :raises UploadOutOfOrder: where they do not begin at the end.
+        :raises UploadOutOfOrder: where they do not begin at the end, or the content is stored already.
         :raises SizeInvalid: where it says two lengths, or others came.
         :raises ContentTooLarge: where the blob would be longer than is allowed. :raises Full:
         """
         with self._using(UploadState.APPENDING):
-            await self._take(send, length, content_range)
+            async with self._taking(length, content_range) as consumer:
+                yield consumer
 
-    async def commit(
-        self,
-        digest: Digest,
-        send: Send | None = None,
-        length: int | None = None,
-        content_range: tuple[int, int] | None = None,
-    ) -> None:
+    @asynccontextmanager
+    async def completing(
+        self, digest: Digest, length: int | None = None, content_range: tuple[int, int] | None = None
+    ) -> AsyncIterator[IConsumer]:
+        """`appending` for the last bytes, and `commit` after them: no other request comes between."""
+        with self._using(UploadState.APPENDING):
+            async with self._taking(length, content_range) as consumer:
+                yield consumer
+            self.state = UploadState.COMMITTING
+            await self._commit(digest)
+
+    async def commit(self, digest: Digest) -> None:
         """Make a blob of what was received, and end. Durable when this returns.
 
-        With ``send`` the last bytes are taken in before, as `append` would. A failure of the bucket leaves the session
-        as it was then, so the client may ask again.
+        A failure of the bucket leaves the session as it was, so the client may ask again.
 
         :raises DigestInvalid: where the content has another digest; the session is ended.
         :raises UploadBusy: where another request is using the session.
         """
-        with self._using(UploadState.COMMITTING if send is None else UploadState.APPENDING):
-            if send is not None:
-                await self._take(send, length, content_range)
-                self.state = UploadState.COMMITTING
-            try:
-                if self._stored is None:
-                    await self._store(digest)
-                elif self._stored != digest or not await self._environment.blobs.link(
-                    self.repository, digest, self.received, await self._spool.leaves()
-                ):
-                    await self._end()
-                    raise UploadInvalid("the content of this upload is lost; begin a new one")
-                await self._end()
-            except OSError as error:
-                raise bucket_error(error) from error
+        with self._using(UploadState.COMMITTING):
+            await self._commit(digest)
 
     async def cancel(self) -> None:
         """End, and throw away what was received; nothing happens where it ended before.
@@ -207,17 +204,21 @@ class Upload:
             for each in waiting:
                 each.callback(None)
 
-    async def _take(self, send: Send, length: int | None, content_range: tuple[int, int] | None) -> None:
+    @asynccontextmanager
+    async def _taking(self, length: int | None, content_range: tuple[int, int] | None) -> AsyncIterator[IConsumer]:
         if content_range is not None:
             length = self._announced(content_range, length)
         begin = self.received
+        if self._stored is not None:
+            raise UploadOutOfOrder(f"all {begin} bytes are stored; complete this upload by a PUT without a body", begin)
         if content_range is not None and content_range[0] != begin:
             raise UploadOutOfOrder(f"the next byte is number {begin}, not {content_range[0]}", begin)
         limit = self._environment.max_blob_size
         if limit is not None and begin + (length or 0) > limit:
             raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
         try:
-            await self._spool.append(send, length)
+            async with self._spool.appending(length) as consumer:
+                yield consumer
             came = self.received - begin
             if content_range is not None and came != length:
                 await self._spool.cut(begin)
@@ -225,13 +226,13 @@ class Upload:
         except Full:
             await self._spool.cut(begin)
             raise
-        except ContentTooLarge:
+        except (ContentTooLarge, UploadInvalid):
             await self._end()
             raise
         except OSError as error:
             raise bucket_error(error) from error
         finally:
-            self.last_used = self._environment.clock.seconds()
+            self.touch()
 
     def _announced(self, content_range: tuple[int, int], length: int | None) -> int:
         first, last = content_range
@@ -242,12 +243,29 @@ class Upload:
             raise SizeInvalid(f"Content-Range says {counted} bytes, Content-Length {length}")
         return counted
 
-    async def _store(self, digest: Digest) -> None:
-        found = await self._spool.digest(digest.algorithm)
-        if found != digest:
+    async def _commit(self, digest: Digest) -> None:
+        try:
+            if self._stored is None:
+                await self._store(digest)
+            elif self._stored != digest or not await self._environment.blobs.link(
+                self.repository, digest, self.received, await self._spool.leaves()
+            ):
+                await self._end()
+                raise UploadInvalid("the content of this upload is lost; begin a new one")
             await self._end()
-            raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
-        await self._spool.settle()
+        except OSError as error:
+            raise bucket_error(error) from error
+
+    async def _store(self, digest: Digest) -> None:
+        for _ in range(3):
+            found = await self._spool.digest(digest.algorithm)
+            if found != digest:
+                await self._end()
+                raise DigestInvalid(f"the content received is {found}", {"digest": str(digest)})
+            if await self._spool.settle():
+                break
+        else:
+            raise UploadInvalid("what was received of this upload changes on the registry's disk; begin a new one")
         leaves = await self._spool.leaves()
         try:
             await self._environment.blobs.add_file(self.repository, digest, self.data, self.received, leaves)
@@ -261,4 +279,4 @@ class Upload:
         self.state = UploadState.ENDED
         self._ended(self)
         self._spool.forget_ahead()
-        await self._environment.workers.run(shutil.rmtree, self.directory, True)
+        await self._environment.workers.run(shutil.rmtree, self.identity.directory, True)

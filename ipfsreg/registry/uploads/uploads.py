@@ -16,7 +16,7 @@ from ipfsreg.bucket.errors import bucket_error
 from ipfsreg.registry.errors import TooManyRequests, UploadUnknown
 from ipfsreg.registry.names import Repository
 
-from .session_files import find_sessions, new_session
+from .session_files import UploadIdentity, find_sessions, new_session
 from .sessions import Bounds, Sessions
 from .spool_writer import UploadEnvironment
 from .upload import Upload, UploadState
@@ -60,9 +60,7 @@ class Uploads:
             # From here on it ages by a clock that nobody sets. A time in the future says nothing.
             age = max(0.0, self._now() - each.modified)
             upload = Upload(
-                each.identifier,
-                each.repository,
-                self._directory / each.identifier,
+                each.identity,
                 self._environment,
                 self._sessions.remove,
                 received=each.received,
@@ -71,7 +69,7 @@ class Uploads:
             self._sessions.add(upload)
 
     async def begin(self, repository: Repository, client: str = "") -> Upload:
-        """Start a session. ``client`` is whose it is: an address, or nothing for the registry's own.
+        """Start a session. ``client`` is the address of the client, or nothing for the registry itself.
 
         Where there are too many, the emptiest of those that were not used lately is ended; see `Sessions.in_the_way`.
 
@@ -79,13 +77,11 @@ class Uploads:
         """
         in_the_way = self._sessions.in_the_way(client, self._is_idle)
         identifier = str(uuid.uuid4())
+        identity = UploadIdentity(identifier, repository, self._directory / identifier, client)
         upload = Upload(
-            identifier,
-            repository,
-            self._directory / identifier,
+            identity,
             self._environment,
             self._sessions.remove,
-            client=client,
             last_used=self._environment.clock.seconds(),
             hash_=self._environment.new_hash(),
         )
@@ -93,12 +89,12 @@ class Uploads:
         if in_the_way is not None:
             await in_the_way.cancel()  # without a word: a line for each would let a client fill the log
         try:
-            await self._environment.workers.run(new_session, upload.directory, repository)
+            await self._environment.workers.run(new_session, identity)
         except OSError as error:
             await upload.cancel()
             raise bucket_error(error) from error
         if upload.state is UploadState.ENDED:  # it gave way before it had a directory
-            await self._environment.workers.run(shutil.rmtree, upload.directory, True)
+            await self._environment.workers.run(shutil.rmtree, identity.directory, True)
             raise TooManyRequests("there are too many unfinished uploads at once; try again later")
         return upload
 
@@ -110,7 +106,7 @@ class Uploads:
         upload = self._sessions.get(identifier)
         if upload is None or upload.repository != repository:
             raise UploadUnknown("no such upload session; begin a new one with POST", {"session": identifier[:64]})
-        upload.last_used = self._environment.clock.seconds()
+        upload.touch()
         return upload
 
     async def find_idle(self, repository: Repository, identifier: str) -> Upload:

@@ -1,15 +1,13 @@
 """``/v2/<name>/blobs/<digest>``."""
 
-from klein import Klein
-
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 
-from .blob_answers import BlobAnswers
+from .answers import BlobAnswers
 
 
 class BlobRoutes:
@@ -19,11 +17,11 @@ class BlobRoutes:
         self._blobs = blobs
         self._answers = answers
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         path = "/v2/<repository:repository>/blobs/<digest:digest>"
-        add_route(app, path, ["GET", "HEAD"], "blob-get", self.get_or_head)
-        add_route(app, path, ["DELETE"], "blob-delete", self.delete)
+        routes.add(path, ["GET", "HEAD"], "blob-get", self.get_or_head)
+        routes.add(path, ["DELETE"], "blob-delete", self.delete)
 
     async def get_or_head(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """One route for both, since werkzeug lets a route for GET answer HEAD as well."""

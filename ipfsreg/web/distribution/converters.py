@@ -1,9 +1,9 @@
 """Path segments become checked values before a handler sees them."""
 
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import quote
 
-from werkzeug.routing import BaseConverter, Map
+from werkzeug.routing import BaseConverter
 
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.digest import Digest, parse_digest
@@ -23,7 +23,7 @@ class RepositoryConverter(BaseConverter):
 
 
 class CidConverter(BaseConverter):
-    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` if it is none.
+    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` for anything else.
 
     What does not look like one is left to be a repository's name.
     """
@@ -51,15 +51,13 @@ class ReferenceConverter(BaseConverter):
         return parse_digest(value) if ":" in value else parse_tag(value)
 
 
-def add_converters(url_map: "Map") -> None:
-    """Make ``<repository:…>``, ``<cid:…>``, ``<digest:…>`` and ``<reference:…>`` known to a route map."""
-    converters: dict[str, Any] = {
-        "cid": CidConverter,
-        "repository": RepositoryConverter,
-        "digest": DigestConverter,
-        "reference": ReferenceConverter,
-    }
-    url_map.converters.update(converters)
+CONVERTERS: Mapping[str, type[BaseConverter]] = {
+    "cid": CidConverter,
+    "repository": RepositoryConverter,
+    "digest": DigestConverter,
+    "reference": ReferenceConverter,
+}
+"""``<repository:…>``, ``<cid:…>``, ``<digest:…>`` and ``<reference:…>`` in the paths of routes."""
 
 
 def path(*segments: object) -> str:

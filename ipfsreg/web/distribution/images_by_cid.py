@@ -2,8 +2,6 @@
 
 import json
 
-from klein import Klein
-
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
@@ -12,10 +10,9 @@ from ipfsreg.registry.ipfs.image_reader import LATEST, ImagesByCid
 from ipfsreg.registry.names import Tag
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 
-from .blob_answers import BlobAnswers
-from .manifest_answers import answer_manifest
+from .answers import BlobAnswers, answer_manifest
 
 _READ = ["GET", "HEAD"]
 _WRITE = ["DELETE", "PATCH", "POST", "PUT"]
@@ -29,19 +26,19 @@ class ByCidRoutes:
         self._dags = dags
         self._blobs = blobs
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         image = "/v2/ipfs/<cid:cid>"
-        add_route(app, f"{image}/manifests/<reference:reference>", _READ, "cid-manifest", self.manifest)
-        add_route(app, f"{image}/blobs/<digest:digest>", _READ, "cid-blob", self.blob)
-        add_route(app, f"{image}/tags/list", _READ, "cid-tags", self.tags)
+        routes.add(f"{image}/manifests/<reference:reference>", _READ, "cid-manifest", self.manifest)
+        routes.add(f"{image}/blobs/<digest:digest>", _READ, "cid-blob", self.blob)
+        routes.add(f"{image}/tags/list", _READ, "cid-tags", self.tags)
         for name, path in (
             ("manifest", "manifests/<rest>"),
             ("blob", "blobs/<rest>"),
             ("uploads", "blobs/uploads/"),
             ("upload", "blobs/uploads/<rest>"),
         ):
-            add_route(app, f"{image}/{path}", _WRITE, f"cid-{name}-change", self.refuse)
+            routes.add(f"{image}/{path}", _WRITE, f"cid-{name}-change", self.refuse)
 
     async def manifest(self, request: Request, cid: CID, reference: Tag | Digest) -> bytes:
         """The image's manifest, or one that it lists."""

@@ -5,8 +5,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
-from klein import Klein
-
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import PaginationInvalid
 from ipfsreg.registry.manifest import OCI_INDEX
@@ -16,7 +14,7 @@ from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags, lexical
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 
 from .converters import path
 
@@ -32,13 +30,13 @@ class ListingRoutes:
         self._tags = tags
         self._referrers = referrers
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        add_route(app, "/v2/", ["GET", "HEAD"], "base", self.base)
-        add_route(app, "/v2/_catalog", ["GET"], "catalog", self.catalog)
-        add_route(app, "/v2/<repository:repository>/tags/list", ["GET"], "tags", self.tags)
+        routes.add("/v2/", ["GET", "HEAD"], "base", self.base)
+        routes.add("/v2/_catalog", ["GET"], "catalog", self.catalog)
+        routes.add("/v2/<repository:repository>/tags/list", ["GET"], "tags", self.tags)
         referrers = "/v2/<repository:repository>/referrers/<digest:subject>"
-        add_route(app, referrers, ["GET"], "referrers", self.referrers)
+        routes.add(referrers, ["GET"], "referrers", self.referrers)
 
     async def base(self, request: Request) -> bytes:
         """Whether this is a registry."""
@@ -71,11 +69,11 @@ class ListingRoutes:
             repository, subject, wanted, None if last is None else parse_digest(last)
         )
         if wanted:
-            request.setHeader(b"OCI-Filters-Applied", b"artifactType")
+            request.set_header("OCI-Filters-Applied", "artifactType")
         if next_one is not None:
             query = {"last": str(next_one)} | ({"artifactType": wanted} if wanted else {})
             where = path(repository, "referrers", subject)
-            request.setHeader(b"Link", f'<{where}?{urlencode(query)}>; rel="next"'.encode())
+            request.set_header("Link", f'<{where}?{urlencode(query)}>; rel="next"')
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
         return _json(request, index, OCI_INDEX)
 
@@ -92,7 +90,7 @@ def _number(request: Request) -> int | None:
 def _link_to_next(request: Request, where: str, names: Sequence[str], page: Sequence[str]) -> None:
     if page and len(page) < len(names):
         link = f'<{where}?n={len(page)}&last={quote(page[-1], safe="")}>; rel="next"'
-        request.setHeader(b"Link", link.encode())
+        request.set_header("Link", link)
 
 
 def _json(request: Request, document: object, media_type: str = "application/json") -> bytes:

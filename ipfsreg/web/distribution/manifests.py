@@ -2,8 +2,6 @@
 
 from traceback import clear_frames
 
-from klein import Klein
-
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError, TooManyTags
@@ -11,11 +9,11 @@ from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import CID_HEADER, header, parameters, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.replies import CID_HEADER, parameters, reply
+from ipfsreg.web.routes import Routes
 
+from .answers import answer_manifest
 from .converters import path
-from .manifest_answers import answer_manifest
 
 TAGS_MAX = 100
 """How many tags one request may set."""
@@ -35,12 +33,12 @@ class ManifestRoutes:
         self._max_size = max_size
         self._memory = memory
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         one = "/v2/<repository:repository>/manifests/<reference:reference>"
-        add_route(app, one, ["GET", "HEAD"], "manifest-get", self.get)
-        add_route(app, one, ["PUT"], "manifest-put", self.put)
-        add_route(app, one, ["DELETE"], "manifest-delete", self.delete)
+        routes.add(one, ["GET", "HEAD"], "manifest-get", self.get)
+        routes.add(one, ["PUT"], "manifest-put", self.put)
+        routes.add(one, ["DELETE"], "manifest-delete", self.delete)
 
     async def get(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """The manifest as it was pushed."""
@@ -53,7 +51,7 @@ class ManifestRoutes:
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
-        content_type = (header(request, "content-type") or "").partition(";")[0].strip()
+        content_type = (request.header("content-type") or "").partition(";")[0].strip()
         with self._memory.lease(request.give_up_body) as lease:
             content = await request.body.read(self._max_size, lease)
             try:
@@ -72,7 +70,7 @@ class ManifestRoutes:
         }
         if expected is not None and stored.tags:
             for tag in stored.tags:
-                request.addHeader(_TAG_HEADER.encode(), tag.encode())
+                request.add_header(_TAG_HEADER, tag)
         return reply(request, 201, headers)
 
     async def delete(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:

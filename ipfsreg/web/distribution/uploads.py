@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from klein import Klein
-
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameInvalid, UploadOutOfOrder
@@ -13,10 +11,10 @@ from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import Uploads
-from ipfsreg.web.client import Clients
+from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import CID_HEADER, header, parameter, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.replies import CID_HEADER, parameter, reply
+from ipfsreg.web.routes import Routes
 
 from .converters import path
 
@@ -39,21 +37,21 @@ _NOTHING_AFTER_CHUNK = "0-0"
 class UploadRoutes:
     """Upload sessions and mounts."""
 
-    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: Clients) -> None:
+    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: TrustedProxies) -> None:
         self._uploads = uploads
         self._blobs = blobs
         self._dags = dags
         self._clients = clients
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
         all_of_them = "/v2/<repository:repository>/blobs/uploads/"
         one = f"{all_of_them}<session>"
-        add_route(app, all_of_them, ["POST"], "upload-begin", self.begin)
-        add_route(app, one, ["GET"], "upload-status", self.status)
-        add_route(app, one, ["PATCH"], "upload-append", self.append)
-        add_route(app, one, ["PUT"], "upload-finish", self.finish)
-        add_route(app, one, ["DELETE"], "upload-cancel", self.cancel)
+        routes.add(all_of_them, ["POST"], "upload-begin", self.begin)
+        routes.add(one, ["GET"], "upload-status", self.status)
+        routes.add(one, ["PATCH"], "upload-append", self.append)
+        routes.add(one, ["PUT"], "upload-finish", self.finish)
+        routes.add(one, ["DELETE"], "upload-cancel", self.cancel)
 
     async def begin(self, request: Request, repository: Repository) -> bytes:
         """Mount a blob, take a whole one, or begin a session."""
@@ -65,7 +63,7 @@ class UploadRoutes:
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
             raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
-        upload = await self._uploads.begin(repository, self._clients.of(request))
+        upload = await self._uploads.begin(repository, self._clients.network_of(request))
         if digest is None:
             return reply(request, 202, _progress(upload, None))
         try:
@@ -84,7 +82,8 @@ class UploadRoutes:
         """Take the next part, of known or unknown length."""
         upload = await self._uploads.find_idle(repository, session)
         with _telling_the_offset(request, upload):
-            await upload.append(request.body.copy_to, request.body.length, _content_range(request, upload))
+            async with upload.appending(request.body.length, _content_range(request, upload)) as consumer:
+                await request.body.copy_to(consumer)
         return reply(request, 202, _progress(upload, _NOTHING_AFTER_CHUNK))
 
     async def finish(self, request: Request, repository: Repository, session: str) -> bytes:
@@ -118,9 +117,9 @@ class UploadRoutes:
         return digest if mounted else None
 
     async def _finish(self, request: Request, upload: Upload, digest: Digest) -> None:
-        body = request.body
         with _telling_the_offset(request, upload):
-            await upload.commit(digest, body.copy_to, body.length, _content_range(request, upload))
+            async with upload.completing(digest, request.body.length, _content_range(request, upload)) as consumer:
+                await request.body.copy_to(consumer)
 
     async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {
@@ -138,7 +137,7 @@ def _telling_the_offset(request: Request, upload: Upload) -> Iterator[None]:
         yield
     except UploadOutOfOrder:
         for name, value in _progress(upload, _NOTHING_TO_RESUME).items():
-            request.setHeader(name.encode(), str(value).encode())
+            request.set_header(name, value)
         raise
 
 
@@ -149,7 +148,7 @@ def _digest_parameter(request: Request) -> Digest | None:
 
 def _content_range(request: Request, upload: Upload) -> tuple[int, int] | None:
     """The numbers of the first and the last byte that come, where the client says them."""
-    text = header(request, "content-range")
+    text = request.header("content-range")
     if text is None:
         return None
     match = _CONTENT_RANGE.fullmatch(text.strip())

@@ -20,9 +20,9 @@ class MediaRange(NamedTuple):
 def accepted(request: Request) -> Sequence[MediaRange]:
     """What a client accepts, the best first; of the same quality the more specific first. What it refuses is left out.
 
-    A quality that is none makes its media type be passed over.
+    A media type whose quality is not a number is passed over.
     """
-    header = request.getHeader("accept") or ""
+    header = request.header("accept") or ""
     found = [each for item in header.split(",", _ITEMS_MAX)[:_ITEMS_MAX] if (each := _read(item)) is not None]
     found = [each for each in found if each.quality > 0]
     return sorted(found, key=lambda each: (-each.quality, each.media_type.count("*"), -len(each.parameters)))

@@ -3,22 +3,19 @@
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
-from klein import Klein
-
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, CIDInvalid, parse_cid
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.errors import CidInvalid, CidUnknown, NotCached
 from ipfsreg.registry.ipfs.blocks import Blocks, Located, OpenBlock
-from ipfsreg.web.content import Content, decide, is_unmodified
+from ipfsreg.web.content import Representation, decide, is_unmodified
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import header
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.routes import Routes
 from ipfsreg.web.sending import send_pieces
 
-from .trustless import RAW, Wanted, wanted_by
+from .trustless import RAW_TYPE, Wanted, wanted_by
 
 CACHE_CONTROL = "public, max-age=29030400, immutable"
 """As the specification has it. What is served by CID is for everybody who has the CID."""
@@ -34,10 +31,10 @@ class GatewayRoutes:
         self._workers = workers
         self._allowed = allowed
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the routes."""
-        add_route(app, "/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get)
-        add_route(app, "/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get)
+        routes.add("/ipfs/<cid>", ["GET", "HEAD"], "gateway", self.get)
+        routes.add("/ipfs/<cid>/<path:rest>", ["GET", "HEAD"], "gateway-path", self.get)
 
     async def get(self, request: Request, cid: str, rest: str = "") -> bytes | None:
         """A block, or a CAR with the blocks below it."""
@@ -53,14 +50,14 @@ class GatewayRoutes:
         content = _content(cid, wanted)
         if is_unmodified(request, content):
             return None
-        if request.method == b"HEAD" and wanted.media_type == RAW:
+        if request.method == b"HEAD" and wanted.media_type == RAW_TYPE:
             decide(request, replace(content, size=await self._blocks.block_size(located)))
             return None
         opened = await self._blocks.open(located)
         if opened is None:  # deleted since
             raise self._unknown(request, cid)
         try:
-            if wanted.media_type == RAW:
+            if wanted.media_type == RAW_TYPE:
                 return _part(request, content, await opened.read())
             return await self._car(request, content, wanted, opened)
         finally:
@@ -71,11 +68,11 @@ class GatewayRoutes:
         if len(cid.hash) > _IDENTITY_MAX:
             raise CidInvalid(f"a CID with its block in it has at most {_IDENTITY_MAX} bytes here")
         block = cid.hash
-        if wanted.media_type != RAW:
+        if wanted.media_type != RAW_TYPE:
             block = encode_header([cid]) + section_head(cid, len(cid.hash)) + cid.hash
         return _part(request, _content(text, wanted), block)
 
-    async def _car(self, request: Request, content: Content, wanted: Wanted, opened: OpenBlock) -> bytes | None:
+    async def _car(self, request: Request, content: Representation, wanted: Wanted, opened: OpenBlock) -> bytes | None:
         cid = opened.located.cid
         dag = await opened.dag()
         length = await self._workers.run(_length, cid, dag, opened.located, wanted)
@@ -84,14 +81,14 @@ class GatewayRoutes:
         return None
 
     def _unknown(self, request: Request, cid: str) -> CidUnknown:
-        wants_cached = "only-if-cached" in (header(request, "cache-control") or "").lower()
+        wants_cached = "only-if-cached" in (request.header("cache-control") or "").lower()
         return (NotCached if wants_cached else CidUnknown)("nothing here has this CID", {"cid": cid[:256]})
 
 
 def read_cid(text: str) -> CID:
     """A CID of a path.
 
-    :raises CidInvalid: where it is none.
+    :raises CidInvalid: where the text is not a CID.
     """
     try:
         return parse_cid(text)
@@ -99,9 +96,9 @@ def read_cid(text: str) -> CID:
         raise CidInvalid(str(error)) from None
 
 
-def _content(cid: str, wanted: Wanted) -> Content:
+def _content(cid: str, wanted: Wanted) -> Representation:
     """The answer, but for its size."""
-    is_raw = wanted.media_type == RAW
+    is_raw = wanted.media_type == RAW_TYPE
     headers = {
         "Content-Disposition": f'attachment; filename="{cid}.{"bin" if is_raw else "car"}"',
         "Cache-Control": CACHE_CONTROL,
@@ -110,15 +107,15 @@ def _content(cid: str, wanted: Wanted) -> Content:
         "X-Ipfs-Path": f"/ipfs/{cid}",
         "X-Ipfs-Roots": cid,
     }
-    return Content(wanted.etag(cid), 0, wanted.content_type, headers, is_weak=not is_raw, has_ranges=is_raw)
+    return Representation(wanted.etag(cid), 0, wanted.content_type, headers, is_weak=not is_raw, has_ranges=is_raw)
 
 
-def _part(request: Request, content: Content, block: bytes) -> bytes:
+def _part(request: Request, content: Representation, block: bytes) -> bytes:
     parts = decide(request, replace(content, size=len(block))) or ()
     return b"".join(part.head + block[part.first : part.end] for part in parts)
 
 
-def _places(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> Iterator[tuple[Place, CID]]:
+def _places(cid: CID, dag: FileDag, located: Located, wanted: Wanted) -> Iterator[tuple[BlockPlace, CID]]:
     """The blocks of a CAR, each with its CID."""
     begin, past = located.range
     first, end = wanted.range_in(past - begin)

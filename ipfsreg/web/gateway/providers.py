@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from klein import Klein
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from ipfsreg.ipfs.cid import IDENTITY
@@ -14,8 +13,8 @@ from ipfsreg.ipfs.multiaddr import multiaddr
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.ipfs.blocks import Blocks
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import header, parameter, reply
-from ipfsreg.web.routes import add_route
+from ipfsreg.web.replies import parameter, reply
+from ipfsreg.web.routes import Routes
 
 from .accept import preferred
 from .gateway import read_cid
@@ -27,7 +26,7 @@ _LINES = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class AdvertisedAddress:
     """Where clients find this daemon.
 
     ``configured`` is its multiaddr; None takes the address by which the client came. That is the Host header only
@@ -48,15 +47,17 @@ class ProviderRoutes:
     ``peer_id`` stands for this daemon: a record has to have one, though no client asks for it over HTTP.
     """
 
-    def __init__(self, blocks: Blocks, allowed: Allowed, address: Address, peer_id: Callable[[], str]) -> None:
+    def __init__(
+        self, blocks: Blocks, allowed: Allowed, address: AdvertisedAddress, peer_id: Callable[[], str]
+    ) -> None:
         self._blocks = blocks
         self._allowed = allowed
         self._address = address
         self._peer_id = peer_id
 
-    def add_to(self, app: Klein) -> None:
+    def add_to(self, routes: Routes) -> None:
         """Add the route."""
-        add_route(app, "/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
+        routes.add("/routing/v1/providers/<cid>", ["GET", "HEAD"], "providers", self.providers)
 
     async def providers(self, request: Request, cid: str) -> bytes:
         """One record, or none (https://specs.ipfs.tech/routing/http-routing-v1/)."""
@@ -98,12 +99,12 @@ def _list(text: str | None) -> list[str]:
 
 def _address_of(request: Request, *, believes_host: bool) -> str:
     """The address by which the client came here: its Host header, where that can be believed, or the connection's."""
-    secure = request.isSecure()
+    secure = request.is_secure
     if believes_host:
         with suppress(ValueError):
-            url = urlsplit(f"//{header(request, 'host') or ''}")
+            url = urlsplit(f"//{request.header('host') or ''}")
             return multiaddr(url.hostname or "", url.port or (443 if secure else 80), secure=secure)
-    host = request.getHost()
+    host = request.host
     if isinstance(host, (IPv4Address, IPv6Address)):
         return multiaddr(host.host, host.port, secure=secure)
     return multiaddr("127.0.0.1", 80, secure=secure)  # a Unix socket

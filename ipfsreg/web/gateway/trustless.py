@@ -10,10 +10,10 @@ from ipfsreg.web.replies import parameter
 
 from .accept import accepted
 
-RAW = "application/vnd.ipld.raw"
+RAW_TYPE = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"
 
-_FORMATS = {"raw": RAW, "car": CAR}
+_FORMATS = {"raw": RAW_TYPE, "car": CAR}
 _SCOPES = {"block", "entity", "all"}
 _RANGE = re.compile(r"(-?[0-9]{1,18}):(\*|-?[0-9]{1,18})")
 
@@ -34,11 +34,12 @@ class Wanted:
     @property
     def content_type(self) -> str:
         """The answer's media type, with what was granted."""
-        return RAW if self.media_type == RAW else f"{CAR}; version=1; order=dfs; dups={'ny'[self.duplicates]}"
+        is_raw = self.media_type == RAW_TYPE
+        return RAW_TYPE if is_raw else f"{CAR}; version=1; order=dfs; dups={'ny'[self.duplicates]}"
 
     def etag(self, cid: str) -> str:
         """The entity tag of the answer, without quotes."""
-        if self.media_type == RAW:
+        if self.media_type == RAW_TYPE:
             return f"{cid}.raw"
         parameters = f"{self.scope} {self.first} {self.last} {self.duplicates}"
         return f"{cid}.car.{sha256(parameters.encode()).hexdigest()[:12]}"
@@ -57,8 +58,8 @@ def wanted_by(request: Request) -> Wanted:
     :raises ParameterInvalid: where a parameter says nothing sensible.
     """
     media_type, options = _format(request)
-    if media_type == RAW:
-        return Wanted(RAW)
+    if media_type == RAW_TYPE:
+        return Wanted(RAW_TYPE)
     for name in ("version", "order", "dups"):
         given = parameter(request, f"car-{name}")
         if given is not None:

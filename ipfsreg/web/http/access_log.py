@@ -20,17 +20,16 @@ class AccessLog:
 
     def answered(self, request: Request) -> None:
         """Client, method, target, status, bytes of content sent and received, seconds, and the client's program."""
-        peer = getattr(request.getClientAddress(), "host", None)
         self._log.info(
             '{peer} {method} {uri} {status} {length} {received} {seconds:.3f} "{agent}"',
-            peer=self._proxies.client(peer, request.getHeader("X-Forwarded-For")),
+            peer=self._proxies.address_of(request),
             method=request.method.decode("ascii"),
             uri=request.uri.decode("ascii", "backslashreplace"),
             status=request.code,
-            length=request.sentLength,
+            length=request.sent_length,
             received=request.body.received,
             seconds=time.monotonic() - request.began,
-            agent=_printable(request.getHeader("User-Agent") or "-"),
+            agent=_printable(request.header("User-Agent") or "-"),
         )
 
 

@@ -21,10 +21,10 @@ class ClientTooSlow(Exception):
 
 
 class BodyTooLong(Exception):
-    """The body is longer than whoever reads it takes."""
+    """The body is longer than its reader takes."""
 
 
-class State(Enum):
+class BodyState(Enum):
     """What becomes of a body's bytes."""
 
     HELD = auto()
@@ -41,7 +41,7 @@ class State(Enum):
     """The rest will never come."""
 
 
-class Event(Enum):
+class BodyEvent(Enum):
     """What happens to a body."""
 
     ASKED = auto()
@@ -53,40 +53,40 @@ class Event(Enum):
 
 
 TRANSITIONS = {
-    State.HELD: {
-        Event.ASKED: State.FLOWING,
-        Event.UNWANTED: State.DISCARDED,
-        Event.LOST: State.BROKEN,
+    BodyState.HELD: {
+        BodyEvent.ASKED: BodyState.FLOWING,
+        BodyEvent.UNWANTED: BodyState.DISCARDED,
+        BodyEvent.LOST: BodyState.BROKEN,
     },
-    State.FLOWING: {
-        Event.PAUSED: State.FULL,
-        Event.RESUMED: State.FLOWING,
-        Event.UNWANTED: State.DISCARDED,
-        Event.ALL_CAME: State.ENDED,
-        Event.LOST: State.BROKEN,
+    BodyState.FLOWING: {
+        BodyEvent.PAUSED: BodyState.FULL,
+        BodyEvent.RESUMED: BodyState.FLOWING,
+        BodyEvent.UNWANTED: BodyState.DISCARDED,
+        BodyEvent.ALL_CAME: BodyState.ENDED,
+        BodyEvent.LOST: BodyState.BROKEN,
     },
-    State.FULL: {
-        Event.PAUSED: State.FULL,
-        Event.RESUMED: State.FLOWING,
-        Event.UNWANTED: State.DISCARDED,
-        Event.ALL_CAME: State.ENDED,
-        Event.LOST: State.BROKEN,
+    BodyState.FULL: {
+        BodyEvent.PAUSED: BodyState.FULL,
+        BodyEvent.RESUMED: BodyState.FLOWING,
+        BodyEvent.UNWANTED: BodyState.DISCARDED,
+        BodyEvent.ALL_CAME: BodyState.ENDED,
+        BodyEvent.LOST: BodyState.BROKEN,
     },
-    State.DISCARDED: dict.fromkeys((Event.PAUSED, Event.RESUMED, Event.UNWANTED), State.DISCARDED)
-    | {Event.ALL_CAME: State.ENDED, Event.LOST: State.BROKEN},
-    State.ENDED: dict.fromkeys(Event, State.ENDED),
-    State.BROKEN: dict.fromkeys(Event, State.BROKEN),
+    BodyState.DISCARDED: dict.fromkeys((BodyEvent.PAUSED, BodyEvent.RESUMED, BodyEvent.UNWANTED), BodyState.DISCARDED)
+    | {BodyEvent.ALL_CAME: BodyState.ENDED, BodyEvent.LOST: BodyState.BROKEN},
+    BodyState.ENDED: dict.fromkeys(BodyEvent, BodyState.ENDED),
+    BodyState.BROKEN: dict.fromkeys(BodyEvent, BodyState.BROKEN),
 }
 """The state after each event that is possible in a state."""
 
-WANTED = (State.FLOWING, State.DISCARDED)
+WANTED = (BodyState.FLOWING, BodyState.DISCARDED)
 """The states in which the client is to send."""
 
-OVER = (State.ENDED, State.BROKEN)
+OVER = (BodyState.ENDED, BodyState.BROKEN)
 """The states in which no more comes."""
 
 
-class Source(Protocol):
+class BodySource(Protocol):
     """Where a body comes from."""
 
     def body_changed(self) -> None:
@@ -96,7 +96,7 @@ class Source(Protocol):
         """Tell the client to send it."""
 
 
-class Lease(Protocol):
+class BodyMemory(Protocol):
     """Memory for a body that is read whole; see `ipfsreg.web.http.budget`."""
 
     def grow(self, length: int) -> "Deferred[None] | None":
@@ -107,13 +107,13 @@ class Lease(Protocol):
 class Body:
     """The body of one request. ``length`` is its Content-Length, or None where the client does not say.
 
-    Whoever wants it calls `read` or `copy_to`, once. ``received`` is how many bytes came so far.
+    A handler that wants it calls `read` or `copy_to`, once. ``received`` is how many bytes came so far.
     """
 
-    def __init__(self, source: Source, length: int | None, *, expects_continue: bool = False) -> None:
+    def __init__(self, source: BodySource, length: int | None, *, expects_continue: bool = False) -> None:
         self.length = length
         self.received = 0
-        self.state = State.ENDED if length == 0 else State.HELD
+        self.state = BodyState.ENDED if length == 0 else BodyState.HELD
         self.is_collected = False
         """Whether it goes into memory as a whole."""
         self._source = source
@@ -125,7 +125,7 @@ class Body:
     @property
     def ended(self) -> bool:
         """Whether all of it came."""
-        return self.state is State.ENDED
+        return self.state is BodyState.ENDED
 
     @property
     def left(self) -> int | None:
@@ -138,13 +138,13 @@ class Body:
         A client that waits for 100 Continue and is answered something else may send its body or leave it out.
         """
         if self.state in OVER:
-            return self.state is State.ENDED
+            return self.state is BodyState.ENDED
         if self._expects_continue and not self.received:
             return False
         left = self.left
         return left is not None and left <= limit
 
-    async def read(self, limit: int, lease: Lease) -> bytes:
+    async def read(self, limit: int, lease: BodyMemory) -> bytes:
         """The whole body, which is in memory as far as ``lease`` grants that.
 
         :raises BodyTooLong: where it is longer than ``limit`` bytes, if possible before it is read.
@@ -153,7 +153,7 @@ class Body:
         if self.length is not None and self.length > limit:
             raise BodyTooLong(limit)
         self.is_collected = True
-        collector = _Collector(limit, lease)
+        collector = _WholeBody(limit, lease)
         try:
             await self.copy_to(collector)
         except ConsumerGone:
@@ -179,12 +179,12 @@ class Body:
             if self._expects_continue and not self.received:
                 self._source.send_continue()
             self._expects_continue = False
-            self._happened(Event.ASKED)
+            self._happened(BodyEvent.ASKED)
         return done
 
     def discard(self) -> None:
         """Throw away the rest."""
-        self._happened(Event.UNWANTED)
+        self._happened(BodyEvent.UNWANTED)
 
     def take(self, pieces: Sequence[bytes]) -> None:
         """The connection's side: bytes came."""
@@ -195,7 +195,7 @@ class Body:
 
     def all_came(self) -> None:
         """The connection's side: that was all."""
-        self._happened(Event.ALL_CAME)
+        self._happened(BodyEvent.ALL_CAME)
         self._finish(None)
 
     def lost(self, error: Exception) -> None:
@@ -203,23 +203,23 @@ class Body:
         if self.state in OVER:
             return
         self._failure = Failure(error)
-        self._happened(Event.LOST)
+        self._happened(BodyEvent.LOST)
         self._finish(self._failure)
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
-        self._happened(Event.PAUSED)
+        self._happened(BodyEvent.PAUSED)
 
     def resumeProducing(self) -> None:
         """See `IPushProducer`."""
-        self._happened(Event.RESUMED)
+        self._happened(BodyEvent.RESUMED)
 
     def stopProducing(self) -> None:
         """See `IPushProducer`: the consumer wants no more."""
         self._finish(Failure(ConsumerGone()))
-        self._happened(Event.UNWANTED)
+        self._happened(BodyEvent.UNWANTED)
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, event: BodyEvent) -> None:
         former, self.state = self.state, TRANSITIONS[self.state][event]
         if self.state is not former:
             self._source.body_changed()
@@ -236,8 +236,8 @@ class Body:
 
 
 @implementer(IConsumer)
-class _Collector:
-    def __init__(self, limit: int, lease: Lease) -> None:
+class _WholeBody:
+    def __init__(self, limit: int, lease: BodyMemory) -> None:
         self.content = bytearray()  # and no list of pieces: they may be of one byte each
         self._left = limit
         self._lease = lease

@@ -13,15 +13,14 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .body import OVER, WANTED, Body, ClientGone, ClientTooSlow, State
+from .body import OVER, WANTED, Body, BodyState, ClientTooSlow
 from .framing import BadChunk
 from .head import BadRequest
 from .incoming import Incoming
-from .limits import AT_ONCE, DRAIN_MAX, FIRST_PIECE, KEPT_MAX, Limits, next_piece
-from .output import Output
+from .limits import DRAIN_MAX, FIRST_PIECE, KEPT_MAX, REQUESTS_AT_ONCE, HttpLimits, next_piece
+from .output import IWire, Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
-from .wire import IWire
 
 _TLS_HANDSHAKE = b"\x16"
 
@@ -31,7 +30,7 @@ class Server(Protocol):
 
     reactor: Any
     clock: Callable[[], float]
-    limits: Limits
+    limits: HttpLimits
 
     def handle(self, request: Request) -> None:
         """Answer a request, now or later."""
@@ -40,7 +39,7 @@ class Server(Protocol):
         """The lines that every answer has."""
 
     def refusal(self, status: HTTPStatus, message: str) -> bytes:
-        """The answer to what is no request."""
+        """The answer to what is not a request."""
 
     def answered(self, request: Request) -> None:
         """A request has its answer."""
@@ -67,7 +66,7 @@ _OVER = (_Phase.CLOSING, _Phase.LINGERING)
 
 @implementer(IHalfCloseableProtocol)
 class Connection(protocol.Protocol):
-    """A connection. ``request`` is the one that is being answered; the next one is not looked at before it is over.
+    """A connection. ``request`` is being answered now; the next request is not looked at before it is over.
 
     ``incoming`` is what has come and waits, ``output`` what goes out.
     """
@@ -177,7 +176,7 @@ class Connection(protocol.Protocol):
         if self.connected:
             self.wire.abortConnection()
 
-    # A request's side: see `Exchange`.
+    # A request's side: see `RequestChannel`.
 
     def common_headers(self) -> bytes:
         """The lines that every answer has."""
@@ -225,7 +224,7 @@ class Connection(protocol.Protocol):
             return
         self._advancing = True
         try:
-            for _ in range(AT_ONCE):
+            for _ in range(REQUESTS_AT_ONCE):
                 if not self._step():
                     break
             else:
@@ -286,7 +285,7 @@ class Connection(protocol.Protocol):
             self._finish_if_over()
 
     def _refuse(self, error: BadRequest) -> None:
-        """Answer what is no request, and end the connection."""
+        """Answer what is not a request, and end the connection."""
         request = self.request
         if request is not None and request.answer is Answer.BEGUN:
             self.drop()
@@ -301,14 +300,14 @@ class Connection(protocol.Protocol):
         request = self.request
         if request is None or request.answer is not Answer.COMPLETE or self.output.congested:
             return
-        if request.body.state is State.ENDED and self._keeps:
+        if request.body.state is BodyState.ENDED and self._keeps:
             self.request = None
             self._phase = _Phase.HEAD
             self._advance()
-        elif request.body.state is State.ENDED:
+        elif request.body.state is BodyState.ENDED:
             self.request = None
             self._close()
-        elif request.body.state is State.BROKEN:
+        elif request.body.state is BodyState.BROKEN:
             self._close_gently()
 
     def _close(self) -> None:
@@ -340,8 +339,7 @@ class Connection(protocol.Protocol):
         """Nobody reads the request's answer any more."""
         request, self.request = self.request, None
         if request is not None:
-            request.gone = True
-            request.body.lost(ClientGone("the client went away before its request was whole"))
+            request.client_gone()
 
     # What is waited for.
 
@@ -371,7 +369,7 @@ class Connection(protocol.Protocol):
             return Awaited.READING
         if not self._waits_for_body():
             return Awaited.NOTHING
-        return Awaited.SMALL_BODY if body.is_collected or body.state is State.DISCARDED else Awaited.BODY
+        return Awaited.SMALL_BODY if body.is_collected or body.state is BodyState.DISCARDED else Awaited.BODY
 
     def _too_late(self, awaited: Awaited) -> None:
         request = self.request

@@ -1,18 +1,22 @@
-"""Who a client is behind proxies that are trusted to say so (``X-Forwarded-For``)."""
+"""Who a client is, also behind proxies that are trusted to say so (``X-Forwarded-For``)."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from ipfsreg.flow.client_network import client_network
+
+from .request import Request
+
 UNIX = "unix"
-"""In place of an address: whoever is connected through a Unix socket."""
+"""In place of an address: a client that is connected through a Unix socket."""
 
 _NONE = "-"
 
 
 class TrustedProxies:
-    """Addresses and networks, or `UNIX`.
+    """Addresses and networks, or `UNIX`. Without any, all that come through a proxy are one client.
 
-    :raises ValueError: for what is none of these.
+    :raises ValueError: for anything else.
     """
 
     def __init__(self, proxies: Iterable[str] = ()) -> None:
@@ -21,6 +25,17 @@ class TrustedProxies:
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
             sorted((ip_network(each) for each in names - {UNIX}), key=str)
         )
+
+    def address_of(self, request: Request) -> str:
+        """The address of a request's client, or ``-`` where it has none."""
+        return self.client(getattr(request.peer, "host", None), request.header("X-Forwarded-For"))
+
+    def network_of(self, request: Request) -> str:
+        """The network that counts as one client where something is bounded for each: an IPv4 address, or a /64 of IPv6.
+
+        "" on a Unix socket.
+        """
+        return client_network(self.address_of(request))
 
     def client(self, peer: str | None, forwarded: str | None) -> str:
         """The address of the client: of the peer, or whom the last proxy that is trusted has named.

@@ -112,7 +112,7 @@ class Chunked:
 
 
 def _joined(pieces: list[bytes]) -> Sequence[bytes]:
-    """Many small pieces as one: each costs whoever takes it as much as a large one."""
+    """Many small pieces as one: a small piece costs its reader as much as a large one."""
     if len(pieces) > 1 and sum(map(len, pieces)) < _SMALL * len(pieces):
         return (b"".join(pieces),)
     return pieces

@@ -1,10 +1,10 @@
 """A request's line and headers, and what of them is refused (RFC 9112).
 
-llhttp reads the headers: it takes no bare LF, no folded lines, no space before a colon, no control characters, and no
-two ways of saying where the body ends. The request line is read here, since llhttp knows a closed list of methods.
+llhttp reads the headers. It refuses a bare LF, folded lines, a space before a colon, control characters, and two ways
+of saying where the body ends. The request line is read here, since llhttp knows a closed list of methods.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -18,7 +18,7 @@ _LENGTH_DIGITS = 18  # more than any disk has
 
 
 class BadRequest(Exception):
-    """What came is no request that is answered any other way than by this ``status``, and by the connection's end."""
+    """What came is not a request, or too long for one: the answer is ``status``, and the connection ends."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class Head:
     method: bytes
     target: bytes
     is_1_1: bool
-    headers: dict[bytes, bytes] = field(default_factory=dict)
+    headers: dict[bytes, bytes]
     length: int | None = 0
     keep_alive: bool = True
     expects_continue: bool = False
@@ -46,13 +46,13 @@ class Head:
 def parse_head(data: bytes) -> Head:
     """Read a head, from the request line to the empty line with which it ends.
 
-    :raises BadRequest: where it is not one of HTTP/1.1 or 1.0.
+    :raises BadRequest: where it is not a request of HTTP/1.1 or 1.0.
     """
     end = data.find(b"\r\n")
-    head = parse_line(data[:end])
+    method, target, is_1_1 = _parse_line(data[:end])
     if data.count(b"\r\n") - 2 > HEADERS_MAX:
         raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEADERS_MAX} headers")
-    fields = _Fields(head.headers)
+    fields = _Fields()
     try:
         HttpRequestParser(fields).feed_data(b"GET / HTTP/1.1" + data[end:])
     except HttpParserUpgrade:
@@ -61,14 +61,18 @@ def parse_head(data: bytes) -> Head:
         raise _bad(str(error)) from None
     if fields.heads != 1:
         raise _bad("not the headers of one request")
-    _read_framing(head, fields.repeated)
-    return head
+    headers = fields.headers
+    length = _body_length(headers, fields.repeated, is_1_1=is_1_1)
+    connection = headers.get(b"connection")
+    closes = connection is not None and b"close" in [token.strip() for token in connection.lower().split(b",")]
+    expects_continue = is_1_1 and headers.get(b"expect", b"").lower() == b"100-continue"
+    return Head(method, target, is_1_1, headers, length, is_1_1 and not closes, expects_continue)
 
 
-def parse_line(line: bytes) -> Head:
-    """Read a request line.
+def _parse_line(line: bytes) -> tuple[bytes, bytes, bool]:
+    """The method and the target of a request line, and whether its version is 1.1.
 
-    :raises BadRequest: where it is none.
+    :raises BadRequest: where it is not a request line.
     """
     try:
         method, target, version = line.split(b" ")
@@ -84,11 +88,11 @@ def parse_line(line: bytes) -> Head:
         target = _origin_form(target)
     if len(target.translate(None, _CONTROLS)) != len(target):
         raise _bad("a control character in the target")
-    return Head(method, target, version == b"HTTP/1.1")
+    return method, target, version == b"HTTP/1.1"
 
 
 def check_beginning(data: bytes) -> None:
-    """Look at a head whose end has not come yet: what can become none need not be waited for.
+    """Check a head whose end has not come yet, so that the end of a bad one is not waited for.
 
     :raises BadRequest: as `parse_head`.
     """
@@ -100,56 +104,49 @@ def check_beginning(data: bytes) -> None:
     if data.count(b"\n") != data.count(b"\r\n"):
         raise _bad("a line that ends without CR")
     if found:
-        parse_line(line)
+        _parse_line(line)
 
 
 class _Fields:
-    """What llhttp calls."""
+    """The headers that llhttp has read; it calls the methods."""
 
-    __slots__ = ("_headers", "heads", "repeated")
+    __slots__ = ("headers", "heads", "repeated")
 
-    def __init__(self, headers: dict[bytes, bytes]) -> None:
-        self._headers = headers
+    def __init__(self) -> None:
+        self.headers: dict[bytes, bytes] = {}
         self.repeated: set[bytes] = set()
         self.heads = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         value = value.rstrip(b" \t")
-        if name in self._headers:
+        if name in self.headers:
             self.repeated.add(name)
-            value = self._headers[name] + b", " + value
-        self._headers[name] = value
+            value = self.headers[name] + b", " + value
+        self.headers[name] = value
 
     def on_headers_complete(self) -> None:
         self.heads += 1
 
 
-def _read_framing(head: Head, repeated: set[bytes]) -> None:
-    headers = head.headers
-    if b"host" in repeated or (head.is_1_1 and b"host" not in headers):
+def _body_length(headers: dict[bytes, bytes], repeated: set[bytes], *, is_1_1: bool) -> int | None:
+    """How many bytes the body has; None for a chunked one."""
+    if b"host" in repeated or (is_1_1 and b"host" not in headers):
         raise _bad("a request has one Host header (RFC 9112, 3.2)")
     coding = headers.get(b"transfer-encoding")
     length = headers.get(b"content-length")
     if coding is not None:
         # A second coding, or one to a client of 1.0, is read differently by others on the way (RFC 9112, 6.1).
-        if coding.lower() != b"chunked" or not head.is_1_1 or length is not None:
+        if coding.lower() != b"chunked" or not is_1_1 or length is not None:
             raise _bad("the only transfer coding here is chunked, alone and in HTTP/1.1")
-        head.length = None
-    elif length is not None:
-        if not length.isdigit() or b"content-length" in repeated:
-            raise _bad("not a Content-Length")
-        if len(length) > _LENGTH_DIGITS:
-            raise _bad("a Content-Length longer than any disk")
-        head.length = int(length)
-    connection = headers.get(b"connection")
-    if not head.is_1_1:
-        head.keep_alive = False
-    elif connection is not None:
-        head.keep_alive = b"close" not in [token.strip() for token in connection.lower().split(b",")]
-    expected = headers.get(b"expect")
-    if expected is not None and head.is_1_1:
-        head.expects_continue = expected.lower() == b"100-continue"
+        return None
+    if length is None:
+        return 0
+    if not length.isdigit() or b"content-length" in repeated:
+        raise _bad("not a Content-Length")
+    if len(length) > _LENGTH_DIGITS:
+        raise _bad("a Content-Length longer than any disk")
+    return int(length)
 
 
 def _origin_form(target: bytes) -> bytes:

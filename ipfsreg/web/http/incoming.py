@@ -1,4 +1,4 @@
-"""What a client sent and nobody has looked at: heads and bodies are taken out of it, one after the other."""
+"""What a client has sent and is still to be read: heads and bodies are taken out of it, one after the other."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ class Incoming:
     def take_head(self) -> Head | None:
         """The next request without its body, which is taken next; None where its end has not come.
 
-        :raises BadRequest: where it is none, or will be none.
+        :raises BadRequest: where what came is not the beginning of a request.
         """
         data, begin = self._data, 0
         while data.startswith(b"\r\n", begin):  # some clients end a body with it (RFC 9112, 2.2)

@@ -18,7 +18,7 @@ A connection that is closed with bytes unread is reset, and a reset can overtake
 LEAST_RATE = 1024
 """A body has to come at this rate, in bytes a second, but for pauses as long as the client's patience allows."""
 
-AT_ONCE = 32
+REQUESTS_AT_ONCE = 32
 """How many requests of one client are answered before the others have their turn."""
 
 KEPT_MAX = HEAD_MAX
@@ -44,7 +44,7 @@ def next_piece(mean: float, *, is_collected: bool) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HttpLimits:
     """How long a client is waited for, in seconds.
 
     ``idle`` is for its next request, and for a body that goes into memory; ``stall`` for one that takes nothing of its

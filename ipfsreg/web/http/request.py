@@ -1,7 +1,7 @@
 """A request and its answer. It is handled when its headers have arrived, with its body still to come.
 
-The names are those of Twisted's `IRequest`, as far as a server of programs needs them: there are no sessions, cookies
-or trees of resources.
+It is no `IRequest` of Twisted's, which has sessions, cookies and trees of resources. Klein needs none of that: its map
+of routes finds the handler (`ipfsreg.web.routes`), and hands this on as it is.
 """
 
 import time
@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from ipfsreg.flow.workers import Workers
 
-from .body import Body, Source
+from .body import Body, BodySource, ClientGone
 from .head import Head
 from .headers import Headers, encode
 from .limits import DRAIN_MAX
@@ -34,7 +34,7 @@ class Answer(Enum):
     COMPLETE = auto()
 
 
-class Exchange(Source, Protocol):
+class RequestChannel(BodySource, Protocol):
     """What a request needs of its connection."""
 
     secure: bool
@@ -71,29 +71,29 @@ class Exchange(Source, Protocol):
 class Request:
     """One request.
 
-    ``headers`` are those of the request, with lower-case names. ``sentLength`` is how many bytes of content were
+    ``headers`` are those of the request, with lower-case names. ``sent_length`` is how many bytes of content were
     sent, for the log.
     """
 
-    def __init__(self, exchange: Exchange, head: Head) -> None:
+    def __init__(self, channel: RequestChannel, head: Head) -> None:
         self.began = time.monotonic()
         """When its headers had arrived."""
         self.method = head.method
         self.uri = head.target
         self.path, _, self._query = head.target.partition(b"?")
         self.headers = head.headers
-        self.body = Body(exchange, head.length, expects_continue=head.expects_continue)
+        self.body = Body(channel, head.length, expects_continue=head.expects_continue)
         self.code = 200
         self.answer = Answer.AWAITED
         self.gone = False
         """Whether the client went away, so that nobody reads an answer."""
-        self.sentLength = 0
-        self._exchange = exchange
+        self.sent_length = 0
+        self._channel = channel
         self._keeps = head.keep_alive
         self._is_1_1 = head.is_1_1
         self._args: dict[bytes, list[bytes]] | None = None
         self._headers: Headers | Mapping[str, object] = {}
-        self._more: list[tuple[str, str]] = []
+        self._more: list[tuple[str, object]] = []
         self._is_chunked = False
         self._declared: int | None = None
 
@@ -105,40 +105,43 @@ class Request:
         return self._args
 
     @property
-    def startedWriting(self) -> bool:
+    def started(self) -> bool:
         """Whether a part of the answer is out."""
         return self.answer is not Answer.AWAITED
 
-    def getHeader(self, name: str) -> str | None:
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection has TLS."""
+        return self._channel.secure
+
+    @property
+    def host(self) -> IAddress:
+        """This side's address."""
+        return self._channel.host
+
+    @property
+    def peer(self) -> IAddress:
+        """The client's address."""
+        return self._channel.peer
+
+    def header(self, name: str) -> str | None:
         """The value of a header, several of them joined by commas, or None. Any byte may be in it (as Latin-1)."""
         value = self.headers.get(name.lower().encode("ascii"))
         return None if value is None else value.decode("latin-1")
-
-    def isSecure(self) -> bool:
-        """Whether the connection has TLS."""
-        return self._exchange.secure
-
-    def getHost(self) -> IAddress:
-        """This side's address."""
-        return self._exchange.host
-
-    def getClientAddress(self) -> IAddress:
-        """The client's address."""
-        return self._exchange.peer
 
     def prepare(self, status: int, headers: Headers | Mapping[str, object]) -> None:
         """Say what the answer will be, in place of what was said before; headers whose value is None are left out."""
         self.code = status
         self._headers = headers
 
-    def setHeader(self, name: bytes, value: bytes) -> None:
+    def set_header(self, name: str, value: object) -> None:
         """Set a header that the answer has whatever is prepared, in place of those of that name."""
-        self._more = [each for each in self._more if each[0] != name.decode()]
-        self.addHeader(name, value)
+        self._more = [each for each in self._more if each[0] != name]
+        self.add_header(name, value)
 
-    def addHeader(self, name: bytes, value: bytes) -> None:
-        """As `setHeader`, beside others of that name."""
-        self._more.append((name.decode(), value.decode()))
+    def add_header(self, name: str, value: object) -> None:
+        """As `set_header`, beside others of that name."""
+        self._more.append((name, value))
 
     def write(self, data: bytes) -> None:
         """Send a part of the content, with the headers before the first one."""
@@ -146,9 +149,9 @@ class Request:
             return
         if self.answer is Answer.AWAITED:
             head = self._begin(None)
-            self._exchange.write(head + self._framed(data) if data else head)
+            self._channel.write(head + self._framed(data) if data else head)
         elif data:
-            self._exchange.write(self._framed(data))
+            self._channel.write(self._framed(data))
 
     def end(self, content: bytes = b"") -> None:
         """Send the rest of the answer, or all of it."""
@@ -156,16 +159,16 @@ class Request:
             return
         if self.answer is Answer.AWAITED:
             head = self._begin(len(content))
-            self._exchange.write(head + self._framed(content))
+            self._channel.write(head + self._framed(content))
         elif content:
-            self._exchange.write(self._framed(content))
+            self._channel.write(self._framed(content))
         if self._is_chunked:
-            self._exchange.write(b"0\r\n\r\n")
-        if self._declared is not None and self._declared != self.sentLength:
+            self._channel.write(b"0\r\n\r\n")
+        if self._declared is not None and self._declared != self.sent_length:
             self.drop()  # the client must not take the next answer for the rest of this one
             return
         self.answer = Answer.COMPLETE
-        self._exchange.answered()
+        self._channel.answered()
 
     async def send_file(self, workers: Workers, file: int, offset: int, length: int) -> None:
         """Send the headers and a range of an open file, whose descriptor is ``file``, past Python (not with TLS).
@@ -175,18 +178,23 @@ class Request:
         :raises SocketGone: :raises FileEnds: :raises OSError: as `SocketSender`.
         """
         head = self._begin(length)
-        await self._exchange.output.send_file(workers, head, file, offset, length)
-        self.sentLength += length
+        await self._channel.output.send_file(workers, head, file, offset, length)
+        self.sent_length += length
 
     def drop(self) -> None:
         """End the connection at once: what has been sent of an answer stays visibly incomplete."""
         if not self.gone and self.answer is not Answer.COMPLETE:
-            self._exchange.drop()
+            self._channel.drop()
+
+    def client_gone(self) -> None:
+        """The connection's side: nobody reads the answer any more, and no more of the body comes."""
+        self.gone = True
+        self.body.lost(ClientGone("the client went away before its request was whole"))
 
     def give_up_body(self) -> None:
         """Wait no longer for the rest of the body: who reads it is told `ClientTooSlow`."""
         if not self.gone:
-            self._exchange.give_up_body()
+            self._channel.give_up_body()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer`. Only push producers."""
@@ -194,11 +202,11 @@ class Request:
         if self.gone:
             producer.stopProducing()
         else:
-            self._exchange.output.register_producer(producer)
+            self._channel.output.register_producer(producer)
 
     def unregisterProducer(self) -> None:
         """See `IConsumer`."""
-        self._exchange.output.unregister_producer()
+        self._channel.output.unregister_producer()
 
     def _begin(self, length: int | None) -> bytes:
         """The answer's head; ``length`` is the content's where it is known."""
@@ -216,13 +224,13 @@ class Request:
                 self._keeps = False  # its end is the connection's
         if not (self._keeps and self.body.can_be_drained(DRAIN_MAX)):
             more = [*more, ("Connection", "close")]
-            self._exchange.end_after_answer()
+            self._channel.end_after_answer()
         rest = encode(more) if more else b""
         self.answer = Answer.BEGUN
-        return b"".join((_STATUS_LINES[self.code], self._exchange.common_headers(), headers.text, rest, b"\r\n"))
+        return b"".join((_STATUS_LINES[self.code], self._channel.common_headers(), headers.text, rest, b"\r\n"))
 
     def _framed(self, data: bytes) -> bytes:
         if self.method == b"HEAD" or self.code in _NO_CONTENT:
             return b""
-        self.sentLength += len(data)
+        self.sent_length += len(data)
         return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked and data else data

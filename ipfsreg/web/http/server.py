@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -15,21 +16,25 @@ from ipfsreg.flow.clock import MonotonicClock
 
 from .access_log import AccessLog
 from .connection import Connection
-from .headers import CommonHeaders
-from .limits import Limits
+from .headers import CommonHeaders, encode
+from .limits import HttpLimits
 from .request import Request
 
 Handler = Callable[[Request], None]
 """Is called with each request when its headers have arrived, and sees to it that it gets an answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class RefusalFormat:
+    """How the answer to what is not a request is written: its media type, and its content from a message."""
+
+    media_type: str
+    content: Callable[[str], bytes]
+
+
 @implementer(IProtocolNegotiationFactory)
 class HttpServer(ServerFactory):
-    """Answers requests with a handler.
-
-    ``refusal_type`` and ``refusal`` make the content of the answer to what is no request, from a status and a
-    message. ``headers`` are in every answer.
-    """
+    """Answers requests with a handler. ``headers`` are in every answer."""
 
     noisy = False
 
@@ -37,10 +42,9 @@ class HttpServer(ServerFactory):
         self,
         handler: Handler,
         reactor: Any,
-        limits: Limits,
+        limits: HttpLimits,
+        refusals: RefusalFormat,
         *,
-        refusal: Callable[[str], bytes],
-        refusal_type: str,
         headers: Mapping[str, str],
         access_log: AccessLog | None = None,
     ) -> None:
@@ -49,8 +53,7 @@ class HttpServer(ServerFactory):
         self.limits = limits
         self.connections: set[Connection] = set()
         self._handler = handler
-        self._refusal = refusal
-        self._refusal_type = refusal_type
+        self._refusals = refusals
         self._headers = CommonHeaders(f"ipfsreg/{__version__}", headers)
         self._access_log = access_log
         self._all_gone: Deferred[None] | None = None
@@ -110,11 +113,11 @@ class HttpServer(ServerFactory):
         return self._headers.at(time.time())
 
     def refusal(self, status: HTTPStatus, message: str) -> bytes:
-        """The whole answer to what is no request."""
-        content = self._refusal(message)
-        lines = f"Content-Type: {self._refusal_type}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-        status_line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        return status_line.encode() + self.common_headers() + lines.encode() + content
+        """The whole answer to what is not a request."""
+        content = self._refusals.content(message)
+        own = {"Content-Type": self._refusals.media_type, "Content-Length": len(content), "Connection": "close"}
+        status_line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        return b"".join((status_line, self.common_headers(), encode(own.items()), b"\r\n", content))
 
     def answered(self, request: Request) -> None:
         """A request has its answer."""

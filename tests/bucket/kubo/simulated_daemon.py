@@ -13,13 +13,12 @@ from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.kubo.node.markers import PinMarkers
 from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.bucket.kubo.state.changes import Change, Link, Move, Remove, Store
-from ipfsreg.bucket.kubo.state.clocks import Clocks
 from ipfsreg.bucket.kubo.state.commits import Commits
 from ipfsreg.bucket.kubo.state.notes import Notes
+from ipfsreg.bucket.kubo.state.presence import Clocks
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
-from ipfsreg.ipfs.dag_pb import Link as Entry
-from ipfsreg.ipfs.dag_pb import Node, encode_node
+from ipfsreg.ipfs.dag_pb import PBLink, PBNode, encode_node
 from ipfsreg.ipfs.unixfs import FILE, UnixFS, encode_unixfs
 
 from .history import Write
@@ -184,7 +183,7 @@ class Daemon:
         leaves = [(cid_of(RAW, part), part) for part in parts]
         sizes = [len(part) for part in parts]
         data = encode_unixfs(UnixFS(FILE, size=sum(sizes), block_sizes=sizes))
-        block = encode_node(Node([Entry(cid, "", len(part)) for cid, part in leaves], data))
+        block = encode_node(PBNode([PBLink(cid, "", len(part)) for cid, part in leaves], data))
         root = cid_of(DAG_PB, block)
         for _ in range(3):
             try:

@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.errors import BucketError, Unavailable
-from ipfsreg.bucket.kubo.errors import AlreadyPinned, GaveUp, Missing, NotPinned, Unreachable
+from ipfsreg.bucket.errors import BucketError, Unavailable, Unreachable
+from ipfsreg.bucket.kubo.errors import AlreadyPinned, GaveUp, Missing, NotPinned
 from ipfsreg.bucket.kubo.node.directories import Directories
-from ipfsreg.bucket.kubo.node.node import PATIENCE, WALK_SECONDS
+from ipfsreg.bucket.kubo.node.node import PIN_PATIENCE, WALK_SECONDS
 from ipfsreg.ipfs import cid as cids
 from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, RAW
 from ipfsreg.ipfs.dag_pb import decode_node
@@ -271,7 +271,7 @@ class Connection:
     """A daemon's way to the node, as `Node`. Once it is cut, nothing is asked and nothing answered any more."""
 
     cluster = False
-    patience = PATIENCE * TIMEOUT
+    patience = PIN_PATIENCE * TIMEOUT
 
     def __init__(self, node: SimulatedNode, reactor: Any) -> None:
         self.node = node

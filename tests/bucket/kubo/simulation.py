@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from ipfsreg.bucket.kubo.node import markers
 from ipfsreg.bucket.kubo.node.markers import bucket_id
 from ipfsreg.bucket.kubo.state import first_state, notes, pins, register, states
-from ipfsreg.bucket.kubo.state.states import MARK, State
+from ipfsreg.bucket.kubo.state.states import MARK, BucketState
 from ipfsreg.ipfs.cid import CID, DAG_PB, inline_content
 from ipfsreg.ipfs.dag_pb import decode_node
 from ipfsreg.ipfs.unixfs import DIRECTORY, decode_unixfs
@@ -34,7 +34,7 @@ AT_ONCE = 8.0
 @dataclass
 class Faults:
     """What may go wrong. ``late`` is how many seconds a call may be late that was given up, ``skew`` how many the
-    daemons' clocks differ.
+    daemons' clocks differ. The time of day goes on in steps of ``coarse`` seconds, so that states are numbered alike.
     """
 
     lose: bool = True
@@ -44,6 +44,7 @@ class Faults:
     kill_node: bool = True
     collect: bool = True
     skew: float = 0.0
+    coarse: float = 0.001
 
 
 class Simulation:
@@ -105,14 +106,15 @@ class Simulation:
 
     def skewed(self) -> float:
         """The time of day, as some daemon has it."""
-        return self.clock.seconds() + self._faults.skew * (self.number() * 7 % 5 - 2)
+        skewed = self.clock.seconds() + self._faults.skew * (self.number() * 7 % 5 - 2)
+        return skewed - skewed % self._faults.coarse
 
     def _name(self, length: int) -> str:
         return f"{self.number():0{2 * length}x}"
 
     # What counts
 
-    def state_of(self, root: str) -> State | None:
+    def state_of(self, root: str) -> BucketState | None:
         """The state that a pinned directory is, by its mark."""
         cid = parse_cid(root)
         if cid.codec != DAG_PB or cid not in self.node.blocks:
@@ -120,10 +122,10 @@ class Simulation:
         for link in decode_node(self.node.blocks[cid]).links:
             text = inline_content(link.cid) if link.name == MARK else None
             if text is not None:
-                return State(int(text.split()[2]), root)
+                return BucketState(int(text.split()[2]), root)
         return None
 
-    def pinned(self) -> list[State]:
+    def pinned(self) -> list[BucketState]:
         """All states that are pinned, but for those that came late and are not whole, where there are others."""
         states = sorted(state for state in map(self.state_of, self.node.recursive) if state is not None)
         while len(states) > 1 and self.node.below([states[-1].cid])[1] is not None:
@@ -139,10 +141,10 @@ class Simulation:
         """What a marker says."""
         return (inline_content(parse_cid(cid)) or b"").decode()
 
-    def counting(self) -> State | None:
+    def counting(self) -> BucketState | None:
         """The state that counts: what a daemon that comes now will find."""
         said = [text.split() for text in self.markers() if not text.startswith("daemon ")]
-        states = [State(int(number), root) for number, root in said if root in self.node.recursive]
+        states = [BucketState(int(number), root) for number, root in said if root in self.node.recursive]
         return max(states or self.pinned(), default=None)
 
     def files(self, root: str) -> dict[str, CID]:

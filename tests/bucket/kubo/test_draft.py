@@ -16,11 +16,12 @@ from ipfsreg.bucket.errors import Refused
 from ipfsreg.bucket.kubo.errors import Exists, Missing
 from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.node import Target
-from ipfsreg.bucket.kubo.state.draft import Draft
+from ipfsreg.bucket.kubo.state.draft import StateDraft
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of, inline_cid
-from ipfsreg.ipfs.dag_pb import Link, Node, decode_node, encode_node
+from ipfsreg.ipfs.dag_pb import PBLink, PBNode, decode_node, encode_node
 from ipfsreg.ipfs.unixfs import DIRECTORY, FILE, HAMT_SHARD, UnixFS, decode_unixfs, encode_directory, encode_unixfs
+from tests.full import examples
 
 from .simulated_node import NoThreads
 
@@ -65,11 +66,11 @@ class Bucket:
             raise Missing(f"{cid} is missing")
         return self.blocks[cid]
 
-    def draft(self) -> Draft:
+    def draft(self) -> StateDraft:
         """A draft upon the last state; with ``fresh`` by a daemon that knows nothing of it."""
-        return Draft(self._anew() if self._fresh else self._directories, self.root)
+        return StateDraft(self._anew() if self._fresh else self._directories, self.root)
 
-    def commit(self, draft: Draft) -> None:
+    def commit(self, draft: StateDraft) -> None:
         """Let a draft be the last state, and look at it."""
         now(draft.link(MARK, MARKED))
         before = set(self.blocks)
@@ -148,14 +149,14 @@ class Bucket:
                 yield from self._entries(link.cid)
 
 
-def links(cid: CID, block: bytes) -> Sequence[Link]:
+def links(cid: CID, block: bytes) -> Sequence[PBLink]:
     return decode_node(block).links if cid.codec == DAG_PB else ()
 
 
 def made_file(number: int) -> tuple[Target, bytes]:
     """A file of several blocks, as it was added: the draft is only told of it."""
     data = encode_unixfs(UnixFS(FILE, size=number, block_sizes=[number]))
-    block = encode_node(Node([Link(cid_of(RAW, b"%d" % number), "", number)], data))
+    block = encode_node(PBNode([PBLink(cid_of(RAW, b"%d" % number), "", number)], data))
     return Target(cid_of(DAG_PB, block), len(block) + number), block
 
 
@@ -176,7 +177,7 @@ CHANGES = st.one_of(
 )
 
 
-def change(bucket: Bucket, draft: Draft, what: str, path: str, value: Any) -> None:
+def change(bucket: Bucket, draft: StateDraft, what: str, path: str, value: Any) -> None:
     """One change of a draft, and of what is expected."""
     files = bucket.files
     if what in {"store", "link"}:
@@ -204,7 +205,7 @@ def change(bucket: Bucket, draft: Draft, what: str, path: str, value: Any) -> No
         assert now(draft.find(path)) == files.get(path)
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=examples(60, 200), derandomize=True)
 @given(st.lists(CHANGES, max_size=30), st.booleans())
 def test_a_draft_is_what_was_changed(changes: Sequence[tuple[str, str, Any]], fresh: bool) -> None:
     bucket = Bucket(fresh=fresh)
@@ -260,7 +261,7 @@ def test_sharded_directories_come_and_go(seed: int, counts: Sequence[int]) -> No
             if wanted:
                 directory = now(bucket._directories.find(bucket.root, ["d"]))
                 assert directory is not None
-                large = hamt.estimated_size([Link(to.cid, path[2:], to.size) for path, to in bucket.files.items()])
+                large = hamt.estimated_size([PBLink(to.cid, path[2:], to.size) for path, to in bucket.files.items()])
                 assert bucket._is_sharded(directory.cid) is (large > hamt.THRESHOLD)
 
 

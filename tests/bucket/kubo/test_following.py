@@ -32,12 +32,12 @@ Nodes = tuple[KuboNode, KuboNode]
 NOBODYS = "/ipns/k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"
 
 
-PATIENCE = 20.0
+PIN_PATIENCE = 20.0
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + PIN_PATIENCE
     while not condition():
         assert time.monotonic() < end
         await pause(0.05)
@@ -65,7 +65,7 @@ class Pair:
 
     async def until(self, target: str, wanted: Callable[[Answer], bool]) -> Answer:
         """Ask the mirror again and again until it answers as wanted."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + PIN_PATIENCE
         while not wanted(answer := await self.mirror.ask("GET", target)):
             assert time.monotonic() < end, f"{target}: {answer.status} {answer.content!r}"
             await pause(0.05)
@@ -273,7 +273,7 @@ def has(daemon: DaemonProcess, manifest: str) -> bool:
 
 def until_it_has(mirror: DaemonProcess, manifest: str) -> None:
     """Wait until a mirror serves a manifest."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + PIN_PATIENCE
     while not has(mirror, manifest):
         assert time.monotonic() < end, mirror.log
         time.sleep(0.1)

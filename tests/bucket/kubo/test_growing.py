@@ -26,7 +26,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.rpc.address import Address
 from ipfsreg.bucket.kubo.rpc.bulk import BulkCall
 from ipfsreg.bucket.kubo.rpc.client import Rpc
-from ipfsreg.bucket.kubo.rpc.growing import PIECE, GrowingBody, GrowingFile
+from ipfsreg.bucket.kubo.rpc.growing import SENT_PIECE, GrowingBody, GrowingFile
 from ipfsreg.flow.workers import Workers
 from tests.bucket.running import pause
 
@@ -97,7 +97,7 @@ def grow(path: Path, file: GrowingFile, content: bytes, sizes: list[int]) -> Non
     file.grow(len(content), whole=True)
 
 
-@pytest.mark.parametrize("length", [0, 1, PIECE, 9 * PIECE + 5])
+@pytest.mark.parametrize("length", [0, 1, SENT_PIECE, 9 * SENT_PIECE + 5])
 @pytest_twisted.ensureDeferred
 async def test_by_sendfile(workers: Workers, tmp_path: Path, length: int) -> None:
     content, path = os.urandom(length), tmp_path / "data"
@@ -108,7 +108,7 @@ async def test_by_sendfile(workers: Workers, tmp_path: Path, length: int) -> Non
     served = deferToThread(peer.serve)
     call = BulkCall(b"/add", [(b"Host", b"node")], body)
     await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", peer.port), call)
-    grow(path, file, content, [size for size in (1000, PIECE, 3 * PIECE, 8 * PIECE) if size < length])
+    grow(path, file, content, [size for size in (1000, SENT_PIECE, 3 * SENT_PIECE, 8 * SENT_PIECE) if size < length])
     await call.answered
     pieces: list[bytes] = []
     call.take(pieces.append)
@@ -124,11 +124,14 @@ async def test_by_sendfile(workers: Workers, tmp_path: Path, length: int) -> Non
 @pytest_twisted.ensureDeferred
 async def test_a_connection_that_breaks_leaves_nothing_open(workers: Workers, tmp_path: Path) -> None:
     path = tmp_path / "data"
-    path.write_bytes(os.urandom(20 * PIECE))
+    path.write_bytes(os.urandom(20 * SENT_PIECE))
     before = set(os.listdir("/proc/self/fd"))
-    for size, whole in ((20 * PIECE, True), (3 * PIECE, False)):  # in the middle of sending, and of waiting for more
+    for size, whole in (
+        (20 * SENT_PIECE, True),
+        (3 * SENT_PIECE, False),
+    ):  # in the middle of sending, and of waiting for more
         file = GrowingFile(path, workers)
-        peer = Peer(pause_after=2 * PIECE)
+        peer = Peer(pause_after=2 * SENT_PIECE)
         served = deferToThread(peer.serve)
         call = BulkCall(b"/add", [], GrowingBody(file, reactor))
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", peer.port), call)
@@ -162,13 +165,13 @@ class SlowConsumer:
 
 @pytest_twisted.ensureDeferred
 async def test_through_a_transport_that_is_no_socket(workers: Workers, tmp_path: Path) -> None:
-    content, path = os.urandom(5 * PIECE + 7), tmp_path / "data"
+    content, path = os.urandom(5 * SENT_PIECE + 7), tmp_path / "data"
     path.touch()
     file = GrowingFile(path, workers)
     body = GrowingBody(file, reactor)
     consumer = SlowConsumer(body)
     sent: Deferred[None] = body.start(consumer, b"POST\r\n\r\n")
-    grow(path, file, content, [PIECE + 1, 2 * PIECE])
+    grow(path, file, content, [SENT_PIECE + 1, 2 * SENT_PIECE])
     await sent
     assert file_in(chunked(consumer.written.removeprefix(b"POST\r\n\r\n")), body.content_type) == content
 

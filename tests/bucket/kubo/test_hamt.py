@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of, parse_cid, raw_cid
-from ipfsreg.ipfs.dag_pb import Link, Node, decode_node, encode_node
+from ipfsreg.ipfs.dag_pb import PBLink, PBNode, decode_node, encode_node
 from ipfsreg.ipfs.hamt import THRESHOLD, Block, changed, entries, estimated_size, find, is_large, is_shard, shard_of
 from ipfsreg.ipfs.unixfs import encode_directory
 
@@ -23,8 +23,8 @@ CONTENT = b"one small file"
 FILE = raw_cid(sha256(CONTENT).digest())
 
 
-def entry(name: str) -> Link:
-    return Link(FILE, name, len(CONTENT))
+def entry(name: str) -> PBLink:
+    return PBLink(FILE, name, len(CONTENT))
 
 
 def names(count: int, of: str) -> list[str]:
@@ -32,11 +32,11 @@ def names(count: int, of: str) -> list[str]:
     return [sha256(f"{of} {number}".encode()).hexdigest() for number in range(count)]
 
 
-def in_order(names: Iterable[str]) -> list[Link]:
+def in_order(names: Iterable[str]) -> list[PBLink]:
     return [entry(name) for name in sorted(names)]
 
 
-def root_of(node: Node | None) -> Block:
+def root_of(node: PBNode | None) -> Block:
     assert node is not None
     block = encode_node(node)
     return cid_of(DAG_PB, block), block
@@ -70,19 +70,19 @@ class Directories:
         put = self.node.command("block", "put", "--cid-codec=dag-pb", *map(str, files))
         assert sorted(put.split()) == sorted(map(str, made))
 
-    def listed(self, cid: CID) -> list[Link]:
+    def listed(self, cid: CID) -> list[PBLink]:
         """`ipfs ls`, of what the node has itself."""
         (answer,) = self.node.rpc("ls", str(cid), offline=True)
         found = answer["Objects"][0]["Links"]
         return sorted(
-            (Link(parse_cid(each["Hash"]), each["Name"], each["Size"]) for each in found), key=lambda link: link.name
+            (PBLink(parse_cid(each["Hash"]), each["Name"], each["Size"]) for each in found), key=lambda link: link.name
         )
 
     def open(self, name: str, cid: CID) -> None:
         """Have a directory in the node's MFS, to change it there."""
         self.node.rpc("files/cp", f"/ipfs/{cid}", f"{self.top}/{name}", offline=True)
 
-    def change(self, name: str, changes: Mapping[str, Link | None]) -> CID:
+    def change(self, name: str, changes: Mapping[str, PBLink | None]) -> CID:
         """Let the node change it, one entry after the other; answers what became of it."""
         for each, link in changes.items():
             if link is not None:
@@ -97,7 +97,7 @@ class Directories:
         with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30) as answer:
             return bytes(answer.read())
 
-    async def load(self, cid: CID) -> Node:
+    async def load(self, cid: CID) -> PBNode:
         return decode_node(await deferToThread(self.block, cid))
 
 
@@ -152,12 +152,12 @@ async def test_names_that_share_most_of_their_hash(directories: Directories) -> 
     node, blocks = shard_of(map(entry, rest))
     directories.put([*blocks, root_of(node)])
     directories.open("deep", root_of(node)[0])
-    states: list[dict[str, Link | None]] = [
+    states: list[dict[str, PBLink | None]] = [
         {name: entry(name) for name in together},
         dict.fromkeys(together[::2]),
         dict.fromkeys(together[1::2]),
     ]
-    current: Node | None = node
+    current: PBNode | None = node
     for changes in states:
         assert current is not None
         current, _ = await changed(directories.load, current, changes)

@@ -1,6 +1,5 @@
 """Images by CID over real nodes: published, exported, imported, and pulled from other registries."""
 
-import hashlib
 import http.client
 import json
 import os
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.clients.engines import DockerEngine
 from tests.clients.images import Image, layout_blobs, make_image, random_layer, sha256
 from tests.clients.programs import client_environment, require_program, run
 from tests.daemon_process import DaemonProcess
@@ -136,26 +136,25 @@ def test_a_published_image_is_what_nerdctl_reads(node: KuboNode, image: Image, t
         assert json.loads(found[view])["config"]["digest"] == json.loads(image.manifest)["config"]["digest"]
 
 
-def test_the_library_of_nerdctl_pulls_it(node: KuboNode, registry: DaemonProcess, image: Image, tmp_path: Path) -> None:
-    program = require_program("ipfs-pull", f"{Path(require_ipfs()).parent}:{os.environ['PATH']}")
+def test_nerdctl_pulls_what_is_published_and_pushes_what_is_pulled_by_its_cid(
+    node: KuboNode, registry: DaemonProcess, image: Image, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     push(registry, "nerdctl", image, "1")
     cid = said(registry, "publish", "nerdctl:1")
-    address = node.url.removeprefix("http://127.0.0.1:")
-    (tmp_path / "ipfs").mkdir()
-    (tmp_path / "ipfs" / "api").write_text(f"/ip4/127.0.0.1/tcp/{address}")
-    digest = subprocess.run(
-        [program, cid, str(tmp_path / "content")],
-        env={"IPFS_PATH": str(tmp_path / "ipfs"), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    ).stdout.strip()
-    blobs = tmp_path / "content" / "blobs" / "sha256"
-    for file in blobs.iterdir():
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == file.name
-    names = {f"sha256:{file.name}" for file in blobs.iterdir()}
-    assert names == {digest, *image.blobs}
+    rpc = f"--ipfs-address=/ip4/127.0.0.1/tcp/{node.port}"
+    with DockerEngine(tmp_path_factory.mktemp("engine"), newer=True) as engine:
+        engine.nerdctl("pull", "--quiet", rpc, f"ipfs://{cid}")
+        (view,) = engine.content - image.blobs.keys()
+        assert json.loads(engine.ctr("content", "get", view))["config"]["digest"] in image.blobs
+
+        name = engine.nerdctl("images", "--quiet", "--no-trunc").split()[0]
+        engine.nerdctl("tag", name, "mine:1")
+        pushed = engine.nerdctl("push", "--quiet", "--estargz=false", rpc, "ipfs://mine:1").split()[-1]
+    manifest = json.loads(ask(registry, "GET", f"ipfs/{pushed}/manifests/latest")[1])
+    found = [each["digest"] for each in (manifest["config"], *manifest["layers"])]
+    assert found == list(image.blobs)
+    for digest in found:  # skopeo would not ask for layers that have URLs
+        assert ask(registry, "GET", f"ipfs/{pushed}/blobs/{digest}") == (200, image.blobs[digest])
 
 
 def test_two_registries_with_nothing_in_common_but_the_swarm(image: Image, tmp_path: Path) -> None:

@@ -86,3 +86,22 @@ def test_what_holds_no_object_holds_nothing(file: File, content: bytes | None) -
     if content is not None:
         file.path.write_bytes(content)
     assert file.read() == {}
+
+
+def test_what_a_killed_daemon_was_writing_is_removed(file: File) -> None:
+    kept = {"other.json", ".noted.json-mine", ".other.json-0123456789abcdef"}
+    for name in [*kept, ".noted.json-0123456789abcdef", ".noted.json-fedcba9876543210"]:
+        (file.path.parent / name).write_bytes(b"half of i")
+    (file.path.parent / ".noted.json-00000000000000ff").mkdir()
+    assert file.read() == {}
+    assert {path.name for path in file.path.parent.iterdir()} == kept | {".noted.json-00000000000000ff"}
+
+
+def test_what_is_being_written_is_not_taken_for_what_is_left(file: File) -> None:
+    file.write(1)
+    read: list[dict[str, Any]] = []
+    Deferred.fromCoroutine(file.file.read()).addCallback(read.append)
+    assert len(file.threads.jobs) == 1
+    file.threads.go_on()
+    file.threads.go_on()
+    assert read == [{"number": 1}]

@@ -11,7 +11,7 @@ import pytest_twisted
 from ipfsreg.bucket.interface import Stat
 from ipfsreg.bucket.kubo.bucket import KuboBucket
 from ipfsreg.bucket.kubo.node.leaves import KuboLeaves
-from ipfsreg.ipfs.file_dag import PROFILE, FileDag, Place
+from ipfsreg.ipfs.file_dag import PROFILE, BlockPlace, FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.content import content_hash
 from ipfsreg.registry.content.content_hash import leaves_of
@@ -67,7 +67,7 @@ async def test_of_more_than_one_level(backend: Backend, node: KuboNode) -> None:
         node.command("block", "put", "--cid-codec=dag-pb", data=dag.block(place))
     assert await leaves_with(backend, str(dag.cid), size).leaves("f", size) == leaves
     # An inner node is a file as well, but not the one that was asked for.
-    part = str(dag.cid_at(Place(1, 0)))
+    part = str(dag.cid_at(BlockPlace(1, 0)))
     assert await leaves_with(backend, part, size).leaves("f", size) is None
 
 

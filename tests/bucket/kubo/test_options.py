@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 
-from ipfsreg.app.assembly import load_config
-from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, refusal, translate
+from ipfsreg.app.configuration import load_config
+from ipfsreg.bucket.kubo.errors import ContentLost, Exists, Missing, NotPinned, node_error, refusal
 from ipfsreg.bucket.kubo.options import KuboOptions
-from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, Remembered, find_address, parse_address
+from ipfsreg.bucket.kubo.rpc.address import DEFAULT, Address, find_address, parse_address, remembered
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.ipfs.cid import inline_cid
 from tests.docs.documents import block
@@ -68,7 +68,7 @@ def test_an_address_is_not_looked_up_for_each_call() -> None:
         asked.append(clock.seconds())
         return Address(f"http://127.0.0.1:{len(asked)}")
 
-    address = Remembered(look_up, clock.seconds)
+    address = remembered(look_up, clock.seconds)
     assert {address() for _ in range(5)} == {Address("http://127.0.0.1:1")}
     clock.advance(1.5)
     assert address() == address() == Address("http://127.0.0.1:2")
@@ -150,7 +150,7 @@ def test_what_a_node_says() -> None:
         ("context deadline exceeded", "GaveUp"),
         ("anything else", "Unavailable"),
     ):
-        assert type(translate("x", text)).__name__ == meaning, text
+        assert type(node_error("x", text)).__name__ == meaning, text
     assert type(refusal("x", 403, b"Kubo RPC Access Denied")).__name__ == "Refused"
     assert type(refusal("x", 502, b"<html>")).__name__ == "Unreachable"
     assert type(refusal("x", 500, b'{"Message":"file does not exist","Code":0,"Type":"error"}')).__name__ == "NotFound"

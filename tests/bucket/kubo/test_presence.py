@@ -12,9 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.bucket.kubo.state.clocks import Clocks
 from ipfsreg.bucket.kubo.state.notes import Notes
-from ipfsreg.bucket.kubo.state.presence import CERTAIN_SECONDS, COLLECTING_SECONDS, LAPSE_SECONDS, Presence
+from ipfsreg.bucket.kubo.state.presence import CERTAIN_SECONDS, COLLECTING_SECONDS, LAPSE_SECONDS, Clocks, Presence
 
 from .backend import Backend, unique_folder
 from .node import KuboNode

@@ -9,7 +9,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.kubo.following.published_states import KEEP_SECONDS, PublishedStates
-from ipfsreg.bucket.kubo.following.publishing import AGAIN_SECONDS, Publishing
+from ipfsreg.bucket.kubo.following.publishing import REPUBLISH_SECONDS, Publishing
 from ipfsreg.bucket.kubo.json_file import JsonFile
 from ipfsreg.ipfs.cid import parse_cid
 from tests.bucket.running import running
@@ -59,7 +59,7 @@ async def test_it_is_published_when_it_changed_and_before_the_record_ends(log: l
     assert content.published == ["first"]
     content.state = "second"
     await publishing.publish()
-    now[0] += AGAIN_SECONDS - 1
+    now[0] += REPUBLISH_SECONDS - 1
     await publishing.publish()
     assert content.published == ["first", "second"]
     now[0] += 1

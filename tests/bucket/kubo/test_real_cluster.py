@@ -21,7 +21,7 @@ from .node import running_node
 from .real_cluster import ClusterPeer, running_cluster
 from .state import pinned
 
-PATIENCE = 40.0
+PIN_PATIENCE = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterPeer
 
 async def becomes(condition: Callable[[], object], what: str) -> None:
     """Wait until something is so; it may ask servers."""
-    end = reactor.seconds() + PATIENCE
+    end = reactor.seconds() + PIN_PATIENCE
     while not await deferToThread(condition):
         assert reactor.seconds() < end, f"never: {what}"
         await pause(0.1)

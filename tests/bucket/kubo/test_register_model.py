@@ -12,12 +12,19 @@ came late could be taken for a newer one after a crash.
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
+from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.kubo.state.commit import Commit, Phase
 from tests.clients.programs import thorough
+from tests.full import FULL, examples
 
 from .simulated_daemon import Daemon
 from .simulated_node import TIMEOUT, Call
@@ -33,6 +40,7 @@ FAULTS = [
     Faults(kill=False, kill_node=False),
     Faults(),
     Faults(late=1.5 * TIMEOUT, skew=0.4 * TIMEOUT, forget=True),
+    Faults(late=0, coarse=3600.0),
 ]
 
 
@@ -52,7 +60,7 @@ def first(_: int) -> int:
     return 0
 
 
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=examples(60, 150), derandomize=True)
 @given(
     st.binary(min_size=100, max_size=600),
     st.integers(1, 4),
@@ -67,7 +75,7 @@ def test_any_order(choices: bytes, daemons: int, faults: Faults, online: bool, s
 
 @pytest.mark.parametrize("faults", FAULTS)
 def test_many_orders(faults: Faults) -> None:
-    orders(faults, range(6))
+    orders(faults, range(8))
 
 
 @thorough
@@ -105,7 +113,7 @@ def call_of(simulation: Simulation, daemon: Daemon, what: str) -> Call:
 @pytest.mark.parametrize("daemons", [1, 2])
 def test_one_call_is_late(command: str, daemons: int, collect: bool) -> None:
     """However many steps later it is done: with a collection after it, nothing acknowledged is lost."""
-    for steps in range(0, 36, 1 if daemons == 1 else 3):
+    for steps in range(0, 36, (1 if daemons == 1 else 3) if FULL else (2 if daemons == 1 else 5)):
         simulation = Simulation(first, daemons, Faults())
         with simulation.running():
             for daemon in simulation.daemons:
@@ -171,6 +179,37 @@ def test_who_waits_for_its_turn_reads_what_counts() -> None:
         simulation.end()
 
 
+@pytest.mark.parametrize("command", ["pin/update", "block/put, pinned"])
+@pytest.mark.parametrize("coarse", [0.001, 3600.0])
+def test_of_two_leases_of_one_state_one_daemon_replaces_it(coarse: float, command: str) -> None:
+    """A marker that came late lets a second one replace it; with a coarse clock both number theirs alike."""
+    simulation = Simulation(first, 2, Faults(coarse=coarse))
+    with simulation.running():
+        one, other = simulation.daemons
+        for daemon in simulation.daemons:
+            simulation.until_stored(daemon)
+        one.spawn(one.store("a"))
+        late = call_of(simulation, one, "pin/add, direct")
+        simulation.lose(late)
+
+        async def store() -> None:  # which others wait for until the lease of the first one has certainly ended
+            while not await other.store("d/b"):
+                await deferLater(simulation.clock, 0.1, lambda: None)
+
+        if command != "pin/update":
+            other.commits.caution.begin()  # as after blocks were lost
+        other.spawn(store())
+        waiting = call_of(simulation, other, command)  # it has the lease, by a marker that was put up anew
+        simulation.node.calls.remove(waiting)
+        while not late.ended:
+            late.step()
+        assert simulation.until_stored(one) < AT_ONCE
+        simulation.node.calls.append(waiting)
+        simulation.settle()
+        simulation.check("after the second one")
+        simulation.end()
+
+
 def test_a_marker_that_came_late_is_read_by_nobody() -> None:
     simulation = two_daemons()
     with simulation.running():
@@ -197,3 +236,19 @@ def test_a_state_that_somebody_unpinned_is_stored_again() -> None:
         assert simulation.until_stored(one) < STUCK
         assert simulation.until_stored(other) < STUCK
         simulation.end()
+
+
+def test_a_commit_goes_through_its_phases_once() -> None:
+    simulation = Simulation(first, 1, Faults())
+    with simulation.running():
+        (one,) = simulation.daemons
+        assert simulation.until_stored(one) < AT_ONCE
+        register, away = one.commits.register, Unavailable("away")
+        unused: Any = None
+        commit = Commit([], unused, register, one.commits.pins, unused, one.commits.caution)
+        with mock.patch.object(register, "take", side_effect=away):
+            failed = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+            assert failed.result is away
+        again = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
+        assert isinstance(again.result, RuntimeError)
+        assert commit.phase is Phase.FAILED

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.space.backend import make_client
+from ipfsreg.bucket.space.backend import make_space_client
 from ipfsreg.bucket.space.bucket import SpaceBucket
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.flow.workers import Workers
@@ -30,14 +30,16 @@ def options_for(double: SpaceDouble, directory: Path, **more: object) -> dict[st
 class Backend(RunningBackend):
     """A `SpaceBucket` on a double, as one daemon has it; ``cached`` puts the disk cache before it."""
 
-    def __init__(self, double: SpaceDouble, directory: Path, *, cached: bool = False, **more: object) -> None:
+    def __init__(
+        self, double: SpaceDouble, directory: Path, *, cached: bool = False, clock: Any = reactor, **more: object
+    ) -> None:
         self.double = double
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.options = SpaceOptions.model_validate(options_for(double, directory, **more))
         self.workers = Workers(reactor, 8)
-        self.client = make_client(self.options, self.options.known_token(), reactor)
-        self.space = SpaceBucket(self.options, self.client, self.workers, reactor)
+        self.client = make_space_client(self.options, self.options.known_token(), reactor)
+        self.space = SpaceBucket(self.options, self.client, self.workers, clock)
         self.bucket: IBucket = self.space
         if cached:
             self.bucket = DiskCache(self.space, directory / "cache", 1024**3, self.workers, reactor)

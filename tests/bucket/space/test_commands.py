@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.config.errors import ConfigError
 from tests.daemon_process import DaemonProcess

@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.bucket.errors import Refused, SetupError
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.config.errors import ConfigError
@@ -128,6 +128,6 @@ def test_the_file_of_the_token(tmp_path: Path) -> None:
     # A pipe would have it wait for a writer, for ever.
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(SetupError, match=f"token_file {file}: not a regular file"):
+    with pytest.raises(SetupError, match=f"token_file {file}: Is a pipe and not a file"):
         options.app_token()
     assert SpaceOptions.model_validate({"path": tmp_path, "token_file": file}).problem() is not None

@@ -52,6 +52,9 @@ async def test_a_bucket_of_the_original_program(space_daemon: SpaceDouble, tmp_p
         # What the original program wrote is never collected.
         await registry.daemon.registry.collector.run(grace=0.0)
         assert (await registry.ask("GET", "/v2/hello/manifests/v1")).content == MANIFEST
+        # The layer and its configuration: what was pushed for the deleted tag is collected.
+        report = await registry.daemon.registry.verifier.verify()
+        assert (report.contents, report.damaged, report.missing) == (2, [], [])
     registry.wipe_cache()
     async with served(tmp_path / "daemon", space_daemon) as registry:
         assert (await registry.ask("GET", layer)).content == LAYER

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from ipfsreg.bucket.breaker import Unreachable
-from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
+from ipfsreg.bucket.errors import NotFound, Refused, Unavailable, Unreachable
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Repository
@@ -129,7 +128,7 @@ async def test_a_file_that_is_never_opened_is_asked_for_again(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon has a deadlock: see docs/protocols/space.md, "Opening files"."""
-    monkeypatch.setattr("ipfsreg.bucket.space.bucket.AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr("ipfsreg.bucket.space.bucket.OPEN_AGAIN_SECONDS", 0.2)
     double, bucket = backend.double, backend.space
     for path in ("d/f", "d/g"):
         await bucket.put(path, b"x" * 1000)
@@ -148,7 +147,7 @@ async def test_a_file_that_is_never_opened_is_asked_for_again(
 @pytest_twisted.ensureDeferred
 async def test_the_wait_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon keeps its callers waiting; ours are told so in a moment, and each is told what it is."""
-    monkeypatch.setattr("ipfsreg.bucket.space.bucket_finder.PATIENCE", 0.1)
+    monkeypatch.setattr("ipfsreg.bucket.space.bucket_finder.READY_SECONDS", 0.1)
     double = SpaceDouble(patience=Patience(initialised=1.0))
     double.world.started = False
     async with listening(double), served(tmp_path / "daemon", double) as registry:

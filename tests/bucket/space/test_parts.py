@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfsreg.bucket.errors import BucketError, Full, NotFound, SetupError, Unavailable
-from ipfsreg.bucket.space.errors import NoKeyPair, meaning_of, translate
+from ipfsreg.bucket.space.errors import NoKeyPair, daemon_error, meaning_of
 from ipfsreg.bucket.space.path_locks import PathLocks
 from ipfsreg.bucket.space.sizes import SizeIndex, digest_of_link
 from ipfsreg.bucket.space.small_files import SmallFileLog
@@ -121,16 +121,16 @@ def test_only_one_text_means_that_a_file_is_missing(text: str, absent: bool) -> 
 
 @given(st.sampled_from(list(GrpcStatus)))
 def test_no_other_code_means_that(code: GrpcStatus) -> None:
-    error = translate(GrpcError(code, 'no link named "x" under bafy', NO_METADATA), "OpenFile")
+    error = daemon_error(GrpcError(code, 'no link named "x" under bafy', NO_METADATA), "OpenFile")
     assert isinstance(error, NotFound) is (code is GrpcStatus.UNKNOWN)
-    assert isinstance(translate(ConnectionBroken("x"), "OpenFile"), Unavailable)
+    assert isinstance(daemon_error(ConnectionBroken("x"), "OpenFile"), Unavailable)
 
 
 def test_a_keyring_without_a_pair_says_so_in_its_own_way() -> None:
     """Seen on a real daemon: docs/protocols/space.md, "Access"."""
     error = GrpcError(GrpcStatus.UNKNOWN, "Key not found", NO_METADATA)
-    assert isinstance(translate(error, "GetPublicKey"), NoKeyPair)
-    assert type(translate(error, "ListBuckets")) is Unavailable
+    assert isinstance(daemon_error(error, "GetPublicKey"), NoKeyPair)
+    assert type(daemon_error(error, "ListBuckets")) is Unavailable
 
 
 def test_the_index_of_sizes(tmp_path: Path) -> None:
@@ -160,14 +160,17 @@ def test_a_long_index_is_written_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("ipfsreg.bucket.space.sizes.KNOWN_MAX", 4)
     digests = [f"sha256:{number:064x}" for number in range(20)]
     (tmp_path / "sizes").write_text("".join(f"{digest} 1\n" for digest in digests))
+    (tmp_path / ".sizes-0123456789abcdef").touch()  # left by a kill
     index = SizeIndex(tmp_path / "sizes")
     index.load()
     assert (tmp_path / "sizes").read_text() == "".join(f"{digest} 1\n" for digest in digests[-4:])
     assert index.length(digests[-1]) == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "sizes"]
 
 
 def test_small_files_on_disk(tmp_path: Path) -> None:
     file = tmp_path / "small-files"
+    (tmp_path / ".small-files-0123456789abcdef").touch()  # left by a kill
     kept = SmallFileLog(file)
     assert list(kept.load()) == []
     files = [("d/a", "bafya", b"\0\xff\n"), ("d/\u00fc", "bafyb", b""), ("d/a", "bafyc", b"later")]

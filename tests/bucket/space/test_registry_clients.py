@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import fork_server
 from tests.bucket.textile.test_registry_clients import write_docker_archive
 from tests.clients import test_conformance
 from tests.clients.engines import DockerEngine
@@ -27,8 +28,8 @@ class SpaceServer:
         self.url = url
         self.token_file = directory / "space-token"
         init = [program("ipfsreg"), "space", "init", "--url", url, "--token-file", str(self.token_file)]
-        environment = os.environ | {"HOME": str(directory)}
-        subprocess.run(init, cwd=directory, env=environment, check=True, timeout=60, capture_output=True)
+        environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
+        fork_server.run(init, cwd=directory, env=environment).check_returncode()
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.errors import Refused, SetupError
 from ipfsreg.bucket.private_file import PrivateFile
-from ipfsreg.bucket.space.backend import make_client
+from ipfsreg.bucket.space.backend import make_space_client
 from ipfsreg.bucket.space.options import SpaceOptions
 from ipfsreg.bucket.space.setup import LostSecret, set_up
+from tests import fork_server
 from tests.bucket.running import reactor
 from tests.daemon_process import program
 
@@ -27,10 +28,7 @@ async def ipfsreg(home: Path, *arguments: str | Path, **environment: str) -> sub
     command = [program("ipfsreg"), *map(str, arguments)]
     known = {"HOME": str(home), "PATH": os.environ["PATH"], **environment}
 
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=home, env=known, text=True, capture_output=True, timeout=60)
-
-    result: subprocess.CompletedProcess[str] = await deferToThread(run)
+    result: subprocess.CompletedProcess[str] = await deferToThread(fork_server.run, command, cwd=home, env=known)
     assert "Traceback" not in result.stderr
     return result
 
@@ -39,7 +37,7 @@ async def set_up_on(double: SpaceDouble, directory: Path, **more: object) -> Seq
     options = SpaceOptions.model_validate(
         {"url": double.url, "token_file": directory / "token", "path": directory, **more}
     )
-    return await set_up(options, lambda token: make_client(options, token, reactor))
+    return await set_up(options, lambda token: make_space_client(options, token, reactor))
 
 
 def mode(file: Path) -> int:

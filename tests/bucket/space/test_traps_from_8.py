@@ -1,15 +1,14 @@
 """The traps of docs/protocols/space.md, "Traps", from the eighth on: see `test_traps`."""
 
 import os
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.cache import small_files
-from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import Stat
 from ipfsreg.bucket.space import listings
 from ipfsreg.bucket.space.options import SpaceOptions
@@ -18,7 +17,8 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Repository
 from tests.bucket.contract import together
 from tests.bucket.helpers import read
-from tests.bucket.running import pause, running
+from tests.bucket.running import StoppedClock, pause, running
+from tests.web.client import until
 from tests.web.served import digest_of as digest_text
 
 from .backend import LIMIT, Backend
@@ -34,9 +34,38 @@ LAYER = os.urandom(700_000)  # more than a block, so that the daemon tells a wro
 async def backend(space_daemon: SpaceDouble, tmp_path: Path) -> AsyncIterator[Backend]:
     async with running(Backend(space_daemon, tmp_path / "daemon", cached=True)) as each:
         yield each
-    space_daemon.look_at_copies()
-    assert space_daemon.touched == []
-    assert space_daemon.junk() == []
+    check_quiet(space_daemon)
+
+
+def check_quiet(double: SpaceDouble) -> None:
+    """Nobody touched a copy, and nothing is left over."""
+    double.look_at_copies()
+    assert double.touched == []
+    assert double.junk() == []
+
+
+class SlowListings:
+    """Has the double's listings take as long as a test says, on a clock that does not depend on the machine."""
+
+    def __init__(self, double: SpaceDouble) -> None:
+        self.clock = StoppedClock()
+        self._double = double
+
+    async def take(self, seconds: float, *work: Awaitable[Any]) -> Any:
+        """Do something that lists a directory, which takes so long; answers the first one's result."""
+        before = len(self._listed())
+
+        async def time_goes_on() -> None:
+            await until(lambda: len(self._listed()) > before)
+            self.clock.now += seconds
+
+        self._double.faults.entry_seconds = 0.01  # one entry after the other, so that the clock goes in their midst
+        first, *_ = await together(*work, time_goes_on())
+        self._double.faults.entry_seconds = 0.0
+        return first
+
+    def _listed(self) -> Sequence[object]:
+        return self._double.calls.of("ListDirectory")
 
 
 def blob(content: bytes) -> str:
@@ -48,6 +77,9 @@ async def test_trap_08_head_opens_nothing(
     space_daemon: SpaceDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(small_files, "SHARED_SECONDS", 0.0)
+    # A busy machine may take longer than a push waits for the sizes of what it has written.
+    monkeypatch.setattr("ipfsreg.bucket.space.small_files.QUICK_SECONDS", 60.0)
+    monkeypatch.setattr(listings, "PATIENT_SECONDS", 60.0)
     async with served(tmp_path / "daemon", space_daemon) as registry:
         manifest = await registry.push_image("1", layers=[LAYER])
     # Also after a start without any cache: the sizes were kept.
@@ -90,33 +122,28 @@ def opened(double: SpaceDouble) -> list[str]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_trap_09_sizes_are_not_believed_and_listings_are_slow(backend: Backend) -> None:
-    bucket, double = backend.bucket, backend.double
-    await together(*(bucket.put(f"d/{number}", b"x") for number in range(20)))
-    double.put_files({"d/large": LAYER})
-    assert await bucket.stat("d/large") == Stat(None)
-    assert await read(backend.space, "d/large") == LAYER
-    double.calls.clear()
-    double.faults.entry_seconds = 0.02  # 0.4 s for the directory
-    await together(*(bucket.stat(f"d/{number}") for number in range(20)))
-    assert len(double.calls.of("ListDirectory")) == 1
-    await bucket.stat("d/0")  # a slow one is believed for a moment
-    assert len(double.calls.of("ListDirectory")) == 1
-    # But what is changed here is seen at once.
-    await bucket.put("d/new", b"x")
-    assert (await bucket.stat("d/new")) == Stat(None)
-    assert all(record.request.omitMembers for record in double.calls.of("ListDirectory"))
-    # A fast one is asked for anew: others may have changed it.
-    double.faults.entry_seconds = 0.0
-    double.put_files({"d/of others": b"x"})
-    end = time.monotonic() + 10
-    while True:  # what the slow one took decides for how long it is believed
-        try:
-            await bucket.stat("d/of others")
-            break
-        except NotFound:
-            assert time.monotonic() < end
-            await pause(0.1)
+async def test_trap_09_sizes_are_not_believed_and_listings_are_slow(space_daemon: SpaceDouble, tmp_path: Path) -> None:
+    double, slow = space_daemon, SlowListings(space_daemon)
+    async with running(Backend(double, tmp_path / "daemon", cached=True, clock=slow.clock)) as backend:
+        bucket = backend.bucket
+        await together(*(bucket.put(f"d/{number}", b"x") for number in range(20)))
+        double.put_files({"d/large": LAYER})
+        assert await bucket.stat("d/large") == Stat(None)
+        assert await read(backend.space, "d/large") == LAYER
+        double.calls.clear()
+        await slow.take(0.4, *(bucket.stat(f"d/{number}") for number in range(20)))
+        assert len(double.calls.of("ListDirectory")) == 1
+        slow.clock.now += 0.39
+        await bucket.stat("d/0")  # a slow one is believed for as long as it took
+        assert len(double.calls.of("ListDirectory")) == 1
+        # But what is changed here is seen at once.
+        await bucket.put("d/new", b"x")
+        assert (await bucket.stat("d/new")) == Stat(None)
+        assert all(record.request.omitMembers for record in double.calls.of("ListDirectory"))
+        # A fast one is asked for anew: others may have changed it.
+        double.put_files({"d/of others": b"x"})
+        await bucket.stat("d/of others")
+    check_quiet(double)
 
 
 @pytest_twisted.ensureDeferred
@@ -137,31 +164,37 @@ def test_trap_11_open_ports(host: str, warned: bool, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_trap_08_where_listing_is_slow(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_trap_08_where_listing_is_slow(
+    space_daemon: SpaceDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A directory that takes a while is waited for; one that takes long is opened from, until it may be quick again."""
-    bucket, double = backend.bucket, backend.double
-    double.put_files({f"d/{number}": b"x" for number in range(9)})
-    double.faults.entry_seconds = 0.03  # 0.3 s for all
-    await bucket.put("d/tag", b"content")
-    for _ in range(2):
+    double, slow = space_daemon, SlowListings(space_daemon)
+    monkeypatch.setattr(listings, "PATIENT_SECONDS", 60.0)
+    monkeypatch.setattr("ipfsreg.bucket.space.small_files.QUICK_SECONDS", 60.0)
+    async with running(Backend(double, tmp_path / "daemon", cached=True, clock=slow.clock)) as backend:
+        bucket = backend.bucket
+        double.put_files({f"d/{number}": b"x" for number in range(9)})
+        await bucket.put("d/tag", b"content")
+        for _ in range(2):
+            assert await slow.take(0.3, bucket.get("d/tag", LIMIT)) == b"content"
+            slow.clock.now += 0.5
+        assert opened(double) == []
+        monkeypatch.setattr(listings, "PATIENT_SECONDS", 0.1)
+        monkeypatch.setattr(listings, "SLOW_SECONDS", 0.8)
+        monkeypatch.setattr(listings, "SLOW_TIMES", 1)
+        double.calls.clear()
+        assert len(await slow.take(0.3, bucket.list("d"))) == 10
+        assert await bucket.get("d/tag", LIMIT) == b"content"  # by that listing, which is believed for as long
+        assert double.calls.methods() == ["ListDirectory"]
+        slow.clock.now += 0.4
         assert await bucket.get("d/tag", LIMIT) == b"content"
-        await pause(0.5)
-    assert opened(double) == []
-    monkeypatch.setattr(listings, "PATIENT_SECONDS", 0.1)
-    monkeypatch.setattr(listings, "SLOW_SECONDS", 0.8)
-    monkeypatch.setattr(listings, "SLOW_TIMES", 1)
-    double.calls.clear()
-    assert len(await bucket.list("d")) == 10
-    assert await bucket.get("d/tag", LIMIT) == b"content"  # by that listing, which is believed for as long
-    assert double.calls.methods() == ["ListDirectory"]
-    await pause(0.4)
-    assert await bucket.get("d/tag", LIMIT) == b"content"
-    assert double.calls.methods() == ["ListDirectory", "OpenFile"]
-    double.faults.entry_seconds = 0.0
-    await pause(0.5)
-    for _ in range(2):
-        assert await bucket.get("d/tag", LIMIT) == b"content"
-    assert double.calls.methods() == ["ListDirectory", "OpenFile"] + ["ListDirectory"] * 2
+        assert double.calls.methods() == ["ListDirectory", "OpenFile"]
+        monkeypatch.setattr(listings, "PATIENT_SECONDS", 60.0)
+        slow.clock.now += 0.5
+        for _ in range(2):
+            assert await bucket.get("d/tag", LIMIT) == b"content"
+        assert double.calls.methods() == ["ListDirectory", "OpenFile"] + ["ListDirectory"] * 2
+    check_quiet(double)
 
 
 @pytest_twisted.ensureDeferred

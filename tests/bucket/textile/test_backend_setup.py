@@ -8,8 +8,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from ipfsreg.bucket.breaker import BROKEN_IN_A_ROW, LONGEST_PAUSE, Breaker, Unreachable
-from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
+from ipfsreg.bucket.breaker import BROKEN_IN_A_ROW, LONGEST_PAUSE, Breaker
+from ipfsreg.bucket.errors import NotFound, Refused, Unavailable, Unreachable
 from ipfsreg.bucket.textile import shard
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.grpcweb.errors import CallCancelled, ConnectionBroken, DeadlineExceeded, NotConnected

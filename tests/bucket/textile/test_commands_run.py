@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import pytest
 import pytest_twisted
-from twisted.internet.utils import getProcessOutputAndValue
+from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
 from ipfsreg.bucket.textile.server.identity import Identity
+from tests import fork_server
 from tests.bucket.contract import spawn
 from tests.bucket.running import listening, pause
 
@@ -40,10 +41,11 @@ class Place:
 
     async def run(self, *arguments: str) -> Ran:
         command = [*arguments, "--config", str(self.config)]
-        output, errors, status = await getProcessOutputAndValue(PROGRAM, command, env=dict(os.environ))
-        check_no_secrets(self.double, (output + errors).decode())
-        assert b"Traceback" not in output + errors, errors.decode()
-        return Ran(status, output.decode(), errors.decode())
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.config.parent)}
+        ran = await deferToThread(fork_server.run, [PROGRAM, *command], cwd=self.config.parent, env=environment)
+        check_no_secrets(self.double, ran.stdout + ran.stderr)
+        assert "Traceback" not in ran.stdout + ran.stderr, ran.stderr
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
 
 
 @pytest_twisted.async_yield_fixture(params=[False, True], ids=["alone", "beside the daemon"])

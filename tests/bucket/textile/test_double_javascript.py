@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from tests.full import FULL
+
 from .double import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, Generation, TextileDouble
-from .full import FULL
 from .javascript import runner
 
 

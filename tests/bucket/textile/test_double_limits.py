@@ -7,10 +7,10 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
+from tests.full import FULL
 
 from .double import Limits, RpcError, Synthetic, TextileDouble
 from .double.unixfs import FileBuilder, cid_string, dag_size_of_file
-from .full import FULL
 from .test_double_buckets import Server, part, server
 
 __all__ = ["server"]

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest_twisted
 
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from tests.web.client import until
 
 from .double import TextileDouble
@@ -32,7 +32,7 @@ async def test_blocks_of_a_layer(textile_hub: TextileDouble, tmp_path: Path) -> 
     await again.start()
     try:
         await until(lambda: again.daemon.registry.dags.index.complete)
-        for place in (Place(0, 1), DAG.root, Place(0, 2)):
+        for place in (BlockPlace(0, 1), DAG.root, BlockPlace(0, 2)):
             answer = await again.ask("GET", f"/ipfs/{DAG.cid_at(place)}?format=raw")
             first, end = DAG.range_at(place)
             assert answer.status == 200

@@ -78,7 +78,7 @@ async def test_a_small_file_that_comes_in_drops_ends_too(
     key = textile_hub.accounts.add_key()
     async with running(Backend(textile_hub, tmp_path / "daemon", key, timeout="500ms", silence="1h")) as backend:
         await backend.bucket.put(PATH, bytes(900_000))
-        textile_hub.faults.pull_bytes_per_second = 150_000.0
+        textile_hub.faults.pull_bytes_per_second = 300_000.0
         began = monotonic()
         with pytest.raises(Unavailable):
             await backend.bucket.get(PATH, LIMIT)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from twisted.internet import reactor
 
-from ipfsreg.app.assembly import load_config
+from ipfsreg.app.configuration import load_config
 from ipfsreg.bucket.textile.options import TextileOptions
 from ipfsreg.bucket.textile.server.identity import Identity
 from ipfsreg.config.environment import options_from

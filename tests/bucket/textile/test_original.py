@@ -11,9 +11,9 @@ from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
 from tests.daemon_process import DaemonProcess
+from tests.full import FULL
 
 from .double import TextileDouble
-from .full import FULL
 from .javascript.runner import install, write_as_original
 
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"

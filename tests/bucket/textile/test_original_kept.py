@@ -33,6 +33,12 @@ class Bucket:
         """Write as the original program does."""
         self.double.put_files("ipfsreg", files)
 
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        draft = self.double.bucket("ipfsreg").draft()
+        draft.root = self.double.ipfs.put(draft.root, path.split("/"), None)
+        self.double.buckets.save_now(draft)
+
     async def daemon(self) -> Served:
         """A new daemon, in place of the last one."""
         await self.stop()
@@ -123,9 +129,42 @@ async def test_what_an_older_release_left_in_another_repository_is_found_after_a
         assert (await registry.ask("POST", mounting)).status == 201
     assert (await registry.push(MANIFEST, "one", "second")).status == 201
     await bucket.stop()
-    draft = bucket.double.bucket("ipfsreg").draft()
     hexadecimal = digest_of(MANIFEST).removeprefix("sha256:")
-    path = ["blobs", "sha256", hexadecimal[:2], hexadecimal]
-    draft.root = bucket.double.ipfs.put(draft.root, path, None)
-    bucket.double.buckets.save_now(draft)
+    bucket.remove(f"blobs/sha256/{hexadecimal[:2]}/{hexadecimal}")
     await check_pull(await bucket.daemon(), "second", "one")
+
+
+@pytest_twisted.ensureDeferred
+async def test_verify_reads_what_the_original_program_wrote(bucket: Bucket) -> None:
+    """Also where an image of ours has its blobs there, and where nothing of ours is in the bucket."""
+    registry = await bucket.daemon()
+    verifier = registry.daemon.registry.verifier
+    report = await verifier.verify()
+    assert (report.contents, report.bytes) == (2, len(LAYER) + 2)
+    assert (report.damaged, report.missing, report.unreadable, report.mended) == ([], [], [], [])
+
+    assert (await registry.push(MANIFEST, "again", "first")).status == 201
+    assert (await registry.ask("DELETE", "/v2/first/manifests/one")).status == 202
+    report = await verifier.verify()
+    assert (report.contents, report.bytes) == (3, len(LAYER) + len(MANIFEST) + 2)
+    assert (report.damaged, report.missing, report.unreadable, report.mended) == ([], [], [], [])
+
+
+@pytest.mark.parametrize("how", ["another byte", "another length", "gone"])
+@pytest_twisted.ensureDeferred
+async def test_verify_finds_damage_in_what_the_original_program_wrote(how: str, bucket: Bucket) -> None:
+    path = f"blobs/{digest_of(LAYER)}"
+    if how == "gone":
+        bucket.remove(path)
+    else:
+        bucket.write({path: LAYER[:-1] + (b"x" if how == "another byte" else b"")})
+    registry = await bucket.daemon()
+    report = await registry.daemon.registry.verifier.verify()
+    assert (report.missing if how == "gone" else report.damaged) == [digest_of(LAYER)]
+    assert report.images == {digest_of(LAYER): ["first:one"]}
+    # Pushed again, it is whole.
+    target = query("/v2/first/blobs/uploads/", digest=digest_of(LAYER))
+    assert (await registry.ask("POST", target, None, LAYER)).status == 201
+    await check_pull(registry, "first", "one")
+    report = await registry.daemon.registry.verifier.verify()
+    assert (report.damaged, report.missing) == ([], [])

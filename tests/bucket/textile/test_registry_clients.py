@@ -19,8 +19,7 @@ from tests.clients import test_conformance
 from tests.clients.engines import DockerEngine
 from tests.clients.images import random_layer, sha256
 from tests.daemon_process import DaemonProcess
-
-from .full import FULL
+from tests.full import FULL
 
 ROOT = Path(__file__).parents[3]
 MEBIBYTE = 1024 * 1024

@@ -86,9 +86,9 @@ async def two(
     """Two daemons that start together, before there is a bucket."""
     assert small_files.SHARED_SECONDS <= 2.0
     assert threads.KNOWN_SECONDS <= 3.0
-    assert catalog.SHARED_SECONDS <= 5.0
-    for module in (small_files, catalog):
-        monkeypatch.setattr(module, "SHARED_SECONDS", BELIEVED)
+    assert catalog.CATALOG_BELIEVED_SECONDS <= 5.0
+    monkeypatch.setattr(small_files, "SHARED_SECONDS", BELIEVED)
+    monkeypatch.setattr(catalog, "CATALOG_BELIEVED_SECONDS", BELIEVED)
     textile_buckd.faults.create_seconds = 0.1
     with logged() as log:
         async with AsyncExitStack() as stack:

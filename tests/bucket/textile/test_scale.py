@@ -24,6 +24,7 @@ from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.names import Repository
 from tests.bucket.running import running
 from tests.bucket.storage import Collecting, read_into
+from tests.full import FULL
 
 from .backend import LIMIT, Backend
 from .double import Limits, Synthetic, TextileDouble
@@ -31,7 +32,6 @@ from .double.accounts import ApiKey
 from .double.bucket import Bucket
 from .double.tree import Directory, File, Node
 from .double.unixfs import RAW, cid_bytes
-from .full import FULL
 
 THREAD, BUCKET = "buckets", "ipfsreg"
 REPOSITORY = Repository("team/app")

@@ -28,7 +28,7 @@ async def may_go(guard: Guard, key: str, since: float) -> bool:
 @pytest_twisted.ensureDeferred
 async def test_the_oldest_uses_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what is not remembered counts as used when the last one was that was forgotten, or a little later."""
-    monkeypatch.setattr(module, "REMEMBERED", 4)
+    monkeypatch.setattr(module, "USES_REMEMBERED", 4)
     clock = Clock()
     guard = Guard(clock, float("-inf"))
 

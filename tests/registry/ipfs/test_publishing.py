@@ -14,7 +14,7 @@ from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
 from ipfsreg.registry.ipfs.publish_queue import PublishQueue
-from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
+from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.visibility import Visibility
 from tests.registry.conftest import Open
@@ -107,6 +107,23 @@ async def test_docker_becomes_oci(place: Place) -> None:
     assert (layer["mediaType"], layer["urls"]) == ("application/vnd.oci.image.layer.v1.tar+gzip", url(b"layer"))
     assert other["mediaType"] == "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
     assert other["urls"] == ["https://127.0.0.1/elsewhere"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_docker_leaves_out_is_there_for_oci(place: Place) -> None:
+    """A layer without a media type, and annotations that are null."""
+    await place.push_blob(APP, b"{}")
+    await place.push_blob(APP, b"layer")
+    layer = {**descriptor("", b"layer"), "annotations": {"a": None}}
+    del layer["mediaType"]
+    config = descriptor("application/vnd.docker.container.image.v1+json", b"{}")
+    document = {"schemaVersion": 2, "config": config, "layers": [layer], "annotations": {"b": None}}
+    await place.registry.manifests.put(APP, json.dumps(document).encode(), DOCKER_IMAGE, None, [ONE])
+    published = await place.registry.publisher.publish(APP, ONE)
+    view = await shown(place, published.view)
+    assert parse_manifest(json.dumps(view).encode(), OCI_IMAGE).annotations == {"b": ""}
+    octets = {**layer, "mediaType": "application/octet-stream", "annotations": {"a": ""}, "urls": url(b"layer")}
+    assert view["layers"] == [octets]
 
 
 @pytest_twisted.ensureDeferred

@@ -21,8 +21,9 @@ from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
 from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository import referrers
-from ipfsreg.registry.repository.catalog import SHARED_SECONDS, Catalog
+from ipfsreg.registry.repository.catalog import CATALOG_BELIEVED_SECONDS, Catalog
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
+from tests.full import examples
 from tests.registry.place import Place, image
 
 Open = Callable[..., Awaitable[Place]]
@@ -123,7 +124,7 @@ class CatalogBesideChanges(RuleBasedStateMachine):
 
 
 TestCatalogBesideChanges = CatalogBesideChanges.TestCase
-TestCatalogBesideChanges.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestCatalogBesideChanges.settings = settings(max_examples=examples(50, 150), stateful_step_count=25, deadline=None)
 
 
 def test_one_listing_for_all_who_ask_at_once() -> None:
@@ -167,7 +168,7 @@ def test_a_catalog_that_others_change_is_believed_for_a_moment() -> None:
 
     assert names() == []
     bucket.files[layout.manifest_record(APP, digest_of(b""))] = b""  # by another daemon
-    clock.advance(SHARED_SECONDS)
+    clock.advance(CATALOG_BELIEVED_SECONDS)
     assert names() == []
     clock.advance(0.1)
     assert names() == ["app"]
@@ -249,7 +250,7 @@ async def test_referrers_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch)
         str(digest_of(manifest))
         for manifest in await gatherResults([Deferred.fromCoroutine(push(n)) for n in range(40)])
     ]
-    monkeypatch.setattr(referrers, "PAGE", 10_000)
+    monkeypatch.setattr(referrers, "DESCRIPTORS_PAGE", 10_000)
     pages = await all_pages(place, subject)
     assert [each["digest"] for page in pages for each in page] == sorted(pushed)
     assert len(pages) > 4

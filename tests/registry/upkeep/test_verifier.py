@@ -369,7 +369,9 @@ async def test_a_scrub_goes_on_where_an_earlier_daemon_was_stopped(place: Place)
 async def test_a_damaged_position_is_the_beginning(place: Place, position: str) -> None:
     await fill(place)
     (place.directory / "scrub-position").write_text(position, errors="surrogateescape")
+    (place.directory / ".scrub-position-0123456789abcdef").touch()  # left by a kill
     assert (await place.registry.scrubber.run()).contents == 10
+    assert [path.name for path in place.directory.iterdir() if "scrub-position" in path.name] == []
 
 
 @pytest_twisted.ensureDeferred

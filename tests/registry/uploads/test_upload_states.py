@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
@@ -28,9 +29,10 @@ from ipfsreg.registry.errors import (
 )
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.uploads.session_files import new_session
+from ipfsreg.registry.uploads.session_files import UploadIdentity, new_session
 from ipfsreg.registry.uploads.spool_writer import UploadEnvironment
 from ipfsreg.registry.uploads.upload import SILENT_SECONDS, TURN_SECONDS, Upload, UploadState
+from tests.registry.place import append
 
 from .uploading import never
 
@@ -94,6 +96,13 @@ def fails(work: Any, *errors: type[Exception]) -> None:
     assert failure.check(*errors), failure
 
 
+async def complete(
+    upload: Upload, digest: Digest, send: Callable[[IConsumer], Awaitable[object]], length: int | None = None
+) -> None:
+    async with upload.completing(digest, length) as consumer:
+        await send(consumer)
+
+
 class Machine(RuleBasedStateMachine):
     """One session after the other."""
 
@@ -115,16 +124,13 @@ class Machine(RuleBasedStateMachine):
         self.count += 1
         self.content = b""
         self.model = UploadState.IDLE
-        directory = self.directory / str(self.count)
-        new_session(directory, REPOSITORY)
+        self.identity = UploadIdentity(str(self.count), REPOSITORY, self.directory / str(self.count))
+        new_session(self.identity)
         self.upload = self.open()
 
     def open(self, received: int = 0) -> Upload:
-        directory = self.directory / str(self.count)
         return Upload(
-            str(self.count),
-            REPOSITORY,
-            directory,
+            self.identity,
             self.environment,
             self.ended.append,
             received=received,
@@ -149,7 +155,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model is UploadState.ENDED)
     @rule()
     def ended_is_the_end(self) -> None:
-        fails(self.upload.append(never), UploadUnknown)
+        fails(append(self.upload, never), UploadUnknown)
         fails(self.upload.commit(digest_of(b"")), UploadUnknown)
         assert outcome(self.upload.cancel()) == [None]
         self.begin()
@@ -163,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         async def send(consumer: IConsumer) -> None:
             assert self.upload.state is UploadState.APPENDING
             consumer.write(sent[: length // 2])
-            fails(self.upload.append(never), UploadBusy)
+            fails(append(self.upload, never), UploadBusy)
             fails(self.upload.commit(digest_of(b"")), UploadBusy)
             fails(self.upload.cancel(), UploadBusy)
             consumer.write(sent[length // 2 :])
@@ -172,12 +178,12 @@ class Machine(RuleBasedStateMachine):
         if begin + length > LIMIT:
             known = ranged or said
             fails(
-                self.upload.append(never if known else send, length if said else None, content_range), ContentTooLarge
+                append(self.upload, never if known else send, length if said else None, content_range), ContentTooLarge
             )
             if not known:
                 self.model = UploadState.ENDED
             return
-        assert outcome(self.upload.append(send, length if said else None, content_range)) == [None]
+        assert outcome(append(self.upload, send, length if said else None, content_range)) == [None]
         self.content += sent
 
     @precondition(lambda self: self.model is UploadState.IDLE)
@@ -191,10 +197,10 @@ class Machine(RuleBasedStateMachine):
             consumer.write(self.bytes_to_send(length + other))
 
         if other:
-            fails(self.upload.append(send, None, (begin, begin + length - 1)), SizeInvalid)
-            fails(self.upload.append(never, length + other, (begin, begin + length - 1)), SizeInvalid)
-            fails(self.upload.append(never, length, (begin + other, begin + other + length - 1)), UploadOutOfOrder)
-        fails(self.upload.append(never, None, (begin + 1, begin)), UploadOutOfOrder)
+            fails(append(self.upload, send, None, (begin, begin + length - 1)), SizeInvalid)
+            fails(append(self.upload, never, length + other, (begin, begin + length - 1)), SizeInvalid)
+            fails(append(self.upload, never, length, (begin + other, begin + other + length - 1)), UploadOutOfOrder)
+        fails(append(self.upload, never, None, (begin + 1, begin)), UploadOutOfOrder)
 
     @precondition(lambda self: self.model is UploadState.IDLE)
     @rule(length=st.integers(0, 1000))
@@ -205,7 +211,7 @@ class Machine(RuleBasedStateMachine):
             consumer.write(sent)
             raise Gone
 
-        fails(self.upload.append(send), Gone)
+        fails(append(self.upload, send), Gone)
         self.content += sent
 
     @precondition(lambda self: self.model is UploadState.IDLE)
@@ -228,7 +234,7 @@ class Machine(RuleBasedStateMachine):
             consumer.registerProducer(cast(Any, Body()), True)
             await going_on
 
-        first = outcome(self.upload.append(send))
+        first = outcome(append(self.upload, send))
         assert not first
         self.clock.advance(SILENT_SECONDS if silent else SILENT_SECONDS / 2)
         waiting = outcome(self.upload.turn())
@@ -239,7 +245,7 @@ class Machine(RuleBasedStateMachine):
         assert not waiting
         self.clock.advance(TURN_SECONDS)
         assert waiting == [None]
-        fails(self.upload.append(never), UploadBusy)
+        fails(append(self.upload, never), UploadBusy)
         waiting = outcome(self.upload.turn())
         going_on.callback(None)
         assert waiting == first == [None]
@@ -283,7 +289,7 @@ class Machine(RuleBasedStateMachine):
             waiting.append(outcome(self.take_turn()))
             fails(self.upload.commit(digest_of(b"")), UploadBusy)
 
-        committed = outcome(self.upload.commit(self.digest, send, len(sent)))
+        committed = outcome(complete(self.upload, self.digest, send, len(sent)))
         self.content += sent
         self.model = UploadState.IDLE if failing else UploadState.ENDED
         assert waiting == [[self.model]]
@@ -312,7 +318,8 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model is UploadState.STORED)
     @rule()
     def append_to_what_is_stored(self) -> None:
-        fails(self.upload.append(never), Unavailable)
+        fails(append(self.upload, never), UploadOutOfOrder)
+        fails(complete(self.upload, self.digest, never), UploadOutOfOrder)
 
     @precondition(lambda self: self.model is UploadState.IDLE)
     @rule()

@@ -31,7 +31,7 @@ from ipfsreg.registry.uploads import spool_writer
 from ipfsreg.registry.uploads.sessions import GIVES_WAY_SECONDS
 from ipfsreg.registry.uploads.upload import Upload
 from ipfsreg.registry.uploads.uploads import EMPTY_SECONDS
-from tests.registry.place import Place, pause
+from tests.registry.place import Place, append, pause
 
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, never, stored
 
@@ -92,17 +92,17 @@ async def test_out_of_order(place: Place) -> None:
     await place.append(upload, b"0123456789")
     for begin in (0, 9, 11):
         with pytest.raises(UploadOutOfOrder) as error:
-            await upload.append(never, 1, (begin, begin))
+            await append(upload, never, 1, (begin, begin))
         assert error.value.received == 10
     with pytest.raises(UploadOutOfOrder):
-        await upload.append(never, None, (10, 9))
+        await append(upload, never, None, (10, 9))
     with pytest.raises(SizeInvalid):
-        await upload.append(never, 2, (10, 10))
-    await upload.append(_write(b"a"), 1, (10, 10))
-    await upload.append(_write(b"b"), None, (11, 11))
+        await append(upload, never, 2, (10, 10))
+    await append(upload, _write(b"a"), 1, (10, 10))
+    await append(upload, _write(b"b"), None, (11, 11))
     for sent in (b"", b"cd"):  # not what was announced: it is given back
         with pytest.raises(SizeInvalid):
-            await upload.append(_write(sent), None, (12, 12))
+            await append(upload, _write(sent), None, (12, 12))
         assert (upload.received, upload.data.read_bytes()) == (12, b"0123456789ab")
     await upload.commit(digest_of(b"0123456789ab"))
 
@@ -130,7 +130,7 @@ async def _break_off(place: Place, upload: Upload, content: bytes) -> None:
         consumer.write(content)
         raise Gone
 
-    await upload.append(send)
+    await append(upload, send)
 
 
 @pytest_twisted.ensureDeferred
@@ -142,7 +142,7 @@ async def test_two_writers_at_once(place: Place) -> None:
     async def send(consumer: IConsumer) -> None:
         consumer.write(CONTENT)
         with pytest.raises(UploadBusy):
-            await upload.append(never, 5)
+            await append(upload, never, 5)
         with pytest.raises(UploadBusy):
             await place.append(upload, b"other")
         with pytest.raises(UploadBusy):
@@ -150,7 +150,7 @@ async def test_two_writers_at_once(place: Place) -> None:
         with pytest.raises(UploadBusy):
             await upload.cancel()
 
-    await upload.append(send)
+    await append(upload, send)
     await upload.commit(SHA256)
     assert await stored(place, SHA256) == CONTENT
 
@@ -220,7 +220,7 @@ async def test_expiry(open_place: Open) -> None:
             clock.advance(2)
             assert await uploads.expire() == 1
 
-        await busy.append(send)
+        await append(busy, send)
         assert sorted(each.name for each in place.sessions()) == sorted([busy.identifier, used.identifier])
         with pytest.raises(UploadUnknown):
             uploads.find(REPOSITORY, stale.identifier)
@@ -243,7 +243,7 @@ async def test_those_of_an_earlier_daemon_expire_whatever_the_time_of_day_was(op
     try:
         upload = await place.registry.uploads.begin(REPOSITORY)
         await place.append(upload, b"something")
-        for each in upload.directory.iterdir():
+        for each in upload.identity.directory.iterdir():
             os.utime(each, (clock.seconds() + written, clock.seconds() + written))
         await place.restart()
         uploads = place.registry.uploads
@@ -272,7 +272,7 @@ async def test_one_that_is_used_again_while_others_expire(open_place: Open, monk
             consumer.write(b"still here")
             assert await expiring == 1
 
-        await uploads.find(REPOSITORY, second.identifier).append(send)
+        await append(uploads.find(REPOSITORY, second.identifier), send)
         assert [each.name for each in place.sessions()] == [second.identifier]
         assert uploads.find(REPOSITORY, second.identifier).received == 10
         with pytest.raises(UploadUnknown):
@@ -361,7 +361,7 @@ async def test_a_client_that_has_all_it_may_have_loses_what_it_left_alone(open_p
         await place.append(left, b"something")
         clock.advance(GIVES_WAY_SECONDS)
         busy: Deferred[None] = Deferred()
-        appending = ensureDeferred(used.append(lambda _: busy))
+        appending = ensureDeferred(append(used, lambda _: busy))
         await pause()
         await uploads.begin(REPOSITORY, "client")
         with pytest.raises(UploadUnknown):
@@ -381,12 +381,12 @@ async def test_too_large(open_place: Open) -> None:
     uploads = place.registry.uploads
     upload = await uploads.begin(REPOSITORY)
     with pytest.raises(ContentTooLarge):
-        await upload.append(never, 1001)  # said before a byte of it is read
+        await append(upload, never, 1001)  # said before a byte of it is read
     await place.append(upload, b"x" * 600)
     with pytest.raises(ContentTooLarge):
-        await upload.append(never, 401)
+        await append(upload, never, 401)
     with pytest.raises(ContentTooLarge):
-        await upload.append(never, None, (600, 1000))
+        await append(upload, never, None, (600, 1000))
     with pytest.raises(ContentTooLarge):  # a client that does not say how much it sends
         await place.append(upload, b"x" * 400, b"x", b"x")
     assert place.sessions() == []
@@ -413,11 +413,11 @@ async def test_a_fast_client_is_held_back(place: Place, monkeypatch: pytest.Monk
     async def send(consumer: IConsumer) -> None:
         sending = sender.send_to(consumer)
         await pause(0.05)
-        assert sender.sent <= spool_writer.WAITING_MAX + spool_writer.PIECE + 2 * 65536
+        assert sender.sent <= spool_writer.UNWRITTEN_MAX + spool_writer.WRITTEN_AT_ONCE + 2 * 65536
         disk_goes_on.set()
         await sending
 
-    await upload.append(send, size)
+    await append(upload, send, size)
     assert upload.received == size
 
 

@@ -14,11 +14,11 @@ import pytest_twisted
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from ipfsreg.bucket.errors import Full, Unavailable
-from ipfsreg.bucket.local.tree import Tree
+from ipfsreg.bucket.local.tree import FileTree
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, UploadUnknown
 from ipfsreg.registry.uploads import session_files
-from tests.registry.place import Place
+from tests.registry.place import Place, append
 
 from .uploading import CONTENT, REPOSITORY, SHA256, Open, Sender, stored
 
@@ -50,7 +50,7 @@ async def test_a_disk_that_becomes_full(place: Place, monkeypatch: pytest.Monkey
         patch.setattr(os, "writev", failing_after(700_000, errno.ENOSPC, os.writev))
         sender = Sender(iter([CONTENT[at : at + 65536] for at in range(1000, len(CONTENT), 65536)]))
         with pytest.raises(Full):
-            await upload.append(sender.send_to)
+            await append(upload, sender.send_to)
     assert sender.sent < len(CONTENT) - 1000  # it was stopped, not swallowed to the end
     assert (upload.received, upload.data.stat().st_size) == (1000, 1000)
     await place.append(upload, CONTENT[1000:])  # without reading again what there is
@@ -116,15 +116,15 @@ async def test_a_storage_that_fails_between_content_and_link(place: Place, monke
     """The client asks once more, and gets what it pushed."""
     upload = await place.registry.uploads.begin(REPOSITORY)
     await place.append(upload, CONTENT)
-    write = Tree.write
+    write = FileTree.write
 
-    def fail(tree: Tree, path: str, content: bytes) -> None:
+    def fail(tree: FileTree, path: str, content: bytes) -> None:
         if "_blobs" in path:
             raise OSError(errno.ENOSPC, "full")
         write(tree, path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tree, "write", fail)
+        patch.setattr(FileTree, "write", fail)
         with pytest.raises(Full):
             await upload.commit(SHA256)
         with pytest.raises(BlobUnknown):

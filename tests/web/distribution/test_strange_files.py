@@ -60,9 +60,11 @@ async def test_in_the_place_of_a_repository(registry: Served, outside: Path, mak
     assert (answer.status, answer.json()) == (200, {"repositories": ["box"]})
     assert (await registry.ask("GET", "/v2/evil/tags/list")).status in {404, 503}
     # Nobody knows what it holds, so nothing is collected, and both say where it is.
-    for name in ("gc", "verify"):
-        with pytest.raises(ControlError, match="repositories/evil"):
-            await task(registry, name, now="1")
+    with pytest.raises(ControlError, match="repositories/evil"):
+        await task(registry, "gc", now="1")
+    found = await task(registry, "verify")
+    assert found["strays"] == {"repositories/evil": "neither a file nor a directory"}
+    assert "repositories/evil" in found["stopped_by"]
     assert names(outside) == before
     (registry.store / "bucket/repositories/evil").unlink()
     assert (await task(registry, "gc", now="1"))["contents"] == 0

@@ -1,5 +1,6 @@
 """Pushing blobs in every way that there is (distribution-spec, "Pushing blobs")."""
 
+import errno
 import os
 import uuid
 
@@ -9,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
+from ipfsreg.bucket.local.tree import FileTree
 from ipfsreg.registry.uploads import upload
 from tests.web.client import connect, pause, query
 from tests.web.served import Serve, Served, digest_of
@@ -422,3 +424,30 @@ async def test_a_client_that_vanished_without_a_word_makes_room_for_its_next_try
     finished = await registry.ask("PUT", query(location, digest=digest_of(content)), None, b"")
     assert finished.status == 201
     assert (await vanished.answer()).status in {404, 409}
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("content_range", [{}, {"Content-Range": f"{len(WHOLE)}-{len(WHOLE)}"}])
+@pytest_twisted.ensureDeferred
+async def test_an_upload_that_is_stored_takes_no_more_bytes_and_says_so(
+    registry: Served, monkeypatch: pytest.MonkeyPatch, method: str, content_range: dict[str, str]
+) -> None:
+    """The storage failed after it took the content, so the client has nothing to send but its PUT once more."""
+    location = await registry.begin_upload()
+    await registry.ask("PATCH", location, None, WHOLE)
+    finish = query(location, digest=digest_of(WHOLE))
+    write = FileTree.write
+
+    def fail(tree: FileTree, path: str, content: bytes) -> None:
+        if "_blobs" in path:
+            raise OSError(errno.EIO, "broken")
+        write(tree, path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTree, "write", fail)
+        assert (await registry.ask("PUT", finish, {"Content-Length": 0})).status == 503
+    refused = await registry.ask(method, finish, content_range, b"x")
+    assert refused.error == (416, "BLOB_UPLOAD_INVALID")
+    assert refused["range"] == f"0-{len(WHOLE) - 1}" == await received(registry, location)
+    assert (await registry.ask("PUT", finish, {"Content-Length": 0})).status == 201
+    assert await content_of(registry, WHOLE) == WHOLE

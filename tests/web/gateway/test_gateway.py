@@ -13,7 +13,7 @@ from hypothesis import given
 
 from ipfsreg.ipfs.car import CARReader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of, verify_block
-from ipfsreg.ipfs.file_dag import FileDag, Place
+from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.web.gateway.trustless import CAR, Wanted
 from tests.web.client import Answer, pause, query, until
 from tests.web.served import Serve, Served, digest_of
@@ -152,7 +152,7 @@ async def test_a_car_with_everything(pushed: Served) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_car_with_a_part(pushed: Served) -> None:
-    root, leaves = DAG.cid, [DAG.cid_at(Place(0, number)) for number in range(4)]
+    root, leaves = DAG.cid, [DAG.cid_at(BlockPlace(0, number)) for number in range(4)]
     parts: dict[str, list[CID]] = {
         "dag-scope=block": [root],
         "dag-scope=block&entity-bytes=0:*": [root],
@@ -192,7 +192,7 @@ def test_a_range_is_what_a_slice_is(size: int, first: int, last: int | None) -> 
 async def test_blocks_that_come_twice(registry: Served) -> None:
     await registry.push_blob(REPEATED)
     dag = dag_of(REPEATED)
-    leaf = dag.cid_at(Place(0, 0))
+    leaf = dag.cid_at(BlockPlace(0, 0))
     for duplicates, expected in (("n", [dag.cid, leaf]), ("y", [dag.cid, *[leaf] * 4])):
         for answer in (
             await ask(registry, dag.cid, format="car", car_dups=duplicates),
@@ -219,7 +219,7 @@ async def test_what_a_client_has_is_not_sent_again(pushed: Served) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_range_of_a_block(pushed: Served) -> None:
-    cid = DAG.cid_at(Place(0, 1))
+    cid = DAG.cid_at(BlockPlace(0, 1))
     answer = await ask(pushed, cid, headers={"Range": "bytes=10-19"}, format="raw")
     assert (answer.status, answer.content) == (206, LAYER[MiB + 10 : MiB + 20])
     assert answer["content-range"] == f"bytes 10-19/{MiB}"
@@ -273,7 +273,7 @@ async def test_other_refusals(pushed: Served) -> None:
 @pytest_twisted.ensureDeferred
 async def test_private_repositories(serve: Serve) -> None:
     served = await serve(gateway={"private": "secret, team/*"})
-    leaf = DAG.cid_at(Place(0, 1))
+    leaf = DAG.cid_at(BlockPlace(0, 1))
     for repository in ("secret", "team/app", "team/a/b"):
         manifest = await served.push_image("1", repository, [LAYER])
         await settled(served)
@@ -316,7 +316,7 @@ async def test_what_is_read_counts_as_used(serve: Serve) -> None:
     await served.push_blob(LAYER)
     await pause(0.05)
     used = served.daemon.registry.collector._guard.now()
-    await ask(served, DAG.cid_at(Place(0, 0)), format="raw")
+    await ask(served, DAG.cid_at(BlockPlace(0, 0)), format="raw")
     since = served.daemon.registry.collector._guard.now() - used
     await collector.run(grace=since)
     assert (await ask(served, DAG.cid, format="raw")).status == 200
@@ -343,8 +343,8 @@ async def test_damage_is_never_sent(pushed: Served) -> None:
     stored = pushed.store / "bucket" / "blobs" / "sha256" / hexadecimal[:2] / hexadecimal
     with stored.open("r+b") as file:
         os.pwrite(file.fileno(), bytes(100), 2 * MiB)
-    assert (await ask(pushed, DAG.cid_at(Place(0, 2)), format="raw")).status == 503
-    assert (await ask(pushed, DAG.cid_at(Place(0, 1)), format="raw")).status == 200
+    assert (await ask(pushed, DAG.cid_at(BlockPlace(0, 2)), format="raw")).status == 503
+    assert (await ask(pushed, DAG.cid_at(BlockPlace(0, 1)), format="raw")).status == 200
     with pytest.raises(ConnectionError):
         await ask(pushed, DAG.cid, format="car")
 

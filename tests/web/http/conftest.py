@@ -7,22 +7,22 @@ import pytest_twisted
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.logger import LogEvent
 
-from ipfsreg.web.http.limits import Limits
-from ipfsreg.web.http.server import Handler, HttpServer
+from ipfsreg.web.http.limits import HttpLimits
+from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
 from tests.web.client import Connection, connect
 
-PATIENT = Limits(idle=30.0, stall=30.0)
+PATIENT = HttpLimits(idle=30.0, stall=30.0)
 
 
 class Served:
     """A server that listens on a port of 127.0.0.1."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, handler: Handler, limits: HttpLimits) -> None:
         from twisted.internet import reactor
 
         self._reactor: Any = reactor
         self.server = HttpServer(
-            handler, reactor, limits, refusal=str.encode, refusal_type="text/plain", headers={"X-Common": "yes"}
+            handler, reactor, limits, RefusalFormat("text/plain", str.encode), headers={"X-Common": "yes"}
         )
         self._port: Any = self._reactor.listenTCP(0, self.server, interface="127.0.0.1")
         self._connections: list[Connection] = []
@@ -50,7 +50,7 @@ async def listen(clean_log: list[LogEvent]) -> AsyncIterator[Listen]:
     """Starts servers: ``listen(handler, limits)``. Each is stopped at the end."""
     running: list[Served] = []
 
-    def start(handler: Handler, limits: Limits = PATIENT) -> Served:
+    def start(handler: Handler, limits: HttpLimits = PATIENT) -> Served:
         running.append(Served(handler, limits))
         return running[-1]
 

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 from twisted.internet.task import Clock
 
-from ipfsreg.web.http.budget import LEAST_RATE, SMALL, Budget, Lease
+from ipfsreg.web.http.budget import LEAST_COLLECTED_RATE, UNCOUNTED, Budget, MemoryLease
 
 TOTAL = 1_000_000
 
@@ -18,10 +18,10 @@ class Users:
         self.evicted: list[str] = []
         self._stacks: dict[str, ExitStack] = {}
 
-    def begin(self, name: str) -> Lease:
+    def begin(self, name: str) -> MemoryLease:
         self._stacks[name] = ExitStack()
         lease = self._stacks[name].enter_context(self.budget.lease(lambda: self.evict(name)))
-        assert lease.grow(SMALL) is None  # what everybody has
+        assert lease.grow(UNCOUNTED) is None  # what everybody has
         return lease
 
     def evict(self, name: str) -> None:
@@ -96,7 +96,7 @@ def test_who_trickles_gives_it_back_and_who_gets_on_keeps_it() -> None:
         users.clock.advance(0.5)
         if "trickling" not in users.evicted:
             trickling.grow(40)
-        coming.grow(LEAST_RATE)
+        coming.grow(LEAST_COLLECTED_RATE)
     assert users.evicted == ["trickling"]
 
 
@@ -109,7 +109,7 @@ def test_the_time_that_a_body_waits_for_memory_does_not_count_against_it() -> No
     assert granted is not None
     for _ in range(100):
         users.clock.advance(1.0)
-        coming.grow(2 * LEAST_RATE)
+        coming.grow(2 * LEAST_COLLECTED_RATE)
     users.end("coming")
     assert granted.called
     assert users.evicted == []

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 
 from ipfsreg.flow.streams import Pieces, write_pieces
-from ipfsreg.web.http.body import BodyTooLong, ClientGone, ClientTooSlow, Lease
+from ipfsreg.web.http.body import BodyMemory, BodyTooLong, ClientGone, ClientTooSlow
 from ipfsreg.web.http.budget import Budget
-from ipfsreg.web.http.limits import AT_ONCE, Limits
+from ipfsreg.web.http.limits import REQUESTS_AT_ONCE, HttpLimits
 from ipfsreg.web.http.request import Request
 from tests.web.client import chunk, pause, until
 
@@ -120,7 +120,7 @@ async def test_a_client_that_asks_a_thousand_things_at_once_gets_its_answers_and
     greedy.send(b"GET /greedy HTTP/1.1\r\nHost: a\r\n\r\n" * count)
     modest.begin("GET", "/modest")
     await modest.answer()
-    assert order.index(b"/modest") < 10 * AT_ONCE
+    assert order.index(b"/modest") < 10 * REQUESTS_AT_ONCE
     for _ in range(count):
         greedy.send(b"", "GET")
         assert (await greedy.answer()).status == 200
@@ -185,7 +185,7 @@ async def test_a_body_that_does_not_come_is_told_so(listen: Listen) -> None:
             request.prepare(408, {})
             request.end(b"too slow")
 
-    connection = await listen(read, Limits(idle=0.2, stall=5.0)).connect()
+    connection = await listen(read, HttpLimits(idle=0.2, stall=5.0)).connect()
     connection.begin("PUT", "/", {"Content-Length": 100})
     connection.send(b"x" * 50)
     answer = await connection.answer()
@@ -201,7 +201,7 @@ async def test_a_body_for_the_disk_may_pause_for_longer(listen: Listen) -> None:
         request.body.copy_to(pieces).addBoth(pieces.end)
         request.end(b"".join([piece async for piece in pieces]))
 
-    connection = await listen(copy, Limits(idle=0.2, stall=20.0)).connect()
+    connection = await listen(copy, HttpLimits(idle=0.2, stall=20.0)).connect()
     connection.begin("PUT", "/", {"Content-Length": 10})
     connection.send(b"hello")
     await pause(0.6)
@@ -322,7 +322,7 @@ async def test_bodies_share_memory_and_the_stalled_ones_give_it_back(listen: Lis
 
     @begun
     async def read(request: Request) -> None:
-        def reading(lease: Lease) -> Any:
+        def reading(lease: BodyMemory) -> Any:
             return request.body.read(2_000_000, lease)
 
         with budget.lease(request.give_up_body) as lease:
@@ -377,7 +377,7 @@ async def test_an_idle_client_is_left_what_is_still_on_its_way(listen: Listen) -
         cast(socket.socket, connection.wire.getHandle()).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(content))
         request.end(content)
 
-    served = listen(handle, Limits(idle=0.3, stall=30.0))
+    served = listen(handle, HttpLimits(idle=0.3, stall=30.0))
     client = await served.connect()
     client.begin("GET", "/")
     client.wire.pauseProducing()

@@ -2,9 +2,8 @@
 
 from twisted.internet.task import Clock
 
-from ipfsreg.web.http.deadline import Deadline
-from ipfsreg.web.http.limits import LEAST_RATE, LINGER_SECONDS, Limits
-from ipfsreg.web.http.patience import Awaited, Patience
+from ipfsreg.web.http.limits import LEAST_RATE, LINGER_SECONDS, HttpLimits
+from ipfsreg.web.http.patience import Awaited, Deadline, Patience
 
 
 class Clocks:
@@ -65,7 +64,7 @@ def test_it_may_be_set_to_sooner_and_later() -> None:
 
 def test_a_body_has_to_come_at_a_rate_but_for_pauses() -> None:
     wall, expired = Clock(), list[Awaited]()
-    patience = Patience(wall, wall.seconds, Limits(idle=10, stall=100), expired.append)
+    patience = Patience(wall, wall.seconds, HttpLimits(idle=10, stall=100), expired.append)
 
     def send(rate: float, seconds: int) -> None:
         for _ in range(seconds):
@@ -86,7 +85,7 @@ def test_a_body_has_to_come_at_a_rate_but_for_pauses() -> None:
 
 def test_a_refused_client_is_not_waited_for_long() -> None:
     wall, expired = Clock(), list[Awaited]()
-    patience = Patience(wall, wall.seconds, Limits(idle=60, stall=300), expired.append)
+    patience = Patience(wall, wall.seconds, HttpLimits(idle=60, stall=300), expired.append)
     patience.wait_for(Awaited.GOODBYE)
     for _ in range(round(LINGER_SECONDS)):
         assert expired == []

@@ -133,7 +133,7 @@ async def test_a_client_is_not_idle_while_it_waits_for_a_slow_disk(
         return write(descriptor, buffers)
 
     monkeypatch.setattr(os, "writev", slowly)
-    content = os.urandom(3_000_000)
+    content = os.urandom(1_800_000)
     answer = await registry.ask("PATCH", location, None, content)
     assert (answer.status, answer["range"]) == (202, f"0-{len(content) - 1}")
     answer = await registry.ask("PUT", query(location, digest=digest_of(content)), None, b"")

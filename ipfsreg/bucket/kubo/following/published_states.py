@@ -14,7 +14,7 @@ from ipfsreg.bucket.kubo.errors import NotPinned
 from ipfsreg.bucket.kubo.json_file import JsonFile
 from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.ipfs.cid import DAG_PB, cid_of, parse_cid
-from ipfsreg.ipfs.dag_pb import Link
+from ipfsreg.ipfs.dag_pb import PBLink
 from ipfsreg.ipfs.unixfs import encode_directory
 
 KEEP_SECONDS = 900.0
@@ -31,7 +31,7 @@ class PublishedStates:
         self._file = file
         self._now = now
         self._kept: dict[str, float | None] | None = None
-        """When a pinned block's state ceased to be the published one; None for the one that is."""
+        """When a pinned block's state ceased to be published; None while it is."""
 
     async def keep(self, root: str) -> None:
         """Keep a state, which is pinned still, from before it is published on; and let go of those of long before.
@@ -39,7 +39,7 @@ class PublishedStates:
         :raises BucketError: where the node or the disk does not let us.
         """
         kept = await self._read()
-        block = encode_directory([Link(parse_cid(root), "published", 0)])
+        block = encode_directory([PBLink(parse_cid(root), "published", 0)])
         cid = cid_of(DAG_PB, block)
         now = self._now()
         for other in kept:

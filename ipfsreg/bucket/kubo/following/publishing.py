@@ -8,10 +8,10 @@ from ipfsreg.bucket.kubo.node.network import Network
 
 from .published_states import PublishedStates
 
-AGAIN_SECONDS = 12 * 3600.0
+REPUBLISH_SECONDS = 12 * 3600.0
 """How old a record may become, of the 48 hours that it is valid for. A node renews it too, if it is left to."""
 
-TRIES = 5
+PUBLISH_TRIES = 5
 """How often the newest state is kept anew where it was replaced meanwhile. The last one may then not be pinned."""
 
 
@@ -41,9 +41,9 @@ class Publishing:
     async def publish(self) -> None:
         """Publish the last state that counts, unless that is done already. `BucketError`."""
         root, now = await self._root(), self._seconds()
-        if root == self._published and now - self._when < AGAIN_SECONDS:
+        if root == self._published and now - self._when < REPUBLISH_SECONDS:
             return
-        for _ in range(TRIES):
+        for _ in range(PUBLISH_TRIES):
             await self._kept.keep(root)
             # If it counts now, it was pinned until it was kept.
             before, root = root, await self._root()

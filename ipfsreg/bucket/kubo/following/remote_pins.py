@@ -15,7 +15,7 @@ from ipfsreg.bucket.kubo.rpc.client import Option, Rpc
 _ALL_STATES = ("queued", "pinning", "pinned", "failed")
 
 
-class RemotePins:
+class KuboRemotePins:
     """Keeps the newest state of the bucket pinned at a service. ``root`` answers that state's CID."""
 
     _log = Logger()

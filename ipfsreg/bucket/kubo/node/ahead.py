@@ -19,7 +19,7 @@ from .node import Target
 BEGIN = 8 * 1024**2
 """From so many bytes on a file is worth the trouble."""
 
-AT_ONCE = 8
+FILES_AHEAD = 8
 """How many files go ahead at the same time; others are sent when they are whole."""
 
 
@@ -37,7 +37,7 @@ class Ahead:
         """See `TakesAhead`."""
         if source in self._going:
             self._going[source][0].grow(size)
-        elif size >= BEGIN and len(self._going) < AT_ONCE:
+        elif size >= BEGIN and len(self._going) < FILES_AHEAD:
             file = GrowingFile(source, self._workers)
             file.grow(size)
 

@@ -12,11 +12,11 @@ from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs import hamt
 from ipfsreg.ipfs.cid import CID, DAG_PB, cid_of
-from ipfsreg.ipfs.dag_pb import BlockInvalid, Link, Node, decode_node, encode_node
+from ipfsreg.ipfs.dag_pb import BlockInvalid, PBLink, PBNode, decode_node, encode_node
 from ipfsreg.ipfs.hamt import Block
 from ipfsreg.ipfs.unixfs import DIRECTORY, HAMT_SHARD, decode_unixfs, directory_node
 
-REMEMBERED = 4 * 1024**2
+BYTES_REMEMBERED = 4 * 1024**2
 """Bytes of blocks that are remembered at most; as objects they take some six times as much."""
 
 _QUICK = 16 * 1024
@@ -32,9 +32,9 @@ class Directories:
     def __init__(self, get_block: Callable[[CID], Awaitable[bytes]], workers: Workers) -> None:
         self._get_block = get_block
         self._workers = workers
-        self._known: LRUCache[CID, tuple[Node, int]] = LRUCache(REMEMBERED, getsizeof=lambda entry: entry[1])
+        self._known: LRUCache[CID, tuple[PBNode, int]] = LRUCache(BYTES_REMEMBERED, getsizeof=lambda entry: entry[1])
 
-    async def load(self, cid: CID) -> Node:
+    async def load(self, cid: CID) -> PBNode:
         """A directory, a shard of one, or the first block of a file. `Corrupt` where it is none."""
         found = self._known.get(cid)
         if found is not None:
@@ -47,12 +47,12 @@ class Directories:
         self.remember(cid, node, len(block))
         return node
 
-    def remember(self, cid: CID, node: Node, length: int) -> None:
+    def remember(self, cid: CID, node: PBNode, length: int) -> None:
         """A block that is known without asking; ``length`` is in bytes."""
-        if length <= REMEMBERED // 8:
+        if length <= BYTES_REMEMBERED // 8:
             self._known[cid] = (node, length)
 
-    async def directory(self, cid: CID) -> Node | None:
+    async def directory(self, cid: CID) -> PBNode | None:
         """What `load` answers, where that is a directory."""
         if cid.codec != DAG_PB:
             return None
@@ -62,7 +62,7 @@ class Directories:
         except BlockInvalid as error:
             raise Corrupt(f"{cid} is no directory: {error}") from None
 
-    async def step(self, node: Node, name: str) -> Link | None:
+    async def step(self, node: PBNode, name: str) -> PBLink | None:
         """The entry of a directory by that name."""
         try:
             if hamt.is_shard(node):
@@ -71,9 +71,9 @@ class Directories:
             raise Corrupt(f"a directory is damaged: {error}") from None
         return next((link for link in node.links if link.name == name), None)
 
-    async def find(self, root: CID, names: Iterable[str]) -> Link | None:
+    async def find(self, root: CID, names: Iterable[str]) -> PBLink | None:
         """Where a path leads from a directory; None where it leads nowhere."""
-        link = Link(root, "", 0)
+        link = PBLink(root, "", 0)
         for name in names:
             node = await self.directory(link.cid)
             following = None if node is None else await self.step(node, name)
@@ -94,7 +94,7 @@ class Directories:
             seen |= below
             pending += below
 
-    async def changed(self, node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
+    async def changed(self, node: PBNode, entries: Mapping[str, PBLink | None]) -> tuple[PBNode | None, list[Block]]:
         """A directory with entries set or, with None, removed; None where nothing is left in it.
 
         With it come the shards that it has and the one before may not have. A plain directory may become a sharded one,
@@ -112,7 +112,7 @@ class Directories:
         # What has become small enough for one block is a plain directory again, as it is with Kubo.
         return directory_node(await hamt.entries(self.load, new)), []
 
-    async def encoded(self, node: Node) -> Block:
+    async def encoded(self, node: PBNode) -> Block:
         """The block of a directory, which is remembered."""
         quick = len(node.links) <= _QUICK_ENTRIES
         block = encode_node(node) if quick else await self._workers.run(encode_node, node)
@@ -121,7 +121,7 @@ class Directories:
         return cid, block
 
 
-def _changed(node: Node, entries: Mapping[str, Link | None]) -> tuple[Node | None, list[Block]]:
+def _changed(node: PBNode, entries: Mapping[str, PBLink | None]) -> tuple[PBNode | None, list[Block]]:
     links = {**{link.name: link for link in node.links}, **entries}
     left = [link for link in links.values() if link is not None]
     if hamt.estimated_size(left) > hamt.THRESHOLD:

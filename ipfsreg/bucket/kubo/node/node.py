@@ -14,7 +14,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavailable
-from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, translate
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, node_error
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.rpc.body import BlocksBody, FileBody
 from ipfsreg.bucket.kubo.rpc.client import Option, Options, Rpc, parsed
@@ -45,7 +45,7 @@ LONG = 256 * 1024
 WALK_SECONDS = 3600.0
 """How long a node may take to look at every block of a registry."""
 
-PATIENCE = 10
+PIN_PATIENCE = 10
 """How many timeouts a change of pins may take."""
 
 CUT_TRIES = 3
@@ -54,7 +54,7 @@ CUT_TRIES = 3
 It cuts off one answer in some hundred, where the node answers while the proxy has not seen the end of the request yet.
 """
 
-BLOCK_MAX = 4 * 1024**2
+NODE_BLOCK_MAX = 4 * 1024**2
 
 EMPTY = "bafkqaaa"
 """The CID that has no content: it can be asked for anywhere."""
@@ -248,7 +248,7 @@ class Node:
     async def get_block(self, cid: CID, seconds: float | None = None) -> bytes:
         """A block. `Missing` where the node has not got it, `GaveUp` where it does not come in time."""
         block = await self.content.call(
-            "block/get", [str(cid)], {"offline": self.local}, seconds=seconds, limit=BLOCK_MAX
+            "block/get", [str(cid)], {"offline": self.local}, seconds=seconds, limit=NODE_BLOCK_MAX
         )
         try:
             verify_block(cid, block)
@@ -275,7 +275,7 @@ class Node:
         # What goes wrong is told in the body of a 200 (docs/protocols/kubo.md, "Commands").
         told = await self.index.call("files/rm", [path], {"recursive": True, "force": force})
         if told.strip():
-            raise translate("files/rm", told.decode("utf-8", "replace"))
+            raise node_error("files/rm", told.decode("utf-8", "replace"))
 
     async def names(self, directory: str) -> list[str]:
         """The names in a directory of the MFS. `NotFound`."""
@@ -341,7 +341,7 @@ class Node:
     @property
     def patience(self) -> float:
         """Seconds for a change of pins: the node lets them all wait while it collects garbage."""
-        return PATIENCE * self.content.timeout
+        return PIN_PATIENCE * self.content.timeout
 
 
 def _lines(command: str, answer: bytes) -> list[dict[str, Any]]:

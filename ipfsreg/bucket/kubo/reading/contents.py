@@ -24,7 +24,7 @@ class Child:
 
 
 class Contents(Protocol):
-    """Whatever can be looked at and read by its CID. All methods fail with a `BucketError`."""
+    """Files and directories by their CIDs. All methods fail with a `BucketError`."""
 
     async def stat(self, path: str) -> Found:
         """What a path below ``/ipfs/`` leads to. `NotFound`."""

@@ -18,20 +18,20 @@ from .reader import CidReader
 
 T = TypeVar("T")
 
-REMEMBERED = 10_000
+NAMES_REMEMBERED = 10_000
 """How many names in directories are remembered: some MiB at most."""
 
 
 class LocalFirst:
     """See `Contents`. Asks ``here``, which answers from the node alone, and ``network`` only for what that lacks.
 
-    So nobody who asks for what the node has waits behind those who ask for what nobody has.
+    So a request for what the node has never waits behind requests for what nobody has.
     """
 
     def __init__(self, here: NodeContents, network: NodeContents) -> None:
         self._here = here
         self._network = network
-        self._steps: LRUCache[tuple[str, str], Found] = LRUCache(REMEMBERED)
+        self._steps: LRUCache[tuple[str, str], Found] = LRUCache(NAMES_REMEMBERED)
 
     async def stat(self, path: str) -> Found:
         """See `Contents.stat`."""

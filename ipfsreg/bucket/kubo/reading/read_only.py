@@ -10,7 +10,7 @@ from ipfsreg.bucket.errors import Unchangeable
 from ipfsreg.bucket.interface import IBucket
 
 from .contents import Contents
-from .tree import Tree
+from .tree import NodeTree
 
 
 class Life(Protocol):
@@ -24,8 +24,8 @@ class Life(Protocol):
 
 
 @implementer(IBucket)
-class ReadOnlyBucket(Tree):
-    """See `Tree`. ``why`` is what a change is answered; without a ``life`` the directory is always the same."""
+class ReadOnlyBucket(NodeTree):
+    """See `NodeTree`. ``why`` is what a change is answered; without a ``life`` the directory is always the same."""
 
     def __init__(
         self, contents: Contents, root: Callable[[], Awaitable[str]], name: str, why: str, life: Life | None = None

@@ -18,8 +18,8 @@ from ipfsreg.flow.streams import Pieces
 SENT = "x-content-length"
 """The header in which ``cat`` says how much it is going to send (docs/protocols/kubo.md, "Streams")."""
 
-SMALL = 256 * 1024
-"""Up to so many bytes are taken from the node at once, and wait here for whoever takes them slowly."""
+TAKEN_AT_ONCE = 256 * 1024
+"""Up to so many bytes are taken from the node at once, and wait here for a slow reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Route:
 class CidReader:
     """The file of a CID, ``size`` bytes long.
 
-    Each read is a call of its own. Those of no more than `SMALL` bytes are not kept waiting by long ones, unless the
-    route has a lane of its own. What was opened stays readable while the node has its blocks.
+    Each read is a call of its own. Those of no more than `TAKEN_AT_ONCE` bytes are not kept waiting by long ones,
+    unless the route has a lane of its own. What was opened stays readable while the node has its blocks.
     """
 
     file: IO[bytes] | None = None
@@ -57,7 +57,7 @@ class CidReader:
 
         `Unavailable` where nothing comes for the timeout; `Corrupt` where the node lacks a block of it.
         """
-        if length > SMALL:
+        if length > TAKEN_AT_ONCE:
             async with aclosing(self._stream(self._route.lane or self._rpc.downloads, offset, length)) as stream:
                 async for piece in stream:
                     yield piece

@@ -19,13 +19,13 @@ EMPTY_DIRECTORIES = {
 }
 """The CIDs of a directory without entries, which a bucket does not have."""
 
-TRIES = 5
+READ_TRIES = 5
 """How often a state is looked at that is replaced meanwhile, beside garbage collection."""
 
 T = TypeVar("T")
 
 
-class Tree:
+class NodeTree:
     """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
 
     def __init__(self, contents: Contents, root: Callable[[], Awaitable[str]]) -> None:
@@ -77,7 +77,7 @@ class Tree:
             path, cid = pending.pop()
             try:
                 links = await self._contents.links(cid)
-            except Missing:  # that state is not kept any more: go on with the one that counts now
+            except Missing:  # that state was replaced and collected: go on with today's
                 links = await _again(partial(self._links, path))
             entries = _entries(links)
             if not entries:
@@ -114,7 +114,7 @@ def _asked(path: str, ask: Callable[[], Awaitable[T]]) -> "Deferred[T]":
 
 async def _again(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask again where the state was replaced between two questions, and the node has collected its garbage."""
-    for _ in range(TRIES - 1):
+    for _ in range(READ_TRIES - 1):
         try:
             return await ask()
         except Missing:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ipfsreg.bucket.loopback import is_loopback
+from cachetools import TTLCache, cached
+
+from ipfsreg.config.endpoints import is_loopback
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
 DEFAULT = "/ip4/127.0.0.1/tcp/5001"
@@ -67,20 +69,9 @@ def parse_address(text: str) -> Address:
     return Address(f"{parts.scheme}://{parts.netloc}")
 
 
-class Remembered:
+def remembered(look_up: Callable[[], Address], seconds: Callable[[], float]) -> Callable[[], Address]:
     """An address that is looked up once in a while, though it is asked for several times in each call."""
-
-    def __init__(self, look_up: Callable[[], Address], seconds: Callable[[], float]) -> None:
-        self._look_up = look_up
-        self._seconds = seconds
-        self._found: tuple[float, Address] | None = None
-
-    def __call__(self) -> Address:
-        """Where it is, or was a second ago."""
-        now = self._seconds()
-        if self._found is None or now - self._found[0] >= BELIEVED_SECONDS:
-            self._found = now, self._look_up()
-        return self._found[1]
+    return cached(TTLCache(1, BELIEVED_SECONDS, seconds))(look_up)
 
 
 def find_address(environment: Mapping[str, str] = os.environ) -> Address:

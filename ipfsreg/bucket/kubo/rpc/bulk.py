@@ -2,7 +2,7 @@
 
 Kubo writes chunks of 4 KiB into its answers, and taking them apart costs both sides more than the bytes. In HTTP/1.0
 the end of an answer cannot be told from a broken connection. That is no loss: Kubo ends a chunked answer properly even
-where it has failed, and tells so only in a trailer (docs/protocols/kubo.md, "Streams"). So whoever takes the bytes
+where it has failed, and tells so only in a trailer (docs/protocols/kubo.md, "Streams"). So the caller
 counts them.
 """
 

@@ -1,7 +1,7 @@
 """A node's RPC: commands as POSTs, each bounded in time, in lanes that cannot starve each other.
 
 Twisted's Agent without treq, whose redirects, cookies and decompression would be wrong here. Neither shows the
-trailer in which a node reports an error after output began (``X-Stream-Error``): whoever reads a stream has to check
+trailer in which a node reports an error after output began (``X-Stream-Error``): the reader of a stream has to check
 what came against what should have come (docs/protocols/kubo.md, "Streams").
 """
 
@@ -22,7 +22,7 @@ from twisted.web.iweb import IResponse
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, refusal
 
-from .address import Address, Remembered
+from .address import Address, remembered
 from .body import FormBody
 from .bulk import BulkCall
 from .deadlines import Deadlines, why
@@ -52,7 +52,7 @@ class Rpc:
 
     ``connections`` are for bodies that are long on the way to the node; what is long on the way from it has as many of
     its own, and so have listings and small files. So clients that read slowly hold up nobody but each other.
-    ``timeout`` is for one answer, in seconds. ``option`` is the one that says where the node is.
+    ``timeout`` is for one answer, in seconds. ``option`` names the option of the configuration that has the address.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Rpc:
         """The headers of every call."""
         if authorization is not None:
             self.headers_sent[b"Authorization"] = authorization
-        self._address = Remembered(address, reactor.seconds)
+        self._address = remembered(address, reactor.seconds)
         self._lanes: list[Lane] = []
         self.quick = self.lane(connections)
         self.bulk = self.lane(connections)
@@ -184,7 +184,7 @@ class Slot:
     ) -> BulkCall:
         """Begin a call whose body or answer is long; returns with the headers of its answer, whose status is 200.
 
-        The node does not bound it: whoever takes the answer has to see that it moves, and to `abort` it.
+        The node does not bound it: the caller has to see that the answer moves, and to `abort` it.
 
         :raises BucketError: where the command fails.
         """

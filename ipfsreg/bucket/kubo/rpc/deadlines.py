@@ -8,8 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IDelayedCall
 
-from ipfsreg.bucket.errors import BucketError, Unavailable
-from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Unreachable
+from ipfsreg.bucket.errors import BucketError, Unavailable, Unreachable
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER
 
 from .body import FormBody
 

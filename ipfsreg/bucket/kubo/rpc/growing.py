@@ -14,10 +14,10 @@ from ipfsreg.flow.workers import Workers
 
 from .body import FormBody
 
-PIECE = 1024**2
+SENT_PIECE = 1024**2
 """It is sent in pieces of at least this length, as long as there will be more."""
 
-_PIECE_MAX = 4 * PIECE
+_PIECE_MAX = 4 * SENT_PIECE
 
 
 class GrowingFile:
@@ -54,7 +54,7 @@ class GrowingFile:
         """
         position = 0
         while True:
-            while not self._whole and not self._given_up and self.size < position + PIECE:
+            while not self._whole and not self._given_up and self.size < position + SENT_PIECE:
                 self._waiting = Deferred()
                 await self._waiting
             if self._given_up:
@@ -119,7 +119,7 @@ class GrowingBody(FormBody):
         yield _chunk(self.head)
         async for position, until in self._file.ranges():
             while position < until:
-                data = await self._file.workers.run(_read, self._file.path, position, min(until - position, PIECE))
+                data = await self._file.workers.run(_read, self._file.path, position, min(until - position, SENT_PIECE))
                 position += len(data)
                 yield _chunk(data)
         yield _chunk(self.tail) + _chunk(b"")

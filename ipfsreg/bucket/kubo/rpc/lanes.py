@@ -14,7 +14,7 @@ from zope.interface import implementer
 from .address import Address
 
 CONNECT_SECONDS = 10.0
-KEPT_SECONDS = 30
+IDLE_SECONDS = 30
 
 
 @implementer(IAgentEndpointFactory)
@@ -39,7 +39,7 @@ class Lane:
         self.slots = DeferredSemaphore(connections)
         self.pool = HTTPConnectionPool(reactor)
         self.pool.maxPersistentPerHost = connections
-        self.pool.cachedConnectionTimeout = KEPT_SECONDS
+        self.pool.cachedConnectionTimeout = IDLE_SECONDS
         self.pool.retryAutomatically = False
         self.endpoints = _Endpoints(reactor, address)
         self.agent = Agent.usingEndpointFactory(reactor, self.endpoints, self.pool)

@@ -9,7 +9,7 @@ from ipfsreg.bucket.kubo.errors import RETRY_AFTER, ContentLost
 from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.ipfs.cid import CID
 
-from .draft import Draft
+from .draft import StateDraft
 
 
 class Change(ABC):
@@ -23,7 +23,7 @@ class Change(ABC):
     content: CID | None = None
 
     @abstractmethod
-    async def make(self, draft: Draft, *, lost: bool) -> None:
+    async def make(self, draft: StateDraft, *, lost: bool) -> None:
         """Make it. ``lost`` says that it was tried before, and that the node has not all of the content."""
 
 
@@ -35,7 +35,7 @@ class Store(Change):
         self._path = path
         self._bytes = content
 
-    async def make(self, draft: Draft, *, lost: bool) -> None:
+    async def make(self, draft: StateDraft, *, lost: bool) -> None:
         """See `Change.make`."""
         await draft.store(self._path, self._bytes)
 
@@ -49,7 +49,7 @@ class Link(Change):
         self._path = path
         self._target = target
 
-    async def make(self, draft: Draft, *, lost: bool) -> None:
+    async def make(self, draft: StateDraft, *, lost: bool) -> None:
         """See `Change.make`. `ContentLost` where the node has not all of it any more."""
         if lost:
             raise ContentLost(f"garbage was collected, with what was added for {self._path}", RETRY_AFTER)
@@ -65,7 +65,7 @@ class Move(Change):
         self._source = source
         self._destination = destination
 
-    async def make(self, draft: Draft, *, lost: bool) -> None:
+    async def make(self, draft: StateDraft, *, lost: bool) -> None:
         """See `Change.make`."""
         found = await draft.find(self._source)
         if found is None:
@@ -88,7 +88,7 @@ class Remove(Change):
     def __init__(self, path: str) -> None:
         self._path = path
 
-    async def make(self, draft: Draft, *, lost: bool) -> None:
+    async def make(self, draft: StateDraft, *, lost: bool) -> None:
         """See `Change.make`."""
         if await draft.find(self._path) is None:
             raise NotFound(f"{self._path} is not there")

@@ -30,26 +30,26 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipfsreg.bucket.errors import BucketError, Unavailable
-from ipfsreg.bucket.kubo.errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
+from ipfsreg.bucket.errors import BucketError, Unavailable, Unreachable
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER, GaveUp, Missing, NotPinned
 from ipfsreg.bucket.kubo.node.node import WALK_SECONDS, Node
 from ipfsreg.flow.gather import gather
 from ipfsreg.ipfs.cid import DAG_PB, cid_of
-from ipfsreg.ipfs.dag_pb import Link
+from ipfsreg.ipfs.dag_pb import PBLink
 from ipfsreg.ipfs.hamt import Block
 from ipfsreg.ipfs.unixfs import encode_directory
 
 from .changes import Change
-from .draft import Draft
+from .draft import StateDraft
 from .notes import Notes
 from .pins import Pins
 from .register import Lease, Register
-from .states import MARK, NOBODY_HELPS, Overtaken, State, mark_of
+from .states import MARK, NOBODY_HELPS, BucketState, Overtaken, mark_of
 
-TRIES = 4
+DRAFT_TRIES = 4
 """How often a draft is made while the node loses blocks."""
 
-LOOK_SECONDS = 3.0
+SEARCH_SECONDS = 3.0
 """How long an online node may look for a block that it lacks, before we look ourselves what is missing."""
 
 SLOWEST = 20 * 1024**2
@@ -123,7 +123,7 @@ class Commit:
         self._lost: set[Change] = set()
         """Those whose content the node has not all of."""
 
-    async def run(self) -> State:
+    async def run(self) -> BucketState:
         """Go through all phases; answers the state that counts now. `BucketError` where the batch as a whole fails."""
         try:
             return await self._run()
@@ -131,7 +131,7 @@ class Commit:
             self._enter(Phase.FAILED)
             raise
 
-    async def _run(self) -> State:
+    async def _run(self) -> BucketState:
         self._enter(Phase.TAKE)
         lease = await self._register.take()
         try:
@@ -150,12 +150,13 @@ class Commit:
         return new
 
     def _enter(self, phase: Phase) -> None:
-        assert phase in _NEXT[self.phase], f"{phase} after {self.phase}"
+        if phase not in _NEXT[self.phase]:
+            raise RuntimeError(f"a commit cannot go from {self.phase.name} to {phase.name}")
         self.phase = phase
 
-    async def _made(self, lease: Lease) -> State:
+    async def _made(self, lease: Lease) -> BucketState:
         """The state with all changes, which is pinned; the last one where nothing is changed."""
-        for attempt in range(TRIES):
+        for attempt in range(DRAFT_TRIES):
             self._enter(Phase.DRAFT)
             draft = await self._draft(lease.state)
             if not draft.changed:
@@ -167,7 +168,7 @@ class Commit:
             self._caution.begin()
         raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
-    async def _give_up(self, old: State, error: BaseException) -> None:
+    async def _give_up(self, old: BucketState, error: BaseException) -> None:
         if isinstance(error, BucketError) and not isinstance(error, Unreachable):
             with suppress(BucketError):
                 await self._put_back(old)
@@ -175,7 +176,7 @@ class Commit:
             self._register.lose(sure=not isinstance(error, Overtaken))
         self._pins.doubt()
 
-    async def _put_back(self, old: State) -> None:
+    async def _put_back(self, old: BucketState) -> None:
         """Let a state count again that could not be replaced, unless it was: by a call that had been given up."""
         try:
             # In a cluster it stays pinned, and this peer may not know of it yet.
@@ -185,17 +186,16 @@ class Commit:
             raise
         if pinned:
             await self._register.put(old)
-            self._notes.lease = None
-            await self._notes.write()
+            await self._notes.end_lease()
         else:
             self._register.lose()
 
     # Draft
 
-    async def _draft(self, old: State) -> Draft:
+    async def _draft(self, old: BucketState) -> StateDraft:
         self._notes.check(old)
         self._register.check()
-        draft = Draft(self._node.directories, old.cid)
+        draft = StateDraft(self._node.directories, old.cid)
         for change in self._batch:
             if change in self.failed:
                 continue
@@ -209,7 +209,7 @@ class Commit:
 
     # Replace
 
-    async def _replace(self, lease: Lease, draft: Draft, *, protect: bool) -> State | None:
+    async def _replace(self, lease: Lease, draft: StateDraft, *, protect: bool) -> BucketState | None:
         """Make a draft the state that is pinned; None where the node had not all that it takes.
 
         :raises Overtaken: where another state has replaced the last one.
@@ -218,8 +218,8 @@ class Commit:
         number = self._register.number_after(old)
         await draft.link(MARK, mark_of(self._pins.bucket, number))
         root, blocks = await draft.blocks()
-        new = State(number, str(root))
-        self._notes.lease = lease.since
+        new = BucketState(number, str(root))
+        self._notes.hold_lease(lease.since)
         if protect and not self._node.cluster:
             done = await self._pin_first(old, new, blocks)
         else:
@@ -229,12 +229,12 @@ class Commit:
         self._register.see(new)
         return new
 
-    async def _move_pin(self, old: State, new: State, blocks: Sequence[Block]) -> bool:
+    async def _move_pin(self, old: BucketState, new: BucketState, blocks: Sequence[Block]) -> bool:
         """Store a state and pin it in place of the last one; answers whether the node had all that it takes."""
         await _together(lambda: self._pins.note(old.root, new.root), lambda: self._node.put_blocks(blocks))
         size = sum(change.size for change in self._batch if change not in self.failed)
         try:
-            await self._node.move_pin(old.root, new.root, LOOK_SECONDS + size / SLOWEST)
+            await self._node.move_pin(old.root, new.root, SEARCH_SECONDS + size / SLOWEST)
         except GaveUp as error:
             self._log.info("A change is made again, since blocks may be lost: {error}", error=error)
             if not await self._node.is_pinned(new.root):
@@ -253,7 +253,7 @@ class Commit:
         self._pins.replaced(old.root)
         return True
 
-    async def _pin_first(self, old: State, new: State, blocks: Sequence[Block]) -> bool:
+    async def _pin_first(self, old: BucketState, new: BucketState, blocks: Sequence[Block]) -> bool:
         """As `_move_pin`, where garbage is collected beside us, or the last state has lost a block itself.
 
         A block that leads to the new state is pinned first, and with it all that is below it: the node does not look
@@ -263,7 +263,7 @@ class Commit:
         await self._pins.note(old.root, new.root)
         if await self._has_lost_content():
             return False
-        above = encode_directory([Link(new.cid, "state", 0)])
+        above = encode_directory([PBLink(new.cid, "state", 0)])
         cid = cid_of(DAG_PB, above)
         await self._pins.note(str(cid))
         await self._node.put_blocks(blocks)
@@ -294,7 +294,7 @@ class Commit:
         self._lost |= missing
         return bool(missing)
 
-    async def _check_alone(self, old: State, new: State) -> None:
+    async def _check_alone(self, old: BucketState, new: BucketState) -> None:
         """Whether a state that is not pinned any more was unpinned by somebody, and not replaced.
 
         :raises Overtaken: where it was replaced by another one than ``new``, which is unpinned.
@@ -306,7 +306,7 @@ class Commit:
             await self._pins.unpin(new.root)
             raise Overtaken("a change of the bucket that was given up came late", RETRY_AFTER)
 
-    async def _check_whole(self, state: State) -> None:
+    async def _check_whole(self, state: BucketState) -> None:
         """Whether the node still has a state that nobody has pinned: at least all of its directories.
 
         :raises Unavailable: where it has not.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import deferLater
@@ -14,11 +15,11 @@ from ipfsreg.bucket.kubo.node.markers import Markers
 from ipfsreg.bucket.kubo.node.node import Node
 
 from .changes import Change
-from .clocks import Clocks
 from .commit import SLOWEST, Caution, Commit
-from .first_state import FirstState
+from .first_state import make_first_state
 from .notes import Notes
 from .pins import Pins
+from .presence import Clocks
 from .register import Register
 from .shown_folder import ShownFolder
 
@@ -39,7 +40,7 @@ class Commits:
 
     def __init__(self, node: Node, markers: Markers, notes: Notes, shown: ShownFolder, clocks: Clocks) -> None:
         self.pins = Pins(node, notes, clocks.reactor)
-        first = FirstState(node, self.pins, notes, shown)
+        first = partial(make_first_state, node, self.pins, notes, shown)
         self.register = Register(node, markers, self.pins, first, notes, clocks)
         self.caution = Caution(clocks.reactor)
         self._node = node
@@ -63,7 +64,7 @@ class Commits:
         state = await self.register.current()
         await self._notes.begin(state)
         self._shown.show(state.root)
-        with suppress(BucketError):  # whoever only reads need not have joined, and a change tries again
+        with suppress(BucketError):  # reading does not need it, and a change tries again
             await self.register.presence.join()
 
     async def stop(self) -> None:

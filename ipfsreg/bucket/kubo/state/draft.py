@@ -12,7 +12,7 @@ from ipfsreg.bucket.kubo.errors import Exists
 from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.ipfs.cid import CID, RAW, cid_of
-from ipfsreg.ipfs.dag_pb import BlockInvalid, Link
+from ipfsreg.ipfs.dag_pb import BlockInvalid, PBLink
 from ipfsreg.ipfs.hamt import Block, HashExhausted
 from ipfsreg.ipfs.unixfs import directory_node
 
@@ -20,7 +20,7 @@ _Changes: TypeAlias = dict[str, "Target | None | _Changes"]
 """Changes of a directory, by name: what a name leads to, nothing, or changes of the directory that it is."""
 
 
-class Draft:
+class StateDraft:
     """Changes of a state, none of which anybody sees before `blocks` are stored and its root counts."""
 
     def __init__(self, directories: Directories, root: CID) -> None:
@@ -112,14 +112,14 @@ class Draft:
         node = None if cid is None else await self._directories.directory(cid)
         if node is None:
             node = directory_node([])
-        entries: dict[str, Link | None] = {}
+        entries: dict[str, PBLink | None] = {}
         for name, change in changes.items():
             target = change
             if isinstance(change, dict):
                 below = await self._directories.step(node, name)
                 target = await self._built(None if below is None else below.cid, change, blocks)
             assert not isinstance(target, dict)
-            entries[name] = None if target is None else Link(target.cid, name, target.size)
+            entries[name] = None if target is None else PBLink(target.cid, name, target.size)
         new, shards = await self._directories.changed(node, entries)
         blocks += shards
         if new is None:

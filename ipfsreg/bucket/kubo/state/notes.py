@@ -1,6 +1,7 @@
 """What a daemon has to know of its bucket when it starts again."""
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,7 @@ from twisted.python.failure import Failure
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.json_file import JsonFile
 
-from .states import NOBODY_HELPS, State
+from .states import NOBODY_HELPS, BucketState
 
 
 class Notes:
@@ -59,13 +60,30 @@ class Notes:
         }
         await self.file.write(noted)
 
-    async def begin(self, state: State) -> None:
+    async def begin(self, state: BucketState) -> None:
         """Keep the state that counts when this daemon begins. `BucketError` where the disk does not let us."""
         if self.root != state.root:
             self.root, self.number = state.root, state.number
             await self.write()
 
-    def settled(self, state: State) -> None:
+    def hold_lease(self, since: float) -> None:
+        """This daemon holds the lease since a time by `Clocks.uptime`; `write` keeps it."""
+        self.lease = since
+
+    async def end_lease(self) -> None:
+        """Keep that it does not any more. `BucketError` where the disk does not let us."""
+        self.lease = None
+        await self.write()
+
+    def add_unsettled(self, cids: Iterable[str]) -> None:
+        """Such CIDs are not to stay pinned; `write` keeps it."""
+        self.unsettled.update(cids)
+
+    def drop_unsettled(self, cid: str) -> None:
+        """One of them is not pinned any more, or counts; `write` keeps it."""
+        self.unsettled.discard(cid)
+
+    def settled(self, state: BucketState) -> None:
         """Keep, in the background, that a state counts and that this daemon holds no lease any more."""
         self.root, self.number, self.lease = state.root, state.number, None
         Deferred.fromCoroutine(self.write()).addErrback(self._not_written)
@@ -73,7 +91,7 @@ class Notes:
     def _not_written(self, failure: Failure) -> None:
         self._log.error("{file} is not written: {error}", file=self.file.path, error=failure.getErrorMessage())
 
-    def check(self, state: State) -> None:
+    def check(self, state: BucketState) -> None:
         """Refuse a state that is older than one that this daemon has seen counting. :raises Unavailable:"""
         # A marker that was put up anew has a number that is one higher than the state's own.
         if state.number + 1 < self.number:

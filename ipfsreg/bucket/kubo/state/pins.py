@@ -14,8 +14,8 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError, NotFound
-from ipfsreg.bucket.kubo.errors import RETRY_AFTER, GaveUp, Missing, NotPinned, Unreachable
+from ipfsreg.bucket.errors import BucketError, NotFound, Unreachable
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER, GaveUp, Missing, NotPinned
 from ipfsreg.bucket.kubo.node.markers import bucket_id
 from ipfsreg.bucket.kubo.node.node import WALK_SECONDS, Node
 from ipfsreg.flow.background import Background
@@ -23,7 +23,7 @@ from ipfsreg.flow.gather import gather
 from ipfsreg.ipfs.cid import DAG_PB, CIDInvalid, parse_cid
 
 from .notes import Notes
-from .states import MARK, CannotTell, State, marked_number
+from .states import MARK, BucketState, CannotTell, marked_number
 
 FETCH_SECONDS = 3.0
 """How long a cluster's nodes may look for the first block of somebody's pin."""
@@ -32,7 +32,7 @@ KEPT_SECONDS = 10.0
 """How long a state of a cluster stays pinned after it was replaced, unless it is one of too many."""
 
 LAST_SECONDS = 60.0
-"""How long the last one of them does: what peers have passed over of a long rush they hear of then."""
+"""How long the last one of them does: unpinning it tells peers of the pins that they have passed over."""
 
 KEPT = 16
 """How many of them stay at most."""
@@ -63,7 +63,7 @@ class Pins:
         """Leave what is to be unpinned later for the next start."""
         self._unpinning.stop()
 
-    async def states(self, unknown: set[str] | None = None) -> list[State]:
+    async def states(self, unknown: set[str] | None = None) -> list[BucketState]:
         """All states that are pinned: one, but for changes whose end nobody knows, and for a while in a cluster.
 
         ``unknown`` takes the pins of a cluster of which nobody can say what they are.
@@ -72,12 +72,12 @@ class Pins:
         if self._node.cluster:
             roots = [root for root in roots if _may_be_state(root)]
 
-        async def state(root: str) -> State | None:
+        async def state(root: str) -> BucketState | None:
             return await self._state(root, unknown)
 
         return [found for found in await gather(state, roots) if found is not None]
 
-    async def newest(self) -> State | None:
+    async def newest(self) -> BucketState | None:
         """The pinned state with the highest number.
 
         :raises CannotTell: where there is none, but pins of a cluster that nobody has the first block of.
@@ -90,7 +90,7 @@ class Pins:
             )
         return newest
 
-    async def newest_whole(self) -> State | None:
+    async def newest_whole(self) -> BucketState | None:
         """The pinned state with the highest number of those that have all their blocks, and the only one in any case.
 
         A call that was given up may pin its state late, when blocks of that were collected. Then the state that it was
@@ -101,7 +101,7 @@ class Pins:
             states.pop()
         return states[-1] if states else None
 
-    async def _state(self, root: str, unknown: set[str] | None) -> State | None:
+    async def _state(self, root: str, unknown: set[str] | None) -> BucketState | None:
         try:
             if self._node.cluster:
                 await self._node.get_block(parse_cid(root), FETCH_SECONDS)
@@ -113,14 +113,14 @@ class Pins:
                 unknown.add(root)
             return None
         number = None if link is None else marked_number(self.bucket, link.cid)
-        return None if number is None else State(number, root)
+        return None if number is None else BucketState(number, root)
 
     async def note(self, *cids: str) -> None:
         """Note what is about to be pinned and is not to stay so: should this daemon die, it is unpinned after that.
 
         `BucketError` where the disk does not let us.
         """
-        self._notes.unsettled.update(cids)
+        self._notes.add_unsettled(cids)
         self._since.update(dict.fromkeys(cids, self._reactor.seconds()))
         await self._notes.write()
 
@@ -152,15 +152,15 @@ class Pins:
         """Look at all pins with the next state: a change has ended without our knowing how."""
         self._unsure = True
 
-    async def settle(self, state: State) -> None:
-        """Unpin what was left pinned by changes whose end nobody knows, as far as the node lets us.
+    async def settle(self, state: BucketState) -> None:
+        """Unpin what changes of unknown outcome have left pinned, as far as the node lets us.
 
-        Not before a state is pinned that they were not made upon: until then one of them might yet come to replace the
-        last one, and be all that is pinned.
+        To be called once a later state is pinned: until then such a change might still replace the last state, and its
+        pin be the only one.
         """
         try:
             if self._unsure and not self._node.cluster:  # it may have any number of pins of others
-                self._notes.unsettled |= {other.root for other in await self.states() if other < state}
+                self._notes.add_unsettled({other.root for other in await self.states() if other < state})
                 self._unsure = False
         except BucketError as error:
             self._log.info("What else is pinned is looked for with the next change: {error}", error=error)
@@ -169,7 +169,7 @@ class Pins:
             await self.unpin(cid)
 
     def _forget(self, cid: str) -> None:
-        self._notes.unsettled.discard(cid)
+        self._notes.drop_unsettled(cid)
         self._since.pop(cid, None)
 
     def _kept(self) -> set[str]:

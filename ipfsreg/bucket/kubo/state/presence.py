@@ -5,42 +5,63 @@ killed does not count for long.
 """
 
 import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER
 from ipfsreg.bucket.kubo.node.markers import Markers
 
-from .clocks import Clocks
 from .notes import Notes
 
 RENEW_SECONDS = 600.0
 """How often a daemon says anew that it is there."""
 
 EXPIRE_SECONDS = 3 * RENEW_SECONDS
-"""After so long one that does not is not there any more; the clocks of daemons differ by much less."""
+"""A daemon whose marker is older counts as gone; the clocks of daemons differ by much less."""
 
 LAPSE_SECONDS = EXPIRE_SECONDS / 2
-"""After so long without a word others may soon think that it is not there. It has to join them anew."""
+"""A daemon whose marker is older has to join anew: others may soon count it as gone."""
 
 COLLECTING_SECONDS = 600.0
-"""For so long a marker counts that says that a daemon collects garbage."""
+"""How long a ``collecting`` marker counts."""
 
 CERTAIN_SECONDS = 60.0
-"""For so long a collecting daemon believes that nobody came, after it looked. Its marker is put up anew as often.
+"""How long after its last look a collecting daemon may believe that nobody came. Its marker is put up anew as often.
 
-With the longest commit after it, it is much less than `COLLECTING_SECONDS`.
+Together with the longest commit this is much less than `COLLECTING_SECONDS`.
 """
 
 _TEXT = re.compile(r"daemon ([0-9a-f]+) ([0-9]{1,12})")
 _COLLECTING = re.compile(r"collecting ([0-9a-f]+) ([0-9]{1,12})")
 
 
+def _uptime() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clocks that daemons on one bucket go by. ``reactor`` is for what this daemon waits for.
+
+    ``uptime`` is for what others wait for: seconds that go on while the machine sleeps, whatever becomes of its clock.
+    ``now`` is the time of day in seconds, by which states are numbered; it may differ between machines.
+    """
+
+    reactor: Any
+    uptime: Callable[[], float] = _uptime
+    now: Callable[[], float] = time.time
+
+
 class Presence:
     """Whether this daemon is there, and any other.
 
     A daemon may collect garbage by itself while no other one is there. Each puts up its marker before it looks for
-    those of others: the collecting daemon one that says so, and who comes the one of its presence. So one of them sees
-    the other at least. Who comes waits until the collection has ended, and what it has read before does not count.
+    those of others: a collecting daemon its ``collecting`` marker, a daemon that comes its ``daemon`` marker. So at
+    least one of them sees the other. The daemon that comes waits until the collection has ended, and what it has read
+    before does not count.
     """
 
     def __init__(self, markers: Markers, notes: Notes, clocks: Clocks) -> None:

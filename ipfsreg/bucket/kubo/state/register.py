@@ -6,13 +6,14 @@ of the old one, and puts up a marker for it. Each state holds its number itself 
 and exactly one state is pinned. So where a daemon died before it put up a marker again, the pins say which state
 counts.
 
-So who reads needs no marker, and writes nothing.
+So readers need no marker, and write nothing.
 
 Each daemon has a marker of its own while it runs (`Presence`), from before it reads what a change will rely on. One
 that sees no other need not wait until a lease has certainly ended.
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -26,21 +27,19 @@ from ipfsreg.bucket.kubo.node.markers import Markers
 from ipfsreg.bucket.kubo.node.node import Node
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .clocks import Clocks
-from .first_state import FirstState
 from .notes import Notes
 from .pins import Pins
-from .presence import Presence
-from .states import CannotTell, Overtaken, State
+from .presence import Clocks, Presence
+from .states import BucketState, CannotTell, Overtaken
 
 POLL, POLL_MAX = 0.02, 0.5
 """Seconds between two looks for a marker that somebody else has taken, at first and later."""
 
 STALE_TIMEOUTS = 4
-"""After so many timeouts without a marker the lease of whoever took it has ended. It gives up after half of them."""
+"""After so many timeouts without a marker the lease of the daemon that took it has ended; it gives up after half."""
 
 FIRST_SECONDS = 1.0
-"""For so long nobody begins a bucket, or puts up a marker for one, who is not alone: somebody else may be about to."""
+"""How long a daemon that is not alone waits before it begins a bucket or puts up a marker: another may be about to."""
 
 SETTLE_SECONDS = 2.0
 """How long a daemon that is not alone leaves the marker that it has put up for an old state: others may have, too."""
@@ -52,7 +51,7 @@ _COUNTING = re.compile(r"([0-9]{1,20}) ([A-Za-z0-9]{46,70})")
 class Lease:
     """The right to replace ``state``, ``since`` a time by `Clocks.uptime`."""
 
-    state: State
+    state: BucketState
     since: float
 
 
@@ -66,12 +65,18 @@ class Holding(Enum):
 
 
 class Register:
-    """See the module."""
+    """See the module. ``first`` makes the state of a bucket that was never there."""
 
     _log = Logger()
 
     def __init__(
-        self, node: Node, markers: Markers, pins: Pins, first: FirstState, notes: Notes, clocks: Clocks
+        self,
+        node: Node,
+        markers: Markers,
+        pins: Pins,
+        first: Callable[[], Awaitable[BucketState]],
+        notes: Notes,
+        clocks: Clocks,
     ) -> None:
         self.presence = Presence(markers, notes, clocks)
         self._node = node
@@ -81,7 +86,7 @@ class Register:
         self._notes = notes
         self._clocks = clocks
         self._holding = Holding.NOTHING
-        self._state: State | None = None
+        self._state: BucketState | None = None
         """The state that counted last, as far as this daemon knows."""
         self._since: float | None = None
         """Since when it holds the lease, or held one that nobody else can have for a while."""
@@ -89,7 +94,7 @@ class Register:
         """How often it has tried to take a marker."""
         self._flight = SingleFlight(self._counting)
         self._finding = DeferredLock()
-        self._none_since: tuple[float, State | None] | None = None
+        self._none_since: tuple[float, BucketState | None] | None = None
         """Since when there is no marker, and which state has been pinned all the time."""
         self._scanned = -FIRST_SECONDS
         self._warned = False
@@ -101,7 +106,7 @@ class Register:
 
     # Reading
 
-    async def current(self) -> State:
+    async def current(self) -> BucketState:
         """The state that counts now. All who ask at the same time share an answer.
 
         Nothing is written, but where there is no state at all.
@@ -121,7 +126,7 @@ class Register:
         """Look again for those who ask from now on: a look under way may find what was before a commit."""
         self._flight = SingleFlight(self._counting)
 
-    async def _counting(self) -> State:
+    async def _counting(self) -> BucketState:
         last = self._state
         if last is not None and (self.holds_lease or await self._still_counts(last)):
             return last
@@ -146,13 +151,13 @@ class Register:
             return states[-1]
         return await self._find()
 
-    def _seen(self, state: State) -> State:
+    def _seen(self, state: BucketState) -> BucketState:
         self._warned = False
         if self._holding is Holding.NOTHING:
             self._state = state if self._state is None else max(state, self._state)
         return state
 
-    async def _still_counts(self, state: State) -> bool:
+    async def _still_counts(self, state: BucketState) -> bool:
         """Whether a state that counted has not been replaced.
 
         Its marker may have come back late, but not its pin; but for the pin of the first state, since several daemons
@@ -162,10 +167,10 @@ class Register:
             return False
         return self._node.cluster or await self._node.is_pinned(state.root)
 
-    async def _marked(self) -> list[State]:
+    async def _marked(self) -> list[BucketState]:
         """The states that markers name, the latest last."""
         found = [_COUNTING.fullmatch(text) for text in await self._markers.all()]
-        return sorted(State(int(match[1]), match[2]) for match in found if match is not None)
+        return sorted(BucketState(int(match[1]), match[2]) for match in found if match is not None)
 
     # The lease
 
@@ -202,20 +207,20 @@ class Register:
             raise Overtaken("the node, or this machine, is too slow for a change to be made", RETRY_AFTER)
 
     def _is_fresh(self) -> bool:
-        """Whether nobody else can think yet that this daemon is dead, which holds the lease, or held it last."""
+        """Whether this daemon, which holds the lease or held it last, cannot be taken for dead yet."""
         passed = -1.0 if self._since is None else self._clocks.uptime() - self._since
         return 0 <= passed <= STALE_TIMEOUTS / 2 * self._node.content.timeout
 
-    def number_after(self, state: State) -> int:
+    def number_after(self, state: BucketState) -> int:
         """The number for a state that comes after another: the time in milliseconds, or one more."""
         return max(state.number + 1, int(self._clocks.now() * 1000))
 
-    def see(self, state: State) -> None:
+    def see(self, state: BucketState) -> None:
         """Let readers here see a state that is pinned already, but has no marker yet."""
         self._state = state
 
-    async def put(self, state: State) -> None:
-        """End the lease: with a state that is pinned in place of the one that was taken, or with that one.
+    async def put(self, state: BucketState) -> None:
+        """End the lease: with the state that is pinned in place of the last one, or with the last one.
 
         :raises Overtaken: where others took this daemon for dead.
         """
@@ -228,7 +233,7 @@ class Register:
             raise
         self._holding, self._state, self._since = Holding.NOTHING, state, None
 
-    async def _check_only(self, state: State) -> None:
+    async def _check_only(self, state: BucketState) -> None:
         """Remove markers of before; and one's own, where there is one of a later state."""
         for other in await self._marked():
             if other < state:
@@ -253,7 +258,7 @@ class Register:
 
     # Finding a marker
 
-    async def _find(self) -> State:
+    async def _find(self) -> BucketState:
         """Look for a marker until there is one; the state that it names."""
         until, pause = self._clocks.reactor.seconds() + self._node.content.timeout, POLL
         while True:
@@ -273,7 +278,7 @@ class Register:
             await deferLater(self._clocks.reactor, pause, lambda: None)
             pause = min(1.5 * pause, POLL_MAX)
 
-    async def _look(self) -> State | None:
+    async def _look(self) -> BucketState | None:
         """The state that there is a marker for, which can be taken."""
         states = await self._marked()
         if not states:
@@ -293,7 +298,7 @@ class Register:
         self._none_since = None
         return newest
 
-    async def _restored(self, asked: int) -> State | None:
+    async def _restored(self, asked: int) -> BucketState | None:
         """The state that counts though no marker names it, as soon as every lease has ended; None before.
 
         ``asked`` is how often this daemon had tried to take a marker when it found none.
@@ -312,7 +317,7 @@ class Register:
             return None
         if pinned is not None:
             pinned = await self._pins.newest_whole()
-        state = await self._first.make() if pinned is None else State(pinned.number + 1, pinned.root)
+        state = await self._first() if pinned is None else BucketState(pinned.number + 1, pinned.root)
         now = self._clocks.uptime()
         found = await self._look()
         if found is not None or self._asked != asked:

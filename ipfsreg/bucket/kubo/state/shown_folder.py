@@ -20,7 +20,7 @@ SOON_SECONDS = 1.0
 EVERY_SECONDS = 10.0
 """It is changed no more often."""
 
-AGAIN_SECONDS = 60.0
+SHOW_AGAIN_SECONDS = 60.0
 """When it is tried again after a failure."""
 
 
@@ -65,7 +65,7 @@ class ShownFolder:
                 await self._change(root)
                 shown, pause = root, EVERY_SECONDS
             except BucketError as error:
-                pause = AGAIN_SECONDS
+                pause = SHOW_AGAIN_SECONDS
                 if not told:
                     told = True
                     self._log.warn(

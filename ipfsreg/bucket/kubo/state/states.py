@@ -3,8 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.bucket.kubo.errors import Unreachable
+from ipfsreg.bucket.errors import Unavailable, Unreachable
 from ipfsreg.bucket.kubo.node.node import Target
 from ipfsreg.ipfs.cid import CID, inline_cid, inline_content, parse_cid
 
@@ -18,8 +17,8 @@ _MARK = re.compile(rb"ipfsreg ([0-9a-f]{16}) ([0-9]{1,20})\n")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class State:
-    """A state of the bucket. Of two the one with the higher number is the later."""
+class BucketState:
+    """A state of the bucket. A later state has a higher number."""
 
     number: int
     root: str
@@ -48,7 +47,7 @@ def marked_number(bucket: str, mark: CID) -> int | None:
 
 
 class Overtaken(Unreachable):
-    """The state that was to be replaced is not the one that counts any more: the pins tell which one does."""
+    """The state that was to be replaced does not count any more: the pins tell which one does."""
 
 
 class CannotTell(Unavailable):

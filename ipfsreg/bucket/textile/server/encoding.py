@@ -1,11 +1,13 @@
 """Textile's way to write bytes as text: multibase, base32 of its own."""
 
+from base64 import b32encode
+
 import multibase
 
 
 def to_base32(data: bytes) -> str:
     """Multibase base32: ``b``, then lower-case letters and digits without padding."""
-    return str(multibase.encode("base32", data).decode("ascii"))
+    return "b" + b32encode(data).decode("ascii").rstrip("=").lower()
 
 
 def decode_multibase(text: str) -> bytes:

@@ -23,10 +23,12 @@ async def write_as_original(
     bucket: str = "ddocker",
     thread: str = "buckets",
     encrypted: bool = False,
+    anew: bool = False,
 ) -> Any:
     """Write files as the original program did; gives ``{"key": …, "written": [{"path": …, "cid": …}, …]}``.
 
-    On a buckd leave `key` and `secret` out. Paths are ``blobs/sha256:<hex>`` and ``manifests/<name>/<tag>``.
+    On a buckd leave `key` and `secret` out; with `anew` each file gets a thread and a bucket of its own there. Paths
+    are ``blobs/sha256:<hex>`` and ``manifests/<name>/<tag>``.
     """
     options = {
         "client": client,
@@ -36,6 +38,7 @@ async def write_as_original(
         "bucket": bucket,
         "thread": thread,
         "encrypted": encrypted,
+        "anew": anew,
         "files": listed(files),
     }
     return await run("write-original.mjs", options)

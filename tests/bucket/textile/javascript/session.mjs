@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 
 // The options of a script: one file of JSON, named on the command line.
 // client: "6.3.4" or "4.1.0"; host; key and secret, or neither for a buckd; user: whether the key is a user-group
-// key; bucket; thread; encrypted.
+// key; bucket; thread; encrypted; anew: on a buckd, whether to look for no thread, as the original program did when
+// several things were asked of it at once for the first time: each looked before another had made one.
 export const options = JSON.parse(readFileSync(process.argv[2], 'utf8'))
 
 export async function connect() {
@@ -32,7 +33,7 @@ async function onBuckd(hub, buckets) {
   const named = Array.isArray(dbs)
     ? dbs.map(({ id, name }) => [id.toString(), name])
     : Object.entries(dbs).map(([id, info]) => [id, info.name])
-  const known = named.find(([, name]) => name === options.thread)
+  const known = !options.anew && named.find(([, name]) => name === options.thread)
   if (known) {
     buckets.withThread(known[0])
     return (await buckets.list()).find((root) => root.name === options.bucket)

@@ -1,0 +1,178 @@
+"""Access control as the rest of the daemon sees it: who is it, may they, and tokens for those who are known."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from .audit import AuditLog
+from .certificates import CertificateUsers, ClientCertificate
+from .compact import looks_like_token, unverified
+from .errors import BadCredentials, TooManyAttempts
+from .identity import ANONYMOUS, Action, Kind, User
+from .issuers import Issuers
+from .logins import Logins
+from .rules import Rules, Verdict
+from .scopes import Granted, Scope
+from .tokens import Issued, Tokens
+from .watched import WatchedFile
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Basic:
+    """A name and a password, decoded from UTF-8. The password may be a robot's secret or a token of others."""
+
+    name: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Bearer:
+    """A token, ours or another issuer's."""
+
+    token: str
+
+
+Credentials = Basic | Bearer | ClientCertificate | None
+"""What a request came with; None is nothing. Where it came with several, those of the header count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The ways of saying who one is, beside tokens of our own."""
+
+    logins: Logins
+    issuers: Issuers | None = None
+    certificates: CertificateUsers | None = None
+
+
+class Authority:
+    """The one face of access control. It knows neither HTTP nor storage; errors are those of `access.errors`."""
+
+    def __init__(self, rules: WatchedFile[Rules], doors: Doors, tokens: Tokens, audit: AuditLog | None = None) -> None:
+        self._rules = rules
+        self._logins = doors.logins
+        self._issuers = doors.issuers
+        self._certificates = doors.certificates
+        self._tokens = tokens
+        self._audit = audit
+        issuers = None if doors.issuers is None else doors.issuers.file
+        self._files = [
+            file for file in (rules, doors.logins.htpasswd, doors.logins.robots, issuers) if file is not None
+        ]
+
+    @property
+    def service(self) -> str:
+        """The name of the registry in tokens and challenges."""
+        return self._tokens.service
+
+    def load(self) -> None:
+        """Read all files for the first time, and make the keys for tokens where there are none; blocks: for a thread.
+
+        :raises AccessFileError: with one line, where one cannot be used.
+        """
+        for file in self._files:
+            file.load()
+        self._tokens.load()
+        if self._audit is not None:
+            self._audit.load()
+
+    async def stop(self) -> None:
+        """Write what is left of the audit log. The threads have to be there until then."""
+        self._tokens.stop()
+        if self._audit is not None:
+            await self._audit.stop()
+
+    async def identify(self, credentials: Credentials, address: str) -> User:
+        """Who has come with these credentials, from an IP address (or whatever tells clients apart).
+
+        It waits only for passwords that have not been checked lately, for an issuer's keys, and once a second for a
+        look at the files. Call it for each request: it is what keeps them fresh for `allows`. Logins that fail are in
+        the audit log; whoever hands out a token records the others.
+
+        :raises BadCredentials: answer 401.
+        :raises TooManyAttempts: answer 429 with its ``retry_after``.
+        :raises Unavailable: answer 503.
+        """
+        await self._refresh()
+        if credentials is None:
+            return ANONYMOUS
+        try:
+            if isinstance(credentials, Basic):
+                return await self._logins.check(credentials.name, credentials.password, address)
+            if isinstance(credentials, Bearer):
+                return await self._bearer(credentials.token)
+            return self._of_certificate(credentials)
+        except (BadCredentials, TooManyAttempts) as error:
+            who = credentials.name if isinstance(credentials, Basic) else type(credentials).__name__.lower()
+            self.record("login", who, address, allowed=False, reason=str(error))
+            raise
+
+    async def redeem(self, offline_token: str, address: str) -> User:
+        """Whose an offline token is, for `issue_token`.
+
+        :raises BadCredentials: where it is not good, or the account is gone or has another password now.
+        """
+        await self._refresh()
+        try:
+            holder = self._tokens.verify(offline_token, "offline")
+            return replace(self._account(holder), expires=holder.expires)
+        except BadCredentials as error:
+            self.record("login", "offline token", address, allowed=False, reason=str(error))
+            raise
+
+    def allows(self, user: User, action: Action, repository: str | None = None) -> Verdict:
+        """Whether a user may do this. ``repository`` is None for `Action.CATALOG` and `Action.ADMIN` only.
+
+        Where it is denied, answer 401 with a challenge if ``user.is_anonymous``, else 403.
+        """
+        return self._rules.value.decide(user, action, repository)
+
+    def decider(self, user: User, action: Action) -> Callable[[str | None], Verdict]:
+        """`allows` for many repositories, such as all of the catalog."""
+        return self._rules.value.decider(user, action)
+
+    def issue_token(self, user: User, scopes: Sequence[Scope], *, offline: bool = False) -> Issued:
+        """A token for what is asked for and allowed, which may be nothing: clients find out when they use it.
+
+        With ``offline`` there is an offline token too, if the user has an account here and has not come with a token:
+        what is good for minutes must not become good for months. One from `redeem` gets none that is good for longer.
+
+        :raises BadScope: where the token would be too long; answer 400.
+        """
+        granted = [
+            Granted(scope, frozenset(action for action in scope.wanted if self.allows(user, action, scope.repository)))
+            for scope in scopes
+        ]
+        return self._tokens.issue(user, granted, offline=offline and bool(user.stamp) and user.scope is None)
+
+    def record(self, event: str, user: User | str, address: str, *, allowed: bool, **what: str | int | None) -> None:
+        """Add a line to the audit log, where there is one: logins, pushes, deletes, denials. See `AuditLog.record`."""
+        if self._audit is not None:
+            self._audit.record(event, user, address, allowed=allowed, **what)
+
+    async def _refresh(self) -> None:
+        for file in self._files:
+            await file.latest()
+
+    async def _bearer(self, token: str) -> User:
+        if not looks_like_token(token):
+            raise BadCredentials("not a token")
+        header, _ = unverified(token)
+        if self._tokens.is_own(header):
+            holder = self._tokens.verify(token)
+            return replace(self._account(holder), scope=holder.scope, expires=holder.expires)
+        if self._issuers is None:
+            raise BadCredentials("a token with an unknown key")
+        return await self._issuers.identify(token)
+
+    def _account(self, holder: User) -> User:
+        if holder.kind not in (Kind.PASSWORD, Kind.ROBOT):
+            return holder
+        account = self._logins.account(holder.name)
+        if account is None or account.stamp != holder.stamp:
+            raise BadCredentials(f"a token of {holder.name}, whose account is gone or was changed")
+        return account
+
+    def _of_certificate(self, certificate: ClientCertificate) -> User:
+        if self._certificates is None:
+            raise BadCredentials("certificates are nobody's here")
+        return self._certificates.user(certificate)

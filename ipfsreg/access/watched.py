@@ -1,0 +1,146 @@
+"""Files of the operator's that are read again when they change."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.logger import Logger
+
+from ipfsreg.config.small_file import read_small_file
+from ipfsreg.flow.single_flight import SingleFlight
+from ipfsreg.flow.workers import Workers
+
+from .errors import AccessFileError
+
+LOOK_SECONDS = 1.0
+"""How often a file that is used is looked at."""
+
+_PATIENCE_SECONDS = 5.0
+"""How long a request waits for a disk that does not answer, before it is decided by what is known."""
+
+FILE_MAX = 1024 * 1024
+"""Bytes that a file may have."""
+
+T = TypeVar("T")
+
+
+def load_file(path: Path, parse: Callable[[bytes], T], missing: bytes | None = None) -> T:
+    """Read a file once; blocks. For the arguments see `WatchedFile`.
+
+    :raises AccessFileError: where it cannot be used.
+    """
+    return _parsed(path, _content(path, missing), parse)
+
+
+class WatchedFile(Generic[T]):
+    """What a file says. It is read at most once a second while somebody asks, in a thread, and parsed when it changed.
+
+    All of it is read and compared: a time of change says nothing about two changes within its grain. A file that is
+    broken or gone later does not count: what was last good goes on, and the log says so once.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes], T],
+        workers: Workers,
+        reactor: Any,
+        *,
+        missing: bytes | None = None,
+        changed: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        """``parse`` runs in a thread and raises ValueError with one line.
+
+        ``missing`` is what a file that has never been there says; None where it has to be there. ``changed`` is called
+        in the reactor when it was read anew.
+        """
+        self.path = path
+        self._parse = parse
+        self._workers = workers
+        self._reactor = reactor
+        self._missing = missing
+        self._changed = changed
+        self._content: bytes | None = None
+        self._found: tuple[T] | None = None
+        self._looked = 0.0
+        self._told: str | None = None
+        self._look = SingleFlight(self._refresh)
+
+    @property
+    def value(self) -> T:
+        """What it said when it was last looked at; `load` comes first."""
+        if self._found is None:
+            raise AssertionError(f"{self.path} has not been loaded")
+        return self._found[0]
+
+    def load(self) -> T:
+        """Read it for the first time; blocks.
+
+        :raises AccessFileError: where it cannot be used.
+        """
+        read = self._read()
+        if read is not None:
+            self._take(*read)
+        self._looked = self._reactor.seconds()
+        return self.value
+
+    async def latest(self) -> T:
+        """What it says, or did within the last second. Fails with nothing."""
+        if self._reactor.seconds() - self._looked >= LOOK_SECONDS:
+            try:
+                await self._look.outcome().addTimeout(_PATIENCE_SECONDS, self._reactor)
+            except DeferredTimeout:
+                self._looked = self._reactor.seconds()
+                self._tell(f"{self.path} could not be read within {_PATIENCE_SECONDS:g} s")
+        return self.value
+
+    async def _refresh(self) -> None:
+        try:
+            read = await self._workers.run(self._read)
+        except AccessFileError as error:
+            self._tell(str(error))
+        else:
+            if self._told is not None:
+                self._log.info("{path} can be used again.", path=self.path)
+            self._told = None
+            if read is not None:
+                self._take(*read)
+                self._log.info("{path} was read anew.", path=self.path)
+                self._changed(self.path)
+        self._looked = self._reactor.seconds()
+
+    def _read(self) -> tuple[bytes, T] | None:
+        content = _content(self.path, self._missing if self._content in (None, self._missing) else None)
+        return None if content == self._content else (content, _parsed(self.path, content, self._parse))
+
+    def _take(self, content: bytes, found: T) -> None:
+        self._content = content
+        self._found = (found,)
+
+    def _tell(self, problem: str) -> None:
+        if problem != self._told:
+            self._log.error("{problem}. What it said before goes on.", problem=problem)
+        self._told = problem
+
+
+def _content(path: Path, missing: bytes | None) -> bytes:
+    try:
+        return read_small_file(path, FILE_MAX)
+    except FileNotFoundError:
+        if missing is None:
+            raise AccessFileError(f"{path}: No such file or directory") from None
+        return missing
+    except OSError as error:
+        raise AccessFileError(f"{path}: {error.strerror}") from None
+
+
+def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(content)
+    except UnicodeDecodeError as error:
+        raise AccessFileError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise AccessFileError(f"{path}: {error}") from None

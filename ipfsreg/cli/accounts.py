@@ -1,0 +1,173 @@
+"""Commands about access: ``ipfsreg token`` and ``ipfsreg access``. They need no daemon; one that runs takes notice."""
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipfsreg.access.errors import AccessFileError
+from ipfsreg.access.htpasswd import ROBOT, parse_htpasswd
+from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind, User
+from ipfsreg.access.robots import NO_ROBOTS, RobotsFile, parse_robots
+from ipfsreg.access.rules import parse_actions, parse_rules
+from ipfsreg.access.watched import load_file
+from ipfsreg.app.access_control import robots_path
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.config.sections import Config
+
+from .alone import check_user
+from .command import EXIT_PROBLEM, config_option, fail, load
+from .upkeep import Time
+
+
+class Actions(click.ParamType):
+    """A list of actions."""
+
+    name = "actions"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[Action]:
+        """See click."""
+        try:
+            return value if isinstance(value, frozenset) else parse_actions(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group()
+def token() -> None:
+    """Robot accounts: names with a secret, for machines that push and pull."""
+
+
+@token.command()
+@config_option
+@click.argument("name")
+@click.option(
+    "--repositories",
+    help="What it is for: names separated by commas, * for any characters but /, ** for any. Without it, only what the "
+    "rules of [access] say.",
+)
+@click.option("--actions", type=Actions(), help="pull, push, delete, separated by commas; pull if nothing is said.")
+@click.option("--expires", type=Time(), help="After how long it ends, such as 90d; never if nothing is said.")
+def create(
+    path: Path | None, name: str, repositories: str | None, actions: frozenset[Action] | None, expires: float | None
+) -> None:
+    """Make the robot NAME and print its secret, which is shown this once. Clients log in as robot+NAME with it."""
+    if actions and repositories is None:
+        fail("--actions goes with --repositories; what else a robot may do is for the rules of [access]")
+    name = name.removeprefix(ROBOT)
+    patterns = tuple(each.strip() for each in (repositories or "").split(",") if each.strip())
+    granted = (actions or frozenset({Action.PULL})) if patterns else frozenset()
+    now = time.time()
+    until = None if expires is None else now + expires
+
+    def make(file: RobotsFile) -> str:
+        return file.create(name, patterns, granted, now, until)
+
+    secret = _with_robots(load(path), make)
+    click.echo(f"{ROBOT}{name} can log in from now on; its password is shown this once:", err=True)
+    click.echo(secret)
+
+
+@token.command(name="list")
+@config_option
+def list_(path: Path | None) -> None:
+    """List the robots: what they are for, and until when."""
+    robots = _with_robots(load(path), RobotsFile.all)
+    now = time.time()
+    for robot in robots:
+        what = " ".join(
+            (",".join(action.value for action in robot.actions), ",".join(robot.repositories))
+            if robot.repositories
+            else ("by the rules",)
+        )
+        end = "for good" if robot.expires is None else f"until {_day(robot.expires)}"
+        if robot.expires is not None and robot.expires <= now:
+            end = f"expired {_day(robot.expires)}"
+        click.echo(f"{ROBOT}{robot.name}  {what}  since {_day(robot.created)}, {end}")
+    if not robots:
+        click.echo("There are no robots.", err=True)
+
+
+@token.command()
+@config_option
+@click.argument("name")
+def revoke(path: Path | None, name: str) -> None:
+    """Take the robot NAME away. A daemon that runs lets it in no more from the next second on."""
+    name = name.removeprefix(ROBOT)
+    _with_robots(load(path), lambda file: file.revoke(name))
+    click.echo(f"{ROBOT}{name} is gone.")
+
+
+@click.group()
+def access() -> None:
+    """What the rules of [access] mean."""
+
+
+@access.command(name="check")
+@config_option
+@click.option("--group", "groups", multiple=True, help="A group that the user's issuer says, such as github+acme.")
+@click.argument("user")
+@click.argument("what", nargs=-1, required=True, metavar="[REPOSITORY] ACTION")
+def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...]) -> None:
+    """Say whether USER may do ACTION to REPOSITORY, and by which rule (exit status 1 where not).
+
+    USER is a name as rules have it, such as alice or robot+ci, or anonymous. ACTION is pull, push or delete; catalog
+    and admin concern no repository.
+    """
+    config = load(path)
+    if config.access.rules is None:
+        fail(f"{config.name} has no rules in [access], so everybody may do everything")
+    *where, word = what
+    try:
+        (action,) = parse_actions(word)
+    except ValueError:
+        fail(f"{word!r} is not one of {', '.join(action.value for action in Action)}")
+    if len(where) != (action in REPOSITORY_ACTIONS):
+        fail(f"{word} {'needs one' if action in REPOSITORY_ACTIONS else 'concerns no'} repository")
+    verdict = parse_rules(config.access.rules).decide(
+        _user(config, user, frozenset(groups)), action, where[0] if where else None
+    )
+    click.echo(f"{'allowed' if verdict else 'denied'}: {verdict.reason}")
+    if not verdict:
+        sys.exit(EXIT_PROBLEM)
+
+
+def _user(config: Config, name: str, groups: frozenset[str]) -> User:
+    if name == "anonymous":
+        return ANONYMOUS
+    try:
+        if name.startswith(ROBOT):
+            robot = load_file(robots_path(config), parse_robots, NO_ROBOTS).find(name)
+            if robot is None:
+                fail(f"there is no {name}")
+            return robot
+        if config.auth.htpasswd and "+" not in name:
+            if load_file(config.auth.htpasswd, parse_htpasswd).find(name) is None:
+                click.echo(f"ipfsreg: {name} is not in {config.auth.htpasswd}", err=True)
+            return User(name, Kind.PASSWORD)
+    except AccessFileError as error:
+        fail(str(error), EXIT_PROBLEM)
+    return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
+
+
+def _with_robots(config: Config, work: Callable[[RobotsFile], Any]) -> Any:
+    file = robots_path(config)
+    try:
+        if not file.parent.is_dir():
+            raise AccessFileError(
+                f"the directory {file.parent} is not there: start the daemon once, or change [auth] robots"
+            )
+        check_user(file.parent)
+        return work(RobotsFile(file))
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", EXIT_PROBLEM)
+    except (AccessFileError, SetupError) as error:
+        fail(str(error), EXIT_PROBLEM)
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()

@@ -1,0 +1,97 @@
+"""The registry as it is put together for one command, where no daemon runs."""
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from ipfsreg.app.assembly import assemble
+from ipfsreg.app.control.tasks import tasks_of
+from ipfsreg.app.control.unknown import explained
+from ipfsreg.app.parts import Parts
+from ipfsreg.app.state_directory import StateDirectory
+from ipfsreg.bucket.errors import SetupError
+from ipfsreg.config.sections import Config
+from ipfsreg.registry.names import parse_reference
+
+from .errors import ControlError
+
+
+class Alone:
+    """A registry that was put together and opened here."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._registry = parts.registry
+        self._workers = parts.workers
+        self._tasks = tasks_of(parts.registry, parts.backend)
+
+    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """Do a task of `tasks_of`, and answer its result."""
+        if task not in self._tasks:
+            raise ControlError(f"the backend has no {task.partition('-')[0]}")
+        return await self._tasks[task](arguments)
+
+    async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
+        """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
+
+        Answers the CID of the ``root``, and how many of its manifests are ``missing``. ``write`` may be called in a
+        thread.
+        """
+        repository, reference = parse_reference(name)
+        work = self._registry.exporter.export(repository, reference)
+        export = await explained(self._registry, repository, reference, work)
+        began(export.length)
+        async for piece in export.pieces():
+            await self._workers.run(write, piece)
+        return {"root": str(export.root), "missing": len(export.missing)}
+
+    async def import_image(
+        self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
+    ) -> dict[str, Any]:
+        """Import an image from a CAR of ``length`` bytes, if that is known.
+
+        Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
+        """
+        found = await self._registry.importer.run(pieces, name)
+        return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
+
+
+@asynccontextmanager
+async def open_alone(
+    config: Config, state: StateDirectory, reactor: Any, *, may_make_bucket: bool
+) -> AsyncIterator[Alone]:
+    """The registry of a configuration, closed at the end. The directory ``state`` is locked, and is released then.
+
+    :raises SetupError: where there is no bucket and none may be made, and where root would work in the directory of
+        another user.
+    """
+    try:
+        check_user(state.path)
+        parts = assemble(config, reactor, daemon_seen=state.last_seen())
+        parts.workers.startService()
+        try:
+            if parts.backend.existing is not None and not may_make_bucket:
+                await parts.backend.existing()
+            await parts.registry.start()
+            try:
+                yield Alone(parts)
+            finally:
+                await parts.registry.stop()
+        finally:
+            parts.workers.stopService()
+    finally:
+        state.release()
+
+
+def check_user(directory: Path) -> None:
+    """Let no file be made that its daemon cannot use.
+
+    :raises SetupError: where root would work in the directory of another user.
+    """
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise SetupError(
+            f"{directory} belongs to another user, who could not use what root makes there: start the daemon, which "
+            f"then does the work, or do it as that user: setpriv --reuid={owner} --clear-groups ipfsreg …"
+        )

@@ -1,0 +1,246 @@
+"""Starts `twistd` and `ipfsreg` quickly: from a process that has loaded the libraries, which is most of a start.
+
+Each command is a process of its own, forked before a reactor or anything that looks at the environment was loaded, with
+its own arguments, environment, directory and descriptors. All that differs is how the interpreter begins. Where `use`
+was not called, as in benchmarks, commands are started anew.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+LOADED = (
+    "cachetools",
+    "cbor2",
+    "click",
+    "durationpy",
+    "google.protobuf.internal.python_message",
+    "h11",
+    "httptools",
+    "ipfsreg.bucket.local.bucket",
+    "ipfsreg.config.kinds",
+    "ipfsreg.registry.registry",
+    "mmh3",
+    "multibase",
+    "nacl.signing",
+    "platformdirs.unix",
+    "pydantic.json_schema",
+    "pydantic.main",
+    "pydantic.type_adapter",
+    "sqlite3",
+    "treq.client",
+    "twisted.internet.endpoints",
+    "twisted.internet.epollreactor",
+    "twisted.scripts.twistd",
+    "twisted.web.client",
+    "twisted.web.server",
+    "twisted.web.template",
+    "werkzeug.routing",
+    "wsproto",
+)
+COMMANDS = ("twistd", "ipfsreg")
+_REQUEST_MAX = 128 * 1024
+
+
+class Forked:
+    """A command that the server has started, with what `subprocess.Popen` has."""
+
+    def __init__(self, report: socket.socket) -> None:
+        self.returncode: int | None = None
+        self._report = report
+        self._received = b""
+        self.pid = self._next_number()
+
+    def poll(self) -> int | None:
+        """The status with which it ended, or None while it runs."""
+        if self.returncode is None and (b"\n" in self._received or select.select([self._report], [], [], 0)[0]):
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended; answers its status."""
+        if self.returncode is None:
+            self._report.settimeout(timeout)
+            try:
+                self.returncode = self._next_number()
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0) from None
+            self._report.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def _next_number(self) -> int:
+        while b"\n" not in self._received:
+            more = self._report.recv(100)
+            if not more:
+                raise RuntimeError("the fork server has ended")
+            self._received += more
+        number, _, self._received = self._received.partition(b"\n")
+        return int(number)
+
+
+Started = Forked | subprocess.Popen[bytes]
+
+
+class _Server:
+    """The server, as its one client sees it."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__], stdin=theirs.fileno(), env=environment | {"PYTHONUNBUFFERED": "1"}
+            )
+        atexit.register(self._end)
+
+    def start(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], descriptors: Sequence[int]) -> Forked:
+        request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}).encode()
+        report, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._requests, [request], [*descriptors, theirs.fileno()])
+        return Forked(report)
+
+    def _end(self) -> None:
+        self._requests.close()
+        self._process.wait(10)
+
+
+_server: _Server | None = None
+_used = False
+
+
+def use() -> None:
+    """From now on commands are forked."""
+    global _used
+    _used = True
+
+
+def start(
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: IO[bytes],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+) -> Started:
+    """Start a command, given by its path and its arguments."""
+    global _server
+    known = [str(Path(sys.executable).with_name(each)) for each in COMMANDS]
+    for_python = {name for name in env if name.startswith("PYTHON")}  # read when an interpreter begins
+    if not _used or arguments[0] not in known or for_python - {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}:
+        return subprocess.Popen(arguments, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
+    if _server is None:
+        _server = _Server()
+    return _server.start(arguments, cwd, env, [file.fileno() for file in (stdin, stdout, stderr)])
+
+
+def run(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command without input to its end, whatever its status."""
+    with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = start(arguments, cwd=cwd, env=env, stdin=nothing, stdout=out, stderr=errors)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        said = []
+        for file in (out, errors):
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess(list(arguments), status, *said)
+
+
+def _serve() -> None:
+    for name in LOADED:
+        importlib.import_module(name)
+    unshared = {"twisted.internet.reactor", "ipfsreg.config.backend_options"} & sys.modules.keys()
+    if unshared:
+        raise RuntimeError(f"loaded before the fork: {unshared}")
+    gc.collect()
+    gc.freeze()
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
+    requests = socket.socket(fileno=0)
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_MAX, 4)
+        if not data:
+            requests.detach()
+            return
+        if os.fork() == 0:
+            break
+        for each in descriptors:
+            os.close(each)
+        _reap()
+    # A process between, which waits for the command and tells how it ended.
+    *standard, report = descriptors
+    command = os.fork()
+    if command == 0:
+        requests.detach()
+        signal.signal(signal.SIGINT, interrupt)
+        _become(json.loads(data), standard)
+        return
+    for each in standard:
+        os.close(each)
+    with socket.socket(fileno=report) as told:
+        told.sendall(b"%d\n" % command)
+        _, status = os.waitpid(command, 0)
+        told.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _become(request: dict[str, object], standard: Sequence[int]) -> None:
+    arguments, cwd, env = request["arguments"], request["cwd"], request["env"]
+    assert isinstance(arguments, list)
+    assert isinstance(cwd, str)
+    assert isinstance(env, dict)
+    for number, each in enumerate(standard):
+        os.dup2(each, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    sys.stdin = os.fdopen(0, closefd=False)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env, PYDANTIC_DISABLE_PLUGINS="__all__")  # as `ipfsreg.config` does when it is loaded
+    time.tzset()
+    sys.argv = arguments
+    sys.path[0] = str(Path(arguments[0]).parent)
+    if Path(arguments[0]).name == "twistd":
+        from twisted.scripts.twistd import run as command
+    else:
+        from ipfsreg.cli import run as command
+    command()
+
+
+if __name__ == "__main__":
+    _serve()
