@@ -35,7 +35,7 @@ class Parser:
         if length <= _INLINE:
             return function(*args, **kwargs)
         # An exception keeps what its thread was given. The thread takes it out of the list, so that it goes at once.
-        work = [partial(function, *args, **kwargs)]
+        work: list[Callable[[], T]] = [partial(function, *args, **kwargs)]
         del args, kwargs
         async with self._one_at_a_time:
             return await self._workers.run(_call_only, work)
