@@ -10,6 +10,7 @@ from ipfsreg.registry.registry import Registry
 from .app import AccessFace, Gateway, NoAccessControl, make_routes
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
+from .gate import TOKEN_PATH
 from .http.access_log import AccessLog
 from .http.forwarded import TrustedProxies
 from .http.limits import HttpLimits
@@ -53,7 +54,8 @@ def make_site(
 
 def _only_reading(handler: Handler, why: str) -> Handler:
     def handle(request: Request) -> None:
-        if request.method in _READING:
+        # To ask for a token changes nothing.
+        if request.method in _READING or request.path == TOKEN_PATH.encode():
             handler(request)
             return
         request.set_header("Allow", "GET, HEAD")

@@ -15,14 +15,13 @@ from ipfsreg.access.identity import User
 from ipfsreg.access.scopes import Scope, parse_scopes
 from ipfsreg.access.tokens import Issued
 from ipfsreg.web.errors import HttpError
-from ipfsreg.web.gate import Entry
+from ipfsreg.web.gate import TOKEN_PATH, Entry
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, parameters, reply
 from ipfsreg.web.routes import Routes
 
-from .challenge import TOKEN_PATH
 from .credentials import credentials_of
 from .guarded_gate import not_looked_at
 
