@@ -32,6 +32,8 @@ except SystemExit as end:
     assert not end.code
 """
 
+LISTEN = "tcp:0:interface=127.0.0.1"
+
 
 def loaded_by(code: str, directory: Path) -> set[str]:
     """The modules that a program has loaded in the end."""

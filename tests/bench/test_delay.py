@@ -2,13 +2,13 @@
 
 import os
 import time
+from typing import cast
 
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
@@ -16,12 +16,6 @@ from twisted.python.failure import Failure
 from bench.delay import serve
 
 ROUND_TRIP = 0.05
-
-
-def port_of(listening: IListeningPort) -> int:
-    host = listening.getHost()
-    assert isinstance(host, IPv4Address)
-    return host.port
 
 
 class _Client(Protocol):
@@ -43,11 +37,11 @@ class _Client(Protocol):
 @pytest_twisted.ensureDeferred
 async def test_what_goes_through_is_whole_and_late() -> None:
     echo = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Echo))
-    proxy = await serve(reactor, port_of(echo), ROUND_TRIP)
+    proxy = await serve(reactor, cast(IPv4Address, echo.getHost()).port, ROUND_TRIP)
     content = os.urandom(300_000)
     client = _Client(len(content))
     began = time.monotonic()
-    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(proxy)), client)
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", cast(IPv4Address, proxy.getHost()).port), client)
     assert client.transport is not None
     client.transport.write(content)
     await client.whole
@@ -56,5 +50,5 @@ async def test_what_goes_through_is_whole_and_late() -> None:
     assert client.received == content
     client.transport.loseConnection()
     await client.lost
-    await maybeDeferred(proxy.stopListening)
-    await maybeDeferred(echo.stopListening)
+    for port in (proxy, echo):
+        await maybeDeferred(port.stopListening)

@@ -26,6 +26,8 @@ WRONG = {
     "[registry]\nlisten = 5000": "[registry] listen: '5000' is not a Twisted endpoint string",
 }
 
+LISTEN = "tcp:0:interface=127.0.0.1"
+
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
@@ -57,7 +59,7 @@ def test_check_finds_the_file(command: CliRunner, tmp_path: Path) -> None:
     for name in ("etc/ipfsreg.ini", "config/ipfsreg/ipfsreg.ini", "ipfsreg.ini", "given.ini"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("[registry]\nlisten = tcp:0:interface=127.0.0.1\n")
+        file.write_text(f"[registry]\nlisten = {LISTEN}\n")
         arguments = ["--config", "given.ini"] if name == "given.ini" else []
         result = command.invoke(main, ["check", *arguments])
         shown = name if "/" not in name else file
