@@ -8,6 +8,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
 from .app import AccessFace, Gateway, NoAccessControl, make_routes
+from .auth.challenge import TOKEN_PATH
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .http.access_log import AccessLog
@@ -19,6 +20,7 @@ from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
+_TOKENS = TOKEN_PATH.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ def make_site(
 
 def _only_reading(handler: Handler, why: str) -> Handler:
     def handle(request: Request) -> None:
-        if request.method in _READING:
+        # Who asks for a token changes nothing, and clients do so by POST too.
+        if request.method in _READING or request.path == _TOKENS:
             handler(request)
             return
         request.set_header("Allow", "GET, HEAD")
