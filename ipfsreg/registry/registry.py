@@ -17,6 +17,7 @@ from ipfsreg.bucket.interface import IBucket
 from . import layout
 from .content.cid_index import CidIndex
 from .content.guard import Guard
+from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
 from .ipfs.blocks import Blocks
@@ -62,6 +63,7 @@ class RegistryLimits:
     gc_grace: float
     gc_untagged: float | None
     scrub_rate: float | None
+    quotas: QuotaLimits = field(default_factory=QuotaLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class Registry:
             limits.max_manifest_size,
             ipfs.teller,
             verify_reads=ipfs.verify_reads,
+            quotas=limits.quotas,
         )
         self.dags = storage.dags
 

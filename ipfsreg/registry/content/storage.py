@@ -14,6 +14,7 @@ from ipfsreg.registry.runtime import Runtime
 from .cid_index import CidIndex
 from .dags import Dags
 from .guard import Guard
+from .quotas import QuotaLimits, Quotas
 from .store import ContentStore
 
 P = ParamSpec("P")
@@ -37,6 +38,9 @@ class Parser:
             return await self._workers.run(function, *args, **kwargs)
 
 
+_UNLIMITED = QuotaLimits()
+
+
 class Storage:
     """A bucket with its contents, their DAGs, and the guard of what is used.
 
@@ -53,9 +57,11 @@ class Storage:
         max_manifest_size: int,
         teller: TellsLeaves | None = None,
         verify_reads: bool = False,
+        quotas: QuotaLimits = _UNLIMITED,
     ) -> None:
         self.bucket = bucket
         self.index = index
+        self.quotas = Quotas(quotas, index)
         self.guard = guard
         self.workers = workers = runtime.workers
         self.clock = runtime.clock
