@@ -325,6 +325,9 @@ def finish(registry: Registry, directory: Path, clients: list[Told], found: Coun
         command = [str(Path(sys.executable).with_name("ipfsreg")), "verify", "--config", str(directory / "ipfsreg.ini")]
         verified = subprocess.run(command, capture_output=True, text=True, check=False)
         found["verify finds it whole"] = int("Everything is whole." in verified.stdout)
+        if verified.returncode:
+            found["verify failed"] += 1
+            click.echo(verified.stdout + verified.stderr, err=True)
         found["drafts left"] = len(os.listdir(directory / "data/drafts"))
 
 

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -52,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 (rank for rank, name in enumerate(BEGUN_FIRST) if here / name in among), len(BEGUN_FIRST)
             )
     items.sort(key=lambda item: ranks[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What has been loaded stays: Python's garbage collector need not look through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def off(path: Path | None) -> None:
 
 @backup.command("status")
 @config_option
-def backup_status(path: Path | None) -> None:
+def show_backup_status(path: Path | None) -> None:
     """Show how much of the bucket is on the hub."""
     found = ask_server(path, "backup-status")
     click.echo(f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.")

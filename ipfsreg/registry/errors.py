@@ -59,7 +59,11 @@ class UploadInvalid(RegistryError, code="BLOB_UPLOAD_INVALID"):
     """The upload cannot go on like this."""
 
 
-class UploadBusy(UploadInvalid, status=409):
+class UploadLost(UploadInvalid):
+    """What was received of the upload is not on this disk any more, or does not stay as it was."""
+
+
+class UploadBusy(RegistryError, code="BLOB_UPLOAD_INVALID", status=409):
     """Another request is writing to the same upload session."""
 
 

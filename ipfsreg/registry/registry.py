@@ -123,16 +123,7 @@ class Registry:
         self.readiness = Readiness(lambda: _check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        storage = Storage(
-            self._bucket,
-            self._index,
-            guard,
-            runtime,
-            limits.max_manifest_size,
-            ipfs.teller,
-            verify_reads=ipfs.verify_reads,
-            quotas=limits.quotas,
-        )
+        storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)

@@ -24,7 +24,7 @@ from .http.request import Request
 from .probes import ProbeRoutes
 from .routes import Routes
 
-_MANIFESTS_AT_ONCE = 16 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
+_MANIFESTS_AT_ONCE = 4 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from ipfsreg.access.identity import Action
 
 from .http.request import Request
 
+TOKEN_PATH = "/auth/token"
+"""Where tokens are had."""
+
 
 class Entry(Enum):
     """Who may use a route that is about no repository."""

@@ -9,9 +9,9 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 
 from .app import AccessFace, Gateway, NoAccessControl, make_routes
-from .auth.challenge import TOKEN_PATH
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
+from .gate import TOKEN_PATH
 from .http.access_log import AccessLog
 from .http.connection_limits import ConnectionBounds
 from .http.forwarded import TrustedProxies
@@ -23,7 +23,6 @@ from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
-_TOKENS = TOKEN_PATH.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,8 @@ def _refusal(status: HTTPStatus, message: str) -> bytes:
 
 def _only_reading(handler: Handler, why: str) -> Handler:
     def handle(request: Request) -> None:
-        # Who asks for a token changes nothing, and clients do so by POST too.
-        if request.method in _READING or request.path == _TOKENS:
+        # To ask for a token changes nothing.
+        if request.method in _READING or request.path == TOKEN_PATH.encode():
             handler(request)
             return
         request.set_header("Allow", "GET, HEAD")

@@ -1,7 +1,5 @@
 """Our CIDs of files are those of npm's ipfs-unixfs-importer, which shares no code with Kubo's."""
 
-import json
-import subprocess
 from collections.abc import Callable, Iterator
 
 import hypothesis.strategies as st
@@ -22,26 +20,8 @@ Import = Callable[[int, Profile], str]
 def importer() -> Iterator[Import]:
     """The CID that the importer gives to `content` of a length."""
     runner.install()
-    process = subprocess.Popen(
-        [runner.NODE, "importer.mjs"],
-        cwd=runner.HERE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    question, answer = process.stdin, process.stdout
-
-    def ask(length: int, profile: Profile) -> str:
-        question.write(json.dumps({"length": length, "chunk": profile.chunk, "links": profile.links}) + "\n")
-        return answer.readline().strip()
-
-    yield ask
-    question.close()
-    process.wait(10)
-    answer.close()
+    with runner.asking("importer.mjs") as ask:
+        yield lambda length, profile: ask({"length": length, "chunk": profile.chunk, "links": profile.links})
 
 
 @pytest.mark.parametrize("length", [0, 1, MiB - 1, MiB, MiB + 1, 5 * MiB - 1, 5 * MiB])

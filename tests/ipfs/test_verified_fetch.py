@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -21,6 +21,7 @@ from .test_kubo import ask
 
 LAYER = Random(12).randbytes(3 * 1024 * 1024 + 5)
 DAG = file_dag(LAYER, PROFILE)
+Fetch = Callable[..., dict[str, Any]]
 CONFIG = b'{"architecture": "amd64", "os": "linux"}'
 
 
@@ -33,11 +34,18 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess
         yield daemon
 
 
-def fetch(registry: DaemonProcess, cid: CID, how: str, **headers: str) -> dict[str, Any]:
-    """What the client got; it has to have spoken to the daemon and to nobody else."""
-    fetched: dict[str, Any] = runner.answer_of("fetch.mjs", registry.url, str(cid), how, json.dumps(headers))
-    assert fetched.pop("contacts") == [registry.host]
-    return fetched
+@pytest.fixture(scope="module")
+def fetch(registry: DaemonProcess) -> Iterator[Fetch]:
+    """What the client gets; it has to speak to the daemon and to nobody else."""
+    with runner.asking("fetch.mjs") as ask:
+
+        def run(cid: CID, how: str, **headers: str) -> dict[str, Any]:
+            asked = {"url": registry.url, "cid": str(cid), "how": how, "headers": headers}
+            fetched: dict[str, Any] = json.loads(ask(asked))
+            assert fetched.pop("contacts") == [registry.host]
+            return fetched
+
+        yield run
 
 
 def answer(data: bytes, kind: str = "application/octet-stream", status: int = 200) -> dict[str, Any]:
@@ -45,26 +53,26 @@ def answer(data: bytes, kind: str = "application/octet-stream", status: int = 20
 
 
 @pytest.mark.parametrize("how", ["gateway", "routing"])
-def test_it_fetches_a_layer(registry: DaemonProcess, how: str) -> None:
+def test_it_fetches_a_layer(registry: DaemonProcess, fetch: Fetch, how: str) -> None:
     before = len(registry.log)
-    assert fetch(registry, DAG.cid, how) == answer(LAYER)
+    assert fetch(DAG.cid, how) == answer(LAYER)
     asked = registry.log[before:]
     for place in DAG.walk(DAG.root):
         assert f"/ipfs/{DAG.cid_at(place)}?format=raw 200 " in asked
     assert ("/routing/v1/providers/" in asked) == (how == "routing")
 
 
-def test_it_fetches_blocks(registry: DaemonProcess) -> None:
+def test_it_fetches_blocks(fetch: Fetch) -> None:
     cid = raw_cid(hashlib.sha256(CONFIG).digest())
-    assert fetch(registry, cid, "gateway") == answer(CONFIG, "application/json")
+    assert fetch(cid, "gateway") == answer(CONFIG, "application/json")
     raw = "application/vnd.ipld.raw"
-    assert fetch(registry, DAG.cid, "gateway", Accept=raw) == answer(DAG.block(DAG.root), raw)
+    assert fetch(DAG.cid, "gateway", Accept=raw) == answer(DAG.block(DAG.root), raw)
 
 
-def test_it_fetches_a_part_of_a_layer(registry: DaemonProcess) -> None:
+def test_it_fetches_a_part_of_a_layer(registry: DaemonProcess, fetch: Fetch) -> None:
     first, last = 1024 * 1024 - 10, 1024 * 1024 + 9
     before = len(registry.log)
-    part = fetch(registry, DAG.cid, "gateway", Range=f"bytes={first}-{last}")
+    part = fetch(DAG.cid, "gateway", Range=f"bytes={first}-{last}")
     assert part == answer(LAYER[first : last + 1], status=206)
     assert registry.log[before:].count("?format=raw 200 ") == 3  # the root and two of its four leaves
 

@@ -27,7 +27,7 @@ async def switch_backup(bucket: SpaceBucket, arguments: Mapping[str, str]) -> di
     return {"backup": to}
 
 
-async def backup_status(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str, Any]:
+async def read_backup_status(bucket: SpaceBucket, arguments: Mapping[str, str]) -> dict[str, Any]:
     """What of the bucket is on the hub: how many ``files`` there are, how many are ``backed_up`` and ``in_progress``.
 
     ``usage`` is what the daemon says of its storage, in bytes by name, or None where it cannot say.
@@ -57,4 +57,4 @@ async def _usage(bucket: SpaceBucket) -> dict[str, int] | None:
     return {"used": found.spaceStorageUsed, "quota": found.usageQuota}
 
 
-TASKS = {"backup-switch": switch_backup, "backup-status": backup_status}
+TASKS = {"backup-switch": switch_backup, "backup-status": read_backup_status}

@@ -5,7 +5,7 @@ name of a registry has, goes between its dot and its letters: ``v1.textileseed``
 looks like that already gets one more, so that each path has its own.
 
 In a private bucket a server reads, decrypts, encrypts, writes and pins every directory that a file is in, one by one,
-for each file. So a path is one name there, in one of 256 directories: ``a/b`` is ``1c/a,b;`` (docs/layout.md). What
+for each file. So a path is one name there, in one of 256 directories: ``a/b`` is ``c1/a,b;`` (docs/layout.md). What
 directories we have is read from the list of paths that each answer about a bucket brings anyway. The end of a name is
 marked since a removal takes away the entries of all paths that begin with the same letters.
 """

@@ -1,11 +1,12 @@
 """The base of a registry: its bucket, and the content in it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import DeferredLock
 
-from ipfsreg.bucket.capabilities import TellsLeaves
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle, Turns
 from ipfsreg.flow.workers import Workers
@@ -34,8 +35,15 @@ class Parser:
         """Call a function that reads a document of ``length`` bytes, here or in a thread."""
         if length <= _INLINE:
             return function(*args, **kwargs)
+        # An exception keeps what its thread was given. The thread takes it out of the list, so that it goes at once.
+        work: list[Callable[[], T]] = [partial(function, *args, **kwargs)]
+        del args, kwargs
         async with self._one_at_a_time:
-            return await self._workers.run(function, *args, **kwargs)
+            return await self._workers.run(_call_only, work)
+
+
+def _call_only(work: list[Callable[[], T]]) -> T:
+    return work.pop()()
 
 
 _UNLIMITED = QuotaLimits()
@@ -44,8 +52,7 @@ _UNLIMITED = QuotaLimits()
 class Storage:
     """A bucket with its contents, their DAGs, and the guard of what is used.
 
-    ``max_manifest_size`` is in bytes. ``teller`` may know the DAGs of what the bucket stores. ``verify_reads`` is for
-    the store.
+    ``max_manifest_size`` is in bytes. ``can`` is what the storage behind the bucket can do beside being one.
     """
 
     def __init__(
@@ -55,8 +62,7 @@ class Storage:
         guard: Guard,
         runtime: Runtime,
         max_manifest_size: int,
-        teller: TellsLeaves | None = None,
-        verify_reads: bool = False,
+        can: Capabilities,
         quotas: QuotaLimits = _UNLIMITED,
     ) -> None:
         self.bucket = bucket
@@ -68,8 +74,8 @@ class Storage:
         self.now = runtime.now
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
-        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=verify_reads)
-        self.dags = Dags(bucket, index, workers, teller)
+        self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=can.verify_reads)
+        self.dags = Dags(bucket, index, workers, can.teller)
         self._turns = Turns(self.clock)
 
     def throttle(self) -> Throttle:

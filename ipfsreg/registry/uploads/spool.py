@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest, new_hash
-from ipfsreg.registry.errors import UploadInvalid
+from ipfsreg.registry.errors import UploadLost
 
 from .session_files import FileState, H, cut_file, hash_file, look_at, open_to_append
 from .spool_writer import SpoolWriter, UploadEnvironment
@@ -127,7 +127,7 @@ class Spool:
             self._tell_altered()
             return False
         if before.size < self.received:
-            raise UploadInvalid("some of what was received of this upload is lost; begin a new one")
+            raise UploadLost("some of what was received of this upload is lost; begin a new one")
         return True
 
     def _tell_altered(self) -> None:

@@ -42,7 +42,7 @@ from ipfsreg.registry.errors import (
     QuotaExceeded,
     SizeInvalid,
     UploadBusy,
-    UploadInvalid,
+    UploadLost,
     UploadOutOfOrder,
     UploadUnknown,
 )
@@ -231,7 +231,7 @@ class Upload:
         except Full:
             await self._spool.cut(begin)
             raise
-        except (ContentTooLarge, UploadInvalid):
+        except (ContentTooLarge, UploadLost):
             await self._end()
             raise
         except OSError as error:
@@ -256,7 +256,7 @@ class Upload:
                 self.repository, digest, self.received, await self._spool.leaves()
             ):
                 await self._end()
-                raise UploadInvalid("the content of this upload is lost; begin a new one")
+                raise UploadLost("the content of this upload is lost; begin a new one")
             await self._end()
         except OSError as error:
             raise bucket_error(error) from error
@@ -270,7 +270,7 @@ class Upload:
             if await self._spool.settle():
                 break
         else:
-            raise UploadInvalid("what was received of this upload changes on the registry's disk; begin a new one")
+            raise UploadLost("what was received of this upload changes on the registry's disk; begin a new one")
         leaves = await self._spool.leaves()
         try:
             await self._environment.blobs.add_file(self.repository, digest, self.data, self.received, leaves)

@@ -3,11 +3,9 @@
 from typing import Literal
 
 from ipfsreg.web.errors import HttpError
+from ipfsreg.web.gate import TOKEN_PATH
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
-
-TOKEN_PATH = "/auth/token"
-"""Where tokens are had."""
 
 ChallengeKind = Literal["token", "basic"]
 

@@ -139,7 +139,7 @@ class Request:
         return self._channel.client_certificate()
 
     def identify(self, user: object) -> None:
-        """Say who asks, for handlers and for the log; ``str`` of it is a name."""
+        """Say who asks, for the handler that runs next."""
         self.user = user
 
     def prepare(self, status: int, headers: Headers | Mapping[str, object]) -> None:

@@ -5,6 +5,9 @@ skipped with the reason, or fails if the environment has ``IPFSREG_REQUIRE_PROGR
 """
 
 import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,26 @@ def install() -> None:
     JavaScriptClient(HERE, "IPFS in JavaScript").install()
     if not NODE.exists():
         unavailable("npm has no Node for this kind of machine")
+
+
+@contextmanager
+def asking(script: str) -> Iterator[Callable[[Any], str]]:
+    """Run a script that answers each line of JSON with a line; it ends when its input does."""
+    process = subprocess.Popen(
+        [NODE, script], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    question, answer = process.stdin, process.stdout
+
+    def ask(value: Any) -> str:
+        question.write(json.dumps(value) + "\n")
+        return answer.readline().strip()
+
+    yield ask
+    question.close()
+    process.wait(10)
+    answer.close()
 
 
 def answer_of(script: str, *arguments: str) -> Any:

@@ -171,6 +171,20 @@ async def test_behind_a_proxy_with_tls(daemon: Guarded) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_refused_login_says_so_in_dockers_words_too(daemon: Guarded) -> None:
+    """Without `details`, docker goes on to plain HTTP at a registry on its own machine, and says that this failed."""
+    got = await daemon.ask("GET", "/auth/token", basic("reader", "no"))
+    posted = await post(daemon, grant_type="password", username="reader", password="no")
+    for answer in (got, posted):
+        assert (answer.status, answer["content-type"]) == (401, "application/json")
+        assert "www-authenticate" not in answer.headers
+        assert answer.json() == {
+            "errors": [{"code": "UNAUTHORIZED", "message": "incorrect username or password"}],
+            "details": "incorrect username or password",
+        }
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_mirror_hands_out_tokens_by_post_too(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
