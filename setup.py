@@ -64,6 +64,7 @@ setup(
             "pytest-xdist>=3.5",
             "pyyaml>=6",
             "ruff>=0.6",
+            "schemathesis>=4",
             "types-cachetools",
             "tabulate>=0.9",
             "types-protobuf",

@@ -10,11 +10,13 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.content.quotas import QuotaLimits
 from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
 from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
 from ipfsreg.web.browsers import BrowserRules
+from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.site import SiteOptions, make_site
@@ -92,6 +94,7 @@ def _limits(config: Config) -> RegistryLimits:
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,
         scrub_rate=config.scrub.rate,
+        quotas=QuotaLimits(config.limits.repository_size, config.limits.total_size),
     )
 
 
@@ -122,6 +125,8 @@ def _site_options(config: Config, parts: Parts) -> SiteOptions:
         proxies,
         parts.backend.read_only,
         _access(config, parts, proxies),
+        ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
+        config.limits.requests,
     )
 
 

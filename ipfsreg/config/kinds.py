@@ -32,7 +32,8 @@ def _duration(value: Any) -> Any:
     return value
 
 
-def _or_none(value: Any) -> Any:
+def or_none(value: Any) -> Any:
+    """None for ``unlimited`` and the like: to be used before validation."""
     return None if isinstance(value, str) and value.strip().lower() in UNLIMITED else value
 
 
@@ -48,23 +49,23 @@ def _size(value: Any) -> Any:
 Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
 """Seconds, written like ``90s``, ``1h30m`` or ``7d``."""
 
-OptionalDuration = Annotated[Duration | None, BeforeValidator(_or_none)]
+OptionalDuration = Annotated[Duration | None, BeforeValidator(or_none)]
 """A `Duration`, or None for ``never``."""
 
 Positive = Annotated[Duration, Field(gt=0)]
 """A `Duration` of more than nothing."""
 
-OptionalPositive = Annotated[Positive | None, BeforeValidator(_or_none)]
+OptionalPositive = Annotated[Positive | None, BeforeValidator(or_none)]
 """A `Positive`, or None for ``never``."""
 
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 """Bytes, written like ``512``, ``64MiB`` or ``10GB``."""
 
-OptionalSize = Annotated[Size | None, BeforeValidator(_or_none)]
+OptionalSize = Annotated[Size | None, BeforeValidator(or_none)]
 """A `Size`, or None for ``unlimited``."""
 
 
-Rate = Annotated[Annotated[Size, Field(gt=0)] | None, BeforeValidator(_or_none)]
+Rate = Annotated[Annotated[Size, Field(gt=0)] | None, BeforeValidator(or_none)]
 """Bytes a second, or None for ``unlimited``."""
 
 

@@ -7,12 +7,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size
+from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size, or_none
 from .tls_options import TlsOptions
 
 
@@ -69,6 +69,20 @@ class UploadOptions(Section):
     expiry: Duration = 24 * 3600.0
     maximum: Annotated[int, Field(ge=1)] = 10_000
     per_client: Annotated[int, Field(ge=1)] = 1000
+
+
+OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(or_none)]
+"""A number of something, or None for ``unlimited``."""
+
+
+class LimitOptions(Section):
+    """``[limits]``: what clients may take. Sizes in bytes; ``requests`` is a second for each address."""
+
+    connections: OptionalCount = 4000
+    connections_per_address: OptionalCount = 1000
+    requests: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BeforeValidator(or_none)] = None
+    repository_size: OptionalSize = None
+    total_size: OptionalSize = None
 
 
 class GcOptions(Section):
@@ -142,6 +156,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "access": AccessOptions,
     "log": LogOptions,
     "uploads": UploadOptions,
+    "limits": LimitOptions,
     "gc": GcOptions,
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
@@ -162,6 +177,7 @@ class Config:
     access: AccessOptions
     log: LogOptions
     uploads: UploadOptions
+    limits: LimitOptions
     gc: GcOptions
     scrub: ScrubOptions
     ipfs: IpfsOptions

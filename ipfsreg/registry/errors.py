@@ -106,6 +106,10 @@ class Denied(RegistryError, code="DENIED", status=403):
     """The configuration does not allow it."""
 
 
+class QuotaExceeded(Denied):
+    """There is no room for it under ``[limits]``."""
+
+
 class ReadOnly(RegistryError, code="DENIED", status=405):
     """The name, or everything here, can only be read."""
 

@@ -17,6 +17,7 @@ from ipfsreg.bucket.interface import IBucket
 from . import layout
 from .content.cid_index import CidIndex
 from .content.guard import Guard
+from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
 from .ipfs.blocks import Blocks
@@ -62,6 +63,7 @@ class RegistryLimits:
     gc_grace: float
     gc_untagged: float | None
     scrub_rate: float | None
+    quotas: QuotaLimits = field(default_factory=QuotaLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Registry:
         self.readiness = Readiness(lambda: _check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers)
-        storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs)
+        storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)

@@ -1,6 +1,7 @@
 """The registry's face on HTTP: its application behind a server."""
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from ipfsreg.flow.clock import MonotonicClock
@@ -12,10 +13,12 @@ from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .gate import TOKEN_PATH
 from .http.access_log import AccessLog
+from .http.connection_limits import ConnectionBounds
 from .http.forwarded import TrustedProxies
 from .http.limits import HttpLimits
 from .http.request import Request
 from .http.server import Handler, HttpServer, RefusalFormat
+from .request_rate import RequestRate, rate_limited
 from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
@@ -24,7 +27,11 @@ _READING = frozenset({b"GET", b"HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class SiteOptions:
-    """How clients are treated. ``read_only`` says why nothing can be changed, where that is so."""
+    """How clients are treated.
+
+    ``read_only`` says why nothing can be changed, where that is so. ``request_rate`` is in requests a second for each
+    client; None is any.
+    """
 
     limits: HttpLimits
     access_log: bool = False
@@ -32,6 +39,8 @@ class SiteOptions:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     read_only: str | None = None
     access: AccessFace = field(default_factory=NoAccessControl)
+    bounds: ConnectionBounds = field(default_factory=ConnectionBounds)
+    request_rate: float | None = None
 
 
 def make_site(
@@ -42,14 +51,23 @@ def make_site(
     handler: Handler = Dispatcher(routes, answer_failure)
     if options.read_only is not None:
         handler = _only_reading(handler, options.read_only)
+    handler = for_browsers(handler, options.browsers)
+    if options.request_rate is not None:
+        handler = rate_limited(handler, RequestRate(options.request_rate, MonotonicClock().seconds), options.proxies)
     return HttpServer(
-        for_browsers(handler, options.browsers),
+        handler,
         reactor,
         options.limits,
-        RefusalFormat("application/json", lambda message: error_document("UNSUPPORTED", message)),
+        RefusalFormat("application/json", _refusal),
         headers=_HEADERS,
         access_log=AccessLog(options.proxies) if options.access_log else None,
+        bounds=options.bounds,
     )
+
+
+def _refusal(status: HTTPStatus, message: str) -> bytes:
+    code = "UNAVAILABLE" if status is HTTPStatus.SERVICE_UNAVAILABLE else "UNSUPPORTED"
+    return error_document(code, message)
 
 
 def _only_reading(handler: Handler, why: str) -> Handler:

@@ -16,7 +16,7 @@ from ipfsreg.app.configuration import load_config
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.tls_options import TlsOptions
 from tests.certificate_authority import CertificateAuthority
-from tests.web.client import Connection, connect, query
+from tests.web.client import Connection, connect, pause, query
 from tests.web.served import Serve, Served, digest_of
 
 CONTENT = os.urandom(6_000_000)
@@ -87,6 +87,21 @@ async def test_a_renewed_certificate_is_taken_while_a_transfer_goes_on(
     assert (await uploading.answer()).status == 201
     for connection in (uploading, renewed):
         connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_too_many_is_closed_before_the_handshake(
+    serve: Serve, tmp_path: Path, authority: Authority
+) -> None:
+    pair = authority.issue(tmp_path, "one", "one.example.org")
+    registry = await serve(**options(pair), limits={"connections": "1"})
+    held = await authority.connect(registry, "one.example.org")
+    assert (await held.ask("GET", "/v2/")).status == 200
+    refused = await registry.connect()
+    while not refused.is_closed:
+        await pause(0.005)
+    assert (await held.ask("GET", "/v2/")).status == 200
+    held.close()
 
 
 @pytest.mark.parametrize("broken", ["half", "other key", "no key", "junk", "gone"])

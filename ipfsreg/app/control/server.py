@@ -68,7 +68,7 @@ class ControlServer:
             Dispatcher(make_control_routes(tasks, streams), _say),
             reactor,
             HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
-            RefusalFormat("text/plain", str.encode),
+            RefusalFormat("text/plain", lambda status, message: message.encode()),
             headers={},
         )
         self._name = ExitStack()

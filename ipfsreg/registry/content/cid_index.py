@@ -112,11 +112,34 @@ class CidIndex:
         row = await self._do(lambda of: of.execute(query, key).fetchone())
         return None if row is None else decode_cid(row[0])[0]
 
-    def held(self, *holders: Holder) -> None:
-        """Repositories are about to have contents. The caller keeps others from taking them away meanwhile."""
+    def held(self, *holders: Holder, size: int | None = None) -> None:
+        """Repositories are about to have contents. The caller keeps others from taking them away meanwhile.
+
+        ``size`` is that of each of them in bytes, where it is known.
+        """
         for each in holders:
             row = (_key(each.digest), each.repository, int(each.is_manifest), self._pass)
-            self._tell("INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?)", row)
+            self._tell("INSERT INTO holders VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET pass = excluded.pass", row)
+            if size is not None:
+                self.measured(each.digest, size)
+
+    def measured(self, digest: Digest, size: int) -> None:
+        """A content that some repository has is ``size`` bytes long."""
+        self._tell("INSERT INTO sizes VALUES (?, ?) ON CONFLICT DO NOTHING", (_key(digest), size))
+
+    async def without_size(self, digests: Sequence[Digest]) -> list[Digest]:
+        """Those of some contents whose size it does not know."""
+        found = await self._do(partial(cid_table.without_size, [_key(each) for each in digests]))
+        return [each for each in digests if _key(each) in found]
+
+    async def knows_all_sizes(self) -> bool:
+        """Whether it knows the size of all that repositories have, as far as it knows that."""
+        query = "SELECT EXISTS (SELECT 1 FROM holders WHERE content NOT IN (SELECT content FROM sizes))"
+        return not await self._do(lambda of: of.execute(query).fetchone()[0])
+
+    async def usage(self, repository: Repository, digest: Digest | None) -> cid_table.Usage:
+        """What a repository and all of them have, and whether that content is a part of it. What was told counts."""
+        return await self._do(partial(cid_table.usage, repository, None if digest is None else _key(digest)))
 
     def lost(self, holder: Holder) -> None:
         """A repository has a content no more. The caller keeps others from giving it meanwhile."""
@@ -156,8 +179,12 @@ class CidIndex:
     async def end_pass(self) -> None:
         """End a pass: what the index was not told of is gone."""
         # What was told just before this pass may have been stored after the pass went by: it goes after the next one.
-        news = [(f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")]
-        await self._do(_nothing, *news, ("DELETE FROM blocks WHERE dag NOT IN (SELECT id FROM dags)", ()))
+        news: list[cid_table.Statement] = [
+            (f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")
+        ]
+        for table, column, needed in (("blocks", "dag", "id FROM dags"), ("sizes", "content", "content FROM holders")):
+            news.append((f"DELETE FROM {table} WHERE {column} NOT IN (SELECT {needed})", ()))
+        await self._do(_nothing, *news)
         self.complete = not self._missed
 
     async def settled(self) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ T = TypeVar("T")
 Statement = tuple[str, tuple[object, ...]]
 """SQL, and the values for its question marks."""
 
-_VERSION = 1
+_VERSION = 2
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -26,6 +27,8 @@ _OF_THE_DISK = {
 }
 """Errors of the disk: the file itself may be whole."""
 
+# `used` has what each repository has, in bytes, and under '' what there is in all, each content once. The triggers keep
+# it: a content counts with its size once that is known, for those who have it then and for those who come.
 # A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
 _SCHEMA = """
 CREATE TABLE state (complete INTEGER NOT NULL, pass INTEGER NOT NULL);
@@ -41,12 +44,59 @@ CREATE TABLE holders (
     content BLOB NOT NULL, repository TEXT NOT NULL, manifest INTEGER NOT NULL, pass INTEGER NOT NULL,
     PRIMARY KEY (content, repository, manifest)
 ) WITHOUT ROWID;
+CREATE TABLE sizes (content BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE used (repository TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO used VALUES ('', 0);
+CREATE TRIGGER held AFTER INSERT ON holders BEGIN
+    INSERT INTO used VALUES (NEW.repository, ifnull((SELECT size FROM sizes WHERE content = NEW.content), 0))
+        ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
+    UPDATE used SET bytes = bytes + ifnull((SELECT size FROM sizes WHERE content = NEW.content), 0)
+        WHERE repository = '' AND 1 = (SELECT count(*) FROM holders WHERE content = NEW.content);
+END;
+CREATE TRIGGER lost AFTER DELETE ON holders BEGIN
+    UPDATE used SET bytes = bytes - ifnull((SELECT size FROM sizes WHERE content = OLD.content), 0)
+        WHERE repository = OLD.repository
+        OR repository = '' AND NOT EXISTS (SELECT 1 FROM holders WHERE content = OLD.content);
+    DELETE FROM sizes
+        WHERE content = OLD.content AND NOT EXISTS (SELECT 1 FROM holders WHERE content = OLD.content);
+    DELETE FROM used WHERE repository = OLD.repository AND bytes = 0;
+END;
+CREATE TRIGGER measured AFTER INSERT ON sizes BEGIN
+    INSERT INTO used SELECT repository, NEW.size * count(*) FROM holders WHERE content = NEW.content GROUP BY repository
+        ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
+    UPDATE used SET bytes = bytes + NEW.size
+        WHERE repository = '' AND EXISTS (SELECT 1 FROM holders WHERE content = NEW.content);
+END;
 """
 HOLDERS = "SELECT content, repository, manifest FROM holders WHERE content = ?"
 BLOCKS = """
 SELECT holders.content, repository, manifest, size, level, number FROM blocks
 JOIN dags ON dags.id = blocks.dag JOIN holders ON holders.content = dags.content WHERE hash = ?
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is used, in bytes, and whether a content is a part of it."""
+
+    of_repository: int
+    of_all: int
+    repository_has: bool
+    anybody_has: bool
+
+
+def usage(repository: Repository, key: bytes | None, connection: sqlite3.Connection) -> Usage:
+    """What is used by a repository, and by all."""
+    used = dict(connection.execute("SELECT repository, bytes FROM used WHERE repository IN ('', ?)", (repository,)))
+    holders = [] if key is None else connection.execute("SELECT repository FROM holders WHERE content = ?", (key,))
+    having = {found for (found,) in holders}
+    return Usage(used.get(repository, 0), used[""], repository in having, bool(having))
+
+
+def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> set[bytes]:
+    """Of which of some contents the size is not known."""
+    known = "SELECT 1 FROM sizes WHERE content = ?"
+    return {key for key in keys if connection.execute(known, (key,)).fetchone() is None}
 
 
 def open_table(path: Path) -> tuple[sqlite3.Connection, int, bool]:

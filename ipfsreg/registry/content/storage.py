@@ -15,6 +15,7 @@ from ipfsreg.registry.runtime import Runtime
 from .cid_index import CidIndex
 from .dags import Dags
 from .guard import Guard
+from .quotas import QuotaLimits, Quotas
 from .store import ContentStore
 
 P = ParamSpec("P")
@@ -45,6 +46,9 @@ def _call_only(work: list[Callable[[], T]]) -> T:
     return work.pop()()
 
 
+_UNLIMITED = QuotaLimits()
+
+
 class Storage:
     """A bucket with its contents, their DAGs, and the guard of what is used.
 
@@ -59,9 +63,11 @@ class Storage:
         runtime: Runtime,
         max_manifest_size: int,
         can: Capabilities,
+        quotas: QuotaLimits = _UNLIMITED,
     ) -> None:
         self.bucket = bucket
         self.index = index
+        self.quotas = Quotas(quotas, index)
         self.guard = guard
         self.workers = workers = runtime.workers
         self.clock = runtime.clock

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 
+from ipfsreg.bucket.errors import Corrupt, NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -9,6 +10,8 @@ from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
+from ipfsreg.registry.record import read_record
+from ipfsreg.registry.repository.blobs import read_link
 
 SHARED_BUCKET_SECONDS = 3600.0
 """The pause between two passes over a bucket that others write to."""
@@ -17,13 +20,17 @@ _AT_ONCE = 500
 
 
 class CidRefresh:
-    """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well."""
+    """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well.
+
+    Where there are quotas it looks for the sizes too, which means to read a small file for each content.
+    """
 
     def __init__(self, bucket: IBucket, storage: Storage) -> None:
         self._bucket = bucket
         self._index = storage.index
         self._dags = storage.dags
         self._clock = storage.clock
+        self._sizes_wanted = storage.quotas.are_set
         self._last: float | None = None
 
     async def run(self) -> None:
@@ -45,8 +52,12 @@ class CidRefresh:
     async def run_if_needed(self) -> None:
         """One pass, unless the index knows of everything, as far as one can know what others write."""
         due = self._last is None or self._clock.seconds() - self._last >= SHARED_BUCKET_SECONDS
-        if not self._index.complete or (self._bucket.shared and due):
+        if not self._index.complete or (self._bucket.shared and due) or await self._lacks_sizes():
             await self.run()
+
+    async def _lacks_sizes(self) -> bool:
+        # Once: a push tells its size. Before there were quotas, a pass did not.
+        return self._last is None and self._sizes_wanted and not await self._index.knows_all_sizes()
 
     async def _tell(
         self,
@@ -61,8 +72,27 @@ class CidRefresh:
             await throttle.step()
             some.append(Holder(digest, repository, is_manifest))
             if len(some) >= _AT_ONCE:
-                self._index.held(*some)
-                await self._index.settled()
+                await self._held(some, throttle)
                 some = []
+        await self._held(some, throttle)
+
+    async def _held(self, some: list[Holder], throttle: Throttle) -> None:
         self._index.held(*some)
         await self._index.settled()
+        if self._sizes_wanted:
+            unknown = set(await self._index.without_size([each.digest for each in some]))
+            for each in some:
+                if each.digest in unknown:
+                    await throttle.step()
+                    size = await self._size(each)
+                    if size is not None:
+                        self._index.measured(each.digest, size)
+
+    async def _size(self, holder: Holder) -> int | None:
+        try:
+            if not holder.is_manifest:
+                return await read_link(self._bucket, holder.repository, holder.digest)
+            record = await read_record(self._bucket, holder.repository, holder.digest)
+        except (NotFound, Corrupt):
+            return None  # it was deleted meanwhile, or nobody can say how long it is
+        return None if record is None else record.size

@@ -64,6 +64,7 @@ class Blobs:
         self._dags = storage.dags
         self._index = storage.index
         self._guard = storage.guard
+        self._quotas = storage.quotas
         self._is_private = is_private
         self._mending = KeyedLock()
 
@@ -119,26 +120,39 @@ class Blobs:
         """Give a repository a blob from a verified, fsynced file of the spool. Durable when it returns.
 
         ``leaves`` are the hashes of its DAG's leaves, or None where they have to be found out.
+
+        :raises QuotaExceeded: where there is no room for it; so do `add`, `link` and `mount`.
         """
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+        async with (
+            self._guard.holding(link_key(repository, digest), content_key(digest)),
+            self._quotas.room(repository, digest, size),
+        ):
             await self._store.put_file(digest, source, size)
             await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
 
     async def add(self, repository: Repository, digest: Digest, content: bytes) -> None:
         """Give a repository a small blob, of at most some KiB. Durable when it returns."""
-        async with self._guard.holding(link_key(repository, digest), content_key(digest)):
+        async with (
+            self._guard.holding(link_key(repository, digest), content_key(digest)),
+            self._quotas.room(repository, digest, len(content)),
+        ):
             await self._store.put(digest, content)
             await self._dags.add(digest, len(content), leaves_of(content))
             await self._link(repository, digest, len(content))
+
+    async def check_room(self, repository: Repository, digest: Digest | None, size: int) -> None:
+        """See that a repository may get a blob, before it is sent. See `Quotas.check`."""
+        await self._quotas.check(repository, digest, size)
 
     async def link(self, repository: Repository, digest: Digest, size: int, leaves: bytes | None) -> bool:
         """Give a repository a blob whose content of ``size`` bytes was stored before; False where it is not there."""
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             if await self._store.whole_size(digest, size) != size:
                 return False
-            await self._dags.add(digest, size, leaves)
-            await self._link(repository, digest, size)
+            async with self._quotas.room(repository, digest, size):
+                await self._dags.add(digest, size, leaves)
+                await self._link(repository, digest, size)
             return True
 
     async def mount(
@@ -158,7 +172,8 @@ class Blobs:
             if size is None:
                 use.found_nothing()
                 return False
-            await self._link(repository, digest, size)
+            async with self._quotas.room(repository, digest, size):
+                await self._link(repository, digest, size)
             return True
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
@@ -264,7 +279,7 @@ class Blobs:
         )
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
-        self._index.held(Holder(digest, repository, is_manifest=False))
+        self._index.held(Holder(digest, repository, is_manifest=False), size=size)
         await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
 
 

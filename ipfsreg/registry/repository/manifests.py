@@ -188,12 +188,16 @@ class Manifests:
         :raises DigestInvalid: where it has another digest.
         :raises ManifestBlobUnknown: where the repository lacks a blob that it needs. Foreign layers, the
             manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
+        :raises QuotaExceeded: where there is no room for it.
         """
         algorithm = "sha256" if expected is None else expected.algorithm
         digest, manifest = await self._storage.parser.run(len(content), _read, content, content_type, algorithm)
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
-        async with self._guard.holding_all(_used(repository, digest, manifest), self._storage.throttle()):
+        async with (
+            self._guard.holding_all(_used(repository, digest, manifest), self._storage.throttle()),
+            self._storage.quotas.room(repository, digest, len(content)),
+        ):
             await self._check_blobs(repository, manifest)
             await self._storage.store.put(digest, content)
             if not is_one_block(digest, len(content)):

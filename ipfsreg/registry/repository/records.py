@@ -34,7 +34,7 @@ class Records:
 
     async def note(self, repository: Repository, digest: Digest, media_type: str, size: int) -> None:
         """A manifest was pushed: note it, durably."""
-        self._index.held(Holder(digest, repository, is_manifest=True))
+        self._index.held(Holder(digest, repository, is_manifest=True), size=size)
         now = self._now()
         known = await self._whole(repository, digest)
         if (

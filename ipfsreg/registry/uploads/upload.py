@@ -14,9 +14,9 @@ ENDED       unknown                      unknown                              (n
 =========== ============================ ==================================== =========
 
 `completing` is APPENDING first and COMMITTING then, and no other request comes between. APPENDING leads to ENDED
-where the blob becomes too large. COMMITTING leads to ENDED too where the digest is another, back to where it came from
-where the storage fails, and to STORED where the storage failed after it had taken the content, so that only the link is
-missing.
+where the blob becomes too large. COMMITTING leads to ENDED too where the digest is another or a quota leaves no room,
+back to where it came from where the storage fails, and to STORED where the storage failed after it had taken the
+content, so that only the link is missing.
 
 (1) The content is in the bucket, under the digest that the client gave: bytes after its last one lie in no range that
 can be satisfied, and a `commit` without any completes the upload. (2) A request that waits for its turn (`turn`) ends
@@ -39,6 +39,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import (
     ContentTooLarge,
     DigestInvalid,
+    QuotaExceeded,
     SizeInvalid,
     UploadBusy,
     UploadLost,
@@ -151,6 +152,7 @@ class Upload:
         :raises UploadOutOfOrder: where they do not begin at the end, or the content is stored already.
         :raises SizeInvalid: where it says two lengths, or others came.
         :raises ContentTooLarge: where the blob would be longer than is allowed. :raises Full:
+        :raises QuotaExceeded: where its repository has no room for it.
         """
         with self._using(UploadState.APPENDING):
             async with self._taking(length, content_range) as consumer:
@@ -162,7 +164,7 @@ class Upload:
     ) -> AsyncIterator[IConsumer]:
         """`appending` for the last bytes, and `commit` after them: no other request comes between."""
         with self._using(UploadState.APPENDING):
-            async with self._taking(length, content_range) as consumer:
+            async with self._taking(length, content_range, digest) as consumer:
                 yield consumer
             self.state = UploadState.COMMITTING
             await self._commit(digest)
@@ -205,7 +207,9 @@ class Upload:
                 each.callback(None)
 
     @asynccontextmanager
-    async def _taking(self, length: int | None, content_range: tuple[int, int] | None) -> AsyncIterator[IConsumer]:
+    async def _taking(
+        self, length: int | None, content_range: tuple[int, int] | None, digest: Digest | None = None
+    ) -> AsyncIterator[IConsumer]:
         if content_range is not None:
             length = self._announced(content_range, length)
         begin = self.received
@@ -216,6 +220,7 @@ class Upload:
         limit = self._environment.max_blob_size
         if limit is not None and begin + (length or 0) > limit:
             raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
+        await self._environment.blobs.check_room(self.repository, digest, begin + (length or 0))
         try:
             async with self._spool.appending(length) as consumer:
                 yield consumer
@@ -269,6 +274,9 @@ class Upload:
         leaves = await self._spool.leaves()
         try:
             await self._environment.blobs.add_file(self.repository, digest, self.data, self.received, leaves)
+        except QuotaExceeded:
+            await self._end()  # what nobody takes is not kept
+            raise
         except BaseException:
             # It may have failed between the content and the link: then the client's next try is for the link.
             if not await self._environment.workers.run(self.data.exists):

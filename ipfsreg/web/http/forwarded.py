@@ -36,6 +36,10 @@ class TrustedProxies:
             return request.is_secure
         return (request.header("X-Forwarded-Proto") or "").strip().lower() == "https"
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether the peer with that address is trusted to say who its clients are."""
+        return self._trusts(peer)
+
     def network_of(self, request: Request) -> str:
         """The network that counts as one client where something is bounded for each: an IPv4 address, or a /64 of IPv6.
 

@@ -16,6 +16,7 @@ from ipfsreg.flow.clock import MonotonicClock
 
 from .access_log import AccessLog
 from .connection import Connection
+from .connection_limits import ConnectionBounds, ConnectionCount, Refusals, RefusedConnection
 from .headers import CommonHeaders, encode
 from .limits import HttpLimits
 from .request import Request
@@ -26,15 +27,21 @@ Handler = Callable[[Request], None]
 
 @dataclass(frozen=True, slots=True)
 class RefusalFormat:
-    """How the answer to what is not a request is written: its media type, and its content from a message."""
+    """How an answer without a handler is written: its media type, and its content from a status and a message."""
 
     media_type: str
-    content: Callable[[str], bytes]
+    content: Callable[[HTTPStatus, str], bytes]
+
+
+RETRY_SECONDS = 10
+"""When a client for whom there was no connection may try again."""
+
+_UNBOUNDED = ConnectionBounds()
 
 
 @implementer(IProtocolNegotiationFactory)
 class HttpServer(ServerFactory):
-    """Answers requests with a handler. ``headers`` are in every answer."""
+    """Answers requests with a handler. ``headers`` are in every answer; ``bounds`` say how many connections may be."""
 
     noisy = False
 
@@ -47,21 +54,28 @@ class HttpServer(ServerFactory):
         *,
         headers: Mapping[str, str],
         access_log: AccessLog | None = None,
+        bounds: ConnectionBounds = _UNBOUNDED,
     ) -> None:
         self.reactor = reactor
         self.clock = MonotonicClock().seconds
         self.limits = limits
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, str] = {}
+        """All of them, and what each is counted as."""
         self._handler = handler
         self._refusals = refusals
         self._headers = CommonHeaders(f"ipfsreg/{__version__}", headers)
         self._access_log = access_log
         self._all_gone: Deferred[None] | None = None
+        self._count = ConnectionCount(bounds, self.clock)
+        self._refused = Refusals(reactor, self.refusal)
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection:
+    def buildProtocol(self, addr: IAddress | None) -> Connection | RefusedConnection:
         """See `IProtocolFactory`."""
+        counted = self._count.take(addr)
+        if counted is None:
+            return self._refused.protocol()
         connection = Connection(self)
-        self.connections.add(connection)
+        self.connections[connection] = counted
         return connection
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -113,9 +127,11 @@ class HttpServer(ServerFactory):
         return self._headers.at(time.time())
 
     def refusal(self, status: HTTPStatus, message: str) -> bytes:
-        """The whole answer to what is not a request."""
-        content = self._refusals.content(message)
+        """The whole answer to what is not a request, or to who is one too many (503)."""
+        content = self._refusals.content(status, message)
         own = {"Content-Type": self._refusals.media_type, "Content-Length": len(content), "Connection": "close"}
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            own["Retry-After"] = RETRY_SECONDS
         status_line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
         return b"".join((status_line, self.common_headers(), encode(own.items()), b"\r\n", content))
 
@@ -126,7 +142,7 @@ class HttpServer(ServerFactory):
 
     def lost(self, connection: Connection) -> None:
         """A connection is no more."""
-        self.connections.discard(connection)
+        self._count.release(self.connections.pop(connection))
         if self._all_gone is not None and not self.connections:
             gone, self._all_gone = self._all_gone, None
             gone.callback(None)

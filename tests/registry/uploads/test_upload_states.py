@@ -63,6 +63,9 @@ class Storage:
         self.content: dict[Digest, bytes] = {}
         self.linked: set[Digest] = set()
 
+    async def check_room(self, repository: Repository, digest: Digest | None, size: int) -> None:
+        """There is."""
+
     async def add_file(self, repository: Repository, digest: Digest, source: Path, size: int, leaves: object) -> None:
         self._fail("before")
         self.content[digest] = source.read_bytes()

@@ -89,9 +89,9 @@ async def everybody(daemon: Guarded, other: Guarded) -> dict[str, dict[str, obje
     """The headers of each of `WHO`. The expired token has just been good."""
     scope = "repository:team/app:pull,push,delete"
     foreign = await other.token("deleter", scope)
-    expired = await daemon.token("deleter", scope, "registry:catalog:*", seconds=1.01)
+    expired = await daemon.token("deleter", scope, "registry:catalog:*", seconds=2.01)
     assert (await daemon.ask("GET", "/v2/team/app/tags/list", bearer(expired))).status == 200
-    await deferLater(reactor, 1.1, lambda: None)
+    await deferLater(reactor, 2.1, lambda: None)
     return {
         "anonymous": {},
         **{name: basic(name) for name in ("reader", "writer", "deleter", "admin")},

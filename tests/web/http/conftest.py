@@ -22,7 +22,11 @@ class Served:
 
         self._reactor: Any = reactor
         self.server = HttpServer(
-            handler, reactor, limits, RefusalFormat("text/plain", str.encode), headers={"X-Common": "yes"}
+            handler,
+            reactor,
+            limits,
+            RefusalFormat("text/plain", lambda status, message: message.encode()),
+            headers={"X-Common": "yes"},
         )
         self._port: Any = self._reactor.listenTCP(0, self.server, interface="127.0.0.1")
         self._connections: list[Connection] = []
