@@ -1,17 +1,11 @@
 """``[tls]``: certificates by the name that is asked for, new ones while transfers go on, those of clients."""
 
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
@@ -21,49 +15,15 @@ from ipfsreg.app.certificates import BadCertificate, Certificates
 from ipfsreg.app.configuration import load_config
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.tls_options import TlsOptions
+from tests.certificate_authority import CertificateAuthority
 from tests.web.client import Connection, connect, query
 from tests.web.served import Serve, Served, digest_of
 
 CONTENT = os.urandom(6_000_000)
 
 
-class Authority:
-    """A certificate authority of a test."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._sign("authority", self.key, (), is_authority=True)
-        self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def issue(self, directory: Path, name: str, *names: str) -> tuple[Path, Path]:
-        """The files of a certificate and of its key. What had the name before is replaced."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(name, key, names)
-        files = directory / f"{name}.crt", directory / f"{name}.key"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return files
-
-    def _sign(self, name: str, key: Any, names: Sequence[str], *, is_authority: bool = False) -> x509.Certificate:
-        now = datetime.now(UTC)
-        issuer = "authority"
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-        )
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), False)
-        return builder.sign(self.key, hashes.SHA256())
+class Authority(CertificateAuthority):
+    """One that test clients trust."""
 
     async def connect(self, registry: Served, name: str, shown: tuple[Path, Path] | None = None) -> Connection:
         """A connection that insists on a certificate of this authority for a name."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificate_authority import CertificateAuthority
 from tests.daemon_process import DaemonProcess
 
 from .engines import DockerEngine
@@ -59,11 +60,22 @@ def busybox_archive(busybox: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return archive
 
 
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    """Whom the Docker engines trust for TLS."""
+    return CertificateAuthority()
+
+
 @pytest.fixture(scope="session", params=["classic", "containerd"])
-def shared_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+def shared_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority
+) -> Iterator[DockerEngine]:
     """A Docker engine: the system's with the classic image store, then the newer one with containerd's."""
     store: str = request.param
-    with DockerEngine(tmp_path_factory.mktemp(store), newer=store == "containerd") as running:
+    directory = tmp_path_factory.mktemp(store)
+    trusted = directory / "ca.crt"
+    trusted.write_bytes(authority.pem)
+    with DockerEngine(directory, newer=store == "containerd", trusted=trusted) as running:
         yield running
 
 

@@ -21,14 +21,17 @@ class DockerEngine:
 
     :param newer: run the newer engine with the containerd image store, what new installations do, in place of
         the system's with the classic store.
+    :param trusted: the certificate of an authority that it trusts for TLS, in place of the system's.
     """
 
-    def __init__(self, directory: Path, newer: bool) -> None:
+    def __init__(self, directory: Path, newer: bool, trusted: Path | None = None) -> None:
         self.directory = directory
         self.newer = newer
         # Debian's own before what else a machine may have under /usr/local.
         path = programs.NEWER_ENGINE_PATH if newer else "/usr/bin:/usr/sbin"
         self.env = client_environment(directory / "home", [path])
+        if trusted is not None:
+            self.env["SSL_CERT_FILE"] = str(trusted)
         programs.require_root()
         self._dockerd = require_program("dockerd", self.env["PATH"])
         self._docker = require_program("docker", self.env["PATH"])

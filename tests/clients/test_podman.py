@@ -1,50 +1,19 @@
 """podman and buildah: they have skopeo's image library but build, run and make indexes themselves."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from .conftest import Answer
 from .images import INDEX_TYPE, RUNS_AND_SAYS
-from .programs import client_environment, require_program, require_root, run
 from .recorder import Recorder
+from .tool import Tool
 
 # Containers get no more of these than the machine that runs the tests may give.
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 HELLO = ("cat", "/etc/hello")
-
-
-class Tool:
-    """podman or buildah with image storage of its own."""
-
-    def __init__(self, name: str, directory: Path) -> None:
-        require_root()
-        self._program = require_program(name)
-        require_program("runc")
-        self._env = client_environment(directory / "home")
-        # podman takes at most 50 characters for this one.
-        self._run_root = tempfile.mkdtemp(prefix="run-")
-        self._root = directory / "root"
-        self._storage = (f"--root={self._root}", f"--runroot={self._run_root}", "--storage-driver=vfs")
-
-    def __call__(self, *arguments: str | Path, fails: bool = False) -> str:
-        """Run it and return what it printed; see `programs.run`."""
-        return run(self._program, *self._storage, *arguments, env=self._env, fails=fails)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for directory in (self._root, self._run_root):
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -47,8 +47,10 @@ class TokenRoutes:
         scopes = self._checked(parameter(request, "service"), parameters(request, "scope"))
         try:
             user = await self._authority.identify(credentials_of(request), self._clients.address_of(request))
-        except (BadCredentials, TooManyAttempts, Unavailable) as error:
-            raise _refusal(error) from None
+        except BadCredentials:
+            return _refusal(request)
+        except (TooManyAttempts, Unavailable) as error:
+            raise not_looked_at(error) from None
         offline = parameter(request, "offline_token") == "true"
         return self._answer(request, user, scopes, offline=offline)
 
@@ -66,7 +68,12 @@ class TokenRoutes:
             raise HttpError(400, "UNSUPPORTED", "the form is not UTF-8") from None
         fields = {name: values[0] for name, values in form.items()}
         scopes = self._checked(fields.get("service"), form.get("scope", []))
-        user = await self._of_form(fields, self._clients.address_of(request))
+        try:
+            user = await self._of_form(fields, self._clients.address_of(request))
+        except BadCredentials:
+            return _refusal(request)
+        except (TooManyAttempts, Unavailable) as error:
+            raise not_looked_at(error) from None
         return self._answer(request, user, scopes, offline=fields.get("access_type") == "offline")
 
     def _checked(self, service: str | None, scopes: list[str]) -> tuple[Scope, ...]:
@@ -79,15 +86,10 @@ class TokenRoutes:
 
     async def _of_form(self, form: dict[str, str], address: str) -> User:
         grant = form.get("grant_type")
-        try:
-            if grant == "refresh_token":
-                return await self._authority.redeem(form.get("refresh_token", ""), address)
-            if grant == "password":
-                return await self._authority.identify(
-                    Basic(form.get("username", ""), form.get("password", "")), address
-                )
-        except (BadCredentials, TooManyAttempts, Unavailable) as error:
-            raise _refusal(error) from None
+        if grant == "refresh_token":
+            return await self._authority.redeem(form.get("refresh_token", ""), address)
+        if grant == "password":
+            return await self._authority.identify(Basic(form.get("username", ""), form.get("password", "")), address)
         raise HttpError(400, "UNSUPPORTED", "grant_type is password or refresh_token")
 
     def _answer(self, request: Request, user: User, scopes: tuple[Scope, ...], *, offline: bool) -> bytes:
@@ -113,8 +115,12 @@ def _document(issued: Issued) -> dict[str, object]:
     return document
 
 
-def _refusal(error: BadCredentials | TooManyAttempts | Unavailable) -> HttpError:
-    if not isinstance(error, BadCredentials):
-        return not_looked_at(error)
-    # Without a challenge: who asks for a token knows how, and would ask again for ever.
-    return HttpError(401, "UNAUTHORIZED", "incorrect username or password")
+def _refusal(request: Request) -> bytes:
+    """The answer to a wrong password. Without a challenge: who asks for a token knows how, and would ask for ever.
+
+    Docker takes it for a refused login by its ``details`` alone (``parseHTTPErrorResponse`` in
+    ``registry/client/errors.go`` of distribution): else it tries a registry on its own machine again by plain HTTP.
+    """
+    message = "incorrect username or password"
+    document = {"errors": [{"code": "UNAUTHORIZED", "message": message}], "details": message}
+    return reply(request, 401, {"Content-Type": "application/json"}, json.dumps(document).encode())

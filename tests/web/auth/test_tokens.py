@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,8 @@ from urllib.parse import urlencode
 import pytest
 import pytest_twisted
 
+from ipfsreg.app import assembly
+from ipfsreg.app.configuration import make_backend
 from tests.access.helpers import PASSWORD
 from tests.web.client import Answer, query
 from tests.web.served import Serve
@@ -165,3 +168,37 @@ async def test_basic_alone_and_a_url_of_ones_own(serve: Serve, tmp_path: Path) -
 async def test_behind_a_proxy_with_tls(daemon: Guarded) -> None:
     asked = challenge(await daemon.ask("GET", "/v2/", None, None, X_Forwarded_Proto="https", Host="r.example.org"))
     assert asked["realm"] == "https://r.example.org/auth/token"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_login_says_so_in_dockers_words_too(daemon: Guarded) -> None:
+    """Without `details`, docker goes on to plain HTTP at a registry on its own machine, and says that this failed."""
+    got = await daemon.ask("GET", "/auth/token", basic("reader", "no"))
+    posted = await post(daemon, grant_type="password", username="reader", password="no")
+    for answer in (got, posted):
+        assert (answer.status, answer["content-type"]) == (401, "application/json")
+        assert "www-authenticate" not in answer.headers
+        assert answer.json() == {
+            "errors": [{"code": "UNAUTHORIZED", "message": "incorrect username or password"}],
+            "details": "incorrect username or password",
+        }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_hands_out_tokens_by_post_too(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of a mirror can be changed, and `docker login` has left a token there that is exchanged by POST."""
+
+    def read_only(*arguments: Any) -> Any:
+        return replace(make_backend(*arguments), read_only="a mirror")
+
+    monkeypatch.setattr(assembly, "make_backend", read_only)
+    daemon = await guarded(serve, tmp_path)
+    answer = await post(daemon, grant_type="password", username="reader", password=PASSWORD, access_type="offline")
+    assert answer.status == 200
+    answer = await post(daemon, grant_type="refresh_token", refresh_token=answer.json()["refresh_token"])
+    assert answer.status == 200
+    assert (await daemon.ask("GET", "/v2/", bearer(answer.json()["token"]))).status == 200
+    for target in ("/v2/team/app/blobs/uploads/", "/auth/tokens", "/auth/token/x"):
+        assert (await daemon.ask("POST", target, basic("writer"), b"")).status == 405
