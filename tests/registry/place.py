@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.task import Clock, deferLater
 
+from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.flow.workers import Workers
@@ -69,14 +70,15 @@ class Place:
         self.bucket: IBucket
 
     async def start(self, *, shared: bool = False) -> "Place":
-        self.bucket = LocalBucket(self.directory, self.workers)
-        self.bucket.shared = shared
+        self.bucket = bucket = LocalBucket(self.directory, self.workers)
+        bucket.shared = shared
+        can = Capabilities(list_top=None if shared else bucket.list_top)
         self.registry = Registry(
             self.bucket,
             self.directory,
             Runtime(self.workers, self.clock),
             self.limits,
-            OnIpfs(publish=self.publish),
+            OnIpfs(can, publish=self.publish),
         )
         await self.registry.start()
         return self
