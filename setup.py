@@ -38,6 +38,7 @@ setup(
         "py-multibase>=1.0.3",
         "pyopenssl>=24.3",
         "pydantic>=2.7",
+        "pydantic-core>=2.18",
         "pynacl>=1.5",
         "service-identity>=24.1",
         "treq>=24.9",

@@ -157,12 +157,14 @@ def is_any_port(description: str) -> bool:
 def _parts_of(description: str) -> tuple[str, dict[str, str]]:
     kind, *rest = _PARTS.split(description)
     parts: dict[str, str] = {}
+    # What has no name is taken by its place, as Twisted does.
+    names = iter(("address",) if kind == "unix" else ("port", "interface", "backlog") if kind != "ssl" else ("port",))
     for part in rest:
         name, separator, value = part.partition("=")
         if separator:
             parts[name] = value.replace("\\:", ":")
-        elif "port" not in parts and "address" not in parts:
-            parts["address" if kind == "unix" else "port"] = part.replace("\\:", ":")
+        else:
+            parts[next(names, "")] = part.replace("\\:", ":")
     return kind, parts
 
 

@@ -46,6 +46,12 @@ class Gate(Protocol):
     def pulls(self, request: Request) -> Filter:
         """From which repositories the asker of a request that was let in may pull."""
 
+    def lists(self, request: Request) -> Filter:
+        """Which repositories the asker of a request that was let in may see in a list.
+
+        They are those of `pulls`, but with a token that was issued for the list and for no repository too.
+        """
+
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """Note what the asker has changed: ``what`` is a tag or a digest."""
 
@@ -61,6 +67,8 @@ class OpenGate:
     def pulls(self, request: Request) -> Filter:
         """See `Gate`."""
         return _any_repository
+
+    lists = pulls
 
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """See `Gate`."""

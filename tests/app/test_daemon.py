@@ -54,7 +54,7 @@ async def test_one_line_says_that_it_is_ready(serve: Serve, log: list[LogEvent])
 )
 @pytest_twisted.ensureDeferred
 async def test_many_connections_may_wait_to_be_taken(serve: Serve, more: str, backlog: int) -> None:
-    registry = await serve(registry={"listen": f"tcp:0{more}"})
+    registry = await serve(registry={"listen": f"tcp:0{more}"}, auth={"insecure": "yes"})
     listening: Any = registry.daemon.ports[0]
     # Of a socket that listens, tcpi_sacked is the length of its queue (tcp_diag_get_info in Linux).
     info = listening.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
@@ -129,7 +129,7 @@ async def fails_not(directory: Path) -> None:
 async def test_an_endpoint_on_which_it_cannot_listen(
     tmp_path: Path, clean_log: list[LogEvent], endpoint: str, why: str
 ) -> None:
-    line = await fails(tmp_path / "daemon", registry={"listen": endpoint})
+    line = await fails(tmp_path / "daemon", registry={"listen": endpoint}, auth={"insecure": "yes"})
     assert f"ipfsreg.ini: [registry] listen: {endpoint}: " in line
     assert why in line
 

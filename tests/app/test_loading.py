@@ -32,10 +32,14 @@ except SystemExit as end:
     assert not end.code
 """
 
+LISTEN = "tcp:0:interface=127.0.0.1"
+
 
 def loaded_by(code: str, directory: Path) -> set[str]:
     """The modules that a program has loaded in the end."""
-    (directory / "x.ini").write_text(f"[local]\npath = {directory}/store\n[registry]\nlisten = tcp:0\n")
+    (directory / "x.ini").write_text(
+        f"[local]\npath = {directory}/store\n[registry]\nlisten = tcp:0:interface=127.0.0.1\n"
+    )
     code += "\nimport json, sys\nprint()\nprint(json.dumps(list(sys.modules)))"
     environment = {"HOME": str(directory), "PATH": os.environ["PATH"]}
     said = subprocess.run(

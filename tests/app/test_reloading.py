@@ -105,6 +105,7 @@ def in_terminal(daemon: DaemonProcess, before: Sequence[str] = ()) -> tuple[int,
         log = os.open(daemon.log_file, os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by nohup themselves
         os.execvp([*before, *command][0], [*before, *command])
     wait_for(daemon.answers)
     return process, ours

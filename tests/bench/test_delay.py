@@ -2,10 +2,12 @@
 
 import os
 import time
+from typing import cast
 
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.wire import Echo
@@ -35,11 +37,11 @@ class _Client(Protocol):
 @pytest_twisted.ensureDeferred
 async def test_what_goes_through_is_whole_and_late() -> None:
     echo = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Echo))
-    proxy = await serve(reactor, echo.getHost().port, ROUND_TRIP)
+    proxy = await serve(reactor, cast(IPv4Address, echo.getHost()).port, ROUND_TRIP)
     content = os.urandom(300_000)
     client = _Client(len(content))
     began = time.monotonic()
-    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", proxy.getHost().port), client)
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", cast(IPv4Address, proxy.getHost()).port), client)
     assert client.transport is not None
     client.transport.write(content)
     await client.whole
@@ -48,5 +50,5 @@ async def test_what_goes_through_is_whole_and_late() -> None:
     assert client.received == content
     client.transport.loseConnection()
     await client.lost
-    await proxy.stopListening()
-    await echo.stopListening()
+    for port in (proxy, echo):
+        await maybeDeferred(port.stopListening)

@@ -26,6 +26,8 @@ WRONG = {
     "[registry]\nlisten = 5000": "[registry] listen: '5000' is not a Twisted endpoint string",
 }
 
+LISTEN = "tcp:0:interface=127.0.0.1"
+
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
@@ -57,7 +59,7 @@ def test_check_finds_the_file(command: CliRunner, tmp_path: Path) -> None:
     for name in ("etc/ipfsreg.ini", "config/ipfsreg/ipfsreg.ini", "ipfsreg.ini", "given.ini"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("[registry]\nlisten = tcp:0\n")
+        file.write_text(f"[registry]\nlisten = {LISTEN}\n")
         arguments = ["--config", "given.ini"] if name == "given.ini" else []
         result = command.invoke(main, ["check", *arguments])
         shown = name if "/" not in name else file
@@ -165,7 +167,9 @@ def test_the_daemon_says_why_it_cannot_start(tmp_path: Path) -> None:
 
 def test_a_failed_start_leaves_no_pid_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
+    (tmp_path / "x.ini").write_text(
+        f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0:interface=127.0.0.1\n"
+    )
     ended = twistd("--config", "x.ini", cwd=tmp_path, pid_file="twistd.pid")
     assert ended.returncode == 2
     assert said_by(ended) == f"x.ini: [local] path: {tmp_path}/file is not a directory"
@@ -176,7 +180,9 @@ def test_a_failed_start_leaves_no_pid_file(tmp_path: Path) -> None:
 def test_a_pid_file_of_a_killed_daemon_is_in_nobodys_way(tmp_path: Path, content: str | None) -> None:
     """Its number may be another process's by now; in a container even that of the new daemon itself."""
     (tmp_path / "file").write_text("")
-    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
+    (tmp_path / "x.ini").write_text(
+        f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0:interface=127.0.0.1\n"
+    )
     pid_file = tmp_path / "x.pid"
     if content == "own":
         code = f"import os; open({str(pid_file)!r}, 'w').write(str(os.getpid())); import sys; sys.argv = sys.argv[1:]; "
@@ -195,7 +201,9 @@ def test_in_the_foreground_there_is_no_pid_file_unless_one_is_named(tmp_path: Pa
     """A left one would stop the next daemon; and the working directory need not be writable."""
     (tmp_path / "twistd.pid").write_text("1\n")
     (tmp_path / "file").write_text("")
-    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0\n")
+    (tmp_path / "x.ini").write_text(
+        f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0:interface=127.0.0.1\n"
+    )
     ended = subprocess.run(
         [program("twistd"), "-n", "ipfsreg", "--config", str(tmp_path / "x.ini")],
         cwd="/proc",

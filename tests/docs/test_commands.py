@@ -4,6 +4,7 @@ What has to differ here is replaced by name: the port, and images of public regi
 """
 
 import base64
+import configparser
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.access.helpers import HASH, PASSWORD
 from tests.clients.engines import DockerEngine
 from tests.clients.images import busybox_layout
 from tests.clients.programs import NEWER_ENGINE_PATH, client_environment, require_program, require_root, run
@@ -302,19 +304,26 @@ def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
 def test_tls_as_it_is_configured(tmp_path: Path) -> None:
     key, certificate = make_certificate(tmp_path)
     plain, secure = free_port(), free_port()
-    listen = block("docs/configuration.md", "TLS", "ini").partition("listen =")[2].strip()
-    for text, substitute in {
+    (tmp_path / "htpasswd").write_text(f"alice:{HASH}\n")
+    text = block("docs/configuration.md", "TLS", "ini")
+    for documented, substitute in {
         "tcp:5000:": f"tcp:{plain}:",
-        "ssl:5443:": f"ssl:{secure}:interface=127.0.0.1:",
+        "tls:5443": f"tls:{secure}:interface=127.0.0.1",
         "/etc/ipfsreg/tls-key.pem": str(key),
         "/etc/ipfsreg/tls-cert.pem": str(certificate),
+        "/etc/ipfsreg/htpasswd": str(tmp_path / "htpasswd"),
     }.items():
-        assert text in listen
-        listen = listen.replace(text, substitute)
-    process = DaemonProcess(tmp_path, {"registry": {"listen": listen}})
+        assert documented in text
+        text = text.replace(documented, substitute)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    process = DaemonProcess(tmp_path, {name: dict(parser.items(name)) for name in parser.sections()})
     process.port = plain
     with process:
         context = ssl.create_default_context(cafile=str(certificate))
-        with urllib.request.urlopen(f"https://127.0.0.1:{secure}/v2/", timeout=10, context=context) as answer:
+        url = f"https://127.0.0.1:{secure}/v2/"
+        secret = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {secret}"})
+        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
             assert answer.status == 200
             assert answer.read() == b"{}"

@@ -142,9 +142,9 @@ def test_everything_acknowledged_survives(tmp_path: Path) -> None:
         ]
         for thread in threads:
             thread.start()
-        # Not before something was acknowledged, and then at any moment.
-        until = time.monotonic() + 10
-        while not any(told.blobs for told in clients) and time.monotonic() < until:
+        # Not before something was acknowledged, the first time a whole image, and then at any moment.
+        until = time.monotonic() + 60
+        while not any(told.blobs if turn else told.tags for told in clients) and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(random.uniform(0, 0.4))
         daemon.kill()

@@ -2,11 +2,13 @@
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from ipfsreg.bucket.authorities import check_authorities
 from ipfsreg.config.backend_options import DEFAULT_DIRECTORY, BackendOptions
 from ipfsreg.config.kinds import Directory, Duration, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
@@ -69,6 +71,7 @@ class KuboOptions(BackendOptions):
 
     directory: Directory = DEFAULT_DIRECTORY
     api: NodeAddress = None
+    ca: Annotated[Directory | None, AfterValidator(check_authorities)] = None
     index: NodeAddress = None
     authorization: SecretStr | None = None
     authorization_file: Directory | None = None
@@ -103,11 +106,11 @@ class KuboOptions(BackendOptions):
 
     def node(self) -> Address:
         """Where the node is, looked up now."""
-        return find_address() if self.api is None else parse_address(self.api)
+        return replace(find_address() if self.api is None else parse_address(self.api), authorities=self.ca)
 
     def index_node(self) -> Address:
         """Where the node is whose MFS has the folder."""
-        return self.node() if self.index is None else parse_address(self.index)
+        return self.node() if self.index is None else replace(parse_address(self.index), authorities=self.ca)
 
     def header(self) -> bytes | None:
         """The ``Authorization`` header, computed as Kubo does from an ``AuthSecret`` of its ``API.Authorizations``.

@@ -6,7 +6,10 @@ from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from twisted.web.iweb import IPolicyForHTTPS
 
+from ipfsreg.bucket.authorities import load_authorities
 from ipfsreg.bucket.breaker import Breaker
 from ipfsreg.bucket.cache.disk_cache import DiskCache
 from ipfsreg.bucket.errors import SetupError
@@ -62,10 +65,14 @@ def open_textile(options: TextileOptions, workers: Workers, reactor: Any) -> Ope
     return Opened(cached, tasks, repeated, encrypted=encrypted, existing=existing)
 
 
+def _policy(options: TextileOptions) -> IPolicyForHTTPS | None:
+    return None if options.ca is None else BrowserLikePolicyForHTTPS(load_authorities(options.ca))
+
+
 def make_client(options: TextileOptions, reactor: Any) -> TextileClient:
     """A client of the server that the section names."""
     return TextileClient(
-        Channel(reactor, options.host, message_limit=ANSWER_MAX),
+        Channel(reactor, options.host, message_limit=ANSWER_MAX, tls_policy=_policy(options)),
         options.metadata(),
         options.identity(),
         Breaker(f"the server {options.host}", reactor),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from ipfsreg.bucket.authorities import check_authorities
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.backend_options import PathOptions
 from ipfsreg.config.endpoints import is_loopback
@@ -26,6 +27,7 @@ class TextileOptions(PathOptions):
     """How to reach a hub (with a key) or a buckd (without), and what to use there."""
 
     host: Annotated[str, AfterValidator(check_server)] = "http://127.0.0.1:3007"
+    ca: Annotated[Directory | None, AfterValidator(check_authorities)] = None
     key: SecretStr | None = None
     key_file: Directory | None = None
     secret: SecretStr | None = None

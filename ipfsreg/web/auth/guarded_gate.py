@@ -42,8 +42,11 @@ class GuardedGate:
 
     def pulls(self, request: Request) -> Filter:
         """See `Gate`."""
-        decide = self._authority.decider(_user_of(request), Action.PULL)
-        return lambda repository: bool(decide(repository))
+        return self._pulls_of(_user_of(request))
+
+    def lists(self, request: Request) -> Filter:
+        """See `Gate`."""
+        return self._pulls_of(replace(_user_of(request), scope=None))
 
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """See `Gate`."""
@@ -51,6 +54,10 @@ class GuardedGate:
         self._authority.record(
             action.value, _user_of(request), address, allowed=True, repository=repository, reference=what
         )
+
+    def _pulls_of(self, user: User) -> Filter:
+        decide = self._authority.decider(user, Action.PULL)
+        return lambda repository: bool(decide(repository))
 
     async def _identify(self, request: Request, action: Action | None, repository: str | None) -> User:
         address = self._clients.address_of(request)

@@ -50,7 +50,7 @@ class ListingRoutes:
         number = _number(request)
         names = await self._catalog.after(parameter(request, "last") or "")
         if not self._gate.is_open:
-            names = list(filter(self._gate.pulls(request), names))
+            names = list(filter(self._gate.lists(request), names))
         page = names[: CATALOG_PAGE if number is None else number]
         _link_to_next(request, path("_catalog"), names, page)
         return _json(request, {"repositories": page})

@@ -154,3 +154,73 @@ async def test_denials_and_changes_are_in_the_audit_log(daemon: Guarded, tmp_pat
     assert ("login", "reader", "denied", None) in told
     assert ("delete", "deleter", "allowed", "team/app") in told
     assert "wrong password" not in text.replace("a wrong password for", "")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_for_the_catalog_lists_what_its_holder_may_pull(daemon: Guarded) -> None:
+    """It is for no repository, and says nothing of what its holder may pull."""
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    for who, names in (("reader", ["public/app", "team/app"]), ("admin", ["public/app"])):
+        token = await daemon.token(who, "registry:catalog:*")
+        answer = await daemon.ask("GET", "/v2/_catalog", bearer(token))
+        assert (answer.status, answer.json()) == (200, {"repositories": names})
+        # It opens nothing of what it lists.
+        assert (await daemon.ask("GET", "/v2/public/app/tags/list", bearer(token))).status == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_of_the_catalog_name_nothing_that_the_asker_may_not_pull(daemon: Guarded) -> None:
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    for last in ("public/app", "secret", "secret/app", "secret/app/below", "secret/zzz", "s\u00e9cret", "%00"):
+        for number in ("0", "1", "1000"):
+            answer = await daemon.ask("GET", query("/v2/_catalog", last=last, n=number), READER)
+            assert answer.status == 200
+            assert b"secret" not in answer.content
+            assert "secret" not in str(answer.headers.get("link"))
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "{good}, {bad}",
+        "{bad}, {good}",
+        "{good} {good}",
+        "Negotiate {good}",
+        "Basic",
+        "Bearer",
+        "Basic \u00ff",
+        "",
+        "Bearer a.b.c",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_credentials_that_cannot_be_read_are_nobodys(daemon: Guarded, authorization: str) -> None:
+    good, bad = (str(each["Authorization"]) for each in (OWNER, basic("owner", "wrong")))
+    header = {"Authorization": authorization.format(good=good, bad=bad)}
+    for target in ("/v2/", "/v2/secret/app/tags/list", "/v2/public/app/tags/list", "/ipfs/bafkqaaa?format=raw"):
+        answer = await daemon.ask("GET", target, header)
+        assert answer.status == 401
+        assert b"secret" not in answer.content
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/secret%2Fapp/tags/list",
+        "/v2/secret/app/tags/list/",
+        "/v2/team/../secret/app/tags/list",
+        "/v2/team/app/../../secret/app/tags/list",
+        "//v2/secret/app/tags/list",
+        "/v2//secret/app/tags/list",
+        "/v2/secret/app/tags/list%3Fx",
+        "/%762/secret/app/tags/list",
+        "/v2/SECRET/app/tags/list",
+        "http://other.test/v2/secret/app/tags/list",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_no_way_to_write_a_path_leads_around_the_rules(daemon: Guarded, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await daemon.ask(method, path, READER)
+        assert answer.status in {400, 403, 404}
+        assert "1" not in answer.content.decode().replace("v1", "")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,8 @@ from urllib.parse import urlencode
 import pytest
 import pytest_twisted
 
+from ipfsreg.app import assembly
+from ipfsreg.app.configuration import make_backend
 from tests.access.helpers import PASSWORD
 from tests.web.client import Answer, query
 from tests.web.served import Serve
@@ -179,3 +182,23 @@ async def test_a_refused_login_says_so_in_dockers_words_too(daemon: Guarded) -> 
             "errors": [{"code": "UNAUTHORIZED", "message": "incorrect username or password"}],
             "details": "incorrect username or password",
         }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_hands_out_tokens_by_post_too(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of a mirror can be changed, and `docker login` has left a token there that is exchanged by POST."""
+
+    def read_only(*arguments: Any) -> Any:
+        return replace(make_backend(*arguments), read_only="a mirror")
+
+    monkeypatch.setattr(assembly, "make_backend", read_only)
+    daemon = await guarded(serve, tmp_path)
+    answer = await post(daemon, grant_type="password", username="reader", password=PASSWORD, access_type="offline")
+    assert answer.status == 200
+    answer = await post(daemon, grant_type="refresh_token", refresh_token=answer.json()["refresh_token"])
+    assert answer.status == 200
+    assert (await daemon.ask("GET", "/v2/", bearer(answer.json()["token"]))).status == 200
+    for target in ("/v2/team/app/blobs/uploads/", "/auth/tokens", "/auth/token/x"):
+        assert (await daemon.ask("POST", target, basic("writer"), b"")).status == 405

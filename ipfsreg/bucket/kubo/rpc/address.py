@@ -27,10 +27,15 @@ _PORT_MAX = 65535
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect, and the beginning of every URL there. ``socket`` is a Unix socket's path, or None."""
+    """Where to connect, and the beginning of every URL there.
+
+    ``socket`` is a Unix socket's path, or None. ``authorities`` is a file of those who are trusted over https; None is
+    whom the system trusts.
+    """
 
     url: str
     socket: str | None = None
+    authorities: Path | None = None
 
     @property
     def is_private(self) -> bool:

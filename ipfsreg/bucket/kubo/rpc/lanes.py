@@ -11,6 +11,8 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from ipfsreg.bucket.authorities import load_authorities
+
 from .address import Address
 
 CONNECT_SECONDS = 10.0
@@ -29,7 +31,10 @@ class _Endpoints:
             return UNIXClientEndpoint(self._reactor, address.socket, CONNECT_SECONDS)
         host = uri.host.decode("ascii").strip("[]")
         endpoint = HostnameEndpoint(self._reactor, host, uri.port, CONNECT_SECONDS)
-        return wrapClientTLS(optionsForClientTLS(host), endpoint) if uri.scheme == b"https" else endpoint
+        if uri.scheme != b"https":
+            return endpoint
+        trusted = None if address.authorities is None else load_authorities(address.authorities)
+        return wrapClientTLS(optionsForClientTLS(host, trustRoot=trusted), endpoint)
 
 
 class Lane:
