@@ -80,8 +80,10 @@ def image_set(count: int) -> list[Tagged]:
 class Client:
     """A registry's client on one keep-alive connection; for one thread."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, authorization: str | None = None) -> None:
+        """``authorization`` is the value of that header, for each request."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+        self._own = {} if authorization is None else {"Authorization": authorization}
 
     def close(self) -> None:
         """End the connection."""
@@ -91,7 +93,7 @@ class Client:
         self, method: str, target: str, body: bytes = b"", **headers: str
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """One request; underscores in header names stand for hyphens. Returns status, headers and body."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = self._own | {name.replace("_", "-"): value for name, value in headers.items()}
         if body or method in ("POST", "PUT", "PATCH"):
             sent["Content-Length"] = str(len(body))
         self._connection.request(method, target, body or None, sent)
@@ -139,7 +141,9 @@ class Client:
         self.push_manifest(repository, tag, pushed.manifest)
 
 
-def in_parallel(port: int, work: Callable[[Client, int], None], numbers: Iterable[int]) -> None:
+def in_parallel(
+    port: int, work: Callable[[Client, int], None], numbers: Iterable[int], authorization: str | None = None
+) -> None:
     """Do ``work(client, number)`` for each number, on as many connections as the load uses.
 
     The first error is raised once the work under way has ended.
@@ -149,7 +153,7 @@ def in_parallel(port: int, work: Callable[[Client, int], None], numbers: Iterabl
 
     def one(number: int) -> None:
         if not hasattr(mine, "client"):
-            mine.client = Client(port)
+            mine.client = Client(port, authorization)
             clients.append(mine.client)
         work(mine.client, number)
 
@@ -162,11 +166,11 @@ def in_parallel(port: int, work: Callable[[Client, int], None], numbers: Iterabl
             client.close()
 
 
-def push_all(port: int, images: Sequence[Tagged]) -> None:
+def push_all(port: int, images: Sequence[Tagged], authorization: str | None = None) -> None:
     """Push these images, several at once."""
 
     def push(client: Client, number: int) -> None:
         each = images[number]
         client.push(each.repository, each.tag, each.image)
 
-    in_parallel(port, push, range(len(images)))
+    in_parallel(port, push, range(len(images)), authorization)

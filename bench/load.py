@@ -40,8 +40,18 @@ class Load:
     generator_share: float
 
 
-def run(port: int, method: str, paths: list[str], accept: str, connections: int, seconds: float) -> Load:
+def run(
+    port: int,
+    method: str,
+    paths: list[str],
+    accept: str,
+    connections: int,
+    seconds: float,
+    authorization: str | None = None,
+) -> Load:
     """Ask for the paths in turn on each connection, again and again, for that time.
+
+    ``authorization`` is the value of that header.
 
     :raises LoadError: where one answer was not a whole 200.
     """
@@ -52,6 +62,7 @@ def run(port: int, method: str, paths: list[str], accept: str, connections: int,
         "accept": accept,
         "connections": connections,
         "seconds": seconds,
+        "authorization": authorization,
     }
     done = subprocess.run(
         [sys.executable, "-m", __name__],
@@ -134,6 +145,8 @@ class _Connection:
 
 def _work(job: dict[str, Any]) -> Load:
     headers = f"Host: 127.0.0.1:{job['port']}\r\nAccept: {job['accept']}\r\n"
+    if job["authorization"] is not None:
+        headers += f"Authorization: {job['authorization']}\r\n"
     requests = [f"{job['method']} {path} HTTP/1.1\r\n{headers}\r\n".encode() for path in job["paths"]]
     poll = select.epoll()
     connections: dict[int, _Connection] = {}

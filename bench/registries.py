@@ -189,10 +189,10 @@ def _free_port() -> int:
 
 
 class Running:
-    """A started registry on 127.0.0.1; ``ready_after`` is the time in seconds from start to the first 200."""
+    """A started registry on 127.0.0.1; ``ready_after`` is the time in seconds from start to the first answer."""
 
     def __init__(self, registry: Registry, directory: Path) -> None:
-        """Start it on the data in ``directory`` and wait until GET /v2/ answers 200.
+        """Start it on the data in ``directory`` and wait until GET /v2/ answers 200, or 401 if it wants a login.
 
         :raises RegistryError: where it does not within a minute.
         """
@@ -224,7 +224,7 @@ class Running:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_WITHIN)
         try:
             connection.request("GET", "/v2/")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in (200, 401)
         except (OSError, http.client.HTTPException):
             return False
         finally:

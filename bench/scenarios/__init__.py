@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..figures import Figure
 from ..lab import Lab
-from . import hostile, layers, listing, manifests, memory, requests, start
+from . import access, hostile, layers, listing, manifests, memory, requests, start
 
 SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "start": start.measure,
@@ -15,4 +15,5 @@ SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "memory": memory.measure,
     "listing": listing.measure,
     "hostile": hostile.measure,
+    "access": access.measure,
 }

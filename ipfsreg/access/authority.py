@@ -94,7 +94,8 @@ class Authority:
         :raises TooManyAttempts: answer 429 with its ``retry_after``.
         :raises Unavailable: answer 503.
         """
-        await self._refresh()
+        if any(file.is_due for file in self._files):
+            await self._refresh()
         if credentials is None:
             return ANONYMOUS
         try:
@@ -159,9 +160,15 @@ class Authority:
     async def _bearer(self, token: str) -> User:
         if not looks_like_token(token):
             raise BadCredentials("not a token")
-        if self._tokens.is_own(token):
-            holder = self._tokens.verify(token)
-            return replace(self._account(holder), scope=holder.scope, expires=holder.expires)
+        holder = self._tokens.verify_own(token)
+        if holder is not None:
+            account = self._account(holder)
+            # All that there is to know of a user with a password is in the token.
+            return (
+                holder
+                if account.kind is Kind.PASSWORD
+                else replace(account, scope=holder.scope, expires=holder.expires)
+            )
         if self._issuers is None:
             raise BadCredentials("a token with an unknown key")
         return await self._issuers.identify(token)

@@ -9,6 +9,8 @@ from .patterns import Pattern
 class Action(Enum):
     """What can be done. A rule, a robot and a token name these words."""
 
+    __hash__ = object.__hash__  # there is one of each; Enum's own, in Python, is called several times a request
+
     PULL = "pull"
     PUSH = "push"
     DELETE = "delete"

@@ -27,8 +27,7 @@ class Remembered:
 
     def digest(self, client: str, name: str, password: str) -> bytes:
         """What these are kept as."""
-        parts = [part.encode("utf-8", "surrogatepass") for part in (client, name, password)]
-        framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+        framed = f"{len(client)},{len(name)},{client}{name}{password}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(framed, key=self._key, digest_size=32).digest()
 
     def is_right(self, digest: bytes, stamp: str) -> bool:

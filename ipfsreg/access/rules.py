@@ -16,6 +16,7 @@ and delete. The repositories are a list of patterns; without any, all. ``catalog
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cachetools import LRUCache
 
@@ -27,6 +28,9 @@ RULES_MAX = 1000
 
 USERS_REMEMBERED = 500
 """Users of whom it is known which rules are about them."""
+
+DECISIONS_REMEMBERED = 4096
+"""What was decided lately: a client asks for many things of one repository. A few MiB at most."""
 
 _ACTIONS = {action.value: frozenset({action}) for action in Action} | {"*": REPOSITORY_ACTIONS}
 _WORDS = ("users", "anonymous", "anyone")
@@ -77,46 +81,68 @@ class Rules:
         self._rules = rules
         self._groups = groups
         self._of_users: LRUCache[tuple[str, bool, frozenset[str]], tuple[Rule, ...]] = LRUCache(USERS_REMEMBERED)
+        self._decided = lru_cache(DECISIONS_REMEMBERED)(self._decide)
 
     def __len__(self) -> int:
         return len(self._rules)
 
     def decide(self, user: User, action: Action, repository: str | None) -> Verdict:
         """Whether a user may do this; ``repository`` is None for `Action.CATALOG` and `Action.ADMIN`."""
-        return self.decider(user, action)(repository)
+        outside = self._outside(user, action, repository)
+        if outside is not None:
+            return outside
+        decided = self._decided(user.name, user.is_anonymous, user.groups, action, repository)
+        return _FOR_THE_ROBOT if decided.rule is None and user.grants is not None else decided
 
     def decider(self, user: User, action: Action) -> Callable[[str | None], Verdict]:
         """`decide` for one user and action, when many repositories are asked about: who it is, is looked at once."""
-        rules = [rule for rule in self._of(user) if action in rule.actions]
+        rules = self._rules_for(user.name, user.is_anonymous, user.groups, action)
 
         def verdict(repository: str | None) -> Verdict:
-            for limit, what in ((user.scope, "token"), (user.grants, "robot")):
-                if limit is not None and not any(grant.covers(action, repository) for grant in limit):
-                    return Verdict(False, None, f"the {what} was not made for that", lacks_scope=limit is user.scope)
-            for rule in rules:
-                if rule.is_about(repository, action):
-                    return Verdict(rule.allow, rule, rule.text)
-            if user.grants is not None:
-                return Verdict(True, None, "the robot was made for that, and no rule denies it")
-            return Verdict(False, None, "no rule allows it")
+            outside = self._outside(user, action, repository)
+            if outside is not None:
+                return outside
+            decided = _first(rules, action, repository)
+            return _FOR_THE_ROBOT if decided.rule is None and user.grants is not None else decided
 
         return verdict
 
-    def _of(self, user: User) -> tuple[Rule, ...]:
-        key = user.name, user.is_anonymous, user.groups
+    @staticmethod
+    def _outside(user: User, action: Action, repository: str | None) -> Verdict | None:
+        for limit, what in ((user.scope, "token"), (user.grants, "robot")):
+            if limit is not None and not any(grant.covers(action, repository) for grant in limit):
+                return Verdict(False, None, f"the {what} was not made for that", lacks_scope=limit is user.scope)
+        return None
+
+    def _decide(
+        self, name: str, is_anonymous: bool, groups: frozenset[str], action: Action, repository: str | None
+    ) -> Verdict:
+        return _first(self._rules_for(name, is_anonymous, groups, action), action, repository)
+
+    def _rules_for(self, name: str, is_anonymous: bool, groups: frozenset[str], action: Action) -> list[Rule]:
+        key = name, is_anonymous, groups
         found = self._of_users.get(key)
         if found is None:
-            found = self._of_users[key] = tuple(rule for rule in self._rules if self._is_for(rule, user))
-        return found
+            found = self._of_users[key] = tuple(rule for rule in self._rules if self._is_for(rule, *key))
+        return [rule for rule in found if action in rule.actions]
 
-    def _is_for(self, rule: Rule, user: User) -> bool:
-        if "anyone" in rule.words or ("anonymous" if user.is_anonymous else "users") in rule.words:
+    def _is_for(self, rule: Rule, name: str, is_anonymous: bool, groups: frozenset[str]) -> bool:
+        if "anyone" in rule.words or ("anonymous" if is_anonymous else "users") in rule.words:
             return True
-        if user.is_anonymous:
+        if is_anonymous:
             return False
-        if any(group in user.groups or user.name in self._groups.get(group, ()) for group in rule.groups):
+        if any(group in groups or name in self._groups.get(group, ()) for group in rule.groups):
             return True
-        return any(pattern.matches(user.name) for pattern in rule.names)
+        return any(pattern.matches(name) for pattern in rule.names)
+
+
+_NO_RULE = Verdict(False, None, "no rule allows it")
+_FOR_THE_ROBOT = Verdict(True, None, "the robot was made for that, and no rule denies it")
+
+
+def _first(rules: list[Rule], action: Action, repository: str | None) -> Verdict:
+    rule = next((rule for rule in rules if rule.is_about(repository, action)), None)
+    return _NO_RULE if rule is None else Verdict(rule.allow, rule, rule.text)
 
 
 def parse_rules(text: str) -> Rules:

@@ -115,12 +115,17 @@ class Tokens:
         kept = self._sign("offline", user, self._seconds(self._times.offline, user, now)) if offline else None
         return Issued(token, seconds, now, kept)
 
-    def is_own(self, token: str) -> bool:
-        """Whether a token, which nobody has verified, names a key of ours.
+    def verify_own(self, token: str) -> User | None:
+        """`verify` for an access token; None where it does not name a key of ours.
 
-        :raises BadCredentials: where it is none.
+        :raises BadCredentials: where it is no token, or one of ours that is not good.
         """
-        return self._digest(token) in self._verified or self._keys.find(unverified(token)[0].get("kid")) is not None
+        known = self._verified.get(self._digest(token))
+        if known is not None:
+            return self._unexpired(known)
+        if self._keys.find(unverified(token)[0].get("kid")) is None:
+            return None
+        return self.verify(token)
 
     def verify(self, token: str, use: Literal["access", "offline"] = "access") -> User:
         """Whom a token was issued to, with the scope that it was issued for.
@@ -135,6 +140,9 @@ class Tokens:
             user = self._read(token, use)
             if use == "access":
                 self._verified[digest] = user
+        return self._unexpired(user)
+
+    def _unexpired(self, user: User) -> User:
         if user.expires is None or user.expires <= self._now():
             raise BadCredentials("a token that has expired")
         return user

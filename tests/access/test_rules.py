@@ -68,6 +68,28 @@ def test_decisions(user: User, action: Action, repository: str | None, allowed: 
     assert (verdict.rule is not None) == why.startswith(("allow", "deny"))
 
 
+def test_what_was_decided_for_one_is_not_for_another_of_that_name() -> None:
+    rules = parse_rules("allow @x+acme pull team/*\nallow users pull open/*\ndeny ci push team/a")
+    plain = User("ci", Kind.TOKEN)
+    member = replace(plain, groups=frozenset({"x+acme"}))
+    nobody = User("ci", Kind.ANONYMOUS)
+    machine = User("ci", Kind.ROBOT, grants=(Grant(frozenset({Action.PULL, Action.PUSH}), Pattern("team/*")),))
+    asked = [
+        (plain, Action.PULL, "team/a", False),
+        (member, Action.PULL, "team/a", True),
+        (machine, Action.PULL, "team/a", True),
+        (machine, Action.PUSH, "team/a", False),
+        (machine, Action.PUSH, "team/b", True),
+        (plain, Action.PUSH, "team/b", False),
+        (plain, Action.PULL, "open/a", True),
+        (machine, Action.PULL, "open/a", False),
+        (nobody, Action.PULL, "open/a", False),
+    ]
+    for user, action, repository, allowed in asked * 2 + asked[::-1]:
+        assert bool(rules.decide(user, action, repository)) is allowed
+        assert rules.decider(user, action)(repository) == rules.decide(user, action, repository)
+
+
 def test_a_token_is_good_for_what_it_is_for_and_for_no_more_than_the_rules_say_now() -> None:
     rules = parse_rules(RULES)
     pull_x = replace(alice, scope=(Grant(frozenset({Action.PULL, Action.DELETE}), "team/x"),))

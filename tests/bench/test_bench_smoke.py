@@ -64,6 +64,15 @@ def test_start_of_this_registry(tmp_path: Path) -> None:
     assert processes_that_mention(str(data)) == []
 
 
+def test_what_access_control_costs(tmp_path: Path) -> None:
+    document = tmp_path / "figures.json"
+    done = run("--quick", "--only", "access", "--registry", "ipfsreg", "--dir", str(tmp_path), "--json", str(document))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(document.read_text())["figures"]["access"]
+    assert all(figure["samples"]["ipfsreg"] for figure in figures if figure["unit"].endswith("/s"))
+    assert [figure["aim"]["value"] for figure in figures if figure["unit"] == "%"] == [10, 15] * 3
+
+
 def test_a_registry_that_does_not_start_is_reported_and_cleaned_up(tmp_path: Path) -> None:
     program = f"{sys.executable} -c 'raise SystemExit(\"no luck on {{port}} in {{dir}}\")'"
     done = run(

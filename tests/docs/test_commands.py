@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,12 @@ RUN_HERE = {
     ("README.md", "What is there"),
     ("README.md", "CIDs"),
     ("README.md", "Configuration"),
+    ("README.md", "Users and TLS"),
     ("README.md", "Deleting, and getting the space back"),
     ("README.md", "Damage"),
     ("CONTRIBUTING.md", "Contributing"),
     ("docs/configuration.md", "The file"),
+    ("docs/security.md", "From nothing"),
 }
 ELSEWHERE = {
     # It needs root and a running systemd; tests/docs/test_unit.py has its file, its configuration and its command.
@@ -97,6 +100,36 @@ def shell(commands: str, where: Path, env: Mapping[str, str], replaced: Mapping[
         assert text in commands, f"{text} is not in the document any more"
         commands = commands.replace(text, substitute)
     return run("sh", "-euc", commands, env=env, cwd=where)
+
+
+@contextmanager
+def running(command: Sequence[str], where: Path, env: Mapping[str, str]) -> Iterator[Path]:
+    """A daemon in the foreground, from when it says that it is ready until Ctrl-C; the file that it writes to."""
+    output = Path(env["HOME"]) / "output.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            # In the background of a script SIGINT is ignored, and whatever is started there inherits that.
+            [sys.executable, "-c", WITH_INTERRUPTS, *command],
+            cwd=where,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+    try:
+        end = time.monotonic() + 60
+        while "Ready: " not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < end, output.read_text()
+            time.sleep(0.02)
+        yield output
+        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends, to make and the daemon alike
+        process.wait(60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what is left of the two
+        process.wait(60)
 
 
 def tags(daemon: DaemonProcess, repository: str) -> list[str]:
@@ -207,34 +240,65 @@ def test_make_run(tmp_path: Path) -> None:
     venv = Path(program("twistd")).parents[1]
     command = [make, f"--assume-old={venv}/.installed", f"VENV={venv}", "run", f"CONFIG={config}"]
     env = os.environ | {"HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    output = tmp_path / "output.txt"
-    with output.open("wb") as file:
-        # In the background of a script SIGINT is ignored, and whatever is started there inherits that.
-        process = subprocess.Popen(
-            [sys.executable, "-c", WITH_INTERRUPTS, *command],
-            cwd=CHECKOUT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
-    try:
-        end = time.monotonic() + 60
-        while "Ready: " not in output.read_text():
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < end, output.read_text()
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends, to make and the daemon alike
-        process.wait(60)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what is left of the two
-        process.wait(60)
+    with running(command, CHECKOUT, env) as output:
+        pass
     text = output.read_text()
     assert f": http://127.0.0.1:{port}/v2/ on local directory {tmp_path / 'store'}. Try: docker " in text
     assert "Server Shut Down" in text
     assert "pip install" not in text
+
+
+def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
+    """The last of the commands is the daemon. Nobody but the test answers the questions for passwords."""
+    require_program("openssl")
+    commands = block("docs/security.md", "From nothing")
+    assert block("README.md", "Users and TLS") == commands
+    port = free_port()
+    for text, substitute in {
+        "DNS:registry.example.org": "IP:127.0.0.1",
+        "tls:5443": f"tls:{port}:interface=127.0.0.1",
+        ".venv/bin/": f"{Path(program('ipfsreg')).parent}/",
+    }.items():
+        assert text in commands
+        commands = commands.replace(text, substitute)
+    *before, start = commands.splitlines()
+    assert len(before) == 4
+    env = client_environment(tmp_path / "home") | {"PYTHONUNBUFFERED": "1"}
+    made = subprocess.run(
+        ["sh", "-euc", "\n".join(before)],
+        input="alice's\nbob's\n",
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=env,
+        timeout=60,
+        check=False,
+        start_new_session=True,  # without a terminal, which passwords would be asked at
+    )
+    assert made.returncode == 0, made.stderr
+    with running(["sh", "-euc", f"exec {start}"], tmp_path, env) as output:
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "tls-cert.pem"))
+
+        def ask(path: str, name: str = "", password: str = "", method: str = "GET") -> int:
+            request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", method=method)
+            if name:
+                login = base64.b64encode(f"{name}:{password}".encode()).decode()
+                request.add_header("Authorization", f"Basic {login}")
+            try:
+                with urllib.request.urlopen(request, timeout=30, context=trusted) as answer:
+                    status: int = answer.status
+                    return status
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        secret = made.stdout.strip()
+        upload = "/v2/team/app/blobs/uploads/"
+        assert ask("/v2/") == ask("/v2/", "alice", "bob's") == 401
+        assert ask("/v2/public/app/manifests/1", "bob", "bob's") == 404
+        logins = [("alice", "alice's"), ("bob", "bob's"), ("robot+ci", secret)]
+        assert [ask(upload, *login, method="POST") for login in logins] == [202, 403, 202]
+        assert f"https://127.0.0.1:{port}/v2/" in output.read_text()
 
 
 def test_tls_as_it_is_configured(tmp_path: Path) -> None:
