@@ -29,9 +29,19 @@ LOADED = (
     "google.protobuf.internal.python_message",
     "h11",
     "httptools",
+    "ipfsreg.access.watched",
+    "ipfsreg.app.certificates",
+    "ipfsreg.app.control.tasks",
+    "ipfsreg.app.reloading",
     "ipfsreg.bucket.local.bucket",
+    "ipfsreg.config.errors",
     "ipfsreg.config.kinds",
     "ipfsreg.registry.registry",
+    "ipfsreg.web.browsers",
+    "ipfsreg.web.distribution.answers",
+    "ipfsreg.web.gate",
+    "ipfsreg.web.gateway.trustless",
+    "ipfsreg.web.http.access_log",
     "mmh3",
     "multibase",
     "nacl.signing",
@@ -175,7 +185,12 @@ def run(
     return subprocess.CompletedProcess(list(arguments), status, *said)
 
 
+_status: int | None = None
+"""With what a command ends by itself."""
+
+
 def _serve() -> None:
+    atexit.register(_end_at_once)  # before what the libraries register, which is called in the opposite order
     for name in LOADED:
         importlib.import_module(name)
     unshared = {"twisted.internet.reactor", "ipfsreg.config.backend_options"} & sys.modules.keys()
@@ -239,7 +254,30 @@ def _become(request: dict[str, object], standard: Sequence[int]) -> None:
         from twisted.scripts.twistd import run as command
     else:
         from ipfsreg.cli import run as command
-    command()
+    global _status
+    try:
+        command()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            _status = end.code or 0
+        raise
+    _status = 0
+
+
+def _end_at_once() -> None:
+    """Called last of all at exit: leaves the memory to the system.
+
+    The interpreter would take apart what was loaded before the fork, and thereby copy it, which takes longer than most
+    commands. An unusual end is left to the interpreter.
+    """
+    if _status is None:
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(_status)
 
 
 if __name__ == "__main__":

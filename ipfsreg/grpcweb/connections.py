@@ -36,12 +36,19 @@ class Connections:
         self._reactor = reactor
         self._tls_policy = tls_policy
         self._open: dict[_Connection, Deferred[None]] = {}
+        self._endpoints: dict[tuple[bytes, bytes, int], _Endpoint] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See `IAgentEndpointFactory`. Scheme ``http`` or ``https``."""
+        """See `IAgentEndpointFactory`. Scheme ``http`` or ``https``. Each server's endpoint is made once."""
+        place = (uri.scheme, uri.host, uri.port)
+        if place not in self._endpoints:
+            self._endpoints[place] = self._endpoint(uri)
+        return self._endpoints[place]
+
+    def _endpoint(self, uri: URI) -> "_Endpoint":
         endpoint: Any = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), endpoint)

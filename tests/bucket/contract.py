@@ -16,6 +16,7 @@ import pytest_twisted
 
 from ipfsreg.bucket.errors import BucketError, NotFound, TooLarge, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket
+from tests.full import examples
 
 from .contract_reading import LargeFiles
 from .helpers import LIMIT, names, pause, read, spawn, together
@@ -167,7 +168,7 @@ class Directories:
 
     @pytest_twisted.ensureDeferred
     async def test_a_large_directory(self, storage: Storage) -> None:
-        wanted = sorted(f"{number}" for number in range(150))
+        wanted = sorted(f"{number}" for number in range(examples(75, 150)))
         await together(*(storage.bucket.put(f"d/{name}", b"") for name in wanted))
         assert await names(storage.bucket, "d") == wanted
 
@@ -209,8 +210,9 @@ class Directories:
     @pytest_twisted.ensureDeferred
     async def test_a_long_walk_misses_nothing_beside_changes(self, storage: Storage) -> None:
         bucket = storage.bucket
-        lasting = {f"d/{number % 17:02}/{number:03}" for number in range(0, 200, 2)}
-        passing = [f"d/{number % 17:02}/{number:03}" for number in range(1, 200, 2)]
+        files = examples(100, 200)
+        lasting = {f"d/{number % 17:02}/{number:03}" for number in range(0, files, 2)}
+        passing = [f"d/{number % 17:02}/{number:03}" for number in range(1, files, 2)]
         await together(*(bucket.put(path, b"") for path in (*lasting, *passing)))
 
         async def change() -> None:
@@ -241,7 +243,7 @@ class Concurrency:
 
         async def write() -> None:
             nonlocal writing
-            for number, version in enumerate(versions * 2):
+            for number, version in enumerate(versions * examples(1, 2)):
                 if number % 2:
                     await bucket.put("d/f", version)
                 else:
@@ -282,7 +284,7 @@ class Concurrency:
         bucket = storage.bucket
 
         async def churn(name: str) -> None:
-            for _ in range(10):
+            for _ in range(examples(4, 10)):
                 await bucket.put(f"top/a/b/{name}", name.encode())
                 assert await bucket.get(f"top/a/b/{name}", LIMIT) == name.encode()
                 await bucket.move(f"top/a/b/{name}", f"top/a/c/{name}")

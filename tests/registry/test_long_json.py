@@ -10,8 +10,9 @@ from hypothesis import example, given
 
 from ipfsreg.registry import long_json
 from ipfsreg.registry.long_json import SLICE, LongText
+from tests.full import examples
 
-from .test_documents import COSTLY
+from .test_documents import MiB, costly
 from .test_manifest import json_values
 
 DECODER = json.JSONDecoder()
@@ -65,7 +66,7 @@ class Steps(json.JSONDecoder):
 
 
 DEEP = ("[" * 900 + f'"{"a" * 2 * SLICE}"' + "]" * 900 + ",") * 16
-LONG = {name: content.decode() for name, content in COSTLY.items()} | {
+LONG = {name: content.decode() for name, content in costly(examples(MiB // 4, MiB)).items()} | {
     "long texts in many brackets": f"[{DEEP}1]",
     "annotations": json.dumps({"annotations": {f"{number}": "a" for number in range(100_000)}}),
     "descriptors": json.dumps({"layers": [{"digest": f"sha256:{number:064}"} for number in range(10_000)]}),
