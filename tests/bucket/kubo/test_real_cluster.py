@@ -38,6 +38,19 @@ async def becomes(condition: Callable[[], object], what: str) -> None:
         await pause(0.1)
 
 
+async def put_when_it_can(backend: Backend, path: str, content: bytes) -> None:
+    """Store a file once the cluster takes changes: raft elects a new leader first, and fails meanwhile."""
+    end = reactor.seconds() + PIN_PATIENCE
+    while True:
+        try:
+            await backend.bucket.put(path, content)
+            return
+        except Unavailable:
+            if reactor.seconds() > end:
+                raise
+        await pause(0.5)
+
+
 async def everywhere(peer: ClusterPeer, root: str) -> None:
     """Wait until both peers have pinned it."""
     await becomes(lambda: list(peer.states(root).values()) == ["pinned"] * 2, "both have pinned it")
@@ -196,7 +209,7 @@ async def test_the_index_comes_back_on_another_peer(consensus: str, tmp_path: Pa
             await backend.answers()
             assert await read(backend.bucket, "blobs/x") == content
             assert await backend.bucket.get("tags/1", LIMIT) == b"a tag"
-            await backend.bucket.put("tags/2", b"another")
+            await put_when_it_can(backend, "tags/2", b"another")
             assert await names(backend.bucket, "tags") == ["1", "2"]
             # Another daemon, that was never there, finds it too.
             async with running(Backend(other.proxy, tmp_path / "new", path=folder)) as new:
