@@ -30,7 +30,7 @@ REQUESTS = 100_000 if FULL else 3_000
 MANIFESTS = 10_000 if FULL else 1_500
 CARS = 10_000 if FULL else 500
 LONG_ONES = list(LONG) if FULL else ["brackets", "annotations"]
-AT_ONCE = 64
+AT_ONCE = 64 if FULL else 16
 PEAK_MAX = 128 * 1024 * 1024
 """By how much the daemon may be larger at any moment, in bytes, while so many of the longest manifests come at once."""
 
