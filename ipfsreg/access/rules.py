@@ -34,7 +34,6 @@ DECISIONS_REMEMBERED = 4096
 
 _ACTIONS = {action.value: frozenset({action}) for action in Action} | {"*": REPOSITORY_ACTIONS}
 _WORDS = ("users", "anonymous", "anyone")
-_COMMA = re.compile(r"[ \t]*,[ \t]*")
 _GROUP = re.compile(r"group[ \t]+([A-Za-z0-9._-]{1,64})[ \t]*=[ \t]*(.*)")
 _REPOSITORIES = re.compile(r"[a-z0-9._/*?-]+")
 _WHO = re.compile(r"@?[^\s,@=][^\s,=]*")
@@ -175,7 +174,7 @@ def parse_rules(text: str) -> Rules:
 
 
 def _parse_rule(line: str) -> Rule:
-    words = _COMMA.sub(",", line).split()
+    words = ",".join(part.strip(" \t") for part in line.split(",")).split()
     if words[0] not in ("allow", "deny") or not 3 <= len(words) <= 4:
         raise ValueError(
             "a rule is allow or deny, who, actions and repositories, such as: allow @devs,alice pull,push team/**"

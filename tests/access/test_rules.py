@@ -178,3 +178,13 @@ def test_the_first_line_that_matches_decides(
             expected = verdict == "allow"
             break
     assert rules.decide(user, action, repository if bound else None).allowed == expected
+
+
+def test_a_long_line_of_blanks_is_read_in_no_time() -> None:
+    """The work is in proportion to the line: a pattern that looks for blanks before a comma would take hours."""
+    blanks = " " * 1_000_000
+    user = User("alice", Kind.PASSWORD)
+    rules = parse_rules(f"allow{blanks}alice ,{blanks} bob{blanks}pull")
+    assert rules.decide(user, Action.PULL, "box")
+    with pytest.raises(ValueError, match="rule"):
+        parse_rules(f"allow{blanks}alice")
