@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import islice
 from urllib.parse import quote, urlencode
 
 from ipfsreg.access.identity import Action
@@ -49,9 +50,11 @@ class ListingRoutes:
         """The repositories, in lexical order."""
         number = _number(request)
         names = await self._catalog.after(parameter(request, "last") or "")
+        most = CATALOG_PAGE if number is None else number
         if not self._gate.is_open:
-            names = list(filter(self._gate.lists(request), names))
-        page = names[: CATALOG_PAGE if number is None else number]
+            # One more than fits says that there is a next page: the rules are not asked about the rest.
+            names = list(islice(filter(self._gate.lists(request), names), most + 1))
+        page = names[:most]
         _link_to_next(request, path("_catalog"), names, page)
         return _json(request, {"repositories": page})
 
