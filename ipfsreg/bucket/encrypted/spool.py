@@ -5,6 +5,7 @@ kept beside it for an upload that goes on after a restart.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt, crypto_aead_xchacha20poly1305_ietf_encrypt
@@ -37,16 +38,18 @@ _NOTE_BLOCK = 256
 
 
 class SealedSpool:
-    """See `SpoolFormat`. With ``at_end`` seals come after the chunks: for a storage that takes files while they grow.
+    """See `SpoolFormat`. ``member`` gives the own key, which is on this disk; the bucket's may not be known yet.
 
-    Such a storage does not keep the file itself, so the file is not synced.
+    With ``at_end`` seals come after the chunks: for a storage that takes files while they grow. Such a storage does not
+    keep the file itself, so the file is not synced.
     """
 
     suffix = _SUFFIX
     append_flags = os.O_RDWR
     bucket_finishes = True
 
-    def __init__(self, keys: KeyringSource, *, at_end: bool) -> None:
+    def __init__(self, member: Callable[[], MemberKey], keys: KeyringSource, *, at_end: bool) -> None:
+        self._member = member
         self._keys = keys
         self._at_end = at_end
         self._chunks_at = Header(bytes(32), at_end).chunks_at
@@ -134,11 +137,6 @@ class SealedSpool:
 
     def _note_key(self, session: str) -> bytes:
         return self._member().derive(b"ipfsreg-session", session.encode())
-
-    def _member(self) -> MemberKey:
-        member = for_writing(self._keys.current()).member
-        assert member is not None
-        return member
 
 
 class _SpoolFile:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 
-from ipfsreg.encryption.keyring import FixedKeyring, Keyring
+from ipfsreg.encryption.keyring import FixedKeyring, Keyring, KeyringSource
 from ipfsreg.encryption.member_key import MemberKey
 
 
@@ -23,6 +23,13 @@ def keyring(member: str = "anna", *, generation: int = 1, writers: tuple[str, ..
         {number: secret(f"content {number}") for number in range(1, generation + 1)},
         lambda author, _: author in allowed,
     )
+
+
+def own_key(source: KeyringSource) -> MemberKey:
+    """The key of the member whose keys these are."""
+    member = source.current().member
+    assert member is not None
+    return member
 
 
 class ChangingKeyring:

@@ -12,7 +12,7 @@ from ipfsreg.flow.workers import Workers
 from tests.bucket.running import reactor
 from tests.bucket.storage import Storage
 
-from .keys import FIXED
+from .keys import FIXED, own_key
 
 
 class EncryptedStorage(Storage):
@@ -24,7 +24,7 @@ class EncryptedStorage(Storage):
         self.workers = Workers(reactor, 4)
         self.workers.startService()
         self.keys = keys
-        self.spool = SealedSpool(keys, at_end=at_end)
+        self.spool = SealedSpool(lambda: own_key(keys), keys, at_end=at_end)
         self._directory = directory
         self.bucket = self.over(below.bucket)
 
