@@ -19,7 +19,7 @@ setup(
     package_data={"ipfsreg": ["py.typed"]},
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini"]),
-        ("lib/systemd/system", ["etc/systemd/ipfsreg.service"]),
+        ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
         "bcrypt>=4.1",
