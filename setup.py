@@ -18,7 +18,7 @@ setup(
     packages=[*find_packages(include=["ipfsreg", "ipfsreg.*"]), "twisted.plugins"],
     package_data={"ipfsreg": ["py.typed"]},
     data_files=[
-        ("etc/ipfsreg", ["etc/ipfsreg.ini"]),
+        ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
