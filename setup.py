@@ -54,6 +54,7 @@ setup(
             "h11>=0.14",
             "hypothesis>=6.100",
             "import-linter>=2.17",
+            "mkdocs-material>=9.6",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
             "pymongo>=4.6,<4.11",

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from tests.docs.documents import CHECKOUT
 
 from . import programs
 from .engines import DockerEngine
-from .programs import client_environment, require_program, run, thorough, unavailable
+from .programs import run, thorough, unavailable
 
 BASE = programs.TOOLS / "base-image.tar"
 IMAGE = "ipfsreg"
