@@ -61,11 +61,13 @@ class TeamChanges:
         await self._documents.put_bucket(self._key, bucket)  # it counts from here on
         return bucket
 
-    async def _add(self, view: View, public: bytes, name: str, role: Role) -> Member:
+    async def add(self, view: View, public: bytes, name: str, role: Role, counter: int) -> Member:
+        """Add a member, or give one another name or role; one that is less makes a new generation.
+
+        ``counter`` is one that no record of his has had.
+        """
         known = view.roster.members.get(public)
         if known is None:
-            # An earlier record of his may not count any more, but its counter was seen.
-            counter = (await self._workers.run(self._seen.load)).counters.get(public, 0) + 1
             member = Member(public, name, role, view.newest, counter=counter)
         else:
             self._check_not_own(known)
@@ -81,6 +83,27 @@ class TeamChanges:
         for keys in view.keys.values():
             await self._documents.put_keys(self._key, view.bucket.bucket_id, keys, [public])
         return member
+
+    async def remove(self, view: View, public: bytes) -> Member:
+        """Remove a member, and make a new generation that he has no key of."""
+        known = view.roster.members.get(public)
+        if known is None or not known.is_member:
+            raise NotAllowed(f"{public.hex()} is no member")
+        self._check_not_own(known)
+        return await self._withdraw(view, known, known.name, Role.REMOVED)
+
+    async def rotate(self, view: View) -> int:
+        """Make a new generation, for all who are members. Answers its number."""
+        return await self._rotate(view, _next_generation(view))
+
+    async def settle(self, view: View, rewrapped: int) -> None:
+        """Let no signature count any more of those who may not write now.
+
+        ``rewrapped`` is the generation that all content has: what they wrote was signed anew.
+        """
+        for member in view.roster.members.values():
+            if member.writes is not None and member.writes[1] is not None and member.writes[1] <= rewrapped:
+                await self._put(view, member.next(writes=None))
 
     async def _withdraw(self, view: View, known: Member, name: str, role: Role) -> Member:
         """Let a member be less than he was: from a new generation on."""
@@ -113,12 +136,12 @@ class TeamChanges:
                 await self._put(view, roster.members[bucket.founder].next())
             await self._documents.put_bucket(key, BucketDocument(bucket.bucket_id, key.public, bucket.counter + 1))
         for public, member in roster.members.items():
-            if public != bucket.founder and roster.signers[public] in signers:
+            if roster.signers[public] in signers:
                 await self._put(view, member.next())
         for keys in view.keys.values():
             await self._seal_again(view, keys, signers)
-        await self._refresh()
-        return self.view, self.view.roster.members[owner.public]
+        view = await self._read()
+        return view, view.roster.members[owner.public]
 
     async def _seal_again(self, view: View, keys: GenerationKeys, signers: set[bytes]) -> None:
         bucket_id = view.bucket.bucket_id
@@ -141,10 +164,12 @@ class TeamChanges:
         # The own first: from then on whatever is missing is healed.
         await put(self._key, view.bucket.bucket_id, keys, [self._key.public])
         await put(self._key, view.bucket.bucket_id, keys, sorted(everybody - {self._key.public}))
-        self._log.info("{name}: new content is of generation {generation}.", name=self.name, generation=generation)
+        self._log.info(
+            "{name}: new content is of generation {generation}.", name=self._documents.name, generation=generation
+        )
         return generation
 
-    async def _heal(self, view: View) -> bool:
+    async def heal(self, view: View) -> bool:
         """Do what an owner left half-way: keys that are missing, and a new generation for who was removed."""
         changed = False
         present = {member.public for member in view.roster.present()}
@@ -175,7 +200,6 @@ class TeamChanges:
 
     async def _put(self, view: View, member: Member) -> None:
         await self._documents.put_member(self._key, view.bucket.bucket_id, member)
-
 
 
 def _next_generation(view: View) -> int:

@@ -3,8 +3,10 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.private_file import PrivateFile
@@ -108,6 +110,23 @@ class KeyFile:
 
     def _unusable(self, why: object) -> SetupError:
         return SetupError(f"{self.path} cannot be used as a member's key: {why}")
+
+
+class OwnKey:
+    """The key of a file, loaded once. ``passphrase`` is asked for only where the key is under one."""
+
+    def __init__(self, file: KeyFile, passphrase: Callable[[], str]) -> None:
+        self._file = file
+        self._passphrase = passphrase
+        self._key: MemberKey | None = None
+        self._lock = Lock()
+
+    def load(self) -> MemberKey:
+        """For any thread: `KeyFile.load`."""
+        with self._lock:
+            if self._key is None:
+                self._key = self._file.load(self._passphrase() if self._file.needs_passphrase() else "")
+            return self._key
 
 
 def read_passphrase(file: Path) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Corrupt, SetupError
-from ipfsreg.encryption.documents import BucketDocument, DocumentError, GenerationKeys, parse_keys
+from ipfsreg.encryption.documents import BucketDocument, DocumentError, GenerationKeys, Member, parse_keys
 from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.encryption.roster import Roster, resolve
 from ipfsreg.flow.gather import gather
@@ -64,7 +64,7 @@ class TeamReader:
             if member is not None and member.counter < counter:
                 raise RolledBack(self._older(f"the record of {public.hex()} is older than it was"))
         keys, problems = await self._own_keys(key, bucket.bucket_id, roster, known)
-        newest = max([*keys, *(member.until or 0 for member in roster.members.values())], default=0)
+        newest = max([*keys, *map(_last_known, roster.members.values())], default=0)
         if newest < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
         return View(bucket, roster, keys, newest, (*found.problems, *roster.problems, *problems))
@@ -115,3 +115,9 @@ class TeamReader:
         if len({keys.name_key for keys in found}) > 1:
             raise Corrupt(f"{self._documents.name}: the generations have different keys for names")
         return {keys.generation: keys for keys in found}, problems
+
+
+def _last_known(member: Member) -> int:
+    """The newest generation that a record tells of: there is one from which on somebody is less than he was."""
+    end = member.writes[1] if member.writes is not None else None
+    return max(member.until or 0, end or 0)
