@@ -58,10 +58,12 @@ class TeamReader:
         found = await self._documents.records(bucket.bucket_id)
         roster = resolve(bucket.founder, found.records)
         for public, counter in seen.counters.items():
-            member = roster.members.get(public)
-            if public not in found.records:
+            record = found.records.get(public)
+            if record is None:
                 raise RolledBack(self._older(f"the record of {public.hex()} is gone, or damaged"))
-            if member is not None and member.counter < counter:
+            # One that counts for nothing may say any number: it makes nobody a member.
+            said = record.payload.get("counter")
+            if isinstance(said, int) and said < counter:
                 raise RolledBack(self._older(f"the record of {public.hex()} is older than it was"))
         keys, problems = await self._own_keys(key, bucket.bucket_id, roster, known)
         newest = max([*keys, *map(_last_known, roster.members.values())], default=0)
