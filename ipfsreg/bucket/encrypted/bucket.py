@@ -19,6 +19,7 @@ from ipfsreg.encryption.names import Names, NameTooLong, NotAName, names_of
 from ipfsreg.flow.workers import Workers
 
 from .access import INLINE, for_writing, named
+from .first_read import FirstRead
 from .reader import open_encrypted, read_head
 from .sealing import SealedCopy, seal_between, write_all
 from .spool import SealedSpool
@@ -149,6 +150,8 @@ class EncryptedBucket(BucketWrapper):
         except Corrupt:
             await self._bucket.move(found, wanted)  # what is there is no file
             return
+        if stored.size is None:
+            stored = FirstRead(stored)
         try:
             with named(source, keyring):
                 header, seal = await read_head(stored, keyring, source)
