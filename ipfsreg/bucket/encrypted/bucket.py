@@ -20,6 +20,7 @@ from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 
 from .access import INLINE, for_writing, named
+from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .sealing import SealedCopy, seal_between, write_all
 from .spool import SealedSpool
@@ -153,6 +154,8 @@ class EncryptedBucket(BucketWrapper):
         except Corrupt:
             await self._bucket.move(found, wanted)  # what is there is no file
             return
+        if stored.size is None:
+            stored = FirstRead(stored)
         try:
             with named(source, keyring):
                 header, seal = await read_head(stored, keyring, source)
@@ -178,6 +181,8 @@ class EncryptedBucket(BucketWrapper):
             token = _where(keyring, path)
             before = await self._asked(path, self._bucket.stat(token))
             stored = await self._asked(path, self._bucket.open(token))
+            if stored.size is None:
+                stored = FirstRead(stored)
             try:
                 with named(path, keyring):
                     header, seal = await read_head(stored, keyring, path)
