@@ -58,7 +58,7 @@ def assemble(
     if config.encryption.enabled:
         from .encryption import encrypt  # not loaded where nothing is encrypted
 
-        backend = encrypt(config, backend, workers, passphrase)
+        backend = encrypt(config, backend, workers, reactor, passphrase)
     visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(

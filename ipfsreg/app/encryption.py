@@ -1,10 +1,11 @@
 """The encryption of the bucket as the configuration says: the member's key, and what is wrong with it."""
 
 import os
+from typing import Any
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.bucket.team.backend import team_backend
+from ipfsreg.bucket.team.backend import Pace, team_backend
 from ipfsreg.bucket.team.key_file import PASSPHRASE_VARIABLE, KeyFile, OwnKey, read_passphrase
 from ipfsreg.bucket.team.seen import SeenFile
 from ipfsreg.bucket.team.team import Own
@@ -15,7 +16,7 @@ from ipfsreg.registry import layout
 SEEN_FILE = "encryption.json"
 
 
-def encrypt(config: Config, backend: Opened, workers: Workers, passphrase: str) -> Opened:
+def encrypt(config: Config, backend: Opened, workers: Workers, reactor: Any, passphrase: str) -> Opened:
     """The backend with an encrypted bucket. ``passphrase`` is that of the member's key, where nothing else says it."""
     options, directory = config.encryption, config.backend.state_directory
     owner = None if options.owner is None else bytes.fromhex(options.owner)
@@ -25,7 +26,7 @@ def encrypt(config: Config, backend: Opened, workers: Workers, passphrase: str) 
         layout.VERSION_FILE,
         owner,
     )
-    return team_backend(backend, own, workers, directory, options.refresh)
+    return team_backend(backend, own, workers, reactor, Pace(options.refresh, options.rate), layout.TOPS)
 
 
 def configured_passphrase(options: EncryptionOptions) -> str:

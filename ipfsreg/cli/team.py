@@ -179,6 +179,22 @@ def rotate(path: Path | None, reencrypt: bool, as_json: bool) -> None:
 
 @team.command()
 @config_option
+@json_option
+def rewrap(path: Path | None, as_json: bool) -> None:
+    """Do now what an owner's daemon does in the background after a rotation: bring old content to the newest key.
+
+    It can be stopped at any moment, and goes on when it is run again (exit status 1 where some of it is damaged).
+    """
+    found = ask(path, "team-rewrap", quiet=as_json)
+    _print(found, as_json, f"{found['changed']} of {found['files']} files are of generation {found['generation']} now.")
+    for damaged in found["damaged"]:
+        click.echo(f"Damaged, and left as it is: {damaged}", err=True)
+    if found["damaged"]:
+        sys.exit(EXIT_PROBLEM)
+
+
+@team.command()
+@config_option
 @click.option("--name", type=MemberName(), default="recovery key", show_default=True)
 def recovery(path: Path | None, name: str) -> None:
     """Make a recovery key, an owner of its own, and print it this once: for paper, in a safe place.

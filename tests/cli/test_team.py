@@ -118,7 +118,7 @@ class Daemons:
         return DaemonProcess(home, {"encryption": {"enabled": "yes", "key": str(home / "member.key"), **encryption}})
 
 
-@pytest.fixture()
+@pytest.fixture
 def anna(tmp_path: Path) -> Iterator[DaemonProcess]:
     daemon = Daemons(tmp_path).of("anna", refresh="1s")
     assert daemon.command("keys", "init").returncode == 0

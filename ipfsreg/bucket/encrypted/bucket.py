@@ -345,7 +345,7 @@ def _decrypt_entries(names: Names, directory: str, entries: Sequence[Entry]) -> 
 
 def _new_file(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _remove_copies(directory: Path) -> None:

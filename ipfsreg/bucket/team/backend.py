@@ -1,23 +1,38 @@
 """A backend whose bucket is encrypted for a team."""
 
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from ipfsreg.bucket.encrypted.backend import encrypted_backend
+from twisted.internet.interfaces import IReactorTime
+
+from ipfsreg.bucket.encrypted.backend import OpenedByKeys, encrypted_backend
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.opened import Opened, Repeated
 from ipfsreg.flow.workers import Workers
 
+from .rewrap import REWRAP_SECONDS, Rewrapping
 from .tasks import team_tasks
 from .team import Own, Team
 
 RETRY_AFTER = 60
 
 
-def team_backend(backend: Opened, own: Own, workers: Workers, directory: Path, refresh: float) -> Opened:
-    """The same backend, encrypted. ``directory`` is that of the backend on this disk.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """``refresh`` is how often the team is read anew, in seconds, ``rate`` how fast content is brought to another
+    generation, in bytes a second, None for as fast as it goes.
+    """
 
-    ``refresh`` is how often the team is read anew, in seconds.
+    refresh: float
+    rate: float | None
+
+
+def team_backend(
+    backend: Opened, own: Own, workers: Workers, clock: IReactorTime, pace: Pace, tops: Sequence[str]
+) -> Opened:
+    """The same backend, encrypted. ``tops`` are the directories at the top of the bucket.
+
+    What is moved or encrypted anew is beside the file that ``own`` notes things in.
     """
     team = Team(backend.bucket, own, workers)
 
@@ -34,9 +49,16 @@ def team_backend(backend: Opened, own: Own, workers: Workers, directory: Path, r
         await opened()
         await team.refresh()
 
-    encrypted = encrypted_backend(backend, own.load_key, team, opened, workers, directory)
+    encrypted = encrypted_backend(backend, own.load_key, team, opened, workers, own.seen.path.parent)
+    bucket = encrypted.bucket
+    assert isinstance(bucket, OpenedByKeys)
+    rewrapping = Rewrapping(bucket, team, clock, pace.rate, tops, [own.plain])
+    repeated = [Repeated("read who is in the team", pace.refresh, look, pace.refresh)]
+    if backend.read_only is None:
+        seconds = max(REWRAP_SECONDS, 2 * pace.refresh)
+        repeated.append(Repeated("bring content to the newest keys", seconds, rewrapping.run_if_needed))
     return replace(
         encrypted,
-        tasks={**encrypted.tasks, **team_tasks(team)},
-        repeated=[*encrypted.repeated, Repeated("read who is in the team", refresh, look, refresh)],
+        tasks={**encrypted.tasks, **team_tasks(team, rewrapping)},
+        repeated=[*encrypted.repeated, *repeated],
     )

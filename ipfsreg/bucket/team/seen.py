@@ -19,7 +19,7 @@ class Seen:
     """``counters`` are the highest of each member's record, ``owners`` those of the last roster that was accepted.
 
     ``founders`` are those that the bucket had one after the other, ``rewrapped`` is the generation up to which all
-    content was brought.
+    content was brought, ``reencrypted`` the one for which it is to be encrypted anew, and not its keys only.
     """
 
     bucket_id: bytes | None = None
@@ -29,6 +29,7 @@ class Seen:
     owners: frozenset[bytes] = frozenset()
     generation: int = 0
     rewrapped: int = 0
+    reencrypted: int = 0
 
 
 class SeenFile:
@@ -71,12 +72,17 @@ class SeenFile:
             "owners": sorted(each.hex() for each in seen.owners),
             "generation": seen.generation,
             "rewrapped": seen.rewrapped,
+            "reencrypted": seen.reencrypted,
         }
         try:
             write_durably(self.path, json.dumps(document, indent=1).encode() + b"\n")
         except OSError as error:
             raise bucket_error(error) from None
         self._last = seen
+
+    def note_reencrypted(self, generation: int) -> None:
+        """Note that all content is to be encrypted anew for a generation. `BucketError`."""
+        self.note(lambda seen: replace(seen, reencrypted=generation))
 
     def note_rewrapped(self, generation: int) -> None:
         """Note that all content was brought to a generation. `BucketError`."""
@@ -92,6 +98,7 @@ def _parsed(found: dict[str, Any]) -> Seen:
         frozenset(_key(each) for each in found["owners"]),
         int(found["generation"]),
         int(found["rewrapped"]),
+        int(found["reencrypted"]),
     )
 
 

@@ -1,6 +1,7 @@
 """What the `ipfsreg team` commands ask of a daemon, or of a registry alone."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ipfsreg.bucket.errors import Refused
@@ -9,10 +10,11 @@ from ipfsreg.encryption.documents import Member, Role, is_name
 from ipfsreg.encryption.member_key import parse_public_key
 
 from .changes import NotAllowed
+from .rewrap import Rewrapping
 from .team import Team
 
 
-def team_tasks(team: Team) -> dict[str, BackendTask]:
+def team_tasks(team: Team, rewrapping: Rewrapping) -> dict[str, BackendTask]:
     """By name."""
 
     async def list_members(arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -36,9 +38,21 @@ def team_tasks(team: Team) -> dict[str, BackendTask]:
         return described_member(team, member) | {"generation": team.view.newest}
 
     async def rotate(arguments: Mapping[str, str]) -> dict[str, Any]:
-        return {"generation": await team.rotate()}
+        return {"generation": await team.rotate(reencrypt=bool(arguments.get("reencrypt")))}
 
-    return {"team-list": list_members, "team-add": add, "team-remove": remove, "team-rotate": rotate}
+    async def rewrap(arguments: Mapping[str, str]) -> dict[str, Any]:
+        await team.refresh()
+        if not team.is_owner:
+            raise NotAllowed("only an owner brings content to another generation, and this daemon's member is none")
+        return asdict(await rewrapping.run())
+
+    return {
+        "team-list": list_members,
+        "team-add": add,
+        "team-remove": remove,
+        "team-rotate": rotate,
+        "team-rewrap": rewrap,
+    }
 
 
 async def described(team: Team) -> dict[str, Any]:

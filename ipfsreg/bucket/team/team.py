@@ -119,9 +119,19 @@ class Team:
         """Remove a member, and make a new generation that he has no key of. `NotAllowed`."""
         return await self._change(lambda changes, view: changes.remove(view, public))
 
-    async def rotate(self) -> int:
-        """Make a new generation, for all who are members. Answers its number. `NotAllowed`."""
-        return await self._change(lambda changes, view: changes.rotate(view))
+    async def rotate(self, *, reencrypt: bool = False) -> int:
+        """Make a new generation, for all who are members. Answers its number. `NotAllowed`.
+
+        With ``reencrypt`` all content is encrypted anew for it, in the background.
+        """
+        generation = await self._change(lambda changes, view: changes.rotate(view))
+        if reencrypt:
+            await self._workers.run(self._own.seen.note_reencrypted, generation)
+        return generation
+
+    async def reencrypts(self, generation: int) -> bool:
+        """Whether content is to be encrypted anew for a generation, and not its keys only."""
+        return (await self._workers.run(self._own.seen.load)).reencrypted == generation
 
     async def settle(self, rewrapped: int) -> None:
         """Note that all content has a generation; see `TeamChanges.settle`."""
