@@ -218,6 +218,7 @@ async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
+        await _refuse_encrypted(bucket)
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:
@@ -228,3 +229,12 @@ async def _check_layout(bucket: IBucket) -> None:
             f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
             "run the ipfsreg that wrote it, or choose another directory or bucket"
         )
+
+
+async def _refuse_encrypted(bucket: IBucket) -> None:
+    """An encrypted bucket looks like an empty one: what is plain there is only the mark of it."""
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    raise SetupError(f"{bucket.name} is encrypted: set [encryption] enabled = yes, and key to a member's key")

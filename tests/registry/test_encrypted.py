@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.bucket.errors import PathTooLong
+from ipfsreg.bucket.errors import PathTooLong, SetupError
 from ipfsreg.encryption.chunks import CHUNK, HEADER_SIZE, SEAL_SIZE, stored_size
 from ipfsreg.registry.content.quotas import QuotaLimits
 from ipfsreg.registry.digest import digest_of
@@ -197,3 +197,15 @@ async def test_a_name_that_is_too_long(place: Place) -> None:
     await place.push_image(Repository("a" * 143), ["t" * 128], CONFIG)
     found = await place.registry.manifests.get(Repository("a" * 143), Tag("t" * 128))
     assert found.content == image(CONFIG)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_encrypted_bucket_is_never_taken_for_an_empty_one(tmp_path: Path) -> None:
+    marked = tmp_path / "bucket" / "encryption" / "bucket"
+    marked.parent.mkdir(parents=True)
+    marked.write_bytes(b"signed by the founder")
+    place = Place(tmp_path)
+    with pytest.raises(SetupError, match=r"is encrypted: set \[encryption\] enabled = yes"):
+        await place.start()
+    await place.stop()
+    assert [path for path in place.files.rglob("*") if path.is_file()] == [marked]
