@@ -10,6 +10,7 @@ from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.bucket.errors import PathTooLong, SetupError
 from ipfsreg.encryption.chunks import CHUNK, HEADER_SIZE, SEAL_SIZE, stored_size
+from ipfsreg.registry import layout
 from ipfsreg.registry.content.quotas import QuotaLimits
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, Denied, DigestInvalid, QuotaExceeded, UploadLost
@@ -201,11 +202,16 @@ async def test_a_name_that_is_too_long(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_encrypted_bucket_is_never_taken_for_an_empty_one(tmp_path: Path) -> None:
-    marked = tmp_path / "bucket" / "encryption" / "bucket"
-    marked.parent.mkdir(parents=True)
-    marked.write_bytes(b"signed by the founder")
+    encrypted = EncryptedPlace(tmp_path)
+    await encrypted.start()
+    await encrypted.stop()
+    mark = encrypted.files / layout.ENCRYPTED
+    mark.parent.mkdir()
+    mark.write_bytes(b"signed by the founder")
     place = Place(tmp_path)
-    with pytest.raises(SetupError, match=r"is encrypted: set \[encryption\] enabled = yes"):
-        await place.start()
-    await place.stop()
-    assert [path for path in place.files.rglob("*") if path.is_file()] == [marked]
+    try:
+        with pytest.raises(SetupError, match=r"is encrypted: set \[encryption\] enabled = yes"):
+            await place.start()
+    finally:
+        await place.stop()
+    assert not (place.files / layout.VERSION_FILE).exists()
