@@ -18,7 +18,7 @@ VERSION = 1
 
 VERSION_FILE = "layout-version"
 ENCRYPTED = "encryption/bucket"
-"""What an encrypted bucket has beside its encrypted files (docs/encryption.md), and no other."""
+"""A file that an encrypted bucket has, and no other one (`ipfsreg.encryption.documents`)."""
 
 REPOSITORIES = "repositories"
 TOPS = ("blobs", "dags", REPOSITORIES, "quarantine")

@@ -214,11 +214,21 @@ async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
     await original.look()
 
 
+async def _check_plain(bucket: IBucket) -> None:
+    """See that what has no layout is not encrypted: nothing plain may be put there."""
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
+
+
 async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
-        await _refuse_encrypted(bucket)
+        await _check_plain(bucket)
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:
@@ -229,12 +239,3 @@ async def _check_layout(bucket: IBucket) -> None:
             f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
             "run the ipfsreg that wrote it, or choose another directory or bucket"
         )
-
-
-async def _refuse_encrypted(bucket: IBucket) -> None:
-    """An encrypted bucket looks like an empty one: what is plain there is only the mark of it."""
-    try:
-        await bucket.stat(layout.ENCRYPTED)
-    except NotFound:
-        return
-    raise SetupError(f"{bucket.name} is encrypted: set [encryption] enabled = yes, and key to a member's key")

@@ -210,7 +210,7 @@ async def test_an_encrypted_bucket_is_never_taken_for_an_empty_one(tmp_path: Pat
     mark.write_bytes(b"signed by the founder")
     place = Place(tmp_path)
     try:
-        with pytest.raises(SetupError, match=r"is encrypted: set \[encryption\] enabled = yes"):
+        with pytest.raises(SetupError, match=r"is encrypted: it needs \[encryption\] enabled = yes"):
             await place.start()
     finally:
         await place.stop()
