@@ -159,7 +159,7 @@ class _SpoolFile:
 
     def put(self, place: Place, plain: bytes | bytearray | memoryview) -> None:
         """Write a chunk. It is the end of the file then, unless it is a full one."""
-        stored, at = self.writer.encode(place, plain), self._at(place.index)
+        stored, at = self.writer.encode(place, plain), self._at(place.number)
         write_all(self._descriptor, stored, at)
         if len(plain) < CHUNK or place.final:
             os.ftruncate(self._descriptor, at + len(stored))

@@ -252,6 +252,7 @@ class SpoolWriter:
     def _failed(self, failure: Failure) -> None:
         self._writing = False
         self._waiting = []
+        assert failure.value is not None
         self._disk_error = _disk_error(failure.value)
         self._stop_producer()
         self._tell_idle()
