@@ -135,7 +135,14 @@ class Registry:
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(
-            self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller, ipfs.cids, ipfs.spool
+            self.blobs,
+            workers,
+            clock,
+            limits.max_blob_size,
+            ipfs.ahead,
+            ipfs.teller,
+            ipfs.cids and not ipfs.late_dags,
+            ipfs.spool,
         )
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
         self.uploads = Uploads(
@@ -184,11 +191,16 @@ class Registry:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
 
+    async def complete_dags(self) -> None:
+        """Compute the DAGs that are missing, while nothing is being pushed."""
+        await self.dags.complete(self.uploads.any_busy)
+
     async def stop(self) -> None:
         """Close the bucket."""
         self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
+        await self.dags.stop()
         await self._index.close()
         await self._bucket.stop()
 
