@@ -41,10 +41,24 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
-    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
+def assemble(
+    config: Config,
+    reactor: Any,
+    *,
+    daemon_seen: float | None = None,
+    publish: bool = False,
+    passphrase: str = "",
+) -> Parts:
+    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``.
+
+    ``passphrase`` is that of the member's key, where nothing else says it.
+    """
     workers = Workers(reactor, config.registry.threads)
     backend = make_backend(config, workers, reactor)
+    if config.encryption.enabled:
+        from .encryption import encrypt  # not loaded where nothing is encrypted
+
+        backend = encrypt(config, backend, workers, reactor, passphrase)
     visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(

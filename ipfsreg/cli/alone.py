@@ -1,8 +1,11 @@
 """The registry as it is put together for one command, where no daemon runs."""
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+
+import click
 
 from ipfsreg.app.assembly import assemble
 from ipfsreg.app.control.tasks import tasks_of
@@ -54,6 +57,18 @@ class Alone:
         return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
 
 
+def _ask_passphrase(config: Config) -> str:
+    """Ask for the passphrase of the member's key, where it is needed and only the user at a terminal can say it."""
+    if not config.encryption.enabled or not sys.stdin.isatty():
+        return ""
+    from ipfsreg.app.encryption import lacks_passphrase  # not loaded where nothing is encrypted
+
+    if not lacks_passphrase(config.encryption):
+        return ""
+    passphrase: str = click.prompt(f"Passphrase of {config.encryption.key}", hide_input=True, err=True)
+    return passphrase
+
+
 @asynccontextmanager
 async def open_alone(
     config: Config, state: StateDirectory, reactor: Any, *, may_make_bucket: bool
@@ -65,7 +80,7 @@ async def open_alone(
     """
     try:
         check_user(state.path)
-        parts = assemble(config, reactor, daemon_seen=state.last_seen())
+        parts = assemble(config, reactor, daemon_seen=state.last_seen(), passphrase=_ask_passphrase(config))
         parts.workers.startService()
         try:
             if parts.backend.existing is not None and not may_make_bucket:

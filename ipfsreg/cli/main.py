@@ -16,6 +16,8 @@ _COMMANDS = {
     "export": "images",
     "import": "images",
     "token": "accounts",
+    "keys": "team",
+    "team": "team",
     "access": "accounts",
     "identity": "textile",
     "share": "textile",

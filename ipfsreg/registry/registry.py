@@ -226,10 +226,21 @@ async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
     await original.look()
 
 
+async def _check_plain(bucket: IBucket) -> None:
+    """See that what has no layout is not encrypted: nothing plain may be put there."""
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
+
+
 async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
+        await _check_plain(bucket)
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:
