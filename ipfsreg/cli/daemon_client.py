@@ -19,7 +19,7 @@ from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody
 
-from .errors import ControlError
+from .errors import ControlError, Exit
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class DaemonClient:
             return
 
     def _error(self, what: str) -> ControlError:
-        return ControlError(f"the daemon that uses {self._socket.parent} {what}")
+        return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
 
 
 async def _sign_of_life(client: HTTPClient) -> None:
@@ -146,4 +146,4 @@ async def _post(client: HTTPClient, task: str, arguments: Mapping[str, str], **m
 
 async def _check(response: Any) -> None:
     if response.code != 200:
-        raise ControlError((await response.text()).strip())
+        raise ControlError((await response.text()).strip(), Exit.of(response.code))

@@ -15,7 +15,6 @@ from werkzeug.exceptions import HTTPException
 from ipfsreg.app.listening import stop_listening
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.registry.errors import RegistryError
 from ipfsreg.web.gate import Entry, OpenGate
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
@@ -23,6 +22,7 @@ from ipfsreg.web.http.request import Request
 from ipfsreg.web.http.server import HttpServer, RefusalFormat
 from ipfsreg.web.routes import Dispatcher, Routes
 
+from .failures import TELLING, http_status
 from .streams import Streams
 from .tasks import Task
 
@@ -35,7 +35,7 @@ _log = Logger()
 
 
 def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = None) -> Routes:
-    """``POST /<task>`` with its arguments in the query: 200 with the result, 404 or 503 with one line of text.
+    """``POST /<task>`` with its arguments in the query: 200 with the result, or a status and one line of text.
 
     ``GET /`` says that the daemon is alive.
     """
@@ -48,7 +48,7 @@ def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = Non
 
     async def run(request: Request, name: str) -> bytes:
         if name not in tasks:
-            request.prepare(404, {})
+            request.prepare(501, {})
             return b"the daemon cannot do that: its backend, or its version, does not have it"
         arguments = {key.decode(): values[0].decode() for key, values in request.args.items()}
         return json.dumps(await tasks[name](arguments)).encode()
@@ -93,10 +93,8 @@ class ControlServer:
 
 
 def _say(request: Request, error: Exception) -> bytes | None:
-    if isinstance(error, BucketError):
-        status, text = 503, str(error)
-    elif isinstance(error, RegistryError):
-        status, text = 404, error.message
+    if isinstance(error, TELLING):
+        status, text = http_status(error), str(error)
     elif isinstance(error, HTTPException):
         status, text = error.code or 500, error.name
     elif isinstance(error, ClientGone):
