@@ -57,9 +57,14 @@ def service(config: Path, given: socket.socket, name: str = NAME) -> Iterator["s
             process.wait()
 
 
+def port_of(given: socket.socket) -> int:
+    port: int = given.getsockname()[1]
+    return port
+
+
 def asking(given: socket.socket) -> http.client.HTTPConnection:
     """A connection on which `GET /v2/` was sent; the answer may come whenever there is a daemon."""
-    connection = http.client.HTTPConnection(*given.getsockname(), timeout=SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(given), timeout=SECONDS)
     connection.request("GET", "/v2/")
     return connection
 
@@ -72,7 +77,7 @@ def test_who_comes_before_the_service_and_between_two_waits_and_is_served(
         early = asking(listening)
         with service(config, listening):
             assert early.getresponse().status == 200
-    assert f"http://127.0.0.1:{listening.getsockname()[1]}/v2/" in (tmp_path / "log").read_text()
+    assert f"http://127.0.0.1:{port_of(listening)}/v2/" in (tmp_path / "log").read_text()
 
 
 def test_tls_over_it(tmp_path: Path, listening: socket.socket) -> None:
@@ -81,7 +86,7 @@ def test_tls_over_it(tmp_path: Path, listening: socket.socket) -> None:
     tls = f"[tls]\ncertificate = {certificate}\nkey = {key}\n"
     with service(configured(tmp_path, "systemd:index=0:tls=yes", tls), listening, "any"):
         context = ssl.create_default_context(cadata=authority.pem.decode())
-        connection = http.client.HTTPSConnection(*listening.getsockname(), timeout=SECONDS, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", port_of(listening), timeout=SECONDS, context=context)
         connection.request("GET", "/v2/")
         assert connection.getresponse().status == 200
     assert "https://" in (tmp_path / "log").read_text()

@@ -61,7 +61,7 @@ def lines_that_ask_for_something() -> set[str]:
                 continue
             logger, text = ast.unparse(node.func.value), node.args[0]
             if node.func.attr in {"warn", "error"} and logger.endswith("log") and isinstance(text, ast.Constant):
-                found.add(re.sub(r"\{[^}]*\}", "…", text.value))
+                found.add(re.sub(r"\{[^}]*\}", "…", str(text.value)))
     return found - {"…"}  # what says all of it in other words, of a backend's own
 
 
