@@ -13,6 +13,7 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from ipfsreg.app.configuration import load_config, make_backend
+from ipfsreg.app.control.events import Event
 from ipfsreg.app.control.failures import TELLING, http_status
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listens_as
@@ -26,6 +27,7 @@ from ipfsreg.registry.names import parse_reference
 
 from .access import RegistryAccess, reach
 from .errors import ControlError, Exit
+from .terminal.progress import ProgressBar
 from .terminal.text import printable
 
 T = TypeVar("T")
@@ -89,9 +91,15 @@ def ask(
     *,
     scratch: bool = False,
     quiet: bool = False,
+    progress: ProgressBar | None = None,
 ) -> dict[str, Any]:
-    """Have the registry do a task, and answer its result; see `with_registry`."""
-    return with_registry(path, lambda registry: registry.do(task, arguments or {}), scratch=scratch, quiet=quiet)
+    """Have the registry do a task, and answer its result; see `with_registry`. ``progress`` shows how far it is."""
+
+    def heard(event: Event) -> None:
+        if progress is not None and "progress" in event:
+            progress.at(**event["progress"])
+
+    return with_registry(path, lambda registry: registry.do(task, arguments or {}, heard), scratch=scratch, quiet=quiet)
 
 
 def ask_server(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def gc(path: Path | None, dry_run: bool, untagged: float | None, now: bool, outp
     arguments = {name: "1" for name, given in (("dry_run", dry_run), ("now", now)) if given}
     if untagged is not None:
         arguments["untagged"] = str(untagged)
-    with output.progress("Collecting"):
-        found = ask(path, "gc", arguments, quiet=True)
+    with output.progress("Collecting") as progress:
+        found = ask(path, "gc", arguments, quiet=True, progress=progress)
     if untagged is not None:
         found["untagged_for"] = untagged
     storage = describe_storage(path)
@@ -110,8 +110,8 @@ def _collected(found: dict[str, Any]) -> Iterator[str]:
 @output_option
 def verify(path: Path | None, output: Output) -> None:
     """Read everything that is stored and compare it with its digests (exit status 1 where something is wrong)."""
-    with output.progress("Verifying"):
-        found = ask(path, "verify", quiet=True)
+    with output.progress("Verifying") as progress:
+        found = ask(path, "verify", quiet=True, progress=progress)
     problems = [found[kind] for kind in ("damaged", "missing", "unreadable", "stopped_by", "mended", "strays")]
     storage = describe_storage(path)
     document = {"storage": storage, "whole": not any(problems)} | found

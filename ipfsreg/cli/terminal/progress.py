@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .text import printable
+from .text import in_bytes, printable
 
 if TYPE_CHECKING:
     from .drawing import Bar
@@ -44,10 +44,11 @@ class ProgressBar:
             self._done += amount
             self._update()
 
-    def at(self, label: str, done: int, total: int | None) -> None:
-        """This goes on now, and so much of it is done. What is less than before is something new."""
+    def at(self, what: str, done: int, total: int | None, moved: int = 0) -> None:
+        """``what`` goes on now, and so much of it is done, with ``moved`` bytes. Less than before is something new."""
         with self._lock:
-            self._label, self._done, self._total = label, done, total
+            self._label = f"{what}, {in_bytes(moved)}" if moved else what
+            self._done, self._total = done, total
             self._update()
 
     def describe(self, label: str) -> None:
