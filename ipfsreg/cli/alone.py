@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from ipfsreg.app.assembly import assemble
+from ipfsreg.app.assembly import assemble, make_control
 from ipfsreg.app.control.events import EVERY_SECONDS, Event, Listing, Long
 from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
@@ -20,12 +20,16 @@ from ipfsreg.registry.names import parse_reference
 
 from .errors import ControlError
 
+if TYPE_CHECKING:
+    from ipfsreg.client.registry import RegistryClient
+
 
 class Alone:
     """A registry that was put together and opened here."""
 
     def __init__(self, parts: Parts, clock: IReactorTime) -> None:
         self._clock = clock
+        self._parts = parts
         self._registry = parts.registry
         self._workers = parts.workers
         self._tasks = tasks_of(parts.registry, parts.backend)
@@ -80,6 +84,19 @@ class Alone:
         """
         found = await self._registry.importer.run(pieces, name)
         return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
+        """A client of the registry, which messages call ``name``. Meanwhile other commands reach it as a daemon."""
+        from .socket_registry import registry_at
+
+        control = make_control(self._parts, self._clock)
+        await control.start()
+        try:
+            async with registry_at(self._clock, self._parts.state.control_socket, name) as client:
+                yield client
+        finally:
+            await control.stop()
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ _COMMANDS = {
     "publish": "images",
     "export": "images",
     "import": "images",
+    "copy": "copy",
     "token": "accounts",
     "access": "accounts",
     "identity": "textile",

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from ipfsreg.bucket.errors import BucketError, NotFound
+from ipfsreg.bucket.interface import IReader
 from ipfsreg.client.errors import RemoteError, Untrustworthy
 from ipfsreg.flow.durable import replacing
 from ipfsreg.flow.workers import Workers
@@ -26,7 +27,7 @@ from ipfsreg.registry.ipfs.image_layout import ImageLayout, LayoutBlock
 
 from .copier import Copier
 from .directory import LayoutDirectory, open_directory
-from .layout import IFile, LayoutSource, default_repository, path_of
+from .layout import LayoutSource, default_repository, path_of
 from .places import Selection
 from .tally import Tally
 
@@ -40,7 +41,7 @@ class _CarFiles:
         self._root = root
         self._content = content
 
-    async def open(self, path: str) -> IFile | None:
+    async def open(self, path: str) -> IReader | None:
         try:
             return await self._content.open_cid(f"{self._root}/{path}", None)
         except NotFound:
@@ -87,7 +88,7 @@ async def open_new_car(file: Path, workers: Workers) -> AsyncIterator[LayoutDire
     """
     directory = file.with_name(f".{file.name}.layout")
     async with open_directory(directory, workers) as layout:
-        if file.exists():  # what is in it stays in it
+        if await workers.run(file.exists):  # what is in it stays in it
             async with open_car(file, workers, lambda length: None) as before:
                 tally = Tally()
                 await Copier(before, layout, tally).run(Selection())

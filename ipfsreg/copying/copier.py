@@ -111,11 +111,11 @@ class Copier:
         if subject is not None:  # this tag is how a registry lists referrers that has no API for that
             await self._referrers(image, subject)
             return
-        self._tally.tags += 1
+        self._tally.images += 1
         here = await self._destination.manifest_head(repository, reference)
         there = None if here is None else await self._source.manifest_head(repository, reference)
         if here is not None and there is not None and here.digest == there.digest:
-            self._tally.tags_there += 1
+            self._tally.images_there += 1
             await self._whole(image, there)
             return
         found = await self._source.manifest(repository, reference)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ipfsreg.bucket.errors import Corrupt, bucket_error
 from ipfsreg.bucket.file_reader import FileReader
+from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.local.beneath import open_beneath
 from ipfsreg.client.errors import RemoteError, Untrustworthy
 from ipfsreg.client.uploading import From
@@ -20,7 +21,7 @@ from ipfsreg.registry.digest import HEX_LENGTHS, Digest
 from ipfsreg.registry.manifest import OCI_INDEX, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 
-from .layout import INDEX, VERSION, IFile, LayoutSource, default_repository, path_of
+from .layout import INDEX, VERSION, LayoutSource, default_repository, path_of
 
 _VERSION_CONTENT = b'{"imageLayoutVersion":"1.0.0"}'
 _INDEX_EMPTY = encode_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
@@ -36,9 +37,10 @@ class DirectoryFiles:
         self._top = os.path.realpath(directory)
         self._workers = workers
 
-    async def open(self, path: str) -> IFile | None:
+    async def open(self, path: str) -> IReader | None:
         """See `Files`."""
-        return await self._workers.run(self._open, path)
+        reader: IReader | None = await self._workers.run(self._open, path)
+        return reader
 
     def _open(self, path: str) -> FileReader | None:
         try:

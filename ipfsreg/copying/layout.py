@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from ipfsreg.bucket.errors import BucketError
+from ipfsreg.bucket.interface import IReader
 from ipfsreg.client.errors import Unknown, Untrustworthy, printable
 from ipfsreg.client.referrers import referrers_tag
 from ipfsreg.client.registry import MANIFEST_MAX, RemoteManifest
@@ -30,26 +31,12 @@ INDEX_MAX = 64 * 1024**2
 Key = tuple[Repository, Tag | Digest]
 
 
-class IFile(Protocol):
-    """An open file of a layout."""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-
-    def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """A part of it."""
-
-    def close(self) -> None:
-        """No more is wanted."""
-
-
 class Files(Protocol):
     """The files of a layout."""
 
     name: str
 
-    async def open(self, path: str) -> IFile | None:
+    async def open(self, path: str) -> IReader | None:
         """A file by its path below the layout; None where there is none."""
 
 
@@ -224,7 +211,7 @@ class LayoutSource:
         finally:
             file.close()
 
-    async def _open(self, path: str) -> IFile | None:
+    async def _open(self, path: str) -> IReader | None:
         try:
             return await self._files.open(path)
         except BucketError as error:

@@ -15,9 +15,10 @@ class Tally:
     moved: Callable[[int], None] = lambda amount: None
     expected: Callable[[int], None] = lambda amount: None
     repositories: int = 0
-    tags: int = 0
-    tags_there: int = 0
-    """Of ``tags``, those that were at the destination already."""
+    images: int = 0
+    """Tags, and images that have none."""
+    images_there: int = 0
+    """Of these, those that were at the destination already."""
     manifests: int = 0
     blobs: int = 0
     bytes: int = 0
@@ -38,5 +39,5 @@ class Tally:
     @property
     def document(self) -> dict[str, Any]:
         """As `--json` shows it."""
-        names = ("repositories", "tags", "tags_there", "manifests", "blobs", "bytes", "blobs_there", "bytes_there")
+        names = ("repositories", "images", "images_there", "manifests", "blobs", "bytes", "blobs_there", "bytes_there")
         return {name: getattr(self, name) for name in (*names, "mounted", "missing", "failed", "failures")}
