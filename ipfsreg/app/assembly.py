@@ -19,7 +19,7 @@ from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import SiteOptions, make_site
+from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
 from .background import PeriodicJobs
@@ -85,16 +85,23 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
-    control = ControlServer(
-        tasks_of(parts.registry, parts.backend),
-        parts.state.control_socket,
-        reactor,
-        Streams(parts.registry),
-    )
+    control = make_control(parts, reactor)
     certificates = Certificates(config.tls) if config.tls.certificate else None
     listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
+
+
+def make_control(parts: Parts, reactor: Any) -> ControlServer:
+    """The socket at which commands reach a registry that is open."""
+    options = SiteOptions(HttpLimits(), read_only=parts.backend.read_only)
+    return ControlServer(
+        tasks_of(parts.registry, parts.backend),
+        parts.state.control_socket,
+        reactor,
+        Streams(parts.registry),
+        make_handler(parts.registry, parts.workers, reactor, options, None),
+    )
 
 
 def _limits(config: Config) -> RegistryLimits:

@@ -20,7 +20,8 @@ from ipfsreg.app.state_directory import check_user
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 
-from .command import EXIT_PROBLEM, config_option, fail, load
+from .command import config_option, fail, load
+from .errors import Exit
 from .upkeep import Time
 
 
@@ -133,7 +134,7 @@ def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[st
     )
     click.echo(f"{'allowed' if verdict else 'denied'}: {verdict.reason}")
     if not verdict:
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
 def _user(config: Config, name: str, groups: frozenset[str]) -> User:
@@ -150,7 +151,7 @@ def _user(config: Config, name: str, groups: frozenset[str]) -> User:
                 click.echo(f"ipfsreg: {name} is not in {config.auth.htpasswd}", err=True)
             return User(name, Kind.PASSWORD)
     except AccessFileError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
     return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
 
 
@@ -164,9 +165,9 @@ def _with_robots(config: Config, work: Callable[[RobotsFile], Any]) -> Any:
         check_user(file.parent)
         return work(RobotsFile(file))
     except OSError as error:
-        fail(f"{file}: {error.strerror}", EXIT_PROBLEM)
+        fail(f"{file}: {error.strerror}", Exit.PROBLEM)
     except (AccessFileError, SetupError) as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
 
 
 def _day(seconds: float) -> str:

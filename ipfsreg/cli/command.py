@@ -13,7 +13,8 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from ipfsreg.app.configuration import load_config, make_backend
-from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.app.control.events import Event
+from ipfsreg.app.control.failures import TELLING, http_status
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listens_as
 from ipfsreg.config.errors import ConfigError
@@ -25,12 +26,11 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_reference
 
 from .access import RegistryAccess, reach
-from .errors import ControlError
+from .errors import ControlError, Exit
+from .terminal.progress import ProgressBar
+from .terminal.text import printable
 
 T = TypeVar("T")
-
-EXIT_PROBLEM = 1
-EXIT_USAGE = 2
 
 config_option = click.option(
     "--config",
@@ -40,10 +40,12 @@ config_option = click.option(
     help="The configuration file; without it ./ipfsreg.ini, the user's and the system's are looked for.",
 )
 
+image_argument = click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 
-def fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
+
+def fail(message: str, status: Exit = Exit.USAGE) -> NoReturn:
     """End the program with one line."""
-    click.echo(f"ipfsreg: {message}", err=True)
+    click.echo(f"ipfsreg: {printable(message)}", err=True)
     sys.exit(status)
 
 
@@ -89,9 +91,15 @@ def ask(
     *,
     scratch: bool = False,
     quiet: bool = False,
+    progress: ProgressBar | None = None,
 ) -> dict[str, Any]:
-    """Have the registry do a task, and answer its result; see `with_registry`."""
-    return with_registry(path, lambda registry: registry.do(task, arguments or {}), scratch=scratch, quiet=quiet)
+    """Have the registry do a task, and answer its result; see `with_registry`. ``progress`` shows how far it is."""
+
+    def heard(event: Event) -> None:
+        if progress is not None and "progress" in event:
+            progress.at(**event["progress"])
+
+    return with_registry(path, lambda registry: registry.do(task, arguments or {}, heard), scratch=scratch, quiet=quiet)
 
 
 def ask_server(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
@@ -176,7 +184,10 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[o
     (result,) = outcome
     if not isinstance(result, Failure):
         return result
-    if result.check(ControlError, BucketError, SetupError, RegistryError):
-        fail(say(result.value), EXIT_PROBLEM)
+    error = result.value
+    if isinstance(error, ControlError):
+        fail(say(error), error.status)
+    if isinstance(error, TELLING):
+        fail(say(error), Exit.of(http_status(error)))
     result.raiseException()
     raise AssertionError("not reached")

@@ -7,6 +7,8 @@ import click
 from ipfsreg import __version__
 from ipfsreg.flow.interrupt import interrupt_ends_at_once
 
+from .terminal.declare import MistakesInOneLine
+
 _COMMANDS = {
     "check": "upkeep",
     "gc": "upkeep",
@@ -15,6 +17,7 @@ _COMMANDS = {
     "publish": "images",
     "export": "images",
     "import": "images",
+    "copy": "copy",
     "token": "accounts",
     "keys": "team",
     "team": "team",
@@ -27,7 +30,7 @@ _COMMANDS = {
 """The module that each command is in. It is loaded when the command is used: most of the time would go into that."""
 
 
-class _Group(click.Group):
+class _Group(MistakesInOneLine):
     """The commands of `_COMMANDS`, by name; ``import_`` is the one whose name Python has taken."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
