@@ -72,7 +72,7 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         )
     site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
     control = ControlServer(
-        tasks_of(parts.registry, parts.backend),
+        tasks_of(parts.registry, parts.backend, reactor, time.time()),
         parts.state.control_socket,
         reactor,
         Streams(parts.registry),

@@ -28,7 +28,7 @@ class Alone:
         self._clock = clock
         self._registry = parts.registry
         self._workers = parts.workers
-        self._tasks = tasks_of(parts.registry, parts.backend)
+        self._tasks = tasks_of(parts.registry, parts.backend, clock)
 
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
