@@ -16,6 +16,7 @@ from tests import fork_server
 from tests.cli.test_images import ask, push, refusal, said
 from tests.clients.images import Image, make_image, random_layer, sha256
 from tests.daemon_process import DaemonProcess, program
+from tests.full import FULL
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -254,6 +255,6 @@ def test_the_status(tmp_path: Path, image: Image) -> None:
 
 
 def test_the_registry_elsewhere_does_not_answer(daemon: DaemonProcess, tmp_path: Path) -> None:
-    nowhere = DaemonProcess(tmp_path)
-    assert "127.0.0.1" in refusal(elsewhere_of(nowhere, tmp_path)("ls"), 5)
+    if FULL:  # it is tried for some seconds
+        assert "127.0.0.1" in refusal(elsewhere_of(DaemonProcess(tmp_path), tmp_path)("ls"), 5)
     assert "leave one out" in refusal(daemon.command("ls", "--registry", "http://127.0.0.1:1"), 2)
