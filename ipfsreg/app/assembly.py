@@ -85,18 +85,18 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
-    control = make_control(parts, reactor)
+    control = make_control(parts, reactor, time.time())
     certificates = Certificates(config.tls) if config.tls.certificate else None
     listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
 
 
-def make_control(parts: Parts, reactor: Any) -> ControlServer:
-    """The socket at which commands reach a registry that is open."""
-    options = SiteOptions(HttpLimits(), read_only=parts.backend.read_only)
+def make_control(parts: Parts, reactor: Any, started: float | None = None) -> ControlServer:
+    """The socket at which commands reach a registry that is open; ``started`` is when its daemon has."""
+    options = SiteOptions(HttpLimits(idle=60.0, stall=300.0), read_only=parts.backend.read_only)
     return ControlServer(
-        tasks_of(parts.registry, parts.backend),
+        tasks_of(parts.registry, parts.backend, reactor, started),
         parts.state.control_socket,
         reactor,
         Streams(parts.registry),

@@ -1,7 +1,8 @@
-"""Commands that look after a registry: ``ipfsreg check``, ``gc`` and ``verify``."""
+"""Commands that look after a registry: ``ipfsreg check``, ``gc``, ``verify`` and ``status``."""
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,38 @@ def _verified(found: dict[str, Any], *, whole: bool) -> Iterator[str]:
         yield "Everything is whole."
     elif not found["stopped_by"]:
         yield "Everything else is whole."
+
+
+@command(examples=["ipfsreg status", "ipfsreg status --json"])
+@config_option
+@output_option
+def status(path: Path | None, output: Output) -> None:
+    """Show what runs, what is used, and what could be freed (exit status 5 where the storage does not answer)."""
+    with output.progress("Looking"):
+        found = ask(path, "status", quiet=True)
+    storage = describe_storage(path)
+    output.show({"storage": storage, "backend": load(path).registry.backend} | found, *_told(storage, found))
+    if found["error"]:
+        sys.exit(Exit.UNAVAILABLE)
+
+
+def _told(storage: str, found: dict[str, Any]) -> Iterator[str]:
+    daemon, garbage, uploads = found["daemon"], found["garbage"], found["uploads"]
+    since = daemon and datetime.fromtimestamp(daemon["started"], UTC).isoformat(timespec="seconds")
+    runs = daemon and f"{daemon['version']}, process {daemon['pid']}, since {since}"
+    yield f"Daemon:        {runs or 'none runs'}"
+    yield f"Storage:       {storage}"
+    if found["read_only"]:
+        yield f"               {found['read_only']}"
+    if found["error"]:
+        yield f"               {found['error']}"
+    if found["repositories"] is not None:
+        yield f"Repositories:  {found['repositories']}"
+    if found["used"] is not None:
+        at_least = "" if found["counted"] else "at least "
+        yield f"Used:          {at_least}{in_bytes(found['used'])}"
+    yield f"Uploads:       {uploads['count']} unfinished, {in_bytes(uploads['bytes'])}"
+    if garbage is not None:
+        yield f"Garbage:       gc would free {in_bytes(garbage['bytes'])} in {counted(garbage['contents'], 'file')}"
+    elif not (found["read_only"] or found["error"]):
+        yield "Garbage:       `ipfsreg gc --dry-run` finds out, which takes some time"

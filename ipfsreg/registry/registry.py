@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from .content.storage import Storage
 from .digest import Digest
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
+from .ipfs.describing import Describer, StoredImages
 from .ipfs.exporting import Exporter
 from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
@@ -79,6 +81,18 @@ class OnIpfs:
     from_network: bool = True
     visibility: Visibility = field(default_factory=Visibility)
     publish: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: of all repositories, each content once, and of some of them by name.
+
+    Where it is not ``complete``, what was there before is still being counted.
+    """
+
+    of_all: int
+    of_repositories: Mapping[str, int]
+    complete: bool
 
 
 _ON_IPFS = OnIpfs()
@@ -173,6 +187,7 @@ class Registry:
         self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
         self._publishing = PublishQueue(self.publisher, visibility)
         self.exporter = Exporter(self.manifests, self.blobs, workers)
+        self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
         self.cid_refresh = CidRefresh(base, storage)
 
@@ -203,6 +218,14 @@ class Registry:
         await self.dags.stop()
         await self._index.close()
         await self._bucket.stop()
+
+    async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
+        """What some repositories use, and all together, as far as it was counted: nothing is read for it.
+
+        :raises Unavailable: where the count cannot be read.
+        """
+        found = await self._index.used(repositories)
+        return Usage(found.pop("", 0), found, self._index.complete)
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeAlias
 
+from twisted.internet.interfaces import IReactorTime
+
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.errors import ReadOnly
@@ -12,7 +14,9 @@ from ipfsreg.registry.ipfs.image_parts import cids_of
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
 
+from .contents import inspect_image, list_repositories, list_tags, remove
 from .events import Listing, Long
+from .status import tell_status
 from .unknown import explained
 
 TaskArguments = Mapping[str, str]
@@ -61,9 +65,16 @@ async def _refuse(task: str, why: str, arguments: TaskArguments) -> dict[str, An
     raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
 
 
-def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, AnyTask]:
-    """All tasks of a registry and its backend."""
+def tasks_of(
+    registry: Registry, backend: Opened, clock: IReactorTime, started: float | None = None
+) -> Mapping[str, AnyTask]:
+    """All tasks of a registry and its backend. ``started`` is when the daemon has; None for a command alone."""
     tasks: dict[str, AnyTask] = {
+        "ls": Listing(partial(list_repositories, registry)),
+        "tags": Listing(partial(list_tags, registry)),
+        "inspect": partial(inspect_image, registry),
+        "rm": Long(partial(remove, registry, clock)),
+        "status": partial(tell_status, registry, backend, clock, started),
         "gc": Long(partial(run_collector, registry)),
         "verify": Long(partial(verify_registry, registry)),
         "cid": partial(find_cids, registry),
@@ -71,5 +82,5 @@ def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, AnyTask]:
         **backend.tasks,
     }
     if backend.read_only is not None:
-        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify", "publish")}
+        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify", "publish", "rm")}
     return tasks
