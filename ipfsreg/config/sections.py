@@ -115,6 +115,12 @@ class GatewayOptions(Section):
     address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
 
 
+class PagesOptions(Section):
+    """``[pages]``: pages for people."""
+
+    enabled: bool = True
+
+
 class PinOptions(Section):
     """``[pin]``."""
 
@@ -161,6 +167,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
+    "pages": PagesOptions,
     "pin": PinOptions,
 }
 """The sections that a file may have beside those of the backends."""
@@ -182,6 +189,7 @@ class Config:
     scrub: ScrubOptions
     ipfs: IpfsOptions
     gateway: GatewayOptions
+    pages: PagesOptions
     pin: PinOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""

@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,18 @@ class OnIpfs:
     publish: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: of all repositories, each content once, and of some of them by name.
+
+    Where it is not ``complete``, what was there before is still being counted.
+    """
+
+    of_all: int
+    of_repositories: Mapping[str, int]
+    complete: bool
+
+
 _ON_IPFS = OnIpfs()
 
 
@@ -107,6 +120,8 @@ class Registry:
     ) -> None:
         workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
+        self.clock = clock
+        self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
         self._checking: Deferred[None] | None = None
@@ -182,6 +197,14 @@ class Registry:
             self._checking.cancel()
         await self._index.close()
         await self._bucket.stop()
+
+    async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
+        """What some repositories use, and all together, as far as it was counted: nothing is read for it.
+
+        :raises Unavailable: where the count cannot be read.
+        """
+        found = await self._index.used(repositories)
+        return Usage(found.pop("", 0), found, self._index.complete)
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)

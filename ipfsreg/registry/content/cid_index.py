@@ -141,6 +141,13 @@ class CidIndex:
         """What a repository and all of them have, and whether that content is a part of it. What was told counts."""
         return await self._do(partial(cid_table.usage, repository, None if digest is None else _key(digest)))
 
+    async def used(self, repositories: Sequence[Repository]) -> dict[str, int]:
+        """The bytes that some repositories have, each content once, and under ``""`` those of all.
+
+        What is not known is left out. It is less than there is where the index is not `complete`.
+        """
+        return await self._do(partial(cid_table.used, repositories))
+
     def lost(self, holder: Holder) -> None:
         """A repository has a content no more. The caller keeps others from giving it meanwhile."""
         row = (_key(holder.digest), holder.repository, int(holder.is_manifest))

@@ -93,6 +93,13 @@ def usage(repository: Repository, key: bytes | None, connection: sqlite3.Connect
     return Usage(used.get(repository, 0), used[""], repository in having, bool(having))
 
 
+def used(repositories: Sequence[Repository], connection: sqlite3.Connection) -> dict[str, int]:
+    """What is used by each of some repositories, and under ``""`` by all."""
+    query = "SELECT bytes FROM used WHERE repository = ?"
+    found = {name: connection.execute(query, (name,)).fetchone() for name in ("", *repositories)}
+    return {name: row[0] for name, row in found.items() if row is not None}
+
+
 def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> set[bytes]:
     """Of which of some contents the size is not known."""
     known = "SELECT 1 FROM sizes WHERE content = ?"

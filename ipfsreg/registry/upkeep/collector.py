@@ -105,6 +105,8 @@ class Collector:
         self._now = storage.now
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
+        self.last: tuple[float, Collection] | None = None
+        """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
 
     async def run(
         self,
@@ -126,6 +128,7 @@ class Collector:
             run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
             report = await self._run(run)
             self._seen_early = run.seen_early
+            self.last = (self._now(), report)
             return report
 
     async def _run(self, run: "_Run") -> Collection:
