@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from ipfsreg.access.identity import Action
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.flow.gather import gather
-from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import ManifestInvalid, RegistryError
+from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Registry
 from ipfsreg.registry.repository.manifests import StoredManifest
@@ -19,13 +17,11 @@ from ipfsreg.web.routes import Routes
 
 from .answers import Answers, Place
 from .attached import attached_to
-from .documents import Config, Document, Part, Step, read_config, read_document
+from .contents import Contents
+from .documents import Config, Document, Part, Step
 from .paths import HOME, REPOSITORIES, repository_path
 from .repositories import AT_ONCE
 from .text import time_of
-
-CONFIG_MAX = 1024 * 1024
-"""The longest configuration that is read for a page, in bytes."""
 
 _LEAST_SHARE = 4.0
 _BAR = 1000.0
@@ -66,15 +62,15 @@ class ImagePages:
     def __init__(
         self,
         registry: Registry,
-        workers: Workers,
         answers: Answers,
+        contents: Contents,
         clients: TrustedProxies,
         shows: Callable[[str], bool],
         url: str | None,
     ) -> None:
         self._registry = registry
-        self._workers = workers
         self._answers = answers
+        self._contents = contents
         self._clients = clients
         self._shows = shows
         self._url = url
@@ -88,12 +84,8 @@ class ImagePages:
     async def image(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """The page of a manifest."""
         registry = self._registry
-        manifest = await registry.manifests.get(repository, reference)
-        try:
-            document = await registry.manifests.extracted(manifest, read_document)
-        except ManifestInvalid:  # another program may have stored it
-            document = Document("artifact", (), 0, 0, None, None, (), "", "")
-        config = await self._config(repository, document)
+        manifest, document = await self._contents.document(repository, reference)
+        config = await self._contents.config(repository, document)
         tree = await attached_to(registry, repository, manifest.digest)
         cid = await self._cid(repository, manifest)
         host, secure = self._host(request)
@@ -121,32 +113,15 @@ class ImagePages:
             may_delete=not is_digest and self._answers.may_delete(request, repository),
         )
 
-    async def _config(self, repository: Repository, document: Document) -> Config | None:
-        if document.kind != "image" or document.config is None:
-            return None
-        try:
-            blob = await self._registry.blobs.open(repository, document.config.digest)
-            try:
-                if blob.size > CONFIG_MAX:
-                    return None
-                content = await read_part(self._workers, blob.reader, 0, blob.size)
-            finally:
-                blob.reader.close()
-            return await self._workers.run(read_config, content)
-        except (RegistryError, BucketError):
-            return None
-
     async def _platforms(self, repository: Repository, document: Document) -> Sequence[PlatformRow]:
         if not document.is_index:
             return ()
 
         async def row(part: Part) -> PlatformRow:
             try:
-                manifest = await self._registry.manifests.get(repository, part.digest)
-                size = (await self._registry.manifests.extracted(manifest, read_document)).size
+                return PlatformRow(part, (await self._contents.document(repository, part.digest))[1].size)
             except (RegistryError, BucketError):
                 return PlatformRow(part, None)
-            return PlatformRow(part, size)
 
         return await gather(row, document.parts, AT_ONCE)
 

@@ -19,6 +19,7 @@ from ipfsreg.web.routes import RouteHandler, Routes, Unmatched
 from ipfsreg.web.visitors import Visitors
 
 from .answers import Answers, wants_page
+from .contents import Contents
 from .deleting import DeletePages
 from .images import ImagePages
 from .paths import ASSETS
@@ -66,8 +67,9 @@ class Pages:
         self._answers = Answers(self._rendering, visitors, clients, read_only)
         self._registry = registry
         told: Told = options.told
-        self._repositories = RepositoryPages(registry, workers, self._answers)
-        self._images = ImagePages(registry, workers, self._answers, clients, options.shows, options.url)
+        contents = Contents(registry, workers)
+        self._repositories = RepositoryPages(registry, workers, self._answers, contents)
+        self._images = ImagePages(registry, self._answers, contents, clients, options.shows, options.url)
         self._status = StatusPage(registry, self._answers, told)
         self.home: RouteHandler = self._answers.guarded(self._repositories.home, Entry.ANYBODY)
         """Answers ``/`` where a page is wanted."""

@@ -80,6 +80,7 @@ def _load() -> Loaded:
     environment.filters |= {
         "size": text.size_text,
         "age": text.age_text,
+        "duration": text.duration_text,
         "short": text.short,
         "kind": text.kind_of,
         "clip": text.clip,

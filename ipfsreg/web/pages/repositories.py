@@ -22,10 +22,11 @@ from ipfsreg.web.replies import parameter
 from ipfsreg.web.routes import Routes
 
 from .answers import Answers, Place
-from .documents import Part, read_document
+from .contents import Contents
+from .documents import Part
 from .paths import HOME, REPOSITORIES, repository_path
 from .text import clip, time_of
-from .windows import Window, allowed_window_of, window_of
+from .windows import Window, allowed_window_of, reversed_window_of, window_of
 
 REPOSITORIES_PAGE = 50
 TAGS_PAGE = 50
@@ -65,10 +66,11 @@ class TagRow:
 class RepositoryPages:
     """The lists."""
 
-    def __init__(self, registry: Registry, workers: Workers, answers: Answers) -> None:
+    def __init__(self, registry: Registry, workers: Workers, answers: Answers, contents: Contents) -> None:
         self._registry = registry
         self._workers = workers
         self._answers = answers
+        self._contents = contents
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes, but for `HOME`, which answers programs too."""
@@ -110,7 +112,10 @@ class RepositoryPages:
         """The tags of a repository."""
         query, after = _query(request), parameter(request, "after") or ""
         tags = await self._registry.tags.in_order(repository)
-        window = await self._workers.run(window_of, tags, query, after[:_QUERY_MAX], TAGS_PAGE, lexical)
+        # From the end, where the newest versions are, unless asked otherwise.
+        order = "a" if parameter(request, "order") == "a" else ""
+        take = window_of if order else reversed_window_of
+        window: Window[Tag] = await self._workers.run(take, tags, query, after[:_QUERY_MAX], TAGS_PAGE, lexical)
 
         async def row(tag: Tag) -> TagRow:
             return await self._tag(repository, tag)
@@ -123,6 +128,7 @@ class RepositoryPages:
             where=[Place("Repositories", HOME)],
             repository=repository,
             tag_query=query,
+            order=order,
             window=window,
             rows=rows,
             size=(await self._used([repository])).get(repository),
@@ -152,20 +158,20 @@ class RepositoryPages:
         return len(await self._registry.tags.in_order(name))
 
     async def _tag(self, repository: Repository, tag: Tag) -> TagRow:
-        manifests = self._registry.manifests
         try:
-            manifest = await manifests.get(repository, tag)
-            document = await manifests.extracted(manifest, read_document)
-            sizes = [document.size]
+            manifest, document = await self._contents.document(repository, tag)
+            sizes, platforms = [document.size], document.platforms
             if document.is_index:
                 sizes = await self._sizes(repository, document.images[:PLATFORMS_SIZED])
+            elif (config := await self._contents.config(repository, document)) is not None:
+                platforms = [config.platform] if config.platform else []
         except (RegistryError, BucketError):
             return TagRow(tag)
         return TagRow(
             tag,
             manifest.digest,
             document.artifact_type or document.kind,
-            document.platforms,
+            platforms,
             min(sizes, default=None),
             max(sizes, default=None),
             time_of(manifest.noted),
@@ -175,8 +181,7 @@ class RepositoryPages:
         found = []
         for part in parts:  # one after the other: a page looks at several tags at a time
             try:
-                manifest = await self._registry.manifests.get(repository, part.digest)
-                found.append((await self._registry.manifests.extracted(manifest, read_document)).size)
+                found.append((await self._contents.document(repository, part.digest))[1].size)
             except (RegistryError, BucketError):
                 continue
         return found

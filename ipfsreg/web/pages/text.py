@@ -27,6 +27,12 @@ KINDS: Mapping[str, str] = {
     "application/vnd.oci.image.config.v1+json": "image",
     "application/vnd.docker.container.image.v1+json": "image",
     "application/vnd.oci.empty.v1+json": "artifact",
+    "application/vnd.oci.image.layer.v1.tar": "layer",
+    "application/vnd.oci.image.layer.v1.tar+gzip": "layer, gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd": "layer, zstd",
+    "application/vnd.docker.image.rootfs.diff.tar": "layer",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "layer, gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": "layer, zstd",
 }
 """What a media type or artifact type is called."""
 
@@ -63,13 +69,26 @@ def size_text(size: int | None) -> str:
     if size >= _LARGEST:
         return "very large"
     if size < 1000:
-        return f"{size} byte{'' if size == 1 else 's'}"
+        return _counted(size, "byte")
     number, unit = float(size), 0
     while number >= 999.5 and unit < len(_UNITS) - 1:
         number /= 1000
         unit += 1
     digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
     return f"{number:.{digits}f} {_UNITS[unit]}"
+
+
+def duration_text(seconds: float) -> str:
+    """A time such as ``2 hours``, rounded down to the largest unit of which there are two, or one and no more."""
+    for length, name in _AGES:
+        count = int(seconds // length)
+        if count > 1 or seconds == length:
+            return _counted(count, name)
+    return _counted(int(seconds), "second")
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def age_text(then: datetime, now: datetime) -> str:
@@ -79,8 +98,7 @@ def age_text(then: datetime, now: datetime) -> str:
         return f"on {then:%Y-%m-%d}"
     for length, name in _AGES:
         if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {name}{'' if count == 1 else 's'} ago"
+            return f"{_counted(int(seconds // length), name)} ago"
     return "just now"
 
 

@@ -29,10 +29,24 @@ class Window(Generic[T]):
         return None if self.first is None else self.first + len(self.names) - 1
 
 
+def reversed_window_of(
+    names: Sequence[T], query: str, after: str, size: int, key: Callable[[str], Any] = str
+) -> Window[T]:
+    """As `window_of`, but from the end of the list to its beginning."""
+    matching = _matching(names, query)
+    count = len(matching)
+    end = bisect_left(matching, key(after), key=key) if after else count
+    begin = max(0, end - size)
+    found = list(matching[begin:end])[::-1]
+    before: str | None = None
+    if end < count:
+        before = matching[end + size] if end + size < count else ""
+    return Window(found, found[-1] if begin else None, before, count, count - end + 1)
+
+
 def window_of(names: Sequence[T], query: str, after: str, size: int, key: Callable[[str], Any] = str) -> Window[T]:
     """The ``size`` names behind ``after`` in a sorted list, of those that have ``query`` in them."""
-    wanted = query.lower()
-    matching = [name for name in names if wanted in name.lower()] if wanted else names
+    matching = _matching(names, query)
     begin = bisect_right(matching, key(after), key=key) if after else 0
     found = matching[begin : begin + size]
     before: str | None = None
@@ -40,6 +54,11 @@ def window_of(names: Sequence[T], query: str, after: str, size: int, key: Callab
         before = matching[begin - size - 1] if begin > size else ""
     more = begin + len(found) < len(matching)
     return Window(found, found[-1] if more else None, before, len(matching), begin + 1)
+
+
+def _matching(names: Sequence[T], query: str) -> Sequence[T]:
+    wanted = query.lower()
+    return [name for name in names if wanted in name.lower()] if wanted else names
 
 
 def allowed_window_of(
