@@ -1,7 +1,7 @@
 """The pages in a real browser, Chromium without a screen: how they look is for people, all else is here.
 
-axe-core, which looks for what keeps people with disabilities out, has to find nothing on any page, in light and in dark,
-on a desk and on a phone.
+axe-core, which looks for what keeps people with disabilities out, has to find nothing on any page, in light and in
+dark, on a desk and on a phone.
 """
 
 import os
@@ -12,13 +12,18 @@ from typing import Any
 import pytest
 
 from tests.access.helpers import HASH, PASSWORD
-from tests.clients.programs import require_program, unavailable
+from tests.clients.programs import require_program, thorough, unavailable
 from tests.daemon_process import DaemonProcess
 
 from .content import STEPS, Pusher, fill
 
 DESK, PHONE = (1280, 800), (360, 740)
-LOOKS = [("light", DESK), ("dark", DESK), ("light", PHONE), ("dark", PHONE)]
+LOOKS = [
+    ("light", DESK),
+    ("dark", PHONE),
+    pytest.param("dark", DESK, marks=thorough),
+    pytest.param("light", PHONE, marks=thorough),
+]
 STOREFRONT = "/repositories/shop/storefront"
 PAGES = {
     "repositories": "/",
@@ -180,15 +185,18 @@ def test_from_the_first_page_to_a_deleted_tag_without_scripts(daemon: DaemonProc
     page.get_by_label("Name").fill("owner")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    assert page.url == f"{daemon.url}{STOREFRONT}:2.2.0"
+    page.wait_for_url(f"{daemon.url}{STOREFRONT}:2.2.0")
     page.get_by_role("link", name="ipfsreg").click()
     page.get_by_label("Search repositories").fill("store")
     page.keyboard.press("Enter")
+    page.wait_for_url("**/?q=store")
     assert page.locator("main .row").count() == 1
     page.get_by_role("link", name="shop/storefront").click()
     page.get_by_label("Filter tags").fill("2.2")
     page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**?q=2.2")
     page.get_by_role("link", name="2.2.0", exact=True).click()
+    page.get_by_role("heading", name="2.2.0").wait_for()
     assert page.locator("button.copy:visible").count() == 0
     page.locator("summary").first.click()
     assert '"schemaVersion": 2' in page.inner_text("details")
@@ -196,9 +204,11 @@ def test_from_the_first_page_to_a_deleted_tag_without_scripts(daemon: DaemonProc
     page.get_by_role("link", name="Keep it").click()
     page.get_by_role("link", name="Delete tag").click()
     page.get_by_role("button", name="Delete the tag").click()
+    page.wait_for_url("**?deleted=2.2.0")
     assert "2.2.0 was deleted" in page.inner_text("main")
     assert page.get_by_role("link", name="2.2.0", exact=True).count() == 0
     page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{daemon.url}/")
     assert "You cannot list the repositories" in page.inner_text("main")
     tab.close()
 
