@@ -15,10 +15,11 @@ from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
 from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
-from ipfsreg.web.browsers import BrowserRules
+from ipfsreg.web.browsers import BrowserRules, host_of
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
+from ipfsreg.web.pages.pages import PagesOptions
 from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
@@ -94,13 +95,12 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
 
 def make_control(parts: Parts, reactor: Any, started: float | None = None) -> ControlServer:
     """The socket at which commands reach a registry that is open; ``started`` is when its daemon has."""
-    options = SiteOptions(HttpLimits(idle=60.0, stall=300.0), read_only=parts.backend.read_only)
     return ControlServer(
         tasks_of(parts.registry, parts.backend, reactor, started),
         parts.state.control_socket,
         reactor,
         Streams(parts.registry),
-        make_handler(parts.registry, parts.workers, reactor, options, None),
+        make_handler(parts.registry, parts.workers, reactor, parts.backend.read_only),
     )
 
 
@@ -148,6 +148,7 @@ def _site_options(config: Config, parts: Parts) -> SiteOptions:
         _access(config, parts, proxies),
         ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
         config.limits.requests,
+        PagesOptions(parts.visibility.shows, parts.backend.told, config.auth.url) if config.pages.enabled else None,
     )
 
 
@@ -162,4 +163,7 @@ def _gateway(config: Config, parts: Parts) -> Gateway | None:
 
 
 def _browsers(config: Config) -> BrowserRules:
-    return BrowserRules(frozenset(config.registry.allowed_hosts), frozenset(config.registry.cors_origins))
+    hosts = frozenset(config.registry.allowed_hosts)
+    if config.auth.url is not None:  # the registry's own name
+        hosts |= {host_of(config.auth.url.partition("://")[2].partition("/")[0])}
+    return BrowserRules(hosts, frozenset(config.registry.cors_origins))

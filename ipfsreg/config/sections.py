@@ -120,6 +120,12 @@ class GatewayOptions(Section):
     address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
 
 
+class PagesOptions(Section):
+    """``[pages]``: pages for people."""
+
+    enabled: bool = True
+
+
 class PinOptions(Section):
     """``[pin]``."""
 
@@ -177,6 +183,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
+    "pages": PagesOptions,
     "pin": PinOptions,
     "encryption": EncryptionOptions,
 }
@@ -199,6 +206,7 @@ class Config:
     scrub: ScrubOptions
     ipfs: IpfsOptions
     gateway: GatewayOptions
+    pages: PagesOptions
     pin: PinOptions
     encryption: EncryptionOptions
     backends: Mapping[str, BackendOptions]

@@ -121,6 +121,8 @@ class Registry:
     ) -> None:
         workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
+        self.clock = clock
+        self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
         self._checking: Deferred[None] | None = None

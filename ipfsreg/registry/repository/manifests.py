@@ -41,6 +41,8 @@ class StoredManifest:
     digest: Digest
     media_type: str
     content: bytes
+    noted: float | None = None
+    """When it was pushed, or last lost a tag, in seconds since 1970; None where nobody noted that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Manifests:
                     "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
                     path=layout.manifest_record(repository, digest),
                 )
-            return StoredManifest(digest, record.mediaType, content)
+            return StoredManifest(digest, record.mediaType, content, record.released or None)
 
     async def mend_record(self, repository: Repository, digest: Digest) -> bool:
         """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
@@ -175,8 +177,12 @@ class Manifests:
 
         :raises ManifestInvalid: where the content is not a manifest: another program may have stored it.
         """
+        return await self.extracted(manifest, parse_manifest)
+
+    async def extracted(self, manifest: StoredManifest, extract: Callable[[bytes, str], T]) -> T:
+        """What a function finds in a manifest's content, given its media type too. It may be called in a thread."""
         content = manifest.content
-        return await self._storage.parser.run(len(content), parse_manifest, content, manifest.media_type)
+        return await self._storage.parser.run(len(content), extract, content, manifest.media_type)
 
     async def put(
         self,
