@@ -1,7 +1,7 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,15 @@ from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
 from ipfsreg.web.browsers import BrowserRules
+from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import SiteOptions, make_site
+from ipfsreg.web.http.request import Request
+from ipfsreg.web.site import LOGGED_PARAMETERS, SiteOptions, make_site
 
 from .access_config import is_access_controlled
+from .access_file import AccessFile
 from .background import PeriodicJobs
 from .certificates import Certificates
 from .configuration import make_backend
@@ -120,7 +123,7 @@ def _site_options(config: Config, parts: Parts) -> SiteOptions:
     options, proxies = config.registry, TrustedProxies(config.registry.trusted_proxies)
     return SiteOptions(
         HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
-        options.access_log,
+        tuple(_observers(config, parts, proxies)),
         _browsers(config),
         proxies,
         parts.backend.read_only,
@@ -128,6 +131,15 @@ def _site_options(config: Config, parts: Parts) -> SiteOptions:
         ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
         config.limits.requests,
     )
+
+
+def _observers(config: Config, parts: Parts, proxies: TrustedProxies) -> Iterator[Callable[[Request], None]]:
+    if config.log.access is not None:
+        file = AccessFile(config.log.access, parts.workers)
+        parts.watchers.append(file)
+        yield AccessLog(proxies, LOGGED_PARAMETERS, file.add).answered
+    if config.registry.access_log:
+        yield AccessLog(proxies, LOGGED_PARAMETERS).answered
 
 
 def _gateway(config: Config, parts: Parts) -> Gateway | None:

@@ -40,6 +40,19 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value.lower() for value in values)
 
 
+def _levels(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        namespace, is_own, level = value.rpartition("=")
+        if level not in LOG_LEVELS:
+            raise ValueError(f"{level[:99]!r} is not one of {', '.join(LOG_LEVELS)}")
+        if is_own and not _NAMESPACE.fullmatch(namespace):
+            raise ValueError(f"{namespace[:99]!r} is not a name as the log has it, such as ipfsreg.bucket")
+    return values
+
+
+LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,126}")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[][A-Za-z0-9._:-]{1,270}")
 
@@ -144,8 +157,11 @@ class AccessOptions(Section):
 
 
 class LogOptions(Section):
-    """``[log]``."""
+    """``[log]``. ``level`` is a level for all and, as ``ipfsreg.web=debug``, others for what a part of it says."""
 
+    format: Literal["text", "json"] = "text"
+    level: Annotated[Listed, AfterValidator(_levels)] = ("info",)
+    access: Directory | None = None
     audit: Directory | None = None
 
 

@@ -1,5 +1,6 @@
 """The registry's face on HTTP: its application behind a server."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +13,6 @@ from .app import AccessFace, Gateway, NoAccessControl, make_routes
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
 from .gate import TOKEN_PATH
-from .http.access_log import AccessLog
 from .http.connection_limits import ConnectionBounds
 from .http.forwarded import TrustedProxies
 from .http.limits import HttpLimits
@@ -22,6 +22,14 @@ from .request_rate import RequestRate, rate_limited
 from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
+LOGGED_PARAMETERS = frozenset(
+    (
+        *("digest", "digest-algorithm", "mount", "from", "n", "last", "tag", "artifactType", "ns"),
+        *("service", "scope", "format", "dag-scope", "entity-bytes"),
+    )
+)
+"""The parameters of queries whose values may be in a log: no secret is ever in one of these."""
+
 _READING = frozenset({b"GET", b"HEAD"})
 
 
@@ -30,11 +38,11 @@ class SiteOptions:
     """How clients are treated.
 
     ``read_only`` says why nothing can be changed, where that is so. ``request_rate`` is in requests a second for each
-    client; None is any.
+    client; None is any. ``observers`` are called with each request that has its whole answer.
     """
 
     limits: HttpLimits
-    access_log: bool = False
+    observers: tuple[Callable[[Request], None], ...] = ()
     browsers: BrowserRules = field(default_factory=BrowserRules)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     read_only: str | None = None
@@ -60,7 +68,7 @@ def make_site(
         options.limits,
         RefusalFormat("application/json", _refusal),
         headers=_HEADERS,
-        access_log=AccessLog(options.proxies) if options.access_log else None,
+        observers=options.observers,
         bounds=options.bounds,
     )
 
