@@ -112,6 +112,7 @@ class Daemon(Service):
             self._background.stopService()
         try:
             await self._listeners.close()
+            self.registry.events.end()
             await self._control.stop()
             await self._listeners.end_transfers()
             await self.registry.stop()

@@ -14,6 +14,7 @@ from ipfsreg.ipfs.multiaddr import to_multiaddr
 from .backend_options import BackendOptions
 from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size, or_none
 from .tls_options import TlsOptions
+from .webhook_options import WebhookOptions
 
 
 def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,6 +166,12 @@ class LogOptions(Section):
     audit: Directory | None = None
 
 
+class EventOptions(Section):
+    """``[events]``. ``clients`` is how many may listen to ``/events`` at once; none where it is 0."""
+
+    clients: Annotated[int, Field(ge=0, le=10_000)] = 100
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "registry": RegistryOptions,
     "tls": TlsOptions,
@@ -178,6 +185,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
     "pin": PinOptions,
+    "webhooks": WebhookOptions,
+    "events": EventOptions,
 }
 """The sections that a file may have beside those of the backends."""
 
@@ -199,6 +208,8 @@ class Config:
     ipfs: IpfsOptions
     gateway: GatewayOptions
     pin: PinOptions
+    webhooks: WebhookOptions
+    events: EventOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""
 

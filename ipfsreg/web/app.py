@@ -23,6 +23,7 @@ from .http.forwarded import TrustedProxies
 from .http.request import Request
 from .probes import ProbeRoutes
 from .routes import Routes
+from .teller import Teller
 
 _MANIFESTS_AT_ONCE = 4 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
@@ -67,18 +68,18 @@ def make_routes(
     access: AccessFace,
 ) -> Routes:
     """Every route of the registry."""
-    gate = access.gate
+    gate, teller = access.gate, Teller(registry.events, clients)
     routes = Routes(gate, CONVERTERS)
     ProbeRoutes(registry.readiness).add_to(routes)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
-        ByCidRoutes(registry.images_by_cid, registry.dags, answers, gate).add_to(routes)
-    BlobRoutes(registry.blobs, answers, gate).add_to(routes)
-    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients, gate).add_to(routes)
+        ByCidRoutes(registry.images_by_cid, registry.dags, answers, gate, teller).add_to(routes)
+    BlobRoutes(registry.blobs, answers, teller).add_to(routes)
+    UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients, gate, teller).add_to(routes)
     longest = registry.limits.max_manifest_size
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
-    ManifestRoutes(registry.manifests, registry.dags, longest, memory, gate).add_to(routes)
+    ManifestRoutes(registry.manifests, registry.dags, longest, memory, teller).add_to(routes)
     access.add_to(routes, memory)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed, gate).add_to(routes)

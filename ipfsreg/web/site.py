@@ -12,6 +12,7 @@ from ipfsreg.registry.registry import Registry
 from .app import AccessFace, Gateway, NoAccessControl, make_routes
 from .browsers import BrowserRules, for_browsers
 from .errors import answer_error, answer_failure, error_document
+from .event_stream import EventRoutes, EventStreams
 from .gate import TOKEN_PATH
 from .http.connection_limits import ConnectionBounds
 from .http.forwarded import TrustedProxies
@@ -49,6 +50,7 @@ class SiteOptions:
     access: AccessFace = field(default_factory=NoAccessControl)
     bounds: ConnectionBounds = field(default_factory=ConnectionBounds)
     request_rate: float | None = None
+    streams: EventStreams | None = None
 
 
 def make_site(
@@ -56,6 +58,8 @@ def make_site(
 ) -> HttpServer:
     """The registry's server."""
     routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies, options.access)
+    if options.streams is not None:
+        EventRoutes(registry.events, options.streams, options.access.gate, reactor).add_to(routes)
     handler: Handler = Dispatcher(routes, answer_failure)
     if options.read_only is not None:
         handler = _only_reading(handler, options.read_only)

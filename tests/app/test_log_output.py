@@ -72,7 +72,10 @@ def test_as_json(tmp_path: Path) -> None:
 
 
 def test_levels(tmp_path: Path) -> None:
-    levels = {"log": {"level": "error, ipfsreg.app=info, log_legacy=info, twisted=info"}, "registry": {"access_log": "yes"}}
+    levels = {
+        "log": {"level": "error, ipfsreg.app=info, log_legacy=info, twisted=info"},
+        "registry": {"access_log": "yes"},
+    }
     with DaemonProcess(tmp_path, levels) as daemon:
         ask(daemon, "/v2/")
         breaking(daemon)
