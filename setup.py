@@ -18,8 +18,8 @@ setup(
     packages=[*find_packages(include=["ipfsreg", "ipfsreg.*"]), "twisted.plugins"],
     package_data={"ipfsreg": ["py.typed"]},
     data_files=[
-        ("etc/ipfsreg", ["etc/ipfsreg.ini"]),
-        ("lib/systemd/system", ["etc/systemd/ipfsreg.service"]),
+        ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
+        ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
         "bcrypt>=4.1",
@@ -54,6 +54,7 @@ setup(
             "h11>=0.14",
             "hypothesis>=6.100",
             "import-linter>=2.17",
+            "mkdocs-material>=9.6",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
             "pymongo>=4.6,<4.11",

@@ -43,7 +43,7 @@ from .repository.tags import Tags
 from .runtime import Runtime
 from .upkeep.collector import Collector, Retention
 from .upkeep.repository_check import RepositoryCheck
-from .upkeep.scrubber import Scrubber
+from .upkeep.scrubber import SavedPosition, Scrubber
 from .upkeep.verifier import Verifier
 from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
@@ -124,7 +124,7 @@ class Registry:
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
         self.readiness = Readiness(lambda: _check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
-        self._index = CidIndex(directory / "cids.sqlite", workers)
+        self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
 
@@ -136,7 +136,9 @@ class Registry:
         tagged = self._publish if on_ipfs.publish else None
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
-        environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
+        environment = UploadEnvironment(
+            self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller, ipfs.cids, ipfs.spool
+        )
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
         self.uploads = Uploads(
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
@@ -146,7 +148,14 @@ class Registry:
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
         self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
-        self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
+        self.scrubber = Scrubber(
+            stored,
+            self.verifier,
+            workers,
+            clock,
+            SavedPosition(directory / "scrub-position", ipfs.spool),
+            limits.scrub_rate,
+        )
 
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)

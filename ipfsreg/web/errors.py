@@ -9,7 +9,17 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, Full, Refused, TooLarge, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import (
+    BucketError,
+    Corrupt,
+    Forbidden,
+    Full,
+    PathTooLong,
+    Refused,
+    TooLarge,
+    Unavailable,
+    Unchangeable,
+)
 from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 
 from .http.body import BodyTooLong, ClientGone, ClientTooSlow
@@ -88,6 +98,8 @@ def _registry_error(request: Request, error: RegistryError) -> bytes | None:
 
 
 def _bucket_error(request: Request, error: BucketError) -> bytes | None:
+    if isinstance(error, PathTooLong):
+        return answer_error(request, 400, "NAME_INVALID", str(error))
     _log.error("{method} {path}: {error}", method=_text(request.method), path=_text(request.path), error=error)
     if isinstance(error, Full):
         return answer_error(request, 507, "UNAVAILABLE", "the registry's storage is full")

@@ -60,6 +60,8 @@ class HeldBlock:
 class CidIndex:
     """The index in the file ``path``, used in threads, by one at a time.
 
+    It tells digests and repositories: where these are nobody's business it is not ``kept``, but in memory only.
+
     Reading fails with `Unavailable`. What fails when it is told something makes it incomplete, and nothing else.
 
     `twisted.enterprise.adbapi` would not do: its threads are its own, so that tests could not put them into an order;
@@ -68,8 +70,9 @@ class CidIndex:
 
     _log = Logger()
 
-    def __init__(self, path: Path, workers: Workers) -> None:
+    def __init__(self, path: Path, workers: Workers, *, kept: bool = True) -> None:
         self._path = path
+        self._kept = kept
         self._workers = workers
         self._lock: DeferredLock = DeferredLock()
         self._connection: sqlite3.Connection | None = None
@@ -84,9 +87,15 @@ class CidIndex:
     async def open(self) -> None:
         """Open the file, or make it. Where that cannot be done, there is no index until the next pass."""
         try:
-            self._connection, self._pass, self.complete = await self._workers.run(cid_table.open_table, self._path)
+            self._connection, self._pass, self.complete = await self._workers.run(self._open)
         except (sqlite3.Error, OSError) as error:
             self._log.error("The index of CIDs cannot be opened: {error}. It is tried again.", error=error)
+
+    def _open(self) -> tuple[sqlite3.Connection, int, bool]:
+        if not self._kept:
+            cid_table.remove_file(self._path)
+            return cid_table.open_table(None)
+        return cid_table.open_table(self._path)
 
     async def close(self) -> None:
         """Write what it was told, and close the file. A file that is not closed is incomplete when it is opened."""

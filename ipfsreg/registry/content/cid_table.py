@@ -99,19 +99,19 @@ def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> set[b
     return {key for key in keys if connection.execute(known, (key,)).fetchone() is None}
 
 
-def open_table(path: Path) -> tuple[sqlite3.Connection, int, bool]:
-    """Open the file, or make it; answers the number of its last pass, and whether it is complete."""
+def open_table(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
+    """Open the file, or make it; None is memory. Answers the number of its last pass, and whether it is complete."""
     try:
         return _open_file(path)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+        if path is None or error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
             raise
         remove_file(path)  # it is damaged
         return _open_file(path)
 
 
-def _open_file(path: Path) -> tuple[sqlite3.Connection, int, bool]:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def _open_file(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
+    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")  # what a killed daemon wrote last is lost, and no more
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -119,6 +119,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, int, bool]:
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
         elif version != _VERSION:
+            assert path is not None
             connection.close()
             remove_file(path)
             return _open_file(path)

@@ -19,6 +19,7 @@ from ipfsreg.ipfs.cid import CID, raw_cid
 from ipfsreg.ipfs.file_dag import PROFILE, FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, Hash, new_hash
+from ipfsreg.registry.errors import Denied
 
 from .cid_index import CidIndex
 from .content_hash import ContentHash
@@ -64,6 +65,9 @@ class Dags:
     ``index`` is told of each. ``teller`` may know the leaves of what is stored.
     """
 
+    wanted = True
+    """Whether there are any."""
+
     _log = Logger()
 
     def __init__(self, bucket: IBucket, index: CidIndex, workers: Workers, teller: TellsLeaves | None = None) -> None:
@@ -86,8 +90,8 @@ class Dags:
             self._cids[digest] = None if cid is None else str(cid)
         return self._cids[digest]
 
-    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str:
-        """Store the DAG of a content, durably, unless it is there; answers its CID.
+    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
+        """Store the DAG of a content, durably, unless it is there; answers its CID, or None where nothing has one.
 
         ``leaves`` are None where the caller does not know them: then the storage does, or the content is read.
 
@@ -177,6 +181,36 @@ class Dags:
             raise Corrupt(f"{layout.blob(digest)} is not what its name says; run `ipfsreg verify`")
         assert hash_.leaves is not None
         return await self._workers.run(FileDag, hash_.leaves, size)
+
+
+class NoDags(Dags):
+    """For an encrypted bucket: nobody is to learn the CID of what is in it, so none is computed."""
+
+    wanted = False
+
+    async def cid_text(self, digest: Digest, size: int) -> str | None:
+        """See `Dags.cid_text`: None."""
+        return None
+
+    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
+        """See `Dags.add`: None."""
+        return None
+
+    async def get(self, digest: Digest, size: int, reader: IReader | None = None) -> FileDag | None:
+        """See `Dags.get`. :raises Denied: always."""
+        raise no_cid()
+
+    async def load(self, digest: Digest) -> FileDag | None:
+        """See `Dags.load`: None."""
+        return None
+
+    async def remove(self, digest: Digest) -> None:
+        """See `Dags.remove`: there is nothing to remove."""
+
+
+def no_cid() -> Denied:
+    """The refusal of whatever would tell a CID of an encrypted bucket."""
+    return Denied("the bucket is encrypted ([encryption] enabled): nothing in it has a CID that others could use")
 
 
 def encode_dag(dag: FileDag) -> bytes:

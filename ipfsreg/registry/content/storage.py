@@ -13,7 +13,7 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.runtime import Runtime
 
 from .cid_index import CidIndex
-from .dags import Dags
+from .dags import Dags, NoDags
 from .guard import Guard
 from .quotas import QuotaLimits, Quotas
 from .store import ContentStore
@@ -75,7 +75,7 @@ class Storage:
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=can.verify_reads)
-        self.dags = Dags(bucket, index, workers, can.teller)
+        self.dags = Dags(bucket, index, workers, can.teller) if can.cids else NoDags(bucket, index, workers)
         self._turns = Turns(self.clock)
 
     def throttle(self) -> Throttle:

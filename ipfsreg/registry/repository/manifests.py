@@ -11,7 +11,7 @@ from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import is_one_block
+from ipfsreg.registry.content.dags import is_one_block, no_cid
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest, digest_of
@@ -156,14 +156,20 @@ class Manifests:
         return True
 
     async def cid(self, manifest: StoredManifest) -> str:
-        """A manifest's CID; computed where that was never done."""
+        """A manifest's CID; computed where that was never done.
+
+        :raises Denied: where the bucket is encrypted.
+        """
         digest, size = manifest.digest, len(manifest.content)
         known = await self._storage.dags.cid_text(digest, size)
         if known is not None:
             return known
         leaves = await self._storage.workers.run(leaves_of, manifest.content)
         async with self._guard.holding(content_key(digest)):
-            return await self._storage.dags.add(digest, size, leaves)
+            cid = await self._storage.dags.add(digest, size, leaves)
+        if cid is None:
+            raise no_cid()
+        return cid
 
     async def parsed(self, manifest: StoredManifest) -> Manifest:
         """What a manifest says.

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.spool_format import SpoolFormat
 from ipfsreg.flow.durable import remove_drafts, write_durably
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
@@ -23,10 +24,38 @@ _NAMED = 50
 """How many images the log names. `ipfsreg verify` names them all."""
 
 
+class SavedPosition:
+    """The digest of the content that was looked at last, in a file that is kept as the spool's notes are.
+
+    All of it is for threads.
+    """
+
+    def __init__(self, path: Path, form: SpoolFormat) -> None:
+        self._path = path
+        self._form = form
+
+    def load(self) -> Digest | None:
+        """The digest, or None where none is known."""
+        with suppress(OSError):
+            remove_drafts(self._path)
+        try:
+            return parse_digest(self._form.read_note(self._path.name, self._path.read_bytes()).decode().strip())
+        except (OSError, ValueError, DigestInvalid):
+            return None
+
+    def save(self, digest: Digest) -> None:
+        """Remember a digest."""
+        write_durably(self._path, self._form.note(self._path.name, f"{digest}\n".encode()))
+
+    def forget(self) -> None:
+        """Remember none."""
+        self._path.unlink(missing_ok=True)
+
+
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
-    ``position`` is the file that remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes.
+    ``position`` remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes.
     """
 
     _log = Logger()
@@ -37,7 +66,7 @@ class Scrubber:
         verifier: Verifier,
         workers: Workers,
         clock: IReactorTime,
-        position: Path,
+        position: SavedPosition,
         rate: float | None,
     ) -> None:
         self._stored = stored
@@ -51,7 +80,7 @@ class Scrubber:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
         throttle = Throttle(self._clock, self._rate)
-        done = await self._workers.run(self._load)
+        done = await self._workers.run(self._position.load)
         saved = self._clock.seconds()
         async for digest in layout.all_blobs(self._stored):
             if done is not None and digest <= done:
@@ -63,8 +92,8 @@ class Scrubber:
                 await self._tell(digest)
             if self._clock.seconds() - saved >= _SAVE_EVERY:
                 saved = self._clock.seconds()
-                await self._workers.run(write_durably, self._position, f"{digest}\n".encode())
-        await self._workers.run(self._position.unlink, True)
+                await self._workers.run(self._position.save, digest)
+        await self._workers.run(self._position.forget)
         return report
 
     async def _tell(self, digest: Digest) -> None:
@@ -75,11 +104,3 @@ class Scrubber:
             images=", ".join([*images[:_NAMED], *([f"{len(images) - _NAMED} more"] if len(images) > _NAMED else [])])
             or "no image",
         )
-
-    def _load(self) -> Digest | None:
-        with suppress(OSError):
-            remove_drafts(self._position)
-        try:
-            return parse_digest(self._position.read_text().strip())
-        except (OSError, UnicodeDecodeError, DigestInvalid):
-            return None
