@@ -21,6 +21,7 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
 from .ipfs.describing import Describer, StoredImages
@@ -125,6 +126,7 @@ class Registry:
         self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
+        self.events = Events(clock, runtime.now)
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
         # ``stored`` is for what removes and scrubs: it must leave alone what the original program
