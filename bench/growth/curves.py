@@ -16,7 +16,9 @@ def exponent(curve: Curve) -> float | None:
     if len(points) < 2:
         return None
     across, up = (sum(each) / len(points) for each in zip(*points, strict=True))
-    return sum((x - across) * (y - up) for x, y in points) / sum((x - across) ** 2 for x, _ in points)
+    rise: float = sum((x - across) * (y - up) for x, y in points)
+    slope: float = rise / sum((x - across) ** 2 for x, _ in points)
+    return slope
 
 
 def table(curves: Mapping[str, Curve], units: Mapping[str, str], sizes: Sequence[int]) -> str:
@@ -38,10 +40,10 @@ def _number(value: float) -> str:
 
 def plot(runs: Mapping[str, Mapping[str, Curve]], units: Mapping[str, str], wanted: Sequence[str], file: Path) -> None:
     """A picture for each figure, with a line for each run, as one SVG. It needs matplotlib."""
-    import matplotlib  # noqa: PLC0415  the only use of it, and it takes a second to load
+    import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib import pyplot
 
     matplotlib.rcParams["svg.hashsalt"] = "ipfsreg"  # the same figures give the same file
     across = 4

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def measure(registry: Registry, directory: Path, shape: str, some: Sequence[Tagg
     with running(registry, directory) as daemon:
         _index_made(daemon)
         for task, query in (("gc", "?now=1&untagged=1e9"), ("verify", "")):
-            yield from _work(daemon, task, paths, lambda task=task, query=query: _control(directory, task, query))
+            yield from _work(daemon, task, paths, partial(_control, directory, task, query))
 
 
 def _pages(client: Client, repository: str, shape: str) -> Iterator[tuple[str, float]]:
