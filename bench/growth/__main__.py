@@ -46,6 +46,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(10), help="How many manifests, if not 10³ to 10⁵.")
 @click.option("--large", is_flag=True, help="A million as well: needs 40 GiB of disk, 10 million inodes, and hours.")
 @click.option("--shape", "shapes", multiple=True, type=click.Choice(SHAPES), default=SHAPES, show_default=True)
+@click.option("--part", "parts", multiple=True, type=click.Choice(list(measure.PARTS)), default=list(measure.PARTS))
 @click.option("--checkout", type=click.Path(path_type=Path, exists=True), help="Whose daemon runs, with its .venv.")
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
@@ -55,6 +56,7 @@ def main(
     sizes: tuple[int, ...],
     large: bool,
     shapes: tuple[str, ...],
+    parts: tuple[str, ...],
     checkout: Path | None,
     parent: Path | None,
     json_file: Path | None,
@@ -73,9 +75,10 @@ def main(
                 _say(f"{shape}, {size:,}: making the store")
                 some = list(Store(Path(directory) / "data").fill(shape, size))
                 try:
-                    for name, value in measure.measure(registry, Path(directory), shape, some):
-                        found.setdefault(name, {})[size] = value
-                        _say(f"{shape}, {size:,}: {name} {value:.3g} {measure.ALL[name]}")
+                    for part in parts:
+                        for name, value in measure.PARTS[part](registry, Path(directory), shape, some):
+                            found.setdefault(name, {})[size] = value
+                            _say(f"{shape}, {size:,}: {name} {value:.3g} {measure.ALL[name]}")
                 except BenchError as error:
                     raise click.ClickException(f"{shape}, {size:,}: {error}") from error
                 finally:

@@ -93,11 +93,11 @@ class Client:
         return took, str(descriptor(content, MANIFEST)["digest"])
 
 
-def measure(registry: Registry, directory: Path, shape: str, some: Sequence[Tagged]) -> Iterator[tuple[str, float]]:
-    """Every figure of a store that was just made, in the order in which they are had; ``some`` is in the store."""
+def of_clients(registry: Registry, directory: Path, shape: str, some: Sequence[Tagged]) -> Iterator[tuple[str, float]]:
+    """What clients notice of a store that was just made, one figure after the other; ``some`` is in the store."""
+    paths = _asked_for(some)
     with running(registry, directory) as daemon:
         yield "start to ready", daemon.ready_after
-        paths = [each.path for each in some[len(some) // 2 :]]
         yield from _work(daemon, "index of CIDs", paths, lambda: _index_made(daemon))
         yield "memory, idle", memory.idle_bytes(daemon) / _MIB
         client = Client(daemon.port)
@@ -105,11 +105,23 @@ def measure(registry: Registry, directory: Path, shape: str, some: Sequence[Tagg
         yield from _pages(client, repository, shape)
         yield from _deletions(client, some)
         yield from _referrers(client)
-    # A new daemon, since the memory that the one before has freed would hide what these need.
+
+
+def of_upkeep(registry: Registry, directory: Path, shape: str, some: Sequence[Tagged]) -> Iterator[tuple[str, float]]:
+    """What the collector and a verification take."""
+    paths = _asked_for(some)
     with running(registry, directory) as daemon:
         _index_made(daemon)
         for task, query in (("gc", "?now=1&untagged=1e9"), ("verify", "")):
             yield from _work(daemon, task, paths, partial(_control, directory, task, query))
+
+
+PARTS = {"clients": of_clients, "upkeep": of_upkeep}
+"""Each is upon a new daemon, since the memory that one before has freed would hide what this needs."""
+
+
+def _asked_for(some: Sequence[Tagged]) -> list[str]:
+    return [each.path for each in some[len(some) // 2 :]]
 
 
 def _pages(client: Client, repository: str, shape: str) -> Iterator[tuple[str, float]]:

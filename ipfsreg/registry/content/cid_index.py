@@ -224,7 +224,8 @@ class CidIndex:
         self.complete = False
         self._missed = self._forgotten = True
         if self._connection is None:  # the file may be marked as complete
-            self._path.unlink(missing_ok=True)
+            with suppress(IsADirectoryError):
+                self._path.unlink(missing_ok=True)
 
     async def _write(self) -> None:
         try:

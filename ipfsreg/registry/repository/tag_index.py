@@ -116,12 +116,15 @@ class TagIndex:
 
     async def add(self, repository: Repository, tags: Sequence[tuple[Tag, Digest | None]]) -> None:
         """Some tags, with where they were found to point to; None for damaged ones."""
-        removed = self._reading[repository].removed
+        reading = self._reading[repository]
         for tag, digest in tags:
-            if tag not in removed:
+            if tag not in reading.removed:
                 content = _NOWHERE if digest is None else index_key(digest)
                 self._index.tell(_ADD, *_row(repository, tag, content))
-        await self._index.settled()
+        try:
+            await self._index.settled()
+        except Unavailable:  # it was logged
+            reading.doubted = True
 
     def end(self, repository: Repository, *, read_all: bool) -> None:
         """The end of what `begin` began: whether every tag was read."""
