@@ -145,7 +145,7 @@ class Registry:
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)
-        self.tags = Tags(self._bucket)
+        self.tags = Tags(storage, base)
         self.referrers = Referrers(storage)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
@@ -193,7 +193,7 @@ class Registry:
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage)
+        self.cid_refresh = CidRefresh(base, storage, self.tags)
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.

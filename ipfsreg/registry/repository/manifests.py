@@ -233,7 +233,7 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest, self._storage.throttle()):
+            for tag in await self._tags.pointing_to(repository, digest):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)
