@@ -156,7 +156,7 @@ class CidIndex:
 
         What is not known is left out. It is less than there is where the index is not `complete`.
         """
-        return await self._do(partial(cid_table.used, repositories))
+        return await self.do(partial(cid_table.used, repositories))
 
     def lost(self, holder: Holder) -> None:
         """A repository has a content no more. The caller keeps others from giving it meanwhile."""
@@ -172,20 +172,20 @@ class CidIndex:
 
     def want_dag(self, digest: Digest, size: int) -> None:
         """The DAG of a content of ``size`` bytes is to be computed."""
-        self._tell("INSERT INTO wanted VALUES (?, ?) ON CONFLICT DO NOTHING", (_key(digest), size))
+        self.tell("INSERT INTO wanted VALUES (?, ?) ON CONFLICT DO NOTHING", index_key(digest), size)
 
     def want_no_dag(self, digest: Digest) -> None:
         """It is not, any more."""
-        self._tell("DELETE FROM wanted WHERE content = ?", (_key(digest),))
+        self.tell("DELETE FROM wanted WHERE content = ?", index_key(digest))
 
     async def wanted_dag(self) -> tuple[Digest, int] | None:
         """A content whose DAG is to be computed, and its size in bytes; None where there is none."""
-        row = await self._do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
+        row = await self.do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
         return None if row is None else (_digest(row[0]), row[1])
 
     async def want_missing_dags(self) -> None:
         """All DAGs of blobs that it knows and that are not there are to be computed."""
-        await self._do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
+        await self.do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
