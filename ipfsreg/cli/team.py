@@ -15,7 +15,8 @@ from ipfsreg.encryption.documents import NAME_MAX, Role, is_name
 from ipfsreg.encryption.key_text import parse_recovery_text, to_recovery_text
 from ipfsreg.encryption.member_key import MemberKey, parse_public_key
 
-from .command import EXIT_PROBLEM, ask, config_option, fail, load
+from .command import ask, config_option, fail, load
+from .errors import Exit
 
 T = TypeVar("T")
 
@@ -101,7 +102,7 @@ def recover(path: Path | None, file: Path | None, under: bool, passphrase_file: 
     """
     target = _key_file(path, file)
     if os.path.lexists(target):
-        fail(f"{target} is there already; it is never overwritten", EXIT_PROBLEM)
+        fail(f"{target} is there already; it is never overwritten", Exit.PROBLEM)
     if sys.stdin.isatty():
         text = "".join(click.prompt(f"Line {number} of 2 of the recovery key", err=True) for number in (1, 2))
     else:
@@ -109,7 +110,7 @@ def recover(path: Path | None, file: Path | None, under: bool, passphrase_file: 
     try:
         key = parse_recovery_text(text)
     except ValueError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
     _save(target, key, _new_passphrase(under, passphrase_file))
 
 
@@ -137,7 +138,7 @@ def list_(path: Path | None, as_json: bool) -> None:
         for problem in found["problems"]:
             click.echo(f"Does not count: {problem}", err=True)
     if found["problems"]:
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
 @team.command()
@@ -190,7 +191,7 @@ def rewrap(path: Path | None, as_json: bool) -> None:
     for damaged in found["damaged"]:
         click.echo(f"Damaged, and left as it is: {damaged}", err=True)
     if found["damaged"]:
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
 @team.command()
@@ -262,4 +263,4 @@ def _unless(work: Callable[[], T]) -> T:
     try:
         return work()
     except SetupError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
