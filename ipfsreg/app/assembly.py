@@ -19,7 +19,7 @@ from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import SiteOptions, make_site
+from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
 from .background import PeriodicJobs
@@ -41,10 +41,24 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
-    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
+def assemble(
+    config: Config,
+    reactor: Any,
+    *,
+    daemon_seen: float | None = None,
+    publish: bool = False,
+    passphrase: str = "",
+) -> Parts:
+    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``.
+
+    ``passphrase`` is that of the member's key, where nothing else says it.
+    """
     workers = Workers(reactor, config.registry.threads)
     backend = make_backend(config, workers, reactor)
+    if config.encryption.enabled:
+        from .encryption import encrypt  # not loaded where nothing is encrypted
+
+        backend = encrypt(config, backend, workers, reactor, passphrase)
     visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
@@ -71,16 +85,23 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
-    control = ControlServer(
-        tasks_of(parts.registry, parts.backend, reactor, time.time()),
-        parts.state.control_socket,
-        reactor,
-        Streams(parts.registry),
-    )
+    control = make_control(parts, reactor, time.time())
     certificates = Certificates(config.tls) if config.tls.certificate else None
     listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
+
+
+def make_control(parts: Parts, reactor: Any, started: float | None = None) -> ControlServer:
+    """The socket at which commands reach a registry that is open; ``started`` is when its daemon has."""
+    options = SiteOptions(HttpLimits(idle=60.0, stall=300.0), read_only=parts.backend.read_only)
+    return ControlServer(
+        tasks_of(parts.registry, parts.backend, reactor, started),
+        parts.state.control_socket,
+        reactor,
+        Streams(parts.registry),
+        make_handler(parts.registry, parts.workers, reactor, options, None),
+    )
 
 
 def _limits(config: Config) -> RegistryLimits:

@@ -1,14 +1,16 @@
 """The registry as it is put together for one command, where no daemon runs."""
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from ipfsreg.app.assembly import assemble
+from ipfsreg.app.assembly import assemble, make_control
 from ipfsreg.app.control.events import EVERY_SECONDS, Event, Listing, Long
 from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
@@ -20,12 +22,16 @@ from ipfsreg.registry.names import parse_reference
 
 from .errors import ControlError
 
+if TYPE_CHECKING:
+    from ipfsreg.client.registry import RegistryClient
+
 
 class Alone:
     """A registry that was put together and opened here."""
 
     def __init__(self, parts: Parts, clock: IReactorTime) -> None:
         self._clock = clock
+        self._parts = parts
         self._registry = parts.registry
         self._workers = parts.workers
         self._tasks = tasks_of(parts.registry, parts.backend, clock)
@@ -81,6 +87,31 @@ class Alone:
         found = await self._registry.importer.run(pieces, name)
         return {"name": found.name, "digest": str(found.digest), "missing": [str(each) for each in found.missing]}
 
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
+        """A client of the registry, which messages call ``name``. Meanwhile other commands reach it as a daemon."""
+        from .socket_registry import registry_at
+
+        control = make_control(self._parts, self._clock)
+        await control.start()
+        try:
+            async with registry_at(self._clock, self._parts.state.control_socket, name) as client:
+                yield client
+        finally:
+            await control.stop()
+
+
+def _ask_passphrase(config: Config) -> str:
+    """Ask for the passphrase of the member's key, where it is needed and only the user at a terminal can say it."""
+    if not config.encryption.enabled or not sys.stdin.isatty():
+        return ""
+    from ipfsreg.app.encryption import lacks_passphrase  # not loaded where nothing is encrypted
+
+    if not lacks_passphrase(config.encryption):
+        return ""
+    passphrase: str = click.prompt(f"Passphrase of {config.encryption.key}", hide_input=True, err=True)
+    return passphrase
+
 
 @asynccontextmanager
 async def open_alone(
@@ -93,7 +124,7 @@ async def open_alone(
     """
     try:
         check_user(state.path)
-        parts = assemble(config, reactor, daemon_seen=state.last_seen())
+        parts = assemble(config, reactor, daemon_seen=state.last_seen(), passphrase=_ask_passphrase(config))
         parts.workers.startService()
         try:
             if parts.backend.existing is not None and not may_make_bucket:

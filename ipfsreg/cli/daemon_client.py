@@ -1,9 +1,10 @@
 """The command's side of the control socket."""
 
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from treq.client import HTTPClient
 from treq.content import collect
@@ -22,6 +23,9 @@ from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody
 
 from .errors import ControlError, Exit
+
+if TYPE_CHECKING:
+    from ipfsreg.client.registry import RegistryClient
 
 T = TypeVar("T")
 
@@ -106,6 +110,14 @@ class DaemonClient:
                 body.stopProducing()  # an answer that came early leaves it waiting
 
         return await self._talk(asking)
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
+        """See `Alone`."""
+        from .socket_registry import registry_at
+
+        async with registry_at(self._reactor, self._socket, name) as client:
+            yield client
 
     async def _talk(self, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
         """Give a client that reaches the daemon and nobody else."""

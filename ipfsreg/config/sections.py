@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
+from platformdirs import user_config_path
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ipfsreg.ipfs.multiaddr import to_multiaddr
@@ -38,6 +39,10 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
         if value != "*" and not _ORIGIN.fullmatch(value):
             raise ValueError(f"{value[:99]} is neither an origin, such as https://ui.example.org, nor *")
     return tuple(value.lower() for value in values)
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,126}")
@@ -149,6 +154,17 @@ class LogOptions(Section):
     audit: Directory | None = None
 
 
+class EncryptionOptions(Section):
+    """``[encryption]``. ``owner`` is the public key of the bucket's founder, in hexadecimal digits."""
+
+    enabled: bool = False
+    key: Directory = user_config_path("ipfsreg") / "member.key"
+    passphrase_file: Directory | None = None
+    owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    refresh: Positive = 15.0
+    rate: Rate = 10 * 1024**2
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "registry": RegistryOptions,
     "tls": TlsOptions,
@@ -162,6 +178,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
     "pin": PinOptions,
+    "encryption": EncryptionOptions,
 }
 """The sections that a file may have beside those of the backends."""
 
@@ -183,6 +200,7 @@ class Config:
     ipfs: IpfsOptions
     gateway: GatewayOptions
     pin: PinOptions
+    encryption: EncryptionOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""
 

@@ -43,14 +43,20 @@ class SiteOptions:
     request_rate: float | None = None
 
 
+def make_handler(
+    registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
+) -> Handler:
+    """The registry's routes, for whoever may connect; of ``options`` it is access and proxies that count."""
+    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies, options.access)
+    handler: Handler = Dispatcher(routes, answer_failure)
+    return handler if options.read_only is None else _only_reading(handler, options.read_only)
+
+
 def make_site(
     registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
     """The registry's server."""
-    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies, options.access)
-    handler: Handler = Dispatcher(routes, answer_failure)
-    if options.read_only is not None:
-        handler = _only_reading(handler, options.read_only)
+    handler = make_handler(registry, workers, reactor, options, gateway)
     handler = for_browsers(handler, options.browsers)
     if options.request_rate is not None:
         handler = rate_limited(handler, RequestRate(options.request_rate, MonotonicClock().seconds), options.proxies)

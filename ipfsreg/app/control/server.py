@@ -20,7 +20,7 @@ from ipfsreg.web.gate import Entry, OpenGate
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.http.server import HttpServer, RefusalFormat
+from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
 from ipfsreg.web.routes import Dispatcher, Routes
 from ipfsreg.web.sending import send_pieces
 
@@ -33,6 +33,8 @@ IDLE_SECONDS = 60.0
 
 STALL_SECONDS = 3600.0
 """For how long a command may take nothing of what it asked for: its user may have stopped it."""
+
+_REGISTRY = b"/v2/"
 
 _log = Logger()
 
@@ -71,13 +73,28 @@ def make_control_routes(tasks: Mapping[str, AnyTask], clock: IReactorTime, strea
 
 
 class ControlServer:
-    """Listens on a socket that only the daemon's own user can open."""
+    """Listens on a socket that only the daemon's own user can open.
 
-    def __init__(self, tasks: Mapping[str, AnyTask], path: Path, reactor: Any, streams: Streams | None = None) -> None:
+    With a ``registry``, the socket is a registry too, which asks nobody who he is: what is below `/v2/` goes there.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, AnyTask],
+        path: Path,
+        reactor: Any,
+        streams: Streams | None = None,
+        registry: Handler | None = None,
+    ) -> None:
+        control: Handler = Dispatcher(make_control_routes(tasks, reactor, streams), _say)
+
+        def handle(request: Request) -> None:
+            (control if registry is None or not request.path.startswith(_REGISTRY) else registry)(request)
+
         self._path = path
         self._reactor = reactor
         self._server = HttpServer(
-            Dispatcher(make_control_routes(tasks, reactor, streams), _say),
+            handle,
             reactor,
             HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
             RefusalFormat("text/plain", lambda status, message: message.encode()),

@@ -53,6 +53,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
                 remote_pins=KuboRemotePins(content, following.root, options.follow),
             ),
             read_only=why,
+            leave_out=following.leave_out,
         )
     index = content
     if options.index is not None:

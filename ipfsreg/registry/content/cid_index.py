@@ -21,7 +21,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
-from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
+from ipfsreg.ipfs.file_dag import PROFILE, BlockPlace, FileDag
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
@@ -169,6 +169,23 @@ class CidIndex:
         except Unavailable:  # it was logged
             self._miss()
 
+    def want_dag(self, digest: Digest, size: int) -> None:
+        """The DAG of a content of ``size`` bytes is to be computed."""
+        self._tell("INSERT INTO wanted VALUES (?, ?) ON CONFLICT DO NOTHING", (_key(digest), size))
+
+    def want_no_dag(self, digest: Digest) -> None:
+        """It is not, any more."""
+        self._tell("DELETE FROM wanted WHERE content = ?", (_key(digest),))
+
+    async def wanted_dag(self) -> tuple[Digest, int] | None:
+        """A content whose DAG is to be computed, and its size in bytes; None where there is none."""
+        row = await self._do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
+        return None if row is None else (_digest(row[0]), row[1])
+
+    async def want_missing_dags(self) -> None:
+        """All DAGs of blobs that it knows and that are not there are to be computed."""
+        await self._do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
+
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
         with suppress(Unavailable):
@@ -276,5 +293,9 @@ def _key(digest: Digest) -> bytes:
     return bytes((_ALGORITHMS[digest.algorithm],)) + bytes.fromhex(digest.hex)
 
 
+def _digest(key: bytes) -> Digest:
+    return Digest(_NAMES[key[0]], key[1:].hex())
+
+
 def _holder(row: Any) -> Holder:
-    return Holder(Digest(_NAMES[row[0][0]], row[0][1:].hex()), Repository(row[1]), bool(row[2]))
+    return Holder(_digest(row[0]), Repository(row[1]), bool(row[2]))

@@ -22,7 +22,8 @@ _AT_ONCE = 500
 class CidRefresh:
     """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well.
 
-    Where there are quotas it looks for the sizes too, which means to read a small file for each content.
+    Where there are quotas, or DAGs are computed after the push, it looks for the sizes too, which means to read a
+    small file for each content.
     """
 
     def __init__(self, bucket: IBucket, storage: Storage) -> None:
@@ -30,7 +31,7 @@ class CidRefresh:
         self._index = storage.index
         self._dags = storage.dags
         self._clock = storage.clock
-        self._sizes_wanted = storage.quotas.are_set
+        self._sizes_wanted = storage.quotas.are_set or storage.dags.late
         self._last: float | None = None
 
     async def run(self) -> None:
@@ -47,6 +48,7 @@ class CidRefresh:
             await self._tell(repository, layout.blob_links, throttle, is_manifest=False)
             await self._tell(repository, layout.manifest_records, throttle, is_manifest=True)
         await self._index.end_pass()
+        await self._dags.want_missing()
         self._last = began
 
     async def run_if_needed(self) -> None:
