@@ -23,6 +23,10 @@ from .terminal.declare import group
 from .terminal.output import Output, output_option
 from .terminal.text import printable
 
+_ARCHIVES = (
+    "{buckets: [{bucket, current, history: [archive]}]}; an archive, as current is one or null, is {cid, state, "
+    "created, failure, deals: [{miner, deal, state, message}]}"
+)
 _BAD = {"failed", "canceled"}
 
 
@@ -182,10 +186,7 @@ def archive_start(path: Path | None, output: Output) -> None:
 @archive.command(
     "status",
     examples=["ipfsreg archive status", "ipfsreg archive status --json"],
-    result=(
-        "{buckets: [{bucket, current, history}]}, each archive as {cid, state, created, failure, deals: "
-        "[{miner, deal, state, message}]}"
-    ),
+    result=_ARCHIVES,
 )
 @config_option
 @output_option
@@ -196,7 +197,7 @@ def archive_status(path: Path | None, output: Output) -> None:
     _exit_if_bad(found["buckets"])
 
 
-@archive.command("watch", examples=["ipfsreg archive watch"], result="as of `archive status`")
+@archive.command("watch", examples=["ipfsreg archive watch"], result=_ARCHIVES)
 @config_option
 @output_option
 def archive_watch(path: Path | None, output: Output) -> None:
