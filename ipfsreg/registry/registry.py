@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,10 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
+from .ipfs.describing import Describer, StoredImages
 from .ipfs.exporting import Exporter
 from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
@@ -81,6 +84,18 @@ class OnIpfs:
     publish: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: of all repositories, each content once, and of some of them by name.
+
+    Where it is not ``complete``, what was there before is still being counted.
+    """
+
+    of_all: int
+    of_repositories: Mapping[str, int]
+    complete: bool
+
+
 _ON_IPFS = OnIpfs()
 
 
@@ -107,8 +122,11 @@ class Registry:
     ) -> None:
         workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
+        self.clock = clock
+        self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
+        self.events = Events(clock, runtime.now)
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
         # ``stored`` is for what removes and scrubs: it must leave alone what the original program
@@ -127,7 +145,7 @@ class Registry:
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)
-        self.tags = Tags(self._bucket)
+        self.tags = Tags(storage, base)
         self.referrers = Referrers(storage)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
@@ -135,7 +153,14 @@ class Registry:
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(
-            self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller, ipfs.cids, ipfs.spool
+            self.blobs,
+            workers,
+            clock,
+            limits.max_blob_size,
+            ipfs.ahead,
+            ipfs.teller,
+            ipfs.cids and not ipfs.late_dags,
+            ipfs.spool,
         )
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
         self.uploads = Uploads(
@@ -166,8 +191,9 @@ class Registry:
         self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
         self._publishing = PublishQueue(self.publisher, visibility)
         self.exporter = Exporter(self.manifests, self.blobs, workers)
+        self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage)
+        self.cid_refresh = CidRefresh(base, storage, self.tags)
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.
@@ -184,13 +210,26 @@ class Registry:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
 
+    async def complete_dags(self) -> None:
+        """Compute the DAGs that are missing, while nothing is being pushed."""
+        await self.dags.complete(self.uploads.any_busy)
+
     async def stop(self) -> None:
         """Close the bucket."""
         self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
+        await self.dags.stop()
         await self._index.close()
         await self._bucket.stop()
+
+    async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
+        """What some repositories use, and all together, as far as it was counted: nothing is read for it.
+
+        :raises Unavailable: where the count cannot be read.
+        """
+        found = await self._index.used(repositories)
+        return Usage(found.pop("", 0), found, self._index.complete)
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)

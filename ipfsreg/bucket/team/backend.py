@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.encrypted.backend import OpenedByKeys, encrypted_backend
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.opened import Opened, Repeated
+from ipfsreg.encryption.names import names_of
 from ipfsreg.flow.workers import Workers
 
 from .rewrap import REWRAP_SECONDS, Rewrapping
@@ -52,6 +53,13 @@ def team_backend(
     encrypted = encrypted_backend(backend, own.load_key, team, opened, workers, own.seen.path.parent)
     bucket = encrypted.bucket
     assert isinstance(bucket, OpenedByKeys)
+    if backend.leave_out is not None:
+
+        async def stored_as(names: Sequence[str]) -> list[str]:
+            await opened()
+            return [names_of(team.current().name_key).path(name) for name in names]
+
+        backend.leave_out(stored_as)
     rewrapping = Rewrapping(bucket, team, clock, pace.rate, tops, [own.plain])
     repeated = [Repeated("read who is in the team", pace.refresh, look, pace.refresh)]
     if backend.read_only is None:
