@@ -3,18 +3,29 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor as default_reactor
+from twisted.logger import LogEvent
 
+from ipfsreg.app.control.events import Listing, Long
+from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.kubo.bucket import KuboBucket
-from tests.web.served import CONFIG_TYPE, MANIFEST_TYPE, descriptor, digest_of
+from ipfsreg.bucket.team.key_file import KeyFile
+from ipfsreg.encryption.member_key import MemberKey
+from tests.web.client import Answer, pause
+from tests.web.served import CONFIG_TYPE, MANIFEST_TYPE, Served, descriptor, digest_of
 
-from .backend import KuboStorage
-from .machines import Machine, machines
+from .backend import KuboStorage, unique_folder
+from .machines import PATIENCE, Machine, machines
 from .node import KuboNode
+
+reactor: Any = default_reactor
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
@@ -63,6 +74,76 @@ async def test_a_file_is_replaced_only_where_nobody_else_replaced_it(node: KuboN
                 await bucket.stat("a/b")
     finally:
         await storage.close()
+
+
+class Member(Served):
+    """A daemon of one member, on a folder of a node."""
+
+    def __init__(self, directory: Path, name: str, api: str, folder: str) -> None:
+        (home := directory / name).mkdir()
+        key = MemberKey.generate()
+        self.public = key.public.hex()
+        KeyFile(home / "member.key").save(key)
+        options = {
+            "registry": {"backend": "kubo"},
+            "kubo": {"api": api, "directory": home / "state", "path": folder},
+            "encryption": {"enabled": "yes", "key": home / "member.key", "refresh": "1s"},
+        }
+        super().__init__(home, options)
+
+    async def until(self, target: str, status: int, method: str = "GET") -> Answer:
+        """Ask until it answers with a status."""
+        end = time.monotonic() + PATIENCE
+        while (answer := await self.ask(method, target)).status != status:
+            assert time.monotonic() < end, (answer.status, answer.content)
+            await pause(0.1)
+        return answer
+
+    async def command(self, task: str, **arguments: str) -> dict[str, object]:
+        """What the command asks of the daemon."""
+        parts = self.daemon.parts
+        work = tasks_of(parts.registry, parts.backend, reactor)[task]
+        assert not isinstance(work, Long | Listing)
+        return await work(arguments)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_takes_notice_of_what_happens_to_its_member(
+    node: KuboNode, tmp_path: Path, clean_log: list[LogEvent]
+) -> None:
+    folder = unique_folder()
+    anna, bert = (Member(tmp_path, name, node.url, folder) for name in ("anna", "bert"))
+    await anna.start()
+    await anna.until("/v2/_catalog", 200)
+    await bert.start()
+    try:
+        await bert.until("/v2/_catalog", 503)
+        await anna.command("team-add", key=bert.public, name="bert", role="writer")
+        await bert.until("/v2/_catalog", 200)
+        manifest = await bert.push_image("1", "box", [os.urandom(1_200_000)])
+        assert (await anna.until("/v2/box/manifests/1", 200)).content == manifest
+        # New keys are taken up without a restart, and both go on pushing and pulling.
+        generation = (await anna.command("team-rotate"))["generation"]
+        while (await bert.command("team-list"))["generation"] != generation:
+            await pause(0.1)
+        newer = await bert.push_image("2", "box", [b"newer"])
+        assert (await anna.until("/v2/box/manifests/2", 200)).content == newer
+        # A reader and, after that, one who was removed pushes nothing.
+        await anna.command("team-add", key=bert.public, role="reader")
+        refused = await bert.until("/v2/box/blobs/uploads/", 405, "POST")
+        assert b"can only be read" in refused.content
+        assert (await bert.until("/v2/box/manifests/1", 200)).content == manifest
+        last = await anna.push_image("3", "box", [b"last"])
+        assert (await bert.until("/v2/box/manifests/3", 200)).content == last
+        await anna.command("team-remove", who="bert")
+        await anna.push_image("4", "box", [b"not for bert"])
+        await bert.until("/v2/box/manifests/4", 503)
+        await bert.until("/v2/box/blobs/uploads/", 405, "POST")
+        assert (await anna.command("team-rewrap"))["damaged"] == []
+        assert (await anna.until("/v2/box/manifests/1", 200)).content == manifest
+    finally:
+        await bert.stop()
+        await anna.stop()
 
 
 def test_a_team_shares_by_a_name_and_a_stranger_keeps_a_copy_that_he_cannot_read(tmp_path: Path) -> None:
