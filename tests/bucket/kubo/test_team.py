@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as default_reactor
-from twisted.logger import LogEvent
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.app.control.events import Listing, Long
 from ipfsreg.app.control.tasks import tasks_of
@@ -79,14 +80,14 @@ async def test_a_file_is_replaced_only_where_nobody_else_replaced_it(node: KuboN
 class Member(Served):
     """A daemon of one member, on a folder of a node."""
 
-    def __init__(self, directory: Path, name: str, api: str, folder: str) -> None:
+    def __init__(self, directory: Path, name: str, api: str, folder: str, **more: str) -> None:
         (home := directory / name).mkdir()
         key = MemberKey.generate()
         self.public = key.public.hex()
         KeyFile(home / "member.key").save(key)
-        options = {
+        options: dict[str, dict[str, object]] = {
             "registry": {"backend": "kubo"},
-            "kubo": {"api": api, "directory": home / "state", "path": folder},
+            "kubo": {"api": api, "directory": home / "state", "path": folder, **more},
             "encryption": {"enabled": "yes", "key": home / "member.key", "refresh": "1s"},
         }
         super().__init__(home, options)
@@ -144,6 +145,66 @@ async def test_a_daemon_takes_notice_of_what_happens_to_its_member(
     finally:
         await bert.stop()
         await anna.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_refuses_an_older_state_and_one_that_nobody_signed(
+    nodes: tuple[KuboNode, KuboNode], tmp_path: Path, clean_log: list[LogEvent]
+) -> None:
+    one, key = nodes[0], f"registry-{unique_folder()[1:]}"
+    name = "/ipns/" + one.rpc("key/gen", key)[0]["Id"]
+    anna = Member(tmp_path, "anna", one.url, unique_folder(), publish_key=key, publish_every="1s")
+    bert = Member(tmp_path, "bert", nodes[1].url, "/none", follow=name, follow_every="1s", network_timeout="2s")
+
+    async def rpc(command: str, *arguments: str, **options: object) -> str:
+        answer = (await deferToThread(one.rpc, command, *arguments, **options))[0]
+        return str(answer.get("Path") or answer.get("Hash"))
+
+    async def publish(root: str, said: str) -> None:
+        """Let the name lead to a state, and wait until the mirror says why it does not follow."""
+        before = len(clean_log)
+        await rpc("name/publish", root, key=key, resolve=False, allow_offline=True)
+        end = time.monotonic() + PATIENCE
+        while not [event for event in clean_log[before:] if said in formatEvent(event)]:
+            assert time.monotonic() < end
+            await pause(0.1)
+        assert (await bert.ask("GET", "/v2/box/manifests/1")).content == newer
+
+    await anna.start()
+    try:
+        await anna.until("/v2/_catalog", 200)
+        await anna.command("team-add", key=bert.public, role="reader")
+        await anna.push_image("1", "box", [b"older"])
+        await bert.start()
+        await bert.until("/v2/box/manifests/1", 200)
+        older = await rpc("name/resolve", name, nocache=True)
+        newer = await anna.push_image("1", "box", [b"newer"])
+        end = time.monotonic() + PATIENCE
+        while (await bert.ask("GET", "/v2/box/manifests/1")).content != newer:
+            assert time.monotonic() < end
+            await pause(0.1)
+        newest = await rpc("name/resolve", name, nocache=True)
+        await anna.stop()
+        await publish(older.removeprefix("/ipfs/"), "Somebody may have rolled the storage back")
+        # A directory of the older state in the newest one: an older tag, with a team that is as it should be.
+        tops = []
+        for state in (older, newest):
+            links = (await deferToThread(one.rpc, "ls", state))[0]["Objects"][0]["Links"]
+            tops.append({link["Name"]: link["Hash"] for link in links})
+        changed = [each for each in tops[1] if len(each) == 52 and tops[0].get(each) not in {None, tops[1][each]}]
+        assert changed
+        mixed = unique_folder()
+        await deferToThread(one.rpc, "files/cp", newest, mixed)
+        for each in changed:
+            await deferToThread(one.rpc, "files/rm", f"{mixed}/{each}", recursive=True)
+            await deferToThread(one.rpc, "files/cp", f"/ipfs/{tops[0][each]}", f"{mixed}/{each}")
+        await publish(await rpc("files/stat", mixed), "changed without being signed")
+        await deferToThread(one.rpc, "files/rm", f"{mixed}/encryption/state")
+        await publish(await rpc("files/stat", mixed), "is not signed")
+    finally:
+        await bert.stop()
+        if anna.daemon.running:
+            await anna.stop()
 
 
 def test_a_team_shares_by_a_name_and_a_stranger_keeps_a_copy_that_he_cannot_read(tmp_path: Path) -> None:
