@@ -16,7 +16,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=[*find_packages(include=["ipfsreg", "ipfsreg.*"]), "twisted.plugins"],
-    package_data={"ipfsreg": ["py.typed"]},
+    package_data={"ipfsreg": ["py.typed", "web/pages/templates/*.html", "web/pages/static/*"]},
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
         ("share/man/man1", ["etc/man/ipfsreg.1"]),
@@ -31,6 +31,7 @@ setup(
         "durationpy>=0.9",
         "h11>=0.14",
         "httptools>=0.6.3",
+        "jinja2>=3.1",
         "joserfc>=1.8",
         "klein>=24.8",
         "mmh3>=5",
@@ -52,6 +53,7 @@ setup(
     extras_require={
         "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
+            "axe-playwright-python>=0.1.4",
             "build",
             "h11>=0.14",
             "hypothesis>=6.100",
@@ -59,6 +61,7 @@ setup(
             "mkdocs-material>=9.6",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
+            "playwright>=1.40",
             "pymongo>=4.6,<4.11",
             "pytest>=8",
             "psutil>=5.9",

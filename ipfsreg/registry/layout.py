@@ -6,6 +6,7 @@ the repositories below it. Hexadecimal names are spread over 256 directories by 
 
 from collections.abc import AsyncIterator
 
+from ipfsreg.bucket.bulk import names
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 
@@ -116,9 +117,10 @@ async def is_there(bucket: IBucket, repository: Repository) -> bool:
     return await has_manifests(bucket, repository) or bool(await bucket.list(_own(repository, _BLOBS)))
 
 
-async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
-    """The tags of a repository, sorted, damaged ones too. A name that is no tag is passed over."""
-    return [Tag(entry.name) for entry in await bucket.list(tags_of(repository)) if is_tag(entry.name)]
+async def tags(bucket: IBucket, repository: Repository) -> AsyncIterator[list[Tag]]:
+    """The tags of a repository in any order, some at a time, damaged ones too. A name that is no tag is passed over."""
+    async for some in names(bucket, tags_of(repository)):
+        yield [Tag(name) for name in some if is_tag(name)]
 
 
 async def referring(bucket: IBucket, repository: Repository, subject: Digest) -> list[Digest]:

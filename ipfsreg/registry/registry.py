@@ -21,6 +21,7 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
 from .ipfs.describing import Describer, StoredImages
@@ -121,8 +122,11 @@ class Registry:
     ) -> None:
         workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
+        self.clock = clock
+        self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
+        self.events = Events(clock, runtime.now)
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
         # ``stored`` is for what removes and scrubs: it must leave alone what the original program
@@ -141,7 +145,7 @@ class Registry:
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)
-        self.tags = Tags(self._bucket)
+        self.tags = Tags(storage, base)
         self.referrers = Referrers(storage)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
@@ -189,7 +193,7 @@ class Registry:
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage)
+        self.cid_refresh = CidRefresh(base, storage, self.tags)
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.

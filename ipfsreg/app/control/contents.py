@@ -9,7 +9,6 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.flow.gather import gather
 from ipfsreg.flow.progress import Progress
-from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown, NameUnknown
@@ -78,7 +77,7 @@ async def remove(registry: Registry, clock: IReactorTime, arguments: Arguments, 
         return await _remove_all(registry, parse_repository(arguments["repository"]), progress)
     repository, reference = parse_reference(arguments["name"])
     if isinstance(reference, Digest):
-        pointing = await registry.tags.pointing_to(repository, reference, Throttle(clock))
+        pointing = await registry.tags.pointing_to(repository, reference)
         await explained(registry, repository, reference, registry.manifests.delete(repository, reference))
         return {"tags": len(pointing), "manifests": 1}
     await explained(registry, repository, reference, registry.manifests.delete_tag(repository, reference))

@@ -41,6 +41,8 @@ class StoredManifest:
     digest: Digest
     media_type: str
     content: bytes
+    noted: float | None = None
+    """When it was pushed, or last lost a tag, in seconds since 1970; None where nobody noted that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class PutManifest:
     """What became of a push: ``tags`` are those that now point to it."""
 
     digest: Digest
+    media_type: str
     subject: Digest | None
     tags: tuple[Tag, ...]
 
@@ -138,7 +141,7 @@ class Manifests:
                     "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
                     path=layout.manifest_record(repository, digest),
                 )
-            return StoredManifest(digest, record.mediaType, content)
+            return StoredManifest(digest, record.mediaType, content, record.released or None)
 
     async def mend_record(self, repository: Repository, digest: Digest) -> bool:
         """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
@@ -175,8 +178,12 @@ class Manifests:
 
         :raises ManifestInvalid: where the content is not a manifest: another program may have stored it.
         """
+        return await self.extracted(manifest, parse_manifest)
+
+    async def extracted(self, manifest: StoredManifest, extract: Callable[[bytes, str], T]) -> T:
+        """What a function finds in a manifest's content, given its media type too. It may be called in a thread."""
         content = manifest.content
-        return await self._storage.parser.run(len(content), parse_manifest, content, manifest.media_type)
+        return await self._storage.parser.run(len(content), extract, content, manifest.media_type)
 
     async def put(
         self,
@@ -217,7 +224,7 @@ class Manifests:
                 await self._point(repository, tag, digest)
         if pointing and self._tagged is not None:
             self._tagged(repository, digest)
-        return PutManifest(digest, manifest.subject, pointing)
+        return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
@@ -226,7 +233,7 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest, self._storage.throttle()):
+            for tag in await self._tags.pointing_to(repository, digest):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)

@@ -5,7 +5,7 @@ So a mirror always has one state as a whole, also while the registry that publis
 come as they are asked for, and the node's garbage collection may take them again.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from twisted.logger import Logger
@@ -88,6 +88,12 @@ class Following:
             await self._beginning.outcome()
         assert self._root is not None
         return self._root
+
+    async def told(self) -> Mapping[str, str]:
+        """See `Opened.told`."""
+        served = "nothing yet" if self._root is None else self._root
+        state = "" if self._root == self._kept else " (not yet on this node as a whole)"
+        return {**await self._network.told(), "Mirror of": self._name, "Serves": served + state}
 
     async def refresh(self) -> None:
         """Look where the name points to, and go over to it. What is served is as it was where this fails."""
