@@ -19,6 +19,7 @@ setup(
     package_data={"ipfsreg": ["py.typed", "web/pages/templates/*.html", "web/pages/static/*"]},
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
+        ("share/man/man1", ["etc/man/ipfsreg.1"]),
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
