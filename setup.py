@@ -54,6 +54,7 @@ setup(
         "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "axe-playwright-python>=0.1.4",
+            "atheris>=2.3; platform_machine == 'x86_64' and python_version < '3.14'",
             "build",
             "h11>=0.14",
             "hypothesis>=6.100",
