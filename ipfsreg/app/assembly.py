@@ -80,13 +80,12 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
 
 def make_control(parts: Parts, reactor: Any) -> ControlServer:
     """The socket at which commands reach a registry that is open."""
-    options = SiteOptions(HttpLimits(), read_only=parts.backend.read_only)
     return ControlServer(
         tasks_of(parts.registry, parts.backend),
         parts.state.control_socket,
         reactor,
         Streams(parts.registry),
-        make_handler(parts.registry, parts.workers, reactor, options, None),
+        make_handler(parts.registry, parts.workers, reactor, parts.backend.read_only),
     )
 
 

@@ -23,6 +23,8 @@ from .routes import Dispatcher
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _READING = frozenset({b"GET", b"HEAD"})
+_NO_PROXIES = TrustedProxies()
+_NO_ACCESS_CONTROL = NoAccessControl()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,25 @@ class SiteOptions:
 
 
 def make_handler(
-    registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
+    registry: Registry,
+    workers: Workers,
+    reactor: Any,
+    read_only: str | None,
+    gateway: Gateway | None = None,
+    proxies: TrustedProxies = _NO_PROXIES,
+    access: AccessFace = _NO_ACCESS_CONTROL,
 ) -> Handler:
-    """The registry's routes, for whoever may connect; of ``options`` it is access and proxies that count."""
-    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies, options.access)
+    """All routes of the registry; see `SiteOptions`. Without ``access`` everybody may do everything."""
+    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, proxies, access)
     handler: Handler = Dispatcher(routes, answer_failure)
-    return handler if options.read_only is None else _only_reading(handler, options.read_only)
+    return handler if read_only is None else _only_reading(handler, read_only)
 
 
 def make_site(
     registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
     """The registry's server."""
-    handler = make_handler(registry, workers, reactor, options, gateway)
+    handler = make_handler(registry, workers, reactor, options.read_only, gateway, options.proxies, options.access)
     handler = for_browsers(handler, options.browsers)
     if options.request_rate is not None:
         handler = rate_limited(handler, RequestRate(options.request_rate, MonotonicClock().seconds), options.proxies)
