@@ -1,6 +1,6 @@
 """What making a backend gives: its bucket, and what the rest of the program has to know of it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +78,8 @@ class Opened:
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
+    ``leave_out`` tells a mirror, which fetches all but the directories at the top that have long files, under which
+    names these are stored, where that is not their own.
     """
 
     bucket: IBucket
@@ -91,3 +93,4 @@ class Opened:
     told: Callable[[], Awaitable[Mapping[str, str]]] = _nothing_more
     read_only: str | None = None
     not_read_needlessly: str | None = None
+    leave_out: Callable[[Callable[[Sequence[str]], Awaitable[Collection[str]]]], None] | None = None

@@ -6,6 +6,7 @@ the repositories below it. Hexadecimal names are spread over 256 directories by 
 
 from collections.abc import AsyncIterator
 
+from ipfsreg.bucket.bulk import names
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 
@@ -17,6 +18,9 @@ VERSION = 1
 """The number of this layout. A daemon refuses a bucket with a number that it does not know."""
 
 VERSION_FILE = "layout-version"
+ENCRYPTED = "encryption/bucket"
+"""A file that an encrypted bucket has, and no other one (`ipfsreg.encryption.documents`)."""
+
 REPOSITORIES = "repositories"
 TOPS = ("blobs", "dags", REPOSITORIES, "quarantine")
 """The directories at the top of the bucket; `VERSION_FILE` is the only file there."""
@@ -113,9 +117,10 @@ async def is_there(bucket: IBucket, repository: Repository) -> bool:
     return await has_manifests(bucket, repository) or bool(await bucket.list(_own(repository, _BLOBS)))
 
 
-async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
-    """The tags of a repository, sorted, damaged ones too. A name that is no tag is passed over."""
-    return [Tag(entry.name) for entry in await bucket.list(tags_of(repository)) if is_tag(entry.name)]
+async def tags(bucket: IBucket, repository: Repository) -> AsyncIterator[list[Tag]]:
+    """The tags of a repository in any order, some at a time, damaged ones too. A name that is no tag is passed over."""
+    async for some in names(bucket, tags_of(repository)):
+        yield [Tag(name) for name in some if is_tag(name)]
 
 
 async def referring(bucket: IBucket, repository: Repository, subject: Digest) -> list[Digest]:

@@ -21,8 +21,10 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
+from .ipfs.describing import Describer, StoredImages
 from .ipfs.exporting import Exporter
 from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
@@ -124,6 +126,7 @@ class Registry:
         self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
+        self.events = Events(clock, runtime.now)
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
         # ``stored`` is for what removes and scrubs: it must leave alone what the original program
@@ -142,7 +145,7 @@ class Registry:
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)
-        self.tags = Tags(self._bucket)
+        self.tags = Tags(storage, base)
         self.referrers = Referrers(storage)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
@@ -150,7 +153,14 @@ class Registry:
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(
-            self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller, ipfs.cids, ipfs.spool
+            self.blobs,
+            workers,
+            clock,
+            limits.max_blob_size,
+            ipfs.ahead,
+            ipfs.teller,
+            ipfs.cids and not ipfs.late_dags,
+            ipfs.spool,
         )
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
         self.uploads = Uploads(
@@ -181,8 +191,9 @@ class Registry:
         self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
         self._publishing = PublishQueue(self.publisher, visibility)
         self.exporter = Exporter(self.manifests, self.blobs, workers)
+        self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage)
+        self.cid_refresh = CidRefresh(base, storage, self.tags)
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.
@@ -199,11 +210,16 @@ class Registry:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
 
+    async def complete_dags(self) -> None:
+        """Compute the DAGs that are missing, while nothing is being pushed."""
+        await self.dags.complete(self.uploads.any_busy)
+
     async def stop(self) -> None:
         """Close the bucket."""
         self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
+        await self.dags.stop()
         await self._index.close()
         await self._bucket.stop()
 
@@ -237,10 +253,21 @@ async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
     await original.look()
 
 
+async def _check_plain(bucket: IBucket) -> None:
+    """See that what has no layout is not encrypted: nothing plain may be put there."""
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
+
+
 async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
+        await _check_plain(bucket)
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:

@@ -19,7 +19,7 @@ from .http.server import Handler
 CORS_SECONDS = 600
 """For how long a browser may remember that pages of an origin are let in."""
 
-EXPOSED = "Content-Range, Docker-Content-Digest, ETag, Link, OCI-Filters-Applied, X-Ipfs-Cid"
+EXPOSED = "Content-Range, Docker-Content-Digest, ETag, Link, OCI-Filters-Applied, X-Ipfs-Cid, X-Request-ID"
 """The headers of answers that a page may read, beside those that every page may."""
 
 _READING = frozenset({b"GET", b"HEAD"})

@@ -54,6 +54,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             ),
             told=following.told,
             read_only=why,
+            leave_out=following.leave_out,
         )
     index = content
     if options.index is not None:

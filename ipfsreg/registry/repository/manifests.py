@@ -50,6 +50,7 @@ class PutManifest:
     """What became of a push: ``tags`` are those that now point to it."""
 
     digest: Digest
+    media_type: str
     subject: Digest | None
     tags: tuple[Tag, ...]
 
@@ -223,7 +224,7 @@ class Manifests:
                 await self._point(repository, tag, digest)
         if pointing and self._tagged is not None:
             self._tagged(repository, digest)
-        return PutManifest(digest, manifest.subject, pointing)
+        return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
@@ -232,7 +233,7 @@ class Manifests:
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest, self._storage.throttle()):
+            for tag in await self._tags.pointing_to(repository, digest):
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)

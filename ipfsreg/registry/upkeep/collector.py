@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -115,23 +116,26 @@ class Collector:
         grace: float | None = None,
         untagged: float | None = None,
         goes_on: Callable[[], bool] = lambda: True,
+        progress: Progress | None = None,
     ) -> Collection:
         """One run; a second one waits for the first. ``grace`` and ``untagged`` replace those that are configured.
 
-        ``goes_on`` is asked before each removal.
+        ``goes_on`` is asked before each removal. ``progress`` counts repositories, then contents.
 
         :raises Interrupted: where it says no. Nothing is under way then.
         """
         async with self._one_at_a_time:
             since = self._guard.now() - (self._retention.grace if grace is None else grace)
             kept = self._retention.untagged if untagged is None else untagged
-            run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
+            throttle = Throttle(self._clock)
+            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
             report = await self._run(run)
             self._seen_early = run.seen_early
             self.last = (self._now(), report)
             return report
 
     async def _run(self, run: "_Run") -> Collection:
+        run.progress.begin("Looking through repositories")
         async for repository in layout.repositories(self._stored):
             contents = await take_inventory(self._stored, self._workers, repository, run.throttle)
             if contents.damaged:
@@ -149,8 +153,11 @@ class Collector:
                 if contents.has(digest):
                     run.needed.add(digest)
             await self._collect_links(repository, contents, run)
+            run.progress.done += 1
+        run.progress.begin("Looking through contents")
         async for digest in layout.all_blobs(self._stored):
             await run.throttle.step()
+            run.progress.done += 1
             if digest not in run.needed:
                 await shield(self._collect_content(digest, run))
         async for digest in layout.all_dags(self._stored):
@@ -306,6 +313,7 @@ class _Run:
     now: float
     throttle: Throttle
     goes_on: Callable[[], bool]
+    progress: Progress
     needed: set[Digest] = field(default_factory=set)
     seen_early: dict[int, float] = field(default_factory=dict)
 

@@ -21,7 +21,7 @@ from ipfsreg.registry.errors import ManifestInvalid
 from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import Record, read_record
-from ipfsreg.registry.repository.tags import Tags
+from ipfsreg.registry.repository import tags
 
 T = TypeVar("T")
 
@@ -170,24 +170,17 @@ async def read_manifests(
 
 async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle) -> tuple[dict[Tag, Digest], list[str]]:
     """The tags of a repository with where they point, and the paths of those that say nothing sensible."""
-    tags, unreadable = Tags(bucket), []
-
-    async def read(tag: Tag) -> Digest | None:
-        try:
-            return await tags.get(repository, tag)
-        except Corrupt:
-            unreadable.append(layout.tag(repository, tag))
-            return None
-        except Forbidden as error:
-            unreadable.append(str(error))
-            return None
-
     found: dict[Tag, Digest] = {}
-    for some in _batches(await layout.tags(bucket, repository)):
+    unreadable: list[str] = []
+    async for some in tags.read_tags(bucket, repository):
         await throttle.step(len(some))
-        for tag, digest in zip(some, await gather(read, some), strict=True):
-            if digest is not None:
-                found[tag] = digest
+        for tag, target in some:
+            if isinstance(target, Digest):
+                found[tag] = target
+            elif isinstance(target, Forbidden):
+                unreadable.append(str(target))
+            elif not isinstance(target, NotFound):
+                unreadable.append(layout.tag(repository, tag))
     return found, unreadable
 
 

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.errors import Corrupt, Forbidden
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
@@ -64,13 +65,15 @@ class Verifier:
         self._clock = clock
         self._list_top = list_top
 
-    async def verify(self, *, rate: float | None = None) -> Verification:
-        """Read everything once. ``rate`` bounds the reading, in bytes a second."""
+    async def verify(self, *, rate: float | None = None, progress: Progress | None = None) -> Verification:
+        """Read everything once. ``rate`` bounds the reading, in bytes a second. ``progress`` counts contents."""
         report = Verification()
+        progress = progress or Progress()
+        progress.begin("Looking for what does not belong")
         throttle = Throttle(self._clock, rate)
         strays = await find_strays(self._stored, self._list_top, Throttle(self._clock))
         try:
-            await self._check_all(throttle, report)
+            await self._check_all(throttle, report, progress)
         except Corrupt as error:
             if not strays:
                 raise
@@ -80,14 +83,21 @@ class Verifier:
         report.strays = {path: what for path, what in strays.items() if path not in named}
         return report
 
-    async def _check_all(self, throttle: Throttle, report: Verification) -> None:
+    async def _check_all(self, throttle: Throttle, report: Verification, progress: Progress) -> None:
         lengths: dict[Digest, int] = {}
+        progress.begin("Counting")
+        async for _ in layout.all_blobs(self._stored):
+            await throttle.step()
+            progress.done += 1
+        progress.begin("Reading contents", total=progress.done)
         async for digest in layout.all_blobs(self._stored):
             await throttle.step()
             length = await self.check(digest, throttle, report)
             if length is not None:
                 lengths[digest] = length
-        await self._check_repositories(lengths, throttle, report)
+            progress.done, progress.moved = progress.done + 1, report.bytes
+        progress.begin("Looking through repositories")
+        await self._check_repositories(lengths, throttle, report, progress)
 
     async def check(self, digest: Digest, throttle: Throttle, report: Verification) -> int | None:
         """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
@@ -127,11 +137,12 @@ class Verifier:
         return await images_using(self._stored, self._workers, digests, Throttle(self._clock))
 
     async def _check_repositories(
-        self, lengths: Mapping[Digest, int], throttle: Throttle, report: Verification
+        self, lengths: Mapping[Digest, int], throttle: Throttle, report: Verification, progress: Progress
     ) -> None:
         findings = Findings()
         async for repository in layout.repositories(self._stored):
             await self._repositories.check(repository, lengths, throttle, findings)
+            progress.done += 1
         report.unreadable += findings.unreadable
         report.mended = findings.mended
         damaged = {parse_digest(each) for each in report.damaged}

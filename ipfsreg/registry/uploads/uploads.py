@@ -137,6 +137,15 @@ class Uploads:
             each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.all()
         )
 
+    def any_busy(self) -> bool:
+        """Whether anything is being uploaded now."""
+        return any(each.busy for each in self._sessions.all())
+
+    def count(self) -> tuple[int, int]:
+        """How many sessions there are, and how many bytes they have received."""
+        sessions = list(self._sessions.all())
+        return len(sessions), sum(each.received for each in sessions)
+
     def _is_idle(self, upload: Upload, seconds: float) -> bool:
         return upload.last_used <= self._environment.clock.seconds() - min(seconds, self._expiry)
 

@@ -48,13 +48,6 @@ class GuardedGate:
         """See `Gate`."""
         return self._pulls_of(replace(user_of(request), scope=None))
 
-    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
-        """See `Gate`."""
-        address = self._clients.address_of(request)
-        self._authority.record(
-            action.value, user_of(request), address, allowed=True, repository=repository, reference=what
-        )
-
     def _pulls_of(self, user: User) -> Filter:
         decide = self._authority.decider(user, Action.PULL)
         return lambda repository: bool(decide(repository))

@@ -2,6 +2,7 @@
 
 from ipfsreg.access.identity import Action
 from ipfsreg.registry.errors import ReadOnly
+from ipfsreg.registry.events.event import EventAction, Target
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.web.errors import HttpError
@@ -9,6 +10,7 @@ from ipfsreg.web.forms import read_form
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.routes import Routes
+from ipfsreg.web.teller import Teller
 
 from .answers import Answers, Place
 from .paths import HOME, REPOSITORIES, image_path, repository_path
@@ -17,8 +19,9 @@ from .paths import HOME, REPOSITORIES, image_path, repository_path
 class DeletePages:
     """Deleting tags."""
 
-    def __init__(self, manifests: Manifests, answers: Answers, memory: Budget) -> None:
+    def __init__(self, manifests: Manifests, answers: Answers, memory: Budget, teller: Teller) -> None:
         self._manifests = manifests
+        self._teller = teller
         self._answers = answers
         self._memory = memory
 
@@ -55,7 +58,7 @@ class DeletePages:
             message = f"{tag} was pushed anew since you looked at it, and was not deleted: look again"
             raise HttpError(409, "DENIED", message)
         await self._manifests.delete_tag(repository, tag)
-        self._answers.visitors.done(request, Action.DELETE, repository, str(tag))
+        await self._teller.changed(request, EventAction.DELETE, Target(repository, tag=tag))
         return self._answers.redirect(request, repository_path(repository, deleted=tag))
 
     def _check_can_change(self) -> None:

@@ -16,6 +16,7 @@ from ipfsreg.web.http.request import Request
 from ipfsreg.web.http.server import Handler
 from ipfsreg.web.replies import IMMUTABLE, parameter, reply
 from ipfsreg.web.routes import RouteHandler, Routes, Unmatched
+from ipfsreg.web.teller import Teller
 from ipfsreg.web.visitors import Visitors
 
 from .answers import Answers, wants_page
@@ -66,6 +67,7 @@ class Pages:
         self._rendering = Rendering(workers, registry.now)
         self._answers = Answers(self._rendering, visitors, clients, read_only)
         self._registry = registry
+        self._teller = Teller(registry.events, clients)
         told: Told = options.told
         contents = Contents(registry, workers)
         self._repositories = RepositoryPages(registry, workers, self._answers, contents)
@@ -79,7 +81,7 @@ class Pages:
         """Add all routes but ``/``; ``memory`` is for forms."""
         self._repositories.add_to(routes)
         self._images.add_to(routes)
-        DeletePages(self._registry.manifests, self._answers, memory).add_to(routes)
+        DeletePages(self._registry.manifests, self._answers, memory, self._teller).add_to(routes)
         SignInPages(self._answers, memory).add_to(routes)
         self._status.add_to(routes)
         routes.add(f"{ASSETS}/<file>", ["GET", "HEAD"], "page-asset", self.asset, Entry.EVERYBODY)

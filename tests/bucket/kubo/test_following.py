@@ -333,7 +333,7 @@ def test_real_clients_and_the_command(nodes: Nodes, tmp_path: Path) -> None:
 
 def refuses(mirror: DaemonProcess, command: str, name: str) -> None:
     done = mirror.command(command)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith(
         f"ipfsreg: this registry is a mirror of {name}, and can only be read: run `ipfsreg {command}` "
         "where it is published ("

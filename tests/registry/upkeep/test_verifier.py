@@ -14,11 +14,12 @@ from twisted.logger import LogEvent, LogLevel
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.upkeep.scrubber import Scrubber
+from ipfsreg.registry.upkeep.scrubber import SavedPosition, Scrubber
 from ipfsreg.registry.upkeep.verifier import Verification, Verifier
 from tests.registry.place import Place, SteppedClock, pause
 
@@ -313,7 +314,7 @@ def scrubber(place: Place, verifier: Verifier | None = None, clock: Clock | None
         verifier or place.registry.verifier,
         place.workers,
         clock or place.clock,
-        place.directory / "scrub-position",
+        SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
         None,
     )
 
