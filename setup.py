@@ -19,6 +19,7 @@ setup(
     package_data={"ipfsreg": ["py.typed"]},
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
+        ("share/ipfsreg", ["etc/grafana/ipfsreg.json", "etc/prometheus/ipfsreg.rules.yml"]),
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
@@ -34,6 +35,7 @@ setup(
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
+        "prometheus-client>=0.21",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",
         "pyopenssl>=24.3",

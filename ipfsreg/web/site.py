@@ -19,6 +19,7 @@ from .http.forwarded import TrustedProxies
 from .http.limits import HttpLimits
 from .http.request import Request
 from .http.server import Handler, HttpServer, RefusalFormat
+from .metrics import MetricsRoute, MetricsText
 from .request_rate import RequestRate, rate_limited
 from .routes import Dispatcher
 
@@ -51,6 +52,7 @@ class SiteOptions:
     bounds: ConnectionBounds = field(default_factory=ConnectionBounds)
     request_rate: float | None = None
     streams: EventStreams | None = None
+    metrics: MetricsText | None = None
 
 
 def make_site(
@@ -58,6 +60,8 @@ def make_site(
 ) -> HttpServer:
     """The registry's server."""
     routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, options.proxies, options.access)
+    if options.metrics is not None:
+        MetricsRoute(options.metrics).add_to(routes)
     if options.streams is not None:
         EventRoutes(registry.events, options.streams, options.access.gate, reactor).add_to(routes)
     handler: Handler = Dispatcher(routes, answer_failure)

@@ -71,6 +71,27 @@ class Collection:
     """Repositories from which nothing is taken, since something in them is damaged."""
 
 
+@dataclass(slots=True)
+class CollectorTotals:
+    """What all runs since the start have done."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    manifests: int = 0
+    blob_links: int = 0
+    contents: int = 0
+    freed: int = 0
+
+    def add(self, found: Collection, seconds: float) -> None:
+        """A run has ended."""
+        self.runs += 1
+        self.seconds += seconds
+        self.manifests += found.manifests
+        self.blob_links += found.blob_links
+        self.contents += found.contents
+        self.freed += found.freed
+
+
 class Collector:
     """Finds and frees garbage.
 
@@ -105,6 +126,7 @@ class Collector:
         self._now = storage.now
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
+        self.totals = CollectorTotals()
 
     async def run(
         self,
@@ -124,7 +146,10 @@ class Collector:
             since = self._guard.now() - (self._retention.grace if grace is None else grace)
             kept = self._retention.untagged if untagged is None else untagged
             run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
+            began = self._clock.seconds()
             report = await self._run(run)
+            if not dry_run:
+                self.totals.add(report, self._clock.seconds() - began)
             self._seen_early = run.seen_early
             return report
 

@@ -130,6 +130,11 @@ class Uploads:
             await self._give_up(upload)
         return ended
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
     def active(self, repository: Repository, within: float) -> bool:
         """Whether somebody is in the middle of pushing to a repository: a session used in the last seconds."""
         since = self._environment.clock.seconds() - within
