@@ -14,6 +14,7 @@ from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.hits import Hits
 
 from . import layout
 from .content.cid_index import CidIndex
@@ -200,6 +201,15 @@ class Registry:
         self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
         self.cid_refresh = CidRefresh(base, storage, self.tags)
+
+    @property
+    def small_files(self) -> Hits:
+        """How often a small file came from memory."""
+        return self._bucket.hits
+
+    async def bytes_used(self) -> int:
+        """The bytes of all that repositories have, each content once. :raises Unavailable: where it is not known."""
+        return (await self._index.usage(Repository(""), None)).of_all
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.

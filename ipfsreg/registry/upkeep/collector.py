@@ -72,6 +72,27 @@ class Collection:
     """Repositories from which nothing is taken, since something in them is damaged."""
 
 
+@dataclass(slots=True)
+class CollectorTotals:
+    """What all runs since the start have done."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    manifests: int = 0
+    blob_links: int = 0
+    contents: int = 0
+    freed: int = 0
+
+    def add(self, found: Collection, seconds: float) -> None:
+        """A run has ended."""
+        self.runs += 1
+        self.seconds += seconds
+        self.manifests += found.manifests
+        self.blob_links += found.blob_links
+        self.contents += found.contents
+        self.freed += found.freed
+
+
 class Collector:
     """Finds and frees garbage.
 
@@ -108,6 +129,7 @@ class Collector:
         self._one_at_a_time: DeferredLock = DeferredLock()
         self.last: tuple[float, Collection] | None = None
         """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
+        self.totals = CollectorTotals()
 
     async def run(
         self,
@@ -129,7 +151,10 @@ class Collector:
             kept = self._times.untagged if untagged is None else untagged
             throttle = Throttle(self._clock)
             run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
+            began = self._clock.seconds()
             report = await self._run(run)
+            if not dry_run:
+                self.totals.add(report, self._clock.seconds() - began)
             self._seen_early = run.seen_early
             self.last = (self._now(), report)
             return report

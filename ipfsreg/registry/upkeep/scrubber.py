@@ -1,6 +1,7 @@
 """The slow background scrub: reads everything again and again, and reports damage."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
@@ -52,6 +53,15 @@ class SavedPosition:
         self._path.unlink(missing_ok=True)
 
 
+@dataclass(slots=True)
+class ScrubTotals:
+    """What was read since the start, and found damaged."""
+
+    contents: int = 0
+    bytes: int = 0
+    damaged: int = 0
+
+
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
@@ -75,6 +85,7 @@ class Scrubber:
         self._clock = clock
         self._position = position
         self._rate = rate
+        self.totals = ScrubTotals()
 
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
@@ -86,8 +97,11 @@ class Scrubber:
             if done is not None and digest <= done:
                 continue
             await throttle.step()
-            damaged = len(report.damaged)
+            damaged, read = len(report.damaged), report.bytes
             await self._verifier.check(digest, throttle, report)
+            self.totals.contents += 1
+            self.totals.bytes += report.bytes - read
+            self.totals.damaged += len(report.damaged) - damaged
             if len(report.damaged) > damaged:
                 await self._tell(digest)
             if self._clock.seconds() - saved >= _SAVE_EVERY:
