@@ -40,17 +40,21 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+SHARE = 0.25
+"""The part of one core that the collector and its like may take beside clients, where the bucket is on this disk."""
+
 
 def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
     workers = Workers(reactor, config.registry.threads)
     backend = make_backend(config, workers, reactor)
+    share = SHARE if daemon_seen is None else None  # a command alone has nobody beside it
     visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
         backend.bucket,
         config.backend.state_directory,
-        Runtime(workers, reactor, now=time.time),
+        Runtime(workers, reactor, now=time.time, share=share),
         _limits(config),
         OnIpfs(backend.ipfs, by_cid != "never", by_cid == "network", visibility, publish),
         daemon_seen=daemon_seen,

@@ -143,8 +143,9 @@ class Registry:
         retention = Retention(limits.gc_grace, limits.gc_untagged)
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
-        self.scrubber = Scrubber(stored, self.verifier, workers, clock, directory / "scrub-position", limits.scrub_rate)
+        self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
+        position = directory / "scrub-position"
+        self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)

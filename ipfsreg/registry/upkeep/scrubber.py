@@ -1,5 +1,6 @@
 """The slow background scrub: reads everything again and again, and reports damage."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid
 
+from .inventory import AT_ONCE
+from .progress import Progress
 from .verifier import Verification, Verifier
 
 _SAVE_EVERY = 10.0
@@ -27,6 +30,7 @@ class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
     ``position`` is the file that remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes.
+    A short file counts as `FILE_COSTS` bytes.
     """
 
     _log = Logger()
@@ -37,6 +41,7 @@ class Scrubber:
         verifier: Verifier,
         workers: Workers,
         clock: IReactorTime,
+        throttle: Callable[[float | None], Throttle],
         position: Path,
         rate: float | None,
     ) -> None:
@@ -44,28 +49,48 @@ class Scrubber:
         self._workers = workers
         self._verifier = verifier
         self._clock = clock
+        self._throttle = throttle
         self._position = position
+        self.progress = Progress()
+        """How far the pass is that is under way."""
         self._rate = rate
 
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
-        throttle = Throttle(self._clock, self._rate)
+        throttle = self._throttle(self._rate)
         done = await self._workers.run(self._load)
-        saved = self._clock.seconds()
-        async for digest in layout.all_blobs(self._stored):
-            if done is not None and digest <= done:
-                continue
-            await throttle.step()
-            damaged = len(report.damaged)
-            await self._verifier.check(digest, throttle, report)
-            if len(report.damaged) > damaged:
-                await self._tell(digest)
-            if self._clock.seconds() - saved >= _SAVE_EVERY:
-                saved = self._clock.seconds()
-                await self._workers.run(write_durably, self._position, f"{digest}\n".encode())
+        self.progress.begin("contents")
+        try:
+            await self._scrub(done, throttle, report)
+        finally:
+            self.progress.end()
         await self._workers.run(self._position.unlink, True)
         return report
+
+    async def _scrub(self, done: Digest | None, throttle: Throttle, report: Verification) -> None:
+        some: list[Digest] = []
+        saved = self._clock.seconds()
+        async for digest in layout.all_blobs(self._stored):
+            self.progress.done += 1
+            if done is not None and digest <= done:
+                await throttle.step()
+                continue
+            some.append(digest)
+            if len(some) == AT_ONCE:
+                await self._check(some, throttle, report)
+                some = []
+                if self._clock.seconds() - saved >= _SAVE_EVERY:
+                    saved = self._clock.seconds()
+                    await self._workers.run(write_durably, self._position, f"{digest}\n".encode())
+        await self._check(some, throttle, report)
+
+    async def _check(self, some: list[Digest], throttle: Throttle, report: Verification) -> None:
+        damaged = len(report.damaged)
+        async for digest, _ in self._verifier.check(some, throttle, report):
+            if len(report.damaged) > damaged:
+                damaged = len(report.damaged)
+                await self._tell(digest)
 
     async def _tell(self, digest: Digest) -> None:
         images = (await self._verifier.images_using([digest]))[str(digest)]
