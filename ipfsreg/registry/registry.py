@@ -128,7 +128,7 @@ class Registry:
 
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(storage, base)
-        self.referrers = Referrers(storage)
+        self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
         tagged = self._publish if on_ipfs.publish else None
