@@ -1,8 +1,9 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -15,13 +16,18 @@ from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
 from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
-from ipfsreg.web.browsers import BrowserRules
+from ipfsreg.web.browsers import BrowserRules, host_of
+from ipfsreg.web.event_stream import EventStreams
+from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import SiteOptions, make_site
+from ipfsreg.web.http.request import Request
+from ipfsreg.web.pages.pages import PagesOptions
+from ipfsreg.web.site import LOGGED_PARAMETERS, SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
+from .access_file import AccessFile
 from .background import PeriodicJobs
 from .certificates import Certificates
 from .configuration import make_backend
@@ -37,6 +43,7 @@ from .state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from ipfsreg.access.authority import Authority
+    from ipfsreg.registry.events.event_log import EventLog
 
 _log = Logger()
 
@@ -44,11 +51,25 @@ SHARE = 0.25
 """The part of one core that the collector and its like may take beside clients, where the bucket is on this disk."""
 
 
-def assemble(config: Config, reactor: Any, *, daemon_seen: float | None = None, publish: bool = False) -> Parts:
-    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
+def assemble(
+    config: Config,
+    reactor: Any,
+    *,
+    daemon_seen: float | None = None,
+    publish: bool = False,
+    passphrase: str = "",
+) -> Parts:
+    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``.
+
+    ``passphrase`` is that of the member's key, where nothing else says it.
+    """
     workers = Workers(reactor, config.registry.threads)
     backend = make_backend(config, workers, reactor)
     share = SHARE if daemon_seen is None else None  # a command alone has nobody beside it
+    if config.encryption.enabled:
+        from .encryption import encrypt  # not loaded where nothing is encrypted
+
+        backend = encrypt(config, backend, workers, reactor, passphrase)
     visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
@@ -74,17 +95,25 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
-    site = make_site(parts.registry, parts.workers, reactor, _site_options(config, parts), _gateway(config, parts))
-    control = ControlServer(
-        tasks_of(parts.registry, parts.backend),
-        parts.state.control_socket,
-        reactor,
-        Streams(parts.registry),
-    )
+    event_log = _webhooks(config, parts, reactor)
+    options = _site_options(config, parts, event_log)
+    site = make_site(parts.registry, parts.workers, reactor, options, _gateway(config, parts))
+    control = make_control(parts, reactor, time.time())
     certificates = Certificates(config.tls) if config.tls.certificate else None
     listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
+
+
+def make_control(parts: Parts, reactor: Any, started: float | None = None) -> ControlServer:
+    """The socket at which commands reach a registry that is open; ``started`` is when its daemon has."""
+    return ControlServer(
+        tasks_of(parts.registry, parts.backend, reactor, started),
+        parts.state.control_socket,
+        reactor,
+        Streams(parts.registry),
+        make_handler(parts.registry, parts.workers, reactor, parts.backend.read_only),
+    )
 
 
 def _limits(config: Config) -> RegistryLimits:
@@ -117,21 +146,52 @@ def _access(config: Config, parts: Parts, proxies: TrustedProxies) -> AccessFace
         return NoAccessControl()
     from ipfsreg.web.auth.face import AccessControl
 
+    from .access_control import audit_events
+
+    audit_events(parts.registry.events, parts.authority)
     return AccessControl(parts.authority, config.auth.challenge, config.auth.url, proxies)
 
 
-def _site_options(config: Config, parts: Parts) -> SiteOptions:
+def _site_options(config: Config, parts: Parts, event_log: "EventLog | None") -> SiteOptions:
     options, proxies = config.registry, TrustedProxies(config.registry.trusted_proxies)
     return SiteOptions(
         HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
-        options.access_log,
+        tuple(_observers(config, parts, proxies)),
         _browsers(config),
         proxies,
         parts.backend.read_only,
         _access(config, parts, proxies),
         ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
         config.limits.requests,
+        PagesOptions(parts.visibility.shows, parts.backend.told, config.auth.url) if config.pages.enabled else None,
+        EventStreams(config.events.clients, event_log) if config.events.clients else None,
     )
+
+
+def _webhooks(config: Config, parts: Parts, reactor: Any) -> "EventLog | None":
+    """Add what webhooks need to the watchers; answers the log of events that they are sent from, if there are any."""
+    if not config.webhooks.endpoints:
+        return None
+    from ipfsreg.registry.events.event_log import EventLog
+
+    from .event_logging import EventLogging
+    from .webhooks import Webhooks
+
+    readers = [endpoint.name for endpoint in config.webhooks.endpoints]
+    file = parts.state.path / "events.sqlite"
+    log = EventLog(file, readers, config.webhooks.queue, parts.workers, reactor, gethostname())
+    parts.watchers.append(EventLogging(log, parts.registry.events))
+    parts.watchers.append(Webhooks(config.webhooks, log, parts.workers, reactor))
+    return log
+
+
+def _observers(config: Config, parts: Parts, proxies: TrustedProxies) -> Iterator[Callable[[Request], None]]:
+    if config.log.access is not None:
+        file = AccessFile(config.log.access, parts.workers)
+        parts.watchers.append(file)
+        yield AccessLog(proxies, LOGGED_PARAMETERS, file.add).answered
+    if config.registry.access_log:
+        yield AccessLog(proxies, LOGGED_PARAMETERS).answered
 
 
 def _gateway(config: Config, parts: Parts) -> Gateway | None:
@@ -145,4 +205,7 @@ def _gateway(config: Config, parts: Parts) -> Gateway | None:
 
 
 def _browsers(config: Config) -> BrowserRules:
-    return BrowserRules(frozenset(config.registry.allowed_hosts), frozenset(config.registry.cors_origins))
+    hosts = frozenset(config.registry.allowed_hosts)
+    if config.auth.url is not None:  # the registry's own name
+        hosts |= {host_of(config.auth.url.partition("://")[2].partition("/")[0])}
+    return BrowserRules(hosts, frozenset(config.registry.cors_origins))

@@ -19,6 +19,7 @@ from .state_directory import AHEAD_SECONDS, StateDirectory
 EXPIRE_UPLOADS_SECONDS = 600.0
 CIDS_SECONDS = 60.0
 SEEN_SECONDS = 60.0
+COMPLETE_SECONDS = 1.0
 
 
 async def note_seen(state: StateDirectory) -> None:
@@ -48,6 +49,8 @@ class PeriodicJobs(MultiService):
         yield Repeated("note that the daemon runs", SEEN_SECONDS, partial(note_seen, self._parts.state))
         yield Repeated("expire upload sessions", EXPIRE_UPLOADS_SECONDS, registry.uploads.expire)
         yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, registry.cid_refresh.run_if_needed, 0.0)
+        if self._parts.backend.ipfs.late_dags:
+            yield Repeated("compute the CIDs of what was pushed", COMPLETE_SECONDS, registry.complete_dags, 0.0)
         yield from self._parts.backend.repeated
         interval = self._gc_interval()
         if interval is not None:

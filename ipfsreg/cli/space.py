@@ -13,7 +13,8 @@ from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
 from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 
-from .command import EXIT_PROBLEM, ask_server, config_option, load, with_reactor
+from .command import ask_server, config_option, load, with_reactor
+from .errors import Exit
 
 
 @click.group()
@@ -45,7 +46,7 @@ def init(path: Path | None, url: str | None, token_file: Path | None) -> None:
     except LostSecret as error:  # the one time when a secret is shown: else it would be lost
         click.echo(f"ipfsreg: {error}:", err=True)
         click.echo(error.secret, err=True)
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
     for each in lines:
         click.echo(each)
 

@@ -18,7 +18,8 @@ from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import parse_repository
 
 from .access import RegistryAccess
-from .command import EXIT_PROBLEM, ask_server, config_option, fail, with_registry
+from .command import ask_server, config_option, fail, with_registry
+from .errors import Exit
 
 _BAD = {"failed", "canceled"}
 
@@ -55,7 +56,7 @@ def make(file: Path) -> None:
     try:
         save_identity(made, file)
     except SetupError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
     click.echo(made.public_key)
 
 
@@ -66,7 +67,7 @@ def show(file: Path) -> None:
     try:
         click.echo(load_identity(file).public_key)
     except SetupError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
 
 
 def _directories_of(context: click.Context, parameter: click.Parameter, repository: str | None) -> str:
@@ -125,7 +126,7 @@ def share_revoke(path: Path | None, paths: str, who: str) -> None:
     roles = ask_server(path, "share-grant", {"who": who, "role": "none", "paths": paths})
     _print_roles(roles)
     if roles["roles"].get(who, "none") != "none":
-        fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", EXIT_PROBLEM)
+        fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", Exit.PROBLEM)
 
 
 @share.command("list")
@@ -148,7 +149,7 @@ def archive_start(path: Path | None) -> None:
     buckets = ask_server(path, "archive-start")["buckets"]
     _print_once(each.get("why") or "The archive was started." for each in buckets)
     if any(each["state"] == "refused" for each in buckets):
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
 @archive.command("status")
@@ -208,7 +209,7 @@ def _print_archives(bucket: dict[str, Any]) -> None:
 
 def _exit_if_bad(buckets: Sequence[dict[str, Any]]) -> None:
     if any(bucket["current"] and bucket["current"]["state"] in _BAD for bucket in buckets):
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
 def _print_once(lines: Iterable[str]) -> None:

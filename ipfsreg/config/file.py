@@ -166,7 +166,7 @@ def _check_listen(config: Config, reactor: Any) -> None:
     with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
     if with_tls and not config.tls.certificate:
         raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
-    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint)]
+    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint, reactor)]
     if open_to_all and config.access.rules is None and not config.auth.insecure:
         raise ConfigError(
             f"{config.name}: [registry] listen: {open_to_all[0]!r} lets whoever reaches it push and delete: add "

@@ -18,6 +18,9 @@ VERSION = 1
 """The number of this layout. A daemon refuses a bucket with a number that it does not know."""
 
 VERSION_FILE = "layout-version"
+ENCRYPTED = "encryption/bucket"
+"""A file that an encrypted bucket has, and no other one (`ipfsreg.encryption.documents`)."""
+
 REPOSITORIES = "repositories"
 TOPS = ("blobs", "dags", REPOSITORIES, "quarantine")
 """The directories at the top of the bucket; `VERSION_FILE` is the only file there."""

@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,10 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
+from .ipfs.describing import Describer, StoredImages
 from .ipfs.exporting import Exporter
 from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
@@ -42,7 +45,7 @@ from .repository.tags import Tags
 from .runtime import Runtime
 from .upkeep.collector import Collector, Retention
 from .upkeep.repository_check import RepositoryCheck
-from .upkeep.scrubber import Scrubber
+from .upkeep.scrubber import SavedPosition, Scrubber
 from .upkeep.verifier import Verifier
 from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
@@ -81,6 +84,18 @@ class OnIpfs:
     publish: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: of all repositories, each content once, and of some of them by name.
+
+    Where it is not ``complete``, what was there before is still being counted.
+    """
+
+    of_all: int
+    of_repositories: Mapping[str, int]
+    complete: bool
+
+
 _ON_IPFS = OnIpfs()
 
 
@@ -107,8 +122,11 @@ class Registry:
     ) -> None:
         workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
+        self.clock = clock
+        self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
+        self.events = Events(clock, runtime.now)
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
         # ``stored`` is for what removes and scrubs: it must leave alone what the original program
@@ -122,7 +140,7 @@ class Registry:
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
         self.readiness = Readiness(lambda: _check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
-        self._index = CidIndex(directory / "cids.sqlite", workers)
+        self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
 
@@ -134,7 +152,16 @@ class Registry:
         tagged = self._publish if on_ipfs.publish else None
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
-        environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
+        environment = UploadEnvironment(
+            self.blobs,
+            workers,
+            clock,
+            limits.max_blob_size,
+            ipfs.ahead,
+            ipfs.teller,
+            ipfs.cids and not ipfs.late_dags,
+            ipfs.spool,
+        )
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
         self.uploads = Uploads(
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
@@ -144,7 +171,7 @@ class Registry:
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
         self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
-        position = directory / "scrub-position"
+        position = SavedPosition(directory / "scrub-position", ipfs.spool)
         self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
@@ -158,6 +185,7 @@ class Registry:
         self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
         self._publishing = PublishQueue(self.publisher, visibility)
         self.exporter = Exporter(self.manifests, self.blobs, workers)
+        self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
         self.cid_refresh = CidRefresh(base, storage, self.tags)
 
@@ -176,13 +204,26 @@ class Registry:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
 
+    async def complete_dags(self) -> None:
+        """Compute the DAGs that are missing, while nothing is being pushed."""
+        await self.dags.complete(self.uploads.any_busy)
+
     async def stop(self) -> None:
         """Close the bucket."""
         self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
+        await self.dags.stop()
         await self._index.close()
         await self._bucket.stop()
+
+    async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
+        """What some repositories use, and all together, as far as it was counted: nothing is read for it.
+
+        :raises Unavailable: where the count cannot be read.
+        """
+        found = await self._index.used(repositories)
+        return Usage(found.pop("", 0), found, self._index.complete)
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)
@@ -206,10 +247,21 @@ async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
     await original.look()
 
 
+async def _check_plain(bucket: IBucket) -> None:
+    """See that what has no layout is not encrypted: nothing plain may be put there."""
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
+
+
 async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
+        await _check_plain(bucket)
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:

@@ -63,7 +63,7 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         read_only=None,
         repeated=(),
         not_read_needlessly=None,
-        ipfs=SimpleNamespace(remote_pins=None),
+        ipfs=SimpleNamespace(remote_pins=None, late_dags=False),
     )
     registry = SimpleNamespace(
         collector=collector,

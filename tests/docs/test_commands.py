@@ -51,6 +51,9 @@ RUN_HERE = {
 ELSEWHERE = {
     # It needs root and a running systemd; tests/docs/test_unit.py has its file, its configuration and its command.
     ("docs/configuration.md", "As a service"),
+    # tests/docs/test_operations.py
+    ("docs/operations.md", "While it is stopped"),
+    ("docs/operations.md", "Restore"),
     ("docs/performance.md", "Performance"),  # tests/bench runs it, small
 }
 WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md", "docs/kubo.md"}

@@ -3,36 +3,46 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.opened import Opened
+from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.errors import ReadOnly
 from ipfsreg.registry.ipfs.image_parts import cids_of
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
 
+from .contents import inspect_image, list_repositories, list_tags, remove
+from .events import Listing, Long
+from .status import tell_status
 from .unknown import explained
 
 TaskArguments = Mapping[str, str]
 Task = Callable[[TaskArguments], Awaitable[dict[str, Any]]]
 """Answers something that can be written as JSON."""
 
+AnyTask: TypeAlias = Task | Long | Listing
 
-async def run_collector(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
+
+async def run_collector(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
     """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period.
 
     ``untagged`` replaces the time for which manifests are kept without a tag, in seconds.
     """
     grace = 0.0 if arguments.get("now") else None
     untagged = float(arguments["untagged"]) if "untagged" in arguments else None
-    found = await registry.collector.run(dry_run=bool(arguments.get("dry_run")), grace=grace, untagged=untagged)
+    found = await registry.collector.run(
+        dry_run=bool(arguments.get("dry_run")), grace=grace, untagged=untagged, progress=progress
+    )
     limits = registry.limits
     return asdict(found) | {"untagged_for": limits.gc_untagged, "used_within": limits.gc_grace}
 
 
-async def verify_registry(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
+async def verify_registry(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
     """Read everything and compare it with its digests."""
-    return asdict(await registry.verifier.verify())
+    return asdict(await registry.verifier.verify(progress=progress))
 
 
 async def find_cids(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
@@ -55,15 +65,22 @@ async def _refuse(task: str, why: str, arguments: TaskArguments) -> dict[str, An
     raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
 
 
-def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
-    """All tasks of a registry and its backend."""
-    tasks: dict[str, Task] = {
-        "gc": partial(run_collector, registry),
-        "verify": partial(verify_registry, registry),
+def tasks_of(
+    registry: Registry, backend: Opened, clock: IReactorTime, started: float | None = None
+) -> Mapping[str, AnyTask]:
+    """All tasks of a registry and its backend. ``started`` is when the daemon has; None for a command alone."""
+    tasks: dict[str, AnyTask] = {
+        "ls": Listing(partial(list_repositories, registry)),
+        "tags": Listing(partial(list_tags, registry)),
+        "inspect": partial(inspect_image, registry),
+        "rm": Long(partial(remove, registry, clock)),
+        "status": partial(tell_status, registry, backend, clock, started),
+        "gc": Long(partial(run_collector, registry)),
+        "verify": Long(partial(verify_registry, registry)),
         "cid": partial(find_cids, registry),
         "publish": partial(publish_image, registry),
         **backend.tasks,
     }
     if backend.read_only is not None:
-        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify", "publish")}
+        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify", "publish", "rm")}
     return tasks

@@ -21,7 +21,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
-from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
+from ipfsreg.ipfs.file_dag import PROFILE, BlockPlace, FileDag
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
@@ -60,6 +60,8 @@ class HeldBlock:
 class CidIndex:
     """The index in the file ``path``, used in threads, by one at a time.
 
+    It tells digests and repositories: where these are nobody's business it is not ``kept``, but in memory only.
+
     Reading fails with `Unavailable`. What fails when it is told something makes it incomplete, and nothing else.
 
     `twisted.enterprise.adbapi` would not do: its threads are its own, so that tests could not put them into an order;
@@ -68,8 +70,9 @@ class CidIndex:
 
     _log = Logger()
 
-    def __init__(self, path: Path, workers: Workers) -> None:
+    def __init__(self, path: Path, workers: Workers, *, kept: bool = True) -> None:
         self._path = path
+        self._kept = kept
         self._workers = workers
         self._lock: DeferredLock = DeferredLock()
         self._connection: sqlite3.Connection | None = None
@@ -85,9 +88,15 @@ class CidIndex:
     async def open(self) -> None:
         """Open the file, or make it. Where that cannot be done, there is no index until the next pass."""
         try:
-            self._connection, self._pass, self.complete = await self._workers.run(cid_table.open_table, self._path)
+            self._connection, self._pass, self.complete = await self._workers.run(self._open)
         except (sqlite3.Error, OSError) as error:
             self._log.error("The index of CIDs cannot be opened: {error}. It is tried again.", error=error)
+
+    def _open(self) -> tuple[sqlite3.Connection, int, bool]:
+        if not self._kept:
+            cid_table.remove_file(self._path)
+            return cid_table.open_table(None)
+        return cid_table.open_table(self._path)
 
     async def close(self) -> None:
         """Write what it was told, and close the file. A file that is not closed is incomplete when it is opened."""
@@ -142,6 +151,13 @@ class CidIndex:
         """What a repository and all of them have, and whether that content is a part of it. What was told counts."""
         return await self.do(partial(cid_table.usage, repository, None if digest is None else index_key(digest)))
 
+    async def used(self, repositories: Sequence[Repository]) -> dict[str, int]:
+        """The bytes that some repositories have, each content once, and under ``""`` those of all.
+
+        What is not known is left out. It is less than there is where the index is not `complete`.
+        """
+        return await self.do(partial(cid_table.used, repositories))
+
     def lost(self, holder: Holder) -> None:
         """A repository has a content no more. The caller keeps others from giving it meanwhile."""
         row = (index_key(holder.digest), holder.repository, int(holder.is_manifest))
@@ -153,6 +169,23 @@ class CidIndex:
             await self.do(lambda to: cid_table.add_dag(to, index_key(digest), dag, self._pass))
         except Unavailable:  # it was logged
             self._miss()
+
+    def want_dag(self, digest: Digest, size: int) -> None:
+        """The DAG of a content of ``size`` bytes is to be computed."""
+        self.tell("INSERT INTO wanted VALUES (?, ?) ON CONFLICT DO NOTHING", index_key(digest), size)
+
+    def want_no_dag(self, digest: Digest) -> None:
+        """It is not, any more."""
+        self.tell("DELETE FROM wanted WHERE content = ?", index_key(digest))
+
+    async def wanted_dag(self) -> tuple[Digest, int] | None:
+        """A content whose DAG is to be computed, and its size in bytes; None where there is none."""
+        row = await self.do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
+        return None if row is None else (_digest(row[0]), row[1])
+
+    async def want_missing_dags(self) -> None:
+        """All DAGs of blobs that it knows and that are not there are to be computed."""
+        await self.do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
@@ -271,5 +304,9 @@ def index_key(digest: Digest) -> bytes:
     return bytes((_ALGORITHMS[digest.algorithm],)) + bytes.fromhex(digest.hex)
 
 
+def _digest(key: bytes) -> Digest:
+    return Digest(_NAMES[key[0]], key[1:].hex())
+
+
 def _holder(row: Any) -> Holder:
-    return Holder(Digest(_NAMES[row[0][0]], row[0][1:].hex()), Repository(row[1]), bool(row[2]))
+    return Holder(_digest(row[0]), Repository(row[1]), bool(row[2]))

@@ -13,8 +13,9 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.runtime import Runtime
 
 from .cid_index import CidIndex
-from .dags import Dags
+from .dags import Dags, NoDags
 from .guard import Guard
+from .late_dags import LateDags
 from .quotas import QuotaLimits, Quotas
 from .store import ContentStore
 
@@ -75,9 +76,16 @@ class Storage:
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=can.verify_reads)
-        self.dags = Dags(bucket, index, workers, can.teller)
+        self.dags = self._dags(index, can)
         self._turns = Turns(self.clock)
         self._share = None if bucket.shared else runtime.share
+
+    def _dags(self, index: CidIndex, can: Capabilities) -> Dags:
+        if not can.cids:
+            return NoDags(self.bucket, index, self.workers)
+        if can.late_dags:
+            return LateDags(self.bucket, index, self.workers, self.guard, self.clock)
+        return Dags(self.bucket, index, self.workers, can.teller)
 
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""

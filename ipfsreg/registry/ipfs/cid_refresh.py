@@ -25,7 +25,8 @@ class CidRefresh:
 
     In a bucket that nobody else writes to it has all tags read as well, where the index does not know them.
 
-    Where there are quotas it looks for the sizes too, which means to read a small file for each content.
+    Where there are quotas, or DAGs are computed after the push, it looks for the sizes too, which means to read a
+    small file for each content.
     """
 
     def __init__(self, bucket: IBucket, storage: Storage, tags: Tags) -> None:
@@ -35,7 +36,7 @@ class CidRefresh:
         self._index = storage.index
         self._dags = storage.dags
         self._clock = storage.clock
-        self._sizes_wanted = storage.quotas.are_set
+        self._sizes_wanted = storage.quotas.are_set or storage.dags.late
         self._last: float | None = None
 
     async def run(self) -> None:
@@ -54,6 +55,7 @@ class CidRefresh:
             if not self._bucket.shared:
                 await self._tags.learn(repository, throttle)
         await self._index.end_pass()
+        await self._dags.want_missing()
         self._last = began
 
     async def run_if_needed(self) -> None:

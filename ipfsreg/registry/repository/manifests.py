@@ -11,7 +11,7 @@ from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import is_one_block
+from ipfsreg.registry.content.dags import is_one_block, no_cid
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest, digest_of
@@ -41,6 +41,8 @@ class StoredManifest:
     digest: Digest
     media_type: str
     content: bytes
+    noted: float | None = None
+    """When it was pushed, or last lost a tag, in seconds since 1970; None where nobody noted that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class PutManifest:
     """What became of a push: ``tags`` are those that now point to it."""
 
     digest: Digest
+    media_type: str
     subject: Digest | None
     tags: tuple[Tag, ...]
 
@@ -138,7 +141,7 @@ class Manifests:
                     "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
                     path=layout.manifest_record(repository, digest),
                 )
-            return StoredManifest(digest, record.mediaType, content)
+            return StoredManifest(digest, record.mediaType, content, record.released or None)
 
     async def mend_record(self, repository: Repository, digest: Digest) -> bool:
         """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
@@ -155,22 +158,32 @@ class Manifests:
         return True
 
     async def cid(self, manifest: StoredManifest) -> str:
-        """A manifest's CID; computed where that was never done."""
+        """A manifest's CID; computed where that was never done.
+
+        :raises Denied: where the bucket is encrypted.
+        """
         digest, size = manifest.digest, len(manifest.content)
         known = await self._storage.dags.cid_text(digest, size)
         if known is not None:
             return known
         leaves = await self._storage.workers.run(leaves_of, manifest.content)
         async with self._guard.holding(content_key(digest)):
-            return await self._storage.dags.add(digest, size, leaves)
+            cid = await self._storage.dags.add(digest, size, leaves)
+        if cid is None:
+            raise no_cid()
+        return cid
 
     async def parsed(self, manifest: StoredManifest) -> Manifest:
         """What a manifest says.
 
         :raises ManifestInvalid: where the content is not a manifest: another program may have stored it.
         """
+        return await self.extracted(manifest, parse_manifest)
+
+    async def extracted(self, manifest: StoredManifest, extract: Callable[[bytes, str], T]) -> T:
+        """What a function finds in a manifest's content, given its media type too. It may be called in a thread."""
         content = manifest.content
-        return await self._storage.parser.run(len(content), parse_manifest, content, manifest.media_type)
+        return await self._storage.parser.run(len(content), extract, content, manifest.media_type)
 
     async def put(
         self,
@@ -211,7 +224,7 @@ class Manifests:
                 await self._point(repository, tag, digest)
         if pointing and self._tagged is not None:
             self._tagged(repository, digest)
-        return PutManifest(digest, manifest.subject, pointing)
+        return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -32,9 +33,8 @@ from ipfsreg.registry.repository.records import Records
 from ipfsreg.registry.uploads.uploads import Uploads
 
 from .compact import Beginnings
-from .inventory import Inventory, take_inventory
+from .inventory import LOOKING, Inventory, take_inventory
 from .keeping import Keeping
-from .progress import Progress
 
 EARLY_MAX = 200_000
 """Of so many manifests whose time lies in the future it is remembered when they were first seen."""
@@ -109,8 +109,8 @@ class Collector:
         self._now = storage.now
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
-        self.progress = Progress()
-        """How far the run is that is under way."""
+        self.last: tuple[float, Collection] | None = None
+        """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
 
     async def run(
         self,
@@ -119,27 +119,27 @@ class Collector:
         grace: float | None = None,
         untagged: float | None = None,
         goes_on: Callable[[], bool] = lambda: True,
+        progress: Progress | None = None,
     ) -> Collection:
         """One run; a second one waits for the first. ``grace`` and ``untagged`` replace those that are configured.
 
-        ``goes_on`` is asked before each removal.
+        ``goes_on`` is asked before each removal. ``progress`` counts repositories, then contents.
 
         :raises Interrupted: where it says no. Nothing is under way then.
         """
         async with self._one_at_a_time:
             since = self._guard.now() - (self._retention.grace if grace is None else grace)
             kept = self._retention.untagged if untagged is None else untagged
-            run = _Run(Collection(dry_run), since, kept, self._now(), self._throttle(), goes_on)
-            try:
-                report = await self._run(run)
-            finally:
-                self.progress.end()
+            run = _Run(Collection(dry_run), since, kept, self._now(), self._throttle(), goes_on, progress or Progress())
+            report = await self._run(run)
             self._seen_early = run.seen_early
+            self.last = (self._now(), report)
             return report
 
     async def _run(self, run: "_Run") -> Collection:
+        run.progress.begin(LOOKING)
         async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, self._workers, repository, run.throttle, self.progress)
+            contents = await take_inventory(self._stored, self._workers, repository, run.throttle, run.progress)
             if contents.damaged:
                 run.report.skipped.append(repository)
                 self._log.error(
@@ -155,11 +155,12 @@ class Collector:
                 if contents.has(digest):
                     run.needed.add(digest)
             await self._collect_links(repository, contents, run)
+            run.progress.done += 1
         await self._workers.run(run.needed.seal)
-        self.progress.begin("contents")
+        run.progress.begin("Looking through contents")
         async for digest in layout.all_blobs(self._stored):
-            self.progress.done += 1
             await run.throttle.step()
+            run.progress.done += 1
             if digest not in run.needed:
                 await shield(self._collect_content(digest, run))
         async for digest in layout.all_dags(self._stored):
@@ -320,6 +321,7 @@ class _Run:
     now: float
     throttle: Throttle
     goes_on: Callable[[], bool]
+    progress: Progress
     needed: Beginnings = field(default_factory=Beginnings)
     seen_early: dict[int, float] = field(default_factory=dict)
 

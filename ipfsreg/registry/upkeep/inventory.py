@@ -14,6 +14,7 @@ from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.gather import gather
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -25,7 +26,6 @@ from ipfsreg.registry.record import RECORD_MAX, Record, parse_record
 from ipfsreg.registry.repository.tags import read_tags
 
 from .compact import Beginnings, Digests
-from .progress import Progress
 
 T = TypeVar("T")
 
@@ -37,6 +37,12 @@ _SEVERAL = 8
 
 _BYTES_AT_ONCE = 1024 * 1024
 """How much is read at once and parsed in one call of a thread, unless one manifest is longer."""
+
+LONG = 1000
+"""Of a repository with so many manifests it is told how many of them were read."""
+
+LOOKING = "Looking through repositories"
+"""What is told of work that looks at one repository after the other."""
 
 _WHOLE, _DAMAGED, _DISCARDED, _TAGGED = 1, 2, 4, 8
 
@@ -197,19 +203,27 @@ async def take_inventory(
         references = {*(blob for blob, _ in manifest.blobs), *manifest.foreign, *manifest.manifests}
         return Parts(manifest.subject, _numbers(manifest.manifests, listed), _numbers(references, links))
 
-    progress.begin(f"manifests of {repository}", len(listed))
+    repositories, is_long = progress.done, len(listed) >= LONG
+    if is_long:
+        progress.begin(f"Reading manifests of {repository}", len(listed))
     async for each in read_manifests(bucket, workers, repository, listed, throttle, examine):
-        progress.done += 1
+        if is_long:
+            progress.done += 1
         contents.found(each, layout.manifest_record(repository, each.digest))
-    progress.begin(f"tags of {repository}")
+    if is_long:
+        progress.begin(f"Reading tags of {repository}")
     async for some in read_tags(bucket, repository):
-        progress.done += len(some)
+        if is_long:
+            progress.done += len(some)
         for tag, target in some:
             if isinstance(target, Digest):
                 contents.tagged(target)
             elif (path := unreadable_tag(repository, tag, target)) is not None:
                 contents.unreadable.append(path)
         await throttle.step(1 + len(some) // 4)
+    if is_long:
+        progress.begin(LOOKING)
+        progress.done = repositories
     return contents
 
 

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.spool_format import SpoolFormat
 from ipfsreg.flow.durable import remove_drafts, write_durably
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
@@ -16,7 +17,6 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid
 
 from .inventory import AT_ONCE
-from .progress import Progress
 from .verifier import Verification, Verifier
 
 _SAVE_EVERY = 10.0
@@ -26,11 +26,39 @@ _NAMED = 50
 """How many images the log names. `ipfsreg verify` names them all."""
 
 
+class SavedPosition:
+    """The digest of the content that was looked at last, in a file that is kept as the spool's notes are.
+
+    All of it is for threads.
+    """
+
+    def __init__(self, path: Path, form: SpoolFormat) -> None:
+        self._path = path
+        self._form = form
+
+    def load(self) -> Digest | None:
+        """The digest, or None where none is known."""
+        with suppress(OSError):
+            remove_drafts(self._path)
+        try:
+            return parse_digest(self._form.read_note(self._path.name, self._path.read_bytes()).decode().strip())
+        except (OSError, ValueError, DigestInvalid):
+            return None
+
+    def save(self, digest: Digest) -> None:
+        """Remember a digest."""
+        write_durably(self._path, self._form.note(self._path.name, f"{digest}\n".encode()))
+
+    def forget(self) -> None:
+        """Remember none."""
+        self._path.unlink(missing_ok=True)
+
+
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
-    ``position`` is the file that remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes.
-    A short file counts as `FILE_COSTS` bytes.
+    ``position`` remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes. A short file
+    counts as `FILE_COSTS` bytes.
     """
 
     _log = Logger()
@@ -42,7 +70,7 @@ class Scrubber:
         workers: Workers,
         clock: IReactorTime,
         throttle: Callable[[float | None], Throttle],
-        position: Path,
+        position: SavedPosition,
         rate: float | None,
     ) -> None:
         self._stored = stored
@@ -51,28 +79,20 @@ class Scrubber:
         self._clock = clock
         self._throttle = throttle
         self._position = position
-        self.progress = Progress()
-        """How far the pass is that is under way."""
         self._rate = rate
 
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
-        throttle = self._throttle(self._rate)
-        done = await self._workers.run(self._load)
-        self.progress.begin("contents")
-        try:
-            await self._scrub(done, throttle, report)
-        finally:
-            self.progress.end()
-        await self._workers.run(self._position.unlink, True)
+        done = await self._workers.run(self._position.load)
+        await self._scrub(done, self._throttle(self._rate), report)
+        await self._workers.run(self._position.forget)
         return report
 
     async def _scrub(self, done: Digest | None, throttle: Throttle, report: Verification) -> None:
         some: list[Digest] = []
         saved = self._clock.seconds()
         async for digest in layout.all_blobs(self._stored):
-            self.progress.done += 1
             if done is not None and digest <= done:
                 await throttle.step()
                 continue
@@ -82,7 +102,7 @@ class Scrubber:
                 some = []
                 if self._clock.seconds() - saved >= _SAVE_EVERY:
                     saved = self._clock.seconds()
-                    await self._workers.run(write_durably, self._position, f"{digest}\n".encode())
+                    await self._workers.run(self._position.save, digest)
         await self._check(some, throttle, report)
 
     async def _check(self, some: list[Digest], throttle: Throttle, report: Verification) -> None:
@@ -100,11 +120,3 @@ class Scrubber:
             images=", ".join([*images[:_NAMED], *([f"{len(images) - _NAMED} more"] if len(images) > _NAMED else [])])
             or "no image",
         )
-
-    def _load(self) -> Digest | None:
-        with suppress(OSError):
-            remove_drafts(self._position)
-        try:
-            return parse_digest(self._position.read_text().strip())
-        except (OSError, UnicodeDecodeError, DigestInvalid):
-            return None

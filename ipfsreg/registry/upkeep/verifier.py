@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipfsreg.bucket.bulk import IBulkReads, get_each
 from ipfsreg.bucket.errors import Corrupt, Forbidden
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
@@ -15,9 +16,8 @@ from ipfsreg.registry.content.store import ContentStore
 from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 
 from .compact import Digests, Lengths
-from .inventory import batches
+from .inventory import LOOKING, batches
 from .naming import images_using
-from .progress import Progress
 from .repository_check import Findings, RepositoryCheck
 from .strays import ListTop, find_strays
 
@@ -67,39 +67,37 @@ class Verifier:
         self._repositories = repositories
         self._throttle = throttle
         self._list_top = list_top
-        self.progress = Progress()
-        """How far the verification is that is under way."""
 
-    async def verify(self, *, rate: float | None = None) -> Verification:
-        """Read everything once. ``rate`` bounds the reading, in bytes a second."""
+    async def verify(self, *, rate: float | None = None, progress: Progress | None = None) -> Verification:
+        """Read everything once. ``rate`` bounds the reading, in bytes a second. ``progress`` counts contents."""
         report = Verification()
+        progress = progress or Progress()
+        progress.begin("Looking for what does not belong")
         throttle = self._throttle(rate)
-        self.progress.begin("names")
+        strays = await find_strays(self._stored, self._list_top, throttle)
         try:
-            strays = await find_strays(self._stored, self._list_top, throttle)
-            try:
-                await self._check_all(throttle, report)
-            except Corrupt as error:
-                if not strays:
-                    raise
-                report.stopped_by = str(error)
-        finally:
-            self.progress.end()
+            await self._check_all(throttle, report, progress)
+        except Corrupt as error:
+            if not strays:
+                raise
+            report.stopped_by = str(error)
         quarantined = {layout.blob(parse_digest(each)) for each in report.damaged}
         named = {*report.unreadable, *report.mended, *quarantined}
         report.strays = {path: what for path, what in strays.items() if path not in named}
         return report
 
-    async def _check_all(self, throttle: Throttle, report: Verification) -> None:
+    async def _check_all(self, throttle: Throttle, report: Verification, progress: Progress) -> None:
+        progress.begin("Counting")
         digests = await Digests.of(layout.all_blobs(self._stored), self._workers, throttle)
         lengths = Lengths(digests)
-        self.progress.begin("contents", len(digests))
+        progress.begin("Reading contents", total=len(digests))
         for some in batches(digests):
             async for digest, length in self.check(some, throttle, report):
                 if length is not None:
                     lengths.set(digest, length)
-            self.progress.done += len(some)
-        await self._check_repositories(lengths, throttle, report)
+                progress.done, progress.moved = progress.done + 1, report.bytes
+        progress.begin(LOOKING)
+        await self._check_repositories(lengths, throttle, report, progress)
 
     async def check(
         self, digests: Sequence[Digest], throttle: Throttle, report: Verification
@@ -163,12 +161,13 @@ class Verifier:
         """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
         return await images_using(self._stored, self._workers, digests, self._throttle(None))
 
-    async def _check_repositories(self, lengths: Lengths, throttle: Throttle, report: Verification) -> None:
+    async def _check_repositories(
+        self, lengths: Lengths, throttle: Throttle, report: Verification, progress: Progress
+    ) -> None:
         findings = Findings()
-        self.progress.begin("repositories")
         async for repository in layout.repositories(self._stored):
-            self.progress.done += 1
             await self._repositories.check(repository, lengths, throttle, findings)
+            progress.done += 1
         report.unreadable += findings.unreadable
         report.mended = findings.mended
         damaged = {parse_digest(each) for each in report.damaged}

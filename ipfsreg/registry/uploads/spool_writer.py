@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
 from ipfsreg.bucket.errors import Full
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL, Appender, SpoolFormat
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.errors import ContentTooLarge
@@ -37,7 +38,8 @@ SYNC_EVERY = 64 * 1024 * 1024
 class UploadEnvironment:
     """What all sessions use. ``max_blob_size`` is in bytes (None: any).
 
-    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
+    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here, and
+    without ``dags`` nobody wants it. ``form`` is that of the sessions' files.
     """
 
     blobs: Blobs
@@ -46,26 +48,29 @@ class UploadEnvironment:
     max_blob_size: int | None = None
     ahead: TakesAhead | None = None
     teller: TellsLeaves | None = None
+    dags: bool = True
+    form: SpoolFormat = PLAIN_SPOOL
 
     def new_hash(self) -> ContentHash:
         """That of a session that has received nothing."""
-        return ContentHash(chunks=self.teller is None or not self.teller.tells())
+        return ContentHash(chunks=self.dags and (self.teller is None or not self.teller.tells()))
 
 
 @implementer(IConsumer)
 class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
-    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor`` and ends at
-    ``offset``; ``hash_`` is that of what is in it, and changes. ``state`` is how the file was left. ``grown`` is told
-    the file's length whenever it has grown; where there is one, somebody else stores the bytes, and the disk is not
-    made to.
+    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor``, ``appender``
+    appends to it, and it has ``offset`` bytes of content; ``hash_`` is that of these, and changes. ``state`` is how the
+    file was left. ``grown`` is told whenever it has grown how much of it will stay; where there is one, somebody else
+    stores the bytes, and the disk is not made to.
     """
 
     def __init__(
         self,
         environment: UploadEnvironment,
         descriptor: int,
+        appender: Appender,
         offset: int,
         hash_: ContentHash,
         grown: Callable[[int], None] | None,
@@ -76,6 +81,7 @@ class SpoolWriter:
         self._limit = environment.max_blob_size
         self._grown = grown
         self._descriptor = descriptor
+        self._appender = appender
         self._accepted = self._offset = offset
         self._hash = hash_
         self.state = state
@@ -150,6 +156,8 @@ class SpoolWriter:
                 if self._writing:
                     self._idle = Deferred()
                     await self._idle
+            if self._disk_error is None:
+                await self._workers.run(self._flush)
             if self._disk_error is not None:
                 raise self._disk_error
         finally:
@@ -198,7 +206,17 @@ class SpoolWriter:
         try:
             for piece in pieces:
                 self._hash.update_whole(piece)
-                _write_all(self._descriptor, piece)
+                self._appender.write(piece)
+        finally:
+            self.state = state_of(self._descriptor)
+
+    def _flush(self) -> None:
+        # In a thread.
+        self.altered |= state_of(self._descriptor) != self.state
+        try:
+            self._appender.flush()
+        except OSError as error:
+            self._disk_error = _disk_error(error)
         finally:
             self.state = state_of(self._descriptor)
 
@@ -211,7 +229,7 @@ class SpoolWriter:
         self._writing = False
         self._offset += length
         if self._grown is not None:
-            self._grown(self._offset)
+            self._grown(self._appender.lasting)
         self._unsynced += length
         if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
             self._begin_sync()
@@ -234,10 +252,7 @@ class SpoolWriter:
     def _failed(self, failure: Failure) -> None:
         self._writing = False
         self._waiting = []
-        error = failure.value
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            error = Full(f"no room in the spool: {error.strerror}")
-        self._disk_error = error
+        self._disk_error = _disk_error(failure.value)
         self._stop_producer()
         self._tell_idle()
 
@@ -252,7 +267,7 @@ class SpoolWriter:
             idle.callback(None)
 
 
-def _write_all(descriptor: int, data: bytes | bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.writev(descriptor, [view]) :]
+def _disk_error(error: BaseException) -> BaseException:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Full(f"no room in the spool: {error.strerror}")
+    return error

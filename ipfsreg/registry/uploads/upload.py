@@ -93,7 +93,7 @@ class Upload:
         self.state = UploadState.IDLE
         self._environment = environment
         self._ended = ended
-        self._spool = Spool(identity.directory / DATA, environment, received, hash_)
+        self._spool = Spool(identity.directory / f"{DATA}{environment.form.suffix}", environment, received, hash_)
         self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
 

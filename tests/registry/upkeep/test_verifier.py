@@ -15,12 +15,13 @@ from twisted.logger import LogEvent, LogLevel
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL
 from ipfsreg.flow.throttle import FILE_COSTS, Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.upkeep.scrubber import Scrubber
+from ipfsreg.registry.upkeep.scrubber import SavedPosition, Scrubber
 from ipfsreg.registry.upkeep.verifier import Verification, Verifier
 from tests.registry.place import Place, SteppedClock, pause
 
@@ -320,7 +321,7 @@ def scrubber(place: Place, verifier: Verifier | None = None, clock: Clock | None
         place.workers,
         clock or place.clock,
         partial(Throttle, clock or place.clock),
-        place.directory / "scrub-position",
+        SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
         None,
     )
 
@@ -357,7 +358,7 @@ async def test_the_rate_of_a_scrub_bounds_small_files_too(place: Place) -> None:
         place.workers,
         clock,
         whole,
-        place.directory / "scrub-position",
+        SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
         rate,
     )
     running = Deferred.fromCoroutine(scrub.run())
