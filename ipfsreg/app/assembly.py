@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+SHARE = 0.25
+"""The part of one core that the collector and its like may take beside clients, where the bucket is on this disk."""
+
 
 def assemble(
     config: Config,
@@ -63,6 +66,7 @@ def assemble(
     backend = make_backend(config, workers, reactor)
     if measures is not None:
         backend = measures.of(backend)
+    share = SHARE if daemon_seen is None else None  # a command alone has nobody beside it
     if config.encryption.enabled:
         from .encryption import encrypt  # not loaded where nothing is encrypted
 
@@ -72,7 +76,7 @@ def assemble(
     registry = Registry(
         backend.bucket,
         config.backend.state_directory,
-        Runtime(workers, reactor, now=time.time),
+        Runtime(workers, reactor, now=time.time, share=share),
         _limits(config),
         OnIpfs(backend.ipfs, by_cid != "never", by_cid == "network", visibility, publish),
         daemon_seen=daemon_seen,

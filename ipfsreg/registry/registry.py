@@ -151,7 +151,7 @@ class Registry:
 
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(storage, base)
-        self.referrers = Referrers(storage)
+        self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
         tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
@@ -177,15 +177,9 @@ class Registry:
         times = GraceTimes(limits.gc_grace, limits.gc_untagged)
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, times)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
-        self.scrubber = Scrubber(
-            stored,
-            self.verifier,
-            workers,
-            clock,
-            SavedPosition(directory / "scrub-position", ipfs.spool),
-            limits.scrub_rate,
-        )
+        self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
+        position = SavedPosition(directory / "scrub-position", ipfs.spool)
+        self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)

@@ -39,7 +39,7 @@ async def test_what_another_daemon_pushes_meanwhile_stays(
         # Just before a file that was made anew is stored, another daemon replaces it.
         replace, tag = anna.backend.replace, "repositories/box/_tags/1"
         assert replace is not None
-        moved = []
+        moved: list[str] = []
 
         async def late(path: str, cid: str, content: bytes | Path) -> bool:
             if not moved:
