@@ -208,6 +208,8 @@ class _SpoolFile:
 class _SealingAppender:
     """Keeps the last chunk back, full or not, until something comes after it."""
 
+    is_slow = True
+
     def __init__(self, file: _SpoolFile, offset: int) -> None:
         self._file = file
         self._index = chunk_count(offset) - 1
