@@ -39,6 +39,7 @@ from .listening import Listeners
 from .parts import Parts
 from .peer_id import PeerId
 from .preflight import find_problem
+from .retention_config import retention_policy
 from .state_directory import StateDirectory
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def _limits(config: Config) -> RegistryLimits:
         gc_untagged=config.gc.untagged,
         scrub_rate=config.scrub.rate,
         quotas=QuotaLimits(config.limits.repository_size, config.limits.total_size),
+        retention=retention_policy(config),
     )
 
 

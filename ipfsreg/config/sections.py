@@ -13,7 +13,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size, or_none
+from .kinds import (
+    Directory,
+    Duration,
+    Listed,
+    OptionalDuration,
+    OptionalPositive,
+    OptionalSize,
+    Positive,
+    Rate,
+    Section,
+    Size,
+    or_none,
+)
 from .tls_options import TlsOptions
 from .webhook_options import WebhookOptions
 
@@ -188,6 +200,15 @@ class EncryptionOptions(Section):
     rate: Rate = 10 * 1024**2
 
 
+class RetentionOptions(Section):
+    """``[retention]``. ``rules`` and ``immutable`` are as `ipfsreg.registry` reads them; ``pulls`` notes pulls."""
+
+    rules: str | None = None
+    interval: OptionalPositive = 24 * 3600.0
+    immutable: Listed = ()
+    pulls: bool = False
+
+
 class EventOptions(Section):
     """``[events]``. ``clients`` is how many may listen to ``/events`` at once; none where it is 0."""
 
@@ -209,6 +230,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "pages": PagesOptions,
     "pin": PinOptions,
     "encryption": EncryptionOptions,
+    "retention": RetentionOptions,
     "webhooks": WebhookOptions,
     "events": EventOptions,
 }
@@ -234,6 +256,7 @@ class Config:
     pages: PagesOptions
     pin: PinOptions
     encryption: EncryptionOptions
+    retention: RetentionOptions
     webhooks: WebhookOptions
     events: EventOptions
     backends: Mapping[str, BackendOptions]

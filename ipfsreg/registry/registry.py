@@ -21,6 +21,7 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.event import Event, EventAction
 from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
@@ -39,13 +40,15 @@ from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.manifests import Manifests
+from .repository.pull_times import PullTimes
 from .repository.records import Records
 from .repository.referrers import Referrers
 from .repository.tags import Tags
 from .runtime import Runtime
-from .upkeep.collector import Collector, Retention
+from .upkeep.collector import Collector, GraceTimes
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import SavedPosition, Scrubber
+from .upkeep.tag_retention import RetentionPolicy, TagRetention
 from .upkeep.verifier import Verifier
 from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
@@ -67,6 +70,7 @@ class RegistryLimits:
     gc_untagged: float | None
     scrub_rate: float | None
     quotas: QuotaLimits = field(default_factory=QuotaLimits)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,8 @@ class Registry:
         self.referrers = Referrers(storage)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
-        tagged = self._publish if on_ipfs.publish else None
-        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
+        tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged, immutable)
 
         environment = UploadEnvironment(
             self.blobs,
@@ -167,8 +171,10 @@ class Registry:
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
 
-        retention = Retention(limits.gc_grace, limits.gc_untagged)
-        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
+        self.pulls = self._pull_times(directory, runtime, kept=ipfs.cids) if limits.retention.notes_pulls else None
+        self.tag_retention = TagRetention(limits.retention, storage, self.manifests, self.tags, self.pulls, self.events)
+        times = GraceTimes(limits.gc_grace, limits.gc_untagged)
+        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, times)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
         self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
         self.scrubber = Scrubber(
@@ -202,6 +208,8 @@ class Registry:
         """
         await self._bucket.start()
         await self._index.open()
+        if self.pulls is not None:
+            await self.pulls.start()
         await self.uploads.start()
         await self.importer.start()
         if self._gate is None:
@@ -221,6 +229,8 @@ class Registry:
             self._checking.cancel()
         await self.dags.stop()
         await self._index.close()
+        if self.pulls is not None:
+            await self.pulls.stop()
         await self._bucket.stop()
 
     async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
@@ -230,6 +240,16 @@ class Registry:
         """
         found = await self._index.used(repositories)
         return Usage(found.pop("", 0), found, self._index.complete)
+
+    def _pull_times(self, directory: Path, runtime: Runtime, *, kept: bool) -> PullTimes:
+        pulls = PullTimes(directory / "pulls.sqlite" if kept else None, runtime.workers, runtime.now)
+
+        def note(event: Event) -> None:
+            if event.target.tag is not None:
+                pulls.noted(event.target.repository, event.target.tag)
+
+        self.events.subscribe(note, {EventAction.PULL})
+        return pulls
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from docs.commands import FILES, STATUSES
 from ipfsreg.cli.errors import Exit
 from ipfsreg.cli.main import main
 from ipfsreg.cli.terminal.declare import Command
+from tests.clients.programs import require_program
 from tests.daemon_process import DaemonProcess, program
 
 
@@ -86,8 +86,8 @@ def test_every_example_can_be_typed(name: str, tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_manual_page_is_in_order() -> None:
-    if shutil.which("man") is None or shutil.which("groff") is None:
-        pytest.skip("there is no man here")
+    require_program("man")
+    require_program("groff")
     page = next(path for path in FILES if path.suffix == ".1")
     shown = subprocess.run(["man", "--warnings", "-l", page], capture_output=True, text=True, timeout=60, check=True)
     assert shown.stderr == ""
@@ -101,24 +101,24 @@ def test_a_shell_completes_commands(shell: str, tmp_path: Path) -> None:
         [program("ipfsreg"), "completion", shell], capture_output=True, text=True, timeout=60, check=True
     ).stdout
     assert "_IPFSREG_COMPLETE" in script
-    if shutil.which(shell) is None:
-        pytest.skip(f"there is no {shell} here")
+    require_program(shell)
     (tmp_path / "script").write_text(script)
     subprocess.run([shell, "-n", tmp_path / "script"], timeout=60, check=True)
-    if shell == "bash":
-        typed = (
-            "COMP_WORDS=(ipfsreg ver) COMP_CWORD=1; source ./script; _ipfsreg_completion ipfsreg; echo ${COMPREPLY[@]}"
-        )
-        shown = subprocess.run(
-            ["bash", "-c", typed],
-            cwd=tmp_path,
-            env={"PATH": f"{Path(program('ipfsreg')).parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        assert shown.stdout == "verify\n"
+    typed = {
+        "bash": "COMP_WORDS=(ipfsreg ver) COMP_CWORD=1; source ./script; _ipfsreg_completion ipfsreg; echo $COMPREPLY",
+        "fish": "source ./script; complete -C 'ipfsreg ver'",
+        "zsh": "COMP_WORDS='ipfsreg ver' COMP_CWORD=1 _IPFSREG_COMPLETE=zsh_complete ipfsreg",
+    }
+    shown = subprocess.run(
+        [shell, "-c", typed[shell]],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(program('ipfsreg')).parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "verify" in shown.stdout.split()
     assert not registry.path.exists()
 
 

@@ -44,7 +44,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
+class GraceTimes:
     """For how many seconds things are kept that nothing needs.
 
     ``grace`` is for what was used, ``untagged`` for manifests without a tag, where None keeps them for ever.
@@ -91,7 +91,7 @@ class Collector:
         blobs: Blobs,
         records: Records,
         uploads: Uploads,
-        retention: Retention,
+        times: GraceTimes,
     ) -> None:
         self._bucket = storage.bucket
         self._dags = storage.dags
@@ -102,7 +102,7 @@ class Collector:
         self._blobs = blobs
         self._records = records
         self._uploads = uploads
-        self._retention = retention
+        self._times = times
         self._now = storage.now
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
@@ -125,8 +125,8 @@ class Collector:
         :raises Interrupted: where it says no. Nothing is under way then.
         """
         async with self._one_at_a_time:
-            since = self._guard.now() - (self._retention.grace if grace is None else grace)
-            kept = self._retention.untagged if untagged is None else untagged
+            since = self._guard.now() - (self._times.grace if grace is None else grace)
+            kept = self._times.untagged if untagged is None else untagged
             throttle = Throttle(self._clock)
             run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
             report = await self._run(run)
