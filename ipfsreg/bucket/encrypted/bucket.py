@@ -316,7 +316,15 @@ class EncryptedBucket(BucketWrapper):
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        return walk_by_listing(self.list, directory, into)
+        return walk_by_listing(self._list_or_tidy, check_path(directory), into)
+
+    async def _list_or_tidy(self, directory: str) -> Sequence[Entry]:
+        entries = await self._list(directory)
+        if not entries:
+            with suppress(NotFound):  # empty directories are tidied away by a walk, where there are any
+                async for _ in self._bucket.walk(_where(self._keys.current(), directory)):
+                    pass
+        return entries
 
     async def _asked(self, path: str, answer: "Deferred[T]") -> T:
         """What the wrapped bucket answers about the file at a path, with the path named in its failures."""
