@@ -238,6 +238,11 @@ def test_a_team_shares_by_a_name_and_a_stranger_keeps_a_copy_that_he_cannot_read
         copied = eve.ipfs("ls", "--size=false", f"{root}").split()
         assert "encryption/" in copied
         assert_nothing_plain(eve, root, manifest, layer)
+        # A member's node keeps what is small, and fetches blobs as they are asked for, as any mirror's.
+        end = time.monotonic() + PATIENCE
+        while len(pinned(bert)) != len(pinned(eve)) - 1:
+            assert time.monotonic() < end, (pinned(bert), pinned(eve))
+            time.sleep(0.3)
         # Who was removed reads nothing new.
         anna.command("team", "remove", "bert")
         newer = push(anna, "v2", later)
@@ -251,6 +256,12 @@ def test_a_team_shares_by_a_name_and_a_stranger_keeps_a_copy_that_he_cannot_read
         assert state.startswith("/ipfs/")
         for machine in (anna, bert, eve):
             assert "Traceback" not in machine.log
+
+
+def pinned(machine: Machine) -> dict[str, bool]:
+    """What a mirror keeps on its node, by CID."""
+    found: dict[str, bool] = json.loads((machine.store / "following.json").read_text())["pins"]
+    return found
 
 
 def assert_nothing_plain(machine: Machine, root: str, manifest: bytes, layer: bytes) -> None:
