@@ -20,6 +20,7 @@ setup(
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
         ("share/man/man1", ["etc/man/ipfsreg.1"]),
+        ("share/ipfsreg", ["etc/grafana/ipfsreg.json", "etc/prometheus/ipfsreg.rules.yml"]),
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
@@ -36,6 +37,7 @@ setup(
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
+        "prometheus-client>=0.21",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",
         "pyopenssl>=24.3",

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from .capabilities import Capabilities
@@ -62,6 +63,23 @@ def _no_problem() -> None:
     return None
 
 
+class Mirror(Protocol):
+    """A bucket that follows another one. Both methods are for before it starts."""
+
+    def leave_out(self, stored_as: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
+        """Leave out the directories at the top that have long files though they are stored under other names.
+
+        ``stored_as`` answers these; where it fails, no newer state is kept.
+        """
+
+    def check(self, check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]]) -> None:
+        """Have each newer state checked before it is served: as a bucket, with the CIDs at its top by name."""
+
+
+SignState = Callable[[int, Mapping[str, str]], bytes | None]
+"""From a state's number and the CIDs at its top, by name, to the document that signs it, if it can be signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
@@ -78,8 +96,10 @@ class Opened:
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
-    ``leave_out`` tells a mirror, which fetches all but the directories at the top that have long files, under which
-    names these are stored, where that is not their own.
+    ``replace`` replaces a file (its path, its CID, the content or a file with it) where it still has that CID, and
+    answers whether it had: for work that must not undo what another daemon does at the same moment.
+    ``mirror`` is what a bucket that follows another one is told. ``sign_states`` has each state signed, where the
+    storage has states: the document is stored at a path.
     """
 
     bucket: IBucket
@@ -93,4 +113,6 @@ class Opened:
     told: Callable[[], Awaitable[Mapping[str, str]]] = _nothing_more
     read_only: str | None = None
     not_read_needlessly: str | None = None
-    leave_out: Callable[[Callable[[Sequence[str]], Awaitable[Collection[str]]]], None] | None = None
+    replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
+    mirror: Mirror | None = None
+    sign_states: Callable[[str, SignState], None] | None = None

@@ -215,6 +215,18 @@ class EventOptions(Section):
     clients: Annotated[int, Field(ge=0, le=10_000)] = 100
 
 
+class MetricsOptions(Section):
+    """``[metrics]``. Where ``listen`` has endpoints, it is there that they are, and nowhere else."""
+
+    enabled: bool = False
+    listen: Listed = ()
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether anything is counted."""
+        return self.enabled or bool(self.listen)
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "registry": RegistryOptions,
     "tls": TlsOptions,
@@ -233,6 +245,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "retention": RetentionOptions,
     "webhooks": WebhookOptions,
     "events": EventOptions,
+    "metrics": MetricsOptions,
 }
 """The sections that a file may have beside those of the backends."""
 
@@ -259,6 +272,7 @@ class Config:
     retention: RetentionOptions
     webhooks: WebhookOptions
     events: EventOptions
+    metrics: MetricsOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""
 

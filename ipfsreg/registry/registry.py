@@ -14,6 +14,7 @@ from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.hits import Hits
 
 from . import layout
 from .content.cid_index import CidIndex
@@ -150,7 +151,7 @@ class Registry:
 
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(storage, base)
-        self.referrers = Referrers(storage)
+        self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
         tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
@@ -176,15 +177,9 @@ class Registry:
         times = GraceTimes(limits.gc_grace, limits.gc_untagged)
         self.collector = Collector(storage, stored, self.blobs, records, self.uploads, times)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
-        self.scrubber = Scrubber(
-            stored,
-            self.verifier,
-            workers,
-            clock,
-            SavedPosition(directory / "scrub-position", ipfs.spool),
-            limits.scrub_rate,
-        )
+        self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
+        position = SavedPosition(directory / "scrub-position", ipfs.spool)
+        self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)
@@ -200,6 +195,15 @@ class Registry:
         self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
         self.cid_refresh = CidRefresh(base, storage, self.tags)
+
+    @property
+    def small_files(self) -> Hits:
+        """How often a small file came from memory."""
+        return self._bucket.hits
+
+    async def bytes_used(self) -> int:
+        """The bytes of all that repositories have, each content once. :raises Unavailable: where it is not known."""
+        return (await self._index.usage(Repository(""), None)).of_all
 
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.

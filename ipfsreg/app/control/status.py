@@ -26,7 +26,7 @@ async def tell_status(
 
     ``started`` is when the daemon has, in seconds since 1970, and None for a command alone.
     """
-    uploads, received = registry.uploads.count()
+    uploads, received = registry.uploads.count, registry.uploads.received
     daemon = None
     if started is not None:
         since = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")

@@ -1,6 +1,7 @@
 """A bucket that is a directory of an IPFS node, each state of it pinned in place of the last one."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from .reading.by_blocks import ByBlocks
 from .reading.tree import NodeTree
 from .rpc.client import Rpc
 from .rpc.growing import GrowingFile
-from .state.changes import Change, Link, Move, Remove, Store
+from .state.changes import Change, IfStill, Link, Move, Remove, Store
 from .state.commits import Commits
 from .state.notes import Notes
 from .state.presence import Clocks
 from .state.shown_folder import ShownFolder
+from .state.signing import Signing
 
 ADDED_PIECE = 1024 * 1024
 """How much of a file is read at once on its way to the node: fewer jobs for the threads, and it is not in the way."""
@@ -54,6 +56,7 @@ class KuboBucket(NodeTree):
         self.name = f"bucket {options.path} on the IPFS node at {options.node()}"
         self.node = Node(content, index, options, workers)
         self.ahead = Ahead(self._add_ahead, workers)
+        self.signing = Signing()
         self.commits: Commits | None = None
         """None until the node has said what it is."""
         self._options = options
@@ -103,7 +106,7 @@ class KuboBucket(NodeTree):
             if self.commits is None:
                 markers = PinMarkers(node, path) if node.local else FolderMarkers(node, path)
                 notes = Notes(JsonFile(self._options.directory / "kubo.json", self._workers), path)
-                self.commits = Commits(node, markers, notes, self._folder, Clocks(self._reactor))
+                self.commits = Commits(node, markers, notes, self._folder, Clocks(self._reactor), self.signing)
             await self.commits.open()
         except SetupError as error:
             raise Unavailable(str(error), 60) from None
@@ -164,24 +167,51 @@ class KuboBucket(NodeTree):
         await self._opened()
         return await self.node.add(source)
 
-    async def _store(self, path: str, source: Source, target: Target | None = None) -> None:
+    async def replace(self, path: str, cid: str, content: bytes | Path) -> bool:
+        """Replace a file as `put` or, for a path of this disk, `put_file` do; only where it still has a CID.
+
+        Answers whether it had. The file of this disk stays.
+        """
+        file = (
+            MemorySource(content)
+            if isinstance(content, bytes)
+            else await FileSource.of(content, self._workers, ADDED_PIECE)
+        )
+        changes: list[IfStill] = []
+
+        def if_still(change: Change) -> Change:
+            changes.append(IfStill(path, cid, change))
+            return changes[-1]
+
+        await self._store(path, file, only=if_still)
+        return changes[-1].made
+
+    async def _store(
+        self,
+        path: str,
+        source: Source,
+        target: Target | None = None,
+        only: Callable[[Change], Change] = lambda change: change,
+    ) -> None:
         await self._opened()
         if target is None and source.size <= min(STORED_WITH_CHANGE, self.node.chunk):
-            await self._change(Store(path, await source.read(0)))
+            await self._change(only(Store(path, await source.read(0))))
             return
         for pinned in (False, *[True] * ADD_TRIES):
             try:
                 if pinned:
-                    await self._store_pinned(path, source, target)
+                    await self._store_pinned(path, source, target, only)
                 else:
                     target = target or await self.node.add(source)
-                    await self._change(Link(path, target))
+                    await self._change(only(Link(path, target)))
                 return
             except Missing as error:
                 self._log.info("{error}; it is added again", error=error)
         raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
-    async def _store_pinned(self, path: str, source: Source, target: Target | None) -> None:
+    async def _store_pinned(
+        self, path: str, source: Source, target: Target | None, only: Callable[[Change], Change]
+    ) -> None:
         """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
 
         ``target`` is what it was before.
@@ -198,7 +228,7 @@ class KuboBucket(NodeTree):
             await pins.note(str(target.cid))
         target = await self.node.add(source, pin=True)
         try:
-            await self._change(Link(path, target))
+            await self._change(only(Link(path, target)))
         finally:
             # A node counts one pin for all who wanted it: one that was there before is somebody else's.
             if str(target.cid) not in others:

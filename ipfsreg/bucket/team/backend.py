@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.bucket.encrypted.backend import OpenedByKeys, encrypted_backend
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.opened import Opened, Repeated
+from ipfsreg.encryption.documents import STATE
 from ipfsreg.encryption.names import names_of
 from ipfsreg.flow.workers import Workers
 
@@ -53,13 +54,16 @@ def team_backend(
     encrypted = encrypted_backend(backend, own.load_key, team, opened, workers, own.seen.path.parent)
     bucket = encrypted.bucket
     assert isinstance(bucket, OpenedByKeys)
-    if backend.leave_out is not None:
+    if backend.sign_states is not None:
+        backend.sign_states(STATE, team.sign_state)
+    if backend.mirror is not None:
 
         async def stored_as(names: Sequence[str]) -> list[str]:
             await opened()
             return [names_of(team.current().name_key).path(name) for name in names]
 
-        backend.leave_out(stored_as)
+        backend.mirror.leave_out(stored_as)
+        backend.mirror.check(team.check_state)
     rewrapping = Rewrapping(bucket, team, clock, pace.rate, tops, [own.plain])
     repeated = [Repeated("read who is in the team", pace.refresh, look, pace.refresh)]
     if backend.read_only is None:

@@ -206,7 +206,7 @@ class TagRetention:
             return True, "it was pushed lately"
         if rule.pulled is not None and self._was_pulled(rule.pulled, pulled):
             return True, "it was pulled lately, or may have been"
-        if rule.referred and await layout.referring(self._storage.bucket, repository, seen.digest):
+        if rule.referred and await self._storage.bucket.list(layout.referrers(repository, seen.digest)):
             return True, "something refers to it"
         return False, f"nothing in the rule {rule.text!r} keeps it"
 
