@@ -196,6 +196,7 @@ class EncryptionOptions(Section):
     key: Directory = user_config_path("ipfsreg") / "member.key"
     passphrase_file: Directory | None = None
     owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    convert: Literal["encrypt", "decrypt"] | None = None
     refresh: Positive = 15.0
     rate: Rate = 10 * 1024**2
 

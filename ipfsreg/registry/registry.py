@@ -302,3 +302,9 @@ async def _check_layout(bucket: IBucket) -> None:
             f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
             "run the ipfsreg that wrote it, or choose another directory or bucket"
         )
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is being converted: it needs [encryption] enabled = yes and convert, to the end of that"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)

@@ -98,6 +98,7 @@ def tasks_of(
         "cid": partial(find_cids, registry),
         "publish": partial(publish_image, registry),
         **backend.tasks,
+        **{name: Long(work) for name, work in backend.long_tasks.items()},
     }
     if backend.read_only is not None:
         tasks |= {name: partial(_refuse, name, backend.read_only) for name in _CHANGES}
