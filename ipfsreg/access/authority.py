@@ -60,11 +60,20 @@ class Authority:
         self._files = [
             file for file in (rules, providers.logins.htpasswd, providers.logins.robots, issuers) if file is not None
         ]
+        self._clock = rules.clock
+        self._due = 0.0
+        self.epoch = 0
+        """Changes whenever the files were looked at: what was said before may not be so any more."""
 
     @property
     def service(self) -> str:
         """The name of the registry in tokens and challenges."""
         return self._tokens.service
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `identify` would look at the files now, as it does once a second."""
+        return bool(self._clock.seconds() >= self._due)
 
     def load(self) -> None:
         """Read all files for the first time, and make the keys for tokens where there are none; blocks: for a thread.
@@ -87,14 +96,14 @@ class Authority:
         """Who has come with these credentials, from an IP address (or whatever tells clients apart).
 
         It waits only for passwords that have not been checked lately, for an issuer's keys, and once a second for a
-        look at the files. Call it for each request: it is what keeps them fresh for `allows`. Logins that fail are in
-        the audit log; whoever hands out a token records the others.
+        look at the files. Call it for each request, unless nothing `is_due` and the `epoch` is the same as when it was
+        called for these: it is what keeps the files fresh for `allows`. Logins that fail are in the audit log; whoever hands out a token records the others.
 
         :raises BadCredentials: answer 401.
         :raises TooManyAttempts: answer 429 with its ``retry_after``.
         :raises Unavailable: answer 503.
         """
-        if any(file.is_due for file in self._files):
+        if self.is_due:
             await self._refresh()
         if credentials is None:
             return ANONYMOUS
@@ -154,8 +163,9 @@ class Authority:
 
     async def _refresh(self) -> None:
         for file in self._files:
-            if file.is_due:
-                await file.latest()
+            await file.latest()
+        self._due = min(file.due for file in self._files)
+        self.epoch += 1
 
     async def _bearer(self, token: str) -> User:
         if not looks_like_token(token):

@@ -1,5 +1,6 @@
 """The gate where there is access control: who asks is told what they may, in the words of clients."""
 
+import time
 from dataclasses import replace
 from math import ceil
 
@@ -16,6 +17,7 @@ from ipfsreg.web.http.request import Request
 
 from .challenge import Challenge
 from .credentials import credentials_of
+from .recent import Recent
 
 
 class GuardedGate:
@@ -28,17 +30,28 @@ class GuardedGate:
         self._authority = authority
         self._challenge = challenge
         self._clients = clients
+        self._recent = Recent(authority, time.time)
+
+    def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
+        """See `Gate`."""
+        if needs is Entry.EVERYBODY:
+            return True
+        user = self._recent.admits(request, self._clients.address_of(request), needs, repository)
+        if user is not None:
+            request.identify(user)
+        return user is not None
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
         """See `Gate`."""
-        if needs is Entry.EVERYBODY:
-            return
         action = needs if isinstance(needs, Action) else None
+        epoch = self._authority.epoch
         user = await self._identify(request, action, repository)
         if needs is Entry.KNOWN and user is ANONYMOUS:
             raise self._challenge.error(request, None)
         if action is not None:
             self._check(request, user, action, repository)
+        if epoch == self._authority.epoch:  # while it was waited for, nothing has changed that it may depend on
+            self._recent.remember(request, self._clients.address_of(request), user, needs, repository)
 
     def pulls(self, request: Request) -> Filter:
         """See `Gate`."""

@@ -73,6 +73,8 @@ class Connection(protocol.Protocol):
     """
 
     output: Output
+    peer: IAddress
+    """The client's address."""
 
     def __init__(self, server: Server) -> None:
         self.request: Request | None = None
@@ -99,10 +101,6 @@ class Connection(protocol.Protocol):
         """This side's address."""
         return self.wire.getHost()
 
-    @property
-    def peer(self) -> IAddress:
-        """The client's address."""
-        return self.wire.getPeer()
 
     def client_certificate(self) -> bytes | None:
         """The client's certificate in DER, which TLS has verified, or None."""
@@ -113,6 +111,7 @@ class Connection(protocol.Protocol):
 
     def connectionMade(self) -> None:
         """See `Protocol`."""
+        self.peer = self.wire.getPeer()
         self.secure = ISSLTransport.providedBy(self.transport)
         self.output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
         with suppress(OSError, AttributeError):  # a Unix socket
