@@ -72,7 +72,7 @@ class Logins:
             robot = self.robots and self.robots.value.check(name, password)
             if not robot:
                 self._throttle.begin(client, name)
-                raise BadCredentials(f"a wrong secret for {name}")
+                raise BadCredentials(f"a wrong secret for {name[:80]!r}")
             if self._has_expired(robot):
                 raise BadCredentials(f"{name} has expired")
             return robot

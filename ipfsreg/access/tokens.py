@@ -122,7 +122,7 @@ class Tokens:
         """
         known = self._verified.get(self._digest(token))
         if known is not None:
-            return self._unexpired(known)
+            return self.unexpired(known)
         if self._keys.find(unverified(token)[0].get("kid")) is None:
             return None
         return self.verify(token)
@@ -140,11 +140,15 @@ class Tokens:
             user = self._read(token, use)
             if use == "access":
                 self._verified[digest] = user
-        return self._unexpired(user)
+        return self.unexpired(user)
 
-    def _unexpired(self, user: User) -> User:
+    def unexpired(self, user: User) -> User:
+        """The same user.
+
+        :raises BadCredentials: where the token or certificate by which it is known has expired.
+        """
         if user.expires is None or user.expires <= self._now():
-            raise BadCredentials("a token that has expired")
+            raise BadCredentials(f"a {'certificate' if user.kind is Kind.CERTIFICATE else 'token'} that has expired")
         return user
 
     def _read(self, token: str, use: str) -> User:

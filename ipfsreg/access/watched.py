@@ -102,6 +102,13 @@ class WatchedFile(Generic[T]):
                 self._tell(f"{self.path} could not be read within {_PATIENCE_SECONDS:g} s")
         return self.value
 
+    async def reload(self) -> T:
+        """As `latest`, but it is looked at now, whenever that was done last."""
+        if self._look.is_under_way:
+            await self.latest()  # that one may have read it before it changed
+        self._looked = self.clock.seconds() - LOOK_SECONDS
+        return await self.latest()
+
     async def _refresh(self) -> None:
         try:
             read = await self._workers.run(self._read)

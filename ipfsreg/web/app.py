@@ -70,7 +70,7 @@ def make_routes(
     gate = access.gate
     routes = Routes(gate, CONVERTERS)
     ProbeRoutes(registry.readiness).add_to(routes)
-    ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate).add_to(routes)
+    ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate, reactor, clock).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
         ByCidRoutes(registry.images_by_cid, registry.dags, answers, gate).add_to(routes)

@@ -412,9 +412,17 @@ def test_nothing_comes_of_names_that_are_alike(world: World) -> None:
     assert not world.authority.allows(replace(user, name="alice2"), Action.PULL, "a")
 
 
+def test_a_certificate_that_expires_on_an_open_connection_is_nobodys_any_more(world: World) -> None:
+    certificate = ClientCertificate((("cn", "builder"),), TODAY + 60)
+    assert world.who(certificate).name == "builder"
+    world.time.advance(60)
+    with pytest.raises(BadCredentials, match="expired"):
+        world.who(certificate)
+
+
 def test_the_end_waits_for_the_audit_log(world: World) -> None:
     world.threads.later = []
-    world.authority.record("push", "alice", HERE, allowed=True, repository="a")
+    world.authority.record("push", User("alice", Kind.PASSWORD), HERE, repository="a")
     ended = begun(world.authority.stop())
     assert not ended.called
     world.threads.finish()

@@ -4,8 +4,6 @@ import time
 from dataclasses import replace
 from math import ceil
 
-from twisted.logger import Logger
-
 from ipfsreg.access.authority import Authority
 from ipfsreg.access.errors import BadCredentials, TooManyAttempts, Unavailable
 from ipfsreg.access.identity import ANONYMOUS, Action, User
@@ -24,7 +22,6 @@ class GuardedGate:
     """Asks an authority. See `Gate`."""
 
     is_open = False
-    _log = Logger()
 
     def __init__(self, authority: Authority, challenge: Challenge, clients: TrustedProxies) -> None:
         self._authority = authority
@@ -64,9 +61,7 @@ class GuardedGate:
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """See `Gate`."""
         address = self._clients.address_of(request)
-        self._authority.record(
-            action.value, _user_of(request), address, allowed=True, repository=repository, reference=what
-        )
+        self._authority.record(action.value, _user_of(request), address, repository=repository, reference=what)
 
     def _pulls_of(self, user: User) -> Filter:
         decide = self._authority.decider(user, Action.PULL)
@@ -76,8 +71,7 @@ class GuardedGate:
         address = self._clients.address_of(request)
         try:
             user = await self._authority.identify(credentials_of(request), address)
-        except BadCredentials as error:
-            self._log.info("A login from {address} failed: {error}", address=address, error=error)
+        except BadCredentials:
             scope = None if action is None else scope_for(action, repository)
             raise self._challenge.error(request, scope, problem="invalid_token") from None
         except (TooManyAttempts, Unavailable) as error:
@@ -95,15 +89,7 @@ class GuardedGate:
             problem = None if user.scope is None else "insufficient_scope"
             raise self._challenge.error(request, scope_for(action, repository), problem=problem)
         address = self._clients.address_of(request)
-        self._log.info(
-            "{user} from {address} may not {action} {repository}: {reason}",
-            user=user.label,
-            address=address,
-            action=action.value,
-            repository=repository or "",
-            reason=verdict.reason,
-        )
-        self._authority.record(action.value, user, address, allowed=False, repository=repository, rule=verdict.reason)
+        self._authority.record_denial(action, user, address, repository, verdict.reason)
         raise HttpError(403, "DENIED", f"{user.label} may not {action.value} {repository or 'here'}")
 
 

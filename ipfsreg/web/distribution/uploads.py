@@ -129,6 +129,7 @@ class UploadRoutes:
                 await request.body.copy_to(consumer)
 
     async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
+        self._gate.done(request, Action.PUSH, repository, str(digest))
         headers = {
             "Location": path(repository, "blobs", digest),
             "Docker-Content-Digest": digest,

@@ -101,7 +101,6 @@ class Connection(protocol.Protocol):
         """This side's address."""
         return self.wire.getHost()
 
-
     def client_certificate(self) -> bytes | None:
         """The client's certificate in DER, which TLS has verified, or None."""
         certificate = cast(Any, self.transport).getPeerCertificate() if self.secure else None
