@@ -18,7 +18,7 @@ from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
 from ipfsreg.web.browsers import BrowserRules
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
-from ipfsreg.web.http.limits import HttpLimits
+from ipfsreg.web.http.limits import HeadBounds, HttpLimits
 from ipfsreg.web.site import SiteOptions, make_site
 
 from .access_config import is_access_controlled
@@ -90,6 +90,9 @@ def _limits(config: Config) -> RegistryLimits:
         max_blob_size=config.registry.max_blob_size,
         max_uploads=config.uploads.maximum,
         max_uploads_of_client=config.uploads.per_client,
+        max_uploads_of_user=config.limits.uploads_per_user,
+        max_unfinished_of_user=config.limits.unfinished_size_per_user,
+        max_tags_at_once=config.limits.tags,
         upload_expiry=config.uploads.expiry,
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,
@@ -119,7 +122,12 @@ def _access(config: Config, parts: Parts, proxies: TrustedProxies) -> AccessFace
 def _site_options(config: Config, parts: Parts) -> SiteOptions:
     options, proxies = config.registry, TrustedProxies(config.registry.trusted_proxies)
     return SiteOptions(
-        HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
+        HttpLimits(
+            idle=options.idle_timeout,
+            stall=options.stall_timeout,
+            body=options.body_timeout,
+            head=HeadBounds(config.limits.header_size, config.limits.headers),
+        ),
         options.access_log,
         _browsers(config),
         proxies,

@@ -63,6 +63,9 @@ class RegistryLimits:
     gc_grace: float
     gc_untagged: float | None
     scrub_rate: float | None
+    max_uploads_of_user: int | None = None
+    max_unfinished_of_user: int | None = None
+    max_tags_at_once: int = 100
     quotas: QuotaLimits = field(default_factory=QuotaLimits)
 
 
@@ -135,7 +138,12 @@ class Registry:
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
 
         environment = UploadEnvironment(self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller)
-        bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
+        bounds = Bounds(
+            limits.max_uploads,
+            limits.max_uploads_of_client,
+            limits.max_uploads_of_user,
+            limits.max_unfinished_of_user,
+        )
         self.uploads = Uploads(
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )

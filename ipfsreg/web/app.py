@@ -76,9 +76,9 @@ def make_routes(
         ByCidRoutes(registry.images_by_cid, registry.dags, answers, gate).add_to(routes)
     BlobRoutes(registry.blobs, answers, gate).add_to(routes)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients, gate).add_to(routes)
-    longest = registry.limits.max_manifest_size
+    longest, tags = registry.limits.max_manifest_size, registry.limits.max_tags_at_once
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
-    ManifestRoutes(registry.manifests, registry.dags, longest, memory, gate).add_to(routes)
+    ManifestRoutes(registry.manifests, registry.dags, (longest, tags), memory, gate).add_to(routes)
     access.add_to(routes, memory)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed, gate).add_to(routes)

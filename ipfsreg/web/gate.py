@@ -57,6 +57,9 @@ class Gate(Protocol):
         They are those of `pulls`, but with a token that was issued for the list and for no repository too.
         """
 
+    def name_of(self, request: Request) -> str:
+        """The name of the user who asks, or "" where nobody has said who it is."""
+
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """Note what the asker has changed: ``what`` is a tag or a digest."""
 
@@ -78,6 +81,10 @@ class OpenGate:
         return _any_repository
 
     lists = pulls
+
+    def name_of(self, request: Request) -> str:
+        """See `Gate`."""
+        return ""
 
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """See `Gate`."""

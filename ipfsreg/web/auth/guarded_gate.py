@@ -58,6 +58,10 @@ class GuardedGate:
         """See `Gate`."""
         return self._pulls_of(replace(_user_of(request), scope=None))
 
+    def name_of(self, request: Request) -> str:
+        """See `Gate`."""
+        return _user_of(request).name
+
     def done(self, request: Request, action: Action, repository: str, what: str) -> None:
         """See `Gate`."""
         address = self._clients.address_of(request)

@@ -83,7 +83,9 @@ class Guarded:
         return manifest
 
 
-async def guarded(serve: Serve, directory: Path, **auth: object) -> Guarded:
+async def guarded(
+    serve: Serve, directory: Path, *, limits: Mapping[str, object] | None = None, **auth: object
+) -> Guarded:
     """Start such a daemon; ``auth`` are more options of that section."""
     users, robots = directory / "htpasswd", directory / "robots.json"
     users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
@@ -92,6 +94,7 @@ async def guarded(serve: Serve, directory: Path, **auth: object) -> Guarded:
         registry={"trusted_proxies": "127.0.0.1"},
         auth={"htpasswd": users, "robots": robots, **auth},
         access={"rules": RULES},
+        limits=limits or {},
         log={"audit": directory / "audit.jsonl"},
     )
     return Guarded(served, secret)
