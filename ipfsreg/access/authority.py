@@ -100,8 +100,8 @@ class Authority:
 
         It waits only for passwords that have not been checked lately, for an issuer's keys, and once a second for a
         look at the files. Call it for each request, unless nothing `is_due` and the `epoch` is the same as when it was
-        called for these: it is what keeps the files fresh for `allows`. Logins that fail are in the audit log; whoever
-        hands out a token records the others.
+        called for these: it is what keeps the files fresh for `allows`. Logins are in the audit log,
+        those with a password when it was not seen from there lately; whoever hands out a token records that.
 
         :raises BadCredentials: answer 401.
         :raises TooManyAttempts: answer 429 with its ``retry_after``.
@@ -113,7 +113,10 @@ class Authority:
             return ANONYMOUS
         try:
             if isinstance(credentials, Basic):
-                return await self._logins.check(credentials.name, credentials.password, address)
+                user, is_new = await self._logins.check(credentials.name, credentials.password, address)
+                if is_new:
+                    self.record("login", user, address)
+                return user
             if isinstance(credentials, Bearer):
                 return await self._bearer(credentials.token)
             return self._of_certificate(credentials)

@@ -159,7 +159,7 @@ class Certificates:
 
 
 def _protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
-    """What is spoken, of what a client offers (ALPN, RFC 7301); where it does not offer that, it may try all the same."""
+    """What is spoken, of what a client offers (ALPN, RFC 7301). One that does not offer it may try all the same."""
     return _HTTP if _HTTP in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 

@@ -41,10 +41,14 @@ RULES = """
 """
 NEEDS_LOGIN = (
     *("unauthorized", "401 Unauthorized", "authorization failed", "may require 'docker login'"),
+    "UNAUTHORIZED: authentication required",  # crane
     "denied: requested access to the resource is denied",  # docker push, as it says it of every registry
 )
-FORBIDDEN = ("403 Forbidden", "403 (Forbidden)", "403: Forbidden")
-LOGIN_REFUSED = ("incorrect username or password", "invalid username/password", "401 Unauthorized")
+FORBIDDEN = ("403 Forbidden", "403 (Forbidden)", "403: Forbidden", "status code 403")
+LOGIN_REFUSED = (
+    *("incorrect username or password", "invalid username/password", "401 Unauthorized"),
+    "failed to ping registry",  # regctl
+)
 
 
 @dataclass(frozen=True)
@@ -353,6 +357,7 @@ class Helm(Client):
 
     def pull(self, name: str, *, fails: bool = False) -> str:
         team, chart = self._chart(name)
+        (self._home / "pulled").mkdir(exist_ok=True)
         words = ("pull", *self._options, f"oci://{self._host}/{team}/{chart}", "--version", "1.0.0")
         return run(self._program, *words, "--destination", self._home / "pulled", env=self._env, fails=fails)
 
