@@ -7,11 +7,15 @@ has a user of its own, and all of them have.
 import base64
 import json
 import shutil
+import time
+import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -376,10 +380,19 @@ def known(secured: Secured, layout: Path, tmp_path_factory: pytest.TempPathFacto
     for name in ("team/known:1", "public/known:1"):
         client.push(name)
     for user in USERS:
-        login = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
-        request = urllib.request.Request(f"{secured.process.url}/v2/", headers={"Authorization": f"Basic {login}"})
-        with urllib.request.urlopen(request, timeout=30):
+        with ask(secured, user, PASSWORD):
             pass
+    while True:  # a new robot is known within a second
+        with suppress(urllib.error.HTTPError), ask(secured, "robot+ci", secured.robot):
+            break
+        time.sleep(0.4)
+
+
+def ask(secured: Secured, user: str, password: str) -> Any:
+    """A request with a name and a password."""
+    login = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(f"{secured.process.url}/v2/", headers={"Authorization": f"Basic {login}"})
+    return urllib.request.urlopen(request, timeout=30)
 
 
 def check_users(client: Client, secured: Secured) -> None:
