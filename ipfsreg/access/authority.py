@@ -107,8 +107,7 @@ class Authority:
         :raises TooManyAttempts: answer 429 with its ``retry_after``.
         :raises Unavailable: answer 503.
         """
-        if self.is_due:
-            await self._refresh()
+        await self._refresh()
         if credentials is None:
             return ANONYMOUS
         try:
@@ -138,6 +137,15 @@ class Authority:
             self._refusals.login("offline token", address, str(error))
             raise
 
+    async def renew(self, user: User) -> User:
+        """Who somebody is now that `identify` knew before, with the rights of now, as for a session of a browser.
+
+        :raises BadCredentials: where the account is gone or has another password, or what it came with has expired.
+        """
+        await self._refresh()
+        self._tokens.check_time(user)
+        return self._account(user)
+
     def allows(self, user: User, action: Action, repository: str | None = None) -> Verdict:
         """Whether a user may do this. ``repository`` is None for `Action.CATALOG` and `Action.ADMIN` only.
 
@@ -163,7 +171,7 @@ class Authority:
         ]
         return self._tokens.issue(user, granted, offline=offline and bool(user.stamp) and user.scope is None)
 
-    def record(self, event: str, user: User, address: str, **what: str | int | None) -> None:
+    def record(self, event: str, user: User | str, address: str, **what: str | int | None) -> None:
         """Add a line to the audit log, where there is one: logins, pushes, deletes. See `AuditLog.record`."""
         if self._audit is not None:
             self._audit.record(event, user, address, allowed=True, **what)
@@ -180,6 +188,8 @@ class Authority:
         return f"{len(self._files)} files of access control were looked at"
 
     async def _refresh(self) -> None:
+        if not self.is_due:
+            return
         for file in self._files:
             await file.latest()
         self._looked()
@@ -215,5 +225,6 @@ class Authority:
     def _of_certificate(self, certificate: ClientCertificate) -> User:
         if self._certificates is None:
             raise BadCredentials("certificates are nobody's here")
-        # TLS has looked at its dates when the connection began.
-        return self._tokens.unexpired(self._certificates.user(certificate))
+        user = self._certificates.user(certificate)
+        self._tokens.check_time(user)  # TLS has looked at its dates when the connection began
+        return user

@@ -122,7 +122,7 @@ class Tokens:
         """
         known = self._verified.get(self._digest(token))
         if known is not None:
-            return self.unexpired(known)
+            return self._unexpired(known)
         if self._keys.find(unverified(token)[0].get("kid")) is None:
             return None
         return self.verify(token)
@@ -140,15 +140,19 @@ class Tokens:
             user = self._read(token, use)
             if use == "access":
                 self._verified[digest] = user
-        return self.unexpired(user)
+        return self._unexpired(user)
 
-    def unexpired(self, user: User) -> User:
-        """The same user.
+    def check_time(self, user: User) -> None:
+        """See whether a user is still who it was found to be.
 
-        :raises BadCredentials: where the token or certificate by which it is known has expired.
+        :raises BadCredentials: where what it came with has expired.
         """
+        if user.expires is not None and user.expires <= self._now():
+            raise BadCredentials("what the user came with has expired")
+
+    def _unexpired(self, user: User) -> User:
         if user.expires is None or user.expires <= self._now():
-            raise BadCredentials(f"a {'certificate' if user.kind is Kind.CERTIFICATE else 'token'} that has expired")
+            raise BadCredentials("a token that has expired")
         return user
 
     def _read(self, token: str, use: str) -> User:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.config.endpoints import has_tls, server_endpoint
+from ipfsreg.config.endpoints import has_tls, scheme_of, server_endpoint
 from ipfsreg.config.sections import RegistryOptions
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.flow.workers import Workers
@@ -121,8 +121,7 @@ class Listeners:
             if isinstance(address, (IPv4Address, IPv6Address)):
                 shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
                 hosts.append(f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}")
-                scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
-                urls.append(f"{scheme}://{hosts[-1]}/v2/")
+                urls.append(f"{scheme_of(description)}://{hosts[-1]}/v2/")
             else:
                 urls.append(description)
         return ", ".join(urls), (hosts or ["HOST"])[0]

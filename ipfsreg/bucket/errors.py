@@ -47,6 +47,10 @@ class TooLarge(BucketError):
     """A file is larger than the caller wants in memory, or than the storage takes."""
 
 
+class PathTooLong(BucketError):
+    """A name, or all names of a path together, is longer than the storage can keep; the text says which."""
+
+
 class SetupError(Exception):
     """A bucket cannot be opened because of something its user has to change; one line that says what."""
 

@@ -9,11 +9,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ipfsreg.flow.probe import cannot_make_in
 
+from . import systemd_sockets
 from .small_file import CONFIG_MAX, read_small_file
 
 TLS = "tls"
@@ -21,6 +22,7 @@ TLS = "tls"
 
 _PARTS = re.compile(r"(?<!\\):")
 _PORTS = {"tcp", "tcp4", "tcp6", "ssl", TLS}  # kinds whose first part is a port
+_TCP_PARTS = ("port", "interface", "backlog")
 _PORT_MAX = 65535
 _BACKLOG_MAX = 2**31 - 1
 _WITH_BACKLOG = {*_PORTS, "unix"}
@@ -41,6 +43,12 @@ def check_endpoint(description: str, reactor: Any) -> None:
     :raises EndpointError: with what is wrong.
     """
     kind, parts = _parts_of(description)
+    if kind == systemd_sockets.KIND:
+        try:
+            systemd_sockets.check_socket(parts)
+        except ValueError as error:
+            raise EndpointError(f"{description!r}: {error}, as in systemd:name=ipfsreg.socket") from None
+        return
     if kind == "ssl":
         _check_key_files(description, parts)
     try:
@@ -118,8 +126,12 @@ def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     """The endpoint for a string that was found good, with `BACKLOG` where it says no other.
 
     That of `TLS` is only the TCP below it.
+
+    :raises EndpointError: where it is a socket of systemd's that this process was not given.
     """
     kind, parts = _parts_of(description)
+    if kind == systemd_sockets.KIND:
+        return _inherited_endpoint(parts, reactor)
     description = _for_twisted(description)
     if kind in _WITH_BACKLOG and "backlog" not in parts:
         with suppress(TypeError):  # it says one without the name
@@ -127,11 +139,16 @@ def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
-def is_for_this_machine(description: str) -> bool:
+def is_for_this_machine(description: str, reactor: Any) -> bool:
     """Whether programs on this machine alone reach an endpoint that was found good, as far as it says so."""
     kind, parts = _parts_of(description)
     if kind == "unix":
         return True
+    if kind == systemd_sockets.KIND:
+        try:
+            return systemd_sockets.is_loopback_socket(parts, reactor)
+        except ValueError:  # nobody can listen on it
+            return True
     interface = parts.get("interface", "")
     return kind in _PORTS and (
         interface == "localhost" or (_is_address(interface) and ip_address(interface).is_loopback)
@@ -140,7 +157,23 @@ def is_for_this_machine(description: str) -> bool:
 
 def has_tls(description: str) -> bool:
     """Whether the certificates of ``[tls]`` are for this endpoint."""
-    return _parts_of(description)[0] == TLS
+    kind, parts = _parts_of(description)
+    return kind == TLS or (kind == systemd_sockets.KIND and parts.get("tls") == "yes")
+
+
+def scheme_of(description: str) -> str:
+    """``https`` or ``http``: what clients speak on this endpoint."""
+    return "https" if has_tls(description) or _parts_of(description)[0] == "ssl" else "http"
+
+
+def _inherited_endpoint(parts: dict[str, str], reactor: Any) -> IStreamServerEndpoint:
+    try:
+        found = systemd_sockets.inherited_socket(parts, reactor)
+    except ValueError as error:
+        raise EndpointError(str(error)) from None
+    if found is None:
+        raise EndpointError("systemd has not handed over such a socket: is its socket unit enabled and started?")
+    return cast(IStreamServerEndpoint, AdoptedStreamServerEndpoint(reactor, *found))
 
 
 def _for_twisted(description: str) -> str:
@@ -158,12 +191,12 @@ def _parts_of(description: str) -> tuple[str, dict[str, str]]:
     kind, *rest = _PARTS.split(description)
     parts: dict[str, str] = {}
     # What has no name is taken by its place, as Twisted does.
-    names = iter(("address",) if kind == "unix" else ("port", "interface", "backlog") if kind != "ssl" else ("port",))
+    names = iter({"unix": ("address",), "ssl": ("port",), systemd_sockets.KIND: ()}.get(kind, _TCP_PARTS))
     for part in rest:
         name, separator, value = part.partition("=")
         if separator:
             parts[name] = value.replace("\\:", ":")
-        else:
+        elif part or kind != systemd_sockets.KIND:
             parts[next(names, "")] = part.replace("\\:", ":")
     return kind, parts
 

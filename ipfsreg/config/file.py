@@ -163,10 +163,15 @@ def _check_listen(config: Config, reactor: Any) -> None:
             raise ConfigError(f"{config.name}: [registry] listen: {error}") from None
         if listen.count(endpoint) > 1 and not is_any_port(endpoint):
             raise ConfigError(f"{config.name}: [registry] listen: {endpoint!r} is there twice")
+    for endpoint in config.metrics.listen:
+        try:
+            check_endpoint(endpoint, reactor)
+        except EndpointError as error:
+            raise ConfigError(f"{config.name}: [metrics] listen: {error}") from None
     with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
     if with_tls and not config.tls.certificate:
         raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
-    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint)]
+    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint, reactor)]
     if open_to_all and config.access.rules is None and not config.auth.insecure:
         raise ConfigError(
             f"{config.name}: [registry] listen: {open_to_all[0]!r} lets whoever reaches it push and delete: add "

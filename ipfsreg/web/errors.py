@@ -9,13 +9,26 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, Full, Refused, TooLarge, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import (
+    BucketError,
+    Corrupt,
+    Forbidden,
+    Full,
+    PathTooLong,
+    Refused,
+    TooLarge,
+    Unavailable,
+    Unchangeable,
+)
 from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 
 from .http.body import BodyTooLong, ClientGone, ClientTooSlow
 from .http.request import Request
+from .http.request_id import HEADER as REQUEST_ID_HEADER
 
 _log = Logger()
+
+_OPERATORS = 500  # from this status on it is for the operator to look
 
 
 class HttpError(Exception):
@@ -42,7 +55,10 @@ def answer_error(request: Request, status: int, code: str, message: str, detail:
         # The answer's headers are out: all that can still say "this failed" is a connection cut short.
         request.drop()
         return None
+    request.set_header(REQUEST_ID_HEADER, request.identifier)
     request.prepare(status, {"Content-Type": "application/json"})
+    if status >= _OPERATORS:
+        message += f" (request {request.identifier})"  # clients show no more than this, and the log has it too
     return error_document(code, message, detail)
 
 
@@ -82,6 +98,8 @@ def _registry_error(request: Request, error: RegistryError) -> bytes | None:
 
 
 def _bucket_error(request: Request, error: BucketError) -> bytes | None:
+    if isinstance(error, PathTooLong):
+        return answer_error(request, 400, "NAME_INVALID", str(error))
     _log.error("{method} {path}: {error}", method=_text(request.method), path=_text(request.path), error=error)
     if isinstance(error, Full):
         return answer_error(request, 507, "UNAVAILABLE", "the registry's storage is full")

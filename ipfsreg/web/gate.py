@@ -60,9 +60,6 @@ class Gate(Protocol):
     def name_of(self, request: Request) -> str:
         """The name of the user who asks, or "" where nobody has said who it is."""
 
-    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
-        """Note what the asker has changed: ``what`` is a tag or a digest."""
-
 
 class OpenGate:
     """Without access control everybody may do everything."""
@@ -85,9 +82,6 @@ class OpenGate:
     def name_of(self, request: Request) -> str:
         """See `Gate`."""
         return ""
-
-    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
-        """See `Gate`."""
 
 
 def _any_repository(repository: str) -> bool:

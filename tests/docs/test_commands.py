@@ -51,6 +51,9 @@ RUN_HERE = {
 ELSEWHERE = {
     # It needs root and a running systemd; tests/docs/test_unit.py has its file, its configuration and its command.
     ("docs/configuration.md", "As a service"),
+    # tests/docs/test_operations.py
+    ("docs/operations.md", "While it is stopped"),
+    ("docs/operations.md", "Restore"),
     ("docs/performance.md", "Performance"),  # tests/bench runs it, small
 }
 WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md", "docs/kubo.md"}
@@ -214,7 +217,9 @@ def test_the_ipfsreg_command_and_curl(daemon: DaemonProcess, busybox: Path, tmp_
     assert about.startswith(f"ipfsreg: this is about local directory {daemon.path}, as ipfsreg.ini says")
     assert cid.startswith("bafkrei")
     assert f"X-Ipfs-Cid: {cid}" in headers
-    listed = do("README.md", "What is there", ("http://127.0.0.1:5000", daemon.url))
+    listed = do("README.md", "What is there", installed, ("http://127.0.0.1:5000", daemon.url))
+    assert "\nlatest\t" in listed
+    assert "Platform:  linux/amd64" in listed
     assert '"busybox"' in listed
     assert '"tags":["latest"]' in listed
 

@@ -4,6 +4,7 @@ Content of up to 1 MiB with a sha256 digest is one raw block, and its CID is the
 content the hashes of the leaves are kept in a small file beside it (docs/layout.md); the blocks are the content.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from ipfsreg.ipfs.cid import CID, raw_cid
 from ipfsreg.ipfs.file_dag import PROFILE, FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, Hash, new_hash
+from ipfsreg.registry.errors import Denied
 
 from .cid_index import CidIndex
 from .content_hash import ContentHash
@@ -64,6 +66,12 @@ class Dags:
     ``index`` is told of each. ``teller`` may know the leaves of what is stored.
     """
 
+    wanted = True
+    """Whether there are any."""
+
+    late = False
+    """Whether those of what is pushed are computed later."""
+
     _log = Logger()
 
     def __init__(self, bucket: IBucket, index: CidIndex, workers: Workers, teller: TellsLeaves | None = None) -> None:
@@ -86,8 +94,8 @@ class Dags:
             self._cids[digest] = None if cid is None else str(cid)
         return self._cids[digest]
 
-    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str:
-        """Store the DAG of a content, durably, unless it is there; answers its CID.
+    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
+        """Store the DAG of a content, durably, unless it is there; answers its CID, or None where nothing has one.
 
         ``leaves`` are None where the caller does not know them: then the storage does, or the content is read.
 
@@ -136,6 +144,22 @@ class Dags:
         self._loaded[digest] = dag
         return dag
 
+    async def complete(self, is_busy: Callable[[], bool]) -> None:
+        """Compute what `add` left for later: nothing."""
+
+    async def want_missing(self) -> None:
+        """A pass has told the index of all that is there: what lacks its DAG is to get one, where they come late."""
+
+    async def stop(self) -> None:
+        """Compute nothing any more."""
+
+    async def catch_up(self) -> bool:
+        """Wait until all DAGs are there of what was pushed before; False where none was missing.
+
+        :raises Unavailable: where that takes long.
+        """
+        return False
+
     async def load(self, digest: Digest) -> FileDag | None:
         """The DAG that is stored for a content, or None where there is none, or a damaged one."""
         try:
@@ -167,16 +191,50 @@ class Dags:
         await self.index.add_dag(digest, dag)
         self._cids[digest] = str(dag.cid)
 
+    async def _moved(self, length: int) -> None:
+        """So many bytes were read for a DAG. Nothing: somebody waits for it."""
+
     async def _compute(self, digest: Digest, size: int, reader: IReader) -> FileDag:
         hash_ = ContentHash()
         other = None if digest.algorithm == "sha256" else new_hash(digest.algorithm)
         for offset in range(0, size, PROFILE.chunk):
             part = await read_part(self._workers, reader, offset, min(PROFILE.chunk, size - offset))
             await self._workers.run(_update, part, hash_, other)
+            await self._moved(len(part))
         if (other or hash_).hexdigest() != digest.hex:
             raise Corrupt(f"{layout.blob(digest)} is not what its name says; run `ipfsreg verify`")
         assert hash_.leaves is not None
         return await self._workers.run(FileDag, hash_.leaves, size)
+
+
+class NoDags(Dags):
+    """For an encrypted bucket: nobody is to learn the CID of what is in it, so none is computed."""
+
+    wanted = False
+
+    async def cid_text(self, digest: Digest, size: int) -> str | None:
+        """See `Dags.cid_text`: None."""
+        return None
+
+    async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
+        """See `Dags.add`: None."""
+        return None
+
+    async def get(self, digest: Digest, size: int, reader: IReader | None = None) -> FileDag | None:
+        """See `Dags.get`. :raises Denied: always."""
+        raise no_cid()
+
+    async def load(self, digest: Digest) -> FileDag | None:
+        """See `Dags.load`: None."""
+        return None
+
+    async def remove(self, digest: Digest) -> None:
+        """See `Dags.remove`: there is nothing to remove."""
+
+
+def no_cid() -> Denied:
+    """The refusal of whatever would tell a CID of an encrypted bucket."""
+    return Denied("the bucket is encrypted ([encryption] enabled): nothing in it has a CID that others could use")
 
 
 def encode_dag(dag: FileDag) -> bytes:

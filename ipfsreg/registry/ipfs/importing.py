@@ -11,7 +11,7 @@ from ipfsreg.flow.streams import write_pieces
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.errors import BlobUnknown, ImportInvalid, ManifestUnknown, RegistryError
+from ipfsreg.registry.errors import BlobUnknown, Denied, ImportInvalid, ManifestUnknown, RegistryError
 from ipfsreg.registry.names import Repository, parse_reference
 from ipfsreg.registry.repository.blobs import Blobs, OpenBlob
 from ipfsreg.registry.repository.manifests import Manifests
@@ -59,8 +59,11 @@ class Importer:
         Without a ``name`` it is the one that the image has in the CAR. Nothing is stored before all blocks
         of the image are there and were compared with their CIDs.
 
+        :raises Denied: where the bucket is encrypted.
         :raises ImportInvalid: where it is no CAR, a block of it is wrong or missing, or there is no image in it.
         """
+        if not self._storage.dags.wanted:
+            raise Denied("the bucket is encrypted ([encryption] enabled), and a CAR is not: push the image instead")
         if name is not None:
             check_not_cid(parse_reference(name)[0])
         spool = CarSpool(self._directory / str(uuid.uuid4()), self._workers)

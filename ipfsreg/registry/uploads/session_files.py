@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ipfsreg.bucket.errors import Full
+from ipfsreg.bucket.spool_format import Appender, SpoolFormat
 from ipfsreg.flow.durable import DIRECTORY, closing
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Hash
@@ -78,27 +79,31 @@ def open_file(path: Path, flags: int) -> int:
     return descriptor
 
 
-def new_session(identity: UploadIdentity) -> None:
-    """Make a session's directory: the empty file last, for without it there is no session."""
+def new_session(identity: UploadIdentity, form: SpoolFormat) -> None:
+    """Make a session's directory: the file without content last, for without it there is no session."""
     identity.directory.mkdir()
-    (identity.directory / NOTE).write_text(json.dumps({"repository": identity.repository}))
-    (identity.directory / DATA).touch()
+    note = form.note(identity.identifier, json.dumps({"repository": identity.repository}).encode())
+    (identity.directory / NOTE).write_bytes(note)
+    draft = identity.directory / f"{DATA}-new"
+    with closing(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)) as descriptor:
+        form.begin(descriptor)
+    draft.rename(identity.directory / f"{DATA}{form.suffix}")
 
 
-def read_note(directory: Path) -> Repository:
+def read_note(directory: Path, form: SpoolFormat) -> Repository:
     """The repository of a session.
 
     :raises ValueError: where its note says nothing sensible. :raises OSError: where it cannot be read.
     """
     with closing(open_file(directory / NOTE, os.O_RDONLY)) as descriptor:
-        note = json.loads(os.read(descriptor, _NOTE_MAX))
+        note = json.loads(form.read_note(directory.name, os.read(descriptor, _NOTE_MAX)))
     try:
         return parse_repository(note["repository"])
     except (TypeError, KeyError, NameInvalid):
         raise ValueError("not a session's note") from None
 
 
-def find_sessions(directory: Path) -> tuple[list[FoundSession], list[OSError]]:
+def find_sessions(directory: Path, form: SpoolFormat) -> tuple[list[FoundSession], list[OSError]]:
     """The sessions in a directory, which is made, and the errors of those that cannot be read.
 
     What is not a session is removed.
@@ -109,9 +114,10 @@ def find_sessions(directory: Path) -> tuple[list[FoundSession], list[OSError]]:
         if not stat.S_ISDIR(each.lstat().st_mode):
             continue  # nobody's; `rmtree` would open it, and wait for ever where it is a FIFO
         try:
-            repository = read_note(each)
-            with closing(open_file(each / DATA, os.O_RDONLY)) as descriptor:
-                status = os.fstat(descriptor)
+            repository = read_note(each, form)
+            with closing(open_file(each / f"{DATA}{form.suffix}", os.O_RDWR)) as descriptor:
+                modified = os.fstat(descriptor).st_mtime
+                received = form.recover(descriptor)
         except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             # A session that was ended, or not quite begun, when the daemon was killed.
             shutil.rmtree(each, ignore_errors=True)
@@ -120,39 +126,43 @@ def find_sessions(directory: Path) -> tuple[list[FoundSession], list[OSError]]:
             unreadable.append(error)
         else:
             identity = UploadIdentity(each.name, repository, each)
-            found.append(FoundSession(identity, status.st_size, status.st_mtime))
+            found.append(FoundSession(identity, received, modified))
     return found, unreadable
 
 
-def open_to_append(path: Path, offset: int, length: int | None) -> tuple[int, FileState, FileState]:
-    """Open a file to append at ``offset``; answers the descriptor, and the file's state before this and after it.
+def open_to_append(
+    path: Path, offset: int, length: int | None, form: SpoolFormat
+) -> tuple[int, FileState, FileState, Appender]:
+    """Open a file to append at ``offset``; answers the descriptor, the file's state before this and after it, and what
+    appends to it.
 
     ``length`` is how many bytes will come, if known.
 
     :raises Full: where so many do not fit on the disk.
     """
-    descriptor = open_file(path, os.O_WRONLY | os.O_APPEND)
+    descriptor = open_file(path, form.append_flags)
     try:
         before = state_of(descriptor)
         # What a request brought whose end failed may lie behind the offset that clients were told.
-        if before.size > offset:
-            os.ftruncate(descriptor, offset)
+        if form.content_length(before.size) > offset:
+            form.cut(descriptor, offset)
+        appender = form.appender(descriptor, offset)
         if length is not None:
             disk = os.fstatvfs(descriptor)
             if length > disk.f_bavail * disk.f_frsize:
                 raise Full(f"the spool has no room for {length} bytes")
-        return descriptor, before, state_of(descriptor)
+        return descriptor, before, state_of(descriptor), appender
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def cut_file(path: Path, length: int, *, sync: bool = False) -> tuple[FileState, FileState]:
+def cut_file(path: Path, length: int, form: SpoolFormat, *, sync: bool = False) -> tuple[FileState, FileState]:
     """Make a file's first bytes all that it has; answers its state before and after. ``sync`` makes it durable."""
     with closing(open_file(path, os.O_RDWR)) as descriptor:
         before = state_of(descriptor)
-        if before.size > length:
-            os.ftruncate(descriptor, length)
+        if form.content_length(before.size) > length:
+            form.cut(descriptor, length)
         if sync:
             os.fsync(descriptor)
         return before, state_of(descriptor)
@@ -164,19 +174,19 @@ def look_at(path: Path) -> FileState:
         return state_of(descriptor)
 
 
-async def hash_file(workers: Workers, path: Path, length: int, hash_: H) -> H:
+async def hash_file(workers: Workers, path: Path, length: int, hash_: H, form: SpoolFormat) -> H:
     """Hash a file's first bytes, in pieces of a few milliseconds each; answers ``hash_``, which was new.
 
     Where there are fewer, these. For the reactor.
     """
     offset = 0
-    while offset < length and (read := await workers.run(_hash_piece, path, offset, length - offset, hash_)):
+    while offset < length and (read := await workers.run(_hash_piece, path, offset, length - offset, hash_, form)):
         offset += read
     return hash_
 
 
-def _hash_piece(path: Path, offset: int, length: int, hash_: Hash) -> int:
+def _hash_piece(path: Path, offset: int, length: int, hash_: Hash, form: SpoolFormat) -> int:
     with closing(open_file(path, os.O_RDONLY)) as descriptor:
-        data = os.pread(descriptor, min(length, 4 * 1024 * 1024), offset)
+        data = form.read(descriptor, offset, min(length, 4 * 1024 * 1024))
     hash_.update(data)
     return len(data)

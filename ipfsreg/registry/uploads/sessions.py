@@ -42,6 +42,9 @@ class Sessions:
         self._of_owners: dict[str, dict[str, Upload]] = {}
         self._unfinished: dict[str, Unfinished] = {}
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def get(self, identifier: str) -> Upload | None:
         """The session of that name."""
         return self._all.get(identifier)

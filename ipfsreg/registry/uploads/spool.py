@@ -1,14 +1,16 @@
 """The bytes that one upload session received: a file on this disk, and their hash."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from twisted.internet.interfaces import IConsumer
 from twisted.logger import Logger
 
+from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest, new_hash
@@ -17,6 +19,9 @@ from ipfsreg.registry.errors import UploadLost
 from .session_files import FileState, H, cut_file, hash_file, look_at, open_to_append
 from .spool_writer import SpoolWriter, UploadEnvironment
 from .unfinished import Unfinished
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Spool:
@@ -60,7 +65,9 @@ class Spool:
         :raises UnfinishedTooLarge: where more come than there is room for.
         """
         environment = self._environment
-        descriptor, before, after = await environment.workers.run(open_to_append, self.path, self.received, length)
+        descriptor, before, after, appender = await self._in_thread(
+            open_to_append, self.path, self.received, length, environment.form
+        )
         try:
             self._is_as_left(before, after)
             hash_ = (await self._known_hash()).copy()
@@ -69,7 +76,7 @@ class Spool:
             raise
         grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
         writer = self._writer = SpoolWriter(
-            environment, descriptor, self.received, hash_, grown, after, self._unfinished
+            environment, descriptor, appender, self.received, hash_, grown, after, self._unfinished
         )
         try:
             with suppress(ConsumerGone):  # the writer stopped its producer, and says why
@@ -96,7 +103,7 @@ class Spool:
             self._unfinished.release(self.received - length)
             self.received, self._hash = length, None
         self.forget_ahead()
-        self._is_as_left(*await self._environment.workers.run(cut_file, self.path, length))
+        self._is_as_left(*await self._in_thread(cut_file, self.path, length, self._environment.form))
 
     async def digest(self, algorithm: str) -> Digest:
         """The digest of what was received."""
@@ -113,10 +120,14 @@ class Spool:
 
         False where somebody has changed it since its hash was known: then that is to be asked again.
         """
-        sync = self._environment.ahead is None
-        return self._is_as_left(
-            *await self._environment.workers.run(partial(cut_file, self.path, self.received, sync=sync))
+        form = self._environment.form
+        sync = self._environment.ahead is None and not form.bucket_finishes
+        as_left = self._is_as_left(
+            *await self._in_thread(partial(cut_file, self.path, self.received, form, sync=sync)),
         )
+        if form.bucket_finishes:
+            self._state = None  # it will have another one, should the bucket not take it after all
+        return as_left
 
     def forget_ahead(self) -> None:
         """What the bucket may have taken ahead is not to be stored, or not like this."""
@@ -129,10 +140,19 @@ class Spool:
         return self._hash
 
     async def _read_anew(self, hash_: H) -> H:
-        workers = self._environment.workers
+        workers, form = self._environment.workers, self._environment.form
         if self._state is None:
             self._state = await workers.run(look_at, self.path)
-        return await hash_file(workers, self.path, self.received, hash_)
+        try:
+            return await hash_file(workers, self.path, self.received, hash_, form)
+        except Corrupt as error:
+            raise _lost() from error
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self._environment.workers.run(function, *args, **kwargs)
+        except Corrupt as error:
+            raise _lost() from error
 
     def _is_as_left(self, before: FileState, after: FileState) -> bool:
         """Whether nobody has changed the file but this, which found it in one state and leaves it in the other."""
@@ -140,8 +160,8 @@ class Spool:
         if left is not None and left != before:
             self._tell_altered()
             return False
-        if before.size < self.received:
-            raise UploadLost("some of what was received of this upload is lost; begin a new one")
+        if self._environment.form.content_length(before.size) < self.received:
+            raise _lost()
         return True
 
     def _tell_altered(self) -> None:
@@ -150,3 +170,7 @@ class Spool:
         self._log.error(
             "{path} was changed by somebody else while it was being uploaded; it is read anew", path=self.path
         )
+
+
+def _lost() -> UploadLost:
+    return UploadLost("some of what was received of this upload is lost; begin a new one")

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
 from ipfsreg.bucket.errors import Full
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL, Appender, SpoolFormat
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.errors import ContentTooLarge, UnfinishedTooLarge
@@ -38,7 +39,8 @@ SYNC_EVERY = 64 * 1024 * 1024
 class UploadEnvironment:
     """What all sessions use. ``max_blob_size`` is in bytes (None: any).
 
-    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here.
+    ``ahead`` is told of what sessions bring while they bring it. What ``teller`` tells later is not computed here, and
+    without ``dags`` nobody wants it. ``form`` is that of the sessions' files.
     """
 
     blobs: Blobs
@@ -47,26 +49,29 @@ class UploadEnvironment:
     max_blob_size: int | None = None
     ahead: TakesAhead | None = None
     teller: TellsLeaves | None = None
+    dags: bool = True
+    form: SpoolFormat = PLAIN_SPOOL
 
     def new_hash(self) -> ContentHash:
         """That of a session that has received nothing."""
-        return ContentHash(chunks=self.teller is None or not self.teller.tells())
+        return ContentHash(chunks=self.dags and (self.teller is None or not self.teller.tells()))
 
 
 @implementer(IConsumer)
 class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
-    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor`` and ends at
-    ``offset``; ``hash_`` is that of what is in it, and changes. ``state`` is how the file was left. ``grown`` is told
-    the file's length whenever it has grown; where there is one, somebody else stores the bytes, and the disk is not
-    made to.
+    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor``, ``appender``
+    appends to it, and it has ``offset`` bytes of content; ``hash_`` is that of these, and changes. ``state`` is how the
+    file was left. ``grown`` is told whenever it has grown how much of it will stay; where there is one, somebody else
+    stores the bytes, and the disk is not made to.
     """
 
     def __init__(
         self,
         environment: UploadEnvironment,
         descriptor: int,
+        appender: Appender,
         offset: int,
         hash_: ContentHash,
         grown: Callable[[int], None] | None,
@@ -79,6 +84,7 @@ class SpoolWriter:
         self._limit = environment.max_blob_size
         self._grown = grown
         self._descriptor = descriptor
+        self._appender = appender
         self.accepted = self._offset = offset
         """Where the file ends when everything is in it that was taken."""
         self._hash = hash_
@@ -158,6 +164,8 @@ class SpoolWriter:
                 if self._writing:
                     self._idle = Deferred()
                     await self._idle
+            if self._disk_error is None:
+                await self._workers.run(self._flush)
             if self._disk_error is not None:
                 raise self._disk_error
         finally:
@@ -175,8 +183,12 @@ class SpoolWriter:
             return
         pieces, length, self._waiting, self._waiting_length = self._waiting, self._waiting_length, [], 0
         self._writing = True
-        work = [self._workers.run(self._write, pieces)]
-        if length < WRITTEN_AT_ONCE:
+        short = length < WRITTEN_AT_ONCE
+        if short or not self._appender.is_slow:
+            work = [self._workers.run(self._hash_and_write, pieces)]
+        else:
+            work = [self._workers.run(self._write, pieces), self._workers.run(self._hash_whole, pieces)]
+        if short:
             self._hash_chunks(pieces)
         elif self._hash.chunks:
             work.append(self._workers.run(self._hash_chunks, pieces))
@@ -200,13 +212,30 @@ class SpoolWriter:
         else:
             self._waiting.append(bytearray(data))
 
+    def _hash_and_write(self, pieces: Sequence[bytes | bytearray]) -> None:
+        self._hash_whole(pieces)
+        self._write(pieces)
+
+    def _hash_whole(self, pieces: Sequence[bytes | bytearray]) -> None:
+        for piece in pieces:
+            self._hash.update_whole(piece)
+
     def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In a thread. Hashing and writing both let other threads run.
         self.altered |= state_of(self._descriptor) != self.state
         try:
             for piece in pieces:
-                self._hash.update_whole(piece)
-                _write_all(self._descriptor, piece)
+                self._appender.write(piece)
+        finally:
+            self.state = state_of(self._descriptor)
+
+    def _flush(self) -> None:
+        # In a thread.
+        self.altered |= state_of(self._descriptor) != self.state
+        try:
+            self._appender.flush()
+        except OSError as error:
+            self._disk_error = _disk_error(error)
         finally:
             self.state = state_of(self._descriptor)
 
@@ -219,7 +248,7 @@ class SpoolWriter:
         self._writing = False
         self._offset += length
         if self._grown is not None:
-            self._grown(self._offset)
+            self._grown(self._appender.lasting)
         self._unsynced += length
         if self._grown is None and self._unsynced >= SYNC_EVERY and self._syncing is None:
             self._begin_sync()
@@ -242,10 +271,8 @@ class SpoolWriter:
     def _failed(self, failure: Failure) -> None:
         self._writing = False
         self._waiting = []
-        error = failure.value
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            error = Full(f"no room in the spool: {error.strerror}")
-        self._disk_error = error
+        assert failure.value is not None
+        self._disk_error = _disk_error(failure.value)
         self._stop_producer()
         self._tell_idle()
 
@@ -260,7 +287,7 @@ class SpoolWriter:
             idle.callback(None)
 
 
-def _write_all(descriptor: int, data: bytes | bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.writev(descriptor, [view]) :]
+def _disk_error(error: BaseException) -> BaseException:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Full(f"no room in the spool: {error.strerror}")
+    return error

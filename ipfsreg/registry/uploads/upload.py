@@ -97,7 +97,8 @@ class Upload:
         self._environment = environment
         self._ended = ended
         self._unfinished = Unfinished("", None) if unfinished is None else unfinished
-        self._spool = Spool(identity.directory / DATA, environment, received, hash_, self._unfinished)
+        data = identity.directory / f"{DATA}{environment.form.suffix}"
+        self._spool = Spool(data, environment, received, hash_, self._unfinished)
         self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
 

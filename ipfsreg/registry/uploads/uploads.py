@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import bucket_error
+from ipfsreg.bucket.errors import BucketError, bucket_error
 from ipfsreg.registry.errors import TooManyRequests, UploadUnknown
 from ipfsreg.registry.names import Repository
 
@@ -51,7 +51,7 @@ class Uploads:
 
     async def start(self) -> None:
         """Find the sessions that an earlier daemon left, and go on with them."""
-        found, unreadable = await self._environment.workers.run(find_sessions, self._directory)
+        found, unreadable = await self._environment.workers.run(find_sessions, self._directory, self._environment.form)
         for error in unreadable:
             self._log.error(
                 "An unfinished upload cannot be read, and is left alone until the next start: {error}", error=error
@@ -93,10 +93,10 @@ class Uploads:
         if in_the_way is not None:
             await in_the_way.cancel()  # without a word: a line for each would let a client fill the log
         try:
-            await self._environment.workers.run(new_session, identity)
-        except OSError as error:
+            await self._environment.workers.run(new_session, identity, self._environment.form)
+        except (OSError, BucketError) as error:
             await upload.cancel()
-            raise bucket_error(error) from error
+            raise (bucket_error(error) if isinstance(error, OSError) else error) from error
         if upload.state is UploadState.ENDED:  # it gave way before it had a directory
             await self._environment.workers.run(shutil.rmtree, identity.directory, True)
             raise TooManyRequests("there are too many unfinished uploads at once; try again later")
@@ -134,12 +134,26 @@ class Uploads:
             await self._give_up(upload)
         return ended
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
     def active(self, repository: Repository, within: float) -> bool:
         """Whether somebody is in the middle of pushing to a repository: a session used in the last seconds."""
         since = self._environment.clock.seconds() - within
         return any(
             each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.all()
         )
+
+    def any_busy(self) -> bool:
+        """Whether anything is being uploaded now."""
+        return any(each.busy for each in self._sessions.all())
+
+    @property
+    def received(self) -> int:
+        """How many bytes all of them have received."""
+        return sum(each.received for each in self._sessions.all())
 
     def _is_idle(self, upload: Upload, seconds: float) -> bool:
         return upload.last_used <= self._environment.clock.seconds() - min(seconds, self._expiry)

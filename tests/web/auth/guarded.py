@@ -84,9 +84,9 @@ class Guarded:
 
 
 async def guarded(
-    serve: Serve, directory: Path, *, limits: Mapping[str, object] | None = None, **auth: object
+    serve: Serve, directory: Path, *, more: Mapping[str, Mapping[str, object]] | None = None, **auth: object
 ) -> Guarded:
-    """Start such a daemon; ``auth`` are more options of that section."""
+    """Start such a daemon; ``auth`` are more options of that section, ``more`` are other sections."""
     users, robots = directory / "htpasswd", directory / "robots.json"
     users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
     secret = RobotsFile(robots).create("ci", ("team/*",), frozenset({Action.PULL, Action.PUSH}), time.time(), None)
@@ -94,7 +94,7 @@ async def guarded(
         registry={"trusted_proxies": "127.0.0.1"},
         auth={"htpasswd": users, "robots": robots, **auth},
         access={"rules": RULES},
-        limits=limits or {},
         log={"audit": directory / "audit.jsonl"},
+        **(more or {}),
     )
     return Guarded(served, secret)

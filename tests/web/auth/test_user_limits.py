@@ -22,7 +22,7 @@ async def begin(daemon: Guarded, who: dict[str, object]) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_a_user_has_so_many_uploads_whatever_the_address(serve: Serve, tmp_path: Path) -> None:
-    daemon = await guarded(serve, tmp_path, limits={"uploads_per_user": 2})
+    daemon = await guarded(serve, tmp_path, more={"limits": {"uploads_per_user": 2}})
     first, _ = [await begin(daemon, WRITER) for _ in range(2)]
     refused = await daemon.ask("POST", TARGET, WRITER, b"")
     assert refused.error == (429, "TOOMANYREQUESTS")
@@ -35,7 +35,7 @@ async def test_a_user_has_so_many_uploads_whatever_the_address(serve: Serve, tmp
 
 @pytest_twisted.ensureDeferred
 async def test_the_bytes_of_a_users_uploads_are_counted_together(serve: Serve, tmp_path: Path) -> None:
-    daemon = await guarded(serve, tmp_path, limits={"unfinished_size_per_user": 1000})
+    daemon = await guarded(serve, tmp_path, more={"limits": {"unfinished_size_per_user": 1000}})
     one, two = await begin(daemon, WRITER), await begin(daemon, WRITER)
     assert (await daemon.ask("PATCH", one, WRITER, b"x" * 600)).status == 202
     refused = await daemon.ask("PATCH", two, WRITER, b"y" * 401)
@@ -55,7 +55,7 @@ async def test_the_bytes_of_a_users_uploads_are_counted_together(serve: Serve, t
 
 @pytest_twisted.ensureDeferred
 async def test_a_stream_that_grows_beyond_is_stopped_and_thrown_away(serve: Serve, tmp_path: Path) -> None:
-    daemon = await guarded(serve, tmp_path, limits={"unfinished_size_per_user": 1000})
+    daemon = await guarded(serve, tmp_path, more={"limits": {"unfinished_size_per_user": 1000}})
     location = await begin(daemon, WRITER)
     refused = await daemon.ask("PATCH", location, WRITER, [b"x" * 600, b"x" * 600])
     assert refused.error == (429, "TOOMANYREQUESTS")

@@ -1,0 +1,37 @@
+"""What the parts of an encrypted bucket share: the keys of the moment, and how their failures are told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ipfsreg.bucket.errors import Corrupt, PathTooLong, Refused, Unavailable, Unchangeable
+from ipfsreg.encryption.chunks import Damaged
+from ipfsreg.encryption.keyring import Keyring, UnknownGeneration
+from ipfsreg.encryption.names import NameTooLong
+
+INLINE = 64 * 1024
+"""What is shorter is encrypted and decrypted faster than a thread is woken."""
+
+
+@contextmanager
+def named(path: str, keyring: Keyring) -> Iterator[None]:
+    """Let what fails within the block be a `BucketError` that names the file at a path."""
+    try:
+        yield
+    except Corrupt as error:
+        raise Corrupt(f"{path}: {error}") from error
+    except Damaged as error:
+        raise Corrupt(f"{path} was altered or damaged where it is stored: {error}") from None
+    except UnknownGeneration as error:
+        generation = error.args[0]
+        if generation > keyring.generation:
+            raise Unavailable(f"{path} is written with the key of generation {generation}, which is not here") from None
+        raise Refused(f"{path} is written with the key of generation {generation}, which this member has not") from None
+    except NameTooLong as error:
+        raise PathTooLong(str(error)) from None
+
+
+def for_writing(keyring: Keyring) -> Keyring:
+    """The same keys, if one may write with them. :raises Unchangeable:"""
+    if not keyring.can_write:
+        raise Unchangeable("this daemon's member may only read the encrypted bucket")
+    return keyring

@@ -1,0 +1,1 @@
+"""The format of an encrypted bucket: names, files, keys. Pure bytes: no reactor, no buckets (docs/encryption.md)."""

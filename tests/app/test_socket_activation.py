@@ -1,0 +1,145 @@
+"""Sockets that systemd listens on and hands over (etc/systemd/ipfsreg.socket), with a real daemon."""
+
+import http.client
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.certificate_authority import CertificateAuthority
+from tests.clients.programs import require_program, run
+from tests.daemon_process import program
+from tests.docs.documents import CHECKOUT
+
+NAME = "ipfsreg.socket"
+SECONDS = 30.0
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    """What systemd listens on, whether or not the service runs."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+def configured(directory: Path, listen: str, more: str = "") -> Path:
+    path = directory / "ipfsreg.ini"
+    path.write_text(f"[registry]\nlisten = {listen}\n[local]\npath = {directory / 'store'}\n{more}")
+    return path
+
+
+@contextmanager
+def service(config: Path, given: socket.socket, name: str = NAME) -> Iterator["subprocess.Popen[bytes]"]:
+    """The daemon as systemd starts it: the socket is descriptor 3, and the environment says so."""
+    hand_over = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name} exec "$@"'
+    daemon = [program("twistd"), "-n", "--pidfile=", "ipfsreg", "--config", str(config)]
+    with (config.parent / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["bash", "-c", hand_over, "bash", *daemon],
+            cwd=config.parent,
+            pass_fds=(given.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) in (0, -signal.SIGTERM), (config.parent / "log").read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def port_of(given: socket.socket) -> int:
+    port: int = given.getsockname()[1]
+    return port
+
+
+def asking(given: socket.socket) -> http.client.HTTPConnection:
+    """A connection on which `GET /v2/` was sent; the answer may come whenever there is a daemon."""
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(given), timeout=SECONDS)
+    connection.request("GET", "/v2/")
+    return connection
+
+
+def test_who_comes_before_the_service_and_between_two_waits_and_is_served(
+    tmp_path: Path, listening: socket.socket
+) -> None:
+    config = configured(tmp_path, f"systemd:name={NAME}")
+    for _ in range(2):
+        early = asking(listening)
+        with service(config, listening):
+            assert early.getresponse().status == 200
+    assert f"http://127.0.0.1:{port_of(listening)}/v2/" in (tmp_path / "log").read_text()
+
+
+def test_tls_over_it(tmp_path: Path, listening: socket.socket) -> None:
+    authority = CertificateAuthority()
+    certificate, key = authority.issue(tmp_path, "registry", "127.0.0.1")
+    tls = f"[tls]\ncertificate = {certificate}\nkey = {key}\n"
+    with service(configured(tmp_path, "systemd:index=0:tls=yes", tls), listening, "any"):
+        context = ssl.create_default_context(cadata=authority.pem.decode())
+        connection = http.client.HTTPSConnection("127.0.0.1", port_of(listening), timeout=SECONDS, context=context)
+        connection.request("GET", "/v2/")
+        assert connection.getresponse().status == 200
+    assert "https://" in (tmp_path / "log").read_text()
+
+
+def refusal(config: Path, given: socket.socket, name: str = NAME) -> str:
+    with pytest.raises(AssertionError), service(config, given, name) as process:
+        process.wait(SECONDS)
+    return (config.parent / "log").read_text()
+
+
+def test_a_socket_that_anybody_reaches_needs_rules(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as given:
+        assert "lets whoever reaches it push and delete" in refusal(configured(tmp_path, f"systemd:name={NAME}"), given)
+
+
+@pytest.mark.parametrize(
+    ("listen", "line"),
+    [
+        ("systemd:name=other.socket", "has not handed over such a socket"),
+        ("systemd:index=1", "has not handed over such a socket"),
+        ("systemd:", "either name= or index="),
+        ("systemd:name=a:index=0", "either name= or index="),
+        ("systemd:index=x", "index is not a number"),
+        ("systemd:index=0:tls=perhaps", "tls is yes or no"),
+        ("systemd:index=0:domain=INET", "domain is not one of"),
+        ("systemd:index=0:tls=yes", "needs [tls] certificate and key"),
+    ],
+)
+def test_each_mistake_is_one_line(tmp_path: Path, listening: socket.socket, listen: str, line: str) -> None:
+    said = refusal(configured(tmp_path, listen), listening)
+    assert line in said
+    assert "Traceback" not in said
+
+
+def test_a_unix_socket_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as given:
+        given.bind(str(tmp_path / "socket"))
+        given.listen()
+        said = refusal(configured(tmp_path, f"systemd:name={NAME}"), given)
+    assert "has to hand over a TCP socket that listens" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "socket").is_socket()
+
+
+def test_check_accepts_it_without_systemd(tmp_path: Path) -> None:
+    config = configured(tmp_path, f"systemd:name={NAME}")
+    assert "OK" in run(program("ipfsreg"), "check", "--config", config)
+
+
+def test_systemd_finds_nothing_wrong_with_the_socket_unit(tmp_path: Path) -> None:
+    units = CHECKOUT / "etc" / "systemd"
+    service_unit = (units / "ipfsreg.service").read_text().replace("/opt/ipfsreg/bin/twistd", program("twistd"))
+    (tmp_path / "ipfsreg.service").write_text(service_unit)
+    (tmp_path / "ipfsreg.socket").write_text((units / "ipfsreg.socket").read_text())
+    assert run(require_program("systemd-analyze"), "verify", tmp_path / "ipfsreg.socket") == ""
