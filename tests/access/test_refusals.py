@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from ipfsreg.access import refusals
 from ipfsreg.access.audit import AuditLog
@@ -34,9 +35,10 @@ class Told:
 def told(tmp_path: Path) -> Iterator[Told]:
     made = Told(tmp_path)
 
-    def observe(event: dict[str, object]) -> None:
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
         if event["log_namespace"] == refusals.__name__ + ".Refusals":
-            made.log.append(formatEvent(event))
+            made.log.append(formatEvent(event) or "")
 
     globalLogPublisher.addObserver(observe)
     yield made

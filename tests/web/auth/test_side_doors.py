@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from ipfsreg.flow.throttle import Turns
 from ipfsreg.web.distribution import listings
@@ -179,7 +180,12 @@ async def test_to_look_for_what_one_may_see_lets_others_have_their_turn(
     await daemon.push_image("public/app", "1", b"x", basic("deleter"))
     turns: list[object] = []
     give = Turns.next
-    monkeypatch.setattr(Turns, "next", lambda self: turns.append(self) or give(self))
+
+    def counted(self: Turns) -> "Deferred[None]":
+        turns.append(self)
+        return give(self)
+
+    monkeypatch.setattr(Turns, "next", counted)
     monkeypatch.setattr(listings, "STEP_SECONDS", 0.0)
     for number, names in (("1000", ["public/app", "team/app"]), ("1", ["public/app"])):
         answer = await daemon.ask("GET", query("/v2/_catalog", n=number), READER)
