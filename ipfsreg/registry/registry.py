@@ -70,6 +70,9 @@ class RegistryLimits:
     gc_grace: float
     gc_untagged: float | None
     scrub_rate: float | None
+    max_uploads_of_user: int | None = None
+    max_unfinished_of_user: int | None = None
+    max_tags_at_once: int = 100
     quotas: QuotaLimits = field(default_factory=QuotaLimits)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
@@ -167,7 +170,12 @@ class Registry:
             ipfs.cids and not ipfs.late_dags,
             ipfs.spool,
         )
-        bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
+        bounds = Bounds(
+            limits.max_uploads,
+            limits.max_uploads_of_client,
+            limits.max_uploads_of_user,
+            limits.max_unfinished_of_user,
+        )
         self.uploads = Uploads(
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
