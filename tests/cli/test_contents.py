@@ -1,5 +1,6 @@
 """``ipfsreg ls``, ``tags``, ``inspect``, ``rm`` and ``status``: by the daemon, alone, and elsewhere."""
 
+import base64
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import pytest
 
 from ipfsreg.ipfs.cid import raw_cid
 from tests import fork_server
+from tests.access.helpers import HASH, PASSWORD
 from tests.cli.test_images import ask, push, refusal, said
 from tests.cli.test_reference import promised
 from tests.clients.images import Image, make_image, random_layer, sha256
@@ -315,3 +317,21 @@ def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
                 check=True,
             )
             assert (head.stdout, head.stderr) == ("0\n", "")
+
+
+def test_a_login_of_docker_is_used_elsewhere(image: Image, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / ".docker").mkdir(parents=True)
+    (tmp_path / "htpasswd").write_text(f"alice:{HASH}\n")
+    config = {"auth": {"htpasswd": str(tmp_path / "htpasswd")}, "access": {"rules": "allow alice *,catalog"}}
+    with DaemonProcess(tmp_path, config) as daemon:
+        run = elsewhere_of(daemon, home)
+        assert "login" in refusal(run("ls"), 4)
+        login = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
+        (home / ".docker" / "config.json").write_text(json.dumps({"auths": {daemon.host: {"auth": login}}}))
+        assert found(run("ls", "--json")) == {"repositories": []}
+        wrong = base64.b64encode(b"alice:wrong").decode()
+        (home / ".docker" / "config.json").write_text(json.dumps({"auths": {daemon.host: {"auth": wrong}}}))
+        refused = run("ls")
+        refusal(refused, 4)
+        assert "wrong" not in refused.stderr
