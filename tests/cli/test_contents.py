@@ -1,6 +1,7 @@
 """``ipfsreg ls``, ``tags``, ``inspect``, ``rm`` and ``status``: by the daemon, alone, and elsewhere."""
 
 import base64
+import http.client
 import json
 import os
 import pty
@@ -155,6 +156,7 @@ def test_lists(run: Run, image: Image) -> None:
 def test_an_image(run: Run, image: Image) -> None:
     document = promise("ipfsreg inspect", found(run("inspect", "team/app:1", "--json")))
     assert document["digest"] == image.digest
+    assert document["artifact_type"] is None
     assert document["cid"] == str(raw_cid(bytes.fromhex(image.digest.partition(":")[2])))
     (platform,) = document["platforms"]
     described = json.loads(image.manifest)
@@ -335,3 +337,16 @@ def test_a_login_of_docker_is_used_elsewhere(image: Image, tmp_path: Path) -> No
         refused = run("ls")
         refusal(refused, 4)
         assert "wrong" not in refused.stderr
+
+
+def test_what_a_command_deletes_is_told_to_those_who_listen(image: Image, tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "1")
+        connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+        connection.request("GET", "/events")
+        with connection.getresponse() as told:
+            said(daemon.command("rm", "box:1", "--yes"))
+            while b'"delete"' not in (line := told.readline()):
+                assert line
+        assert b'"tag":"1"' in line.replace(b" ", b"")
+        connection.close()
