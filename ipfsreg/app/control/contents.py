@@ -105,7 +105,8 @@ async def _remove_all(registry: Registry, repository: Repository, progress: Prog
     manifests = [each async for each in layout.manifest_records(registry.bucket, repository)]
     # The tags go first: with each manifest those that point to it are looked for.
     progress.begin(f"Deleting {repository}", len(tags) + len(manifests))
-    for each in (*tags, *manifests):
+    everything: list[Tag | Digest] = [*tags, *manifests]
+    for each in everything:
         with suppress(ManifestUnknown):  # somebody else has deleted it
             await _delete(registry, repository, each)
         progress.done += 1
