@@ -89,7 +89,7 @@ def tasks_of(
         "ls": Listing(partial(list_repositories, registry)),
         "tags": Listing(partial(list_tags, registry)),
         "inspect": partial(inspect_image, registry),
-        "rm": Long(partial(remove, registry, clock)),
+        "rm": Long(partial(remove, registry)),
         "status": partial(tell_status, registry, backend, clock, started),
         "gc": Long(partial(run_collector, registry)),
         "retention": Long(partial(apply_retention, registry)),
