@@ -16,9 +16,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=[*find_packages(include=["ipfsreg", "ipfsreg.*"]), "twisted.plugins"],
-    package_data={"ipfsreg": ["py.typed"]},
+    package_data={"ipfsreg": ["py.typed", "web/pages/templates/*.html", "web/pages/static/*"]},
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
+        ("share/man/man1", ["etc/man/ipfsreg.1"]),
+        ("share/ipfsreg", ["etc/grafana/ipfsreg.json", "etc/prometheus/ipfsreg.rules.yml"]),
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
@@ -30,10 +32,12 @@ setup(
         "durationpy>=0.9",
         "h11>=0.14",
         "httptools>=0.6.3",
+        "jinja2>=3.1",
         "joserfc>=1.8",
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
+        "prometheus-client>=0.21",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",
         "pyopenssl>=24.3",
@@ -51,6 +55,8 @@ setup(
     extras_require={
         "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
+            "axe-playwright-python>=0.1.4",
+            "atheris>=2.3; platform_machine == 'x86_64' and python_version < '3.14'",
             "build",
             "h11>=0.14",
             "hypothesis>=6.100",
@@ -58,6 +64,7 @@ setup(
             "mkdocs-material>=9.6",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
+            "playwright>=1.40",
             "pymongo>=4.6,<4.11",
             "pytest>=8",
             "psutil>=5.9",

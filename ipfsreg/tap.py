@@ -45,7 +45,7 @@ def makeService(options: Options) -> IService:
     with interrupt_ends_at_once():
         from .app.assembly import make_daemon
         from .app.configuration import load_config
-        from .app.log_file import LoggingTo, open_log_file, reopen
+        from .app.log_output import LoggingTo, log_observer, open_log_file, reopen
         from .app.reloading import Reloadable, Reloading
         from .bucket.errors import SetupError
         from .config.errors import ConfigError
@@ -63,7 +63,8 @@ def makeService(options: Options) -> IService:
         _say(error)
         raise SystemExit(_EXIT_USAGE) from None
     reloadables = [] if log_file is None else [Reloadable("the log file", partial(reopen, log_file))]
-    service = LoggingTo(log_file)
+    observer = None if options.parent is None else log_observer(options.parent, log_file, config.log)
+    service = LoggingTo(observer)
     daemon.setServiceParent(service)
     Reloading([*reloadables, *daemon.reloadables], reactor).setServiceParent(service)
     gc.freeze()

@@ -9,6 +9,7 @@ from ipfsreg.access.audit import AuditLog
 from ipfsreg.access.authority import Authority, IdentityProviders
 from ipfsreg.access.certificates import parse_certificate_users
 from ipfsreg.access.htpasswd import parse_htpasswd
+from ipfsreg.access.identity import ANONYMOUS
 from ipfsreg.access.issuers import Fetch, Issuers, parse_issuers
 from ipfsreg.access.logins import Logins
 from ipfsreg.access.robots import NO_ROBOTS, parse_robots
@@ -17,10 +18,32 @@ from ipfsreg.access.tokens import Tokens, TokenTimes
 from ipfsreg.access.watched import WatchedFile
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.events.event import Event, EventAction
+from ipfsreg.registry.events.events import Events
 
 from .access_config import robots_path, rules_in, rules_path
 
 T = TypeVar("T")
+
+
+def audit_events(events: Events, authority: Authority) -> None:
+    """Have what is pushed and deleted in the audit log: manifests, and blobs that are deleted by themselves."""
+
+    def note(event: Event) -> None:
+        target, origin = event.target, event.origin
+        if event.action is EventAction.PUSH and not target.is_manifest:
+            return
+        authority.record(
+            event.action.value,
+            origin.user or ANONYMOUS,
+            origin.address,
+            allowed=True,
+            repository=target.repository,
+            reference=" ".join(str(each) for each in (target.digest, target.tag) if each),
+            request=origin.request,
+        )
+
+    events.subscribe(note, {EventAction.PUSH, EventAction.DELETE})
 
 
 def make_authority(

@@ -15,7 +15,7 @@ from .control.server import ControlServer
 from .heap import keep_freed_pieces
 from .listening import Listeners
 from .notify import notify
-from .parts import Parts
+from .parts import Parts, Watcher
 from .reloading import Reloadable
 
 
@@ -49,6 +49,7 @@ class Daemon(Service):
         self._find_problem = find_problem
         self._fail = fail
         self._served = False
+        self._watching: list[Watcher] = []
         self._starting: Deferred[None] | None = None
 
     @property
@@ -77,6 +78,9 @@ class Daemon(Service):
             await self.parts.workers.run(self.parts.authority.load)
         await self.registry.start()
         await self.parts.workers.run(self.parts.peer_id.load)
+        for watcher in self.parts.watchers:
+            await watcher.start()
+            self._watching.append(watcher)
         await self._control.start()
         await self._listeners.open()
         await note_seen(self.parts.state)
@@ -108,11 +112,14 @@ class Daemon(Service):
             self._background.stopService()
         try:
             await self._listeners.close()
+            self.registry.events.end()
             await self._control.stop()
             await self._listeners.end_transfers()
             await self.registry.stop()
             if self.parts.authority is not None:
                 await self.parts.authority.stop()
+            while self._watching:
+                await self._watching.pop().stop()
             if self._served:
                 self.parts.state.note_daemon()
         finally:

@@ -1,7 +1,7 @@
 """A registry with what it stands on, as `assembly` puts it together."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.flow.workers import Workers
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
 from .peer_id import PeerId
 from .state_directory import StateDirectory
+
+
+class Watcher(Protocol):
+    """What looks on while clients are served, and serves none itself."""
+
+    async def start(self) -> None:
+        """Begin, before there are clients. :raises SetupError: where the user has to change something."""
+
+    async def stop(self) -> None:
+        """End, when all clients are gone, and write what there is to write. The threads are still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +37,5 @@ class Parts:
     peer_id: PeerId
     authority: "Authority | None" = None
     """What says who may do what; None where everybody may do everything."""
+    watchers: list[Watcher] = field(default_factory=list)
+    """In the order in which they start."""

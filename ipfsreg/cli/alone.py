@@ -1,10 +1,12 @@
 """The registry as it is put together for one command, where no daemon runs."""
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import click
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
@@ -32,7 +34,7 @@ class Alone:
         self._parts = parts
         self._registry = parts.registry
         self._workers = parts.workers
-        self._tasks = tasks_of(parts.registry, parts.backend)
+        self._tasks = tasks_of(parts.registry, parts.backend, clock)
 
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
@@ -83,7 +85,7 @@ class Alone:
         Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
         """
         found = await self._registry.importer.run(pieces, name)
-        return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
+        return {"name": found.name, "digest": str(found.digest), "missing": [str(each) for each in found.missing]}
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
@@ -99,6 +101,18 @@ class Alone:
             await control.stop()
 
 
+def _ask_passphrase(config: Config) -> str:
+    """Ask for the passphrase of the member's key, where it is needed and only the user at a terminal can say it."""
+    if not config.encryption.enabled or not sys.stdin.isatty():
+        return ""
+    from ipfsreg.app.encryption import lacks_passphrase  # not loaded where nothing is encrypted
+
+    if not lacks_passphrase(config.encryption):
+        return ""
+    passphrase: str = click.prompt(f"Passphrase of {config.encryption.key}", hide_input=True, err=True)
+    return passphrase
+
+
 @asynccontextmanager
 async def open_alone(
     config: Config, state: StateDirectory, reactor: Any, *, may_make_bucket: bool
@@ -110,7 +124,7 @@ async def open_alone(
     """
     try:
         check_user(state.path)
-        parts = assemble(config, reactor, daemon_seen=state.last_seen())
+        parts = assemble(config, reactor, daemon_seen=state.last_seen(), passphrase=_ask_passphrase(config))
         parts.workers.startService()
         try:
             if parts.backend.existing is not None and not may_make_bucket:

@@ -17,8 +17,7 @@ from twisted.web.client import URI, Agent, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from ipfsreg.app.control.events import Event
-from ipfsreg.app.control.server import EVENTS
+from ipfsreg.app.control.events import EVENTS, Event
 from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody

@@ -1,4 +1,4 @@
-"""Commands that look after a registry: ``ipfsreg check``, ``gc`` and ``verify``."""
+"""Commands that look after a registry: ``ipfsreg check``, ``gc``, ``verify`` and ``status``."""
 
 import sys
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Time(click.ParamType):
             self.fail(error.errors()[0]["msg"].removeprefix("Value error, "), param, ctx)
 
 
-@command(examples=["ipfsreg check", "ipfsreg check --config /etc/ipfsreg/ipfsreg.ini"])
+@command(examples=["ipfsreg check", "ipfsreg check --config /etc/ipfsreg/ipfsreg.ini"], result="{file, backend}")
 @config_option
 @output_option
 def check(path: Path | None, output: Output) -> None:
@@ -53,7 +53,13 @@ def check(path: Path | None, output: Output) -> None:
     output.show({"file": str(found) if found else None, "backend": config.registry.backend}, said)
 
 
-@command(examples=["ipfsreg gc --dry-run", "ipfsreg gc --untagged 0"])
+@command(
+    examples=["ipfsreg gc --dry-run", "ipfsreg gc --untagged 0"],
+    result=(
+        "{storage, dry_run, freed, manifests, blob_links, contents, untagged, untagged_for, used, "
+        "used_within, skipped: [repository]}; sizes in bytes, times in seconds"
+    ),
+)
 @config_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
 @click.option(
@@ -105,7 +111,13 @@ def _collected(found: dict[str, Any]) -> Iterator[str]:
         )
 
 
-@command(examples=["ipfsreg verify", "ipfsreg verify --json"])
+@command(
+    examples=["ipfsreg verify", "ipfsreg verify --json"],
+    result=(
+        "{storage, whole, contents, bytes, damaged: [digest], missing: [digest], images: {digest: [image]}, "
+        "unreadable: [line], mended: [path], strays: {path: what}, stopped_by}"
+    ),
+)
 @config_option
 @output_option
 def verify(path: Path | None, output: Output) -> None:
@@ -139,3 +151,44 @@ def _verified(found: dict[str, Any], *, whole: bool) -> Iterator[str]:
         yield "Everything is whole."
     elif not found["stopped_by"]:
         yield "Everything else is whole."
+
+
+@command(
+    examples=["ipfsreg status", "ipfsreg status --json"],
+    result=(
+        "{storage, backend, daemon: {pid, started, version}, read_only, repositories, used, counted, uploads: "
+        "{count, bytes}, garbage: {bytes, manifests, contents, skipped}, error}; daemon is null where none "
+        "runs, and garbage where it takes long to find out"
+    ),
+)
+@config_option
+@output_option
+def status(path: Path | None, output: Output) -> None:
+    """Show what runs, what is used, and what could be freed (exit status 5 where the storage does not answer)."""
+    with output.progress("Looking"):
+        found = ask(path, "status", quiet=True)
+    storage = describe_storage(path)
+    output.show({"storage": storage, "backend": load(path).registry.backend} | found, *_told(storage, found))
+    if found["error"]:
+        sys.exit(Exit.UNAVAILABLE)
+
+
+def _told(storage: str, found: dict[str, Any]) -> Iterator[str]:
+    daemon, garbage, uploads = found["daemon"], found["garbage"], found["uploads"]
+    runs = daemon and f"{daemon['version']}, process {daemon['pid']}, since {daemon['started']}"
+    yield f"Daemon:        {runs or 'none runs'}"
+    yield f"Storage:       {storage}"
+    if found["read_only"]:
+        yield f"               {found['read_only']}"
+    if found["error"]:
+        yield f"               {found['error']}"
+    if found["repositories"] is not None:
+        yield f"Repositories:  {found['repositories']}"
+    if found["used"] is not None:
+        at_least = "" if found["counted"] else "at least "
+        yield f"Used:          {at_least}{in_bytes(found['used'])}"
+    yield f"Uploads:       {uploads['count']} unfinished, {in_bytes(uploads['bytes'])}"
+    if garbage is not None:
+        yield f"Garbage:       gc would free {in_bytes(garbage['bytes'])} in {counted(garbage['contents'], 'file')}"
+    elif not (found["read_only"] or found["error"]):
+        yield "Garbage:       `ipfsreg gc --dry-run` finds out, which takes some time"

@@ -11,7 +11,7 @@ from .environment import variable_of
 from .kinds import Section
 
 _SHOWN_MAX = 200  # characters of a wrong value
-_SECRETS = {"authorization", "key", "secret", "token"}  # their values are never quoted
+_SECRETS = {"authorization", "endpoints", "key", "secret", "token"}  # their values are never quoted
 _CREDENTIALS = re.compile(r"[^\s'\"]*@")  # nor is what a URL has before its host
 
 

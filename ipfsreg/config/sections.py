@@ -7,13 +7,27 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
+from platformdirs import user_config_path
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size, or_none
+from .kinds import (
+    Directory,
+    Duration,
+    Listed,
+    OptionalDuration,
+    OptionalPositive,
+    OptionalSize,
+    Positive,
+    Rate,
+    Section,
+    Size,
+    or_none,
+)
 from .tls_options import TlsOptions
+from .webhook_options import WebhookOptions
 
 
 def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -40,6 +54,23 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value.lower() for value in values)
 
 
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _levels(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        namespace, is_own, level = value.rpartition("=")
+        if level not in LOG_LEVELS:
+            raise ValueError(f"{level[:99]!r} is not one of {', '.join(LOG_LEVELS)}")
+        if is_own and not _NAMESPACE.fullmatch(namespace):
+            raise ValueError(f"{namespace[:99]!r} is not a name as the log has it, such as ipfsreg.bucket")
+    return values
+
+
+LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,126}")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[][A-Za-z0-9._:-]{1,270}")
 
@@ -115,6 +146,12 @@ class GatewayOptions(Section):
     address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
 
 
+class PagesOptions(Section):
+    """``[pages]``: pages for people."""
+
+    enabled: bool = True
+
+
 class PinOptions(Section):
     """``[pin]``."""
 
@@ -144,9 +181,50 @@ class AccessOptions(Section):
 
 
 class LogOptions(Section):
-    """``[log]``."""
+    """``[log]``. ``level`` is a level for all and, as ``ipfsreg.web=debug``, others for what a part of it says."""
 
+    format: Literal["text", "json"] = "text"
+    level: Annotated[Listed, AfterValidator(_levels)] = ("info",)
+    access: Directory | None = None
     audit: Directory | None = None
+
+
+class EncryptionOptions(Section):
+    """``[encryption]``. ``owner`` is the public key of the bucket's founder, in hexadecimal digits."""
+
+    enabled: bool = False
+    key: Directory = user_config_path("ipfsreg") / "member.key"
+    passphrase_file: Directory | None = None
+    owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    refresh: Positive = 15.0
+    rate: Rate = 10 * 1024**2
+
+
+class RetentionOptions(Section):
+    """``[retention]``. ``rules`` and ``immutable`` are as `ipfsreg.registry` reads them; ``pulls`` notes pulls."""
+
+    rules: str | None = None
+    interval: OptionalPositive = 24 * 3600.0
+    immutable: Listed = ()
+    pulls: bool = False
+
+
+class EventOptions(Section):
+    """``[events]``. ``clients`` is how many may listen to ``/events`` at once; none where it is 0."""
+
+    clients: Annotated[int, Field(ge=0, le=10_000)] = 100
+
+
+class MetricsOptions(Section):
+    """``[metrics]``. Where ``listen`` has endpoints, it is there that they are, and nowhere else."""
+
+    enabled: bool = False
+    listen: Listed = ()
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether anything is counted."""
+        return self.enabled or bool(self.listen)
 
 
 SECTIONS: Mapping[str, type[Section]] = {
@@ -161,7 +239,13 @@ SECTIONS: Mapping[str, type[Section]] = {
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
+    "pages": PagesOptions,
     "pin": PinOptions,
+    "encryption": EncryptionOptions,
+    "retention": RetentionOptions,
+    "webhooks": WebhookOptions,
+    "events": EventOptions,
+    "metrics": MetricsOptions,
 }
 """The sections that a file may have beside those of the backends."""
 
@@ -182,7 +266,13 @@ class Config:
     scrub: ScrubOptions
     ipfs: IpfsOptions
     gateway: GatewayOptions
+    pages: PagesOptions
     pin: PinOptions
+    encryption: EncryptionOptions
+    retention: RetentionOptions
+    webhooks: WebhookOptions
+    events: EventOptions
+    metrics: MetricsOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""
 

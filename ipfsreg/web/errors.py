@@ -24,8 +24,11 @@ from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryE
 
 from .http.body import BodyTooLong, ClientGone, ClientTooSlow
 from .http.request import Request
+from .http.request_id import HEADER as REQUEST_ID_HEADER
 
 _log = Logger()
+
+_OPERATORS = 500  # from this status on it is for the operator to look
 
 
 class HttpError(Exception):
@@ -52,7 +55,10 @@ def answer_error(request: Request, status: int, code: str, message: str, detail:
         # The answer's headers are out: all that can still say "this failed" is a connection cut short.
         request.drop()
         return None
+    request.set_header(REQUEST_ID_HEADER, request.identifier)
     request.prepare(status, {"Content-Type": "application/json"})
+    if status >= _OPERATORS:
+        message += f" (request {request.identifier})"  # clients show no more than this, and the log has it too
     return error_document(code, message, detail)
 
 

@@ -52,9 +52,6 @@ class Gate(Protocol):
         They are those of `pulls`, but with a token that was issued for the list and for no repository too.
         """
 
-    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
-        """Note what the asker has changed: ``what`` is a tag or a digest."""
-
 
 class OpenGate:
     """Without access control everybody may do everything."""
@@ -69,9 +66,6 @@ class OpenGate:
         return _any_repository
 
     lists = pulls
-
-    def done(self, request: Request, action: Action, repository: str, what: str) -> None:
-        """See `Gate`."""
 
 
 def _any_repository(repository: str) -> bool:

@@ -26,6 +26,8 @@ from ipfsreg.registry.errors import (
 
 from .gate import Gate, Needs
 from .http.request import Request
+from .http.request_id import HEADER as REQUEST_ID_HEADER
+from .http.request_id import current
 
 RouteHandler = Callable[..., Coroutine[Any, Any, bytes | None]]
 """Answers a request: with the rest of its content, or with None where it has sent that itself."""
@@ -104,29 +106,55 @@ def _calls(name: str) -> Callable[..., Any]:
     return call
 
 
+Unmatched = Callable[[Request, Exception], "bytes | Deferred[bytes | None] | None"]
+"""Makes the answer to a request that no handler was found for."""
+
+
 class Dispatcher:
     """Calls the handlers of routes. ``failed`` makes the answer where one raised an exception.
+
+    ``unmatched`` makes it where there is no handler, or its path cannot be read; by default it is ``failed``.
 
     Klein's own resource is made for pages: for a small answer it costs more than all the rest. Clients ask for the same
     paths again and again, and each is taken apart once.
     """
 
-    def __init__(self, routes: Routes, failed: Callable[[Request, Exception], bytes | None]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        failed: Callable[[Request, Exception], bytes | None],
+        unmatched: Unmatched | None = None,
+    ) -> None:
         self._app = routes.application()
         self._handlers = routes.handlers
         self._failed = failed
+        self._unmatched = unmatched or failed
         self._known = lru_cache(maxsize=PATHS_REMEMBERED)(self._match)
 
     def __call__(self, request: Request) -> None:
         """Answer a request."""
         path = request.path
+        handling = current.set(request.identifier)
         try:
+            if b"x-request-id" in request.headers:
+                request.set_header(REQUEST_ID_HEADER, request.identifier)
             match = (self._known if len(path) <= _LONGEST else self._match)(path, request.method)
-            rule, arguments = match
+        except Exception as error:
+            current.reset(handling)
+            self._finish(request, self._unmatched(request, error))
+            return
+        rule, arguments = match
+        request.route = rule.endpoint
+        try:
             result: Any = self._app.endpoints[rule.endpoint](self._handlers, request, **arguments)
         except Exception as error:
-            self._end(request, self._failed(request, error))
+            self._end(request, self._failure(request, error))
             return
+        finally:
+            current.reset(handling)
+        self._finish(request, result)
+
+    def _finish(self, request: Request, result: Any) -> None:
         if isinstance(result, Deferred):
             result.addErrback(self._failed_later, request)
             result.addCallback(self._ended_later, request)
@@ -152,7 +180,14 @@ class Dispatcher:
         error = failure.value
         if not isinstance(error, Exception):
             failure.raiseException()
-        return self._failed(request, error)
+        return self._failure(request, error)
+
+    def _failure(self, request: Request, error: Exception) -> bytes | None:
+        handling = current.set(request.identifier)  # what is done later is not done in the context of the handler
+        try:
+            return self._failed(request, error)
+        finally:
+            current.reset(handling)
 
     def _ended_later(self, content: Any, request: Request) -> None:
         self._end(request, content)
@@ -161,7 +196,7 @@ class Dispatcher:
         try:
             request.end(content or b"")
         except Exception as error:  # a header that cannot be sent
-            request.end(self._failed(request, error) or b"")
+            request.end(self._failure(request, error) or b"")
 
 
 def _as_answered(error: RegistryError, method: bytes, path: str) -> RegistryError:

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 
-from ipfsreg.access.audit import WAITING_MAX, AuditLog
+from ipfsreg.access.audit import AuditLog
 from ipfsreg.access.errors import AccessFileError
 from ipfsreg.access.identity import ANONYMOUS, Kind, User
+from ipfsreg.flow.line_file import WAITING_MAX
 
 from .helpers import Threads, Time, as_workers, result
 
@@ -105,7 +106,7 @@ def test_a_disk_that_is_full_is_said_once_and_what_is_lost_is_counted(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, capturedLogs() as logs:
-        patched.setattr("ipfsreg.access.audit.os.write", full)
+        patched.setattr("ipfsreg.flow.line_file.os.write", full)
         for _ in range(3):
             auditing.log.record("push", alice, "lost", True)
     assert len([event for event in logs if "No space" in event.get("problem", "")]) == 1
@@ -125,7 +126,7 @@ def test_half_a_line_does_not_spoil_the_next_one(auditing: Auditing, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ipfsreg.access.audit.os.write", short)
+        patched.setattr("ipfsreg.flow.line_file.os.write", short)
         auditing.log.record("push", alice, "half", True)
     auditing.log.record("push", alice, "whole", True)
     half, *rest = auditing.path.read_text().splitlines()

@@ -19,6 +19,9 @@ from ipfsreg.flow.progress import Progress
 Arguments: TypeAlias = Mapping[str, str]
 Event: TypeAlias = dict[str, Any]
 
+EVENTS = "application/x-ndjson"
+"""The media type of events: JSON, one in each line."""
+
 EVERY_SECONDS = 0.25
 """How often it is told how far something is."""
 
@@ -48,36 +51,53 @@ async def events_of(task: Long | Listing, arguments: Arguments, clock: IReactorT
         yield {"result": {}}
         return
     progress = Progress()
-    running = Deferred.fromCoroutine(task.work(arguments, progress))
-    heard = False
+    running = _Running(task.work(arguments, progress))
     try:
-        while not await _ended_within(running, EVERY_SECONDS, clock):
+        while not await running.ends_within(EVERY_SECONDS, clock):
             yield {"progress": asdict(progress)}
-        heard = True
-        yield {"result": await running}
+        yield {"result": running.result()}
     finally:
-        if not heard:  # it goes on: it may be in the middle of a removal
-            running.addErrback(_tell)
+        running.heard = False
 
 
-async def _ended_within(running: "Deferred[Any]", seconds: float, clock: IReactorTime) -> bool:
-    tick: Deferred[None] = Deferred()
-    call = clock.callLater(seconds, tick.callback, None)
+class _Running:
+    """Work that goes on to its end, whether or not somebody waits: it may be in the middle of a removal."""
 
-    def ended(result: Any) -> Any:
-        if call.active():
-            call.cancel()
-            tick.callback(None)
-        return result
+    def __init__(self, work: Coroutine[Any, Any, dict[str, Any]]) -> None:
+        self.heard = True
+        self._outcome: list[dict[str, Any] | Failure] = []
+        self._waiting: Deferred[None] | None = None
+        Deferred.fromCoroutine(work).addBoth(self._ended)
 
-    running.addBoth(ended)
-    try:
-        await tick
-    finally:
-        if call.active():
-            call.cancel()
-    return running.called
+    async def ends_within(self, seconds: float, clock: IReactorTime) -> bool:
+        """Wait so long, or until the work has ended; answers whether it has."""
+        if not self._outcome:
+            self._waiting = Deferred()
+            call = clock.callLater(seconds, self._wake)
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+                if call.active():
+                    call.cancel()
+        return bool(self._outcome)
 
+    def result(self) -> dict[str, Any]:
+        """The result of work that has ended; fails as it did."""
+        (outcome,) = self._outcome
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+            raise AssertionError("not reached")
+        return outcome
 
-def _tell(failure: Failure) -> None:
-    _log.error("What a command asked for, and did not wait for, failed: {error}", error=failure.value)
+    def _ended(self, outcome: dict[str, Any] | Failure) -> None:
+        self._outcome.append(outcome)
+        if self.heard:
+            self._wake()
+        elif isinstance(outcome, Failure):
+            _log.error("What a command asked for, and did not wait for, failed: {error}", error=outcome.value)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)

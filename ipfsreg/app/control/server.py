@@ -24,15 +24,12 @@ from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
 from ipfsreg.web.routes import Dispatcher, Routes
 from ipfsreg.web.sending import send_pieces
 
-from .events import Event, Listing, Long, events_of
+from .events import EVENTS, Event, Listing, Long, events_of
 from .failures import TELLING, http_status
 from .streams import Streams
 from .tasks import AnyTask
 
 IDLE_SECONDS = 60.0
-
-EVENTS = "application/x-ndjson"
-"""The media type of events: JSON, one in each line."""
 
 STALL_SECONDS = 3600.0
 """For how long a command may take nothing of what it asked for: its user may have stopped it."""

@@ -3,6 +3,8 @@
 import json
 
 from ipfsreg.flow.streams import Pieces
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.registry.names import parse_reference
 from ipfsreg.registry.registry import Registry
 from ipfsreg.web.gate import Entry
@@ -53,6 +55,10 @@ class Streams:
         except BaseException:
             pieces.stop()
             raise
+        repository, reference = parse_reference(imported.name)
+        tag = None if isinstance(reference, Digest) else reference
+        target = Target(repository, imported.digest, tag)
+        await self._registry.events.changed(EventAction.PUSH, target, Origin("ipfsreg import"))
         result = {
             "name": imported.name,
             "digest": str(imported.digest),

@@ -2,12 +2,13 @@
 
 from ipfsreg.access.identity import Action
 from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.events.event import BLOB, EventAction, Target
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import Routes
+from ipfsreg.web.teller import Teller
 
 from .answers import BlobAnswers
 
@@ -15,8 +16,8 @@ from .answers import BlobAnswers
 class BlobRoutes:
     """Reading and deleting blobs (distribution-spec, "Pulling blobs", "Deleting Blobs")."""
 
-    def __init__(self, blobs: Blobs, answers: BlobAnswers, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, blobs: Blobs, answers: BlobAnswers, teller: Teller) -> None:
+        self._teller = teller
         self._blobs = blobs
         self._answers = answers
 
@@ -38,10 +39,12 @@ class BlobRoutes:
 
     async def get(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """The blob's content or a range of it."""
-        return await self._answers.answer(request, await self._blobs.open(repository, digest))
+        blob = await self._blobs.open(repository, digest)
+        self._teller.blob_pulled(request, repository, digest, blob.size)
+        return await self._answers.answer(request, blob)
 
     async def delete(self, request: Request, repository: Repository, digest: Digest) -> bytes:
         """Take the blob from the repository."""
         await self._blobs.delete(repository, digest)
-        self._gate.done(request, Action.DELETE, repository, str(digest))
+        await self._teller.changed(request, EventAction.DELETE, Target(repository, digest, media_type=BLOB))
         return reply(request, 202, {"Docker-Content-Digest": digest})

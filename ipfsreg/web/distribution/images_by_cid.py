@@ -13,6 +13,7 @@ from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import Routes
+from ipfsreg.web.teller import Teller
 
 from .answers import BlobAnswers, answer_manifest
 
@@ -23,11 +24,12 @@ _WRITE = ["DELETE", "PATCH", "POST", "PUT"]
 class ByCidRoutes:
     """``docker pull HOST/ipfs/<CID>``."""
 
-    def __init__(self, images: ImagesByCid, dags: Dags, blobs: BlobAnswers, gate: Gate) -> None:
+    def __init__(self, images: ImagesByCid, dags: Dags, blobs: BlobAnswers, gate: Gate, teller: Teller) -> None:
         self._images = images
         self._dags = dags
         self._blobs = blobs
         self._gate = gate
+        self._teller = teller
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
@@ -46,12 +48,16 @@ class ByCidRoutes:
     async def manifest(self, request: Request, cid: CID, reference: Tag | Digest) -> bytes:
         """The image's manifest, or one that it lists."""
         manifest = await self._seen(request).manifest(cid, reference)
+        self._teller.manifest_pulled(request, f"ipfs/{cid}", reference, manifest)
         # The name says what it is: it is never anything else.
         return await answer_manifest(request, manifest, self._dags, immutable=True)
 
     async def blob(self, request: Request, cid: CID, digest: Digest) -> bytes:
         """A blob of the image."""
-        return await self._blobs.answer(request, await self._seen(request).blob(cid, digest))
+        blob = await self._seen(request).blob(cid, digest)
+        if request.method == b"GET":
+            self._teller.blob_pulled(request, f"ipfs/{cid}", digest, blob.size)
+        return await self._blobs.answer(request, blob)
 
     async def tags(self, request: Request, cid: CID) -> bytes:
         """The one tag that there is."""

@@ -6,13 +6,14 @@ from ipfsreg.access.identity import Action
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError, TooManyTags
+from ipfsreg.registry.events.event import EventAction, Target
 from ipfsreg.registry.names import Repository, Tag, parse_tag
 from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, parameters, reply
 from ipfsreg.web.routes import Routes
+from ipfsreg.web.teller import Teller
 
 from .answers import answer_manifest
 from .converters import path
@@ -29,12 +30,12 @@ _TAG_HEADER = "OCI-Tag"
 class ManifestRoutes:
     """Pushing, pulling and deleting manifests (distribution-spec, "Pulling manifests" and so on)."""
 
-    def __init__(self, manifests: Manifests, dags: Dags, max_size: int, memory: Budget, gate: Gate) -> None:
+    def __init__(self, manifests: Manifests, dags: Dags, max_size: int, memory: Budget, teller: Teller) -> None:
         self._manifests = manifests
         self._dags = dags
         self._max_size = max_size
         self._memory = memory
-        self._gate = gate
+        self._teller = teller
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
@@ -46,6 +47,7 @@ class ManifestRoutes:
     async def get(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """The manifest as it was pushed."""
         manifest = await self._manifests.get(repository, reference)
+        self._teller.manifest_pulled(request, repository, reference, manifest)
         return await answer_manifest(request, manifest, self._dags, immutable=isinstance(reference, Digest))
 
     async def put(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
@@ -74,16 +76,20 @@ class ManifestRoutes:
         if expected is not None and stored.tags:
             for tag in stored.tags:
                 request.add_header(_TAG_HEADER, tag)
-        self._gate.done(request, Action.PUSH, repository, f"{stored.digest} {' '.join(stored.tags)}".rstrip())
+        for pointing in stored.tags or (None,):
+            target = Target(repository, stored.digest, pointing, stored.media_type, len(content))
+            await self._teller.changed(request, EventAction.PUSH, target)
         return reply(request, 201, headers)
 
     async def delete(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """Delete a tag, or a manifest with all its tags."""
         if isinstance(reference, Digest):
             await self._manifests.delete(repository, reference)
+            target = Target(repository, reference)
         else:
             await self._manifests.delete_tag(repository, reference)
-        self._gate.done(request, Action.DELETE, repository, str(reference))
+            target = Target(repository, tag=reference)
+        await self._teller.changed(request, EventAction.DELETE, target)
         return reply(request, 202, {})
 
 

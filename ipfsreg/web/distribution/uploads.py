@@ -8,6 +8,7 @@ from ipfsreg.access.identity import Action
 from ipfsreg.registry.content.dags import Dags
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameInvalid, UploadOutOfOrder
+from ipfsreg.registry.events.event import BLOB, EventAction, Target
 from ipfsreg.registry.names import Repository, parse_repository
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.uploads.upload import Upload
@@ -17,6 +18,7 @@ from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import CID_HEADER, parameter, reply
 from ipfsreg.web.routes import Routes
+from ipfsreg.web.teller import Teller
 
 from .converters import path
 
@@ -39,12 +41,15 @@ _NOTHING_AFTER_CHUNK = "0-0"
 class UploadRoutes:
     """Upload sessions and mounts."""
 
-    def __init__(self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: TrustedProxies, gate: Gate) -> None:
+    def __init__(
+        self, uploads: Uploads, blobs: Blobs, dags: Dags, clients: TrustedProxies, gate: Gate, teller: Teller
+    ) -> None:
         self._uploads = uploads
         self._blobs = blobs
         self._dags = dags
         self._clients = clients
         self._gate = gate
+        self._teller = teller
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
@@ -60,7 +65,10 @@ class UploadRoutes:
         """Mount a blob, take a whole one, or begin a session."""
         mounted = await self._mount(request, repository)
         if mounted is not None:
+            source = parameter(request, "from")
             size = await self._blobs.linked_size(repository, mounted)
+            target = Target(repository, mounted, media_type=BLOB, size=size, source=source)
+            await self._teller.changed(request, EventAction.MOUNT, target)
             return await self._created(request, repository, mounted, size)
         digest = _digest_parameter(request)
         algorithm = parameter(request, "digest-algorithm")
@@ -74,7 +82,7 @@ class UploadRoutes:
         except BaseException:
             await upload.cancel()  # the client was never told the session's name
             raise
-        return await self._created(request, repository, digest, upload.received)
+        return await self._pushed(request, upload, digest)
 
     async def status(self, request: Request, repository: Repository, session: str) -> bytes:
         """How much of an upload has arrived."""
@@ -99,7 +107,7 @@ class UploadRoutes:
             await upload.commit(digest)
         else:
             await self._finish(request, upload, digest)
-        return await self._created(request, repository, digest, upload.received)
+        return await self._pushed(request, upload, digest)
 
     async def cancel(self, request: Request, repository: Repository, session: str) -> bytes:
         """Throw an upload away."""
@@ -127,6 +135,11 @@ class UploadRoutes:
         with _telling_the_offset(request, upload):
             async with upload.completing(digest, request.body.length, _content_range(request, upload)) as consumer:
                 await request.body.copy_to(consumer)
+
+    async def _pushed(self, request: Request, upload: Upload, digest: Digest) -> bytes:
+        target = Target(upload.repository, digest, media_type=BLOB, size=upload.received)
+        await self._teller.changed(request, EventAction.PUSH, target)
+        return await self._created(request, upload.repository, digest, upload.received)
 
     async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
         headers = {

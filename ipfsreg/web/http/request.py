@@ -21,6 +21,7 @@ from .head import Head
 from .headers import Headers, encode
 from .limits import DRAIN_MAX
 from .output import Output
+from .request_id import request_id
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset({204, 304})
@@ -84,19 +85,22 @@ class Request:
         self.method = head.method
         self.uri = head.target
         self.path, _, self._query = head.target.partition(b"?")
+        self.is_1_1 = head.is_1_1
         self.headers = head.headers
         self.body = Body(channel, head.length, expects_continue=head.expects_continue)
         self.code = 200
         self.answer = Answer.AWAITED
         self.user: object = None
         """Who asks, once `identify` was told."""
+        self.route = ""
+        """The name of the route that it has taken, once that is known."""
         self.gone = False
         """Whether the client went away, so that nobody reads an answer."""
         self.sent_length = 0
         self._channel = channel
         self._keeps = head.keep_alive
-        self._is_1_1 = head.is_1_1
         self._args: dict[bytes, list[bytes]] | None = None
+        self._identifier: str | None = None
         self._headers: Headers | Mapping[str, object] = {}
         self._more: list[tuple[str, object]] = []
         self._is_chunked = False
@@ -108,6 +112,13 @@ class Request:
         if self._args is None:
             self._args = parse_qs(self._query, keep_blank_values=1) if self._query else {}
         return self._args
+
+    @property
+    def identifier(self) -> str:
+        """What it is called in the log and in its answer: as the client says (``X-Request-ID``), or as we say."""
+        if self._identifier is None:
+            self._identifier = request_id(self.headers.get(b"x-request-id"))
+        return self._identifier
 
     @property
     def started(self) -> bool:
@@ -230,7 +241,7 @@ class Request:
         elif self.code not in _NO_CONTENT:
             if length is not None:
                 more = [*more, ("Content-Length", str(length))]
-            elif self._is_1_1:
+            elif self.is_1_1:
                 self._is_chunked = self.method != b"HEAD"
                 more = [*more, ("Transfer-Encoding", "chunked")]
             else:

@@ -1,7 +1,7 @@
 """The server: all connections together, so that they can be brought to an end."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +14,6 @@ from zope.interface import implementer
 from ipfsreg import __version__
 from ipfsreg.flow.clock import MonotonicClock
 
-from .access_log import AccessLog
 from .connection import Connection
 from .connection_limits import ConnectionBounds, ConnectionCount, Refusals, RefusedConnection
 from .headers import CommonHeaders, encode
@@ -41,7 +40,11 @@ _UNBOUNDED = ConnectionBounds()
 
 @implementer(IProtocolNegotiationFactory)
 class HttpServer(ServerFactory):
-    """Answers requests with a handler. ``headers`` are in every answer; ``bounds`` say how many connections may be."""
+    """Answers requests with a handler.
+
+    ``headers`` are in every answer, ``observers`` are called with each request that has its whole answer, and
+    ``bounds`` say how many connections may be.
+    """
 
     noisy = False
 
@@ -53,7 +56,7 @@ class HttpServer(ServerFactory):
         refusals: RefusalFormat,
         *,
         headers: Mapping[str, str],
-        access_log: AccessLog | None = None,
+        observers: Sequence[Callable[[Request], None]] = (),
         bounds: ConnectionBounds = _UNBOUNDED,
     ) -> None:
         self.reactor = reactor
@@ -64,7 +67,7 @@ class HttpServer(ServerFactory):
         self._handler = handler
         self._refusals = refusals
         self._headers = CommonHeaders(f"ipfsreg/{__version__}", headers)
-        self._access_log = access_log
+        self._observers = observers
         self._all_gone: Deferred[None] | None = None
         self._count = ConnectionCount(bounds, self.clock)
         self._refused = Refusals(reactor, self.refusal)
@@ -137,8 +140,8 @@ class HttpServer(ServerFactory):
 
     def answered(self, request: Request) -> None:
         """A request has its answer."""
-        if self._access_log is not None:
-            self._access_log.answered(request)
+        for observer in self._observers:
+            observer(request)
 
     def lost(self, connection: Connection) -> None:
         """A connection is no more."""

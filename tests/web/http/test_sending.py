@@ -181,14 +181,61 @@ async def test_the_access_log_has_a_line_for_each_request(serve: Serve, log: lis
     )
     await registry.ask("GET", "/v2/%0Abox%1b[31m/tags/list")
     lines = [formatEvent(event) for event in log if "peer" in event]
-    took = r'[0-9]\.[0-9]{3} "'
-    assert [re.sub(took, 'S "', line) for line in lines] == [
-        f'127.0.0.1 POST /v2/box/blobs/uploads/?digest={digest.replace(":", "%3A")} 201 0 200000 S "-"',
-        f'127.0.0.1 GET /v2/box/blobs/{digest} 206 100 0 S "-"',
-        f'127.0.0.1 GET /v2/box/blobs/{digest} 200 200000 0 S "a \\x22program\\x22 \\xe9"',
-        re.sub(took, 'S "', lines[3]),
+    timeless = [re.sub(r"\[../.../.{13} \+0000\]", "[T]", line) for line in lines]
+    shown = [re.sub(r"[0-9]\.[0-9]{3} [0-9a-f-]+$", "S ID", line) for line in timeless]
+    upload = f"/v2/box/blobs/uploads/?digest={digest.replace(':', '%3A')}"
+    program = '"a \\x22program\\x22 \\xe9"'
+    assert shown == [
+        f'127.0.0.1 - - [T] "POST {upload} HTTP/1.1" 201 0 "-" "-" 200000 S ID',
+        f'127.0.0.1 - - [T] "GET /v2/box/blobs/{digest} HTTP/1.1" 206 100 "-" "-" 0 S ID',
+        f'127.0.0.1 - - [T] "GET /v2/box/blobs/{digest} HTTP/1.1" 200 200000 "-" {program} 0 S ID',
+        shown[3],
     ]
-    assert lines[3].startswith("127.0.0.1 GET /v2/%0Abox%1b[31m/tags/list 404 ")
+    assert shown[3].startswith('127.0.0.1 - - [T] "GET /v2/%0Abox%1b[31m/tags/list HTTP/1.1" 404 ')
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_access_log_can_be_a_file_of_its_own(serve: Serve, tmp_path: Path, log: list[LogEvent]) -> None:
+    file = tmp_path / "access.log"
+    registry = await serve(log={"access": file})
+    await registry.ask("GET", "/v2/", {"X-Request-ID": "mine.1"})
+    await registry.ask("GET", "/v2/box/tags/list?n=1")
+    await registry.stop()
+    first, second = file.read_text().splitlines()
+    assert first.endswith(" mine.1")
+    assert '"GET /v2/box/tags/list?n=1 HTTP/1.1" 404' in second
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not [event for event in log if "peer" in event]
+
+
+SECRETS = ("hunter2", "tok-en", "dXNlcjpw", "s3cret", "passw0rd")
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_secret_is_in_the_access_log(serve: Serve, tmp_path: Path, log: list[LogEvent]) -> None:
+    file = tmp_path / "access.log"
+    registry = await serve(log={"access": file}, registry={"access_log": "yes"})
+    headers = {
+        "Authorization": "Basic dXNlcjpw",
+        "Referer": "https://me:hunter2@example.org/page?token=tok-en#s3cret",
+        "Cookie": "session=s3cret",
+        "X-Request-ID": "passw0rd with blanks",
+    }
+    for target in (
+        "/v2/?access_token=tok-en&n=5&%64igest=s3cret&password=hunter2",
+        "/v2/?tok-en",
+        "/v2/?" + "s3cret" * 9 + "=1",
+        "http://me:hunter2@127.0.0.1/v2/?client_secret=s3cret",
+    ):
+        await registry.ask("GET", target, headers)
+    await registry.stop()
+    text = file.read_text()
+    logged = "\n".join(formatEvent(event) for event in log if "peer" in event)
+    for secret in SECRETS:
+        assert secret not in text
+        assert secret not in logged
+    assert '"GET /v2/?access_token=***&n=5&%64igest=***&password=*** HTTP/1.1"' in text
+    assert text.count('"https://example.org/page"') == 4
 
 
 @pytest_twisted.ensureDeferred

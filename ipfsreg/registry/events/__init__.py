@@ -1,0 +1,1 @@
+"""What happens to repositories, for whoever wants to know."""

@@ -1,0 +1,200 @@
+"""``/events``: what happens, as it happens, for pages and scripts (server-sent events, WHATWG HTML, 9.2)."""
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from ipfsreg.registry.events.event import Event, EventAction, as_json
+from ipfsreg.registry.events.event_log import EventLog
+from ipfsreg.registry.events.events import EVERYTHING, Events
+
+from .errors import HttpError
+from .gate import Entry, Filter, Gate
+from .http.request import Request
+from .replies import parameter, reply
+from .routes import Routes
+
+HEARTBEAT_SECONDS = 15.0
+"""How often something is sent where nothing happens, and it is looked again whether the asker may listen."""
+
+QUEUE_MAX = 1000
+"""Events that wait for one client. One that is further behind is sent away, and may come back."""
+
+_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_USUAL = EVERYTHING - {EventAction.PULL}
+_PAGE = 200
+_NUMBER_MAX = 18  # digits
+
+
+@dataclass(frozen=True, slots=True)
+class EventStreams:
+    """At most ``most`` clients listen at once. What they missed they are told from ``log``, where there is one."""
+
+    most: int
+    log: EventLog | None = None
+
+
+class EventRoutes:
+    """The route, for clients that come and stay."""
+
+    def __init__(self, events: Events, streams: EventStreams, gate: Gate, reactor: Any) -> None:
+        self._events = events
+        self._streams = streams
+        self._gate = gate
+        self._reactor = reactor
+        self._listening = 0
+
+    def add_to(self, routes: Routes) -> None:
+        """Add the route."""
+        routes.add("/events", ["GET"], "events", self.events, Entry.ANYBODY)
+
+    async def events(self, request: Request) -> bytes:
+        """What happens in the repositories from which the asker may pull, until somebody ends it."""
+        actions = _actions(parameter(request, "actions"))
+        since = request.header("last-event-id") or parameter(request, "since") or ""
+        number = int(since) if since.isascii() and since.isdigit() and len(since) <= _NUMBER_MAX else None
+        if self._listening >= self._streams.most:
+            headers = {"Retry-After": 60}
+            raise HttpError(503, "UNAVAILABLE", "too many clients listen to events; try again later", headers)
+        reply(request, 200, _HEADERS)
+        if request.method == b"HEAD":
+            return b""
+        stream = _Stream(request, self._gate, self._reactor)
+        unsubscribe = self._events.subscribe(stream.tell, actions, stream.stopProducing)
+        self._listening += 1
+        try:
+            request.registerProducer(stream, True)
+            request.write(b"retry: 3000\n\n")
+            if number is not None and self._streams.log is not None:
+                await self._tell_again(stream, self._streams.log, number, actions)
+            await stream.run()
+        finally:
+            self._listening -= 1
+            unsubscribe()
+            request.unregisterProducer()
+        return b""
+
+    async def _tell_again(
+        self, stream: "_Stream", log: EventLog, number: int, actions: Collection[EventAction]
+    ) -> None:
+        words = {action.value for action in actions}
+        try:
+            await log.flush()
+            while events := await log.after(number, _PAGE):
+                for each in events:
+                    number = each.number
+                    if each.action in words:
+                        document = json.loads(each.document)
+                        await stream.send(number, each.action, document)
+                if stream.ended:
+                    return
+        except sqlite3.Error:
+            return  # the log says so where it is written; what comes now can be told all the same
+
+
+@implementer(IPushProducer)
+class _Stream:
+    """One client."""
+
+    def __init__(self, request: Request, gate: Gate, reactor: Any) -> None:
+        self.ended = False
+        self._request = request
+        self._gate = gate
+        self._reactor = reactor
+        self._may: Filter = gate.pulls(request)
+        self._queue: deque[Event] = deque()
+        self._paused = False
+        self._sent = 0
+        self._changed: Deferred[None] | None = None
+
+    def tell(self, event: Event) -> None:
+        """Something happened: see `Events`."""
+        if len(self._queue) >= QUEUE_MAX:
+            self.stopProducing()
+        elif not self.ended:
+            self._queue.append(event)
+            self._wake()
+
+    async def run(self) -> None:
+        """Send what there is and comes, until it is ended."""
+        while not self.ended:
+            while self._queue and not self._paused and not self.ended:
+                event = self._queue.popleft()
+                if event.number > self._sent:
+                    await self.send(event.number, event.action.value, event.document())
+            if not await self._wait(HEARTBEAT_SECONDS) and not self.ended:
+                try:
+                    await self._gate.admit(self._request, Entry.ANYBODY, None)
+                except HttpError:
+                    return  # a token has run out, or an account is gone
+                self._may = self._gate.pulls(self._request)
+                if not self._paused:
+                    self._request.write(b":\n\n")
+
+    async def send(self, number: int, action: str, document: dict[str, Any]) -> None:
+        """Send an event if the asker may pull from its repository, when the client takes it.
+
+        Who did it is nobody's business who may only pull, nor is from where.
+        """
+        while self._paused and not self.ended:
+            await self._wait(HEARTBEAT_SECONDS)
+        self._sent = max(self._sent, number)
+        target = document["target"]
+        if self.ended or not self._may(target["repository"]):
+            return
+        if not self._may(target.get("fromRepository", target["repository"])):
+            del target["fromRepository"]
+        target.pop("url", None)
+        shown = {name: document[name] for name in ("id", "timestamp", "action", "target")}
+        self._request.write(f"id: {number}\nevent: {action}\ndata: {as_json(shown)}\n\n".encode())
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = False
+        self._wake()
+
+    def stopProducing(self) -> None:
+        """See `IProducer`: the client is gone, or has to go."""
+        self.ended = True
+        self._queue.clear()
+        self._wake()
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for a change; False where there was none for so long."""
+        if self.ended:
+            return True
+        self._changed = Deferred()
+        try:
+            await self._changed.addTimeout(seconds, self._reactor)
+        except (TimeoutError, CancelledError):
+            return False
+        finally:
+            self._changed = None
+        return True
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            changed, self._changed = self._changed, None
+            changed.callback(None)
+
+
+def _actions(text: str | None) -> frozenset[EventAction]:
+    """The actions that are asked for. :raises HttpError: for a word that is none."""
+    if text is None:
+        return _USUAL
+    known = {action.value: action for action in EventAction}
+    words = text.split(",")[:8]
+    if not words or not known.keys() >= set(words):
+        raise HttpError(400, "UNSUPPORTED", f"actions is one or more of {', '.join(sorted(known))}, with commas")
+    return frozenset(known[word] for word in words)
