@@ -194,6 +194,19 @@ def test_a_dry_run_moves_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:
         assert json.loads(to.ask("GET", "/v2/_catalog")[1])["repositories"] == []
 
 
+def test_a_dry_run_makes_nothing(daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path) -> None:
+    for new in (tmp_path / "layout", tmp_path / "some.car", other.config_file):
+        found = copied(tmp_path, daemon.url, new, "--dry-run")
+        assert (found["images"], found["images_there"], found["manifests"] >= 9) == (5, 0, True)
+    assert not (tmp_path / "layout").exists()
+    assert not (tmp_path / "some.car").exists()
+    assert not other.path.exists()
+    for there in (tmp_path / "layout", tmp_path / "some.car", other.config_file):
+        copied(tmp_path, daemon.url, there, "team/app")
+        found = copied(tmp_path, daemon.url, there, "--dry-run")
+        assert (found["images"], found["images_there"]) == (5, 3)
+
+
 def tags_of(registry: Http, repository: str) -> list[str]:
     status, content, _ = registry.ask("GET", f"/v2/{repository}/tags/list")
     return list(json.loads(content)["tags"] or ()) if status == 200 else []
