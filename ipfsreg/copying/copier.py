@@ -87,6 +87,9 @@ class Copier:
                                 yield repository, reference
                 except Unreachable:
                     raise
+                except Unknown as error:  # a list may have repositories that a push had only begun
+                    if selection.names_it(repository):
+                        self._tally.fail(repository, error)
                 except RemoteError as error:
                     self._tally.fail(repository, error)
 
