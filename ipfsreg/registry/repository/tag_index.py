@@ -105,6 +105,18 @@ class TagIndex:
         except Unavailable:
             return None
 
+    async def count(self, repository: Repository) -> int | None:
+        """How many tags there are; None where that is not known."""
+        query = "SELECT count(*) FROM (SELECT DISTINCT folded, tag FROM tags WHERE repository = ?)"
+
+        def look(of: Connection) -> int | None:
+            return int(of.execute(query, (repository,)).fetchone()[0]) if self._has_all(of, repository) else None
+
+        try:
+            return await self._index.do(look)
+        except Unavailable:
+            return None
+
     def begin(self, repository: Repository) -> None:
         """Every tag of that repository is going to be read, once at a time: `add` tells of them, and `end` ends it."""
         self._reading[repository] = _Reading()

@@ -98,6 +98,11 @@ class Tags:
             raise NameUnknown("repository name not known to registry", {"name": repository})
         return found
 
+    async def count(self, repository: Repository) -> int:
+        """How many tags there are. :raises NameUnknown: as `in_order`."""
+        known = None if self._bucket.shared else await self._index.count(repository)
+        return known or len(await self.in_order(repository))
+
     async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag]:
         """The tags that may point to a digest, and no others do. The caller keeps others from pointing to it."""
         if not self._bucket.shared:

@@ -155,7 +155,7 @@ class RepositoryPages:
             return None
 
     async def _listed(self, name: Repository) -> int:
-        return len(await self._registry.tags.in_order(name))
+        return await self._registry.tags.count(name)
 
     async def _tag(self, repository: Repository, tag: Tag) -> TagRow:
         try:

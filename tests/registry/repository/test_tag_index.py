@@ -47,6 +47,7 @@ async def check(place: Place) -> None:
     if there:
         ordered = sorted(there, key=lexical)
         assert await place.registry.tags.in_order(APP) == ordered
+        assert await place.registry.tags.count(APP) == len(ordered)
         for most in (1, 3):
             assert await place.registry.tags.in_order(APP, ordered[0], most) == ordered[1 : most + 1]
 
