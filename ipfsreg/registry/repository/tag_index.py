@@ -17,6 +17,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository, Tag
 
 _ADD = "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_MANY = 32  # so many are written before more are read
 _NOWHERE = b""  # where a damaged tag points to
 
 
@@ -133,6 +134,8 @@ class TagIndex:
             if tag not in reading.removed:
                 content = _NOWHERE if digest is None else index_key(digest)
                 self._index.tell(_ADD, *_row(repository, tag, content))
+        if len(tags) < _MANY:
+            return
         try:
             await self._index.settled()
         except Unavailable:  # it was logged
