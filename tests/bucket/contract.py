@@ -79,6 +79,19 @@ class SmallFiles:
         assert sorted([name async for some in bulk.names(bucket, "d") for name in some]) == ["1", "2"]
 
     @pytest_twisted.ensureDeferred
+    async def test_files_by_their_content(self, storage: Storage) -> None:
+        """Where a listing tells of it, it tells of each."""
+        bucket = storage.bucket
+        for name, content in (("1", b"one"), ("2", b"two"), ("again", b"one"), ("long", b"one" * 100_000)):
+            await bucket.put(f"d/{name}", content)
+        await bucket.put("d/e/1", b"one")
+        found = await bulk.names_with(bucket, "d", b"one")
+        if found is not None:
+            assert set(found.certain) == {"1", "again"}
+            assert set(found.possible) <= {"long"}
+            assert await bulk.names_with(bucket, "none", b"one") == bulk.WithContent([], [])
+
+    @pytest_twisted.ensureDeferred
     async def test_missing(self, storage: Storage) -> None:
         bucket = storage.bucket
         await bucket.put("d/f", b"1")
