@@ -10,6 +10,7 @@ lost: then the tags of a repository are read again before one of its manifests i
 
 from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import Any
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.registry.content.cid_index import CidIndex, index_key
@@ -79,39 +80,37 @@ class TagIndex:
     async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag] | None:
         """The tags that may point to a manifest, and no other does; None where that is not known."""
         query = "SELECT tag FROM tags WHERE repository = ? AND content = ?"
-
-        def look(of: Connection) -> list[Tag] | None:
-            if not self._has_all(of, repository):
-                return None
-            return [Tag(tag) for (tag,) in of.execute(query, (repository, index_key(digest)))]
-
-        try:
-            return await self._index.do(look)
-        except Unavailable:
-            return None
-
-    async def in_order(self, repository: Repository, after: str | None, most: int) -> list[Tag] | None:
-        """The next tags behind ``after`` in lexical order, so many at the most; None where they are not known."""
-        behind = "" if after is None else "AND (folded, tag) > (?, ?)"
-        query = f"SELECT DISTINCT folded, tag FROM tags WHERE repository = ? {behind} ORDER BY folded, tag LIMIT ?"
-        values = () if after is None else (after.lower(), after)
-
-        def look(of: Connection) -> list[Tag] | None:
-            if not self._has_all(of, repository):
-                return None
-            return [Tag(tag) for _, tag in of.execute(query, (repository, *values, most))]
-
-        try:
-            return await self._index.do(look)
-        except Unavailable:
-            return None
+        rows = await self._rows(repository, query, index_key(digest))
+        return None if rows is None else [Tag(tag) for (tag,) in rows]
 
     async def count(self, repository: Repository) -> int | None:
-        """How many tags there are; None where that is not known."""
+        """How many tags a repository has; None where that is not known."""
         query = "SELECT count(*) FROM (SELECT DISTINCT folded, tag FROM tags WHERE repository = ?)"
+        rows = await self._rows(repository, query)
+        return None if rows is None else int(rows[0][0])
 
-        def look(of: Connection) -> int | None:
-            return int(of.execute(query, (repository,)).fetchone()[0]) if self._has_all(of, repository) else None
+    async def in_order(
+        self, repository: Repository, after: str | None, most: int, part: str = "", *, backwards: bool = False
+    ) -> list[Tag] | None:
+        """The next tags behind ``after`` in lexical order, so many at the most; None where they are not known.
+
+        Only those with ``part`` in them, whatever its case.
+        """
+        those, values = "WHERE repository = ?", []
+        if after is not None:
+            those += f" AND (folded, tag) {'<' if backwards else '>'} (?, ?)"
+            values += [after.lower(), after]
+        if part:
+            those += " AND instr(folded, ?)"
+            values.append(part.lower())
+        order = "folded DESC, tag DESC" if backwards else "folded, tag"
+        query = f"SELECT DISTINCT folded, tag FROM tags {those} ORDER BY {order} LIMIT ?"
+        rows = await self._rows(repository, query, *values, most)
+        return None if rows is None else [Tag(tag) for _, tag in rows]
+
+    async def _rows(self, repository: Repository, query: str, *values: object) -> list[Any] | None:
+        def look(of: Connection) -> list[Any] | None:
+            return of.execute(query, (repository, *values)).fetchall() if self._has_all(of, repository) else None
 
         try:
             return await self._index.do(look)

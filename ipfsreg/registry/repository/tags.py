@@ -83,25 +83,39 @@ class Tags:
             raise
         self._index.removed(repository, tag)
 
-    async def in_order(self, repository: Repository, after: str | None = None, most: int | None = None) -> list[Tag]:
-        """The tags behind ``after`` in lexical order, at most so many.
+    async def count(self, repository: Repository) -> int:
+        """How many tags a repository has.
+
+        :raises NameUnknown: as `in_order`.
+        """
+        known = None if self._bucket.shared else await self._index.count(repository)
+        return len(await self.in_order(repository)) if known is None else known
+
+    async def in_order(
+        self,
+        repository: Repository,
+        after: str | None = None,
+        most: int | None = None,
+        part: str = "",
+        *,
+        backwards: bool = False,
+    ) -> list[Tag]:
+        """The tags behind ``after`` in lexical order, at most so many; ``backwards``, those before it from there on.
+
+        Only those with ``part`` in them, whatever its case.
 
         :raises NameUnknown: where there is no such repository: it has neither manifests nor blobs.
         """
         found = None
         if not self._bucket.shared:
-            found = await self._index.in_order(repository, after, _MANY if most is None else most)
+            number = _MANY if most is None else most
+            found = await self._index.in_order(repository, after, number, part, backwards=backwards)
         if found is None:
             entries = await self._bucket.list(layout.tags_of(repository))
-            found = await self._workers.run(_sorted_tags, entries, after, most)
+            found = await self._workers.run(_sorted_tags, entries, after, most, part.lower(), backwards=backwards)
         if not found and after is None and not await layout.is_there(self._bucket, repository):
             raise NameUnknown("repository name not known to registry", {"name": repository})
         return found
-
-    async def count(self, repository: Repository) -> int:
-        """How many tags there are. :raises NameUnknown: as `in_order`."""
-        known = None if self._bucket.shared else await self._index.count(repository)
-        return known or len(await self.in_order(repository))
 
     async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag]:
         """The tags that may point to a digest, and no others do. The caller keeps others from pointing to it."""
@@ -173,12 +187,14 @@ def lexical(tag: str) -> tuple[str, str]:
     return tag.lower(), tag
 
 
-def _sorted_tags(entries: Sequence[Entry], after: str | None, most: int | None) -> list[Tag]:
-    tags = [Tag(entry.name) for entry in entries if is_tag(entry.name)]
+def _sorted_tags(
+    entries: Sequence[Entry], after: str | None, most: int | None, part: str, *, backwards: bool
+) -> list[Tag]:
+    tags = [Tag(entry.name) for entry in entries if is_tag(entry.name) and part in entry.name.lower()]
     if after is not None:
         begin = lexical(after)
-        tags = [tag for tag in tags if lexical(tag) > begin]
-    return sorted(tags, key=lexical)[:most]
+        tags = [tag for tag in tags if (lexical(tag) < begin if backwards else lexical(tag) > begin)]
+    return sorted(tags, key=lexical, reverse=backwards)[:most]
 
 
 @lru_cache(maxsize=1024)

@@ -47,7 +47,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
+class GraceTimes:
     """For how many seconds things are kept that nothing needs.
 
     ``grace`` is for what was used, ``untagged`` for manifests without a tag, where None keeps them for ever.
@@ -75,6 +75,27 @@ class Collection:
     """Repositories from which nothing is taken, since something in them is damaged."""
 
 
+@dataclass(slots=True)
+class CollectorTotals:
+    """What all runs since the start have done."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    manifests: int = 0
+    blob_links: int = 0
+    contents: int = 0
+    freed: int = 0
+
+    def add(self, found: Collection, seconds: float) -> None:
+        """A run has ended."""
+        self.runs += 1
+        self.seconds += seconds
+        self.manifests += found.manifests
+        self.blob_links += found.blob_links
+        self.contents += found.contents
+        self.freed += found.freed
+
+
 class Collector:
     """Finds and frees garbage.
 
@@ -94,7 +115,7 @@ class Collector:
         blobs: Blobs,
         records: Records,
         uploads: Uploads,
-        retention: Retention,
+        times: GraceTimes,
     ) -> None:
         self._bucket = storage.bucket
         self._dags = storage.dags
@@ -105,12 +126,14 @@ class Collector:
         self._blobs = blobs
         self._records = records
         self._uploads = uploads
-        self._retention = retention
+        self._times = times
         self._now = storage.now
+        self._clock = storage.clock
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
         self.last: tuple[float, Collection] | None = None
         """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
+        self.totals = CollectorTotals()
 
     async def run(
         self,
@@ -128,10 +151,14 @@ class Collector:
         :raises Interrupted: where it says no. Nothing is under way then.
         """
         async with self._one_at_a_time:
-            since = self._guard.now() - (self._retention.grace if grace is None else grace)
-            kept = self._retention.untagged if untagged is None else untagged
-            run = _Run(Collection(dry_run), since, kept, self._now(), self._throttle(), goes_on, progress or Progress())
+            since = self._guard.now() - (self._times.grace if grace is None else grace)
+            kept = self._times.untagged if untagged is None else untagged
+            throttle = self._throttle()
+            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
+            began = self._clock.seconds()
             report = await self._run(run)
+            if not dry_run:
+                self.totals.add(report, self._clock.seconds() - began)
             self._seen_early = run.seen_early
             self.last = (self._now(), report)
             return report

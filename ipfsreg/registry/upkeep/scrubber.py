@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
@@ -54,6 +55,15 @@ class SavedPosition:
         self._path.unlink(missing_ok=True)
 
 
+@dataclass(slots=True)
+class ScrubTotals:
+    """What was read since the start, and found damaged."""
+
+    contents: int = 0
+    bytes: int = 0
+    damaged: int = 0
+
+
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
@@ -80,6 +90,7 @@ class Scrubber:
         self._throttle = throttle
         self._position = position
         self._rate = rate
+        self.totals = ScrubTotals()
 
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
@@ -106,9 +117,13 @@ class Scrubber:
         await self._check(some, throttle, report)
 
     async def _check(self, some: list[Digest], throttle: Throttle, report: Verification) -> None:
-        damaged = len(report.damaged)
+        damaged, read = len(report.damaged), report.bytes
+        self.totals.contents += len(some)
         async for digest, _ in self._verifier.check(some, throttle, report):
+            self.totals.bytes += report.bytes - read
+            read = report.bytes
             if len(report.damaged) > damaged:
+                self.totals.damaged += len(report.damaged) - damaged
                 damaged = len(report.damaged)
                 await self._tell(digest)
 

@@ -15,7 +15,6 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Registry
-from ipfsreg.registry.repository.tags import lexical
 from ipfsreg.web.gate import Entry
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter
@@ -26,7 +25,7 @@ from .contents import Contents
 from .documents import Part
 from .paths import HOME, REPOSITORIES, repository_path
 from .text import clip, time_of
-from .windows import Window, allowed_window_of, reversed_window_of, window_of
+from .windows import Window, allowed_window_of, tags_window, window_of
 
 REPOSITORIES_PAGE = 50
 TAGS_PAGE = 50
@@ -111,11 +110,10 @@ class RepositoryPages:
     async def tags(self, request: Request, repository: Repository) -> bytes:
         """The tags of a repository."""
         query, after = _query(request), parameter(request, "after") or ""
-        tags = await self._registry.tags.in_order(repository)
         # From the end, where the newest versions are, unless asked otherwise.
         order = "a" if parameter(request, "order") == "a" else ""
-        take = window_of if order else reversed_window_of
-        window: Window[Tag] = await self._workers.run(take, tags, query, after[:_QUERY_MAX], TAGS_PAGE, lexical)
+        tags = self._registry.tags
+        window = await tags_window(tags, repository, query, after[:_QUERY_MAX], TAGS_PAGE, backwards=not order)
 
         async def row(tag: Tag) -> TagRow:
             return await self._tag(repository, tag)
@@ -148,14 +146,11 @@ class RepositoryPages:
             return {}
 
     async def _count(self, name: Repository) -> int | None:
-        listing = Deferred.fromCoroutine(self._listed(name))
+        counting = Deferred.fromCoroutine(self._registry.tags.count(name))
         try:
-            return await listing.addTimeout(_COUNT_SECONDS, self._registry.clock)
+            return await counting.addTimeout(_COUNT_SECONDS, self._registry.clock)
         except (RegistryError, BucketError, TookTooLong):
             return None
-
-    async def _listed(self, name: Repository) -> int:
-        return await self._registry.tags.count(name)
 
     async def _tag(self, repository: Repository, tag: Tag) -> TagRow:
         try:

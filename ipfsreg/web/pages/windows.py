@@ -1,10 +1,13 @@
-"""A page of a long list. What is called here is for threads, since some lists have a hundred thousand names."""
+"""A page of a long list. The lists of names are looked through in threads, for they may have a hundred thousand."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository.tags import Tags
 
 T = TypeVar("T", bound=str)
 
@@ -29,36 +32,17 @@ class Window(Generic[T]):
         return None if self.first is None else self.first + len(self.names) - 1
 
 
-def reversed_window_of(
-    names: Sequence[T], query: str, after: str, size: int, key: Callable[[str], Any] = str
-) -> Window[T]:
-    """As `window_of`, but from the end of the list to its beginning."""
-    matching = _matching(names, query)
-    count = len(matching)
-    end = bisect_left(matching, key(after), key=key) if after else count
-    begin = max(0, end - size)
-    found = list(matching[begin:end])[::-1]
-    before: str | None = None
-    if end < count:
-        before = matching[end + size] if end + size < count else ""
-    return Window(found, found[-1] if begin else None, before, count, count - end + 1)
-
-
-def window_of(names: Sequence[T], query: str, after: str, size: int, key: Callable[[str], Any] = str) -> Window[T]:
+def window_of(names: Sequence[T], query: str, after: str, size: int) -> Window[T]:
     """The ``size`` names behind ``after`` in a sorted list, of those that have ``query`` in them."""
-    matching = _matching(names, query)
-    begin = bisect_right(matching, key(after), key=key) if after else 0
+    wanted = query.lower()
+    matching = [name for name in names if wanted in name] if wanted else names
+    begin = bisect_right(matching, after) if after else 0
     found = matching[begin : begin + size]
     before: str | None = None
     if begin:
         before = matching[begin - size - 1] if begin > size else ""
     more = begin + len(found) < len(matching)
     return Window(found, found[-1] if more else None, before, len(matching), begin + 1)
-
-
-def _matching(names: Sequence[T], query: str) -> Sequence[T]:
-    wanted = query.lower()
-    return [name for name in names if wanted in name.lower()] if wanted else names
 
 
 def allowed_window_of(
@@ -71,3 +55,23 @@ def allowed_window_of(
     found = list(islice(matching, size + 1))
     more = len(found) > size
     return Window(found[:size], found[size - 1] if more else None, "" if after else None)
+
+
+async def tags_window(
+    tags: Tags, repository: Repository, query: str, after: str, size: int, *, backwards: bool
+) -> Window[Tag]:
+    """The ``size`` tags behind ``after`` that have ``query`` in them; ``backwards``, those before it from there on.
+
+    No more tags are read than are shown, and those on the page before.
+
+    :raises NameUnknown: where there is no such repository.
+    """
+    found = await tags.in_order(repository, after or None, size + 1, query, backwards=backwards)
+    before: str | None = None
+    if after:
+        edge = found[0] if found else after
+        former = await tags.in_order(repository, edge, size + 1, query, backwards=not backwards)
+        before = former[size] if len(former) > size else "" if former else None
+    more = len(found) > size
+    total = None if query else await tags.count(repository)
+    return Window(found[:size], found[size - 1] if more else None, before, total)

@@ -72,14 +72,15 @@ class Pusher:
         config: Mapping[str, Any] | None = None,
         platform: Mapping[str, str] | None = None,
         seed: object = 0,
+        scale: float = 1.0,
         **more: object,
     ) -> dict[str, Any]:
-        """Push an image whose steps have layers of these sizes (none for 0); answers its descriptor."""
+        """Push an image whose steps have layers of these sizes (none for 0) times ``scale``; answers its descriptor."""
         platform = dict(platform or {"os": "linux", "architecture": "amd64"})
         layers = []
         for number, (_, size) in enumerate(steps):
             if size:
-                content = random.Random(f"{seed} {number} {platform}").randbytes(size)
+                content = random.Random(f"{seed} {number} {platform}").randbytes(int(size * scale) or 1)
                 layers.append(self.blob(repository, content, LAYER))
         document = {
             **platform,
@@ -140,8 +141,8 @@ def fill(push: Pusher) -> dict[str, Any]:
     """Some repositories, of which ``shop/storefront:2.4.0`` has everything; answers its descriptor."""
     name = "shop/storefront"
     images = [
-        push.image(name, None, platform={"os": "linux", "architecture": architecture, **more}, seed="shop")
-        for architecture, more in (("amd64", {}), ("arm64", {"variant": "v8"}), ("riscv64", {}))
+        push.image(name, None, platform={"os": "linux", "architecture": architecture, **more}, seed="shop", scale=scale)
+        for architecture, more, scale in (("amd64", {}, 1), ("arm64", {"variant": "v8"}, 0.94), ("riscv64", {}, 1.12))
     ]
     attested = {
         "platform": {"os": "unknown", "architecture": "unknown"},
@@ -163,19 +164,24 @@ def fill(push: Pusher) -> dict[str, Any]:
     push.artifact(name, sbom, "application/vnd.dev.sigstore.bundle.v0.3+json", b'{"signature": "of the SBOM"}')
     push.artifact(name, index, "application/vnd.dev.sigstore.bundle.v0.3+json", b'{"signature": "of the image"}')
     push.artifact(name, images[0], "application/vnd.cyclonedx+json", b'{"bomFormat": "CycloneDX"}')
-    for tag in ("2.3.1", "2.3.0", "2.2.0", "nightly"):
-        push.image(name, tag, STEPS[:5], seed=tag)
+    for tag, scale in (("2.3.1", 0.97), ("2.3.0", 0.96), ("2.2.0", 0.8), ("nightly", 1.1)):
+        image = push.image(name, tag, seed=tag, scale=scale)
+        if tag == "2.3.1":
+            push.artifact(name, image, "application/vnd.dev.sigstore.bundle.v0.3+json", b'{"signature": "of 2.3.1"}')
+            push.artifact(name, image, "application/spdx+json", b'{"spdxVersion": "SPDX-2.3"}' * 700)
     simple = (("ADD rootfs.tar.gz / # buildkit", 1_900_000), ('CMD ["sh"]', 0))
-    for repository, tags in {
-        "library/busybox": ("1.36", "1.37", "latest"),
-        "library/alpine": ("3.20", "3.21", "3.22", "edge"),
-        "shop/checkout": ("1.0.0", "1.1.0"),
-        "shop/search": ("0.9",),
-        "infra/charts/ingress": ("4.11.3",),
-        "team-data/etl_nightly": ("2026-11-28", "2026-11-29"),
-    }.items():
+    for number, (repository, tags) in enumerate(
+        {
+            "library/busybox": ("1.36", "1.37", "latest"),
+            "library/alpine": ("3.20", "3.21", "3.22", "edge"),
+            "shop/checkout": ("1.0.0", "1.1.0"),
+            "shop/search": ("0.9",),
+            "infra/charts/ingress": ("4.11.3",),
+            "team-data/etl_nightly": ("2026-11-28", "2026-11-29"),
+        }.items()
+    ):
         for tag in tags:
-            push.image(repository, tag, simple, seed=repository + tag)
+            push.image(repository, tag, simple, seed=repository + tag, scale=1 + number / 3)
     return index
 
 

@@ -3,19 +3,24 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
+import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ipfsreg.registry.errors import ManifestInvalid
+from ipfsreg.flow.throttle import Throttle
+from ipfsreg.registry.errors import ManifestInvalid, NameUnknown
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
+from ipfsreg.registry.names import parse_repository
 from ipfsreg.registry.repository.tags import lexical
 from ipfsreg.web.pages.documents import read_config, read_document
 from ipfsreg.web.pages.paths import local_path
 from ipfsreg.web.pages.text import age_text, clip, clip_lines, duration_text, read_time, size_text, time_of
-from ipfsreg.web.pages.windows import Window, allowed_window_of, reversed_window_of, window_of
+from ipfsreg.web.pages.windows import Window, allowed_window_of, tags_window, window_of
+from tests.web.served import Served
 
 NAMES = some.lists(some.text("abAB1-", min_size=1, max_size=4), unique=True).map(
     lambda names: sorted(names, key=lexical)
@@ -26,26 +31,54 @@ VALUES = some.recursive(
 )
 
 
-@given(NAMES, some.text("aB1", max_size=2), some.integers(1, 4), some.booleans())
-def test_all_windows_together_are_the_list(names: list[str], wanted: str, size: int, from_the_end: bool) -> None:
-    take = reversed_window_of if from_the_end else window_of
-    matching = [name for name in names if wanted.lower() in name.lower()]
-    expected = matching[::-1] if from_the_end else matching
+@given(NAMES.map(sorted), some.text("a1", max_size=2), some.integers(1, 4))
+def test_all_windows_together_are_the_list(names: list[str], wanted: str, size: int) -> None:
+    matching = [name for name in names if wanted in name]
     seen: list[str] = []
     after: str | None = ""
-    befores = []
     while after is not None:
-        window: Window[str] = take(names, wanted, after, size, lexical)
+        window: Window[str] = window_of(names, wanted, after, size)
         assert window.total == len(matching)
         assert window.first == len(seen) + 1
         if window.before is None:
             assert not seen
         else:
-            assert list(take(names, wanted, window.before, size, lexical).names) == seen[-size:]
-        befores.append(window.before)
+            assert list(window_of(names, wanted, window.before, size).names) == seen[-size:]
         seen += window.names
         after = window.after
-    assert seen == expected
+    assert seen == matching
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_windows_of_tags(registry: Served, known: bool) -> None:
+    """Whether the index has the tags, or they are listed."""
+    there = sorted(["a", "B", "b", "a1", "A1", "b-2", "1.0", "1.1", "2.0-rc"], key=lexical)
+    for tag in there:
+        await registry.push_image(tag)
+    tags, box = registry.daemon.registry.tags, parse_repository("box")
+    if known:
+        await tags.learn(box, Throttle(registry.daemon.registry.clock))
+    assert await tags.count(box) == len(there)
+    for wanted, backwards, size in product(("", "A", "b", "1", "zebra"), (False, True), (1, 2, 4, 20)):
+        matching = [tag for tag in there if wanted.lower() in tag.lower()]
+        expected = matching[::-1] if backwards else matching
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            window = await tags_window(tags, box, wanted, after, size, backwards=backwards)
+            assert window.total == (None if wanted else len(there))
+            if seen:
+                assert window.before is not None
+                former = await tags_window(tags, box, wanted, window.before, size, backwards=backwards)
+                assert list(former.names) == seen[-size:]
+            else:
+                assert window.before is None
+            seen += window.names
+            after = window.after
+        assert seen == expected
+    with pytest.raises(NameUnknown):
+        await tags_window(tags, parse_repository("none"), "a", "", 5, backwards=True)
 
 
 @given(NAMES.map(sorted), some.sets(some.text("abAB1-", min_size=1, max_size=4)), some.integers(1, 3))
