@@ -10,6 +10,7 @@ from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import RECORD_MAX, parse_record
 from ipfsreg.registry.repository.blobs import LINK_MAX, parse_link
+from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.tags import Tags
 
 SHARED_BUCKET_SECONDS = 3600.0
@@ -28,8 +29,9 @@ class CidRefresh:
     small file for each content.
     """
 
-    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags) -> None:
+    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags, catalog: Catalog) -> None:
         self._bucket = bucket
+        self._catalog = catalog
         self._tags = tags
         self._storage = storage
         self._index = storage.index
@@ -53,6 +55,7 @@ class CidRefresh:
             if not self._bucket.shared:
                 await self._tags.learn(repository, throttle)
         await self._index.end_pass()
+        await self._catalog.prepare()
         await self._dags.want_missing()
         self._last = began
 
