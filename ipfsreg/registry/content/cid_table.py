@@ -148,12 +148,14 @@ def _open_file(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
             remove_file(path)
             return _open_file(path)
         complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
-        # Synced before the index is told of anything: else it might count as complete after a loss of power.
+        # Synced, and in the file itself, before the index is told of anything: else it might count as complete after a
+        # loss of power, or where somebody copied the file alone.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("UPDATE state SET complete = 0")
         if not complete:
             connection.execute("DELETE FROM tagged")
             connection.execute("DELETE FROM cataloged")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()

@@ -114,6 +114,21 @@ async def test_after_a_kill_the_tags_are_read_again_once(place: Place, monkeypat
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_copy_of_the_file_alone_is_not_believed(place: Place) -> None:
+    """One that was made while a daemon ran, without what SQLite keeps beside it."""
+    await push(place, 0, *TAGS)
+    await place.registry.cid_refresh.run_if_needed()
+    await place.registry.stop()
+    await place.start()
+    copy = (place.directory / "cids.sqlite").read_bytes()
+    await push(place, 0, Tag("later"))
+    await place.registry.stop()
+    (place.directory / "cids.sqlite").write_bytes(copy)
+    await place.start()
+    assert "later" in await place.registry.tags.pointing_to(APP, DIGESTS[0])
+
+
+@pytest_twisted.ensureDeferred
 async def test_it_never_knows_less_than_there_is(open_place: Open, tmp_path: Path) -> None:
     """Whatever is pushed, moved and deleted at the same time, while the tags are read, and over stops and kills."""
     for seed in range(examples(6, 60)):
