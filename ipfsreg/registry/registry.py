@@ -40,6 +40,7 @@ from .original import OriginalLayout
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
+from .repository.catalog_index import CatalogIndex
 from .repository.manifests import Manifests
 from .repository.pull_times import PullTimes
 from .repository.records import Records
@@ -152,7 +153,7 @@ class Registry:
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
 
-        self.catalog = Catalog(self._bucket, clock)
+        self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index, workers))
         self.tags = Tags(storage, base)
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
@@ -202,7 +203,7 @@ class Registry:
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage, self.tags)
+        self.cid_refresh = CidRefresh(base, storage, self.tags, self.catalog)
 
     @property
     def small_files(self) -> Hits:

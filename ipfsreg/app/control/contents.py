@@ -115,7 +115,7 @@ async def _remove_all(registry: Registry, repository: Repository, progress: Prog
 
 async def _tags_in(registry: Registry, repository: Repository) -> int:
     try:
-        return len(await registry.tags.in_order(repository))
+        return await registry.tags.count(repository)
     except NameUnknown:  # it was deleted meanwhile
         return 0
 
