@@ -69,6 +69,23 @@ def _no_problem() -> None:
     return None
 
 
+class Mirror(Protocol):
+    """A bucket that follows another one. Both methods are for before it starts."""
+
+    def leave_out(self, stored_as: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
+        """Leave out the directories at the top that have long files though they are stored under other names.
+
+        ``stored_as`` answers these; where it fails, no newer state is kept.
+        """
+
+    def check(self, check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]]) -> None:
+        """Have each newer state checked before it is served: as a bucket, with the CIDs at its top by name."""
+
+
+SignState = Callable[[int, Mapping[str, str]], bytes | None]
+"""From a state's number and the CIDs at its top, by name, to the document that signs it, if it can be signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
@@ -88,8 +105,8 @@ class Opened:
     scrubbed unless the configuration says so.
     ``replace`` replaces a file (its path, its CID, the content or a file with it) where it still has that CID, and
     answers whether it had: for work that must not undo what another daemon does at the same moment.
-    ``leave_out`` tells a mirror, which fetches all but the directories at the top that have long files, under which
-    names these are stored, where that is not their own.
+    ``mirror`` is what a bucket that follows another one is told. ``sign_states`` has each state signed, where the
+    storage has states: the document is stored at a path.
     """
 
     bucket: IBucket
@@ -104,5 +121,6 @@ class Opened:
     read_only: str | None = None
     not_read_needlessly: str | None = None
     replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
-    leave_out: Callable[[Callable[[Sequence[str]], Awaitable[Collection[str]]]], None] | None = None
+    mirror: Mirror | None = None
+    sign_states: Callable[[str, SignState], None] | None = None
     long_tasks: Mapping[str, LongTask] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from ipfsreg.bucket.encrypted.converting import ConvertingBucket, Tops
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.opened import Opened, Repeated
 from ipfsreg.bucket.spool_format import PLAIN_SPOOL
+from ipfsreg.encryption.documents import STATE
 from ipfsreg.encryption.names import names_of
 from ipfsreg.flow.workers import Workers
 
@@ -71,13 +72,16 @@ def team_backend(backend: Opened, own: Own, workers: Workers, clock: IReactorTim
     encrypted = encrypted_backend(backend, own.load_key, team, opened, workers, own.seen.path.parent)
     bucket = encrypted.bucket
     assert isinstance(bucket, OpenedByKeys)
-    if backend.leave_out is not None:
+    if backend.sign_states is not None and own.convert != "decrypt":
+        backend.sign_states(STATE, team.sign_state)
+    if backend.mirror is not None:
 
         async def stored_as(names: Sequence[str]) -> list[str]:
             await opened()
             return [names_of(team.current().name_key).path(name) for name in names]
 
-        backend.leave_out(stored_as)
+        backend.mirror.leave_out(stored_as)
+        backend.mirror.check(team.check_state)
     rewrapping = Rewrapping(bucket, team, clock, pace.rate, shape.all, [own.plain])
     repeated = [Repeated("read who is in the team", pace.refresh, look, pace.refresh)]
     if own.convert is not None:

@@ -10,6 +10,7 @@ from ipfsreg.encryption.documents import (
     DOCUMENT_MAX,
     KEYS,
     MEMBERS,
+    STATE,
     BucketDocument,
     DocumentError,
     GenerationKeys,
@@ -87,6 +88,10 @@ class TeamDocuments:
     async def sealed_keys(self, bucket_id: bytes, generation: int, public: bytes) -> Signed | None:
         """A generation's keys as they are sealed to a member, or None. :raises DocumentError:"""
         return await self._signed(bucket_id, keys_path(generation, public))
+
+    async def state(self, bucket_id: bytes) -> Signed | None:
+        """The document of the state that the storage is in, or None. :raises DocumentError:"""
+        return await self._signed(bucket_id, STATE)
 
     async def put_bucket(self, key: MemberKey, document: BucketDocument) -> None:
         """Store the document of the bucket."""

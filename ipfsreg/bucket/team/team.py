@@ -1,6 +1,6 @@
 """The team of an encrypted bucket as this daemon's member sees it: it gives the key ring, and an owner changes it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.encryption.documents import WRITING, DocumentError, Member, Role
+from ipfsreg.encryption.documents import WRITING, DocumentError, Member, Role, encode_state
 from ipfsreg.encryption.keyring import Keyring
 from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.flow.workers import Workers
@@ -142,6 +142,30 @@ class Team:
     async def rewrapped(self) -> int:
         """The generation that all content has had, as far as this daemon knows."""
         return (await self._workers.run(self._own.seen.load)).rewrapped
+
+    def sign_state(self, number: int, top: Mapping[str, str]) -> bytes | None:
+        """See `SignState`."""
+        if self._keyring is None or self._keyring.member is None or not self._keyring.can_write:
+            return None
+        return encode_state(self._keyring.member, self._keyring.bucket_id, number, top)
+
+    async def check_state(self, storage: IBucket, top: Mapping[str, str]) -> None:
+        """See that a state of a bucket that is followed is signed, and neither it nor its team is an older one.
+
+        ``storage`` is the storage in that state, ``top`` are the CIDs at its top by name. `BucketError`.
+        """
+        key, seen = await self._workers.run(self._own.load_key), await self._workers.run(self._own.seen.load)
+        reader = TeamReader(TeamDocuments(storage), self._own.owner, self._own.seen.path)
+        try:
+            view = await reader.read(key, seen, {})
+            if view is None:
+                raise SetupError(f"{self.name} is not encrypted: leave out [encryption]")
+            number = await reader.read_state(view, seen, top)
+        except SetupError as error:
+            raise Refused(str(error)) from None
+        except DocumentError as error:
+            raise Corrupt(f"{self.name}: {error}") from None
+        await self._workers.run(self._own.seen.note, lambda before: replace(before, state=number))
 
     async def holders(self) -> set[bytes]:
         """Who has the keys of the newest generation."""
