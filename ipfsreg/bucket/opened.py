@@ -1,15 +1,21 @@
 """What making a backend gives: its bucket, and what the rest of the program has to know of it."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from ipfsreg.flow.progress import Progress
 
 from .capabilities import Capabilities
 from .interface import IBucket
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
 """From arguments to a result that JSON can hold; fails with a `BucketError`."""
+
+
+LongTask = Callable[[Mapping[str, str], Progress], Coroutine[Any, Any, dict[str, Any]]]
+"""As `BackendTask`, for work that takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ SignState = Callable[[int, Mapping[str, str]], bytes | None]
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
+    ``long_tasks`` are those that say how far they are.
     ``ipfs`` is what the storage can do where it is one on IPFS.
     ``encrypted`` says whether what is stored is encrypted there, so that its content is for those only who may pull it;
     None as long as the bucket was not asked. It may be called in any thread.
@@ -116,3 +123,4 @@ class Opened:
     replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
     mirror: Mirror | None = None
     sign_states: Callable[[str, SignState], None] | None = None
+    long_tasks: Mapping[str, LongTask] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 OTHER_BACKENDS = ("ipfsreg.bucket.kubo", "ipfsreg.bucket.textile", "ipfsreg.bucket.space", "ipfsreg.grpcweb")
-CLIENTS = ("treq", "twisted.web.client", "twisted.conch", "h11", "wsproto", "google.protobuf", "nacl")
+CLIENTS = ("treq", "twisted.web.client", "rich", "twisted.conch", "h11", "wsproto", "google.protobuf", "nacl")
 ACCESS = ("joserfc", "ipfsreg.access.authority")
 SERVER = ("klein", "werkzeug", "ipfsreg.web", "ipfsreg.registry.registry")
 

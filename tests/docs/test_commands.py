@@ -54,6 +54,7 @@ ELSEWHERE = {
     # tests/docs/test_operations.py
     ("docs/operations.md", "While it is stopped"),
     ("docs/operations.md", "Restore"),
+    ("docs/moving.md", "What to do"),  # tests/docs/test_moving.py
     ("docs/performance.md", "Performance"),  # tests/bench runs it, small
 }
 WITH_THEIR_BACKEND = {"docs/textile.md", "docs/space.md", "docs/ipfs.md", "docs/kubo.md"}

@@ -264,9 +264,17 @@ async def crash_and_look(place: Place, calls: Calls, do: Work, after: Work) -> l
             problems += [f"nothing is collected from {each}" for each in collection.skipped]
         problems += ["the collector left something"] if collection.contents or collection.blob_links else []
         problems += [f"after the collector: {each}" for each in await not_whole(place)]
-        return problems + rubbish(place)
+        return problems + await tags_left(place) + rubbish(place)
     finally:
         await place.stop()
+
+
+async def tags_left(place: Place) -> list[str]:
+    """The tags that stay when every manifest is deleted: what points to one is known after a crash as well."""
+    for repository in (APP, OTHER):
+        for digest in [each async for each in layout.manifest_records(place.bucket, repository)]:
+            await place.registry.manifests.delete(repository, digest)
+    return [f"left though its manifest was deleted: {each}" for each in place.files.glob("repositories/**/_tags/*")]
 
 
 async def not_whole(place: Place) -> list[str]:

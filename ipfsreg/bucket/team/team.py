@@ -27,13 +27,14 @@ T = TypeVar("T")
 class Own:
     """What this daemon brings to a team: how its member's key is had (in a thread), where it notes what it has seen,
     and the founder's public key, where the configuration says it. ``plain`` is a file that a bucket has which is not
-    encrypted.
+    encrypted. ``convert`` says what such a bucket is converted to, where that is under way.
     """
 
     load_key: Callable[[], MemberKey]
     seen: SeenFile
     plain: str
     owner: bytes | None = None
+    convert: str | None = None
 
 
 class Team:
@@ -187,7 +188,13 @@ class Team:
         if self._changes is None:
             self._key = await self._workers.run(self._own.load_key)
             self._changes = TeamChanges(self._documents, self._key, self._read_accepted)
-        view = await self._read() or await self._found(self._changes)
+        view = await self._read()
+        if view is not None and self._view is None and self._own.convert is None and await self._is_plain():
+            raise SetupError(
+                f"{self.name} is being converted: set [encryption] convert = encrypt, or decrypt, and run that command "
+                "to its end"
+            )
+        view = view or await self._found(self._changes)
         await self._accept(view)
         if view.roster.is_owner(self.public):
             with suppress(Unchangeable):  # a mirror's
@@ -213,9 +220,12 @@ class Team:
         if self._own.owner not in {None, self.public}:
             assert self._own.owner is not None
             raise SetupError(f"{self.name} is empty, and not the bucket of [encryption] owner {self._own.owner.hex()}")
-        if await self._is_plain():
+        if self._own.convert == "decrypt":
+            raise SetupError(f"{self.name} is not encrypted: set [encryption] enabled = no")
+        if self._own.convert is None and await self._is_plain():
             raise SetupError(
-                f"{self.name} has content that is not encrypted: `ipfsreg encrypt` converts it, or choose another place"
+                f"{self.name} has content that is not encrypted: [encryption] convert = encrypt and `ipfsreg encrypt` "
+                "convert it (docs/encryption.md), or choose another place"
             )
         try:
             bucket = await changes.found()

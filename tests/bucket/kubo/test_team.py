@@ -156,7 +156,7 @@ async def test_a_mirror_refuses_an_older_state_and_one_that_nobody_signed(
     anna = Member(tmp_path, "anna", one.url, unique_folder(), publish_key=key, publish_every="1s")
     bert = Member(tmp_path, "bert", nodes[1].url, "/none", follow=name, follow_every="1s", network_timeout="2s")
 
-    async def rpc(command: str, *arguments: str, **options: object) -> str:
+    async def rpc(command: str, *arguments: str, **options: Any) -> str:
         answer = (await deferToThread(one.rpc, command, *arguments, **options))[0]
         return str(answer.get("Path") or answer.get("Hash"))
 
