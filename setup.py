@@ -19,6 +19,8 @@ setup(
     package_data={"ipfsreg": ["py.typed", "web/pages/templates/*.html", "web/pages/static/*"]},
     data_files=[
         ("etc/ipfsreg", ["etc/ipfsreg.ini", "etc/container/healthy.py"]),
+        ("share/man/man1", ["etc/man/ipfsreg.1"]),
+        ("share/ipfsreg", ["etc/grafana/ipfsreg.json", "etc/prometheus/ipfsreg.rules.yml"]),
         ("lib/systemd/system", ["etc/systemd/ipfsreg.service", "etc/systemd/ipfsreg.socket"]),
     ],
     install_requires=[
@@ -35,6 +37,7 @@ setup(
         "klein>=24.8",
         "mmh3>=5",
         "platformdirs>=4",
+        "prometheus-client>=0.21",
         "protobuf>=6.31.1",
         "py-multibase>=1.0.3",
         "pyopenssl>=24.3",
@@ -53,6 +56,7 @@ setup(
         "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "axe-playwright-python>=0.1.4",
+            "atheris>=2.3; platform_machine == 'x86_64' and python_version < '3.14'",
             "build",
             "h11>=0.14",
             "hypothesis>=6.100",

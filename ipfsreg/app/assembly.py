@@ -1,9 +1,8 @@
 """Where the program is put together as a configuration says: the daemon, and a registry for a command alone."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -17,17 +16,13 @@ from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
 from ipfsreg.web.browsers import BrowserRules, host_of
-from ipfsreg.web.event_stream import EventStreams
-from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.http.request import Request
 from ipfsreg.web.pages.pages import PagesOptions
-from ipfsreg.web.site import LOGGED_PARAMETERS, SiteOptions, make_handler, make_site
+from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
-from .access_file import AccessFile
 from .background import PeriodicJobs
 from .certificates import Certificates
 from .configuration import make_backend
@@ -39,13 +34,19 @@ from .listening import Listeners
 from .parts import Parts
 from .peer_id import PeerId
 from .preflight import find_problem
+from .retention_config import retention_policy
 from .state_directory import StateDirectory
+from .watching import Watching, make_measures, make_watching
 
 if TYPE_CHECKING:
     from ipfsreg.access.authority import Authority
-    from ipfsreg.registry.events.event_log import EventLog
+
+    from .metrics.measures import Measures
 
 _log = Logger()
+
+SHARE = 0.25
+"""The part of one core that the collector and its like may take beside clients, where the bucket is on this disk."""
 
 
 def assemble(
@@ -55,13 +56,17 @@ def assemble(
     daemon_seen: float | None = None,
     publish: bool = False,
     passphrase: str = "",
+    measures: "Measures | None" = None,
 ) -> Parts:
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``.
 
     ``passphrase`` is that of the member's key, where nothing else says it.
     """
-    workers = Workers(reactor, config.registry.threads)
+    workers = Workers(reactor, config.registry.threads) if measures is None else measures.workers
     backend = make_backend(config, workers, reactor)
+    if measures is not None:
+        backend = measures.of(backend)
+    share = SHARE if daemon_seen is None else None  # a command alone has nobody beside it
     if config.encryption.enabled:
         from .encryption import encrypt  # not loaded where nothing is encrypted
 
@@ -71,7 +76,7 @@ def assemble(
     registry = Registry(
         backend.bucket,
         config.backend.state_directory,
-        Runtime(workers, reactor, now=time.time),
+        Runtime(workers, reactor, now=time.time, share=share),
         _limits(config),
         OnIpfs(backend.ipfs, by_cid != "never", by_cid == "network", visibility, publish),
         daemon_seen=daemon_seen,
@@ -86,14 +91,18 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
 
     :raises SetupError: for a configuration that asks for what the backend cannot do.
     """
-    parts = assemble(config, reactor, publish=config.ipfs.publish == "always")
+    measures = make_measures(config, reactor)
+    parts = assemble(config, reactor, publish=config.ipfs.publish == "always", measures=measures)
     if config.pin.service is not None and parts.backend.ipfs.remote_pins is None:
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
-    event_log = _webhooks(config, parts, reactor)
-    options = _site_options(config, parts, event_log)
+    proxies = TrustedProxies(config.registry.trusted_proxies)
+    watching = make_watching(config, parts, proxies, measures, reactor)
+    options = _site_options(config, parts, proxies, watching)
     site = make_site(parts.registry, parts.workers, reactor, options, _gateway(config, parts))
+    if measures is not None:
+        measures.servers.append(site)
     control = make_control(parts, reactor, time.time())
     certificates = Certificates(config.tls) if config.tls.certificate else None
     listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
@@ -124,6 +133,7 @@ def _limits(config: Config) -> RegistryLimits:
         gc_untagged=config.gc.untagged,
         scrub_rate=config.scrub.rate,
         quotas=QuotaLimits(config.limits.repository_size, config.limits.total_size),
+        retention=retention_policy(config),
     )
 
 
@@ -148,11 +158,11 @@ def _access(config: Config, parts: Parts, proxies: TrustedProxies) -> AccessFace
     return AccessControl(parts.authority, config.auth.challenge, config.auth.url, proxies)
 
 
-def _site_options(config: Config, parts: Parts, event_log: "EventLog | None") -> SiteOptions:
-    options, proxies = config.registry, TrustedProxies(config.registry.trusted_proxies)
+def _site_options(config: Config, parts: Parts, proxies: TrustedProxies, watching: Watching) -> SiteOptions:
+    options = config.registry
     return SiteOptions(
         HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
-        tuple(_observers(config, parts, proxies)),
+        watching.observers,
         _browsers(config),
         proxies,
         parts.backend.read_only,
@@ -160,34 +170,9 @@ def _site_options(config: Config, parts: Parts, event_log: "EventLog | None") ->
         ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
         config.limits.requests,
         PagesOptions(parts.visibility.shows, parts.backend.told, config.auth.url) if config.pages.enabled else None,
-        EventStreams(config.events.clients, event_log) if config.events.clients else None,
+        watching.streams,
+        watching.metrics,
     )
-
-
-def _webhooks(config: Config, parts: Parts, reactor: Any) -> "EventLog | None":
-    """Add what webhooks need to the watchers; answers the log of events that they are sent from, if there are any."""
-    if not config.webhooks.endpoints:
-        return None
-    from ipfsreg.registry.events.event_log import EventLog
-
-    from .event_logging import EventLogging
-    from .webhooks import Webhooks
-
-    readers = [endpoint.name for endpoint in config.webhooks.endpoints]
-    file = parts.state.path / "events.sqlite"
-    log = EventLog(file, readers, config.webhooks.queue, parts.workers, reactor, gethostname())
-    parts.watchers.append(EventLogging(log, parts.registry.events))
-    parts.watchers.append(Webhooks(config.webhooks, log, parts.workers, reactor))
-    return log
-
-
-def _observers(config: Config, parts: Parts, proxies: TrustedProxies) -> Iterator[Callable[[Request], None]]:
-    if config.log.access is not None:
-        file = AccessFile(config.log.access, parts.workers)
-        parts.watchers.append(file)
-        yield AccessLog(proxies, LOGGED_PARAMETERS, file.add).answered
-    if config.registry.access_log:
-        yield AccessLog(proxies, LOGGED_PARAMETERS).answered
 
 
 def _gateway(config: Config, parts: Parts) -> Gateway | None:

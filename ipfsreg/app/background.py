@@ -11,6 +11,7 @@ from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
+from ipfsreg.registry.repository.pull_times import WRITE_SECONDS
 from ipfsreg.registry.upkeep.collector import Interrupted
 
 from .parts import Parts
@@ -56,6 +57,9 @@ class PeriodicJobs(MultiService):
         if interval is not None:
             alone = self._parts.backend.exclusion is not None and "interval" not in self._config.gc.model_fields_set
             yield Repeated("collect garbage", interval, self._collect_alone if alone else self._collect)
+        if registry.pulls is not None:
+            yield Repeated("note when tags were pulled", WRITE_SECONDS, registry.pulls.write)
+        yield from self._retention()
         interval = self._scrub_interval()
         if interval is not None:
             yield Repeated("scrub", interval, registry.scrubber.run)
@@ -63,6 +67,15 @@ class PeriodicJobs(MultiService):
         if pin.service is not None and remote_pins is not None:
             work = partial(remote_pins.keep_copy, pin.service)
             yield Repeated("keep a copy at the pinning service", pin.interval, work)
+
+    def _retention(self) -> Iterator[Repeated]:
+        retention, backend = self._parts.registry.tag_retention, self._parts.backend
+        interval = self._config.retention.interval
+        if interval is None or not retention.has_rules or backend.read_only is not None:
+            return
+        if backend.bucket.shared and retention.needs_pulls:
+            self._log.warn("[retention] rules: what is pulled through other daemons does not count as pulled here.")
+        yield Repeated("apply [retention]", interval, retention.run)
 
     def _gc_interval(self) -> float | None:
         # The collector knows what this daemon's clients rely on, and not what those of others do.

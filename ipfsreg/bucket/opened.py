@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from .capabilities import Capabilities
@@ -78,6 +79,8 @@ class Opened:
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
+    ``replace`` replaces a file (its path, its CID, the content or a file with it) where it still has that CID, and
+    answers whether it had: for work that must not undo what another daemon does at the same moment.
     ``leave_out`` tells a mirror, which fetches all but the directories at the top that have long files, under which
     names these are stored, where that is not their own.
     """
@@ -93,4 +96,5 @@ class Opened:
     told: Callable[[], Awaitable[Mapping[str, str]]] = _nothing_more
     read_only: str | None = None
     not_read_needlessly: str | None = None
+    replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
     leave_out: Callable[[Callable[[Sequence[str]], Awaitable[Collection[str]]]], None] | None = None

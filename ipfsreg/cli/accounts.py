@@ -22,7 +22,7 @@ from ipfsreg.config.sections import Config
 
 from .command import config_option, fail, load
 from .errors import Exit
-from .terminal.declare import Command
+from .terminal.declare import group
 from .terminal.output import Output, output_option
 from .upkeep import Time
 
@@ -40,17 +40,17 @@ class Actions(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-@click.group()
+@group
 def token() -> None:
     """Robot accounts: names with a secret, for machines that push and pull."""
 
 
 @token.command(
-    cls=Command,
     examples=[
         "ipfsreg token create ci --repositories 'team/*' --actions pull,push --expires 90d",
         "ipfsreg token create ci | docker login --username robot+ci --password-stdin registry.example",
     ],
+    result="{name, secret, expires}",
 )
 @config_option
 @click.argument("name")
@@ -89,7 +89,11 @@ def create(
     )
 
 
-@token.command("list", cls=Command, examples=["ipfsreg token list", "ipfsreg token list --json"])
+@token.command(
+    "list",
+    examples=["ipfsreg token list", "ipfsreg token list --json"],
+    result="{robots: [{name, repositories: [pattern], actions: [action], created, expires}]}",
+)
 @config_option
 @output_option
 def list_(path: Path | None, output: Output) -> None:
@@ -120,7 +124,7 @@ def _robot(robot: Robot) -> str:
     return f"{ROBOT}{robot.name}  {what}  since {_day(robot.created)}, {end}"
 
 
-@token.command(cls=Command, examples=["ipfsreg token revoke ci"])
+@token.command(examples=["ipfsreg token revoke ci"], result="{name}")
 @config_option
 @click.argument("name")
 @output_option
@@ -131,15 +135,15 @@ def revoke(path: Path | None, name: str, output: Output) -> None:
     output.show({"name": f"{ROBOT}{name}"}, f"{ROBOT}{name} is gone.")
 
 
-@click.group()
+@group
 def access() -> None:
     """What the rules of [access] mean."""
 
 
 @access.command(
     "check",
-    cls=Command,
     examples=["ipfsreg access check alice team/app push", "ipfsreg access check anonymous catalog"],
+    result="{allowed, reason}",
 )
 @config_option
 @click.option("--group", "groups", multiple=True, help="A group that the user's issuer says, such as github+acme.")

@@ -4,6 +4,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -40,12 +41,44 @@ config_option = click.option(
     help="The configuration file; without it ./ipfsreg.ini, the user's and the system's are looked for.",
 )
 
-registry_option = click.option(
-    "--registry",
-    "elsewhere",
-    metavar="URL",
-    help="A registry elsewhere, such as https://registry.example, with the credentials of `docker login`.",
-)
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A registry at an address, and the PEM file of the authorities that vouch for it, if not the system's do."""
+
+    url: str
+    authorities: Path | None
+
+
+_CA = "ipfsreg.cli.command.ca"
+
+
+def _note_ca(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    context.meta[_CA] = value
+
+
+def _elsewhere(context: click.Context, parameter: click.Parameter, value: str | None) -> Elsewhere | None:
+    return None if value is None else Elsewhere(value, context.meta[_CA])
+
+
+def registry_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options ``--registry`` and ``--ca``, and its function the argument ``elsewhere``."""
+    function = click.option(
+        "--ca",
+        is_eager=True,
+        expose_value=False,
+        callback=_note_ca,
+        type=click.Path(path_type=Path, readable=False),
+        help="A PEM file with the authorities that sign that registry's certificate, instead of the system's.",
+    )(function)
+    return click.option(
+        "--registry",
+        "elsewhere",
+        metavar="URL",
+        callback=_elsewhere,
+        help="A registry elsewhere, such as https://registry.example, with the credentials of `docker login`.",
+    )(function)
+
 
 image_argument = click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 
@@ -66,14 +99,14 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
         fail(str(error))
 
 
-def image_name(path: Path | None, given: str, elsewhere: str | None = None) -> str:
+def image_name(path: Path | None, given: str, elsewhere: Elsewhere | None = None) -> str:
     """An image's name without the host of its registry, with which clients have it; anything else ends the program.
 
     A repository's name has no colon, so what has one before its first slash is a host.
     """
     name = given.removeprefix("docker://")
     host, slash, rest = name.partition("/")
-    if slash and elsewhere is not None and host == elsewhere.rpartition("://")[2].rstrip("/"):
+    if slash and elsewhere is not None and host == elsewhere.url.rpartition("://")[2].rstrip("/"):
         name = rest
     elif slash and ":" in host:
         if elsewhere is not None or not _is_this_registry(load(path), host):
@@ -98,7 +131,7 @@ def ask(
     task: str,
     arguments: dict[str, str] | None = None,
     *,
-    elsewhere: str | None = None,
+    elsewhere: Elsewhere | None = None,
     scratch: bool = False,
     quiet: bool = False,
     progress: ProgressBar | None = None,
@@ -106,7 +139,7 @@ def ask(
 ) -> dict[str, Any]:
     """Have the registry do a task, and answer its result; see `with_registry`.
 
-    ``elsewhere`` is the address of another registry, where the protocol can do the task. ``progress`` shows how far it
+    ``elsewhere`` is another registry, where the protocol can do the task. ``progress`` shows how far it
     is, and ``items`` gets what a task has listed.
     """
 
@@ -129,7 +162,7 @@ def ask(
     async def reached(reactor: Any) -> dict[str, Any]:
         from .remote import reach_remote  # a client of other registries, and only for them
 
-        async with reach_remote(elsewhere, reactor) as registry:
+        async with reach_remote(elsewhere.url, elsewhere.authorities, reactor) as registry:
             return await registry.do(task, arguments or {}, heard)
 
     return with_reactor(reached)

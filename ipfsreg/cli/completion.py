@@ -17,7 +17,8 @@ VARIABLE = "_IPFSREG_COMPLETE"
         "ipfsreg completion bash > ~/.local/share/bash-completion/completions/ipfsreg",
         "ipfsreg completion zsh > ~/.zfunc/_ipfsreg",
         "ipfsreg completion fish > ~/.config/fish/completions/ipfsreg.fish",
-    ]
+    ],
+    result="{shell, script}",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @output_option

@@ -10,7 +10,7 @@ import click
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_repository
 
-from .command import ask, config_option, fail, image_argument, image_name, registry_option
+from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, registry_option
 from .errors import Exit
 from .terminal.declare import command
 from .terminal.output import Output, output_option
@@ -23,12 +23,15 @@ _SIZE = Column("SIZE", right=True)
 _DIGEST = Column("DIGEST", shrink=True)
 
 
-@command(examples=["ipfsreg ls", "ipfsreg ls --long", "ipfsreg ls --registry https://registry.example"])
+@command(
+    examples=["ipfsreg ls", "ipfsreg ls --long", "ipfsreg ls --registry https://registry.example"],
+    result="{repositories: [{name, tags, size}]}; tags and size with --long, size in bytes or null",
+)
 @config_option
 @registry_option
 @long_option
 @output_option
-def ls(path: Path | None, elsewhere: str | None, long: bool, output: Output) -> None:
+def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Output) -> None:
     """List the repositories that have an image, in their order.
 
     With --long also how many tags each has, and what it uses: what it shares with others counts for each.
@@ -45,13 +48,16 @@ def ls(path: Path | None, elsewhere: str | None, long: bool, output: Output) -> 
         output.show(document, *(each["name"] for each in found))
 
 
-@command(examples=["ipfsreg tags team/app", "ipfsreg tags team/app --long", "ipfsreg tags team/app --json"])
+@command(
+    examples=["ipfsreg tags team/app", "ipfsreg tags team/app --long", "ipfsreg tags team/app --json"],
+    result=("{repository, tags: [{tag, digest, artifact_type, size, platforms, created}]}; all but tag with --long"),
+)
 @config_option
 @registry_option
 @long_option
 @click.argument("repository")
 @output_option
-def tags(path: Path | None, elsewhere: str | None, long: bool, repository: str, output: Output) -> None:
+def tags(path: Path | None, elsewhere: Elsewhere | None, long: bool, repository: str, output: Output) -> None:
     """List the tags of REPOSITORY. With --long also what each is: digest, size, age and platforms."""
     name = _repository_name(path, repository, elsewhere)
     found: list[dict[str, Any]] = []
@@ -76,13 +82,19 @@ def tags(path: Path | None, elsewhere: str | None, long: bool, repository: str, 
 
 
 @command(
-    examples=["ipfsreg inspect team/app:1.2", "ipfsreg inspect busybox --registry https://registry.example --json"]
+    examples=["ipfsreg inspect team/app:1.2", "ipfsreg inspect busybox --registry https://registry.example --json"],
+    result=(
+        "{name, digest, media_type, size, cid, artifact_type, subject, annotations, platforms: [{digest, "
+        "media_type, size, cid, platform, present, created, total_size, config: {digest, media_type, size, "
+        "cid}, layers: [{digest, media_type, size, cid}], history: [{created, created_by, comment, "
+        "empty_layer}]}], referrers: [{digest, artifact_type, size, annotations}], more_referrers}"
+    ),
 )
 @config_option
 @registry_option
 @image_argument
 @output_option
-def inspect(path: Path | None, elsewhere: str | None, name: str, output: Output) -> None:
+def inspect(path: Path | None, elsewhere: Elsewhere | None, name: str, output: Output) -> None:
     """Show an image: its platforms, layers with sizes, history, CIDs, and what refers to it."""
     name = image_name(path, name, elsewhere)
     with output.progress("Reading"):
@@ -95,7 +107,8 @@ def inspect(path: Path | None, elsewhere: str | None, name: str, output: Output)
         "ipfsreg rm team/app:1.2",
         "ipfsreg rm team/app@sha256:… --yes",
         "ipfsreg rm team/app --all --yes",
-    ]
+    ],
+    result="{name, tags, manifests}; how many went, null where that is not known",
 )
 @config_option
 @registry_option
@@ -103,7 +116,7 @@ def inspect(path: Path | None, elsewhere: str | None, name: str, output: Output)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 @output_option
-def rm(path: Path | None, elsewhere: str | None, whole: bool, yes: bool, name: str, output: Output) -> None:
+def rm(path: Path | None, elsewhere: Elsewhere | None, whole: bool, yes: bool, name: str, output: Output) -> None:
     """Delete a tag, or a manifest by its digest with all its tags; with --all a whole repository.
 
     `ipfsreg gc` then frees what nothing needs any more. Elsewhere, --all deletes what a tag leads to.
@@ -130,7 +143,7 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(question, err=True)
 
 
-def _repository_name(path: Path | None, given: str, elsewhere: str | None) -> str:
+def _repository_name(path: Path | None, given: str, elsewhere: Elsewhere | None) -> str:
     name = image_name(path, given, elsewhere)
     try:
         return parse_repository(name)

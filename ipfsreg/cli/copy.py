@@ -31,7 +31,11 @@ _THREADS = 4
         "ipfsreg copy hub.ini kubo.ini --dry-run",
         "ipfsreg copy localhost:5000 backup/ 'team/*' --tag 'v*'",
         "ipfsreg copy ipfsreg.ini images.car busybox:1.36",
-    ]
+    ],
+    result=(
+        "{dry_run, repositories, images, images_there, manifests, blobs, bytes, blobs_there, bytes_there, mounted, "
+        "missing, failed, failures: [{name, error}]}; how many of each, sizes in bytes"
+    ),
 )
 @click.argument("source", type=PlaceType(), metavar="SOURCE")
 @click.argument("destination", type=PlaceType(), metavar="DESTINATION")
@@ -115,7 +119,7 @@ def _show(tally: Tally, output: Output, *, dry_run: bool) -> None:
     did = "Would copy" if dry_run else "Copied"
     lines = [
         f"{did} {counted(max(copied, 0), 'image')} of {counted(tally.images, 'image')} in "
-        f"{counted(tally.repositories, 'repository').replace('repositorys', 'repositories')}: "
+        f"{counted(tally.repositories, 'repository')}: "
         f"{counted(tally.manifests, 'manifest')}, {counted(tally.blobs, 'blob')} with {in_bytes(tally.bytes)}."
     ]
     if tally.images_there or tally.blobs_there or tally.mounted:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .car_files import STANDARD, input_file, output_file, pieces_of
-from .command import ask, config_option, fail, image_argument, image_name, with_registry
+from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, registry_option, with_registry
 from .terminal.declare import command
 from .terminal.output import Output, output_option
 
@@ -19,20 +19,22 @@ _TAR_AT = 257
 
 
 @command(
-    examples=["ipfsreg cid busybox", "ipfsreg cid --blobs team/app:1.2", "docker pull HOST/ipfs/$(ipfsreg cid app)"]
+    examples=["ipfsreg cid busybox", "ipfsreg cid --blobs team/app:1.2", "docker pull HOST/ipfs/$(ipfsreg cid app)"],
+    result="{name, cid, digest, parts: [{digest, cid, size}]}; parts with --blobs",
 )
 @config_option
+@registry_option
 @image_argument
 @click.option("--blobs", is_flag=True, help="Also those of its config, layers and manifests, with digest and length.")
 @output_option
-def cid(path: Path | None, name: str, blobs: bool, output: Output) -> None:
+def cid(path: Path | None, elsewhere: Elsewhere | None, name: str, blobs: bool, output: Output) -> None:
     """Print the CID of an image's manifest.
 
     It is the one that `ipfs add` gives with the profile unixfs-v1-2025.
     """
-    name = image_name(path, name)
+    name = image_name(path, name, elsewhere)
     with output.progress("Computing CIDs"):
-        found = ask(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}))["parts"]
+        found = ask(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}), elsewhere=elsewhere)["parts"]
     document = {"name": name, "cid": found[0]["cid"], "digest": found[0]["digest"]}
     if not blobs:
         output.show(document, found[0]["cid"])
@@ -46,7 +48,10 @@ def _part(part: dict[str, Any]) -> str:
     return f"{part['cid']:59}  {part['digest']}  {part['size']}"
 
 
-@command(examples=["ipfsreg publish busybox:latest", "nerdctl pull ipfs://$(ipfsreg publish busybox)"])
+@command(
+    examples=["ipfsreg publish busybox:latest", "nerdctl pull ipfs://$(ipfsreg publish busybox)"],
+    result="{name, cid, view, missing: [digest]}",
+)
 @config_option
 @image_argument
 @output_option
@@ -63,7 +68,10 @@ def publish(path: Path | None, name: str, output: Output) -> None:
     output.show({"name": name} | found, found["cid"])
 
 
-@command(examples=["ipfsreg export busybox -o busybox.car", "ipfsreg export busybox | ipfs dag import"])
+@command(
+    examples=["ipfsreg export busybox -o busybox.car", "ipfsreg export busybox | ipfs dag import"],
+    result="{name, file, root, missing_manifests}; how many of them",
+)
 @config_option
 @image_argument
 @click.option(
@@ -88,11 +96,13 @@ def export(path: Path | None, name: str, to: str, output: Output) -> None:
             progress.advance(len(piece))
 
         exported = with_registry(path, lambda registry: registry.export(name, progress.expect, write))
-    _say_missing(output, exported["missing"])
+    missing = exported["missing"]
+    _say_missing(output, missing)
     if to == STANDARD:
         output.note(exported["root"])
     else:
-        output.show({"name": name, "file": to} | exported, exported["root"])
+        document = {"name": name, "file": to, "root": exported["root"], "missing_manifests": missing}
+        output.show(document, exported["root"])
 
 
 @command(
@@ -102,6 +112,7 @@ def export(path: Path | None, name: str, to: str, output: Output) -> None:
         "ipfsreg import busybox.car team/busybox:1",
         "cat a.car | ipfsreg import -",
     ],
+    result="{file, name, digest, missing: [digest]}",
 )
 @config_option
 @click.argument("file", metavar="FILE")

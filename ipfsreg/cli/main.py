@@ -24,6 +24,7 @@ _COMMANDS = {
     "keys": ("team", "Make and show a member's key of encrypted buckets."),
     "ls": ("contents", "List the repositories."),
     "publish": ("images", "Print the CID for `nerdctl pull ipfs://CID`."),
+    "retention": ("retention", "Delete the tags that no rule of [retention] keeps."),
     "rm": ("contents", "Delete a tag, a manifest or a repository."),
     "share": ("textile", "Say who else may change what is in the bucket."),
     "space": ("space", "Set up a Fleek Space Daemon, and look after its bucket."),

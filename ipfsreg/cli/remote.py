@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ipfsreg.app.control.events import Event
@@ -114,16 +115,15 @@ class Remote:
 
 
 @asynccontextmanager
-async def reach_remote(registry: str, reactor: Any) -> AsyncIterator[Remote]:
-    """The registry with that address; connections are closed at the end.
+async def reach_remote(registry: str, authorities: Path | None, reactor: Any) -> AsyncIterator[Remote]:
+    """The registry with that address; connections are closed at the end. See `RegistryClient` for ``authorities``.
 
-    :raises ControlError: where that is no address.
+    :raises ControlError: where that is no address, or these are none.
     """
     try:
-        address = parse_address(registry)
+        client = RegistryClient(reactor, parse_address(registry), authorities=authorities)
     except ValueError as error:
         raise ControlError(str(error), Exit.USAGE) from None
-    client = RegistryClient(reactor, address)
     try:
         yield Remote(client)
     finally:

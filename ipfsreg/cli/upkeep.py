@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ class Time(click.ParamType):
             self.fail(error.errors()[0]["msg"].removeprefix("Value error, "), param, ctx)
 
 
-@command(examples=["ipfsreg check", "ipfsreg check --config /etc/ipfsreg/ipfsreg.ini"])
+@command(examples=["ipfsreg check", "ipfsreg check --config /etc/ipfsreg/ipfsreg.ini"], result="{file, backend}")
 @config_option
 @output_option
 def check(path: Path | None, output: Output) -> None:
@@ -54,7 +53,13 @@ def check(path: Path | None, output: Output) -> None:
     output.show({"file": str(found) if found else None, "backend": config.registry.backend}, said)
 
 
-@command(examples=["ipfsreg gc --dry-run", "ipfsreg gc --untagged 0"])
+@command(
+    examples=["ipfsreg gc --dry-run", "ipfsreg gc --untagged 0"],
+    result=(
+        "{storage, dry_run, freed, manifests, blob_links, contents, untagged, untagged_for, used, "
+        "used_within, skipped: [repository]}; sizes in bytes, times in seconds"
+    ),
+)
 @config_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
 @click.option(
@@ -106,7 +111,13 @@ def _collected(found: dict[str, Any]) -> Iterator[str]:
         )
 
 
-@command(examples=["ipfsreg verify", "ipfsreg verify --json"])
+@command(
+    examples=["ipfsreg verify", "ipfsreg verify --json"],
+    result=(
+        "{storage, whole, contents, bytes, damaged: [digest], missing: [digest], images: {digest: [image]}, "
+        "unreadable: [line], mended: [path], strays: {path: what}, stopped_by}"
+    ),
+)
 @config_option
 @output_option
 def verify(path: Path | None, output: Output) -> None:
@@ -142,7 +153,14 @@ def _verified(found: dict[str, Any], *, whole: bool) -> Iterator[str]:
         yield "Everything else is whole."
 
 
-@command(examples=["ipfsreg status", "ipfsreg status --json"])
+@command(
+    examples=["ipfsreg status", "ipfsreg status --json"],
+    result=(
+        "{storage, backend, daemon: {pid, started, version}, read_only, repositories, used, counted, uploads: "
+        "{count, bytes}, garbage: {bytes, manifests, contents, skipped}, error}; daemon is null where none "
+        "runs, and garbage where it takes long to find out"
+    ),
+)
 @config_option
 @output_option
 def status(path: Path | None, output: Output) -> None:
@@ -157,8 +175,7 @@ def status(path: Path | None, output: Output) -> None:
 
 def _told(storage: str, found: dict[str, Any]) -> Iterator[str]:
     daemon, garbage, uploads = found["daemon"], found["garbage"], found["uploads"]
-    since = daemon and datetime.fromtimestamp(daemon["started"], UTC).isoformat(timespec="seconds")
-    runs = daemon and f"{daemon['version']}, process {daemon['pid']}, since {since}"
+    runs = daemon and f"{daemon['version']}, process {daemon['pid']}, since {daemon['started']}"
     yield f"Daemon:        {runs or 'none runs'}"
     yield f"Storage:       {storage}"
     if found["read_only"]:

@@ -65,10 +65,10 @@ class RemoteReferrers:
         return await self._by_tag(repository, subject)
 
     async def note(self, repository: Repository, subject: Digest, referrer: Descriptor) -> None:
-        """Add a referrer to the index that stands in for the API."""
+        """Add a referrer to the index that stands in for the API, where there is none."""
         async with self._changing.of((repository, subject)):
-            listed = await self._by_tag(repository, subject)
-            if any(each.digest == referrer.digest for each in listed):
+            listed = await self.of(repository, subject)
+            if self._has_api or any(each.digest == referrer.digest for each in listed):
                 return
             manifests = [each.document for each in (*listed, referrer)]
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}

@@ -163,6 +163,11 @@ def _check_listen(config: Config, reactor: Any) -> None:
             raise ConfigError(f"{config.name}: [registry] listen: {error}") from None
         if listen.count(endpoint) > 1 and not is_any_port(endpoint):
             raise ConfigError(f"{config.name}: [registry] listen: {endpoint!r} is there twice")
+    for endpoint in config.metrics.listen:
+        try:
+            check_endpoint(endpoint, reactor)
+        except EndpointError as error:
+            raise ConfigError(f"{config.name}: [metrics] listen: {error}") from None
     with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
     if with_tls and not config.tls.certificate:
         raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")

@@ -13,7 +13,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size, or_none
+from .kinds import (
+    Directory,
+    Duration,
+    Listed,
+    OptionalDuration,
+    OptionalPositive,
+    OptionalSize,
+    Positive,
+    Rate,
+    Section,
+    Size,
+    or_none,
+)
 from .tls_options import TlsOptions
 from .webhook_options import WebhookOptions
 
@@ -188,10 +200,31 @@ class EncryptionOptions(Section):
     rate: Rate = 10 * 1024**2
 
 
+class RetentionOptions(Section):
+    """``[retention]``. ``rules`` and ``immutable`` are as `ipfsreg.registry` reads them; ``pulls`` notes pulls."""
+
+    rules: str | None = None
+    interval: OptionalPositive = 24 * 3600.0
+    immutable: Listed = ()
+    pulls: bool = False
+
+
 class EventOptions(Section):
     """``[events]``. ``clients`` is how many may listen to ``/events`` at once; none where it is 0."""
 
     clients: Annotated[int, Field(ge=0, le=10_000)] = 100
+
+
+class MetricsOptions(Section):
+    """``[metrics]``. Where ``listen`` has endpoints, it is there that they are, and nowhere else."""
+
+    enabled: bool = False
+    listen: Listed = ()
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether anything is counted."""
+        return self.enabled or bool(self.listen)
 
 
 SECTIONS: Mapping[str, type[Section]] = {
@@ -209,8 +242,10 @@ SECTIONS: Mapping[str, type[Section]] = {
     "pages": PagesOptions,
     "pin": PinOptions,
     "encryption": EncryptionOptions,
+    "retention": RetentionOptions,
     "webhooks": WebhookOptions,
     "events": EventOptions,
+    "metrics": MetricsOptions,
 }
 """The sections that a file may have beside those of the backends."""
 
@@ -234,8 +269,10 @@ class Config:
     pages: PagesOptions
     pin: PinOptions
     encryption: EncryptionOptions
+    retention: RetentionOptions
     webhooks: WebhookOptions
     events: EventOptions
+    metrics: MetricsOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""
 

@@ -141,7 +141,9 @@ class Copier:
 
         await gather(blob, wanted, self._jobs)
         await self._children(image, manifest)
-        await self._put(image, reference, found, manifest)
+        # One referrer of a manifest after the other: olareg 0.1.2 lists only some of those that come at once.
+        async with self._busy.of((image.repository, manifest.subject) if manifest.subject else object()):
+            await self._put(image, reference, found, manifest)
 
     async def _whole(self, image: _Image, have: Descriptor) -> None:
         """What the destination has, with all below it: only referrers can be missing."""
@@ -160,7 +162,7 @@ class Copier:
 
     async def _untagged(self, image: _Image, digest: Digest) -> None:
         key = (image.repository, digest)
-        async with self._busy.of(key):
+        async with self._busy.of(("manifest", *key)):
             if key in self._there:
                 return
             have = await self._destination.manifest_head(image.repository, digest)

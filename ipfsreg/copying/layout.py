@@ -222,9 +222,10 @@ class LayoutSource:
         if file is None:
             return None
         try:
-            if file.size > limit:
+            size = file.size or 0  # a file on this disk has one
+            if size > limit:
                 raise Untrustworthy(f"{self.name}: {path} is longer than {limit} bytes")
-            return b"".join([piece async for piece in file.pieces(0, file.size)])
+            return b"".join([piece async for piece in file.pieces(0, size)])
         except BucketError as error:
             raise Untrustworthy(f"{self.name}: {path}: {printable(str(error))}") from None
         finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from ipfsreg.client.errors import Refused
 from ipfsreg.client.registry import RemoteManifest
 from ipfsreg.client.uploading import From
 from ipfsreg.registry.descriptor import Descriptor
@@ -100,9 +101,13 @@ class Selection:
             for name in dict.fromkeys(each.partition(":")[0] for each in self.names):
                 yield Repository(name)
             return
-        async for repository in source.repositories():
-            if not self.names or any(fnmatchcase(repository, each.partition(":")[0]) for each in self.names):
-                yield repository
+        try:
+            async for repository in source.repositories():
+                if not self.names or any(fnmatchcase(repository, each.partition(":")[0]) for each in self.names):
+                    yield repository
+        except Refused as error:
+            told = f"{source.name} does not list its repositories, so name those to copy ({error})"
+            raise type(error)(told, error.status, error.code) from None
 
     def means(self, repository: Repository, reference: Tag | Digest) -> bool:
         """Whether an image of a repository that was yielded is meant."""

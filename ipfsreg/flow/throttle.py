@@ -1,6 +1,7 @@
 """Keeping long background work from taking the reactor or the disk for itself."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -33,6 +34,9 @@ class Turns:
 
 
 _LONGEST_REST = 1.0
+
+FILE_COSTS = 64 * 1024
+"""Bytes that could be read in the time that it takes to open a file and read a little."""
 
 
 class Throttle:
@@ -75,6 +79,10 @@ class Throttle:
         """Call it after ``length`` bytes were read: it waits as long as the rate wants."""
         if self._rate:
             await self._sleep(length / self._rate)
+
+    async def read(self, lengths: Sequence[int]) -> None:
+        """Call it after whole files of these lengths were read: a short one counts as `FILE_COSTS` bytes."""
+        await self.moved(sum(max(length, FILE_COSTS) for length in lengths))
 
     def _sleep(self, seconds: float) -> "Deferred[None]":
         return deferLater(self._clock, seconds, lambda: None)

@@ -4,7 +4,7 @@ A component of a repository name never begins with ``_``, so a repository's own 
 the repositories below it. Hexadecimal names are spread over 256 directories by their first two digits.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from ipfsreg.bucket.bulk import names
 from ipfsreg.bucket.errors import Corrupt
@@ -123,10 +123,10 @@ async def tags(bucket: IBucket, repository: Repository) -> AsyncIterator[list[Ta
         yield [Tag(name) for name in some if is_tag(name)]
 
 
-async def referring(bucket: IBucket, repository: Repository, subject: Digest) -> list[Digest]:
-    """The manifests that refer to a subject, sorted."""
-    entries = await bucket.list(referrers(repository, subject))
-    return [digest for entry in entries if (digest := _referring(entry)) is not None]
+def referring(entries: Sequence[Entry], after: Digest | None = None) -> list[Digest]:
+    """The manifests that refer to a subject, from the entries of its directory; sorted, and from behind ``after``."""
+    found = (digest for entry in entries if (digest := _referring(entry)) is not None)
+    return sorted(digest for digest in found if after is None or digest > after)
 
 
 async def referrer_entries(bucket: IBucket, repository: Repository) -> AsyncIterator[tuple[Digest, Digest]]:

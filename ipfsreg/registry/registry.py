@@ -14,6 +14,7 @@ from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.hits import Hits
 
 from . import layout
 from .content.cid_index import CidIndex
@@ -21,6 +22,7 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.event import Event, EventAction
 from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
@@ -39,13 +41,15 @@ from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.manifests import Manifests
+from .repository.pull_times import PullTimes
 from .repository.records import Records
 from .repository.referrers import Referrers
 from .repository.tags import Tags
 from .runtime import Runtime
-from .upkeep.collector import Collector, Retention
+from .upkeep.collector import Collector, GraceTimes
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import SavedPosition, Scrubber
+from .upkeep.tag_retention import RetentionPolicy, TagRetention
 from .upkeep.verifier import Verifier
 from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
@@ -67,6 +71,7 @@ class RegistryLimits:
     gc_untagged: float | None
     scrub_rate: float | None
     quotas: QuotaLimits = field(default_factory=QuotaLimits)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +151,11 @@ class Registry:
 
         self.catalog = Catalog(self._bucket, clock)
         self.tags = Tags(storage, base)
-        self.referrers = Referrers(storage)
+        self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
-        tagged = self._publish if on_ipfs.publish else None
-        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
+        tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged, immutable)
 
         environment = UploadEnvironment(
             self.blobs,
@@ -167,18 +172,14 @@ class Registry:
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
 
-        retention = Retention(limits.gc_grace, limits.gc_untagged)
-        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
+        self.pulls = self._pull_times(directory, runtime, kept=ipfs.cids) if limits.retention.notes_pulls else None
+        self.tag_retention = TagRetention(limits.retention, storage, self.manifests, self.tags, self.pulls, self.events)
+        times = GraceTimes(limits.gc_grace, limits.gc_untagged)
+        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, times)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
-        self.scrubber = Scrubber(
-            stored,
-            self.verifier,
-            workers,
-            clock,
-            SavedPosition(directory / "scrub-position", ipfs.spool),
-            limits.scrub_rate,
-        )
+        self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
+        position = SavedPosition(directory / "scrub-position", ipfs.spool)
+        self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)
@@ -195,6 +196,15 @@ class Registry:
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
         self.cid_refresh = CidRefresh(base, storage, self.tags)
 
+    @property
+    def small_files(self) -> Hits:
+        """How often a small file came from memory."""
+        return self._bucket.hits
+
+    async def bytes_used(self) -> int:
+        """The bytes of all that repositories have, each content once. :raises Unavailable: where it is not known."""
+        return (await self._index.usage(Repository(""), None)).of_all
+
     async def start(self) -> None:
         """Open the bucket and go on with the uploads of an earlier daemon.
 
@@ -202,6 +212,8 @@ class Registry:
         """
         await self._bucket.start()
         await self._index.open()
+        if self.pulls is not None:
+            await self.pulls.start()
         await self.uploads.start()
         await self.importer.start()
         if self._gate is None:
@@ -221,6 +233,8 @@ class Registry:
             self._checking.cancel()
         await self.dags.stop()
         await self._index.close()
+        if self.pulls is not None:
+            await self.pulls.stop()
         await self._bucket.stop()
 
     async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
@@ -230,6 +244,16 @@ class Registry:
         """
         found = await self._index.used(repositories)
         return Usage(found.pop("", 0), found, self._index.complete)
+
+    def _pull_times(self, directory: Path, runtime: Runtime, *, kept: bool) -> PullTimes:
+        pulls = PullTimes(directory / "pulls.sqlite" if kept else None, runtime.workers, runtime.now)
+
+        def note(event: Event) -> None:
+            if event.target.tag is not None:
+                pulls.noted(event.target.repository, event.target.tag)
+
+        self.events.subscribe(note, {EventAction.PULL})
+        return pulls
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)

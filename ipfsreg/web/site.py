@@ -1,9 +1,9 @@
 """The registry's face on HTTP: its application behind a server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
@@ -19,10 +19,11 @@ from .http.forwarded import TrustedProxies
 from .http.limits import HttpLimits
 from .http.request import Request
 from .http.server import Handler, HttpServer, RefusalFormat
+from .metrics import MetricsRoute, MetricsText
 from .pages.pages import Pages, PagesOptions
 from .pages.paths import SIGN_IN, SIGN_OUT
 from .request_rate import RequestRate, rate_limited
-from .routes import Dispatcher
+from .routes import Dispatcher, Routes
 
 _HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 LOGGED_PARAMETERS = frozenset(
@@ -58,6 +59,14 @@ class SiteOptions:
     request_rate: float | None = None
     pages: PagesOptions | None = None
     streams: EventStreams | None = None
+    metrics: MetricsText | None = None
+
+
+class AddsRoutes(Protocol):
+    """What has routes of its own."""
+
+    def add_to(self, routes: Routes) -> None:
+        """Add the routes."""
 
 
 def make_handler(
@@ -69,12 +78,12 @@ def make_handler(
     proxies: TrustedProxies = _NO_PROXIES,
     access: AccessFace = _NO_ACCESS_CONTROL,
     pages: Pages | None = None,
-    streams: EventStreams | None = None,
+    more: Sequence[AddsRoutes] = (),
 ) -> Handler:
     """All routes of the registry; see `SiteOptions`. Without ``access`` everybody may do everything."""
     routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, proxies, access, pages)
-    if streams is not None:
-        EventRoutes(registry.events, streams, access.gate, reactor).add_to(routes)
+    for each in more:
+        each.add_to(routes)
     handler: Handler = Dispatcher(routes, answer_failure, None if pages is None else pages.unmatched)
     return handler if read_only is None else _only_reading(handler, read_only)
 
@@ -84,8 +93,13 @@ def make_site(
 ) -> HttpServer:
     """The registry's server."""
     pages = _pages(registry, workers, options)
+    more: list[AddsRoutes] = []
+    if options.metrics is not None:
+        more.append(MetricsRoute(options.metrics))
+    if options.streams is not None:
+        more.append(EventRoutes(registry.events, options.streams, options.access.gate, reactor))
     handler = make_handler(
-        registry, workers, reactor, options.read_only, gateway, options.proxies, options.access, pages, options.streams
+        registry, workers, reactor, options.read_only, gateway, options.proxies, options.access, pages, more
     )
     handler = for_browsers(handler, options.browsers)
     if pages is not None:

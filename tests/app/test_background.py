@@ -70,6 +70,8 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         uploads=SimpleNamespace(expire=None),
         cid_refresh=SimpleNamespace(run_if_needed=None),
         scrubber=SimpleNamespace(run=None),
+        pulls=None,
+        tag_retention=SimpleNamespace(has_rules=False),
     )
     parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=None))
     return {each.what: each for each in PeriodicJobs(config, parts, reactor)._jobs()}

@@ -14,6 +14,7 @@ import pytest
 from ipfsreg.ipfs.cid import raw_cid
 from tests import fork_server
 from tests.cli.test_images import ask, push, refusal, said
+from tests.cli.test_reference import promised
 from tests.clients.images import Image, make_image, random_layer, sha256
 from tests.daemon_process import DaemonProcess, program
 from tests.full import FULL
@@ -114,6 +115,12 @@ def run(request: pytest.FixtureRequest, daemon: DaemonProcess, tmp_path: Path) -
         yield run
 
 
+def promise(name: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The document, which has every name that is promised for it, and no other."""
+    assert set(document) == promised(name)
+    return document
+
+
 def found(done: "subprocess.CompletedProcess[str]") -> Any:
     """The document of a command that was asked for JSON."""
     assert (done.returncode, done.stderr) == (0, "")
@@ -123,6 +130,7 @@ def found(done: "subprocess.CompletedProcess[str]") -> Any:
 
 def test_lists(run: Run, image: Image) -> None:
     assert said(run("ls")).split() == ["other", "team/app"]
+    promise("ipfsreg ls", found(run("ls", "--json")))
     assert found(run("ls", "--json")) == {"repositories": [{"name": "other"}, {"name": "team/app"}]}
     long = found(run("ls", "-l", "--json"))["repositories"]
     assert [(each["name"], each["tags"]) for each in long] == [("other", 1), ("team/app", 2)]
@@ -143,7 +151,7 @@ def test_lists(run: Run, image: Image) -> None:
 
 
 def test_an_image(run: Run, image: Image) -> None:
-    document = found(run("inspect", "team/app:1", "--json"))
+    document = promise("ipfsreg inspect", found(run("inspect", "team/app:1", "--json")))
     assert document["digest"] == image.digest
     assert document["cid"] == str(raw_cid(bytes.fromhex(image.digest.partition(":")[2])))
     (platform,) = document["platforms"]
@@ -240,7 +248,7 @@ def test_the_status(tmp_path: Path, image: Image) -> None:
         push(daemon, "box", image, "1")
         assert ask(daemon, "POST", "box/blobs/uploads/")[0] == 202
         assert ask(daemon, "DELETE", "box/manifests/1")[0] == 202
-        document = found(daemon.command("status", "--json"))
+        document = promise("ipfsreg status", found(daemon.command("status", "--json")))
         assert document["daemon"]["pid"] == daemon.pid
         assert document["backend"] == "local"
         assert document["uploads"] == {"count": 1, "bytes": 0}
@@ -258,3 +266,52 @@ def test_the_registry_elsewhere_does_not_answer(daemon: DaemonProcess, tmp_path:
     if FULL:  # it is tried for some seconds
         assert "127.0.0.1" in refusal(elsewhere_of(DaemonProcess(tmp_path), tmp_path)("ls"), 5)
     assert "leave one out" in refusal(daemon.command("ls", "--registry", "http://127.0.0.1:1"), 2)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_documents_of_the_other_commands(alone: bool, image: Image, tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "1")
+        with reached(daemon, "alone" if alone else "daemon", tmp_path) as run:
+
+            def document(*arguments: str) -> dict[str, Any]:
+                return promise(f"ipfsreg {arguments[0]}", found(run(*arguments, "--json")))
+
+            assert document("check") == {"file": str(daemon.config_file), "backend": "local"}
+            assert document("gc", "--dry-run")["dry_run"] is True
+            assert document("gc", "--untagged", "2h")["untagged_for"] == 7200
+            assert document("verify")["whole"] is True
+            assert document("cid", "box:1", "--blobs")["cid"] == said(run("cid", "box:1"))
+            assert document("publish", "box:1")["missing"] == []
+            exported = document("export", "box:1", "-o", str(tmp_path / "box.car"))
+            assert (exported["name"], exported["missing_manifests"]) == ("box:1", 0)
+            imported = document("import", str(tmp_path / "box.car"), "again:2")
+            assert (imported["name"], imported["digest"], imported["missing"]) == ("again:2", image.digest, [])
+            assert said(run("ls")).split() == ["again", "box"]
+            refusal(run("export", "box:1", "--json"), 2)
+            damaged = next((daemon.path / "bucket" / "blobs").rglob(image.digest.partition(":")[2]))
+            damaged.write_bytes(b"?")
+            broken = run("verify", "--json")
+            assert (broken.returncode, broken.stderr) == (1, "")
+            assert json.loads(broken.stdout)["damaged"] == [image.digest]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "0")
+        tags = daemon.path / "bucket" / "repositories" / "box" / "_tags"
+        for number in range(1, 2500):
+            (tags / f"v{number:05}").write_text(f"{image.digest}\n")
+        with reached(daemon, way, tmp_path / "home") as run:
+            assert said(run("tags", "box")).split() == ["0", *(f"v{number:05}" for number in range(1, 2500))]
+            head = subprocess.run(
+                f"{program('ipfsreg')} tags box -c {daemon.config_file} | head -n 1",
+                shell=True,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert (head.stdout, head.stderr) == ("0\n", "")

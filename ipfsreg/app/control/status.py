@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -25,8 +26,11 @@ async def tell_status(
 
     ``started`` is when the daemon has, in seconds since 1970, and None for a command alone.
     """
-    uploads, received = registry.uploads.count()
-    daemon = None if started is None else {"pid": os.getpid(), "started": started, "version": __version__}
+    uploads, received = registry.uploads.count, registry.uploads.received
+    daemon = None
+    if started is not None:
+        since = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+        daemon = {"pid": os.getpid(), "started": since, "version": __version__}
     known: dict[str, Any] = {
         "daemon": daemon,
         "read_only": backend.read_only,

@@ -13,6 +13,7 @@ from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.bucket.wrapper import BucketWrapper
+from ipfsreg.flow.hits import Hits
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import CacheDirectory
@@ -48,6 +49,8 @@ class DiskCache(BucketWrapper):
         self._reactor = reactor
         self._grace = grace
         self._stopped = False
+        self.hits = Hits()
+        """How often content that was asked for was here, or on its way."""
         self._fetches: dict[str, Fetch] = {}
         self._running: dict[Fetch, Deferred[None]] = {}
         self._storing: dict[str, set[_Storing]] = {}
@@ -90,6 +93,9 @@ class DiskCache(BucketWrapper):
         return ensureDeferred(self._open(content))
 
     async def _open(self, content: ContentPath) -> IReader:
+        counted = self.hits
+        here = content.path in self._fetches or self._directory.size(content.path) is not None
+        counted.hits, counted.misses = counted.hits + here, counted.misses + (not here)
         while not self._stopped:
             fetch = self._fetches.get(content.path)
             if fetch is not None and fetch.state is FetchState.FAILED:

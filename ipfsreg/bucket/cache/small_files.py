@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.wrapper import BucketWrapper
+from ipfsreg.flow.hits import Hits
 from ipfsreg.flow.shield import shield
 
 SHARED_SECONDS = 2.0
@@ -33,6 +34,8 @@ class SmallFileCache(BucketWrapper):
             self._files = TTLCache(memory, ttl=SHARED_SECONDS, timer=clock, getsizeof=_cost)
         else:
             self._files = LRUCache(memory, getsizeof=_cost)
+        self.hits = Hits()
+        """How often a file that was asked for was known."""
         self._loading: dict[str, object] = {}
         self._being_changed: Counter[str] = Counter()
 
@@ -48,7 +51,9 @@ class SmallFileCache(BucketWrapper):
         except KeyError:
             known = None
         if known is not None and len(known) <= limit:
+            self.hits.hits += 1
             return succeed(known)
+        self.hits.misses += 1
         if path in self._being_changed:
             # What is read now may be of before or after the change, and not durable yet.
             return self._bucket.get(path, limit)

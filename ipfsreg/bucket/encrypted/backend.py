@@ -49,7 +49,7 @@ def encrypted_backend(
     """
     can = backend.ipfs
     spool = SealedSpool(member, keys, at_end=can.ahead is not None)
-    bucket = EncryptedBucket(backend.bucket, keys, spool, workers, directory / "moved")
+    bucket = EncryptedBucket(backend.bucket, keys, spool, workers, directory / "moved", backend.replace)
 
     return replace(
         backend,

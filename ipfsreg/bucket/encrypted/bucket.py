@@ -22,6 +22,7 @@ from ipfsreg.flow.workers import Workers
 from .access import INLINE, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
+from .replacing import Replace, ReplacingBucket
 from .sealing import SealedCopy, seal_between, write_all
 from .spool import SealedSpool
 
@@ -40,16 +41,24 @@ class EncryptedBucket(BucketWrapper):
     hold is `Corrupt`, and the text names the file. ``keys`` are those of the moment; where the member may only read,
     every change is `Unchangeable`. Files of the form ``spool`` are stored by `put_file` as they are; others are
     encrypted first, into a file beside them. ``directory`` on this disk is its own, for files that are moved.
+    ``replace`` is that of `Opened`, for a bucket that others use as well.
     """
 
     def __init__(
-        self, bucket: IBucket, keys: KeyringSource, spool: SealedSpool, workers: Workers, directory: Path
+        self,
+        bucket: IBucket,
+        keys: KeyringSource,
+        spool: SealedSpool,
+        workers: Workers,
+        directory: Path,
+        replace: Replace | None = None,
     ) -> None:
         super().__init__(bucket)
         self._keys = keys
         self._spool = spool
         self._workers = workers
         self._directory = directory
+        self._replace = replace
         self._changing = KeyedLock()
         """By path: what is sealed again is not what was just replaced."""
 
@@ -188,18 +197,26 @@ class EncryptedBucket(BucketWrapper):
                     header, seal = await read_head(stored, keyring, path)
                 if seal.generation == keyring.generation:
                     return 0
+                writing = self._while_still(before)
                 if reencrypt or seal.size <= _MOVED_IN_MEMORY:
-                    return await self._encrypt_again(
+                    return await writing._encrypt_again(
                         path, EncryptedReader(stored, header, seal, path, self._workers), before
                     )
                 new = make_seal(keyring, path, header, seal.key, seal.public, seal.size)
                 size = stored_size(seal.size)
                 if await self._bucket.stat(token) != before:
                     return 0
-                await self._store_with(stored, size, new, header.seal_at(size), token)
+                await writing._store_with(stored, size, new, header.seal_at(size), token)
                 return size
             finally:
                 stored.close()
+
+    def _while_still(self, before: Stat) -> "EncryptedBucket":
+        """This bucket, but that what is stored replaces only what is still as it was."""
+        if self._replace is None or before.cid is None:
+            return self
+        still = ReplacingBucket(self._bucket, self._replace, before.cid)
+        return EncryptedBucket(still, self._keys, self._spool, self._workers, self._directory)
 
     async def _encrypt_again(self, path: str, reader: EncryptedReader, before: Stat) -> int:
         keyring = self._keys.current()

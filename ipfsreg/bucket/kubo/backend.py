@@ -69,6 +69,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         cached(kubo),
         repeated=repeated,
         exclusion=kubo,
+        replace=kubo.replace,
         told=network.told,
         ipfs=Capabilities(
             KuboContent(network, kubo.root),

@@ -9,12 +9,21 @@ from .text import printable
 
 
 class Command(click.Command):
-    """A command whose help ends with examples."""
+    """A command whose help ends with ``examples``, which are lines that a user can type, and what ``--json`` gives.
 
-    examples: Sequence[str] = ()
+    ``result`` is the shape of that document: names as in JSON, without their values.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), result: str = "", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.examples = examples
+        self.result = result
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click."""
+        if self.result:
+            with formatter.section("With --json"):
+                formatter.write_text(self.result)
         if self.examples:
             with formatter.section("Examples"):
                 for each in self.examples:
@@ -22,15 +31,23 @@ class Command(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def command(name: str | None = None, *, examples: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Command]:
-    """As `click.command`, with ``examples``: lines that a user can type."""
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
 
-    def declared(function: Callable[..., Any]) -> Command:
-        made = click.command(name, cls=Command)(function)
-        made.examples = examples
-        return made
+    command_class = Command
+    group_class = type
 
-    return declared
+
+def command(
+    name: str | None = None, *, examples: Sequence[str], result: str = ""
+) -> Callable[[Callable[..., Any]], Command]:
+    """As `click.command`; see `Command` for the rest."""
+    return click.command(name, cls=Command, examples=examples, result=result)
+
+
+def group(function: Callable[..., Any]) -> Group:
+    """As `click.group`, for groups of a `Command`."""
+    return click.group(cls=Group)(function)
 
 
 class Mistake(click.ClickException):
@@ -47,7 +64,7 @@ class Mistake(click.ClickException):
         click.echo(printable(self.message), err=True)
 
 
-class MistakesInOneLine(click.Group):
+class MistakesInOneLine(Group):
     """A group that tells mistakes in one line, for those below it too."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:

@@ -13,8 +13,10 @@ def printable(text: str) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 tag``, ``2 tags``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    """``1 tag``, ``2 tags``, ``2 repositories``."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what[:-1]}ies" if what.endswith("y") else f"{number} {what}s"
 
 
 def in_bytes(length: int) -> str:

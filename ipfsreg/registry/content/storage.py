@@ -78,6 +78,7 @@ class Storage:
         self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=can.verify_reads)
         self.dags = self._dags(index, can)
         self._turns = Turns(self.clock)
+        self._share = None if bucket.shared else runtime.share
 
     def _dags(self, index: CidIndex, can: Capabilities) -> Dags:
         if not can.cids:
@@ -89,3 +90,10 @@ class Storage:
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""
         return Throttle(self.clock, steps=500, turns=self._turns)
+
+    def background(self, rate: float | None = None) -> Throttle:
+        """A throttle for work in the background, at a ``rate`` in bytes a second, if any.
+
+        Where the bucket is on this disk it takes no more than a part of a core: elsewhere most of its time is waiting.
+        """
+        return Throttle(self.clock, rate, share=self._share)

@@ -32,6 +32,7 @@ class CidRefresh:
     def __init__(self, bucket: IBucket, storage: Storage, tags: Tags) -> None:
         self._bucket = bucket
         self._tags = tags
+        self._storage = storage
         self._index = storage.index
         self._dags = storage.dags
         self._clock = storage.clock
@@ -40,7 +41,7 @@ class CidRefresh:
 
     async def run(self) -> None:
         """One pass over everything."""
-        throttle, began = Throttle(self._clock), self._clock.seconds()
+        throttle, began = self._storage.background(), self._clock.seconds()
         await self._index.begin_pass()
         async for digest in layout.all_dags(self._bucket):
             await throttle.step()

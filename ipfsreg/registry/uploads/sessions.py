@@ -33,6 +33,9 @@ class Sessions:
         self._all: dict[str, Upload] = {}
         self._of_clients: dict[str, dict[str, Upload]] = {}
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def get(self, identifier: str) -> Upload | None:
         """The session of that name."""
         return self._all.get(identifier)

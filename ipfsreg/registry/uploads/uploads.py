@@ -130,6 +130,11 @@ class Uploads:
             await self._give_up(upload)
         return ended
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
     def active(self, repository: Repository, within: float) -> bool:
         """Whether somebody is in the middle of pushing to a repository: a session used in the last seconds."""
         since = self._environment.clock.seconds() - within
@@ -141,10 +146,10 @@ class Uploads:
         """Whether anything is being uploaded now."""
         return any(each.busy for each in self._sessions.all())
 
-    def count(self) -> tuple[int, int]:
-        """How many sessions there are, and how many bytes they have received."""
-        sessions = list(self._sessions.all())
-        return len(sessions), sum(each.received for each in sessions)
+    @property
+    def received(self) -> int:
+        """How many bytes all of them have received."""
+        return sum(each.received for each in self._sessions.all())
 
     def _is_idle(self, upload: Upload, seconds: float) -> bool:
         return upload.last_used <= self._environment.clock.seconds() - min(seconds, self._expiry)

@@ -83,7 +83,7 @@ class Machine:
         """Ask until the registry answers with a status."""
         end = time.monotonic() + PATIENCE
         while (found := self.ask("GET", path))[0] != status:
-            assert time.monotonic() < end, f"{path}: {found}\n{self.log}"
+            assert time.monotonic() < end, f"{path}: {found}\n{self.log[-4000:]}"
             time.sleep(0.3)
         return found[1]
 

@@ -5,9 +5,16 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+import pytest_twisted
+
+from ipfsreg.bucket.errors import NotFound
+from ipfsreg.bucket.kubo.bucket import KuboBucket
 from tests.web.served import CONFIG_TYPE, MANIFEST_TYPE, descriptor, digest_of
 
+from .backend import KuboStorage
 from .machines import Machine, machines
+from .node import KuboNode
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
@@ -29,6 +36,33 @@ def push(machine: Machine, tag: str, layer: bytes) -> bytes:
     status, answer = machine.ask("PUT", f"secret/app/manifests/{tag}", manifest, MANIFEST_TYPE)
     assert status == 201, answer
     return manifest
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_is_replaced_only_where_nobody_else_replaced_it(node: KuboNode, tmp_path: Path) -> None:
+    storage = KuboStorage(node, tmp_path)
+    bucket = await storage.reopened()
+    assert isinstance(bucket, KuboBucket)
+    try:
+        large = os.urandom(2_000_000)
+        for content in (b"new", storage.spooled(large)):
+            await bucket.put("a/b", b"old")
+            before = (await bucket.stat("a/b")).cid
+            assert before is not None
+            await bucket.put("a/b", b"another's")
+            assert not await bucket.replace("a/b", before, content)
+            assert await bucket.get("a/b", 100) == b"another's"
+            now = (await bucket.stat("a/b")).cid
+            assert now is not None
+            assert await bucket.replace("a/b", now, content)
+            expected = content if isinstance(content, bytes) else large
+            assert await bucket.get("a/b", len(large)) == expected
+            await bucket.remove("a/b")
+            assert not await bucket.replace("a/b", now, content)
+            with pytest.raises(NotFound):
+                await bucket.stat("a/b")
+    finally:
+        await storage.close()
 
 
 def test_a_team_shares_by_a_name_and_a_stranger_keeps_a_copy_that_he_cannot_read(tmp_path: Path) -> None:
@@ -60,7 +94,7 @@ def test_a_team_shares_by_a_name_and_a_stranger_keeps_a_copy_that_he_cannot_read
         assert "is encrypted: it needs [encryption] enabled = yes, and a member's key" in eve.log
         root = json.loads((eve.store / "following.json").read_text())["root"]
         copied = eve.ipfs("ls", "--size=false", f"{root}").split()
-        assert "encryption" in copied
+        assert "encryption/" in copied
         assert_nothing_plain(eve, root, manifest, layer)
         # Who was removed reads nothing new.
         anna.command("team", "remove", "bert")

@@ -52,13 +52,14 @@ class FailingBucket(LocalBucket):
 class Side:
     """One member's daemon on a directory of this disk, which others use, too."""
 
-    def __init__(self, name: str, directory: Path, workers: Workers) -> None:
+    def __init__(self, name: str, directory: Path, workers: Workers, backend: Opened | None = None) -> None:
         self.key = key_of(name)
         self.public = self.key.public
         self.directory = directory / name
         self.directory.mkdir()
         self.workers = workers
-        self.storage = FailingBucket(directory, workers)
+        self.backend = backend or Opened(FailingBucket(directory, workers))
+        self.storage: Any = self.backend.bucket
         own = Own(lambda: self.key, SeenFile(self.directory / "seen.json"), "layout-version")
         self.team = Team(self.storage, own, workers)
         self.bucket = self.with_keys(self.team)
@@ -71,10 +72,18 @@ class Side:
             await self.team.open()
 
         opened_by = encrypted_backend(
-            Opened(self.storage), lambda: key or self.key, keys, opened, self.workers, self.directory
+            self.backend, lambda: key or self.key, keys, opened, self.workers, self.directory
         ).bucket
         assert isinstance(opened_by, OpenedByKeys)
         return opened_by
+
+    def with_replace(self, replace_: Any) -> OpenedByKeys:
+        """The bucket of a daemon to whose storage something happens before it replaces a file."""
+        before, self.backend = self.backend, replace(self.backend, replace=replace_)
+        try:
+            return self.with_keys(self.team)
+        finally:
+            self.backend = before
 
     def forging(self) -> OpenedByKeys:
         """The bucket of one who gives himself the right to write, with the keys that he has."""

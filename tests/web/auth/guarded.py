@@ -83,8 +83,10 @@ class Guarded:
         return manifest
 
 
-async def guarded(serve: Serve, directory: Path, **auth: object) -> Guarded:
-    """Start such a daemon; ``auth`` are more options of that section."""
+async def guarded(
+    serve: Serve, directory: Path, *, more: Mapping[str, Mapping[str, object]] | None = None, **auth: object
+) -> Guarded:
+    """Start such a daemon; ``auth`` are more options of that section, ``more`` are other sections."""
     users, robots = directory / "htpasswd", directory / "robots.json"
     users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
     secret = RobotsFile(robots).create("ci", ("team/*",), frozenset({Action.PULL, Action.PUSH}), time.time(), None)
@@ -93,5 +95,6 @@ async def guarded(serve: Serve, directory: Path, **auth: object) -> Guarded:
         auth={"htpasswd": users, "robots": robots, **auth},
         access={"rules": RULES},
         log={"audit": directory / "audit.jsonl"},
+        **(more or {}),
     )
     return Guarded(served, secret)

@@ -125,7 +125,12 @@ class Following:
 
     async def _keep(self, root: str) -> None:
         """Fetch and pin what is small of a directory, serve it, and then let go of what was pinned before."""
-        not_kept = await self._not_kept()
+        try:
+            not_kept = await self._not_kept()
+        except BucketError:
+            if self._kept is None:  # what keeps us from reading it may be otherwise in the newer state
+                self._root = root
+            raise
         links = await self._contents.links(root)
         wanted = {root: False} | {link.cid: True for link in links if link.name not in not_kept}
         self._pins |= wanted

@@ -24,6 +24,8 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.events.event import ENVELOPE, envelope
 from ipfsreg.registry.events.event_log import EventLog, LoggedEvent
 
+from .counts import EventCounts, WebhookCounts
+
 SIGNATURE = "X-Hub-Signature-256"
 """The header with the HMAC of the content, as GitHub's webhooks have it, so that receivers know it."""
 
@@ -50,8 +52,18 @@ class Webhooks:
     def __init__(self, options: WebhookOptions, log: EventLog, workers: Workers, reactor: Any) -> None:
         agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS)
         self._workers = workers
+        self.log = log
         self.endpoints = [Sender(each, options.timeout, log, agent, reactor) for each in options.endpoints]
         log.when_appended(self._wake)
+
+    async def counts(self) -> EventCounts:
+        """What became of events. :raises sqlite3.Error:"""
+        waiting, lost = await self.log.waiting_for(), self.log.lost
+        hooks = [
+            WebhookCounts(name, each.sent, each.failures, lost.get(name, 0), waiting.get(name, 0))
+            for name, each in ((each.endpoint.name, each) for each in self.endpoints)
+        ]
+        return EventCounts(hooks, self.log.not_written)
 
     async def start(self) -> None:
         """See `Watcher`."""

@@ -1,0 +1,1 @@
+"""What happens is told to other programs. Nothing of it is loaded unless `[webhooks]` says so."""
