@@ -23,6 +23,7 @@ from tests.daemon_process import free_port, program
 from tests.docs.notified import run_until_ready
 
 CHECKOUT = Path(__file__).parents[2]
+PAGES = CHECKOUT / "ipfsreg" / "web" / "pages"
 PARTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "ipfsreg", "twisted", "etc")
 
 
@@ -97,6 +98,8 @@ def test_the_wheel_has_what_belongs_into_it(wheel: Path) -> None:
     } <= names
     modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "ipfsreg").rglob("*.py")}
     assert {name for name in names if name.startswith("ipfsreg/") and name.endswith(".py")} == modules
+    of_pages = {path for folder in ("templates", "static") for path in (PAGES / folder).iterdir()}
+    assert {str(path.relative_to(CHECKOUT)) for path in of_pages} <= names
     assert {name.partition("/")[0] for name in names} == {
         "ipfsreg",
         "twisted",
