@@ -2,6 +2,7 @@
 #   make run [CONFIG=FILE]     the registry, on port 5000 of this machine unless the configuration says otherwise
 #   make test [ARGS=...]       the whole test suite, JOBS files at a time; ARGS go to pytest
 #   make lint                  style, types, and which folder may import which
+#   make reference             docs/commands.md and the manual page, from the commands
 #   make docs                  the documents as a site, in build/docs
 #   make wheel                 dist/ipfsreg-….whl
 #   make clean, make distclean what was built; the virtual environment and the tools too
@@ -20,7 +21,7 @@ bin := $(VENV)/bin
 # `compat`: the plain form of an editable installation, which lets twistd find the plugin in the checkout.
 install := $(bin)/pip install --quiet --config-settings editable_mode=compat
 
-.PHONY: run test lint docs wheel clean distclean
+.PHONY: run test lint docs reference wheel clean distclean
 
 run: $(VENV)/.installed
 	$(bin)/twistd -n --pidfile= ipfsreg $(if $(CONFIG),--config "$(CONFIG)")
@@ -37,6 +38,9 @@ lint: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-test
 	$(bin)/mkdocs build --quiet
+
+reference: $(VENV)/.installed-test
+	$(bin)/python -m docs.commands
 
 wheel: $(VENV)/.installed-test
 	$(bin)/python -m build --wheel

@@ -28,6 +28,7 @@ BEGUN_FIRST = (
     "registry/upkeep/test_collector.py",
     "app/test_packaging.py",
     "web/test_memory.py",
+    "web/pages/test_browser.py",
     "bucket/textile/test_commands_run.py",
     "bucket/textile/test_backend_contract.py",
     "web/test_reactor.py",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..figures import Figure
 from ..lab import Lab
-from . import access, hostile, layers, listing, manifests, memory, requests, start
+from . import access, encrypted, hostile, layers, listing, manifests, memory, requests, start
 
 SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "start": start.measure,
@@ -16,4 +16,5 @@ SCENARIOS: dict[str, Callable[[Lab], list[Figure]]] = {
     "listing": listing.measure,
     "hostile": hostile.measure,
     "access": access.measure,
+    "encrypted": encrypted.measure,
 }

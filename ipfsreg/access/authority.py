@@ -122,6 +122,15 @@ class Authority:
             self.record("login", "offline token", address, allowed=False, reason=str(error))
             raise
 
+    async def renew(self, user: User) -> User:
+        """Who somebody is now that `identify` knew before, with the rights of now, as for a session of a browser.
+
+        :raises BadCredentials: where the account is gone or has another password, or what it came with has expired.
+        """
+        await self._refresh()
+        self._tokens.check_time(user)
+        return self._account(user)
+
     def allows(self, user: User, action: Action, repository: str | None = None) -> Verdict:
         """Whether a user may do this. ``repository`` is None for `Action.CATALOG` and `Action.ADMIN` only.
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from ipfsreg.config.patterns import Pattern
+
 from .errors import BadCredentials
 from .identity import Kind, User
-from .patterns import Pattern
 
 _FIELDS = ("cn", "dns", "email", "uri")
 _NAMES_MAX = 100

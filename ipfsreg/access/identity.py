@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .patterns import Pattern
+from ipfsreg.config.patterns import Pattern
 
 
 class Action(Enum):

@@ -27,6 +27,7 @@ from joserfc.errors import JoseError
 from joserfc.jwt import JWTClaimsRegistry
 from twisted.logger import Logger
 
+from ipfsreg.config.patterns import Pattern
 from ipfsreg.config.small_file import read_small_file
 from ipfsreg.flow.workers import Workers
 
@@ -35,7 +36,6 @@ from .compact import unverified
 from .errors import BadCredentials
 from .identity import Kind, User
 from .key_source import JWKS_MAX, KeySource
-from .patterns import Pattern
 from .watched import LOOK_SECONDS, WatchedFile
 
 LEEWAY_SECONDS = 60

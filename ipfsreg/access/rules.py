@@ -20,8 +20,9 @@ from functools import lru_cache
 
 from cachetools import LRUCache
 
+from ipfsreg.config.patterns import Pattern
+
 from .identity import REPOSITORY_ACTIONS, Action, User
-from .patterns import Pattern
 
 RULES_MAX = 1000
 """Rules and groups that there may be: each decision may look at all of them."""

@@ -142,6 +142,14 @@ class Tokens:
                 self._verified[digest] = user
         return self._unexpired(user)
 
+    def check_time(self, user: User) -> None:
+        """See whether a user is still who it was found to be.
+
+        :raises BadCredentials: where what it came with has expired.
+        """
+        if user.expires is not None and user.expires <= self._now():
+            raise BadCredentials("what the user came with has expired")
+
     def _unexpired(self, user: User) -> User:
         if user.expires is None or user.expires <= self._now():
             raise BadCredentials("a token that has expired")

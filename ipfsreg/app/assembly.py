@@ -15,11 +15,12 @@ from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
 from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
 from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
-from ipfsreg.web.browsers import BrowserRules
+from ipfsreg.web.browsers import BrowserRules, host_of
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.site import SiteOptions, make_site
+from ipfsreg.web.pages.pages import PagesOptions
+from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
 from .background import PeriodicJobs
@@ -33,6 +34,7 @@ from .listening import Listeners
 from .parts import Parts
 from .peer_id import PeerId
 from .preflight import find_problem
+from .retention_config import retention_policy
 from .state_directory import StateDirectory
 from .watching import Watching, make_measures, make_watching
 
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+SHARE = 0.25
+"""The part of one core that the collector and its like may take beside clients, where the bucket is on this disk."""
+
 
 def assemble(
     config: Config,
@@ -50,19 +55,28 @@ def assemble(
     *,
     daemon_seen: float | None = None,
     publish: bool = False,
+    passphrase: str = "",
     measures: "Measures | None" = None,
 ) -> Parts:
-    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``."""
+    """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``.
+
+    ``passphrase`` is that of the member's key, where nothing else says it.
+    """
     workers = Workers(reactor, config.registry.threads) if measures is None else measures.workers
     backend = make_backend(config, workers, reactor)
     if measures is not None:
         backend = measures.of(backend)
+    share = SHARE if daemon_seen is None else None  # a command alone has nobody beside it
+    if config.encryption.enabled:
+        from .encryption import encrypt  # not loaded where nothing is encrypted
+
+        backend = encrypt(config, backend, workers, reactor, passphrase)
     visibility = Visibility(config.gateway.private, backend.encrypted, by_asker=is_access_controlled(config))
     by_cid = config.ipfs.pull_by_cid
     registry = Registry(
         backend.bucket,
         config.backend.state_directory,
-        Runtime(workers, reactor, now=time.time),
+        Runtime(workers, reactor, now=time.time, share=share),
         _limits(config),
         OnIpfs(backend.ipfs, by_cid != "never", by_cid == "network", visibility, publish),
         daemon_seen=daemon_seen,
@@ -89,16 +103,22 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
     site = make_site(parts.registry, parts.workers, reactor, options, _gateway(config, parts))
     if measures is not None:
         measures.servers.append(site)
-    control = ControlServer(
-        tasks_of(parts.registry, parts.backend),
-        parts.state.control_socket,
-        reactor,
-        Streams(parts.registry),
-    )
+    control = make_control(parts, reactor, time.time())
     certificates = Certificates(config.tls) if config.tls.certificate else None
     listeners = Listeners(site, config.registry, config.name, certificates, parts.workers, reactor)
     problem = partial(find_problem, config, parts.backend)
     return Daemon(parts, listeners, control, PeriodicJobs(config, parts, reactor), problem, fail)
+
+
+def make_control(parts: Parts, reactor: Any, started: float | None = None) -> ControlServer:
+    """The socket at which commands reach a registry that is open; ``started`` is when its daemon has."""
+    return ControlServer(
+        tasks_of(parts.registry, parts.backend, reactor, started),
+        parts.state.control_socket,
+        reactor,
+        Streams(parts.registry),
+        make_handler(parts.registry, parts.workers, reactor, parts.backend.read_only),
+    )
 
 
 def _limits(config: Config) -> RegistryLimits:
@@ -113,6 +133,7 @@ def _limits(config: Config) -> RegistryLimits:
         gc_untagged=config.gc.untagged,
         scrub_rate=config.scrub.rate,
         quotas=QuotaLimits(config.limits.repository_size, config.limits.total_size),
+        retention=retention_policy(config),
     )
 
 
@@ -148,6 +169,7 @@ def _site_options(config: Config, parts: Parts, proxies: TrustedProxies, watchin
         _access(config, parts, proxies),
         ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
         config.limits.requests,
+        PagesOptions(parts.visibility.shows, parts.backend.told, config.auth.url) if config.pages.enabled else None,
         watching.streams,
         watching.metrics,
     )
@@ -164,4 +186,7 @@ def _gateway(config: Config, parts: Parts) -> Gateway | None:
 
 
 def _browsers(config: Config) -> BrowserRules:
-    return BrowserRules(frozenset(config.registry.allowed_hosts), frozenset(config.registry.cors_origins))
+    hosts = frozenset(config.registry.allowed_hosts)
+    if config.auth.url is not None:  # the registry's own name
+        hosts |= {host_of(config.auth.url.partition("://")[2].partition("/")[0])}
+    return BrowserRules(hosts, frozenset(config.registry.cors_origins))

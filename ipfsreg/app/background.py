@@ -11,6 +11,7 @@ from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
+from ipfsreg.registry.repository.pull_times import WRITE_SECONDS
 from ipfsreg.registry.upkeep.collector import Interrupted
 
 from .parts import Parts
@@ -19,6 +20,7 @@ from .state_directory import AHEAD_SECONDS, StateDirectory
 EXPIRE_UPLOADS_SECONDS = 600.0
 CIDS_SECONDS = 60.0
 SEEN_SECONDS = 60.0
+COMPLETE_SECONDS = 1.0
 
 
 async def note_seen(state: StateDirectory) -> None:
@@ -48,11 +50,16 @@ class PeriodicJobs(MultiService):
         yield Repeated("note that the daemon runs", SEEN_SECONDS, partial(note_seen, self._parts.state))
         yield Repeated("expire upload sessions", EXPIRE_UPLOADS_SECONDS, registry.uploads.expire)
         yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, registry.cid_refresh.run_if_needed, 0.0)
+        if self._parts.backend.ipfs.late_dags:
+            yield Repeated("compute the CIDs of what was pushed", COMPLETE_SECONDS, registry.complete_dags, 0.0)
         yield from self._parts.backend.repeated
         interval = self._gc_interval()
         if interval is not None:
             alone = self._parts.backend.exclusion is not None and "interval" not in self._config.gc.model_fields_set
             yield Repeated("collect garbage", interval, self._collect_alone if alone else self._collect)
+        if registry.pulls is not None:
+            yield Repeated("note when tags were pulled", WRITE_SECONDS, registry.pulls.write)
+        yield from self._retention()
         interval = self._scrub_interval()
         if interval is not None:
             yield Repeated("scrub", interval, registry.scrubber.run)
@@ -60,6 +67,15 @@ class PeriodicJobs(MultiService):
         if pin.service is not None and remote_pins is not None:
             work = partial(remote_pins.keep_copy, pin.service)
             yield Repeated("keep a copy at the pinning service", pin.interval, work)
+
+    def _retention(self) -> Iterator[Repeated]:
+        retention, backend = self._parts.registry.tag_retention, self._parts.backend
+        interval = self._config.retention.interval
+        if interval is None or not retention.has_rules or backend.read_only is not None:
+            return
+        if backend.bucket.shared and retention.needs_pulls:
+            self._log.warn("[retention] rules: what is pulled through other daemons does not count as pulled here.")
+        yield Repeated("apply [retention]", interval, retention.run)
 
     def _gc_interval(self) -> float | None:
         # The collector knows what this daemon's clients rely on, and not what those of others do.

@@ -21,6 +21,10 @@ def load_config(
     backends = {name: backend.options for name, backend in BACKENDS.items()}
     config = read_config(path, backends, reactor, environment, for_daemon=for_daemon)
     check_access(config)
+    if config.retention.rules or config.retention.immutable:
+        from .retention_config import retention_policy  # not loaded where nothing is to be read
+
+        retention_policy(config)
     return config
 
 

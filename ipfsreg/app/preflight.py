@@ -27,6 +27,12 @@ def find_problem(config: Config, backend: Opened) -> str | None:
             Certificates(config.tls).load()
         except SetupError as error:
             return f"{config.name}: {error}"
+    if config.encryption.enabled:
+        from .encryption import encryption_problem  # as in `assemble`
+
+        problem = encryption_problem(config.encryption)
+        if problem is not None:
+            return f"{config.name}: {problem}"
     problem = access_problem(config)
     if problem is not None:
         return f"{config.name}: {problem}"

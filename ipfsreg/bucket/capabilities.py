@@ -91,6 +91,8 @@ class Capabilities:
     """Lists what is at the top of the bucket and not the storage's own, where nobody else writes there."""
     verify_reads: bool = False
     """Whether content is to be compared with its digest each time it is read."""
+    late_dags: bool = False
+    """Whether content is read faster than it is hashed: then the DAG of what is pushed is computed later."""
     spool: SpoolFormat = PLAIN_SPOOL
     """The form of files that `IBucket.put_file` takes as they are."""
     cids: bool = True

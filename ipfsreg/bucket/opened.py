@@ -1,7 +1,8 @@
 """What making a backend gives: its bucket, and what the rest of the program has to know of it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from .capabilities import Capabilities
@@ -50,6 +51,10 @@ class Exclusion(Protocol):
         """Let others use it."""
 
 
+async def _nothing_more() -> Mapping[str, str]:
+    return {}
+
+
 def _never() -> bool:
     return False
 
@@ -69,9 +74,15 @@ class Opened:
     a start never makes one.
     ``exclusion`` has a bucket to itself that others may use, where that is possible.
     ``problem`` says in one line why a start would fail, as far as this disk tells. It blocks, and changes nothing.
+    ``told`` gives what there is to say of its server for people, such as the number of a node's peers, by what each is
+    called; it answers within seconds, and fails with a `BucketError`. No secret is in it.
     ``read_only`` says why nothing can be changed, where that is so, to clients too.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
+    ``replace`` replaces a file (its path, its CID, the content or a file with it) where it still has that CID, and
+    answers whether it had: for work that must not undo what another daemon does at the same moment.
+    ``leave_out`` tells a mirror, which fetches all but the directories at the top that have long files, under which
+    names these are stored, where that is not their own.
     """
 
     bucket: IBucket
@@ -82,5 +93,8 @@ class Opened:
     existing: Callable[[], Awaitable[None]] | None = None
     exclusion: Exclusion | None = None
     problem: Callable[[], str | None] = _no_problem
+    told: Callable[[], Awaitable[Mapping[str, str]]] = _nothing_more
     read_only: str | None = None
     not_read_needlessly: str | None = None
+    replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
+    leave_out: Callable[[Callable[[Sequence[str]], Awaitable[Collection[str]]]], None] | None = None

@@ -5,8 +5,12 @@ from typing import Protocol
 
 
 class Appender(Protocol):
-    """Appends to a spool file, in order. For threads."""
+    """Appends to a spool file, in order. For threads.
 
+    What ``is_slow`` has something to compute: the content is better hashed beside it than before it.
+    """
+
+    is_slow: bool
     lasting: int
     """The stored file's first bytes that will stay as they are, whatever is appended."""
 
@@ -96,6 +100,8 @@ class PlainSpool:
 
 
 class _PlainAppender:
+    is_slow = False
+
     def __init__(self, descriptor: int, offset: int) -> None:
         self._descriptor = descriptor
         self.lasting = offset

@@ -12,7 +12,7 @@ import click
 from ipfsreg.access.errors import AccessFileError
 from ipfsreg.access.htpasswd import ROBOT, parse_htpasswd
 from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind, User
-from ipfsreg.access.robots import NO_ROBOTS, RobotsFile, parse_robots
+from ipfsreg.access.robots import NO_ROBOTS, Robot, RobotsFile, parse_robots
 from ipfsreg.access.rules import parse_actions, parse_rules
 from ipfsreg.access.watched import load_file
 from ipfsreg.app.access_config import robots_path
@@ -20,7 +20,10 @@ from ipfsreg.app.state_directory import check_user
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 
-from .command import EXIT_PROBLEM, config_option, fail, load
+from .command import config_option, fail, load
+from .errors import Exit
+from .terminal.declare import group
+from .terminal.output import Output, output_option
 from .upkeep import Time
 
 
@@ -37,12 +40,18 @@ class Actions(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-@click.group()
+@group
 def token() -> None:
     """Robot accounts: names with a secret, for machines that push and pull."""
 
 
-@token.command()
+@token.command(
+    examples=[
+        "ipfsreg token create ci --repositories 'team/*' --actions pull,push --expires 90d",
+        "ipfsreg token create ci | docker login --username robot+ci --password-stdin registry.example",
+    ],
+    result="{name, secret, expires}",
+)
 @config_option
 @click.argument("name")
 @click.option(
@@ -52,8 +61,14 @@ def token() -> None:
 )
 @click.option("--actions", type=Actions(), help="pull, push, delete, separated by commas; pull if nothing is said.")
 @click.option("--expires", type=Time(), help="After how long it ends, such as 90d; never if nothing is said.")
+@output_option
 def create(
-    path: Path | None, name: str, repositories: str | None, actions: frozenset[Action] | None, expires: float | None
+    path: Path | None,
+    name: str,
+    repositories: str | None,
+    actions: frozenset[Action] | None,
+    expires: float | None,
+    output: Output,
 ) -> None:
     """Make the robot NAME and print its secret, which is shown this once. Clients log in as robot+NAME with it."""
     if actions and repositories is None:
@@ -68,51 +83,74 @@ def create(
         return file.create(name, patterns, granted, now, until)
 
     secret = _with_robots(load(path), make)
-    click.echo(f"{ROBOT}{name} can log in from now on; its password is shown this once:", err=True)
-    click.echo(secret)
+    output.note(f"{ROBOT}{name} can log in from now on; its password is shown this once:")
+    output.show(
+        {"name": f"{ROBOT}{name}", "secret": secret, "expires": None if until is None else _time(until)}, secret
+    )
 
 
-@token.command(name="list")
+@token.command(
+    "list",
+    examples=["ipfsreg token list", "ipfsreg token list --json"],
+    result="{robots: [{name, repositories: [pattern], actions: [action], created, expires}]}",
+)
 @config_option
-def list_(path: Path | None) -> None:
+@output_option
+def list_(path: Path | None, output: Output) -> None:
     """List the robots: what they are for, and until when."""
     robots = _with_robots(load(path), RobotsFile.all)
-    now = time.time()
-    for robot in robots:
-        what = " ".join(
-            (",".join(action.value for action in robot.actions), ",".join(robot.repositories))
-            if robot.repositories
-            else ("by the rules",)
-        )
-        end = "for good" if robot.expires is None else f"until {_day(robot.expires)}"
-        if robot.expires is not None and robot.expires <= now:
-            end = f"expired {_day(robot.expires)}"
-        click.echo(f"{ROBOT}{robot.name}  {what}  since {_day(robot.created)}, {end}")
     if not robots:
-        click.echo("There are no robots.", err=True)
+        output.note("There are no robots.")
+    document = [
+        {
+            "name": f"{ROBOT}{robot.name}",
+            "repositories": list(robot.repositories),
+            "actions": [action.value for action in robot.actions] if robot.repositories else [],
+            "created": _time(robot.created),
+            "expires": None if robot.expires is None else _time(robot.expires),
+        }
+        for robot in robots
+    ]
+    output.show({"robots": document}, *map(_robot, robots))
 
 
-@token.command()
+def _robot(robot: Robot) -> str:
+    what = "by the rules"
+    if robot.repositories:
+        what = f"{','.join(action.value for action in robot.actions)} {','.join(robot.repositories)}"
+    end = "for good" if robot.expires is None else f"until {_day(robot.expires)}"
+    if robot.expires is not None and robot.expires <= time.time():
+        end = f"expired {_day(robot.expires)}"
+    return f"{ROBOT}{robot.name}  {what}  since {_day(robot.created)}, {end}"
+
+
+@token.command(examples=["ipfsreg token revoke ci"], result="{name}")
 @config_option
 @click.argument("name")
-def revoke(path: Path | None, name: str) -> None:
+@output_option
+def revoke(path: Path | None, name: str, output: Output) -> None:
     """Take the robot NAME away. A daemon that runs lets it in no more from the next second on."""
     name = name.removeprefix(ROBOT)
     _with_robots(load(path), lambda file: file.revoke(name))
-    click.echo(f"{ROBOT}{name} is gone.")
+    output.show({"name": f"{ROBOT}{name}"}, f"{ROBOT}{name} is gone.")
 
 
-@click.group()
+@group
 def access() -> None:
     """What the rules of [access] mean."""
 
 
-@access.command(name="check")
+@access.command(
+    "check",
+    examples=["ipfsreg access check alice team/app push", "ipfsreg access check anonymous catalog"],
+    result="{allowed, reason}",
+)
 @config_option
 @click.option("--group", "groups", multiple=True, help="A group that the user's issuer says, such as github+acme.")
 @click.argument("user")
 @click.argument("what", nargs=-1, required=True, metavar="[REPOSITORY] ACTION")
-def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...]) -> None:
+@output_option
+def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...], output: Output) -> None:
     """Say whether USER may do ACTION to REPOSITORY, and by which rule (exit status 1 where not).
 
     USER is a name as rules have it, such as alice or robot+ci, or anonymous. ACTION is pull, push or delete; catalog
@@ -131,9 +169,10 @@ def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[st
     verdict = parse_rules(config.access.rules).decide(
         _user(config, user, frozenset(groups)), action, where[0] if where else None
     )
-    click.echo(f"{'allowed' if verdict else 'denied'}: {verdict.reason}")
+    document = {"allowed": bool(verdict), "reason": verdict.reason}
+    output.show(document, f"{'allowed' if verdict else 'denied'}: {verdict.reason}")
     if not verdict:
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
 def _user(config: Config, name: str, groups: frozenset[str]) -> User:
@@ -150,7 +189,7 @@ def _user(config: Config, name: str, groups: frozenset[str]) -> User:
                 click.echo(f"ipfsreg: {name} is not in {config.auth.htpasswd}", err=True)
             return User(name, Kind.PASSWORD)
     except AccessFileError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
     return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
 
 
@@ -164,9 +203,13 @@ def _with_robots(config: Config, work: Callable[[RobotsFile], Any]) -> Any:
         check_user(file.parent)
         return work(RobotsFile(file))
     except OSError as error:
-        fail(f"{file}: {error.strerror}", EXIT_PROBLEM)
+        fail(f"{file}: {error.strerror}", Exit.PROBLEM)
     except (AccessFileError, SetupError) as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _day(seconds: float) -> str:

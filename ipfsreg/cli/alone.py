@@ -1,33 +1,67 @@
 """The registry as it is put together for one command, where no daemon runs."""
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from ipfsreg.app.assembly import assemble
+import click
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from ipfsreg.app.assembly import assemble, make_control
+from ipfsreg.app.control.events import EVERY_SECONDS, Event, Listing, Long
 from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
 from ipfsreg.app.parts import Parts
 from ipfsreg.app.state_directory import StateDirectory, check_user
 from ipfsreg.config.sections import Config
+from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.names import parse_reference
 
 from .errors import ControlError
+
+if TYPE_CHECKING:
+    from ipfsreg.client.registry import RegistryClient
 
 
 class Alone:
     """A registry that was put together and opened here."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._parts = parts
         self._registry = parts.registry
         self._workers = parts.workers
-        self._tasks = tasks_of(parts.registry, parts.backend)
+        self._tasks = tasks_of(parts.registry, parts.backend, clock)
 
-    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Do a task of `tasks_of`, and answer its result."""
+    async def do(
+        self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
+    ) -> dict[str, Any]:
+        """Do a task of `tasks_of`, and answer its result.
+
+        ``heard`` is told the events of one that has any: ``progress`` now and then, and each page of ``items``.
+        """
         if task not in self._tasks:
             raise ControlError(f"the backend has no {task.partition('-')[0]}")
-        return await self._tasks[task](arguments)
+        work = self._tasks[task]
+        if isinstance(work, Listing):
+            async with aclosing(work.pages(arguments)) as pages:
+                async for page in pages:
+                    if heard is not None:
+                        heard({"items": page})
+            return {}
+        if not isinstance(work, Long):
+            return await work(arguments)
+        progress = Progress()
+        telling = LoopingCall(lambda: heard and heard({"progress": asdict(progress)}))
+        telling.clock = self._clock
+        telling.start(EVERY_SECONDS, now=False)
+        try:
+            return await work.work(arguments, progress)
+        finally:
+            telling.stop()
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
         """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
@@ -51,7 +85,32 @@ class Alone:
         Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
         """
         found = await self._registry.importer.run(pieces, name)
-        return {"name": found.name, "digest": str(found.digest), "missing": found.missing}
+        return {"name": found.name, "digest": str(found.digest), "missing": [str(each) for each in found.missing]}
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
+        """A client of the registry, which messages call ``name``. Meanwhile other commands reach it as a daemon."""
+        from .socket_registry import registry_at
+
+        control = make_control(self._parts, self._clock)
+        await control.start()
+        try:
+            async with registry_at(self._clock, self._parts.state.control_socket, name) as client:
+                yield client
+        finally:
+            await control.stop()
+
+
+def _ask_passphrase(config: Config) -> str:
+    """Ask for the passphrase of the member's key, where it is needed and only the user at a terminal can say it."""
+    if not config.encryption.enabled or not sys.stdin.isatty():
+        return ""
+    from ipfsreg.app.encryption import lacks_passphrase  # not loaded where nothing is encrypted
+
+    if not lacks_passphrase(config.encryption):
+        return ""
+    passphrase: str = click.prompt(f"Passphrase of {config.encryption.key}", hide_input=True, err=True)
+    return passphrase
 
 
 @asynccontextmanager
@@ -65,14 +124,14 @@ async def open_alone(
     """
     try:
         check_user(state.path)
-        parts = assemble(config, reactor, daemon_seen=state.last_seen())
+        parts = assemble(config, reactor, daemon_seen=state.last_seen(), passphrase=_ask_passphrase(config))
         parts.workers.startService()
         try:
             if parts.backend.existing is not None and not may_make_bucket:
                 await parts.backend.existing()
             await parts.registry.start()
             try:
-                yield Alone(parts)
+                yield Alone(parts, reactor)
             finally:
                 await parts.registry.stop()
         finally:

@@ -5,14 +5,14 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import click
 from twisted.internet.threads import deferToThread
 
 from ipfsreg.flow.durable import replacing
 
-from .command import EXIT_PROBLEM, fail
+from .command import fail
+from .errors import Exit
 
 STANDARD = "-"
 READ_AT_ONCE = 256 * 1024
@@ -39,7 +39,7 @@ def output_file(name: str) -> Iterator[IO[bytes]]:
                 fail(f"{path.parent}: {error.strerror}")
             yield file
     except OSError as error:
-        fail(f"{name}: {error.strerror}", EXIT_PROBLEM)
+        fail(f"{name}: {error.strerror}", Exit.PROBLEM)
 
 
 @contextmanager
@@ -57,34 +57,6 @@ async def pieces_of(file: IO[bytes], moved: Callable[[int], None]) -> AsyncGener
     while piece := await deferToThread(file.read, READ_AT_ONCE):
         yield piece
         moved(len(piece))
-
-
-class ProgressBar:
-    """A progress bar on standard error, if that is a terminal. It is not there before its length is known."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._bar: Any = None
-
-    def begin(self, length: int) -> None:
-        """There will be so many bytes."""
-        if sys.stderr.isatty():
-            self._bar = click.progressbar(
-                length=length, label=self._label, file=sys.stderr, width=0, update_min_steps=max(length // 1000, 1)
-            )
-            self._bar.render_progress()
-
-    def moved(self, length: int) -> None:
-        """There are so many more now."""
-        if self._bar is not None:
-            self._bar.update(length)
-
-    def __enter__(self) -> "ProgressBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
 
 
 def _opened(path: Path, mode: str) -> IO[bytes]:

@@ -4,6 +4,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -13,7 +14,8 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from ipfsreg.app.configuration import load_config, make_backend
-from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.app.control.events import Event
+from ipfsreg.app.control.failures import TELLING, http_status
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listens_as
 from ipfsreg.config.errors import ConfigError
@@ -25,12 +27,11 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_reference
 
 from .access import RegistryAccess, reach
-from .errors import ControlError
+from .errors import ControlError, Exit
+from .terminal.progress import ProgressBar
+from .terminal.text import printable
 
 T = TypeVar("T")
-
-EXIT_PROBLEM = 1
-EXIT_USAGE = 2
 
 config_option = click.option(
     "--config",
@@ -41,9 +42,50 @@ config_option = click.option(
 )
 
 
-def fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A registry at an address, and the PEM file of the authorities that vouch for it, if not the system's do."""
+
+    url: str
+    authorities: Path | None
+
+
+_CA = "ipfsreg.cli.command.ca"
+
+
+def _note_ca(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    context.meta[_CA] = value
+
+
+def _elsewhere(context: click.Context, parameter: click.Parameter, value: str | None) -> Elsewhere | None:
+    return None if value is None else Elsewhere(value, context.meta[_CA])
+
+
+def registry_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options ``--registry`` and ``--ca``, and its function the argument ``elsewhere``."""
+    function = click.option(
+        "--ca",
+        is_eager=True,
+        expose_value=False,
+        callback=_note_ca,
+        type=click.Path(path_type=Path, readable=False),
+        help="A PEM file with the authorities that sign that registry's certificate, instead of the system's.",
+    )(function)
+    return click.option(
+        "--registry",
+        "elsewhere",
+        metavar="URL",
+        callback=_elsewhere,
+        help="A registry elsewhere, such as https://registry.example, with the credentials of `docker login`.",
+    )(function)
+
+
+image_argument = click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+
+
+def fail(message: str, status: Exit = Exit.USAGE) -> NoReturn:
     """End the program with one line."""
-    click.echo(f"ipfsreg: {message}", err=True)
+    click.echo(f"ipfsreg: {printable(message)}", err=True)
     sys.exit(status)
 
 
@@ -57,15 +99,17 @@ def load(path: Path | None, *, for_daemon: bool = False) -> Config:
         fail(str(error))
 
 
-def image_name(path: Path | None, given: str) -> str:
-    """An image's name without the host of this registry, with which clients have it; anything else ends the program.
+def image_name(path: Path | None, given: str, elsewhere: Elsewhere | None = None) -> str:
+    """An image's name without the host of its registry, with which clients have it; anything else ends the program.
 
     A repository's name has no colon, so what has one before its first slash is a host.
     """
     name = given.removeprefix("docker://")
     host, slash, rest = name.partition("/")
-    if slash and ":" in host:
-        if not _is_this_registry(load(path), host):
+    if slash and elsewhere is not None and host == elsewhere.url.rpartition("://")[2].rstrip("/"):
+        name = rest
+    elif slash and ":" in host:
+        if elsewhere is not None or not _is_this_registry(load(path), host):
             fail(f"{given}: this registry does not listen at {host}; name the image without a host: {rest}")
         name = rest
     try:
@@ -87,11 +131,41 @@ def ask(
     task: str,
     arguments: dict[str, str] | None = None,
     *,
+    elsewhere: Elsewhere | None = None,
     scratch: bool = False,
     quiet: bool = False,
+    progress: ProgressBar | None = None,
+    items: list[Any] | None = None,
 ) -> dict[str, Any]:
-    """Have the registry do a task, and answer its result; see `with_registry`."""
-    return with_registry(path, lambda registry: registry.do(task, arguments or {}), scratch=scratch, quiet=quiet)
+    """Have the registry do a task, and answer its result; see `with_registry`.
+
+    ``elsewhere`` is another registry, where the protocol can do the task. ``progress`` shows how far it
+    is, and ``items`` gets what a task has listed.
+    """
+
+    def heard(event: Event) -> None:
+        if progress is not None and "progress" in event:
+            progress.at(**event["progress"])
+        elif "items" in event:
+            if items is not None:
+                items.extend(event["items"])
+            if progress is not None:
+                progress.advance(len(event["items"]))
+
+    if elsewhere is None:
+        return with_registry(
+            path, lambda registry: registry.do(task, arguments or {}, heard), scratch=scratch, quiet=quiet
+        )
+    if path is not None:
+        fail("--config and --registry name two registries: leave one out")
+
+    async def reached(reactor: Any) -> dict[str, Any]:
+        from .remote import reach_remote  # a client of other registries, and only for them
+
+        async with reach_remote(elsewhere.url, elsewhere.authorities, reactor) as registry:
+            return await registry.do(task, arguments or {}, heard)
+
+    return with_reactor(reached)
 
 
 def ask_server(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
@@ -176,7 +250,10 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[o
     (result,) = outcome
     if not isinstance(result, Failure):
         return result
-    if result.check(ControlError, BucketError, SetupError, RegistryError):
-        fail(say(result.value), EXIT_PROBLEM)
+    error = result.value
+    if isinstance(error, ControlError):
+        fail(say(error), error.status)
+    if isinstance(error, TELLING):
+        fail(say(error), Exit.of(http_status(error)))
     result.raiseException()
     raise AssertionError("not reached")

@@ -1,8 +1,10 @@
 """The command's side of the control socket."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from treq.client import HTTPClient
 from treq.content import collect
@@ -15,11 +17,15 @@ from twisted.web.client import URI, Agent, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from ipfsreg.app.control.events import EVENTS, Event
 from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.flow.streams import PiecesBody
 
-from .errors import ControlError
+from .errors import ControlError, Exit
+
+if TYPE_CHECKING:
+    from ipfsreg.client.registry import RegistryClient
 
 T = TypeVar("T")
 
@@ -27,6 +33,7 @@ SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
 
 _URL = "http://daemon/"
+_EVENTS: Mapping[bytes | str, bytes | str] = {"Accept": f"{EVENTS}, */*"}
 
 
 @implementer(IAgentEndpointFactory)
@@ -50,9 +57,26 @@ class DaemonClient:
         self._reactor = reactor
         self._socket = socket
 
-    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    async def do(
+        self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
+    ) -> dict[str, Any]:
         """See `Alone`."""
-        return await self._talk(lambda client: _post(client, task, arguments))
+
+        async def asking(client: HTTPClient) -> dict[str, Any]:
+            response: Any = await client.post(
+                _URL + task, params=dict(arguments), headers=dict(_EVENTS), unbuffered=True
+            )
+            await _check(response)
+            if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
+                result: dict[str, Any] = await response.json()
+                return result
+            events = _Events(heard)
+            await collect(response, events.received)
+            if events.result is None:
+                raise self._error("ended before it had an answer")
+            return events.result
+
+        return await self._talk(asking)
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
         """See `Alone`."""
@@ -86,6 +110,14 @@ class DaemonClient:
                 body.stopProducing()  # an answer that came early leaves it waiting
 
         return await self._talk(asking)
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
+        """See `Alone`."""
+        from .socket_registry import registry_at
+
+        async with registry_at(self._reactor, self._socket, name) as client:
+            yield client
 
     async def _talk(self, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
         """Give a client that reaches the daemon and nobody else."""
@@ -129,7 +161,27 @@ class DaemonClient:
             return
 
     def _error(self, what: str) -> ControlError:
-        return ControlError(f"the daemon that uses {self._socket.parent} {what}")
+        return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
+
+
+class _Events:
+    """Takes lines of JSON apart, one event in each."""
+
+    def __init__(self, heard: Callable[[Event], None] | None) -> None:
+        self._heard = heard
+        self._rest = b""
+        self.result: dict[str, Any] | None = None
+
+    def received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            event: Event = json.loads(line)
+            if "error" in event:
+                raise ControlError(event["error"]["message"], Exit.of(event["error"]["status"]))
+            if "result" in event:
+                self.result = event["result"]
+            elif self._heard is not None:
+                self._heard(event)
 
 
 async def _sign_of_life(client: HTTPClient) -> None:
@@ -146,4 +198,4 @@ async def _post(client: HTTPClient, task: str, arguments: Mapping[str, str], **m
 
 async def _check(response: Any) -> None:
     if response.code != 200:
-        raise ControlError((await response.text()).strip())
+        raise ControlError((await response.text()).strip(), Exit.of(response.code))

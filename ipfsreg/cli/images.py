@@ -4,102 +4,141 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .car_files import STANDARD, ProgressBar, input_file, output_file, pieces_of
-from .command import ask, config_option, fail, image_name, with_registry
+from .car_files import STANDARD, input_file, output_file, pieces_of
+from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, registry_option, with_registry
+from .terminal.declare import command
+from .terminal.output import Output, output_option
 
 _BEGIN = 512
 _WORD_BY = 20  # bytes
 _TAR_AT = 257
 
 
-@click.command()
+@command(
+    examples=["ipfsreg cid busybox", "ipfsreg cid --blobs team/app:1.2", "docker pull HOST/ipfs/$(ipfsreg cid app)"],
+    result="{name, cid, digest, parts: [{digest, cid, size}]}; parts with --blobs",
+)
 @config_option
-@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@registry_option
+@image_argument
 @click.option("--blobs", is_flag=True, help="Also those of its config, layers and manifests, with digest and length.")
-def cid(path: Path | None, name: str, blobs: bool) -> None:
+@output_option
+def cid(path: Path | None, elsewhere: Elsewhere | None, name: str, blobs: bool, output: Output) -> None:
     """Print the CID of an image's manifest.
 
     It is the one that `ipfs add` gives with the profile unixfs-v1-2025.
     """
-    name = image_name(path, name)
-    found = ask(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}))["parts"]
+    name = image_name(path, name, elsewhere)
+    with output.progress("Computing CIDs"):
+        found = ask(path, "cid", {"name": name} | ({"parts": "1"} if blobs else {}), elsewhere=elsewhere)["parts"]
+    document = {"name": name, "cid": found[0]["cid"], "digest": found[0]["digest"]}
     if not blobs:
-        click.echo(found[0]["cid"])
+        output.show(document, found[0]["cid"])
         return
-    for part in found:
-        if part["cid"] is None:
-            click.echo(f"{'not here':59}  {part['digest']}")
-        else:
-            click.echo(f"{part['cid']:59}  {part['digest']}  {part['size']}")
+    output.show(document | {"parts": found}, *map(_part, found))
 
 
-@click.command()
+def _part(part: dict[str, Any]) -> str:
+    if part["cid"] is None:
+        return f"{'not here':59}  {part['digest']}"
+    return f"{part['cid']:59}  {part['digest']}  {part['size']}"
+
+
+@command(
+    examples=["ipfsreg publish busybox:latest", "nerdctl pull ipfs://$(ipfsreg publish busybox)"],
+    result="{name, cid, view, missing: [digest]}",
+)
 @config_option
-@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
-def publish(path: Path | None, name: str) -> None:
+@image_argument
+@output_option
+def publish(path: Path | None, name: str, output: Output) -> None:
     """Print the CID by which an image is pulled with `nerdctl pull ipfs://CID`.
 
     Stores the image's IPFS-enabled view beside it, in which each descriptor has its ipfs:// URL. It goes with the
     image. Doing so again prints the same CID.
     """
     name = image_name(path, name)
-    found = ask(path, "publish", {"name": name})
-    _say_missing(len(found["missing"]))
-    click.echo(found["cid"])
+    with output.progress("Publishing"):
+        found = ask(path, "publish", {"name": name})
+    _say_missing(output, len(found["missing"]))
+    output.show({"name": name} | found, found["cid"])
 
 
-@click.command()
+@command(
+    examples=["ipfsreg export busybox -o busybox.car", "ipfsreg export busybox | ipfs dag import"],
+    result="{name, file, root, missing_manifests}; how many of them",
+)
 @config_option
-@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
-@click.option("--output", "-o", default=STANDARD, metavar="FILE", help="The CAR file to write; - is standard output.")
-def export(path: Path | None, name: str, output: str) -> None:
+@image_argument
+@click.option(
+    "--output", "-o", "to", default=STANDARD, metavar="FILE", help="The CAR file to write; - is standard output."
+)
+@output_option
+def export(path: Path | None, name: str, to: str, output: Output) -> None:
     """Write an image to a CAR file, and print the CID of its root.
 
     The root is a directory, an OCI image layout. `ipfs dag import` brings the file into an IPFS node, and
     HOST/ipfs/CID pulls it from any registry on that node, or on one that is connected to it.
     """
     name = image_name(path, name)
-    if output == STANDARD and sys.stdout.isatty():
+    if to == STANDARD and output.as_json:
+        fail("--json and the CAR file cannot both be on standard output: give the file a name with -o FILE")
+    if to == STANDARD and sys.stdout.isatty():
         fail("a CAR file is not for a terminal: give it a name with -o FILE")
-    with output_file(output) as file, ProgressBar("Exporting") as bar:
+    with output_file(to) as file, output.progress("Exporting", bytes_=True) as progress:
 
         def write(piece: bytes) -> None:
             file.write(piece)
-            bar.moved(len(piece))
+            progress.advance(len(piece))
 
-        exported = with_registry(path, lambda registry: registry.export(name, bar.begin, write))
-    _say_missing(exported["missing"])
-    click.echo(exported["root"], err=output == STANDARD)
+        exported = with_registry(path, lambda registry: registry.export(name, progress.expect, write))
+    missing = exported["missing"]
+    _say_missing(output, missing)
+    if to == STANDARD:
+        output.note(exported["root"])
+    else:
+        document = {"name": name, "file": to, "root": exported["root"], "missing_manifests": missing}
+        output.show(document, exported["root"])
 
 
-@click.command("import")
+@command(
+    "import",
+    examples=[
+        "ipfsreg import busybox.car",
+        "ipfsreg import busybox.car team/busybox:1",
+        "cat a.car | ipfsreg import -",
+    ],
+    result="{file, name, digest, missing: [digest]}",
+)
 @config_option
 @click.argument("file", metavar="FILE")
 @click.argument("name", metavar="[NAME[:TAG]]", required=False)
-def import_(path: Path | None, file: str, name: str | None) -> None:
+@output_option
+def import_(path: Path | None, file: str, name: str | None, output: Output) -> None:
     """Store the image that is in a CAR file, by default under the name that it has there. - is standard input.
 
     Every block is compared with its CID, and nothing is stored unless all of the image is there.
     """
     if name is not None:
         name = image_name(path, name)
-    with input_file(file) as opened, ProgressBar("Importing") as bar:
+    with input_file(file) as opened, output.progress("Importing", bytes_=True) as progress:
         status = os.fstat(opened.fileno())
         length = status.st_size if stat.S_ISREG(status.st_mode) else None
         if length is not None:
             _check_begin(file, os.pread(opened.fileno(), _BEGIN, 0))
-            bar.begin(length)
+            progress.expect(length)
         found = with_registry(
             path,
-            lambda registry: registry.import_image(name, pieces_of(opened, bar.moved), length),
+            lambda registry: registry.import_image(name, pieces_of(opened, progress.advance), length),
             may_make_bucket=True,
             about=f"{file}: ",
         )
-    _say_missing(len(found["missing"]))
-    click.echo(f"{found['name']} {found['digest']}")
+    _say_missing(output, len(found["missing"]))
+    output.show({"file": file} | found, f"{found['name']} {found['digest']}")
 
 
 def _check_begin(file: str, begin: bytes) -> None:
@@ -114,6 +153,6 @@ def _check_begin(file: str, begin: bytes) -> None:
     fail(f"{file} is no CAR file, such as `ipfsreg export NAME -o FILE` writes{instead}")
 
 
-def _say_missing(count: int) -> None:
+def _say_missing(output: Output, count: int) -> None:
     if count:
-        click.echo(f"Without {count} of the manifests that the image lists, which are not here.", err=True)
+        output.note(f"Without {count} of the manifests that the image lists, which are not here.")

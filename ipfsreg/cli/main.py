@@ -7,25 +7,37 @@ import click
 from ipfsreg import __version__
 from ipfsreg.flow.interrupt import interrupt_ends_at_once
 
+from .terminal.declare import MistakesInOneLine
+
 _COMMANDS = {
-    "check": "upkeep",
-    "gc": "upkeep",
-    "verify": "upkeep",
-    "cid": "images",
-    "publish": "images",
-    "export": "images",
-    "import": "images",
-    "token": "accounts",
-    "access": "accounts",
-    "identity": "textile",
-    "share": "textile",
-    "archive": "textile",
-    "space": "space",
+    "access": ("accounts", "What the rules of [access] mean."),
+    "archive": ("textile", "Back the bucket up on Filecoin."),
+    "check": ("upkeep", "Say whether the configuration file is in order."),
+    "cid": ("images", "Print an image's CID."),
+    "completion": ("completion", "Print a script that completes commands in a shell."),
+    "copy": ("copy", "Copy images from one registry, layout or CAR to another."),
+    "export": ("images", "Write an image to a CAR file."),
+    "gc": ("upkeep", "Free what no tag leads to."),
+    "identity": ("textile", "Make and show the key pair for a Textile server."),
+    "import": ("images", "Store the image that is in a CAR file."),
+    "inspect": ("contents", "Show an image: platforms, layers, history, referrers."),
+    "keys": ("team", "Make and show a member's key of encrypted buckets."),
+    "ls": ("contents", "List the repositories."),
+    "publish": ("images", "Print the CID for `nerdctl pull ipfs://CID`."),
+    "retention": ("retention", "Delete the tags that no rule of [retention] keeps."),
+    "rm": ("contents", "Delete a tag, a manifest or a repository."),
+    "share": ("textile", "Say who else may change what is in the bucket."),
+    "space": ("space", "Set up a Fleek Space Daemon, and look after its bucket."),
+    "status": ("upkeep", "Show what runs, what is used, and what could be freed."),
+    "tags": ("contents", "List the tags of a repository."),
+    "team": ("team", "Say who may read and write an encrypted bucket."),
+    "token": ("accounts", "Make and list robot accounts."),
+    "verify": ("upkeep", "Compare everything with its digest."),
 }
-"""The module that each command is in. It is loaded when the command is used: most of the time would go into that."""
+"""The module that each command is in, and its line in the help: it is loaded when the command is used."""
 
 
-class _Group(click.Group):
+class _Group(MistakesInOneLine):
     """The commands of `_COMMANDS`, by name; ``import_`` is the one whose name Python has taken."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -34,10 +46,16 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        module_name, _ = _COMMANDS[cmd_name]
         with interrupt_ends_at_once():
-            module = import_module(f".{_COMMANDS[cmd_name]}", __package__)
+            module = import_module(f".{module_name}", __package__)
         command: click.Command = getattr(module, "import_" if cmd_name == "import" else cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in sorted(_COMMANDS.items())])
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,5 +63,9 @@ class _Group(click.Group):
 def main() -> None:
     """Look after an ipfsreg registry. The daemon itself is started with `twistd -n ipfsreg`.
 
-    Where the daemon runs, it is asked to do the work; else the command does it itself.
+    Where the daemon runs, it is asked to do the work; else the command does it itself. With --registry, commands ask
+    a registry elsewhere.
+
+    Exit status: 0 done; 1 it failed, or found something wrong; 2 the command line or the configuration is wrong; 3
+    there is no such image or repository; 4 not allowed; 5 the storage or the registry does not answer now.
     """

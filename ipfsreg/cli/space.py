@@ -13,15 +13,18 @@ from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
 from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
 from ipfsreg.bucket.space.setup import LostSecret, set_up
 
-from .command import EXIT_PROBLEM, ask_server, config_option, load, with_reactor
+from .command import ask_server, config_option, load, with_reactor
+from .errors import Exit
+from .terminal.declare import group
+from .terminal.output import Output, output_option
 
 
-@click.group()
+@group
 def space() -> None:
     """Set up a Fleek Space Daemon, and look after its bucket."""
 
 
-@space.command()
+@space.command(examples=["ipfsreg space init --config ipfsreg.ini"], result="{done: [line]}")
 @config_option
 @click.option("--url", help="The Space Daemon's gRPC-Web address, instead of [space] url.")
 @click.option(
@@ -29,7 +32,8 @@ def space() -> None:
     type=click.Path(dir_okay=False, readable=False, path_type=Path),
     help="Where the token is, or shall be, instead of [space] token_file.",
 )
-def init(path: Path | None, url: str | None, token_file: Path | None) -> None:
+@output_option
+def init(path: Path | None, url: str | None, token_file: Path | None, output: Output) -> None:
     """Get the Space Daemon's token and a key pair, where they are not there yet.
 
     Nothing that is there is ever replaced. The token, which the daemon tells once, is stored in a file that only
@@ -45,15 +49,15 @@ def init(path: Path | None, url: str | None, token_file: Path | None) -> None:
     except LostSecret as error:  # the one time when a secret is shown: else it would be lost
         click.echo(f"ipfsreg: {error}:", err=True)
         click.echo(error.secret, err=True)
-        sys.exit(EXIT_PROBLEM)
-    for each in lines:
-        click.echo(each)
+        sys.exit(Exit.PROBLEM)
+    output.show({"done": list(lines)}, *lines)
 
 
-@space.command()
+@space.command(examples=["ipfsreg space create registry"], result="{bucket}")
 @config_option
 @click.argument("bucket")
-def create(path: Path | None, bucket: str) -> None:
+@output_option
+def create(path: Path | None, bucket: str, output: Output) -> None:
     """Make BUCKET, whatever its name is like. One that is there stays as it is."""
     try:
         check_bucket(bucket)
@@ -70,7 +74,7 @@ def create(path: Path | None, bucket: str) -> None:
             await client.stop()
 
     with_reactor(work)
-    click.echo(f"The Space Daemon has the bucket {bucket}.")
+    output.show({"bucket": bucket}, f"The Space Daemon has the bucket {bucket}.")
 
 
 @space.group()
@@ -78,34 +82,43 @@ def backup() -> None:
     """Have the Space Daemon mirror the bucket to its hub."""
 
 
-@backup.command()
+@backup.command(examples=["ipfsreg space backup on"], result="{backup}")
 @config_option
-def on(path: Path | None) -> None:
+@output_option
+def on(path: Path | None, output: Output) -> None:
     """Begin to mirror the bucket."""
     ask_server(path, "backup-switch", {"to": "on"})
-    click.echo("The backup is on: the Space Daemon sends the bucket's files to its hub, one after the other.")
+    output.show(
+        {"backup": "on"}, "The backup is on: the Space Daemon sends the bucket's files to its hub, one after the other."
+    )
 
 
-@backup.command()
+@backup.command(examples=["ipfsreg space backup off"], result="{backup}")
 @config_option
-def off(path: Path | None) -> None:
+@output_option
+def off(path: Path | None, output: Output) -> None:
     """Mirror the bucket no more."""
     ask_server(path, "backup-switch", {"to": "off"})
-    click.echo("The backup is off.")
+    output.show({"backup": "off"}, "The backup is off.")
 
 
-@backup.command("status")
+@backup.command(
+    "status", examples=["ipfsreg space backup status"], result="{files, backed_up, in_progress, usage: {used, quota}}"
+)
 @config_option
-def show_backup_status(path: Path | None) -> None:
+@output_option
+def show_backup_status(path: Path | None, output: Output) -> None:
     """Show how much of the bucket is on the hub."""
     found = ask_server(path, "backup-status")
-    click.echo(f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.")
-    click.echo("The Space Daemon does not tell whether the backup is on.")
     usage = found["usage"]
-    if usage is None:
-        click.echo("It does not tell how much storage is used.")
-    else:
-        click.echo(f"Storage on the hub: {usage['used']} of {usage['quota']} bytes.")
+    output.show(
+        found,
+        f"{found['backed_up']} of {found['files']} files are on the hub, {found['in_progress']} on their way.",
+        "The Space Daemon does not tell whether the backup is on.",
+        "It does not tell how much storage is used."
+        if usage is None
+        else f"Storage on the hub: {usage['used']} of {usage['quota']} bytes.",
+    )
 
 
 def _options(path: Path | None, url: str | None = None, token_file: Path | None = None) -> SpaceOptions:

@@ -1,7 +1,7 @@
 """The commands of the Textile backend: ``ipfsreg identity``, ``ipfsreg share`` and ``ipfsreg archive``."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,21 @@ from ipfsreg.bucket.textile.archive import news
 from ipfsreg.bucket.textile.server.identity import Identity, check_public_key, load_identity, save_identity
 from ipfsreg.bucket.textile.sharing import EVERYBODY, ROLES
 from ipfsreg.bucket.textile.tasks import SEPARATOR
-from ipfsreg.grpcweb.errors import one_line
 from ipfsreg.registry import layout
 from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import parse_repository
 
 from .access import RegistryAccess
-from .command import EXIT_PROBLEM, ask_server, config_option, fail, with_registry
+from .command import ask_server, config_option, fail, with_registry
+from .errors import Exit
+from .terminal.declare import group
+from .terminal.output import Output, output_option
+from .terminal.text import printable
 
+_ARCHIVES = (
+    "{buckets: [{bucket, current, history: [archive]}]}; an archive, as current is one or null, is {cid, state, "
+    "created, failure, deals: [{miner, deal, state, message}]}"
+)
 _BAD = {"failed", "canceled"}
 
 
@@ -38,14 +45,18 @@ class PublicKey(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-@click.group()
+file_argument = click.argument("file", type=click.Path(dir_okay=False, readable=False, path_type=Path))
+
+
+@group
 def identity() -> None:
     """Make and show the key pair by which a Textile server knows this daemon."""
 
 
-@identity.command()
-@click.argument("file", type=click.Path(dir_okay=False, readable=False, path_type=Path))
-def make(file: Path) -> None:
+@identity.command(examples=["ipfsreg identity make /var/lib/ipfsreg/identity"], result="{file, public_key}")
+@file_argument
+@output_option
+def make(file: Path, output: Output) -> None:
     """Make a new key pair in FILE, and print its public key.
 
     Who makes a bucket owns it, and nobody else can push to it: daemons on one bucket share one FILE, which is what
@@ -55,18 +66,20 @@ def make(file: Path) -> None:
     try:
         save_identity(made, file)
     except SetupError as error:
-        fail(str(error), EXIT_PROBLEM)
-    click.echo(made.public_key)
+        fail(str(error), Exit.PROBLEM)
+    output.show({"file": str(file), "public_key": made.public_key}, made.public_key)
 
 
-@identity.command()
-@click.argument("file", type=click.Path(dir_okay=False, readable=False, path_type=Path))
-def show(file: Path) -> None:
+@identity.command(examples=["ipfsreg identity show /var/lib/ipfsreg/identity"], result="{file, public_key}")
+@file_argument
+@output_option
+def show(file: Path, output: Output) -> None:
     """Print the public key of the pair in FILE."""
     try:
-        click.echo(load_identity(file).public_key)
+        found = load_identity(file).public_key
     except SetupError as error:
-        fail(str(error), EXIT_PROBLEM)
+        fail(str(error), Exit.PROBLEM)
+    output.show({"file": str(file), "public_key": found}, found)
 
 
 def _directories_of(context: click.Context, parameter: click.Parameter, repository: str | None) -> str:
@@ -85,7 +98,7 @@ repository_option = click.option(
 )
 
 
-@click.group()
+@group
 def share() -> None:
     """Say who else may change or remove what is in the bucket.
 
@@ -103,114 +116,141 @@ def share() -> None:
     """
 
 
-@share.command("grant")
+@share.command(
+    "grant",
+    examples=[
+        "ipfsreg share grant '*' reader --repository team/app",
+        "ipfsreg share grant --repository app '*' writer",
+    ],
+    result="{roles: {public key: role}, uneven: [path]}",
+)
 @config_option
 @repository_option
 @click.argument("who", type=PublicKey())
 @click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
-def share_grant(path: Path | None, paths: str, who: str, role: str) -> None:
+@output_option
+def share_grant(path: Path | None, paths: str, who: str, role: str, output: Output) -> None:
     """Give WHO (a public key, or *) a ROLE. On all of an encrypted bucket that is refused.
 
     No role lets WHO push, and none is enough for a pull from an encrypted bucket; see `ipfsreg share --help`.
     """
-    _print_roles(ask_server(path, "share-grant", {"who": who, "role": role, "paths": paths}))
+    _show_roles(output, ask_server(path, "share-grant", {"who": who, "role": role, "paths": paths}))
 
 
-@share.command("revoke")
+@share.command(
+    "revoke",
+    examples=["ipfsreg share revoke --repository team/app '*'"],
+    result="{roles: {public key: role}, uneven: [path]}",
+)
 @config_option
 @repository_option
 @click.argument("who", type=PublicKey())
-def share_revoke(path: Path | None, paths: str, who: str) -> None:
+@output_option
+def share_revoke(path: Path | None, paths: str, who: str, output: Output) -> None:
     """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
     roles = ask_server(path, "share-grant", {"who": who, "role": "none", "paths": paths})
-    _print_roles(roles)
+    _show_roles(output, roles)
     if roles["roles"].get(who, "none") != "none":
-        fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", EXIT_PROBLEM)
+        fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", Exit.PROBLEM)
 
 
-@share.command("list")
+@share.command(
+    "list",
+    examples=["ipfsreg share list", "ipfsreg share list --repository team/app --json"],
+    result="{roles: {public key: role}, uneven: [path]}",
+)
 @config_option
 @repository_option
-def list_(path: Path | None, paths: str) -> None:
+@output_option
+def list_(path: Path | None, paths: str, output: Output) -> None:
     """Show who has which role."""
-    _print_roles(ask_server(path, "share-list", {"paths": paths}))
+    _show_roles(output, ask_server(path, "share-list", {"paths": paths}))
 
 
-@click.group()
+@group
 def archive() -> None:
     """Back the bucket up on Filecoin. The server needs a Powergate for that."""
 
 
-@archive.command("start")
+@archive.command("start", examples=["ipfsreg archive start"], result="{buckets: [{bucket, state, why}]}")
 @config_option
-def archive_start(path: Path | None) -> None:
+@output_option
+def archive_start(path: Path | None, output: Output) -> None:
     """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
-    buckets = ask_server(path, "archive-start")["buckets"]
-    _print_once(each.get("why") or "The archive was started." for each in buckets)
-    if any(each["state"] == "refused" for each in buckets):
-        sys.exit(EXIT_PROBLEM)
+    found = ask_server(path, "archive-start")
+    output.show(found, *_once(each.get("why") or "The archive was started." for each in found["buckets"]))
+    if any(each["state"] == "refused" for each in found["buckets"]):
+        sys.exit(Exit.PROBLEM)
 
 
-@archive.command("status")
+@archive.command(
+    "status",
+    examples=["ipfsreg archive status", "ipfsreg archive status --json"],
+    result=_ARCHIVES,
+)
 @config_option
-def archive_status(path: Path | None) -> None:
+@output_option
+def archive_status(path: Path | None, output: Output) -> None:
     """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
-    buckets = ask_server(path, "archive-status")["buckets"]
-    for bucket in buckets:
-        _print_archives(bucket)
-    _exit_if_bad(buckets)
+    found = ask_server(path, "archive-status")
+    output.show(found, *(line for bucket in found["buckets"] for line in _archives(bucket)))
+    _exit_if_bad(found["buckets"])
 
 
-@archive.command("watch")
+@archive.command("watch", examples=["ipfsreg archive watch"], result=_ARCHIVES)
 @config_option
-def archive_watch(path: Path | None) -> None:
-    """Follow the archives that are being made until they are finished (exit status 1 where one failed)."""
+@output_option
+def archive_watch(path: Path | None, output: Output) -> None:
+    """Follow the archives that are being made until they are finished (exit status 1 where one failed).
 
-    async def follow(registry: RegistryAccess) -> list[dict[str, Any]]:
+    With --json there is one document, as of `archive status`, at the end.
+    """
+
+    async def follow(registry: RegistryAccess) -> dict[str, Any]:
         seen: dict[str, list[str]] = {}
         while True:
             buckets: list[dict[str, Any]] = (await registry.do("archive-watch", {}))["buckets"]
             for bucket in buckets:
                 known = seen.setdefault(bucket["bucket"], [])
                 for message in news(known, bucket["messages"]):
-                    click.echo(one_line(message))
+                    if not output.as_json:
+                        click.echo(printable(message))
                     known.append(message)
             if all(bucket["ended"] for bucket in buckets):
-                ended: list[dict[str, Any]] = (await registry.do("archive-status", {}))["buckets"]
-                return ended
+                return await registry.do("archive-status", {})
 
     ended = with_registry(path, follow, scratch=True)
-    _print_once("The bucket was never archived." for bucket in ended if not bucket["current"])
-    _exit_if_bad(ended)
+    output.show(ended, *_once("The bucket was never archived." for each in ended["buckets"] if not each["current"]))
+    _exit_if_bad(ended["buckets"])
 
 
-def _print_roles(found: dict[str, Any]) -> None:
-    for who, role in found["roles"].items():
-        click.echo(f"{role:<8}{who}")
-    if not found["roles"]:
-        click.echo("Nobody has a role here but the owner.")
+def _show_roles(output: Output, found: dict[str, Any]) -> None:
+    lines = [f"{role:<8}{who}" for who, role in found["roles"].items()]
     if found["uneven"]:
-        click.echo("Not everywhere in the bucket the same, grant or revoke again: " + ", ".join(found["uneven"]))
+        uneven = ", ".join(found["uneven"])
+        lines.append(f"Not everywhere in the bucket the same, grant or revoke again: {uneven}")
+    if not found["roles"]:
+        lines.insert(0, "Nobody has a role here but the owner.")
+    output.show(found, *lines)
 
 
-def _print_archives(bucket: dict[str, Any]) -> None:
-    click.echo(f"Bucket {bucket['bucket']}:")
+def _archives(bucket: dict[str, Any]) -> Iterator[str]:
+    yield f"Bucket {bucket['bucket']}:"
     archives = [*bucket["history"], *([bucket["current"]] if bucket["current"] else [])]
     for archive in archives:
         why = f": {archive['failure']}" if archive["failure"] else ""
-        click.echo(f"  {archive['created'] or 'at an unknown time'}  {archive['state']}{why}  {archive['cid']}")
+        yield f"  {archive['created'] or 'at an unknown time'}  {archive['state']}{why}  {archive['cid']}"
         for deal in archive["deals"]:
             message = f": {deal['message']}" if deal["message"] else ""
-            click.echo(f"    {deal['miner']} deal {deal['deal']} {deal['state']}{message}")
+            yield f"    {deal['miner']} deal {deal['deal']} {deal['state']}{message}"
     if not archives:
-        click.echo("  never archived")
+        yield "  never archived"
 
 
 def _exit_if_bad(buckets: Sequence[dict[str, Any]]) -> None:
     if any(bucket["current"] and bucket["current"]["state"] in _BAD for bucket in buckets):
-        sys.exit(EXIT_PROBLEM)
+        sys.exit(Exit.PROBLEM)
 
 
-def _print_once(lines: Iterable[str]) -> None:
-    for line in dict.fromkeys(lines):
-        click.echo(line)
+def _once(lines: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(lines)

@@ -7,12 +7,25 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
+from platformdirs import user_config_path
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
 from .backend_options import BackendOptions
-from .kinds import Directory, Duration, Listed, OptionalDuration, OptionalSize, Positive, Rate, Section, Size, or_none
+from .kinds import (
+    Directory,
+    Duration,
+    Listed,
+    OptionalDuration,
+    OptionalPositive,
+    OptionalSize,
+    Positive,
+    Rate,
+    Section,
+    Size,
+    or_none,
+)
 from .tls_options import TlsOptions
 from .webhook_options import WebhookOptions
 
@@ -39,6 +52,10 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
         if value != "*" and not _ORIGIN.fullmatch(value):
             raise ValueError(f"{value[:99]} is neither an origin, such as https://ui.example.org, nor *")
     return tuple(value.lower() for value in values)
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _levels(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,6 +146,12 @@ class GatewayOptions(Section):
     address: Annotated[str, AfterValidator(to_multiaddr)] | None = None
 
 
+class PagesOptions(Section):
+    """``[pages]``: pages for people."""
+
+    enabled: bool = True
+
+
 class PinOptions(Section):
     """``[pin]``."""
 
@@ -166,6 +189,26 @@ class LogOptions(Section):
     audit: Directory | None = None
 
 
+class EncryptionOptions(Section):
+    """``[encryption]``. ``owner`` is the public key of the bucket's founder, in hexadecimal digits."""
+
+    enabled: bool = False
+    key: Directory = user_config_path("ipfsreg") / "member.key"
+    passphrase_file: Directory | None = None
+    owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    refresh: Positive = 15.0
+    rate: Rate = 10 * 1024**2
+
+
+class RetentionOptions(Section):
+    """``[retention]``. ``rules`` and ``immutable`` are as `ipfsreg.registry` reads them; ``pulls`` notes pulls."""
+
+    rules: str | None = None
+    interval: OptionalPositive = 24 * 3600.0
+    immutable: Listed = ()
+    pulls: bool = False
+
+
 class EventOptions(Section):
     """``[events]``. ``clients`` is how many may listen to ``/events`` at once; none where it is 0."""
 
@@ -196,7 +239,10 @@ SECTIONS: Mapping[str, type[Section]] = {
     "scrub": ScrubOptions,
     "ipfs": IpfsOptions,
     "gateway": GatewayOptions,
+    "pages": PagesOptions,
     "pin": PinOptions,
+    "encryption": EncryptionOptions,
+    "retention": RetentionOptions,
     "webhooks": WebhookOptions,
     "events": EventOptions,
     "metrics": MetricsOptions,
@@ -220,7 +266,10 @@ class Config:
     scrub: ScrubOptions
     ipfs: IpfsOptions
     gateway: GatewayOptions
+    pages: PagesOptions
     pin: PinOptions
+    encryption: EncryptionOptions
+    retention: RetentionOptions
     webhooks: WebhookOptions
     events: EventOptions
     metrics: MetricsOptions

@@ -65,7 +65,7 @@ def plain_size(stored: int) -> int:
 class Place(NamedTuple):
     """Where a chunk stands: its number from 0, and whether it is the last one."""
 
-    index: int
+    number: int
     final: bool
 
 
@@ -104,7 +104,7 @@ class ChunkReader:
         :raises Damaged: where it is not that chunk of the file, whole and as its author wrote it.
         """
         view = memoryview(stored)
-        what = f"its chunk {place.index} does not hold"
+        what = f"its chunk {place.number} does not hold"
         if len(view) < OVERHEAD:
             raise Damaged(what)
         bound = self._file_id + _PLACE.pack(*place)

@@ -32,6 +32,9 @@ from .names import names_of
 MAGIC = b"\x89ipfsreg"
 VERSION = 1
 
+GENERATIONS_AHEAD = 100_000
+"""By so many a generation may be newer than the newest that a reader knows; what names a later one is damaged."""
+
 _SEAL_DOMAIN = b"ipfsreg seal 1\0\0"
 _HEADER = struct.Struct(">8sBB6s32s16s")
 _GENERATION = struct.Struct(">I")
@@ -132,6 +135,8 @@ def open_seal(keyring: Keyring, path: str, header: Header, seal: bytes) -> Seal:
     :raises UnknownGeneration: where its key is not in the key ring.
     """
     generation = generation_of(seal)
+    if not 0 < generation <= keyring.generation + GENERATIONS_AHEAD:
+        raise Damaged(f"its seal names generation {generation}, which cannot be")
     mac = names_of(keyring.name_key).mac(path)
     stored_header = header.encode()
     nonce, encrypted = seal[4 : 4 + NONCE], seal[4 + NONCE :]

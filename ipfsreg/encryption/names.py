@@ -61,10 +61,13 @@ class Names:
         try:
             raw = base64.b32decode(token.upper() + "=" * (-len(token) % 8))
             iv, encrypted = raw[:_IV], raw[_IV:]
+            if not 0 < len(encrypted) <= SEGMENT_MAX:
+                raise NotAName(token)
             segment = self._crypt(iv, encrypted).rstrip(b"\0").decode()
         except (binascii.Error, ValueError):
             raise NotAName(token) from None
-        if len(encrypted) > SEGMENT_MAX or self.token(parent, segment) != token:
+        # Who has the key might make a token of anything: what is no segment of a path is followed by nobody.
+        if segment in {"", ".", ".."} or {"/", "\0"} & set(segment) or self.token(parent, segment) != token:
             raise NotAName(token)
         return segment
 

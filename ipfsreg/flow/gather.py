@@ -1,9 +1,9 @@
 """Doing several things at once, but not too many: a remote storage takes as long for one question as for a few."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -37,3 +37,39 @@ async def gather(work: Callable[[A], Awaitable[T]], arguments: Iterable[A], limi
     except FirstError as error:
         error.subFailure.raiseException()
     return [results[position] for position in range(len(results))]
+
+
+async def for_each(work: Callable[[A], Awaitable[object]], arguments: AsyncIterator[A], limit: int = LIMIT) -> None:
+    """Call ``work`` for each argument as it comes, at most ``limit`` at a time; no argument is taken before its turn.
+
+    Fails as the first call that fails, or as the iterator does; what is under way is then cancelled, as where it is
+    cancelled itself.
+    """
+    turn = DeferredLock()
+    ended = False
+
+    async def following() -> A | None:
+        nonlocal ended
+        await turn.acquire()
+        try:
+            if not ended:
+                return await anext(arguments)
+        except StopAsyncIteration:
+            ended = True
+        finally:
+            turn.release()
+        return None
+
+    async def run() -> None:
+        while (argument := await following()) is not None:
+            await work(argument)
+
+    runs = [Deferred.fromCoroutine(run()) for _ in range(limit)]
+    try:
+        await gatherResults(runs, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+    finally:
+        ended = True
+        for each in runs:
+            each.cancel()

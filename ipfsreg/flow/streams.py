@@ -6,9 +6,9 @@ direction: `write_pieces` and `PiecesBody` write an iterator to a consumer, `Pie
 A reader that stops before the end closes the iterator (``contextlib.aclosing``): it may hold a file or a connection.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
@@ -16,8 +16,22 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
+T = TypeVar("T")
+
 WAITING_MAX = 256 * 1024
 """How many bytes may wait in `Pieces` before its producer is paused."""
+
+
+async def next_or_none(iterator: AsyncIterator[T]) -> T | None:
+    """What an iterator has next; None at its end.
+
+    ``anext`` with a default fails in Python 3.11 with a `TypeError` where the iterator awaits, in an iterator of its
+    own, a Deferred that has another result than None.
+    """
+    try:
+        return await anext(iterator)
+    except StopAsyncIteration:
+        return None
 
 
 class ConsumerGone(Exception):
@@ -56,7 +70,7 @@ class Valve:
 
     async def _piece(self, pieces: AsyncGenerator[bytes, None]) -> bytes | None:
         async def ask() -> bytes | None:
-            return await anext(pieces, None)
+            return await next_or_none(pieces)
 
         self._next = Deferred.fromCoroutine(ask())
         if self._stopped:  # by what the iterator did before it began to wait

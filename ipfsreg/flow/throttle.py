@@ -1,6 +1,7 @@
 """Keeping long background work from taking the reactor or the disk for itself."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -32,33 +33,56 @@ class Turns:
         turn.callback(None)
 
 
+_LONGEST_REST = 1.0
+
+FILE_COSTS = 64 * 1024
+"""Bytes that could be read in the time that it takes to open a file and read a little."""
+
+
 class Throttle:
     """Pauses for background work. ``rate`` is in bytes a second, None for as fast as it goes.
 
     There is a pause after ``steps``, which should take no more than a millisecond or two together. ``turns`` are those
-    of all loops of its kind.
+    of all loops of its kind. ``share`` is the part of the time in which it works, at the most: what lies between two
+    pauses counts as work, that of threads too.
     """
 
     def __init__(
-        self, clock: IReactorTime, rate: float | None = None, steps: int = 20, turns: Turns | None = None
+        self,
+        clock: IReactorTime,
+        rate: float | None = None,
+        steps: int = 20,
+        turns: Turns | None = None,
+        share: float | None = None,
     ) -> None:
         self._clock = clock
         self._rate = rate
         self._every = steps
         self._turns = turns
+        self._rest = 0.0 if share is None else 1 / share - 1  # seconds for each second of work
         self._steps = 0
+        self._began = clock.seconds()
 
     async def step(self, weight: int = 1) -> None:
         """Call it for each small step, or once for ``weight`` of them: now and then the reactor does other things."""
         self._steps += weight
         if self._steps >= self._every:
             self._steps = 0
-            await (self._turns.next() if self._turns else self._sleep(0))
+            if self._turns:
+                await self._turns.next()
+                return
+            worked = max(0.0, self._clock.seconds() - self._began)
+            await self._sleep(min(worked * self._rest, _LONGEST_REST))
+            self._began = self._clock.seconds()
 
     async def moved(self, length: int) -> None:
         """Call it after ``length`` bytes were read: it waits as long as the rate wants."""
         if self._rate:
             await self._sleep(length / self._rate)
+
+    async def read(self, lengths: Sequence[int]) -> None:
+        """Call it after whole files of these lengths were read: a short one counts as `FILE_COSTS` bytes."""
+        await self.moved(sum(max(length, FILE_COSTS) for length in lengths))
 
     def _sleep(self, seconds: float) -> "Deferred[None]":
         return deferLater(self._clock, seconds, lambda: None)

@@ -4,8 +4,9 @@ A component of a repository name never begins with ``_``, so a repository's own 
 the repositories below it. Hexadecimal names are spread over 256 directories by their first two digits.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+from ipfsreg.bucket.bulk import names
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 
@@ -17,6 +18,9 @@ VERSION = 1
 """The number of this layout. A daemon refuses a bucket with a number that it does not know."""
 
 VERSION_FILE = "layout-version"
+ENCRYPTED = "encryption/bucket"
+"""A file that an encrypted bucket has, and no other one (`ipfsreg.encryption.documents`)."""
+
 REPOSITORIES = "repositories"
 TOPS = ("blobs", "dags", REPOSITORIES, "quarantine")
 """The directories at the top of the bucket; `VERSION_FILE` is the only file there."""
@@ -113,15 +117,16 @@ async def is_there(bucket: IBucket, repository: Repository) -> bool:
     return await has_manifests(bucket, repository) or bool(await bucket.list(_own(repository, _BLOBS)))
 
 
-async def tags(bucket: IBucket, repository: Repository) -> list[Tag]:
-    """The tags of a repository, sorted, damaged ones too. A name that is no tag is passed over."""
-    return [Tag(entry.name) for entry in await bucket.list(tags_of(repository)) if is_tag(entry.name)]
+async def tags(bucket: IBucket, repository: Repository) -> AsyncIterator[list[Tag]]:
+    """The tags of a repository in any order, some at a time, damaged ones too. A name that is no tag is passed over."""
+    async for some in names(bucket, tags_of(repository)):
+        yield [Tag(name) for name in some if is_tag(name)]
 
 
-async def referring(bucket: IBucket, repository: Repository, subject: Digest) -> list[Digest]:
-    """The manifests that refer to a subject, sorted."""
-    entries = await bucket.list(referrers(repository, subject))
-    return [digest for entry in entries if (digest := _referring(entry)) is not None]
+def referring(entries: Sequence[Entry], after: Digest | None = None) -> list[Digest]:
+    """The manifests that refer to a subject, from the entries of its directory; sorted, and from behind ``after``."""
+    found = (digest for entry in entries if (digest := _referring(entry)) is not None)
+    return sorted(digest for digest in found if after is None or digest > after)
 
 
 async def referrer_entries(bucket: IBucket, repository: Repository) -> AsyncIterator[tuple[Digest, Digest]]:

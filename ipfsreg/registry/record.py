@@ -11,7 +11,8 @@ from . import layout
 from .digest import Digest
 from .names import Repository
 
-_RECORD_MAX = 4096
+RECORD_MAX = 4096
+"""The bytes of the longest record that is read."""
 
 
 class Record(BaseModel):
@@ -41,13 +42,20 @@ async def read_record(bucket: IBucket, repository: Repository, digest: Digest) -
     """
     path = layout.manifest_record(repository, digest)
     try:
-        return _parsed(await bucket.get(path, _RECORD_MAX))
+        content = await bucket.get(path, RECORD_MAX)
     except NotFound:
         return None
-    except ValidationError as error:
-        raise Corrupt(f"{path} is not a manifest's record: {error.error_count()} errors") from None
     except TooLarge:
         raise Corrupt(f"{path} is too long for a manifest's record") from None
+    return parse_record(path, content)
+
+
+def parse_record(path: str, content: bytes) -> Record:
+    """A record that was read from ``path``. :raises Corrupt: where it says nothing sensible."""
+    try:
+        return _parsed(content)
+    except ValidationError as error:
+        raise Corrupt(f"{path} is not a manifest's record: {error.error_count()} errors") from None
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,11 @@ from .content.guard import Guard
 from .content.quotas import QuotaLimits
 from .content.storage import Storage
 from .digest import Digest
+from .events.event import Event, EventAction
 from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
+from .ipfs.describing import Describer, StoredImages
 from .ipfs.exporting import Exporter
 from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
@@ -38,13 +41,15 @@ from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.manifests import Manifests
+from .repository.pull_times import PullTimes
 from .repository.records import Records
 from .repository.referrers import Referrers
 from .repository.tags import Tags
 from .runtime import Runtime
-from .upkeep.collector import Collector, Retention
+from .upkeep.collector import Collector, GraceTimes
 from .upkeep.repository_check import RepositoryCheck
 from .upkeep.scrubber import SavedPosition, Scrubber
+from .upkeep.tag_retention import RetentionPolicy, TagRetention
 from .upkeep.verifier import Verifier
 from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
@@ -66,6 +71,7 @@ class RegistryLimits:
     gc_untagged: float | None
     scrub_rate: float | None
     quotas: QuotaLimits = field(default_factory=QuotaLimits)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,18 @@ class OnIpfs:
     from_network: bool = True
     visibility: Visibility = field(default_factory=Visibility)
     publish: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: of all repositories, each content once, and of some of them by name.
+
+    Where it is not ``complete``, what was there before is still being counted.
+    """
+
+    of_all: int
+    of_repositories: Mapping[str, int]
+    complete: bool
 
 
 _ON_IPFS = OnIpfs()
@@ -109,6 +127,8 @@ class Registry:
     ) -> None:
         workers, clock, ipfs, visibility = runtime.workers, runtime.clock, on_ipfs.storage, on_ipfs.visibility
         self.limits = limits
+        self.clock = clock
+        self.now = runtime.now
         self.name = bucket.name
         self.bucket = bucket
         self.events = Events(clock, runtime.now)
@@ -130,33 +150,36 @@ class Registry:
         self.dags = storage.dags
 
         self.catalog = Catalog(self._bucket, clock)
-        self.tags = Tags(self._bucket)
-        self.referrers = Referrers(storage)
+        self.tags = Tags(storage, base)
+        self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = Records(storage, self.catalog, self.referrers)
-        tagged = self._publish if on_ipfs.publish else None
-        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged)
+        tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged, immutable)
 
         environment = UploadEnvironment(
-            self.blobs, workers, clock, limits.max_blob_size, ipfs.ahead, ipfs.teller, ipfs.cids, ipfs.spool
+            self.blobs,
+            workers,
+            clock,
+            limits.max_blob_size,
+            ipfs.ahead,
+            ipfs.teller,
+            ipfs.cids and not ipfs.late_dags,
+            ipfs.spool,
         )
         bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
         self.uploads = Uploads(
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
 
-        retention = Retention(limits.gc_grace, limits.gc_untagged)
-        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, retention)
+        self.pulls = self._pull_times(directory, runtime, kept=ipfs.cids) if limits.retention.notes_pulls else None
+        self.tag_retention = TagRetention(limits.retention, storage, self.manifests, self.tags, self.pulls, self.events)
+        times = GraceTimes(limits.gc_grace, limits.gc_untagged)
+        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, times)
         repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(base, storage.store, repositories, workers, clock, ipfs.list_top)
-        self.scrubber = Scrubber(
-            stored,
-            self.verifier,
-            workers,
-            clock,
-            SavedPosition(directory / "scrub-position", ipfs.spool),
-            limits.scrub_rate,
-        )
+        self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
+        position = SavedPosition(directory / "scrub-position", ipfs.spool)
+        self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
 
         held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)
@@ -169,8 +192,9 @@ class Registry:
         self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
         self._publishing = PublishQueue(self.publisher, visibility)
         self.exporter = Exporter(self.manifests, self.blobs, workers)
+        self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage)
+        self.cid_refresh = CidRefresh(base, storage, self.tags)
 
     @property
     def small_files(self) -> Hits:
@@ -188,6 +212,8 @@ class Registry:
         """
         await self._bucket.start()
         await self._index.open()
+        if self.pulls is not None:
+            await self.pulls.start()
         await self.uploads.start()
         await self.importer.start()
         if self._gate is None:
@@ -196,13 +222,38 @@ class Registry:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
 
+    async def complete_dags(self) -> None:
+        """Compute the DAGs that are missing, while nothing is being pushed."""
+        await self.dags.complete(self.uploads.any_busy)
+
     async def stop(self) -> None:
         """Close the bucket."""
         self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
+        await self.dags.stop()
         await self._index.close()
+        if self.pulls is not None:
+            await self.pulls.stop()
         await self._bucket.stop()
+
+    async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
+        """What some repositories use, and all together, as far as it was counted: nothing is read for it.
+
+        :raises Unavailable: where the count cannot be read.
+        """
+        found = await self._index.used(repositories)
+        return Usage(found.pop("", 0), found, self._index.complete)
+
+    def _pull_times(self, directory: Path, runtime: Runtime, *, kept: bool) -> PullTimes:
+        pulls = PullTimes(directory / "pulls.sqlite" if kept else None, runtime.workers, runtime.now)
+
+        def note(event: Event) -> None:
+            if event.target.tag is not None:
+                pulls.noted(event.target.repository, event.target.tag)
+
+        self.events.subscribe(note, {EventAction.PULL})
+        return pulls
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         self._publishing.add(repository, digest)
@@ -226,10 +277,21 @@ async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
     await original.look()
 
 
+async def _check_plain(bucket: IBucket) -> None:
+    """See that what has no layout is not encrypted: nothing plain may be put there."""
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
+
+
 async def _check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
+        await _check_plain(bucket)
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:

@@ -20,7 +20,8 @@ class Runtime:
     """Threads, and a clock for each purpose.
 
     ``clock`` is for timers. ``steady`` is the guard's, by default one that nobody can set. ``now`` tells seconds since
-    1970, for times that are read after a restart; by default ``clock`` does.
+    1970, for times that are read after a restart; by default ``clock`` does. ``share`` is the part of one core that
+    work in the background may take beside clients, None where there are none.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Runtime:
         *,
         steady: Clock | None = None,
         now: Callable[[], float] | None = None,
+        share: float | None = None,
     ) -> None:
         self.workers = workers
         self.clock = clock
         self.steady: Clock = MonotonicClock() if steady is None else steady
+        self.share = share
         self.now = clock.seconds if now is None else now

@@ -21,9 +21,12 @@ from .gateway.providers import AdvertisedAddress, ProviderRoutes
 from .http.budget import Budget
 from .http.forwarded import TrustedProxies
 from .http.request import Request
+from .pages.pages import Pages
+from .pages.paths import PAGE_CONVERTERS
 from .probes import ProbeRoutes
 from .routes import Routes
 from .teller import Teller
+from .visitors import OpenVisitors, Visitors
 
 _MANIFESTS_AT_ONCE = 4 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
@@ -43,7 +46,11 @@ class AccessFace(Protocol):
 
     @property
     def gate(self) -> Gate:
-        """Whom every route asks."""
+        """Whom every route asks, but for pages."""
+
+    @property
+    def visitors(self) -> Visitors:
+        """Whom pages ask."""
 
     def add_to(self, routes: Routes, memory: Budget) -> None:
         """Add the routes by which one says who one is."""
@@ -53,6 +60,7 @@ class NoAccessControl:
     """Everybody may do everything."""
 
     gate = OpenGate()
+    visitors = OpenVisitors()
 
     def add_to(self, routes: Routes, memory: Budget) -> None:
         """See `AccessFace`."""
@@ -66,11 +74,12 @@ def make_routes(
     gateway: Gateway | None,
     clients: TrustedProxies,
     access: AccessFace,
+    pages: Pages | None = None,
 ) -> Routes:
     """Every route of the registry."""
     gate, teller = access.gate, Teller(registry.events, clients)
-    routes = Routes(gate, CONVERTERS)
-    ProbeRoutes(registry.readiness).add_to(routes)
+    routes = Routes(gate, {**CONVERTERS, **PAGE_CONVERTERS})
+    ProbeRoutes(registry.readiness, None if pages is None else pages.home).add_to(routes)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
@@ -81,6 +90,8 @@ def make_routes(
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
     ManifestRoutes(registry.manifests, registry.dags, longest, memory, teller).add_to(routes)
     access.add_to(routes, memory)
+    if pages is not None:
+        pages.add_to(routes, memory)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed, gate).add_to(routes)
         where = AdvertisedAddress(gateway.address, gateway.knows_host)

@@ -42,15 +42,13 @@ class BrowserRules:
 
     def refusal(self, request: Request) -> str | None:
         """Why a request is not answered, or None where it is."""
-        headers = request.headers
-        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
-        if origin is None and site is None and not headers.get(b"user-agent", b"").startswith(b"Mozilla/"):
-            return None  # a program
+        if not self.is_browser(request):
+            return None
         if self.lets_in(request):
             return None
         if _is_from_elsewhere(request):
             return "a page of another origin asks, which is not in [registry] cors_origins or wants to change something"
-        if site == b"none" or self._is_safe(host_of(request.header("host") or "")):
+        if request.headers.get(b"sec-fetch-site") == b"none" or self.is_safe(request):
             return None
         return "a page asks by a name of this registry that is not in [registry] allowed_hosts"
 
@@ -69,7 +67,20 @@ class BrowserRules:
             return False
         return "*" in self.origins or origin.lower() in self.origins
 
-    def _is_safe(self, host: str) -> bool:
+    def is_browser(self, request: Request) -> bool:
+        """Whether a browser asks, and no program."""
+        headers = request.headers
+        agent = headers.get(b"user-agent", b"")
+        return b"origin" in headers or b"sec-fetch-site" in headers or agent.startswith(b"Mozilla/")
+
+    def is_safe(self, request: Request) -> bool:
+        """Whether the name that a browser asks by is one that nobody can have made to lead here.
+
+        Over TLS it has seen a certificate for that name.
+        """
+        if request.is_secure:
+            return True
+        host = host_of(request.header("host") or "")
         if host in self.hosts or host == "localhost" or host.endswith(".localhost"):
             return True
         try:

@@ -4,17 +4,22 @@ from ipfsreg.registry.readiness import Readiness
 
 from .gate import Entry
 from .http.request import Request
+from .pages.answers import wants_page
 from .replies import reply
-from .routes import Routes
+from .routes import RouteHandler, Routes
 
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
 
 class ProbeRoutes:
-    """The names of the probes are Kubernetes's. ``/v2/`` says only that this is a registry, as clients want it."""
+    """The names of the probes are Kubernetes's. ``/v2/`` says only that this is a registry, as clients want it.
 
-    def __init__(self, readiness: Readiness) -> None:
+    ``home`` answers browsers at ``/``, where there are pages.
+    """
+
+    def __init__(self, readiness: Readiness, home: RouteHandler | None = None) -> None:
         self._readiness = readiness
+        self._home = home
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
@@ -22,8 +27,10 @@ class ProbeRoutes:
         routes.add("/livez", ["GET", "HEAD"], "livez", self.live, Entry.EVERYBODY)
         routes.add("/readyz", ["GET", "HEAD"], "readyz", self.ready, Entry.EVERYBODY)
 
-    async def root(self, request: Request) -> bytes:
-        """That there is a registry."""
+    async def root(self, request: Request) -> bytes | None:
+        """That there is a registry: to browsers by a page, and to programs in a line."""
+        if self._home is not None and wants_page(request):
+            return await self._home(request)
         return reply(request, 200, _PLAIN, b"This is a container registry, ipfsreg. Its API begins at /v2/.\n")
 
     async def live(self, request: Request) -> bytes:

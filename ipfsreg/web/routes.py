@@ -106,17 +106,29 @@ def _calls(name: str) -> Callable[..., Any]:
     return call
 
 
+Unmatched = Callable[[Request, Exception], "bytes | Deferred[bytes | None] | None"]
+"""Makes the answer to a request that no handler was found for."""
+
+
 class Dispatcher:
     """Calls the handlers of routes. ``failed`` makes the answer where one raised an exception.
+
+    ``unmatched`` makes it where there is no handler, or its path cannot be read; by default it is ``failed``.
 
     Klein's own resource is made for pages: for a small answer it costs more than all the rest. Clients ask for the same
     paths again and again, and each is taken apart once.
     """
 
-    def __init__(self, routes: Routes, failed: Callable[[Request, Exception], bytes | None]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        failed: Callable[[Request, Exception], bytes | None],
+        unmatched: Unmatched | None = None,
+    ) -> None:
         self._app = routes.application()
         self._handlers = routes.handlers
         self._failed = failed
+        self._unmatched = unmatched or failed
         self._known = lru_cache(maxsize=PATHS_REMEMBERED)(self._match)
 
     def __call__(self, request: Request) -> None:
@@ -127,14 +139,22 @@ class Dispatcher:
             if b"x-request-id" in request.headers:
                 request.set_header(REQUEST_ID_HEADER, request.identifier)
             match = (self._known if len(path) <= _LONGEST else self._match)(path, request.method)
-            rule, arguments = match
-            request.route = rule.endpoint
+        except Exception as error:
+            current.reset(handling)
+            self._finish(request, self._unmatched(request, error))
+            return
+        rule, arguments = match
+        request.route = rule.endpoint
+        try:
             result: Any = self._app.endpoints[rule.endpoint](self._handlers, request, **arguments)
         except Exception as error:
             self._end(request, self._failure(request, error))
             return
         finally:
             current.reset(handling)
+        self._finish(request, result)
+
+    def _finish(self, request: Request, result: Any) -> None:
         if isinstance(result, Deferred):
             result.addErrback(self._failed_later, request)
             result.addCallback(self._ended_later, request)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.access.patterns import PATTERN_MAX, Pattern
+from ipfsreg.config.patterns import PATTERN_MAX, Pattern
 
 
 def reference(pattern: str) -> re.Pattern[str]:

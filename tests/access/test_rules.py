@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfsreg.access.identity import ANONYMOUS, Action, Grant, Kind, User
-from ipfsreg.access.patterns import Pattern
 from ipfsreg.access.rules import RULES_MAX, parse_rules
+from ipfsreg.config.patterns import Pattern
 
 RULES = """
     # the team's

@@ -63,13 +63,15 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         read_only=None,
         repeated=(),
         not_read_needlessly=None,
-        ipfs=SimpleNamespace(remote_pins=None),
+        ipfs=SimpleNamespace(remote_pins=None, late_dags=False),
     )
     registry = SimpleNamespace(
         collector=collector,
         uploads=SimpleNamespace(expire=None),
         cid_refresh=SimpleNamespace(run_if_needed=None),
         scrubber=SimpleNamespace(run=None),
+        pulls=None,
+        tag_retention=SimpleNamespace(has_rules=False),
     )
     parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=None))
     return {each.what: each for each in PeriodicJobs(config, parts, reactor)._jobs()}

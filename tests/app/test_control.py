@@ -3,7 +3,7 @@
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent
 
+from ipfsreg.app.control.events import EVENTS, Event, Listing, Long
 from ipfsreg.app.control.server import ControlServer
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.cli.daemon_client import ControlError, DaemonClient
+from ipfsreg.cli.errors import Exit
+from ipfsreg.flow.progress import Progress
 from tests.web.client import pause, until
 
 Listen = Callable[..., Awaitable[Path]]
@@ -224,3 +228,88 @@ async def test_a_task_may_take_longer_than_a_connection_may_be_idle(
 
     path = await listen(slow=slow)
     assert await DaemonClient(reactor, path).do("slow", {}) == {"done": True}
+
+
+@pytest_twisted.ensureDeferred
+async def test_events_come_before_the_result(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipfsreg.app.control.events.EVERY_SECONDS", 0.05)
+
+    async def work(arguments: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+        progress.begin("Working", 2)
+        await until(lambda: bool(heard))
+        progress.done = 2
+        return {"of": arguments["a"]}
+
+    async def pages(arguments: Mapping[str, str]) -> AsyncGenerator[list[int], None]:
+        for number in range(3):
+            yield [number]
+
+    heard: list[Event] = []
+    path = await listen(work=Long(work), pages=Listing(pages))
+    assert await DaemonClient(reactor, path).do("work", {"a": "1"}, heard.append) == {"of": "1"}
+    assert heard[0] == {"progress": {"what": "Working", "done": 0, "total": 2, "moved": 0}}
+    heard.clear()
+    assert await DaemonClient(reactor, path).do("pages", {}, heard.append) == {}
+    assert heard == [{"items": [0]}, {"items": [1]}, {"items": [2]}]
+
+
+@pytest.mark.parametrize("first", [[], [1]])
+@pytest_twisted.ensureDeferred
+async def test_a_failure_among_events(listen: Listen, log: list[LogEvent], first: list[int]) -> None:
+    async def pages(arguments: Mapping[str, str]) -> AsyncGenerator[list[int], None]:
+        if first:
+            yield first
+        raise Unavailable("the node does not answer")
+
+    path = await listen(pages=Listing(pages))
+    with pytest.raises(ControlError, match=r"^the node does not answer$") as raised:
+        await DaemonClient(reactor, path).do("pages", {})
+    assert raised.value.status == Exit.UNAVAILABLE
+
+
+@pytest_twisted.ensureDeferred
+async def test_long_work_goes_on_when_the_command_goes(
+    listen: Listen, log: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector may be in the middle of a removal. How it fails then is for the log."""
+    monkeypatch.setattr("ipfsreg.app.control.events.EVERY_SECONDS", 0.01)
+    go_on: Deferred[None] = Deferred()
+    steps: list[str] = []
+
+    async def work(arguments: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+        steps.append("begun")
+        await go_on
+        steps.append("done")
+        raise Unavailable("it failed in the end")
+
+    path = await listen(work=Long(work))
+
+    def ask_and_go() -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(f"POST /work HTTP/1.1\r\nHost: daemon\r\nAccept: {EVENTS}\r\n\r\n".encode())
+            while b"progress" not in connection.recv(4096):
+                pass
+
+    await deferToThread(ask_and_go)
+    await pause(0.1)
+    go_on.callback(None)
+    await until(lambda: steps == ["begun", "done"])
+    await until(lambda: any("it failed in the end" in str(event.get("error")) for event in log))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_command_gets_the_result_alone(listen: Listen) -> None:
+    async def work(arguments: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+        return {"done": True}
+
+    path = await listen(work=Long(work))
+    connection = socket.socket(socket.AF_UNIX)
+
+    def ask() -> bytes:
+        with connection:
+            connection.connect(str(path))
+            connection.sendall(b"POST /work HTTP/1.1\r\nHost: daemon\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert (await deferToThread(ask)).endswith(b'\r\n\r\n{"done": true}')

@@ -366,7 +366,7 @@ def test_cids(tmp_path: Path) -> None:
         Client(daemon).push_image("latest", layer)
         assert daemon.command("cid", "box").stdout == f"{cid}\n"
         said = daemon.command("cid", "box:none")
-        assert (said.returncode, said.stdout) == (1, "")
+        assert (said.returncode, said.stdout) == (3, "")
         assert said.stderr == (
             f"ipfsreg: there is no image box:none; box has the tag latest (local directory {daemon.path}, as "
             f"{daemon.config_file} says)\n"
@@ -506,7 +506,7 @@ def test_a_node_that_is_down(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{port}"
         said = f"version: Connection refused; is the IPFS node at {url} ([kubo] api)?"
         ended = daemon.command("gc")
-        assert (ended.returncode, ended.stdout) == (1, "")
+        assert (ended.returncode, ended.stdout) == (5, "")
         assert ended.stderr == (
             f"ipfsreg: {said} (bucket /ipfsreg on the IPFS node at {url}, as {daemon.config_file} says)\n"
         )

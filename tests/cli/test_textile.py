@@ -31,7 +31,7 @@ class Program:
             work(self).send(None)
         return ended.value.value
 
-    async def do(self, task: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    async def do(self, task: str, arguments: Mapping[str, str], heard: object = None) -> dict[str, Any]:
         self.asked.append((self._path, task, arguments))
         return self.answers.pop(0)
 

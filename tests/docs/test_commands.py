@@ -217,7 +217,9 @@ def test_the_ipfsreg_command_and_curl(daemon: DaemonProcess, busybox: Path, tmp_
     assert about.startswith(f"ipfsreg: this is about local directory {daemon.path}, as ipfsreg.ini says")
     assert cid.startswith("bafkrei")
     assert f"X-Ipfs-Cid: {cid}" in headers
-    listed = do("README.md", "What is there", ("http://127.0.0.1:5000", daemon.url))
+    listed = do("README.md", "What is there", installed, ("http://127.0.0.1:5000", daemon.url))
+    assert "\nlatest\t" in listed
+    assert "Platform:  linux/amd64" in listed
     assert '"busybox"' in listed
     assert '"tags":["latest"]' in listed
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import time
 from pathlib import Path
 
 from ipfsreg.registry import layout
@@ -68,10 +69,12 @@ def test_every_path_is_documented_and_every_documented_path_is_there(tmp_path: P
     image = make_image([random_layer("layout", 1_100_000)])
     attached = json.loads(image.manifest) | {"subject": descriptor(IMAGE, image.manifest)}
     signature = Image(json.dumps(attached).encode(), image.blobs)
-    with DaemonProcess(tmp_path) as daemon:
+    with DaemonProcess(tmp_path, {"retention": {"pulls": "yes"}}) as daemon:
         push(daemon, "team/app", image, "1.0")
         push(daemon, "team/app", signature, signature.digest)
         request(daemon, "POST", "team/app/blobs/uploads/", b"", "application/octet-stream")
+        while not (daemon.path / "bucket" / "dags").exists():  # the DAG of a layer is computed after its push
+            time.sleep(0.05)
         stored = daemon.path / "bucket" / "blobs" / "sha256"
         damaged = next(digest for digest in image.blobs if len(image.blobs[digest]) > 1000).partition(":")[2]
         (stored / damaged[:2] / damaged).write_bytes(b"?" * 1000)

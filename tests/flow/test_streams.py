@@ -285,6 +285,23 @@ def test_a_failure_while_closing_is_told() -> None:
         assert consumer.producer is None
 
 
+@pytest.mark.parametrize("result", [None, b"piece"])
+def test_an_iterator_in_an_iterator_may_wait_for_anything(result: bytes | None) -> None:
+    waits: Deferred[bytes | None] = Deferred()
+
+    async def inner() -> AsyncGenerator[bytes, None]:
+        yield (await waits) or b"piece"
+
+    async def outer() -> AsyncGenerator[bytes, None]:
+        async for piece in inner():
+            yield piece
+
+    consumer = Consumer()
+    outcome = outcome_of(Deferred.fromCoroutine(write_pieces(consumer, outer())))
+    waits.callback(result)
+    assert (outcome, consumer.pieces) == ([None], [b"piece"])
+
+
 def test_a_body_never_answers_after_it_was_stopped() -> None:
     source = Source(["give", "wait"])
     body, consumer = PiecesBody(source.pieces(), 2), Consumer()

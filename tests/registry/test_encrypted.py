@@ -8,8 +8,9 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.bucket.errors import PathTooLong
+from ipfsreg.bucket.errors import PathTooLong, SetupError
 from ipfsreg.encryption.chunks import CHUNK, HEADER_SIZE, SEAL_SIZE, stored_size
+from ipfsreg.registry import layout
 from ipfsreg.registry.content.quotas import QuotaLimits
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, Denied, DigestInvalid, QuotaExceeded, UploadLost
@@ -197,3 +198,20 @@ async def test_a_name_that_is_too_long(place: Place) -> None:
     await place.push_image(Repository("a" * 143), ["t" * 128], CONFIG)
     found = await place.registry.manifests.get(Repository("a" * 143), Tag("t" * 128))
     assert found.content == image(CONFIG)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_encrypted_bucket_is_never_taken_for_an_empty_one(tmp_path: Path) -> None:
+    encrypted = EncryptedPlace(tmp_path)
+    await encrypted.start()
+    await encrypted.stop()
+    mark = encrypted.files / layout.ENCRYPTED
+    mark.parent.mkdir()
+    mark.write_bytes(b"signed by the founder")
+    place = Place(tmp_path)
+    try:
+        with pytest.raises(SetupError, match=r"is encrypted: it needs \[encryption\] enabled = yes"):
+            await place.start()
+    finally:
+        await place.stop()
+    assert not (place.files / layout.VERSION_FILE).exists()

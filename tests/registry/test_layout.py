@@ -35,6 +35,10 @@ class Memory(ScheduledBucket):
         return result
 
 
+async def tags_of(bucket: Memory, repository: Repository) -> list[Tag]:
+    return sorted([tag async for some in layout.tags(bucket, repository) for tag in some])
+
+
 @given(
     st.lists(st.tuples(some_repositories.map(Repository), tags.map(Tag)), max_size=4, unique=True),
     st.lists(st.tuples(some_repositories.map(Repository), some_digests), max_size=4, unique=True),
@@ -75,7 +79,7 @@ def test_everything_is_found_again(
         assert [each async for each in layout.all_blobs(bucket)] == sorted(contents)
         for repository in named:
             mine = sorted(tag for each, tag in some_tags if each == repository)
-            assert await layout.tags(bucket, repository) == mine
+            assert await tags_of(bucket, repository) == mine
             assert [each async for each in layout.blob_links(bucket, repository)] == sorted(
                 digest for each, digest in links if each == repository
             )
@@ -86,7 +90,8 @@ def test_everything_is_found_again(
             assert sorted([each async for each in layout.referrer_entries(bucket, repository)]) == sorted(entries)
             for subject, _ in entries:
                 referring = sorted(digest for each, digest in entries if each == subject)
-                assert sorted(await layout.referring(bucket, repository, subject)) == referring
+                listed = await bucket.list(layout.referrers(repository, subject))
+                assert layout.referring(listed) == sorted(referring)
 
     assert bucket.run(everything()) is None
 
@@ -112,8 +117,8 @@ def test_a_tag_and_a_repository_of_the_same_name() -> None:
 
     async def look() -> None:
         assert [each async for each in layout.repositories(bucket)] == ["a", "a/b"]
-        assert await layout.tags(bucket, Repository("a")) == ["b"]
-        assert await layout.tags(bucket, Repository("a/b")) == ["b"]
+        assert await tags_of(bucket, Repository("a")) == ["b"]
+        assert await tags_of(bucket, Repository("a/b")) == ["b"]
 
     assert bucket.run(look()) is None
 

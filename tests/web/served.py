@@ -112,6 +112,13 @@ class Served:
         assert answer.status == 201
         return digest
 
+    async def cid(self, repository: str, digest: str) -> str:
+        """The CID that is told of a blob; that of a large one is known a moment after its push."""
+        while "x-ipfs-cid" not in (answer := await self.ask("HEAD", f"/v2/{repository}/blobs/{digest}")).headers:
+            assert answer.status == 200
+            await pause(0.02)
+        return answer["x-ipfs-cid"]
+
     async def push(
         self, content: bytes, reference: str, repository: str = "box", media_type: str = MANIFEST_TYPE
     ) -> Answer:

@@ -114,10 +114,13 @@ def test_a_large_layer_goes_out_as_a_car(daemon: DaemonProcess) -> None:
     connection = connect(daemon)
     push(connection, 2)
     digest = push(connection, LARGE)
-    connection.request("HEAD", f"/v2/box/blobs/{digest}")
-    answer = connection.getresponse()
-    answer.read()
-    cid = answer.headers["X-Ipfs-Cid"]
+    cid = None
+    while cid is None:  # it is computed after the push
+        connection.request("HEAD", f"/v2/box/blobs/{digest}")
+        answer = connection.getresponse()
+        answer.read()
+        cid = answer.headers["X-Ipfs-Cid"]
+        time.sleep(0.05)
     before = forget_peak(daemon.pid)
     connection.request("GET", f"/ipfs/{cid}?format=car&car-dups=y")  # each of its blocks is the same
     answer = connection.getresponse()

@@ -1,13 +1,13 @@
 """The daemon's side."""
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException
@@ -15,27 +15,34 @@ from werkzeug.exceptions import HTTPException
 from ipfsreg.app.listening import stop_listening
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.bucket.errors import BucketError
-from ipfsreg.registry.errors import RegistryError
+from ipfsreg.flow.progress import Progress
 from ipfsreg.web.gate import Entry, OpenGate
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.http.server import HttpServer, RefusalFormat
+from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
 from ipfsreg.web.routes import Dispatcher, Routes
+from ipfsreg.web.sending import send_pieces
 
+from .events import EVENTS, Event, Listing, Long, events_of
+from .failures import TELLING, http_status
 from .streams import Streams
-from .tasks import Task
+from .tasks import AnyTask
 
 IDLE_SECONDS = 60.0
 
 STALL_SECONDS = 3600.0
 """For how long a command may take nothing of what it asked for: its user may have stopped it."""
 
+_REGISTRY = b"/v2/"
+
 _log = Logger()
 
 
-def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = None) -> Routes:
-    """``POST /<task>`` with its arguments in the query: 200 with the result, 404 or 503 with one line of text.
+def make_control_routes(tasks: Mapping[str, AnyTask], clock: IReactorTime, streams: Streams | None = None) -> Routes:
+    """``POST /<task>`` with its arguments in the query: 200 with the result, or a status and one line of text.
+
+    Of tasks with events (see `events`), it is 200 and a line for each event, for who accepts `EVENTS`.
 
     ``GET /`` says that the daemon is alive.
     """
@@ -46,12 +53,19 @@ def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = Non
     async def alive(request: Request) -> bytes:
         return b""
 
-    async def run(request: Request, name: str) -> bytes:
-        if name not in tasks:
-            request.prepare(404, {})
+    async def run(request: Request, name: str) -> bytes | None:
+        task = tasks.get(name)
+        if task is None:
+            request.prepare(501, {})
             return b"the daemon cannot do that: its backend, or its version, does not have it"
         arguments = {key.decode(): values[0].decode() for key, values in request.args.items()}
-        return json.dumps(await tasks[name](arguments)).encode()
+        if not isinstance(task, Long | Listing):
+            return json.dumps(await task(arguments)).encode()
+        if isinstance(task, Long) and EVENTS not in (request.header("accept") or ""):  # an older command asks
+            return json.dumps(await task.work(arguments, Progress())).encode()
+        request.prepare(200, {"Content-Type": EVENTS})
+        await send_pieces(request, _lines(events_of(task, arguments, clock)))
+        return None
 
     routes.add("/", ["GET"], "alive", alive, Entry.EVERYBODY)
     routes.add("/<name>", ["POST"], "run", run, Entry.EVERYBODY)
@@ -59,13 +73,28 @@ def make_control_routes(tasks: Mapping[str, Task], streams: Streams | None = Non
 
 
 class ControlServer:
-    """Listens on a socket that only the daemon's own user can open."""
+    """Listens on a socket that only the daemon's own user can open.
 
-    def __init__(self, tasks: Mapping[str, Task], path: Path, reactor: Any, streams: Streams | None = None) -> None:
+    With a ``registry``, the socket is a registry too, which asks nobody who he is: what is below `/v2/` goes there.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, AnyTask],
+        path: Path,
+        reactor: Any,
+        streams: Streams | None = None,
+        registry: Handler | None = None,
+    ) -> None:
+        control: Handler = Dispatcher(make_control_routes(tasks, reactor, streams), _say)
+
+        def handle(request: Request) -> None:
+            (control if registry is None or not request.path.startswith(_REGISTRY) else registry)(request)
+
         self._path = path
         self._reactor = reactor
         self._server = HttpServer(
-            Dispatcher(make_control_routes(tasks, streams), _say),
+            handle,
             reactor,
             HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
             RefusalFormat("text/plain", lambda status, message: message.encode()),
@@ -92,11 +121,24 @@ class ControlServer:
         self._path.unlink(missing_ok=True)  # of a daemon that was killed
 
 
+async def _lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    """Events as lines. What fails before the first one fails as any task does."""
+    begun = False
+    async with aclosing(events):
+        try:
+            async for event in events:
+                begun = True
+                yield json.dumps(event).encode() + b"\n"
+        except TELLING as error:
+            if not begun:
+                raise
+            failure = {"status": http_status(error), "message": str(error)}
+            yield json.dumps({"error": failure}).encode() + b"\n"
+
+
 def _say(request: Request, error: Exception) -> bytes | None:
-    if isinstance(error, BucketError):
-        status, text = 503, str(error)
-    elif isinstance(error, RegistryError):
-        status, text = 404, error.message
+    if isinstance(error, TELLING):
+        status, text = http_status(error), str(error)
     elif isinstance(error, HTTPException):
         status, text = error.code or 500, error.name
     elif isinstance(error, ClientGone):

@@ -1,38 +1,64 @@
 """What can be asked of a registry beside its protocol, by name: the same in a daemon and in a command alone."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.opened import Opened
+from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.errors import ReadOnly
 from ipfsreg.registry.ipfs.image_parts import cids_of
-from ipfsreg.registry.names import parse_reference
+from ipfsreg.registry.names import parse_reference, parse_repository
 from ipfsreg.registry.registry import Registry
 
+from .contents import inspect_image, list_repositories, list_tags, remove
+from .events import Listing, Long
+from .status import tell_status
 from .unknown import explained
+
+_CHANGES = ("gc", "verify", "publish", "rm", "retention")
 
 TaskArguments = Mapping[str, str]
 Task = Callable[[TaskArguments], Awaitable[dict[str, Any]]]
 """Answers something that can be written as JSON."""
 
+AnyTask: TypeAlias = Task | Long | Listing
 
-async def run_collector(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
+
+async def run_collector(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
     """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period.
 
     ``untagged`` replaces the time for which manifests are kept without a tag, in seconds.
     """
     grace = 0.0 if arguments.get("now") else None
     untagged = float(arguments["untagged"]) if "untagged" in arguments else None
-    found = await registry.collector.run(dry_run=bool(arguments.get("dry_run")), grace=grace, untagged=untagged)
+    found = await registry.collector.run(
+        dry_run=bool(arguments.get("dry_run")), grace=grace, untagged=untagged, progress=progress
+    )
     limits = registry.limits
     return asdict(found) | {"untagged_for": limits.gc_untagged, "used_within": limits.gc_grace}
 
 
-async def verify_registry(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
+async def verify_registry(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
     """Read everything and compare it with its digests."""
-    return asdict(await registry.verifier.verify())
+    return asdict(await registry.verifier.verify(progress=progress))
+
+
+async def apply_retention(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
+    """Delete the tags that no rule keeps, of the repository ``name`` or of all."""
+    name = arguments.get("name")
+    return asdict(await registry.tag_retention.run(parse_repository(name) if name else None, progress))
+
+
+async def judge_tags(registry: Registry, arguments: TaskArguments) -> AsyncGenerator[Sequence[Any], None]:
+    """What the rules say of the tags that they are about, of the repository ``name`` or of all; nothing is deleted."""
+    name, retention = arguments.get("name"), registry.tag_retention
+    async for repository in retention.repositories(parse_repository(name) if name else None):
+        async for some in retention.verdicts(repository):
+            yield [asdict(verdict) for verdict, _ in some]
 
 
 async def find_cids(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
@@ -55,15 +81,24 @@ async def _refuse(task: str, why: str, arguments: TaskArguments) -> dict[str, An
     raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
 
 
-def tasks_of(registry: Registry, backend: Opened) -> Mapping[str, Task]:
-    """All tasks of a registry and its backend."""
-    tasks: dict[str, Task] = {
-        "gc": partial(run_collector, registry),
-        "verify": partial(verify_registry, registry),
+def tasks_of(
+    registry: Registry, backend: Opened, clock: IReactorTime, started: float | None = None
+) -> Mapping[str, AnyTask]:
+    """All tasks of a registry and its backend. ``started`` is when the daemon has; None for a command alone."""
+    tasks: dict[str, AnyTask] = {
+        "ls": Listing(partial(list_repositories, registry)),
+        "tags": Listing(partial(list_tags, registry)),
+        "inspect": partial(inspect_image, registry),
+        "rm": Long(partial(remove, registry, clock)),
+        "status": partial(tell_status, registry, backend, clock, started),
+        "gc": Long(partial(run_collector, registry)),
+        "retention": Long(partial(apply_retention, registry)),
+        "retention-verdicts": Listing(partial(judge_tags, registry)),
+        "verify": Long(partial(verify_registry, registry)),
         "cid": partial(find_cids, registry),
         "publish": partial(publish_image, registry),
         **backend.tasks,
     }
     if backend.read_only is not None:
-        tasks |= {name: partial(_refuse, name, backend.read_only) for name in ("gc", "verify", "publish")}
+        tasks |= {name: partial(_refuse, name, backend.read_only) for name in _CHANGES}
     return tasks

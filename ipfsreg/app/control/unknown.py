@@ -28,7 +28,7 @@ async def _instead(registry: Registry, repository: Repository, reference: Tag | 
     is_tag = not isinstance(reference, Digest)
     lacking = f"there is no image {repository}{':' if is_tag else '@'}{reference}"
     try:
-        tags = await registry.tags.in_order(repository)
+        tags: Sequence[Tag] = await registry.tags.in_order(repository)
     except NameUnknown:
         tags = ()
     if tags:

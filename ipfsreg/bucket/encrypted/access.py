@@ -17,6 +17,8 @@ def named(path: str, keyring: Keyring) -> Iterator[None]:
     """Let what fails within the block be a `BucketError` that names the file at a path."""
     try:
         yield
+    except Corrupt as error:
+        raise Corrupt(f"{path}: {error}") from error
     except Damaged as error:
         raise Corrupt(f"{path} was altered or damaged where it is stored: {error}") from None
     except UnknownGeneration as error:

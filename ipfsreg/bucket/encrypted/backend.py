@@ -19,6 +19,19 @@ DOCUMENTS = "encryption"
 """The directory at the top of the bucket that is not encrypted: what it is, and its members (docs/encryption.md)."""
 
 
+class OpenedByKeys(GatedBucket):
+    """An encrypted bucket that is used once its keys are known."""
+
+    def __init__(self, bucket: EncryptedBucket, open_keys: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(bucket, lambda _: open_keys())
+        self._encrypted = bucket
+
+    async def seal_again(self, path: str, *, reencrypt: bool) -> int:
+        """See `EncryptedBucket.seal_again`."""
+        await self.passed()
+        return await self._encrypted.seal_again(path, reencrypt=reencrypt)
+
+
 def encrypted_backend(
     backend: Opened,
     member: Callable[[], MemberKey],
@@ -36,14 +49,11 @@ def encrypted_backend(
     """
     can = backend.ipfs
     spool = SealedSpool(member, keys, at_end=can.ahead is not None)
-    bucket = EncryptedBucket(backend.bucket, keys, spool, workers, directory / "moved")
-
-    async def opened(_: object) -> None:
-        await open_keys()
+    bucket = EncryptedBucket(backend.bucket, keys, spool, workers, directory / "moved", backend.replace)
 
     return replace(
         backend,
-        bucket=GatedBucket(bucket, opened),
+        bucket=OpenedByKeys(bucket, open_keys),
         encrypted=lambda: True,
         ipfs=Capabilities(
             ahead=can.ahead,

@@ -2,10 +2,10 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
@@ -16,10 +16,13 @@ from ipfsreg.encryption.chunks import plain_size, stored_size
 from ipfsreg.encryption.file_format import decode_file, encode_file, make_seal
 from ipfsreg.encryption.keyring import Keyring, KeyringSource
 from ipfsreg.encryption.names import Names, NameTooLong, NotAName, names_of
+from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 
 from .access import INLINE, for_writing, named
-from .reader import open_encrypted, read_head
+from .first_read import FirstRead
+from .reader import EncryptedReader, open_encrypted, read_head
+from .replacing import Replace, ReplacingBucket
 from .sealing import SealedCopy, seal_between, write_all
 from .spool import SealedSpool
 
@@ -38,16 +41,26 @@ class EncryptedBucket(BucketWrapper):
     hold is `Corrupt`, and the text names the file. ``keys`` are those of the moment; where the member may only read,
     every change is `Unchangeable`. Files of the form ``spool`` are stored by `put_file` as they are; others are
     encrypted first, into a file beside them. ``directory`` on this disk is its own, for files that are moved.
+    ``replace`` is that of `Opened`, for a bucket that others use as well.
     """
 
     def __init__(
-        self, bucket: IBucket, keys: KeyringSource, spool: SealedSpool, workers: Workers, directory: Path
+        self,
+        bucket: IBucket,
+        keys: KeyringSource,
+        spool: SealedSpool,
+        workers: Workers,
+        directory: Path,
+        replace: Replace | None = None,
     ) -> None:
         super().__init__(bucket)
         self._keys = keys
         self._spool = spool
         self._workers = workers
         self._directory = directory
+        self._replace = replace
+        self._changing = KeyedLock()
+        """By path: what is sealed again is not what was just replaced."""
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`."""
@@ -91,7 +104,7 @@ class EncryptedBucket(BucketWrapper):
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return ensureDeferred(self._put(check_path(path), content))
+        return ensureDeferred(self._alone(self._put(path, content), check_path(path)))
 
     async def _put(self, path: str, content: bytes) -> None:
         keyring = for_writing(self._keys.current())
@@ -101,7 +114,7 @@ class EncryptedBucket(BucketWrapper):
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
-        return ensureDeferred(self._put_file(check_path(path), source))
+        return ensureDeferred(self._alone(self._put_file(path, source), check_path(path)))
 
     async def _put_file(self, path: str, source: Path) -> None:
         keyring = for_writing(self._keys.current())
@@ -139,7 +152,8 @@ class EncryptedBucket(BucketWrapper):
 
         What has no seal that holds is moved as it is, and stays damaged.
         """
-        return ensureDeferred(self._move(check_path(source), check_path(destination)))
+        work = self._move(source, destination)
+        return ensureDeferred(self._alone(work, *sorted({check_path(source), check_path(destination)})))
 
     async def _move(self, source: str, destination: str) -> None:
         keyring = for_writing(self._keys.current())
@@ -149,6 +163,8 @@ class EncryptedBucket(BucketWrapper):
         except Corrupt:
             await self._bucket.move(found, wanted)  # what is there is no file
             return
+        if stored.size is None:
+            stored = FirstRead(stored)
         try:
             with named(source, keyring):
                 header, seal = await read_head(stored, keyring, source)
@@ -161,6 +177,84 @@ class EncryptedBucket(BucketWrapper):
         finally:
             stored.close()
         await self._bucket.remove(found)
+
+    async def seal_again(self, path: str, *, reencrypt: bool) -> int:
+        """Bring a file to the generation of the moment, signed by this member; answers how many bytes were stored.
+
+        0 where it has that generation. A short one gets new keys of its own; a long one keeps them and gets another
+        seal, unless it is to be ``reencrypt``ed. What others replaced meanwhile is left alone. `Corrupt` where the file
+        does not hold.
+        """
+        async with self._changing.of(check_path(path)):
+            keyring = for_writing(self._keys.current())
+            token = _where(keyring, path)
+            before = await self._asked(path, self._bucket.stat(token))
+            stored = await self._asked(path, self._bucket.open(token))
+            if stored.size is None:
+                stored = FirstRead(stored)
+            try:
+                with named(path, keyring):
+                    header, seal = await read_head(stored, keyring, path)
+                if seal.generation == keyring.generation:
+                    return 0
+                writing = self._while_still(before)
+                if reencrypt or seal.size <= _MOVED_IN_MEMORY:
+                    return await writing._encrypt_again(
+                        path, EncryptedReader(stored, header, seal, path, self._workers), before
+                    )
+                new = make_seal(keyring, path, header, seal.key, seal.public, seal.size)
+                size = stored_size(seal.size)
+                if await self._bucket.stat(token) != before:
+                    return 0
+                await writing._store_with(stored, size, new, header.seal_at(size), token)
+                return size
+            finally:
+                stored.close()
+
+    def _while_still(self, before: Stat) -> "EncryptedBucket":
+        """This bucket, but that what is stored replaces only what is still as it was."""
+        if self._replace is None or before.cid is None:
+            return self
+        still = ReplacingBucket(self._bucket, self._replace, before.cid)
+        return EncryptedBucket(still, self._keys, self._spool, self._workers, self._directory)
+
+    async def _encrypt_again(self, path: str, reader: EncryptedReader, before: Stat) -> int:
+        keyring = self._keys.current()
+        token = _where(keyring, path)
+        if reader.size <= _MOVED_IN_MEMORY:
+            async with aclosing(reader.pieces(0, reader.size)) as pieces:
+                content = b"".join([piece async for piece in pieces])
+            if await self._bucket.stat(token) == before:
+                await self._put(path, content)
+            return stored_size(reader.size)
+        copy = self._directory / f"{secrets.token_hex(8)}{self._spool.suffix}"
+        descriptor = await self._workers.run(_new_file, copy)
+        try:
+            await self._workers.run(self._spool.begin, descriptor)
+            appender = await self._workers.run(self._spool.appender, descriptor, 0)
+            async with aclosing(reader.pieces(0, reader.size)) as pieces:
+                async for piece in pieces:
+                    await self._workers.run(appender.write, piece)
+            await self._workers.run(appender.flush)
+            if await self._bucket.stat(token) == before:
+                await self._put_file(path, copy)
+        except OSError as error:
+            raise bucket_error(error) from error
+        finally:
+            os.close(descriptor)
+            await self._workers.run(copy.unlink, missing_ok=True)
+        return stored_size(reader.size)
+
+    async def _alone(self, work: Coroutine[Any, Any, T], *paths: str) -> T:
+        """Do some work while nobody else changes the files at these paths."""
+        async with AsyncExitStack() as until_end:
+            try:
+                for path in paths:
+                    await until_end.enter_async_context(self._changing.of(path))
+            except BaseException:
+                work.close()
+                raise
+            return await work
 
     async def _store_with(self, stored: IReader, size: int, seal: bytes, at: int, token: str) -> None:
         """Store a file once more, with another seal."""
@@ -191,7 +285,7 @@ class EncryptedBucket(BucketWrapper):
 
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
-        return ensureDeferred(self._remove(check_path(path)))
+        return ensureDeferred(self._alone(self._remove(path), check_path(path)))
 
     async def _remove(self, path: str) -> None:
         keyring = for_writing(self._keys.current())
@@ -268,7 +362,7 @@ def _decrypt_entries(names: Names, directory: str, entries: Sequence[Entry]) -> 
 
 def _new_file(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _remove_copies(directory: Path) -> None:

@@ -24,10 +24,13 @@ from ipfsreg.encryption.keyring import Keyring
 from ipfsreg.flow.workers import Workers
 
 from .access import named
+from .first_read import FirstRead
 
 
 async def open_encrypted(stored: IReader, keyring: Keyring, path: str, workers: Workers) -> "EncryptedReader":
     """Read the header and the seal of the open file at a true path; ``stored`` is closed where they do not hold."""
+    if stored.size is None:
+        stored = FirstRead(stored)
     try:
         with named(path, keyring):
             header, seal = await read_head(stored, keyring, path)
@@ -42,7 +45,8 @@ async def read_head(stored: IReader, keyring: Keyring, path: str) -> tuple[Heade
     if stored.size is not None and stored.size < HEADER_SIZE + SEAL_SIZE:
         raise Damaged(f"it is {stored.size} bytes long, which no encrypted file is")
     # Nearly all seals are in front: one read.
-    front = await _read(stored, 0, HEADER_SIZE + SEAL_SIZE)
+    length = HEADER_SIZE + SEAL_SIZE
+    front = await (stored.head(length) if isinstance(stored, FirstRead) else _read(stored, 0, length))
     header = Header.decode(front)
     if not header.at_end:
         sealed = front[HEADER_SIZE:]
@@ -123,9 +127,9 @@ class EncryptedReader:
                         chunk = bytes(memoryview(waiting)[:size])
                         del waiting[:size]
                         yield chunk
-            except Corrupt:
+            except Corrupt as error:
                 if not beyond or len(waiting) < left:
-                    raise
+                    raise Corrupt(f"{self._path}: {error}") from error
         if left != len(waiting):
             why = "it is longer than its seal says" if len(waiting) > left else "it is cut off"
             raise Corrupt(f"{self._path} was altered or damaged where it is stored: {why}")

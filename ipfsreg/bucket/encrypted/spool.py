@@ -6,12 +6,13 @@ kept beside it for an upload that goes on after a restart.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt, crypto_aead_xchacha20poly1305_ietf_encrypt
 from nacl.exceptions import CryptoError
 
-from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.spool_format import Appender
 from ipfsreg.encryption.chunks import (
     CHUNK,
@@ -74,7 +75,8 @@ class SealedSpool:
 
     def begin(self, descriptor: int) -> None:
         """See `SpoolFormat`. :raises Unchangeable: where the member may only read."""
-        for_writing(self._keys.current())
+        with suppress(Unavailable):  # not known yet; `put_file` will tell
+            for_writing(self._keys.current())
         write_all(descriptor, Header.new(at_end=self._at_end).encode().ljust(self._chunks_at, b"\0"), 0)
 
     def recover(self, descriptor: int) -> int:
@@ -159,7 +161,7 @@ class _SpoolFile:
 
     def put(self, place: Place, plain: bytes | bytearray | memoryview) -> None:
         """Write a chunk. It is the end of the file then, unless it is a full one."""
-        stored, at = self.writer.encode(place, plain), self._at(place.index)
+        stored, at = self.writer.encode(place, plain), self._at(place.number)
         write_all(self._descriptor, stored, at)
         if len(plain) < CHUNK or place.final:
             os.ftruncate(self._descriptor, at + len(stored))
@@ -205,6 +207,8 @@ class _SpoolFile:
 
 class _SealingAppender:
     """Keeps the last chunk back, full or not, until something comes after it."""
+
+    is_slow = True
 
     def __init__(self, file: _SpoolFile, offset: int) -> None:
         self._file = file

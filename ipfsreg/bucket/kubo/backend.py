@@ -52,7 +52,9 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
                 KuboContent(network, following.root),
                 remote_pins=KuboRemotePins(content, following.root, options.follow),
             ),
+            told=following.told,
             read_only=why,
+            leave_out=following.leave_out,
         )
     index = content
     if options.index is not None:
@@ -67,6 +69,8 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         cached(kubo),
         repeated=repeated,
         exclusion=kubo,
+        replace=kubo.replace,
+        told=network.told,
         ipfs=Capabilities(
             KuboContent(network, kubo.root),
             kubo.ahead,

@@ -1,6 +1,7 @@
 """A bucket that is a directory of an IPFS node, each state of it pinned in place of the last one."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from .reading.by_blocks import ByBlocks
 from .reading.tree import NodeTree
 from .rpc.client import Rpc
 from .rpc.growing import GrowingFile
-from .state.changes import Change, Link, Move, Remove, Store
+from .state.changes import Change, IfStill, Link, Move, Remove, Store
 from .state.commits import Commits
 from .state.notes import Notes
 from .state.presence import Clocks
@@ -164,24 +165,51 @@ class KuboBucket(NodeTree):
         await self._opened()
         return await self.node.add(source)
 
-    async def _store(self, path: str, source: Source, target: Target | None = None) -> None:
+    async def replace(self, path: str, cid: str, content: bytes | Path) -> bool:
+        """Replace a file as `put` or, for a path of this disk, `put_file` do; only where it still has a CID.
+
+        Answers whether it had. The file of this disk stays.
+        """
+        file = (
+            MemorySource(content)
+            if isinstance(content, bytes)
+            else await FileSource.of(content, self._workers, ADDED_PIECE)
+        )
+        changes: list[IfStill] = []
+
+        def if_still(change: Change) -> Change:
+            changes.append(IfStill(path, cid, change))
+            return changes[-1]
+
+        await self._store(path, file, only=if_still)
+        return changes[-1].made
+
+    async def _store(
+        self,
+        path: str,
+        source: Source,
+        target: Target | None = None,
+        only: Callable[[Change], Change] = lambda change: change,
+    ) -> None:
         await self._opened()
         if target is None and source.size <= min(STORED_WITH_CHANGE, self.node.chunk):
-            await self._change(Store(path, await source.read(0)))
+            await self._change(only(Store(path, await source.read(0))))
             return
         for pinned in (False, *[True] * ADD_TRIES):
             try:
                 if pinned:
-                    await self._store_pinned(path, source, target)
+                    await self._store_pinned(path, source, target, only)
                 else:
                     target = target or await self.node.add(source)
-                    await self._change(Link(path, target))
+                    await self._change(only(Link(path, target)))
                 return
             except Missing as error:
                 self._log.info("{error}; it is added again", error=error)
         raise Unavailable("the node loses what is stored: is garbage being collected all the time?", RETRY_AFTER)
 
-    async def _store_pinned(self, path: str, source: Source, target: Target | None) -> None:
+    async def _store_pinned(
+        self, path: str, source: Source, target: Target | None, only: Callable[[Change], Change]
+    ) -> None:
         """Store what garbage collection took from us: with a pin of its own, which waits for the collection to end.
 
         ``target`` is what it was before.
@@ -198,7 +226,7 @@ class KuboBucket(NodeTree):
             await pins.note(str(target.cid))
         target = await self.node.add(source, pin=True)
         try:
-            await self._change(Link(path, target))
+            await self._change(only(Link(path, target)))
         finally:
             # A node counts one pin for all who wanted it: one that was there before is somebody else's.
             if str(target.cid) not in others:

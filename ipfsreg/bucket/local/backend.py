@@ -19,5 +19,5 @@ class LocalOptions(PathOptions):
 def open_local(options: LocalOptions, workers: Workers, reactor: Any) -> Opened:
     """The bucket in the directory that ``path`` names."""
     bucket = LocalBucket(options.path, workers)
-    can = Capabilities(list_top=bucket.list_top, verify_reads=options.verify_reads)
+    can = Capabilities(list_top=bucket.list_top, verify_reads=options.verify_reads, late_dags=True)
     return Opened(bucket, existing=bucket.existing, problem=bucket.problem, ipfs=can)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -10,7 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.bucket.errors import MISSING, NotFound, SetupError, Unavailable, bucket_error
+from ipfsreg.bucket.bulk import OF_ONE_FILE, IBulkReads
+from ipfsreg.bucket.errors import MISSING, BucketError, NotFound, SetupError, Unavailable, bucket_error
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path
 from ipfsreg.flow.durable import DIRECTORY, closing, make_directory, sync_directory
@@ -23,12 +25,14 @@ from .tree import FileTree
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_Contents = list[bytes | BucketError]
+
 _MARK = ".bucket"
 _LOCK = "lock"  # of the daemon that starts
 _WALK_PIECE = 200
 
 
-@implementer(IBucket)
+@implementer(IBucket, IBulkReads)
 class LocalBucket:
     """Files below ``directory / "bucket"``; drafts go through ``directory / "drafts"`` on the same file system.
 
@@ -183,17 +187,39 @@ class LocalBucket:
         listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, ".")
         return listed.addCallback(lambda entries: [each for each in entries if each.name != _MARK])
 
-    def _reading(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
-        def read() -> T:
-            try:
-                return function(*args, **kwargs)
-            except OSError as error:
-                if error.errno not in MISSING:
-                    raise bucket_error(error, self._place_of(args)) from error
-                self._check_mark()
-                raise NotFound(str(error)) from error
+    def get_each(self, wanted: Sequence[tuple[str, int]]) -> "Deferred[_Contents]":
+        """See `IBulkReads.get_each`: in one call of a thread."""
+        return self._workers.run(self._read_each, [(check_path(path), limit) for path, limit in wanted])
 
-        return self._workers.run(read)
+    def _read_each(self, wanted: Sequence[tuple[str, int]]) -> "_Contents":
+        found: _Contents = []
+        for path, limit in wanted:
+            try:
+                found.append(self._read(self._tree.read, path, limit))
+            except OF_ONE_FILE as error:
+                found.append(error)
+        return found
+
+    async def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
+        """See `IBulkReads.names`."""
+        found = self._tree.names(check_path(directory))
+        try:
+            while some := await self._reading(_some_names, found):
+                yield some
+        except NotFound:
+            return
+
+    def _reading(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
+        return self._workers.run(lambda: self._read(function, *args, **kwargs))
+
+    def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in MISSING:
+                raise bucket_error(error, self._place_of(args)) from error
+            self._check_mark()
+            raise NotFound(str(error)) from error
 
     def _writing(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         def write() -> T:
@@ -224,3 +250,7 @@ class LocalBucket:
 def _none_if_missing(failure: Failure) -> Sequence[Entry]:
     failure.trap(NotFound)
     return []
+
+
+def _some_names(found: Iterator[str]) -> list[str]:
+    return list(islice(found, 5 * _WALK_PIECE))

@@ -126,6 +126,12 @@ class FileTree:
         with closing(self._open(directory, DIRECTORY)) as descriptor, os.scandir(descriptor) as found:
             return sorted(map(_entry, found), key=attrgetter("name"))
 
+    def names(self, directory: str) -> Iterator[str]:
+        """The names in a directory, in the order in which the disk has them."""
+        with closing(self._open(directory, DIRECTORY)) as descriptor, os.scandir(descriptor) as found:
+            for each in found:
+                yield each.name
+
     def walk(self, directory: str, into: Callable[[str], bool] | None) -> Iterator[Listing]:
         """A directory and all below it, in the order of their names.
 

@@ -21,7 +21,7 @@ from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.cid import CID, SHA2_256, SHA2_512, decode_cid
-from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
+from ipfsreg.ipfs.file_dag import PROFILE, BlockPlace, FileDag
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
@@ -81,6 +81,7 @@ class CidIndex:
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
+        self._forgotten = False  # whether `tagged` is not to be believed
         self.complete = False
         """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
@@ -102,12 +103,12 @@ class CidIndex:
         if self._connection is None:
             return
         with suppress(Unavailable):
-            await self._do(lambda to: to.execute("UPDATE state SET complete = ?", (int(self.complete),)))
+            await self.do(lambda to: to.execute("UPDATE state SET complete = ?", (int(self.complete),)))
         await self._let_go()
 
     async def holders(self, digest: Digest, allowed: Allowed) -> AsyncIterator[Holder]:
         """The repositories that should have a content."""
-        async for row in self._rows(cid_table.HOLDERS, _key(digest), allowed):
+        async for row in self._rows(cid_table.HOLDERS, index_key(digest), allowed):
             yield _holder(row)
 
     async def blocks(self, sha256: bytes, allowed: Allowed) -> AsyncIterator[HeldBlock]:
@@ -117,8 +118,8 @@ class CidIndex:
 
     async def cid(self, digest: Digest) -> CID | None:
         """The CID of a content whose DAG is stored."""
-        query, key = "SELECT cid FROM dags WHERE content = ?", (_key(digest),)
-        row = await self._do(lambda of: of.execute(query, key).fetchone())
+        query, key = "SELECT cid FROM dags WHERE content = ?", (index_key(digest),)
+        row = await self.do(lambda of: of.execute(query, key).fetchone())
         return None if row is None else decode_cid(row[0])[0]
 
     def held(self, *holders: Holder, size: int | None = None) -> None:
@@ -127,50 +128,74 @@ class CidIndex:
         ``size`` is that of each of them in bytes, where it is known.
         """
         for each in holders:
-            row = (_key(each.digest), each.repository, int(each.is_manifest), self._pass)
-            self._tell("INSERT INTO holders VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET pass = excluded.pass", row)
+            row = (index_key(each.digest), each.repository, int(each.is_manifest), self._pass)
+            self.tell("INSERT INTO holders VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET pass = excluded.pass", *row)
             if size is not None:
                 self.measured(each.digest, size)
 
     def measured(self, digest: Digest, size: int) -> None:
         """A content that some repository has is ``size`` bytes long."""
-        self._tell("INSERT INTO sizes VALUES (?, ?) ON CONFLICT DO NOTHING", (_key(digest), size))
+        self.tell("INSERT INTO sizes VALUES (?, ?) ON CONFLICT DO NOTHING", index_key(digest), size)
 
     async def without_size(self, digests: Sequence[Digest]) -> list[Digest]:
         """Those of some contents whose size it does not know."""
-        found = await self._do(partial(cid_table.without_size, [_key(each) for each in digests]))
-        return [each for each in digests if _key(each) in found]
+        found = await self.do(partial(cid_table.without_size, [index_key(each) for each in digests]))
+        return [each for each in digests if index_key(each) in found]
 
     async def knows_all_sizes(self) -> bool:
         """Whether it knows the size of all that repositories have, as far as it knows that."""
         query = "SELECT EXISTS (SELECT 1 FROM holders WHERE content NOT IN (SELECT content FROM sizes))"
-        return not await self._do(lambda of: of.execute(query).fetchone()[0])
+        return not await self.do(lambda of: of.execute(query).fetchone()[0])
 
     async def usage(self, repository: Repository, digest: Digest | None) -> cid_table.Usage:
         """What a repository and all of them have, and whether that content is a part of it. What was told counts."""
-        return await self._do(partial(cid_table.usage, repository, None if digest is None else _key(digest)))
+        return await self.do(partial(cid_table.usage, repository, None if digest is None else index_key(digest)))
+
+    async def used(self, repositories: Sequence[Repository]) -> dict[str, int]:
+        """The bytes that some repositories have, each content once, and under ``""`` those of all.
+
+        What is not known is left out. It is less than there is where the index is not `complete`.
+        """
+        return await self.do(partial(cid_table.used, repositories))
 
     def lost(self, holder: Holder) -> None:
         """A repository has a content no more. The caller keeps others from giving it meanwhile."""
-        row = (_key(holder.digest), holder.repository, int(holder.is_manifest))
-        self._tell("DELETE FROM holders WHERE content = ? AND repository = ? AND manifest = ?", row)
+        row = (index_key(holder.digest), holder.repository, int(holder.is_manifest))
+        self.tell("DELETE FROM holders WHERE content = ? AND repository = ? AND manifest = ?", *row)
 
     async def add_dag(self, digest: Digest, dag: FileDag) -> None:
         """The DAG of a content is about to be stored."""
         try:
-            await self._do(lambda to: cid_table.add_dag(to, _key(digest), dag, self._pass))
+            await self.do(lambda to: cid_table.add_dag(to, index_key(digest), dag, self._pass))
         except Unavailable:  # it was logged
             self._miss()
+
+    def want_dag(self, digest: Digest, size: int) -> None:
+        """The DAG of a content of ``size`` bytes is to be computed."""
+        self.tell("INSERT INTO wanted VALUES (?, ?) ON CONFLICT DO NOTHING", index_key(digest), size)
+
+    def want_no_dag(self, digest: Digest) -> None:
+        """It is not, any more."""
+        self.tell("DELETE FROM wanted WHERE content = ?", index_key(digest))
+
+    async def wanted_dag(self) -> tuple[Digest, int] | None:
+        """A content whose DAG is to be computed, and its size in bytes; None where there is none."""
+        row = await self.do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
+        return None if row is None else (_digest(row[0]), row[1])
+
+    async def want_missing_dags(self) -> None:
+        """All DAGs of blobs that it knows and that are not there are to be computed."""
+        await self.do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
         with suppress(Unavailable):
-            await self._do(lambda of: of.execute("DELETE FROM dags WHERE content = ?", (_key(digest),)))
+            await self.do(lambda of: of.execute("DELETE FROM dags WHERE content = ?", (index_key(digest),)))
 
     async def has_dag(self, digest: Digest) -> bool:
         """Whether it knows the DAG of a content, which is there in this pass too."""
-        statement, values = "UPDATE dags SET pass = ? WHERE content = ?", (self._pass, _key(digest))
-        return bool(await self._do(lambda to: to.execute(statement, values).rowcount))
+        statement, values = "UPDATE dags SET pass = ? WHERE content = ?", (self._pass, index_key(digest))
+        return bool(await self.do(lambda to: to.execute(statement, values).rowcount))
 
     async def begin_pass(self) -> None:
         """Begin a pass: from now on the index is told of everything that is there."""
@@ -181,9 +206,11 @@ class CidIndex:
             await self._workers.run(cid_table.remove_file, self._path)
         if self._connection is None:
             await self.open()
-        (self._pass,) = await self._do(
-            lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone()
+        forget = [("DELETE FROM tagged", ())] if self._forgotten else []
+        (self._pass,) = await self.do(
+            lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone(), *forget
         )
+        self._forgotten = self._missed
 
     async def end_pass(self) -> None:
         """End a pass: what the index was not told of is gone."""
@@ -193,12 +220,12 @@ class CidIndex:
         ]
         for table, column, needed in (("blocks", "dag", "id FROM dags"), ("sizes", "content", "content FROM holders")):
             news.append((f"DELETE FROM {table} WHERE {column} NOT IN (SELECT {needed})", ()))
-        await self._do(_nothing, *news)
+        await self.do(_nothing, *news)
         self.complete = not self._missed
 
     async def settled(self) -> None:
         """Wait until everything told so far is written."""
-        await self._do(_nothing)
+        await self.do(_nothing)
 
     async def _let_go(self) -> None:
         # SQLite takes the whole process down if a connection is closed while a thread uses it. So closing waits for its
@@ -211,7 +238,8 @@ class CidIndex:
             if connection is not None:
                 await self._workers.run(connection.close)
 
-    def _tell(self, statement: str, values: tuple[object, ...]) -> None:
+    def tell(self, statement: str, *values: object) -> None:
+        """Have a statement executed before all that is asked from now on."""
         if self._connection is None:
             self._miss()
             return
@@ -220,15 +248,21 @@ class CidIndex:
             self._writing = True
             Deferred.fromCoroutine(self._write()).addErrback(self._could_not_write)
 
+    @property
+    def knows_tagged(self) -> bool:
+        """Whether the table `tagged` is to be believed: nothing was lost since it was emptied."""
+        return self._connection is not None and not self._forgotten
+
     def _miss(self) -> None:
         self.complete = False
-        self._missed = True
+        self._missed = self._forgotten = True
         if self._connection is None:  # the file may be marked as complete
-            self._path.unlink(missing_ok=True)
+            with suppress(IsADirectoryError):
+                self._path.unlink(missing_ok=True)
 
     async def _write(self) -> None:
         try:
-            await self._do(_nothing)
+            await self.do(_nothing)
         finally:
             self._writing = False
 
@@ -238,13 +272,13 @@ class CidIndex:
     async def _rows(self, query: str, value: bytes, allowed: Allowed) -> AsyncIterator[Any]:
         seen, rows = 0, [None] * PLACES_AT_ONCE
         while len(rows) == PLACES_AT_ONCE:
-            rows = await self._do(partial(cid_table.rows, query, value, allowed, seen, PLACES_AT_ONCE))
+            rows = await self.do(partial(cid_table.rows, query, value, allowed, seen, PLACES_AT_ONCE))
             seen += len(rows)
             for row in rows:
                 yield row
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T], *more: cid_table.Statement) -> T:
-        """Write the news, and ``more``, and do some work: in one transaction."""
+    async def do(self, work: Callable[[sqlite3.Connection], T], *more: cid_table.Statement) -> T:
+        """Write what was told, and ``more``, and do some work: in one transaction. :raises Unavailable:"""
         return await shield(self._do_now(work, more))
 
     async def _do_now(self, work: Callable[[sqlite3.Connection], T], more: Sequence[cid_table.Statement]) -> T:
@@ -265,9 +299,14 @@ def _nothing(connection: sqlite3.Connection) -> None:
     """Do nothing but write the news."""
 
 
-def _key(digest: Digest) -> bytes:
+def index_key(digest: Digest) -> bytes:
+    """A content in the tables."""
     return bytes((_ALGORITHMS[digest.algorithm],)) + bytes.fromhex(digest.hex)
 
 
+def _digest(key: bytes) -> Digest:
+    return Digest(_NAMES[key[0]], key[1:].hex())
+
+
 def _holder(row: Any) -> Holder:
-    return Holder(Digest(_NAMES[row[0][0]], row[0][1:].hex()), Repository(row[1]), bool(row[2]))
+    return Holder(_digest(row[0]), Repository(row[1]), bool(row[2]))

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Statement = tuple[str, tuple[object, ...]]
 """SQL, and the values for its question marks."""
 
-_VERSION = 2
+_VERSION = 4
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -29,6 +29,8 @@ _OF_THE_DISK = {
 
 # `used` has what each repository has, in bytes, and under '' what there is in all, each content once. The triggers keep
 # it: a content counts with its size once that is known, for those who have it then and for those who come.
+# `wanted` are the contents whose DAG is to be computed.
+# `tags` has each tag with the content that it points to, and `tagged` the repositories all of whose tags are there.
 # A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
 _SCHEMA = """
 CREATE TABLE state (complete INTEGER NOT NULL, pass INTEGER NOT NULL);
@@ -44,6 +46,7 @@ CREATE TABLE holders (
     content BLOB NOT NULL, repository TEXT NOT NULL, manifest INTEGER NOT NULL, pass INTEGER NOT NULL,
     PRIMARY KEY (content, repository, manifest)
 ) WITHOUT ROWID;
+CREATE TABLE wanted (content BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE sizes (content BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE used (repository TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO used VALUES ('', 0);
@@ -67,6 +70,17 @@ CREATE TRIGGER measured AFTER INSERT ON sizes BEGIN
     UPDATE used SET bytes = bytes + NEW.size
         WHERE repository = '' AND EXISTS (SELECT 1 FROM holders WHERE content = NEW.content);
 END;
+CREATE TABLE tags (
+    repository TEXT NOT NULL, folded TEXT NOT NULL, tag TEXT NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (repository, folded, tag, content)
+) WITHOUT ROWID;
+CREATE INDEX tags_of ON tags (repository, content);
+CREATE TABLE tagged (repository TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+MISSING_DAGS = """
+INSERT OR IGNORE INTO wanted SELECT content, size FROM sizes
+WHERE (size > ? OR substr(content, 1, 1) != ?) AND content NOT IN (SELECT content FROM dags)
+AND EXISTS (SELECT 1 FROM holders WHERE holders.content = sizes.content AND NOT manifest)
 """
 HOLDERS = "SELECT content, repository, manifest FROM holders WHERE content = ?"
 BLOCKS = """
@@ -91,6 +105,13 @@ def usage(repository: Repository, key: bytes | None, connection: sqlite3.Connect
     holders = [] if key is None else connection.execute("SELECT repository FROM holders WHERE content = ?", (key,))
     having = {found for (found,) in holders}
     return Usage(used.get(repository, 0), used[""], repository in having, bool(having))
+
+
+def used(repositories: Sequence[Repository], connection: sqlite3.Connection) -> dict[str, int]:
+    """What is used by each of some repositories, and under ``""`` by all."""
+    query = "SELECT bytes FROM used WHERE repository = ?"
+    found = {name: connection.execute(query, (name,)).fetchone() for name in ("", *repositories)}
+    return {name: row[0] for name, row in found.items() if row is not None}
 
 
 def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> set[bytes]:
@@ -124,7 +145,12 @@ def _open_file(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
             remove_file(path)
             return _open_file(path)
         complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
+        # Synced before the index is told of anything: else it might count as complete after a loss of power.
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("UPDATE state SET complete = 0")
+        if not complete:
+            connection.execute("DELETE FROM tagged")
+        connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise
@@ -171,6 +197,7 @@ def rows(
 def add_dag(connection: sqlite3.Connection, key: bytes, dag: FileDag, number: int) -> None:
     """Add the DAG of a content in the pass with that number, or replace it."""
     connection.execute("DELETE FROM dags WHERE content = ?", (key,))
+    connection.execute("DELETE FROM wanted WHERE content = ?", (key,))
     added = connection.execute(
         "INSERT INTO dags (content, cid, size, pass) VALUES (?, ?, ?, ?)", (key, dag.cid.binary, dag.size, number)
     )

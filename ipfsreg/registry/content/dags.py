@@ -4,6 +4,7 @@ Content of up to 1 MiB with a sha256 digest is one raw block, and its CID is the
 content the hashes of the leaves are kept in a small file beside it (docs/layout.md); the blocks are the content.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 
@@ -67,6 +68,9 @@ class Dags:
 
     wanted = True
     """Whether there are any."""
+
+    late = False
+    """Whether those of what is pushed are computed later."""
 
     _log = Logger()
 
@@ -140,6 +144,22 @@ class Dags:
         self._loaded[digest] = dag
         return dag
 
+    async def complete(self, is_busy: Callable[[], bool]) -> None:
+        """Compute what `add` left for later: nothing."""
+
+    async def want_missing(self) -> None:
+        """A pass has told the index of all that is there: what lacks its DAG is to get one, where they come late."""
+
+    async def stop(self) -> None:
+        """Compute nothing any more."""
+
+    async def catch_up(self) -> bool:
+        """Wait until all DAGs are there of what was pushed before; False where none was missing.
+
+        :raises Unavailable: where that takes long.
+        """
+        return False
+
     async def load(self, digest: Digest) -> FileDag | None:
         """The DAG that is stored for a content, or None where there is none, or a damaged one."""
         try:
@@ -171,12 +191,16 @@ class Dags:
         await self.index.add_dag(digest, dag)
         self._cids[digest] = str(dag.cid)
 
+    async def _moved(self, length: int) -> None:
+        """So many bytes were read for a DAG. Nothing: somebody waits for it."""
+
     async def _compute(self, digest: Digest, size: int, reader: IReader) -> FileDag:
         hash_ = ContentHash()
         other = None if digest.algorithm == "sha256" else new_hash(digest.algorithm)
         for offset in range(0, size, PROFILE.chunk):
             part = await read_part(self._workers, reader, offset, min(PROFILE.chunk, size - offset))
             await self._workers.run(_update, part, hash_, other)
+            await self._moved(len(part))
         if (other or hash_).hexdigest() != digest.hex:
             raise Corrupt(f"{layout.blob(digest)} is not what its name says; run `ipfsreg verify`")
         assert hash_.leaves is not None

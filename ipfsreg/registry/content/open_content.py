@@ -84,6 +84,8 @@ async def hash_content(workers: Workers, reader: IReader, hash_: Hash, throttle:
                 raise
             # The reader did not know the size, so this is the end. The digest tells whether it came too early.
     await workers.run(_update, hash_, waiting)
+    if throttle is not None:
+        await (throttle.read([done]) if done < _PIECE else throttle.moved(done % _PIECE))
     return done
 
 

@@ -15,6 +15,7 @@ from ipfsreg.registry.runtime import Runtime
 from .cid_index import CidIndex
 from .dags import Dags, NoDags
 from .guard import Guard
+from .late_dags import LateDags
 from .quotas import QuotaLimits, Quotas
 from .store import ContentStore
 
@@ -75,9 +76,24 @@ class Storage:
         self.max_manifest_size = max_manifest_size
         self.parser = Parser(workers)
         self.store = ContentStore(bucket, workers, max_manifest_size, verify_reads=can.verify_reads)
-        self.dags = Dags(bucket, index, workers, can.teller) if can.cids else NoDags(bucket, index, workers)
+        self.dags = self._dags(index, can)
         self._turns = Turns(self.clock)
+        self._share = None if bucket.shared else runtime.share
+
+    def _dags(self, index: CidIndex, can: Capabilities) -> Dags:
+        if not can.cids:
+            return NoDags(self.bucket, index, self.workers)
+        if can.late_dags:
+            return LateDags(self.bucket, index, self.workers, self.guard, self.clock)
+        return Dags(self.bucket, index, self.workers, can.teller)
 
     def throttle(self) -> Throttle:
         """A throttle for a loop of small steps on behalf of one client."""
         return Throttle(self.clock, steps=500, turns=self._turns)
+
+    def background(self, rate: float | None = None) -> Throttle:
+        """A throttle for work in the background, at a ``rate`` in bytes a second, if any.
+
+        Where the bucket is on this disk it takes no more than a part of a core: elsewhere most of its time is waiting.
+        """
+        return Throttle(self.clock, rate, share=self._share)

@@ -102,6 +102,19 @@ class Blocks:
         """
         if cid.hash_code != SHA2_256 or len(cid.hash) != HASH:
             return None
+        located = await self._find_known(cid, allowed)
+        if located is None and await self._dags.catch_up():
+            located = await self._find_known(cid, allowed)
+        if located is not None:
+            return located
+        if not self._index.complete:
+            raise Unavailable("the index of CIDs is being made", _RETRY)
+        if self._bucket.shared:  # the index may be behind: while the bucket is away, nobody knows
+            with suppress(NotFound):
+                await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
+        return None
+
+    async def _find_known(self, cid: CID, allowed: Allowed) -> Located | None:
         async for holder in self._index.holders(Digest("sha256", cid.hash.hex()), allowed):
             size = await self._held.size(holder)
             if size is not None and size <= BLOCK_MAX:
@@ -109,11 +122,6 @@ class Blocks:
         async for block in self._index.blocks(cid.hash, allowed):
             if await self._held.size(block.holder) == block.size:
                 return Located(cid, block.holder, block.size, block.place, False)
-        if not self._index.complete:
-            raise Unavailable("the index of CIDs is being made", _RETRY)
-        if self._bucket.shared:  # the index may be behind: while the bucket is away, nobody knows
-            with suppress(NotFound):
-                await self._bucket.stat(layout.blob(Digest("sha256", cid.hash.hex())))
         return None
 
     async def open(self, located: Located) -> OpenBlock | None:

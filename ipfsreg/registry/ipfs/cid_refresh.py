@@ -12,6 +12,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import read_record
 from ipfsreg.registry.repository.blobs import read_link
+from ipfsreg.registry.repository.tags import Tags
 
 SHARED_BUCKET_SECONDS = 3600.0
 """The pause between two passes over a bucket that others write to."""
@@ -22,20 +23,25 @@ _AT_ONCE = 500
 class CidRefresh:
     """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well.
 
-    Where there are quotas it looks for the sizes too, which means to read a small file for each content.
+    In a bucket that nobody else writes to it has all tags read as well, where the index does not know them.
+
+    Where there are quotas, or DAGs are computed after the push, it looks for the sizes too, which means to read a
+    small file for each content.
     """
 
-    def __init__(self, bucket: IBucket, storage: Storage) -> None:
+    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags) -> None:
         self._bucket = bucket
+        self._tags = tags
+        self._storage = storage
         self._index = storage.index
         self._dags = storage.dags
         self._clock = storage.clock
-        self._sizes_wanted = storage.quotas.are_set
+        self._sizes_wanted = storage.quotas.are_set or storage.dags.late
         self._last: float | None = None
 
     async def run(self) -> None:
         """One pass over everything."""
-        throttle, began = Throttle(self._clock), self._clock.seconds()
+        throttle, began = self._storage.background(), self._clock.seconds()
         await self._index.begin_pass()
         async for digest in layout.all_dags(self._bucket):
             await throttle.step()
@@ -46,7 +52,10 @@ class CidRefresh:
         async for repository in layout.repositories(self._bucket):
             await self._tell(repository, layout.blob_links, throttle, is_manifest=False)
             await self._tell(repository, layout.manifest_records, throttle, is_manifest=True)
+            if not self._bucket.shared:
+                await self._tags.learn(repository, throttle)
         await self._index.end_pass()
+        await self._dags.want_missing()
         self._last = began
 
     async def run_if_needed(self) -> None:

@@ -19,6 +19,7 @@ from ipfsreg.registry.repository.manifests import Manifests
 from .held_content import read_leaf
 from .image_layout import ImageLayout, LayoutBlock
 from .image_parts import walk_image
+from .image_tree import REF_NAME
 from .oci_form import OciForm
 
 
@@ -141,9 +142,8 @@ class Exporter:
             root.media_type, root.digest, len(root.content)
         )
         name = f"{repository}@{reference}" if isinstance(reference, Digest) else f"{repository}:{reference}"
-        layout = await self._workers.run(
-            ImageLayout, descriptor.media_type, descriptor.digest, descriptor.size, name, contents.dags
-        )
+        named = descriptor._replace(annotations={REF_NAME: name})
+        layout = await self._workers.run(ImageLayout, [named], contents.dags)
         return Export(self._manifests, self._blobs, self._workers, repository, layout, contents)
 
 

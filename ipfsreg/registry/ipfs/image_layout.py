@@ -5,7 +5,7 @@ reads layouts can read what `ipfs get` brings. The same image under the same nam
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ipfsreg.ipfs.car import BLOCK_MAX, encode_header, section_head
@@ -18,8 +18,6 @@ from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ContentTooLarge
 from ipfsreg.registry.manifest import OCI_INDEX
-
-from .image_tree import REF_NAME
 
 _VERSION = json.dumps({"imageLayoutVersion": "1.0.0"}, separators=(",", ":")).encode()
 
@@ -46,16 +44,15 @@ _Directory = dict[str, "_Directory | _File"]
 
 
 class ImageLayout:
-    """The directory of an image. ``dags`` are the DAGs of all of its contents.
+    """The directory of some images. ``dags`` are the DAGs of all of their contents.
 
-    ``root`` describes its manifest or index: media type, digest and size in bytes; ``name`` is what it is called.
+    ``images`` describe their manifests or indexes, with their names in the annotation `image_tree.REF_NAME`.
 
     :raises ContentTooLarge: where there are more contents than a directory's block has room for.
     """
 
-    def __init__(self, media_type: str, root: Digest, size: int, name: str, dags: Mapping[Digest, FileDag]) -> None:
-        descriptor = Descriptor(media_type, root, size, annotations={REF_NAME: name})
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor.document]}
+    def __init__(self, images: Iterable[Descriptor], dags: Mapping[Digest, FileDag]) -> None:
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [each.document for each in images]}
         blobs: _Directory = {}
         for digest, dag in dags.items():
             folder = blobs.setdefault(digest.algorithm, {})
@@ -108,7 +105,7 @@ class ImageLayout:
                 links.append(PBLink(below.cid, name, below.size))
         block = encode_directory(links)
         if len(block) > BLOCK_MAX:
-            raise ContentTooLarge("the image has more contents than a directory on IPFS has room for in one block")
+            raise ContentTooLarge("there are more contents than a directory on IPFS has room for in one block")
         self._blocks[id(node)] = block
         return PBLink(cid_of(DAG_PB, block), "", len(block) + sum(link.size for link in links))
 

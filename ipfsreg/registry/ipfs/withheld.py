@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from ipfsreg.bucket.errors import NotFound
+from ipfsreg.flow.streams import next_or_none
 from ipfsreg.ipfs.cid import CID, SHA2_256
 from ipfsreg.ipfs.file_dag import HASH
 from ipfsreg.registry import layout
@@ -66,7 +67,7 @@ class Withheld:
 
 
 async def _any(found: AsyncIterator[object]) -> bool:
-    return await anext(aiter(found), None) is not None
+    return await next_or_none(aiter(found)) is not None
 
 
 def _not_known() -> NotInTime:

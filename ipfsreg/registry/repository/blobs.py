@@ -20,7 +20,9 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository
 
-_LINK_MAX = 64
+LINK_MAX = 64
+"""The bytes of the longest link that is read."""
+
 _LINK = re.compile(rb"[0-9]+\n?")
 
 
@@ -35,9 +37,13 @@ async def read_link(bucket: IBucket, repository: Repository, digest: Digest) -> 
     :raises NotFound: where there is no link.
     """
     try:
-        link = await bucket.get(layout.blob_link(repository, digest), _LINK_MAX)
+        return parse_link(await bucket.get(layout.blob_link(repository, digest), LINK_MAX))
     except (TooLarge, Corrupt):
         return None
+
+
+def parse_link(link: bytes) -> int | None:
+    """The length that is in a link, or None for a damaged one."""
     return int(link) if _LINK.fullmatch(link) else None
 
 

@@ -1,6 +1,6 @@
 """The manifests of a repository."""
 
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import manifest_key
 
 from .blobs import Blobs, link_key
+from .immutable import NONE_IMMUTABLE, ImmutableTags
 from .records import Records
 from .referrers import Referrers
 from .tags import Tags
@@ -41,6 +42,8 @@ class StoredManifest:
     digest: Digest
     media_type: str
     content: bytes
+    noted: float | None = None
+    """When it was pushed, or last lost a tag, in seconds since 1970; None where nobody noted that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class PutManifest:
 class Manifests:
     """Pushing, reading and deleting manifests, with their tags and referrers.
 
-    ``tagged`` is told of each manifest that was pushed with a tag, once it is durable.
+    ``tagged`` is told of each manifest that was pushed with a tag, once it is durable. Tags that are ``immutable`` stay
+    where they point to.
     """
 
     _log = Logger()
@@ -69,6 +73,7 @@ class Manifests:
         tags: Tags,
         referrers: Referrers,
         tagged: Callable[[Repository, Digest], None] | None = None,
+        immutable: ImmutableTags = NONE_IMMUTABLE,
     ) -> None:
         self._storage = storage
         self._guard = storage.guard
@@ -77,6 +82,7 @@ class Manifests:
         self._tags = tags
         self._referrers = referrers
         self._tagged = tagged
+        self._immutable = immutable
         self._told: LRUCache[str, None] = LRUCache(_TOLD)
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
@@ -139,7 +145,7 @@ class Manifests:
                     "{path} was damaged, the manifest is whole: its length was written anew. Is the disk in order?",
                     path=layout.manifest_record(repository, digest),
                 )
-            return StoredManifest(digest, record.mediaType, content)
+            return StoredManifest(digest, record.mediaType, content, record.released or None)
 
     async def mend_record(self, repository: Repository, digest: Digest) -> bool:
         """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
@@ -176,8 +182,12 @@ class Manifests:
 
         :raises ManifestInvalid: where the content is not a manifest: another program may have stored it.
         """
+        return await self.extracted(manifest, parse_manifest)
+
+    async def extracted(self, manifest: StoredManifest, extract: Callable[[bytes, str], T]) -> T:
+        """What a function finds in a manifest's content, given its media type too. It may be called in a thread."""
         content = manifest.content
-        return await self._storage.parser.run(len(content), parse_manifest, content, manifest.media_type)
+        return await self._storage.parser.run(len(content), extract, content, manifest.media_type)
 
     async def put(
         self,
@@ -196,11 +206,15 @@ class Manifests:
         :raises ManifestBlobUnknown: where the repository lacks a blob that it needs. Foreign layers, the
             manifests of an index and a subject may be missing (distribution-spec, "Pushing Manifests").
         :raises QuotaExceeded: where there is no room for it.
+        :raises Denied: where one of the tags is immutable and points to another one.
         """
         algorithm = "sha256" if expected is None else expected.algorithm
         digest, manifest = await self._storage.parser.run(len(content), _read, content, content_type, algorithm)
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
+        for tag in tags:
+            if self._immutable.protects(repository, tag):  # before anything is stored
+                await self._check_stays(repository, tag, digest)
         async with (
             self._guard.holding_all(_used(repository, digest, manifest), self._storage.throttle()),
             self._storage.quotas.room(repository, digest, len(content)),
@@ -224,10 +238,15 @@ class Manifests:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
 
         :raises ManifestUnknown: where the repository does not have it.
+        :raises Denied: where a tag that points to it is immutable.
         """
         async with self._guard.deleting(manifest_key(repository, digest)):
             subject = await self._subject(repository, digest)
-            for tag in await self._tags.pointing_to(repository, digest, self._storage.throttle()):
+            pointing = await self._tags.pointing_to(repository, digest)
+            for tag in pointing:
+                if self._immutable.protects(repository, tag) and await self._tags.whole(repository, tag) == digest:
+                    self._immutable.check(repository, tag, "deleted with its manifest")
+            for tag in pointing:
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
                         await self._tags.delete(repository, tag)
@@ -253,6 +272,7 @@ class Manifests:
         """Delete a tag; its manifest can be collected unless something else needs it.
 
         :raises ManifestUnknown: where there is no such tag.
+        :raises Denied: where it is immutable.
         """
         while True:
             try:
@@ -262,14 +282,31 @@ class Manifests:
                 return
             if digest is None:
                 raise _unknown(tag)
-            async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
-                if await self._tags.whole(repository, tag) == digest:
-                    noted = await self._records.discard(repository, digest)
-                    await self._tags.delete(repository, tag)
-                    # On a full disk the deletion may have made room for the note. If not, it is kept in memory.
-                    if not noted and not await self._records.discard(repository, digest):
-                        self._records.remember_discarded(repository, digest)
-                    return
+            self._immutable.check(repository, tag, "deleted")
+            if await self.delete_tag_if(repository, tag, digest, _always):
+                return
+
+    async def delete_tag_if(
+        self, repository: Repository, tag: Tag, digest: Digest, is_meant: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Delete a tag that still points to a digest, if ``is_meant`` says so, which is asked while nobody moves it.
+
+        Answers whether it did. Immutable or not is for the caller.
+        """
+        async with self._guard.holding(manifest_key(repository, digest)), self._tags.changing(repository, tag):
+            if await self._tags.whole(repository, tag) != digest or not await is_meant():
+                return False
+            noted = await self._records.discard(repository, digest)
+            await self._tags.delete(repository, tag)
+            # On a full disk the deletion may have made room for the note. If not, it is kept in memory.
+            if not noted and not await self._records.discard(repository, digest):
+                self._records.remember_discarded(repository, digest)
+            return True
+
+    async def _check_stays(self, repository: Repository, tag: Tag, digest: Digest) -> None:
+        former = await self._tags.whole(repository, tag)
+        if former is not None and former != digest:
+            self._immutable.check(repository, tag, f"moved from {former}: push under another tag")
 
     async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         async with self._tags.changing(repository, tag):
@@ -277,6 +314,7 @@ class Manifests:
             if former == digest:
                 return
             if former is not None:
+                self._immutable.check(repository, tag, f"moved from {former}: push under another tag")
                 await self._records.release(repository, former)
             await self._tags.put(repository, tag, digest)
 
@@ -309,6 +347,10 @@ class Manifests:
                     "the repository lacks blobs of this manifest",
                     {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
                 )
+
+
+async def _always() -> bool:
+    return True
 
 
 def _used(repository: Repository, digest: Digest, manifest: Manifest) -> Iterator[Hashable]:

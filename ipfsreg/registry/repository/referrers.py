@@ -1,9 +1,11 @@
 """Which manifests refer to a subject (distribution-spec, "Listing Referrers")."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.registry import layout
@@ -14,23 +16,30 @@ from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid
 from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.record import Record, manifest_key, read_record
+from ipfsreg.registry.record import RECORD_MAX, Record, manifest_key, parse_record, read_record
 
 DESCRIPTORS_PAGE = 1024 * 1024
 """The bytes of descriptors in one page: the rest is left to the next."""
 
+_FEW = 16  # so many are read one by one, from memory where they were asked for before
+_AT_ONCE = 64
+_SHORT = 16 * 1024  # a descriptor that is not longer is read with others in one call of a thread
 _MORE_THAN_MANIFEST = 64 * 1024
 """A descriptor has its manifest's annotations, and at most so many bytes more."""
 
 
 class Referrers:
-    """The descriptors of manifests by their subject. Each is a file of its own, so no list is ever rewritten."""
+    """The descriptors of manifests by their subject. Each is a file of its own, so no list is ever rewritten.
+
+    ``stored`` is the bucket beneath the cache of small files: a long list would push all else out of that.
+    """
 
     _log = Logger()
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, stored: IBucket) -> None:
         self._storage = storage
         self._bucket = storage.bucket
+        self._stored = stored
 
     async def add(
         self, repository: Repository, subject: Digest, digest: Digest, size: int, manifest: Manifest
@@ -63,19 +72,33 @@ class Referrers:
         found: list[dict[str, Any]] = []
         length = 0
         last = after
-        for digest in await layout.referring(self._bucket, repository, subject):
-            if after is not None and digest <= after:
-                continue
-            if length >= DESCRIPTORS_PAGE:
-                return found, last
-            descriptor = await self._whole(repository, subject, digest)
-            if descriptor is None:
-                continue
-            if artifact_type is None or descriptor.artifact_type == artifact_type:
-                found.append(descriptor.document)
-                length += _length(descriptor)
-            last = digest
+        entries = await self._bucket.list(layout.referrers(repository, subject))
+        digests = await self._storage.workers.run(layout.referring, entries, after)
+        throttle = self._storage.throttle()
+        for begin in range(0, len(digests), _AT_ONCE):
+            some = digests[begin : begin + _AT_ONCE]
+            quickly = {} if len(digests) <= _FEW else await self._short_and_whole(repository, subject, some)
+            await throttle.step(_AT_ONCE)
+            for digest in some:
+                if length >= DESCRIPTORS_PAGE:
+                    return found, last
+                descriptor = quickly.get(digest) or await self._whole(repository, subject, digest)
+                if descriptor is None:
+                    continue
+                if artifact_type is None or descriptor.artifact_type == artifact_type:
+                    found.append(descriptor.document)
+                    length += _length(descriptor)
+                last = digest
         return found, None
+
+    async def _short_and_whole(
+        self, repository: Repository, subject: Digest, digests: Sequence[Digest]
+    ) -> dict[Digest, Descriptor]:
+        """Those descriptors that were read at once and are as they should be. For the others that says nothing."""
+        records = [(layout.manifest_record(repository, digest), RECORD_MAX) for digest in digests]
+        entries = [(layout.referrer(repository, subject, digest), _SHORT) for digest in digests]
+        contents = await get_each(self._stored, [*records, *entries])
+        return await self._storage.workers.run(_parsed_all, digests, contents)
 
     async def entry(self, bucket: IBucket, repository: Repository, subject: Digest, digest: Digest) -> Descriptor:
         """The descriptor that is stored, read from ``bucket``.
@@ -135,6 +158,20 @@ class Referrers:
             if self._bucket.shared:
                 raise
             return None  # the manifest cannot be pulled either
+
+
+def _parsed_all(digests: Sequence[Digest], contents: Sequence[bytes | BucketError]) -> dict[Digest, Descriptor]:
+    found = {}
+    for digest, record, entry in zip(digests, contents, contents[len(digests) :], strict=False):
+        if isinstance(record, bytes) and isinstance(entry, bytes):
+            try:
+                parse_record("", record)
+                descriptor = _parsed(entry)
+            except (Corrupt, ManifestInvalid):
+                continue
+            if descriptor.digest == digest:
+                found[digest] = descriptor
+    return found
 
 
 def _parsed(content: bytes) -> Descriptor:

@@ -1,34 +1,42 @@
 """The tags of a repository."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 
-from cachetools import LRUCache
-
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
-from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.bulk import get_each
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.interface import Entry, IBucket
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
+from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameUnknown
-from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.names import Repository, Tag, is_tag
 
-TAGS_REMEMBERED = 200_000
-"""How many tags, of all the repositories that were listed last, are kept for the next page of a listing."""
+from .tag_index import TagIndex
 
 _TAG_MAX = 256
+_MANY = 1 << 62
+_READ_AT_ONCE = 64
 
 
 class Tags:
-    """Which digest each tag points to. All writes to the bucket's tags must come through one of these."""
+    """Which digest each tag points to. All writes to the bucket's tags must come through one of these.
 
-    def __init__(self, bucket: IBucket) -> None:
-        self._bucket = bucket
-        self._lists: LRUCache[Repository, Sequence[Tag]] = LRUCache(TAGS_REMEMBERED, getsizeof=_cost)
-        self._changes = 0
+    ``stored`` is the bucket beneath the cache of small files, where tags are read that no client asked for.
+    """
+
+    def __init__(self, storage: Storage, stored: IBucket) -> None:
+        self._bucket = storage.bucket
+        self._stored = stored
+        self._workers = storage.workers
+        self._throttle = storage.throttle
+        self._index = TagIndex(storage.index)
         self._changing = KeyedLock()
+        self._learning = KeyedLock()
+        self._hurried: set[Repository] = set()
 
     def changing(self, repository: Repository, tag: Tag) -> AbstractAsyncContextManager[None]:
         """A lock on a tag, for callers that read it before they change it."""
@@ -55,50 +63,116 @@ class Tags:
             return None
 
     async def put(self, repository: Repository, tag: Tag, digest: Digest) -> None:
-        """Point a tag to a digest, durably."""
+        """Point a tag to a digest, durably. The caller holds `changing`, and the manifest in the guard."""
+        self._index.pointing(repository, tag, digest)
         try:
             await self._bucket.put(layout.tag(repository, tag), f"{digest}\n".encode())
-        finally:
-            self._forget(repository)
+        except BaseException:
+            self._index.may_point(repository, tag, digest)
+            raise
+        self._index.pointed(repository, tag, digest)
 
     async def delete(self, repository: Repository, tag: Tag) -> None:
-        """Remove a tag; nothing happens where there is none."""
+        """Remove a tag; nothing happens where there is none. The caller holds `changing`."""
         try:
             await self._bucket.remove(layout.tag(repository, tag))
         except NotFound:
-            return
-        finally:
-            self._forget(repository)
+            pass
+        except BaseException:
+            self._index.doubt(repository)
+            raise
+        self._index.removed(repository, tag)
 
-    async def in_order(self, repository: Repository) -> Sequence[Tag]:
-        """All tags in lexical order.
+    async def count(self, repository: Repository) -> int:
+        """How many tags a repository has, about.
+
+        :raises NameUnknown: as `in_order`.
+        """
+        known = None if self._bucket.shared else await self._index.count(repository)
+        return len(await self.in_order(repository)) if known is None else known
+
+    async def in_order(
+        self,
+        repository: Repository,
+        after: str | None = None,
+        most: int | None = None,
+        part: str = "",
+        *,
+        backwards: bool = False,
+    ) -> list[Tag]:
+        """The tags behind ``after`` in lexical order, at most so many; ``backwards``, those before it from there on.
+
+        Only those with ``part`` in them, whatever its case.
 
         :raises NameUnknown: where there is no such repository: it has neither manifests nor blobs.
         """
-        known = self._lists.get(repository)
-        if known is not None:
-            return known
-        changes = self._changes
-        found = sorted(await layout.tags(self._bucket, repository), key=lexical)
-        if not found and not await layout.is_there(self._bucket, repository):
+        found = None
+        if not self._bucket.shared:
+            number = _MANY if most is None else most
+            found = await self._index.in_order(repository, after, number, part, backwards=backwards)
+        if found is None:
+            entries = await self._bucket.list(layout.tags_of(repository))
+            found = await self._workers.run(_sorted_tags, entries, after, most, part.lower(), backwards=backwards)
+        if not found and after is None and not await layout.is_there(self._bucket, repository):
             raise NameUnknown("repository name not known to registry", {"name": repository})
-        # A listing that overlaps a change may show either state, and others may change a shared bucket.
-        if found and changes == self._changes and not self._bucket.shared and _cost(found) <= TAGS_REMEMBERED:
-            self._lists[repository] = found
         return found
 
-    async def pointing_to(self, repository: Repository, digest: Digest, throttle: Throttle) -> Sequence[Tag]:
-        """The tags that point to a digest."""
-        found = []
-        for tag in await layout.tags(self._bucket, repository):
-            await throttle.step(10)
-            if await self.whole(repository, tag) == digest:
-                found.append(tag)
+    async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag]:
+        """The tags that may point to a digest, and no others do. The caller keeps others from pointing to it."""
+        if not self._bucket.shared:
+            known = await self._index.pointing_to(repository, digest)
+            if known is None:
+                self._hurried.add(repository)
+                await self.learn(repository, self._throttle())
+                known = await self._index.pointing_to(repository, digest)
+            if known is not None:
+                return known
+        found: list[Tag] = []
+        async for some in read_tags(self._stored, repository):
+            found += [tag for tag, target in some if target == digest]
         return found
 
-    def _forget(self, repository: Repository) -> None:
-        self._changes += 1
-        self._lists.pop(repository, None)
+    async def learn(self, repository: Repository, throttle: Throttle) -> None:
+        """Have the index know the tags of a repository, of a bucket that nobody else writes to."""
+        async with self._learning.of(repository):
+            try:
+                if await self._index.knows(repository):
+                    return
+                read_all = False
+                self._index.begin(repository)
+                try:
+                    async for some in read_tags(self._stored, repository):
+                        there = [(tag, to) for tag, to in some if not isinstance(to, NotFound)]
+                        found = [(tag, to if isinstance(to, Digest) else None) for tag, to in there]
+                        await self._index.add(repository, found)
+                        if repository not in self._hurried:  # a client waits
+                            await throttle.step(len(some))
+                    read_all = True
+                finally:
+                    self._index.end(repository, read_all=read_all)
+            finally:
+                self._hurried.discard(repository)
+
+
+async def read_tags(
+    bucket: IBucket, repository: Repository
+) -> AsyncIterator[Sequence[tuple[Tag, Digest | BucketError]]]:
+    """All tags of a repository in any order, some at a time, with where they point, or why that is not known."""
+    async for tags in layout.tags(bucket, repository):
+        for begin in range(0, len(tags), _READ_AT_ONCE):
+            part = tags[begin : begin + _READ_AT_ONCE]
+            contents = await get_each(bucket, [(layout.tag(repository, tag), _TAG_MAX) for tag in part])
+            yield [
+                (tag, _target(repository, tag, content) if isinstance(content, bytes) else content)
+                for tag, content in zip(part, contents, strict=True)
+            ]
+
+
+def _target(repository: Repository, tag: Tag, content: bytes) -> Digest | BucketError:
+    try:
+        return parse_digest(content.decode("ascii", "replace").strip())
+    except DigestInvalid:
+        return Corrupt(f"{layout.tag(repository, tag)} has no digest in it")
 
 
 def lexical(tag: str) -> tuple[str, str]:
@@ -106,8 +180,14 @@ def lexical(tag: str) -> tuple[str, str]:
     return tag.lower(), tag
 
 
-def _cost(tags: Sequence[Tag]) -> int:
-    return len(tags) + 1
+def _sorted_tags(
+    entries: Sequence[Entry], after: str | None, most: int | None, part: str, *, backwards: bool
+) -> list[Tag]:
+    tags = [Tag(entry.name) for entry in entries if is_tag(entry.name) and part in entry.name.lower()]
+    if after is not None:
+        begin = lexical(after)
+        tags = [tag for tag in tags if (lexical(tag) < begin if backwards else lexical(tag) > begin)]
+    return sorted(tags, key=lexical, reverse=backwards)[:most]
 
 
 @lru_cache(maxsize=1024)

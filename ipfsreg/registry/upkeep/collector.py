@@ -11,14 +11,15 @@ Rules (docs/architecture.md has the argument why nothing reachable is taken):
 Whatever was used after the run began, or within the grace period, is left for the next run; see `guard`.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -31,11 +32,14 @@ from ipfsreg.registry.repository.blobs import Blobs, link_key
 from ipfsreg.registry.repository.records import Records
 from ipfsreg.registry.uploads.uploads import Uploads
 
-from .inventory import Inventory, Known, take_inventory
+from .compact import Beginnings
+from .inventory import LOOKING, Inventory, take_inventory
 from .keeping import Keeping
 
 EARLY_MAX = 200_000
 """Of so many manifests whose time lies in the future it is remembered when they were first seen."""
+
+_NUMBERS = 20  # of so many manifests that are looked at in memory one counts as a step
 
 
 class Interrupted(Exception):
@@ -43,7 +47,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
+class GraceTimes:
     """For how many seconds things are kept that nothing needs.
 
     ``grace`` is for what was used, ``untagged`` for manifests without a tag, where None keeps them for ever.
@@ -111,21 +115,24 @@ class Collector:
         blobs: Blobs,
         records: Records,
         uploads: Uploads,
-        retention: Retention,
+        times: GraceTimes,
     ) -> None:
         self._bucket = storage.bucket
         self._dags = storage.dags
         self._guard = storage.guard
         self._workers = storage.workers
-        self._clock = storage.clock
+        self._throttle = storage.background
         self._stored = stored
         self._blobs = blobs
         self._records = records
         self._uploads = uploads
-        self._retention = retention
+        self._times = times
         self._now = storage.now
+        self._clock = storage.clock
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
+        self.last: tuple[float, Collection] | None = None
+        """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
         self.totals = CollectorTotals()
 
     async def run(
@@ -135,27 +142,31 @@ class Collector:
         grace: float | None = None,
         untagged: float | None = None,
         goes_on: Callable[[], bool] = lambda: True,
+        progress: Progress | None = None,
     ) -> Collection:
         """One run; a second one waits for the first. ``grace`` and ``untagged`` replace those that are configured.
 
-        ``goes_on`` is asked before each removal.
+        ``goes_on`` is asked before each removal. ``progress`` counts repositories, then contents.
 
         :raises Interrupted: where it says no. Nothing is under way then.
         """
         async with self._one_at_a_time:
-            since = self._guard.now() - (self._retention.grace if grace is None else grace)
-            kept = self._retention.untagged if untagged is None else untagged
-            run = _Run(Collection(dry_run), since, kept, self._now(), Throttle(self._clock), goes_on)
+            since = self._guard.now() - (self._times.grace if grace is None else grace)
+            kept = self._times.untagged if untagged is None else untagged
+            throttle = self._throttle()
+            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
             began = self._clock.seconds()
             report = await self._run(run)
             if not dry_run:
                 self.totals.add(report, self._clock.seconds() - began)
             self._seen_early = run.seen_early
+            self.last = (self._now(), report)
             return report
 
     async def _run(self, run: "_Run") -> Collection:
+        run.progress.begin(LOOKING)
         async for repository in layout.repositories(self._stored):
-            contents = await take_inventory(self._stored, self._workers, repository, run.throttle)
+            contents = await take_inventory(self._stored, self._workers, repository, run.throttle, run.progress)
             if contents.damaged:
                 run.report.skipped.append(repository)
                 self._log.error(
@@ -171,8 +182,12 @@ class Collector:
                 if contents.has(digest):
                     run.needed.add(digest)
             await self._collect_links(repository, contents, run)
+            run.progress.done += 1
+        await self._workers.run(run.needed.seal)
+        run.progress.begin("Looking through contents")
         async for digest in layout.all_blobs(self._stored):
             await run.throttle.step()
+            run.progress.done += 1
             if digest not in run.needed:
                 await shield(self._collect_content(digest, run))
         async for digest in layout.all_dags(self._stored):
@@ -182,42 +197,48 @@ class Collector:
         return run.report
 
     async def _collect_manifests(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
+        for number, released in enumerate(contents.released):
+            if number % _NUMBERS == 0:
+                await run.throttle.step()
+            if released > run.now:
+                key = manifest_key(repository, contents.listed[number])
+                contents.released[number] = self._as_of_now(key, released, run)
         keeping = await Keeping.of(contents, run.throttle)
-        digests = list(contents.listed)
-        for number, known in contents.known.items():
-            await run.throttle.step()
-            released = self._as_of_now(manifest_key(repository, digests[number]), known.released, run)
-            if released != known.released:
-                contents.known[number] = replace(known, released=released)
-        pending = keeping.unneeded()
-        waiting: set[int] = set()
+        pending = await keeping.unneeded(run.throttle)
+        waiting = bytearray(len(contents.listed))
         while pending:  # an index that went may have been all that kept its manifests
             number = pending.pop()
             await run.throttle.step(contents.weight(number))
-            if self._records.was_discarded(repository, digests[number]):
-                contents.known[number] = replace(contents.known[number], discarded=True)
-            if await self._may_go(repository, {digests[number]: contents.known[number]}, run):
-                pending += keeping.removed(number)
-                self._went(contents, [number], run)
+            if self._records.was_discarded(repository, contents.listed[number]):
+                contents.discard(number)
+            if await self._may_go(repository, contents, [number], run):
+                pending.extend(keeping.removed(number))
+                run.report.manifests += 1
             else:
-                waiting.add(number)
-                self._stays([contents.known[number]], run)
+                waiting[number] = 1
+                self._stays(contents, [number], run)
         # What is left and cannot be reached are manifests that only keep each other, as an index does that lists its
         # own subject: they go all at once, or none of them.
-        kept = waiting | {number for number, known in contents.known.items() if not run.is_over(known)}
-        circle = await keeping.unreachable(kept, run.throttle)
+        circle = await keeping.unreachable(
+            lambda number: bool(waiting[number]) or not run.is_over(contents, number), run.throttle
+        )
         if circle:
-            if await self._may_go(repository, {digests[number]: contents.known[number] for number in circle}, run):
-                self._went(contents, circle, run)
+            if await self._may_go(repository, contents, circle, run):
+                for number in circle:
+                    contents.removed(number)
+                run.report.manifests += len(circle)
             else:
-                self._stays([contents.known[number] for number in circle], run)
+                self._stays(contents, circle, run)
 
-    async def _may_go(self, repository: Repository, group: Mapping[Digest, Known], run: "_Run") -> bool:
-        return all(map(run.is_over, group.values())) and await shield(self._remove_manifests(repository, group, run))
+    async def _may_go(self, repository: Repository, contents: Inventory, group: Sequence[int], run: "_Run") -> bool:
+        if not all(run.is_over(contents, number) for number in group):
+            return False
+        subjects = {contents.listed[number]: contents.subject(number) for number in group}
+        return await shield(self._remove_manifests(repository, subjects, run))
 
-    def _stays(self, group: Iterable[Known], run: "_Run") -> None:
-        for known in group:
-            if run.is_over(known):
+    def _stays(self, contents: Inventory, group: Sequence[int], run: "_Run") -> None:
+        for number in group:
+            if run.is_over(contents, number):
                 run.report.used += 1
             else:
                 run.report.untagged += 1
@@ -227,20 +248,11 @@ class Collector:
 
         It was noted by a clock that was wrong. That one is right now cannot be known, so nothing is written.
         """
-        now = run.now
-        if released <= now:
-            return released
         known, steady = hash(key), self._guard.now()
         since = self._seen_early.get(known, steady)
         if len(run.seen_early) < EARLY_MAX:
             run.seen_early[known] = since
-        return now - (steady - since)
-
-    def _went(self, contents: Inventory, numbers: Iterable[int], run: "_Run") -> None:
-        for number in numbers:
-            del contents.known[number]
-            contents.gone.add(number)
-            run.report.manifests += 1
+        return run.now - (steady - since)
 
     async def _collect_referrers(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
         """A crash may leave an entry of a manifest that is not there."""
@@ -254,23 +266,31 @@ class Collector:
             if may and not run.report.dry_run:
                 await self._remove(layout.referrer(repository, subject, digest))
 
-    async def _remove_manifests(self, repository: Repository, group: Mapping[Digest, Known], run: "_Run") -> bool:
+    async def _remove_manifests(
+        self, repository: Repository, group: Mapping[Digest, Digest | None], run: "_Run"
+    ) -> bool:
         # A subject that is being pushed just now makes its referrers needed: its key is asked for as well.
-        things = group.keys() | {known.subject for known in group.values() if known.subject is not None}
+        things = group.keys() | {subject for subject in group.values() if subject is not None}
         async with self._guard.removing([manifest_key(repository, each) for each in things], run.since) as may:
             if may and not run.report.dry_run:
-                for digest, known in group.items():
-                    await self._records.remove(repository, digest, known.subject)
+                for digest, subject in group.items():
+                    await self._records.remove(repository, digest, subject)
             return may
 
     async def _collect_links(self, repository: Repository, contents: Inventory, run: "_Run") -> None:
-        referred: set[int] = set()
-        for number, known in contents.known.items():
-            await run.throttle.step(contents.weight(number))
-            referred.update(known.links)
-        for digest, number in contents.links.items():
+        referred = bytearray(len(contents.links))
+        for number in range(len(contents.listed)):
+            if number % _NUMBERS == 0:
+                await run.throttle.step()
+            if contents.is_whole(number):
+                await run.throttle.step(contents.weight(number) - 1)
+                for link in contents.linked(number):
+                    referred[link] = 1
+        # They are listed once more: of a million only numbers were kept. What came meanwhile is in use.
+        async for digest in layout.blob_links(self._stored, repository):
             await run.throttle.step()
-            if number in referred or contents.damaged:
+            link_number = contents.links.number(digest)
+            if link_number is None or referred[link_number] or contents.damaged:
                 run.needed.add(digest)
             elif await shield(self._remove_link(repository, digest, run)):
                 run.report.blob_links += 1
@@ -328,7 +348,8 @@ class _Run:
     now: float
     throttle: Throttle
     goes_on: Callable[[], bool]
-    needed: set[Digest] = field(default_factory=set)
+    progress: Progress
+    needed: Beginnings = field(default_factory=Beginnings)
     seen_early: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -338,8 +359,8 @@ class _Run:
             raise Interrupted("somebody needs the run to end")
         return self.used_since
 
-    def is_over(self, manifest: Known) -> bool:
+    def is_over(self, contents: Inventory, number: int) -> bool:
         """Whether a manifest was without a tag for long enough, if it is."""
-        if manifest.discarded:
+        if contents.is_discarded(number):
             return True
-        return self.untagged is not None and manifest.released + self.untagged <= self.now
+        return self.untagged is not None and contents.released[number] + self.untagged <= self.now

@@ -1,18 +1,20 @@
 """All that a repository holds, for background work that looks at everything.
 
-A repository may have a hundred thousand manifests, and one of them may list as many others. So each is parsed in a
-thread, and what is kept of it are the numbers of the things it refers to that are in the repository.
+A repository may have a million manifests, and one of them may list a hundred thousand others. So they are read and
+parsed many at a time in threads, and what is kept of each are some numbers in arrays.
 """
 
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Any, Generic, TypeVar
 
-from ipfsreg.bucket.errors import Corrupt, Forbidden, NotFound, TooLarge
+from ipfsreg.bucket.bulk import get_each
+from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.gather import gather
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -20,16 +22,29 @@ from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import ManifestInvalid
 from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.record import Record, read_record
-from ipfsreg.registry.repository.tags import Tags
+from ipfsreg.registry.record import RECORD_MAX, Record, parse_record
+from ipfsreg.registry.repository.tags import read_tags
+
+from .compact import Beginnings, Digests
 
 T = TypeVar("T")
 
-_AT_ONCE = 8
-"""Enough not to wait for each small file in turn, and few enough to leave threads to the clients."""
+AT_ONCE = 64
+"""How many small files are read together: enough for a call of a thread to cost less than they do."""
+
+_SEVERAL = 8
+"""Enough not to wait for each in turn, and few enough to leave threads to the clients."""
 
 _BYTES_AT_ONCE = 1024 * 1024
 """How much is read at once and parsed in one call of a thread, unless one manifest is longer."""
+
+LONG = 1000
+"""Of a repository with so many manifests it is told how many of them were read."""
+
+LOOKING = "Looking through repositories"
+"""What is told of work that looks at one repository after the other."""
+
+_WHOLE, _DAMAGED, _DISCARDED, _TAGGED = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,92 +59,179 @@ class Read(Generic[T]):
     found: T | None
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What matters of a whole manifest. ``manifests`` and ``links`` are numbers within the `Inventory`."""
-
-    released: float
-    discarded: bool
-    subject: Digest | None
-    manifests: "array[int]"
-    """The manifests that it lists, as far as the repository has them."""
-    links: "array[int]"
-    """The blobs that it refers to, as far as the repository has them."""
-
-
-@dataclass
 class Inventory:
-    """The manifests and tags of a repository.
+    """The manifests of a repository, and what each of them refers to, as far as the repository has that.
 
-    Each manifest and each link has a number, which is its place in ``listed`` or ``links``.
+    Each manifest has a number, which is its place in ``listed``, and each link one in ``links``.
     """
 
-    listed: Mapping[Digest, int] = field(default_factory=dict)
-    """Every manifest that the repository had when it was listed, whole or not."""
-    links: Mapping[Digest, int] = field(default_factory=dict)
-    """Every blob that the repository had when it was listed."""
-    gone: set[int] = field(default_factory=set)
-    """The manifests that were removed since."""
-    known: dict[int, Known] = field(default_factory=dict)
-    """The manifests that are there and whole."""
-    tags: dict[Tag, Digest] = field(default_factory=dict)
-    unreadable: list[str] = field(default_factory=list)
-    """The paths of tags and records that say nothing sensible."""
+    def __init__(self, listed: Digests, links: Beginnings) -> None:
+        self.listed = listed
+        """Every manifest that the repository had when it was listed, whole or not."""
+        self.links = links
+        """Every blob that the repository had when it was listed."""
+        self.released = array("d", repeat(0.0, len(listed)))
+        """When each manifest was pushed, or last lost a tag: seconds since 1970."""
+        self.unreadable: list[str] = []
+        """The paths of tags and records that say nothing sensible."""
+        self._damaged = 0
+        self._state = bytearray(len(listed))
+        self._at = array("I", repeat(0, len(listed)))
+        self._references = array("I")  # of each: how many manifests and links it refers to, and these
+        self._subject_at: array[int] | None = None
+        self._subjects = bytearray(1)  # of each: how long its algorithm's name is, that, and the digest
 
     @property
     def damaged(self) -> bool:
         """Whether something is damaged, so that its references are not known."""
-        return bool(self.unreadable) or len(self.known) + len(self.gone) != len(self.listed)
+        return bool(self.unreadable) or self._damaged > 0
+
+    def is_whole(self, number: int) -> bool:
+        """Whether a manifest is there and whole, and was not removed."""
+        return bool(self._state[number] & _WHOLE)
+
+    def is_tagged(self, number: int) -> bool:
+        """Whether a tag points to a manifest."""
+        return bool(self._state[number] & _TAGGED)
+
+    def is_discarded(self, number: int) -> bool:
+        """Whether a manifest need not be kept though it is new."""
+        return bool(self._state[number] & _DISCARDED)
 
     def has(self, digest: Digest) -> bool:
-        """Whether the repository has a manifest."""
-        number = self.listed.get(digest)
-        return number is not None and number not in self.gone
+        """Whether the repository has a manifest, whole or not."""
+        number = self.listed.number(digest)
+        return number is not None and self._state[number] & (_WHOLE | _DAMAGED) != 0
+
+    def manifests(self, number: int) -> "array[int]":
+        """The manifests that one lists."""
+        at = self._at[number]
+        return self._references[at + 2 : at + 2 + self._references[at]]
+
+    def linked(self, number: int) -> "array[int]":
+        """The links that a manifest needs."""
+        at = self._at[number] + 2 + self._references[self._at[number]]
+        return self._references[at : at + self._references[self._at[number] + 1]]
+
+    def subject(self, number: int) -> Digest | None:
+        """The subject of a manifest."""
+        at = 0 if self._subject_at is None else self._subject_at[number]
+        if not at:
+            return None
+        begin = at + 1 + self._subjects[at]
+        algorithm = self._subjects[at + 1 : begin].decode()
+        return Digest(algorithm, self._subjects[begin + 1 : begin + 1 + self._subjects[begin]].hex())
+
+    @property
+    def has_subjects(self) -> bool:
+        """Whether any manifest refers to a subject."""
+        return self._subject_at is not None
 
     def weight(self, number: int) -> int:
         """How many steps of a `Throttle` it is to look at all that a manifest refers to."""
-        known = self.known[number]
-        return 1 + (len(known.manifests) + len(known.links)) // 200
+        at = self._at[number]
+        return 1 + (self._references[at] + self._references[at + 1]) // 200
+
+    def found(self, each: Read["Parts"], path: str) -> None:
+        """A manifest that was listed is there; ``path`` is that of its record."""
+        number = self.listed.number(each.digest)
+        assert number is not None
+        if each.record is None or each.found is None:
+            self._state[number] |= _DAMAGED
+            self._damaged += 1
+            if each.record is None:
+                self.unreadable.append(path)
+            return
+        self._state[number] |= _WHOLE | (_DISCARDED if each.record.discarded else 0)
+        self.released[number] = each.record.released
+        self._at[number] = len(self._references)
+        self._references.extend((len(each.found.manifests), len(each.found.links)))
+        self._references.extend(each.found.manifests)
+        self._references.extend(each.found.links)
+        if each.found.subject is not None:
+            self._note_subject(number, each.found.subject)
+
+    def _note_subject(self, number: int, subject: Digest) -> None:
+        if self._subject_at is None:
+            self._subject_at = array("I", repeat(0, len(self.listed)))
+        self._subject_at[number] = len(self._subjects)
+        for part in (subject.algorithm.encode(), bytes.fromhex(subject.hex)):
+            self._subjects.append(len(part))
+            self._subjects += part
+
+    def tagged(self, digest: Digest) -> None:
+        """A tag points to that."""
+        number = self.listed.number(digest)
+        if number is not None:
+            self._state[number] |= _TAGGED
+
+    def discard(self, number: int) -> None:
+        """A manifest need not be kept."""
+        self._state[number] |= _DISCARDED
+
+    def removed(self, number: int) -> None:
+        """A manifest is there no more."""
+        self._state[number] = 0
 
 
-async def take_inventory(bucket: IBucket, workers: Workers, repository: Repository, throttle: Throttle) -> Inventory:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What matters of a whole manifest: what it refers to, by its numbers in an `Inventory`, and its subject."""
+
+    subject: Digest | None
+    manifests: "array[int]"
+    links: "array[int]"
+
+
+async def take_inventory(
+    bucket: IBucket, workers: Workers, repository: Repository, throttle: Throttle, progress: Progress
+) -> Inventory:
     """Read the records, manifests and tags of a repository.
 
     What is listed comes first: nothing else is looked at. Tags come last: one that is moved while the manifests are
     read then counts where it is now.
     """
-    links = await numbered(layout.blob_links(bucket, repository))
-    contents = Inventory(await numbered(layout.manifest_records(bucket, repository)), links)
+    links = Beginnings()
+    async for digest in layout.blob_links(bucket, repository):
+        links.add(digest)
+        await throttle.step()
+    await workers.run(links.seal)
+    listed = await Digests.of(layout.manifest_records(bucket, repository), workers, throttle)
+    contents = Inventory(listed, links)
 
-    def examine(digest: Digest, record: Record, manifest: Manifest) -> Known:
-        references = (*(blob for blob, _ in manifest.blobs), *manifest.foreign, *manifest.manifests)
-        return Known(
-            released=record.released,
-            discarded=record.discarded,
-            subject=manifest.subject,
-            manifests=_numbers(manifest.manifests, contents.listed),
-            links=_numbers(references, links),
-        )
+    def examine(digest: Digest, record: Record, manifest: Manifest) -> Parts:
+        references = {*(blob for blob, _ in manifest.blobs), *manifest.foreign, *manifest.manifests}
+        return Parts(manifest.subject, _numbers(manifest.manifests, listed), _numbers(references, links))
 
-    contents.gone.update(contents.listed.values())
-    async for each in read_manifests(bucket, workers, repository, contents.listed, throttle, examine):
-        number = contents.listed[each.digest]
-        contents.gone.discard(number)
-        if each.record is None:
-            contents.unreadable.append(layout.manifest_record(repository, each.digest))
-        elif each.found is not None:
-            contents.known[number] = each.found
-    contents.tags, unreadable = await read_tags(bucket, repository, throttle)
-    contents.unreadable += unreadable
+    repositories, is_long = progress.done, len(listed) >= LONG
+    if is_long:
+        progress.begin(f"Reading manifests of {repository}", len(listed))
+    async for each in read_manifests(bucket, workers, repository, listed, throttle, examine):
+        if is_long:
+            progress.done += 1
+        contents.found(each, layout.manifest_record(repository, each.digest))
+    if is_long:
+        progress.begin(f"Reading tags of {repository}")
+    async for some in read_tags(bucket, repository):
+        if is_long:
+            progress.done += len(some)
+        for tag, target in some:
+            if isinstance(target, Digest):
+                contents.tagged(target)
+            elif (path := unreadable_tag(repository, tag, target)) is not None:
+                contents.unreadable.append(path)
+        await throttle.step(1 + len(some) // 4)
+    if is_long:
+        progress.begin(LOOKING)
+        progress.done = repositories
     return contents
 
 
-async def numbered(digests: AsyncIterator[Digest]) -> dict[Digest, int]:
-    """Digests with their numbers, in the order in which they come."""
-    found: dict[Digest, int] = {}
-    async for digest in digests:
-        found.setdefault(digest, len(found))
-    return found
+def unreadable_tag(repository: Repository, tag: Tag, error: BucketError) -> str | None:
+    """What to call a tag that says nothing sensible; None where it was deleted meanwhile."""
+    if isinstance(error, NotFound):
+        return None
+    return str(error) if isinstance(error, Forbidden) else layout.tag(repository, tag)
 
 
 async def read_manifests(
@@ -144,63 +246,42 @@ async def read_manifests(
 
     ``examine`` is called in a thread for each that is whole, and its answer is all that is kept of the manifest.
     """
-
-    async def record_of(digest: Digest) -> tuple[Digest, Record | None] | None:
-        try:
-            record = await read_record(bucket, repository, digest)
-        except (Corrupt, Forbidden):
-            return digest, None
-        return None if record is None else (digest, record)
-
-    async def content_of(each: tuple[Digest, Record]) -> tuple[Digest, Record, bytes | None]:
-        try:
-            return *each, await bucket.get(layout.blob(each[0]), max(each[1].size, 1))
-        except (NotFound, TooLarge, Corrupt, Forbidden):
-            return *each, None
-
-    for some in _batches(digests):
-        await throttle.step(len(some))
-        there = [each for each in await gather(record_of, some) if each is not None]
-        for digest in [digest for digest, record in there if record is None]:
-            yield Read(digest, None, None)
-        for group in _groups([(digest, record) for digest, record in there if record is not None]):
-            for found in await workers.run(_examine_all, await gather(content_of, group), examine):
+    for some in batches(digests):
+        paths = [layout.manifest_record(repository, digest) for digest in some]
+        contents = await get_each(bucket, [(path, RECORD_MAX) for path in paths])
+        there: list[tuple[Digest, Record]] = []
+        for digest, path, content in zip(some, paths, contents, strict=True):
+            if isinstance(content, NotFound):
+                continue
+            record = None if isinstance(content, BucketError) else _record(path, content)
+            if record is None:
+                yield Read(digest, None, None)
+            else:
+                there.append((digest, record))
+        for group in _groups(there):
+            wanted = [(layout.blob(digest), max(record.size, 1)) for digest, record in group]
+            for found in await workers.run(_examine_all, group, await get_each(bucket, wanted), examine):
                 yield found
-
-
-async def read_tags(bucket: IBucket, repository: Repository, throttle: Throttle) -> tuple[dict[Tag, Digest], list[str]]:
-    """The tags of a repository with where they point, and the paths of those that say nothing sensible."""
-    tags, unreadable = Tags(bucket), []
-
-    async def read(tag: Tag) -> Digest | None:
-        try:
-            return await tags.get(repository, tag)
-        except Corrupt:
-            unreadable.append(layout.tag(repository, tag))
-            return None
-        except Forbidden as error:
-            unreadable.append(str(error))
-            return None
-
-    found: dict[Tag, Digest] = {}
-    for some in _batches(await layout.tags(bucket, repository)):
         await throttle.step(len(some))
-        for tag, digest in zip(some, await gather(read, some), strict=True):
-            if digest is not None:
-                found[tag] = digest
-    return found, unreadable
+
+
+def _record(path: str, content: bytes) -> Record | None:
+    try:
+        return parse_record(path, content)
+    except Corrupt:
+        return None
 
 
 async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
     """Do some work for each thing, several at a time."""
-    for some in _batches(things):
-        await gather(work, some)
+    for some in batches(things):
+        await gather(work, some, _SEVERAL)
 
 
-def _batches(things: Iterable[T]) -> Iterator[list[T]]:
-    # There may be a million of them, and `gather` keeps a list of all that it is given.
+def batches(things: Iterable[T]) -> Iterator[list[T]]:
+    """Things in lists of `AT_ONCE`: there may be a million of them."""
     left = iter(things)
-    while some := list(islice(left, _AT_ONCE)):
+    while some := list(islice(left, AT_ONCE)):
         yield some
 
 
@@ -218,16 +299,21 @@ def _groups(there: Sequence[tuple[Digest, Record]]) -> Iterable[Sequence[tuple[D
 
 
 def _examine_all(
-    contents: Sequence[tuple[Digest, Record, bytes | None]], examine: Callable[[Digest, Record, Manifest], T]
+    group: Sequence[tuple[Digest, Record]],
+    contents: Sequence[bytes | BucketError],
+    examine: Callable[[Digest, Record, Manifest], T],
 ) -> list[Read[T]]:
-    return [Read(digest, record, _examine(digest, record, content, examine)) for digest, record, content in contents]
+    return [
+        Read(digest, record, _examine(digest, record, content, examine) if isinstance(content, bytes) else None)
+        for (digest, record), content in zip(group, contents, strict=True)
+    ]
 
 
 def _examine(
-    digest: Digest, record: Record, content: bytes | None, examine: Callable[[Digest, Record, Manifest], T]
+    digest: Digest, record: Record, content: bytes, examine: Callable[[Digest, Record, Manifest], T]
 ) -> T | None:
     # A damaged manifest may still parse, and would give wrong references.
-    if content is None or len(content) != record.size or digest_of(content, digest.algorithm) != digest:
+    if len(content) != record.size or digest_of(content, digest.algorithm) != digest:
         return None
     try:
         return examine(digest, record, parse_manifest(content, record.mediaType))
@@ -235,5 +321,5 @@ def _examine(
         return None
 
 
-def _numbers(digests: Iterable[Digest], numbers: Mapping[Digest, int]) -> "array[int]":
-    return array("I", [number for digest in digests if (number := numbers.get(digest)) is not None])
+def _numbers(digests: Iterable[Digest], numbers: Beginnings | Digests) -> "array[int]":
+    return array("I", [number for digest in digests if (number := numbers.number(digest)) is not None])

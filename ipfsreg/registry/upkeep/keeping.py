@@ -1,10 +1,14 @@
 """Which manifests of a repository keep which others. They go by their numbers in an `Inventory`."""
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import repeat
 
 from ipfsreg.flow.throttle import Throttle
 
 from .inventory import Inventory
+
+_STEPS = 20  # of so many numbers that are looked at one counts as a step of a `Throttle`
 
 
 class Keeping:
@@ -15,50 +19,70 @@ class Keeping:
 
     def __init__(self, contents: Inventory) -> None:
         self._contents = contents
-        self._tagged = {contents.listed[each] for each in contents.tags.values() if each in contents.listed}
-        self._keepers = dict.fromkeys(contents.known, 0)
-        self._referring: dict[int, list[int]] = {}
+        length = len(contents.listed)
+        self._keepers = array("I", repeat(0, length))
+        # Those with the same subject are a chain, from the last one found to the first; a link is a number and one.
+        self._last, self._before = (array("I", repeat(0, length if contents.has_subjects else 0)) for _ in range(2))
 
     @classmethod
     async def of(cls, contents: Inventory, throttle: Throttle) -> "Keeping":
         """That of a repository in which nothing is damaged."""
         keeping = cls(contents)
-        for number, known in contents.known.items():
-            await throttle.step(contents.weight(number))
-            for child in known.manifests:
-                if child in keeping._keepers:
-                    keeping._keepers[child] += 1
-            subject = None if known.subject is None else contents.listed.get(known.subject)
-            if subject in keeping._keepers:
+        async for number in _whole(contents, throttle):
+            await throttle.step(contents.weight(number) - 1)
+            for child in contents.manifests(number):
+                keeping._keepers[child] += 1
+            subject = contents.subject(number)
+            at = None if subject is None else contents.listed.number(subject)
+            if at is not None and contents.is_whole(at):
                 keeping._keepers[number] += 1
-                keeping._referring.setdefault(subject, []).append(number)
-        for number in keeping._tagged & keeping._keepers.keys():
-            keeping._keepers[number] += 1
+                keeping._before[number], keeping._last[at] = keeping._last[at], number + 1
+            if contents.is_tagged(number):
+                keeping._keepers[number] += 1
         return keeping
 
-    def unneeded(self) -> list[int]:
+    async def unneeded(self, throttle: Throttle) -> "array[int]":
         """Those that nothing keeps."""
-        return [number for number, keepers in self._keepers.items() if not keepers]
+        return array("I", [each async for each in _whole(self._contents, throttle) if not self._keepers[each]])
 
     def removed(self, number: int) -> list[int]:
-        """A manifest is taken out; answers those that nothing keeps any more."""
-        del self._keepers[number]
+        """A manifest is taken out of the inventory; answers those that nothing keeps any more."""
+        self._contents.removed(number)
         free = []
-        for each in (*self._contents.known[number].manifests, *self._referring.pop(number, ())):
-            if each in self._keepers:
+        for each in (*self._contents.manifests(number), *self._referring(number)):
+            if self._contents.is_whole(each):
                 self._keepers[each] -= 1
                 if not self._keepers[each]:
                     free.append(each)
         return free
 
-    async def unreachable(self, kept: Iterable[int], throttle: Throttle) -> set[int]:
-        """Those to which neither a tag nor one of ``kept`` leads: they only keep each other."""
-        left = set(self._keepers)
-        pending = [*self._tagged, *kept]
-        while pending:
-            number = pending.pop()
-            if number in left:
-                left.discard(number)
-                await throttle.step(self._contents.weight(number))
-                pending += [*self._contents.known[number].manifests, *self._referring.get(number, ())]
-        return left
+    async def unreachable(self, kept: Callable[[int], bool], throttle: Throttle) -> "array[int]":
+        """Those to which neither a tag nor one that is ``kept`` leads: they only keep each other."""
+        reached = bytearray(len(self._contents.listed))
+        pending = array("I")
+        async for root in _whole(self._contents, throttle):
+            if not reached[root] and (self._contents.is_tagged(root) or kept(root)):
+                reached[root] = 1
+                pending.append(root)
+            while pending:
+                number = pending.pop()
+                await throttle.step(self._contents.weight(number) - 1)
+                for each in (*self._contents.manifests(number), *self._referring(number)):
+                    if self._contents.is_whole(each) and not reached[each]:
+                        reached[each] = 1
+                        pending.append(each)
+        return array("I", [each async for each in _whole(self._contents, throttle) if not reached[each]])
+
+    def _referring(self, subject: int) -> Iterator[int]:
+        at = self._last[subject] if self._last else 0
+        while at:
+            yield at - 1
+            at = self._before[at - 1]
+
+
+async def _whole(contents: Inventory, throttle: Throttle) -> AsyncIterator[int]:
+    for number in range(len(contents.listed)):
+        if number % _STEPS == 0:
+            await throttle.step()
+        if contents.is_whole(number):
+            yield number

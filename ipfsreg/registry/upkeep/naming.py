@@ -11,8 +11,10 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.manifest import Manifest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import Record
+from ipfsreg.registry.repository.tags import read_tags
 
-from .inventory import numbered, read_manifests, read_tags
+from .compact import Digests
+from .inventory import read_manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ async def images_using(
 async def _uses_in(
     stored: IBucket, workers: Workers, repository: Repository, wanted: set[Digest], throttle: Throttle
 ) -> list[tuple[Digest, str]]:
-    listed = await numbered(layout.manifest_records(stored, repository))
+    listed = await Digests.of(layout.manifest_records(stored, repository), workers, throttle)
     users: list[tuple[Digest, Digest]] = []
     parents: dict[Digest, list[Digest]] = {}
 
@@ -52,11 +54,14 @@ async def _uses_in(
             await throttle.step(1 + len(each.found.manifests) // 200)
             for child in each.found.manifests:
                 parents.setdefault(child, []).append(each.digest)
-    tags, _ = await read_tags(stored, repository, throttle)
     tags_of: dict[Digest, list[str]] = {}
-    for tag, digest in tags.items():
-        tags_of.setdefault(digest, []).append(f"{repository}:{tag}")
-    found = [(digest, name) for digest in wanted - listed.keys() for name in tags_of.get(digest, ())]
+    async for some in read_tags(stored, repository):
+        await throttle.step(len(some))
+        for tag, digest in some:
+            if isinstance(digest, Digest):
+                tags_of.setdefault(digest, []).append(f"{repository}:{tag}")
+    missing = [digest for digest in wanted if digest not in listed]
+    found = [(digest, name) for digest in missing for name in tags_of.get(digest, ())]
     names: dict[Digest, list[str]] = {}
     for part, manifest in users:
         await throttle.step()

@@ -1,8 +1,8 @@
 """Whether the small files of a repository agree with each other and with the content; what can be, is mended."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import Corrupt, Forbidden, NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
@@ -14,11 +14,13 @@ from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.manifest import Manifest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import Record, read_record
-from ipfsreg.registry.repository.blobs import Blobs, read_link
+from ipfsreg.registry.repository.blobs import LINK_MAX, Blobs, parse_link, read_link
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.registry.repository.referrers import Referrers
+from ipfsreg.registry.repository.tags import read_tags
 
-from .inventory import Read, for_each, numbered, read_manifests, read_tags
+from .compact import Digests, Lengths
+from .inventory import Read, batches, for_each, read_manifests, unreadable_tag
 
 
 @dataclass
@@ -52,13 +54,11 @@ class RepositoryCheck:
         self._manifests = manifests
         self._referrers = referrers
 
-    async def check(
-        self, repository: Repository, lengths: Mapping[Digest, int], throttle: Throttle, findings: Findings
-    ) -> None:
+    async def check(self, repository: Repository, lengths: Lengths, throttle: Throttle, findings: Findings) -> None:
         """Look through one. ``lengths`` has all content that was found whole, with its length in bytes."""
-        links = await numbered(layout.blob_links(self._stored, repository))
+        links = await Digests.of(layout.blob_links(self._stored, repository), self._workers, throttle)
         await self._check_links(repository, links, lengths, throttle, findings)
-        listed = await numbered(layout.manifest_records(self._stored, repository))
+        listed = await Digests.of(layout.manifest_records(self._stored, repository), self._workers, throttle)
 
         def examine(digest: Digest, record: Record, manifest: Manifest) -> _Parts:
             missing = [blob for blob, _ in manifest.blobs if blob not in lengths or blob not in links]
@@ -70,24 +70,26 @@ class RepositoryCheck:
             await self._check_manifest(repository, each, lengths, findings)
             if each.found is not None and each.found.subject is not None:
                 await self._check_entry(repository, each.digest, each.found, findings)
-        tags, unreadable = await read_tags(self._stored, repository, throttle)
-        findings.unreadable += unreadable
-        for tag, digest in tags.items():
-            await throttle.step()
-            paths = layout.tag(repository, tag), layout.manifest_record(repository, digest)
-            if digest not in listed and [await self._is_there(path) for path in paths] == [True, False]:
-                findings.missing.add(digest)
+        async for some in read_tags(self._stored, repository):
+            await throttle.step(1 + len(some) // 4)
+            for tag, target in some:
+                if not isinstance(target, Digest):
+                    path = unreadable_tag(repository, tag, target)
+                    findings.unreadable += [] if path is None else [path]
+                elif target not in listed:
+                    paths = layout.tag(repository, tag), layout.manifest_record(repository, target)
+                    if [await self._is_there(path) for path in paths] == [True, False]:
+                        findings.missing.add(target)
 
     async def _check_links(
         self,
         repository: Repository,
-        links: Mapping[Digest, int],
-        lengths: Mapping[Digest, int],
+        links: Digests,
+        lengths: Lengths,
         throttle: Throttle,
         findings: Findings,
     ) -> None:
         async def check(digest: Digest) -> None:
-            await throttle.step()
             length = lengths.get(digest)
             if length is None:
                 return  # without content there is nothing to compare; what needs it is found below
@@ -102,10 +104,19 @@ class RepositoryCheck:
             if await self._blobs.mend_link(repository, digest, length):
                 findings.mended.append(layout.blob_link(repository, digest))
 
-        await for_each(links, check)
+        for some in batches(links):
+            wanted = [(layout.blob_link(repository, digest), LINK_MAX) for digest in some]
+            said = await get_each(self._stored, wanted)
+            doubtful = [
+                digest
+                for digest, link in zip(some, said, strict=True)
+                if not isinstance(link, bytes) or parse_link(link) != lengths.get(digest)
+            ]
+            await for_each(doubtful, check)
+            await throttle.step(len(some))
 
     async def _check_manifest(
-        self, repository: Repository, each: Read[_Parts], lengths: Mapping[Digest, int], findings: Findings
+        self, repository: Repository, each: Read[_Parts], lengths: Lengths, findings: Findings
     ) -> None:
         path = layout.manifest_record(repository, each.digest)
         if each.record is None:

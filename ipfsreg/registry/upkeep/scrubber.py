@@ -1,5 +1,6 @@
 """The slow background scrub: reads everything again and again, and reports damage."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid
 
+from .inventory import AT_ONCE
 from .verifier import Verification, Verifier
 
 _SAVE_EVERY = 10.0
@@ -65,7 +67,8 @@ class ScrubTotals:
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
-    ``position`` remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes.
+    ``position`` remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes. A short file
+    counts as `FILE_COSTS` bytes.
     """
 
     _log = Logger()
@@ -76,6 +79,7 @@ class Scrubber:
         verifier: Verifier,
         workers: Workers,
         clock: IReactorTime,
+        throttle: Callable[[float | None], Throttle],
         position: SavedPosition,
         rate: float | None,
     ) -> None:
@@ -83,6 +87,7 @@ class Scrubber:
         self._workers = workers
         self._verifier = verifier
         self._clock = clock
+        self._throttle = throttle
         self._position = position
         self._rate = rate
         self.totals = ScrubTotals()
@@ -90,25 +95,37 @@ class Scrubber:
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
-        throttle = Throttle(self._clock, self._rate)
         done = await self._workers.run(self._position.load)
+        await self._scrub(done, self._throttle(self._rate), report)
+        await self._workers.run(self._position.forget)
+        return report
+
+    async def _scrub(self, done: Digest | None, throttle: Throttle, report: Verification) -> None:
+        some: list[Digest] = []
         saved = self._clock.seconds()
         async for digest in layout.all_blobs(self._stored):
             if done is not None and digest <= done:
+                await throttle.step()
                 continue
-            await throttle.step()
-            damaged, read = len(report.damaged), report.bytes
-            await self._verifier.check(digest, throttle, report)
-            self.totals.contents += 1
+            some.append(digest)
+            if len(some) == AT_ONCE:
+                await self._check(some, throttle, report)
+                some = []
+                if self._clock.seconds() - saved >= _SAVE_EVERY:
+                    saved = self._clock.seconds()
+                    await self._workers.run(self._position.save, digest)
+        await self._check(some, throttle, report)
+
+    async def _check(self, some: list[Digest], throttle: Throttle, report: Verification) -> None:
+        damaged, read = len(report.damaged), report.bytes
+        self.totals.contents += len(some)
+        async for digest, _ in self._verifier.check(some, throttle, report):
             self.totals.bytes += report.bytes - read
-            self.totals.damaged += len(report.damaged) - damaged
+            read = report.bytes
             if len(report.damaged) > damaged:
+                self.totals.damaged += len(report.damaged) - damaged
+                damaged = len(report.damaged)
                 await self._tell(digest)
-            if self._clock.seconds() - saved >= _SAVE_EVERY:
-                saved = self._clock.seconds()
-                await self._workers.run(self._position.save, digest)
-        await self._workers.run(self._position.forget)
-        return report
 
     async def _tell(self, digest: Digest) -> None:
         images = (await self._verifier.images_using([digest]))[str(digest)]

@@ -1,23 +1,27 @@
 """Finding silent damage: every content is compared with its digest, and what refers to it is looked through."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.interfaces import IReactorTime
-
+from ipfsreg.bucket.bulk import IBulkReads, get_each
 from ipfsreg.bucket.errors import Corrupt, Forbidden
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.open_content import Checked, check_content
 from ipfsreg.registry.content.store import ContentStore
-from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 
+from .compact import Digests, Lengths
+from .inventory import LOOKING, batches
 from .naming import images_using
 from .repository_check import Findings, RepositoryCheck
 from .strays import ListTop, find_strays
+
+_SHORT = 64 * 1024  # content that is not longer is read with others in one call of a thread
 
 
 @dataclass
@@ -54,23 +58,25 @@ class Verifier:
         store: ContentStore,
         repositories: RepositoryCheck,
         workers: Workers,
-        clock: IReactorTime,
+        throttle: Callable[[float | None], Throttle],
         list_top: ListTop | None = None,
     ) -> None:
         self._stored = stored
         self._workers = workers
         self._store = store
         self._repositories = repositories
-        self._clock = clock
+        self._throttle = throttle
         self._list_top = list_top
 
-    async def verify(self, *, rate: float | None = None) -> Verification:
-        """Read everything once. ``rate`` bounds the reading, in bytes a second."""
+    async def verify(self, *, rate: float | None = None, progress: Progress | None = None) -> Verification:
+        """Read everything once. ``rate`` bounds the reading, in bytes a second. ``progress`` counts contents."""
         report = Verification()
-        throttle = Throttle(self._clock, rate)
-        strays = await find_strays(self._stored, self._list_top, Throttle(self._clock))
+        progress = progress or Progress()
+        progress.begin("Looking for what does not belong")
+        throttle = self._throttle(rate)
+        strays = await find_strays(self._stored, self._list_top, throttle)
         try:
-            await self._check_all(throttle, report)
+            await self._check_all(throttle, report, progress)
         except Corrupt as error:
             if not strays:
                 raise
@@ -80,16 +86,45 @@ class Verifier:
         report.strays = {path: what for path, what in strays.items() if path not in named}
         return report
 
-    async def _check_all(self, throttle: Throttle, report: Verification) -> None:
-        lengths: dict[Digest, int] = {}
-        async for digest in layout.all_blobs(self._stored):
-            await throttle.step()
-            length = await self.check(digest, throttle, report)
-            if length is not None:
-                lengths[digest] = length
-        await self._check_repositories(lengths, throttle, report)
+    async def _check_all(self, throttle: Throttle, report: Verification, progress: Progress) -> None:
+        progress.begin("Counting")
+        digests = await Digests.of(layout.all_blobs(self._stored), self._workers, throttle)
+        lengths = Lengths(digests)
+        progress.begin("Reading contents", total=len(digests))
+        for some in batches(digests):
+            async for digest, length in self.check(some, throttle, report):
+                if length is not None:
+                    lengths.set(digest, length)
+                progress.done, progress.moved = progress.done + 1, report.bytes
+        progress.begin(LOOKING)
+        await self._check_repositories(lengths, throttle, report, progress)
 
-    async def check(self, digest: Digest, throttle: Throttle, report: Verification) -> int | None:
+    async def check(
+        self, digests: Sequence[Digest], throttle: Throttle, report: Verification
+    ) -> AsyncIterator[tuple[Digest, int | None]]:
+        """Read some contents; yields each with its length, or None where it is not there whole: see `check_one`."""
+        whole = await self._short_and_whole(digests, throttle)
+        for digest in digests:
+            length = whole.get(digest)
+            if length is None:
+                yield digest, await self.check_one(digest, throttle, report)
+            else:
+                report.contents += 1
+                report.bytes += length
+                yield digest, length
+        await throttle.step(len(digests))
+
+    async def _short_and_whole(self, digests: Sequence[Digest], throttle: Throttle) -> dict[Digest, int]:
+        """Those that were read at once and are whole, with their lengths. For the others that says nothing."""
+        if not IBulkReads.providedBy(self._stored):
+            return {}  # there may be a cache in between, which is not what is to be looked at
+        contents = await get_each(self._stored, [(layout.blob(digest), _SHORT) for digest in digests])
+        found = [(digest, each) for digest, each in zip(digests, contents, strict=True) if isinstance(each, bytes)]
+        whole = await self._workers.run(_whole, found)
+        await throttle.read(list(whole.values()))
+        return whole
+
+    async def check_one(self, digest: Digest, throttle: Throttle, report: Verification) -> int | None:
         """Read one content; answers its length, or None where it is not there whole: then it is quarantined."""
         try:
             checked = await self._checked(digest, throttle)
@@ -124,14 +159,15 @@ class Verifier:
 
     async def images_using(self, digests: Iterable[Digest]) -> dict[str, list[str]]:
         """For each digest the images that use it, as ``repository:tag``, or ``repository@digest`` without one."""
-        return await images_using(self._stored, self._workers, digests, Throttle(self._clock))
+        return await images_using(self._stored, self._workers, digests, self._throttle(None))
 
     async def _check_repositories(
-        self, lengths: Mapping[Digest, int], throttle: Throttle, report: Verification
+        self, lengths: Lengths, throttle: Throttle, report: Verification, progress: Progress
     ) -> None:
         findings = Findings()
         async for repository in layout.repositories(self._stored):
             await self._repositories.check(repository, lengths, throttle, findings)
+            progress.done += 1
         report.unreadable += findings.unreadable
         report.mended = findings.mended
         damaged = {parse_digest(each) for each in report.damaged}
@@ -140,3 +176,7 @@ class Verifier:
             report.images = await self.images_using(missing | damaged)
         # What no image uses any more was deleted while we looked.
         report.missing = [str(digest) for digest in sorted(missing) if report.images[str(digest)]]
+
+
+def _whole(contents: Sequence[tuple[Digest, bytes]]) -> dict[Digest, int]:
+    return {digest: len(each) for digest, each in contents if digest_of(each, digest.algorithm) == digest}

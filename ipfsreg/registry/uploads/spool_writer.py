@@ -175,8 +175,12 @@ class SpoolWriter:
             return
         pieces, length, self._waiting, self._waiting_length = self._waiting, self._waiting_length, [], 0
         self._writing = True
-        work = [self._workers.run(self._write, pieces)]
-        if length < WRITTEN_AT_ONCE:
+        short = length < WRITTEN_AT_ONCE
+        if short or not self._appender.is_slow:
+            work = [self._workers.run(self._hash_and_write, pieces)]
+        else:
+            work = [self._workers.run(self._write, pieces), self._workers.run(self._hash_whole, pieces)]
+        if short:
             self._hash_chunks(pieces)
         elif self._hash.chunks:
             work.append(self._workers.run(self._hash_chunks, pieces))
@@ -200,12 +204,19 @@ class SpoolWriter:
         else:
             self._waiting.append(bytearray(data))
 
+    def _hash_and_write(self, pieces: Sequence[bytes | bytearray]) -> None:
+        self._hash_whole(pieces)
+        self._write(pieces)
+
+    def _hash_whole(self, pieces: Sequence[bytes | bytearray]) -> None:
+        for piece in pieces:
+            self._hash.update_whole(piece)
+
     def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In a thread. Hashing and writing both let other threads run.
         self.altered |= state_of(self._descriptor) != self.state
         try:
             for piece in pieces:
-                self._hash.update_whole(piece)
                 self._appender.write(piece)
         finally:
             self.state = state_of(self._descriptor)
@@ -252,6 +263,7 @@ class SpoolWriter:
     def _failed(self, failure: Failure) -> None:
         self._writing = False
         self._waiting = []
+        assert failure.value is not None
         self._disk_error = _disk_error(failure.value)
         self._stop_producer()
         self._tell_idle()

@@ -142,6 +142,15 @@ class Uploads:
             each.repository == repository and (each.busy or each.last_used >= since) for each in self._sessions.all()
         )
 
+    def any_busy(self) -> bool:
+        """Whether anything is being uploaded now."""
+        return any(each.busy for each in self._sessions.all())
+
+    @property
+    def received(self) -> int:
+        """How many bytes all of them have received."""
+        return sum(each.received for each in self._sessions.all())
+
     def _is_idle(self, upload: Upload, seconds: float) -> bool:
         return upload.last_used <= self._environment.clock.seconds() - min(seconds, self._expiry)
 

@@ -7,6 +7,7 @@ from ipfsreg.web.routes import Routes
 
 from .challenge import Challenge, ChallengeKind
 from .guarded_gate import GuardedGate
+from .sessions import SessionGate
 from .tokens import TokenRoutes
 
 
@@ -14,7 +15,9 @@ class AccessControl:
     """The gate and the token service over one authority; see `Challenge` for ``kind`` and ``url``."""
 
     def __init__(self, authority: Authority, kind: ChallengeKind, url: str | None, clients: TrustedProxies) -> None:
-        self.gate = GuardedGate(authority, Challenge(kind, authority.service, url, clients), clients)
+        challenge = Challenge(kind, authority.service, url, clients)
+        self.gate = GuardedGate(authority, challenge, clients)
+        self.visitors = SessionGate(authority, challenge, clients)
         self._authority = authority
         self._clients = clients
 

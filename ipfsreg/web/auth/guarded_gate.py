@@ -34,7 +34,7 @@ class GuardedGate:
         if needs is Entry.EVERYBODY:
             return
         action = needs if isinstance(needs, Action) else None
-        user = await self._identify(request, action, repository)
+        user = await self.identify(request, action, repository)
         if needs is Entry.KNOWN and user is ANONYMOUS:
             raise self._challenge.error(request, None)
         if action is not None:
@@ -42,17 +42,21 @@ class GuardedGate:
 
     def pulls(self, request: Request) -> Filter:
         """See `Gate`."""
-        return self._pulls_of(_user_of(request))
+        return self._pulls_of(user_of(request))
 
     def lists(self, request: Request) -> Filter:
         """See `Gate`."""
-        return self._pulls_of(replace(_user_of(request), scope=None))
+        return self._pulls_of(replace(user_of(request), scope=None))
 
     def _pulls_of(self, user: User) -> Filter:
         decide = self._authority.decider(user, Action.PULL)
         return lambda repository: bool(decide(repository))
 
-    async def _identify(self, request: Request, action: Action | None, repository: str | None) -> User:
+    async def identify(self, request: Request, action: Action | None, repository: str | None) -> User:
+        """Who asks; ``action`` and ``repository`` are for the challenge.
+
+        :raises HttpError: 401, 429 or 503.
+        """
         address = self._clients.address_of(request)
         try:
             user = await self._authority.identify(credentials_of(request), address)
@@ -95,5 +99,6 @@ def not_looked_at(error: TooManyAttempts | Unavailable) -> HttpError:
     return HttpError(503, "UNAVAILABLE", "credentials cannot be checked now", headers={"Retry-After": 10})
 
 
-def _user_of(request: Request) -> User:
+def user_of(request: Request) -> User:
+    """The user of a request that was let in."""
     return request.user if isinstance(request.user, User) else ANONYMOUS

@@ -7,14 +7,13 @@ Implementation" with OAuth 2.
 import json
 from datetime import UTC, datetime
 
-from twisted.web.http import parse_qs
-
 from ipfsreg.access.authority import Authority, Basic
 from ipfsreg.access.errors import BadCredentials, BadScope, TooManyAttempts, Unavailable
 from ipfsreg.access.identity import User
 from ipfsreg.access.scopes import Scope, parse_scopes
 from ipfsreg.access.tokens import Issued
 from ipfsreg.web.errors import HttpError
+from ipfsreg.web.forms import read_form
 from ipfsreg.web.gate import TOKEN_PATH, Entry
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.forwarded import TrustedProxies
@@ -24,9 +23,6 @@ from ipfsreg.web.routes import Routes
 
 from .credentials import credentials_of
 from .guarded_gate import not_looked_at
-
-FORM_MAX = 64 * 1024
-"""Bytes of a form: it may have a token of another issuer, and many scopes."""
 
 
 class TokenRoutes:
@@ -56,16 +52,7 @@ class TokenRoutes:
 
     async def post(self, request: Request) -> bytes:
         """A token for the password or the offline token of a form."""
-        content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
-        if content_type != "application/x-www-form-urlencoded":
-            raise HttpError(415, "UNSUPPORTED", "a form is application/x-www-form-urlencoded")
-        with self._memory.lease(request.give_up_body) as lease:
-            content = await request.body.read(FORM_MAX, lease)
-        try:
-            parsed = parse_qs(content, keep_blank_values=True)
-            form = {name.decode(): [value.decode() for value in values] for name, values in parsed.items()}
-        except UnicodeDecodeError:
-            raise HttpError(400, "UNSUPPORTED", "the form is not UTF-8") from None
+        form = await read_form(request, self._memory)
         fields = {name: values[0] for name, values in form.items()}
         scopes = self._checked(fields.get("service"), form.get("scope", []))
         try:

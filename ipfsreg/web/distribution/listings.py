@@ -1,7 +1,6 @@
 """``/v2/``, ``/v2/_catalog``, ``/v2/<name>/tags/list`` and ``/v2/<name>/referrers/<digest>``."""
 
 import json
-from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
 from urllib.parse import quote, urlencode
@@ -13,7 +12,7 @@ from ipfsreg.registry.manifest import OCI_INDEX
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.referrers import Referrers
-from ipfsreg.registry.repository.tags import Tags, lexical
+from ipfsreg.registry.repository.tags import Tags
 from ipfsreg.web.gate import Entry, Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
@@ -61,10 +60,9 @@ class ListingRoutes:
     async def tags(self, request: Request, repository: Repository) -> bytes:
         """The tags of a repository, in lexical order."""
         number = _number(request)
-        tags = await self._tags.in_order(repository)
         last = parameter(request, "last")
-        if last is not None:
-            tags = tags[bisect_right(tags, lexical(last), key=lexical) :]
+        # One more than fits says that there is a next page.
+        tags = await self._tags.in_order(repository, last, None if number is None else number + 1)
         page = tags if number is None else tags[:number]
         _link_to_next(request, path(repository, "tags/list"), tags, page)
         return _json(request, {"name": repository, "tags": page})

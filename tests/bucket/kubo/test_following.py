@@ -21,6 +21,7 @@ from tests.clients.images import layout_blobs, make_image, random_layer, write_l
 from tests.clients.programs import client_environment, require_program, run
 from tests.daemon_process import DaemonProcess
 from tests.web.client import Answer, pause
+from tests.web.pages.visiting import text_of
 from tests.web.served import CONFIG_TYPE, MANIFEST_TYPE, descriptor, digest_of
 
 from .backend import unique_folder
@@ -121,6 +122,20 @@ async def test_what_is_pushed_to_one_is_pulled_from_the_other(pair: Pair) -> Non
     await pair.until_tags("team/app", "2.0")
     assert (await pair.until("/v2/team/app/manifests/2.0", lambda answer: answer.status == 200)).content == other
     assert (await pair.until("/v2/team/app/manifests/1.0", lambda answer: answer.status != 200)).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_pages_say_of_a_mirror(pair: Pair) -> None:
+    await pair.origin.push_image("1.0")
+    await pair.mirror.start()
+    await pair.until_tags("box", "1.0")
+    browser = {"Accept": "text/html", "Host": "127.0.0.1:5000"}
+    status = text_of(await pair.mirror.ask("GET", "/status", browser))
+    for words in ("The storage answers.", "Kubo 0.", "Peers", f"Mirror of {pair.name}", "Serves bafy", "mirror"):
+        assert words in " ".join(status.split())
+    assert "Delete" not in text_of(await pair.mirror.ask("GET", "/repositories/box", browser))
+    assert (await pair.mirror.ask("GET", "/repositories/box:1.0/delete", browser)).status == 405
+    assert "IPFS node Kubo" in " ".join(text_of(await pair.origin.ask("GET", "/status", browser)).split())
 
 
 @pytest_twisted.ensureDeferred
@@ -318,7 +333,7 @@ def test_real_clients_and_the_command(nodes: Nodes, tmp_path: Path) -> None:
 
 def refuses(mirror: DaemonProcess, command: str, name: str) -> None:
     done = mirror.command(command)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith(
         f"ipfsreg: this registry is a mirror of {name}, and can only be read: run `ipfsreg {command}` "
         "where it is published ("

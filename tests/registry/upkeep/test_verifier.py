@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,11 +15,13 @@ from twisted.logger import LogEvent, LogLevel
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL
+from ipfsreg.flow.throttle import FILE_COSTS, Throttle
 from ipfsreg.registry import layout
-from ipfsreg.registry.digest import digest_of
+from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import BlobUnknown
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.upkeep.scrubber import Scrubber
+from ipfsreg.registry.upkeep.scrubber import SavedPosition, Scrubber
 from ipfsreg.registry.upkeep.verifier import Verification, Verifier
 from tests.registry.place import Place, SteppedClock, pause
 
@@ -229,7 +232,11 @@ async def test_the_rate(open_place: Open) -> None:
     await place.push_blob(APP, Random(2).randbytes(5 * 1024 * 1024))
     clock = SteppedClock()
     verifier = Verifier(
-        place.bucket, place.registry.verifier._store, place.registry.verifier._repositories, place.workers, clock
+        place.bucket,
+        place.registry.verifier._store,
+        place.registry.verifier._repositories,
+        place.workers,
+        lambda rate: Throttle(clock, rate),
     )
     running = Deferred.fromCoroutine(verifier.verify(rate=1024 * 1024))
     for _ in range(5):
@@ -313,7 +320,8 @@ def scrubber(place: Place, verifier: Verifier | None = None, clock: Clock | None
         verifier or place.registry.verifier,
         place.workers,
         clock or place.clock,
-        place.directory / "scrub-position",
+        partial(Throttle, clock or place.clock),
+        SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
         None,
     )
 
@@ -331,26 +339,67 @@ async def test_a_scrub_tells_what_it_finds(place: Place, log: list[LogEvent]) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_scrub_goes_on_where_an_earlier_daemon_was_stopped(place: Place) -> None:
+async def test_the_rate_of_a_scrub_bounds_small_files_too(place: Place) -> None:
+    """Each counts as `FILE_COSTS` bytes."""
+    for number in range(10):
+        await place.push_blob(APP, b"%d" % number)
+    clock = SteppedClock()
+    rate = 2 * FILE_COSTS  # two of them a second
+    whole = partial(Throttle, clock)
+    scrub = Scrubber(
+        place.bucket,
+        Verifier(
+            place.bucket,
+            place.registry.verifier._store,
+            place.registry.verifier._repositories,
+            place.workers,
+            whole,
+        ),
+        place.workers,
+        clock,
+        whole,
+        SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
+        rate,
+    )
+    running = Deferred.fromCoroutine(scrub.run())
+    while not clock.getDelayedCalls():
+        await pause()
+    clock.advance(4.9)
+    await pause()
+    assert not running.called
+    clock.advance(0.2)
+    assert (await running).contents == 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_scrub_goes_on_where_an_earlier_daemon_was_stopped(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipfsreg.registry.upkeep.scrubber.AT_ONCE", 1)
     contents = [Random(number).randbytes(100) for number in range(20)]
     for content in contents:
         await place.push_blob(APP, content)
-    order = sorted(digest_of(content) for content in contents)
+    order = sorted(str(digest_of(content)) for content in contents)
     clock = SteppedClock()
     seen: list[str] = []
 
     class Counting(Verifier):
         stop_after = 7
 
-        async def check(self, digest: Any, *arguments: Any) -> int | None:
+        async def check(self, digests: Sequence[Digest], *arguments: Any) -> AsyncIterator[tuple[Digest, int | None]]:
             if len(seen) == self.stop_after:
                 raise Stopped
-            seen.append(digest)
+            seen.extend(map(str, digests))
             clock.advance(100)  # it takes its time
-            return await super().check(digest, *arguments)
+            async for each in super().check(digests, *arguments):
+                yield each
 
     verifier = Counting(
-        place.bucket, place.registry.verifier._store, place.registry.verifier._repositories, place.workers, clock
+        place.bucket,
+        place.registry.verifier._store,
+        place.registry.verifier._repositories,
+        place.workers,
+        partial(Throttle, clock),
     )
     with pytest.raises(Stopped):
         await scrubber(place, verifier, clock).run()

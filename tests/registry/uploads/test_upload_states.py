@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import (
@@ -128,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         self.content = b""
         self.model = UploadState.IDLE
         self.identity = UploadIdentity(str(self.count), REPOSITORY, self.directory / str(self.count))
-        new_session(self.identity)
+        new_session(self.identity, PLAIN_SPOOL)
         self.upload = self.open()
 
     def open(self, received: int = 0) -> Upload:

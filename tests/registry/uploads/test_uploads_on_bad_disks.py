@@ -104,7 +104,7 @@ async def test_a_session_that_cannot_begin(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "touch", fail)
+        patch.setattr(Path, "rename", fail)
         with pytest.raises(wanted):
             await place.registry.uploads.begin(REPOSITORY)
     assert place.sessions() == []
@@ -192,7 +192,7 @@ async def test_a_session_that_cannot_be_read_just_now_is_left_alone(
     await place.append(upload, CONTENT[:1000])
     read_note = session_files.read_note
 
-    def fail(directory: Path) -> dict:
+    def fail(directory: Path, form: object) -> dict:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:

@@ -151,12 +151,11 @@ async def test_who_guesses_has_to_wait_and_others_do_not(daemon: Guarded) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_basic_alone_and_a_url_of_ones_own(serve: Serve, tmp_path: Path) -> None:
-    for number, (options, wanted) in enumerate(
-        [
-            ({"challenge": "basic"}, {"": "Basic", "realm": "ipfsreg", "charset": "UTF-8"}),
-            ({"url": "https://registry.example.org/"}, {"realm": "https://registry.example.org/auth/token"}),
-        ]
-    ):
+    cases: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"challenge": "basic"}, {"": "Basic", "realm": "ipfsreg", "charset": "UTF-8"}),
+        ({"url": "https://registry.example.org/"}, {"realm": "https://registry.example.org/auth/token"}),
+    ]
+    for number, (options, wanted) in enumerate(cases):
         directory = tmp_path / f"d{number}"
         directory.mkdir()
         started: Any = await guarded(serve, directory, **options)

@@ -5,6 +5,7 @@ So a mirror always has one state as a whole, also while the registry that publis
 come as they are asked for, and the node's garbage collection may take them again.
 """
 
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from twisted.logger import Logger
@@ -18,8 +19,12 @@ from ipfsreg.bucket.kubo.reading.content_by_cid import network_contents
 from ipfsreg.flow.background import Background
 from ipfsreg.flow.single_flight import SingleFlight
 
-_NOT_KEPT = {"blobs", "quarantine"}
+_NOT_KEPT = ("blobs", "quarantine")
 """Directories of the top that have long files: what they hold is fetched as it is asked for."""
+
+
+async def _not_kept() -> Collection[str]:
+    return _NOT_KEPT
 
 
 class Following:
@@ -44,6 +49,7 @@ class Following:
         """What this daemon has pinned itself: the node may be another one than that of an earlier daemon."""
         self._beginning: SingleFlight[None] = SingleFlight(self._begin)
         self._refreshing: SingleFlight[None] = SingleFlight(self._refresh)
+        self._not_kept: Callable[[], Awaitable[Collection[str]]] = _not_kept
         self._looking = Background(f"look where {self._name} leads", self._look)
 
     async def start(self) -> None:
@@ -69,12 +75,25 @@ class Following:
         if noted.get("follow") == self._name:
             self._root = noted.get("root")
 
+    def leave_out(self, stored_as: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
+        """Leave out the directories that have long files though they are stored under other names.
+
+        ``stored_as`` answers these; where it fails, no newer state is kept.
+        """
+        self._not_kept = lambda: stored_as(_NOT_KEPT)
+
     async def root(self) -> str:
         """The CID of the directory that is served now. `Unavailable` where none is known yet."""
         if self._root is None:
             await self._beginning.outcome()
         assert self._root is not None
         return self._root
+
+    async def told(self) -> Mapping[str, str]:
+        """See `Opened.told`."""
+        served = "nothing yet" if self._root is None else self._root
+        state = "" if self._root == self._kept else " (not yet on this node as a whole)"
+        return {**await self._network.told(), "Mirror of": self._name, "Serves": served + state}
 
     async def refresh(self) -> None:
         """Look where the name points to, and go over to it. What is served is as it was where this fails."""
@@ -106,8 +125,14 @@ class Following:
 
     async def _keep(self, root: str) -> None:
         """Fetch and pin what is small of a directory, serve it, and then let go of what was pinned before."""
+        try:
+            not_kept = await self._not_kept()
+        except BucketError:
+            if self._kept is None:  # what keeps us from reading it may be otherwise in the newer state
+                self._root = root
+            raise
         links = await self._contents.links(root)
-        wanted = {root: False} | {link.cid: True for link in links if link.name not in _NOT_KEPT}
+        wanted = {root: False} | {link.cid: True for link in links if link.name not in not_kept}
         self._pins |= wanted
         await self._note()  # before, so that none is left behind by a crash
         for cid in wanted.keys() - self._certain:

@@ -1,7 +1,7 @@
 """What a node does with its network: names, and content that others have."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipfsreg.bucket.errors import NotFound, Unavailable
@@ -60,11 +60,23 @@ class Network:
 
     async def has_peers(self) -> bool:
         """Whether the node is connected to any other, so that somebody else can learn what it publishes."""
+        return bool(await self.peers())
+
+    async def peers(self) -> int | None:
+        """To how many others the node is connected; None where it does not say, as one that is offline."""
         try:
             answer = await self._ask("swarm/peers", [], {})
-        except Unavailable:  # among others what an offline node says
-            return False
-        return bool(answer and answer.get("Peers"))
+        except Unavailable:
+            return None
+        found = answer.get("Peers") if isinstance(answer, dict) else None
+        return len(found) if isinstance(found, list) else 0
+
+    async def told(self) -> Mapping[str, str]:
+        """See `Opened.told`."""
+        answer = await self._ask("version", [], {})
+        version = answer.get("Version") if isinstance(answer, dict) else None
+        peers = await self.peers()
+        return {"IPFS node": f"Kubo {version}", "Peers": "none, the node is offline" if peers is None else str(peers)}
 
     async def pin(self, cid: str, *, recursive: bool) -> None:
         """Pin a directory or file on the node: with all below it, or its own block alone.

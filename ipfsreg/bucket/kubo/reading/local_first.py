@@ -12,6 +12,7 @@ from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import Missing
 from ipfsreg.bucket.kubo.node.node import Found
+from ipfsreg.flow.streams import next_or_none
 
 from .contents import Child, NodeContents
 from .reader import CidReader
@@ -64,7 +65,7 @@ class LocalFirst:
         """See `Contents.open`. A file that nobody has is `Unavailable` here already, and not only while it is read."""
         reader = LocalFirstReader(await self._here.open(found), await self._network.open(found))
         async with aclosing(reader.pieces(0, min(1, found.size))) as pieces:
-            await anext(pieces, None)
+            await next_or_none(pieces)
         return reader
 
     async def _first(self, ask: Callable[[NodeContents], Awaitable[T]]) -> T:

@@ -13,7 +13,7 @@ from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Missing
 from ipfsreg.bucket.kubo.rpc.client import Rpc
 from ipfsreg.bucket.kubo.rpc.lanes import Lane
-from ipfsreg.flow.streams import Pieces
+from ipfsreg.flow.streams import Pieces, next_or_none
 
 SENT = "x-content-length"
 """The header in which ``cat`` says how much it is going to send (docs/protocols/kubo.md, "Streams")."""
@@ -95,7 +95,7 @@ class CidReader:
         """What came next, or None at the end of the answer, however early."""
 
         async def take() -> bytes | None:
-            return await anext(received, None)
+            return await next_or_none(received)
 
         try:
             return await Deferred.fromCoroutine(take()).addTimeout(self._timeout, self._rpc.reactor)

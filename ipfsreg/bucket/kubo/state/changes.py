@@ -82,6 +82,25 @@ class Move(Change):
         draft.unlink(self._source)
 
 
+class IfStill(Change):
+    """Another change of a file, made only where the path still leads to a content; ``made`` says whether it was."""
+
+    def __init__(self, path: str, cid: str, change: Change) -> None:
+        self.size = change.size
+        self.made = False
+        self._path = path
+        self._cid = cid
+        self._change = change
+
+    async def make(self, draft: StateDraft, *, lost: bool) -> None:
+        """See `Change.make`."""
+        found = await draft.find(self._path)
+        self.made = found is not None and str(found.cid) == self._cid
+        self.content = self._change.content if self.made else None
+        if self.made:
+            await self._change.make(draft, lost=lost)
+
+
 class Remove(Change):
     """Remove a file."""
 

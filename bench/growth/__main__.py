@@ -1,0 +1,125 @@
+"""``python -m bench.growth``: how each thing grows with the number of manifests that are stored.
+
+Each store is made directly in the layout, in two shapes: a repository for each manifest (``spread``), and all in one
+(``one``). A daemon is started upon it and asked, the first time and again, with pulls beside what it does in the
+background. The exponent of a figure is the slope in logarithms: at 0 it does not grow, at 1 it is in proportion.
+"""
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from bench.errors import BenchError
+from bench.registries import IPFSREG, Registry, checkout_of
+
+from . import curves, measure
+from .stored import SHAPES, Store
+
+_SIZES = (1_000, 10_000, 100_000)
+_LARGE = 1_000_000
+_PICTURES = (
+    "start to ready",
+    "memory, idle",
+    "push",
+    "tags page after a push",
+    "catalog page after a push",
+    "delete, first",
+    "delete",
+    "referrers page",
+    *(f"{what}{of}" for what in measure.WORK for of in ("", ", memory", ", longest pull")),
+)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # an exception, so that everything that was started is stopped on the way out
+
+
+@click.command()
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(10), help="How many manifests, if not 10³ to 10⁵.")
+@click.option("--large", is_flag=True, help="A million as well: needs 40 GiB of disk, 10 million inodes, and hours.")
+@click.option("--shape", "shapes", multiple=True, type=click.Choice(SHAPES), default=SHAPES, show_default=True)
+@click.option("--part", "parts", multiple=True, type=click.Choice(list(measure.PARTS)), default=list(measure.PARTS))
+@click.option("--checkout", type=click.Path(path_type=Path, exists=True), help="Whose daemon runs, with its .venv.")
+@click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@click.option("--before", type=click.Path(path_type=Path, exists=True), help="The --json of another run, for the plot.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curves, as SVG.")
+def main(
+    sizes: tuple[int, ...],
+    large: bool,
+    shapes: tuple[str, ...],
+    parts: tuple[str, ...],
+    checkout: Path | None,
+    parent: Path | None,
+    json_file: Path | None,
+    before: Path | None,
+    plot: Path | None,
+) -> None:
+    """Measure how this registry grows, and print a table for each shape."""
+    signal.signal(signal.SIGTERM, _end)
+    registry = _quiet(IPFSREG if checkout is None else checkout_of("checkout", checkout))
+    wanted = [*(sizes or _SIZES), *([_LARGE] if large else [])]
+    runs: dict[str, dict[str, dict[int, float]]] = {}
+    for shape in shapes:
+        found = runs.setdefault(shape, {})
+        for size in wanted:
+            with tempfile.TemporaryDirectory(prefix="growth-", dir=parent) as directory:
+                _say(f"{shape}, {size:,}: making the store")
+                some = list(Store(Path(directory) / "data").fill(shape, size))
+                try:
+                    for part in parts:
+                        for name, value in measure.PARTS[part](registry, Path(directory), shape, some):
+                            found.setdefault(name, {})[size] = value
+                            _say(f"{shape}, {size:,}: {name} {value:.3g} {measure.ALL[name]}")
+                except BenchError as error:
+                    raise click.ClickException(f"{shape}, {size:,}: {error}") from error
+                finally:
+                    _say("removing it")
+                    shutil.rmtree(Path(directory) / "data", ignore_errors=True)
+            if json_file is not None:  # after each, since the next one may take hours
+                json_file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    click.echo(f"{registry.version()}\n")
+    for shape, found in runs.items():
+        click.echo(f"{shape}\n\n{curves.table(found, measure.ALL, wanted)}\n")
+    if plot is not None:
+        curves.plot({**(_of_file("before", before) if before else {}), **runs}, measure.ALL, _PICTURES, plot)
+
+
+def _of_file(what: str, file: Path) -> dict[str, dict[str, dict[int, float]]]:
+    """The figures of another run."""
+    runs = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        f"{what}, {shape}": {name: {int(size): value for size, value in curve.items()} for name, curve in found.items()}
+        for shape, found in runs.items()
+    }
+
+
+def _quiet(registry: Registry) -> Registry:
+    """The same registry without what it would begin by itself in the middle of a measurement."""
+
+    def prepare(port: int, directory: Path) -> list[str]:
+        command = registry.prepare(port, directory)
+        with (directory / "ipfsreg.ini").open("a", encoding="utf-8") as config:
+            config.write("[gc]\ninterval = never\n[scrub]\ninterval = never\n")
+        return command
+
+    return replace(registry, prepare=prepare)
+
+
+_STARTED = time.perf_counter()
+
+
+def _say(line: str) -> None:
+    click.echo(f"[{time.perf_counter() - _STARTED:6.0f} s] {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()

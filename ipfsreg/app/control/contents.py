@@ -1,0 +1,115 @@
+"""Tasks about what a registry has: its repositories, tags and images, and taking them away."""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+
+from ipfsreg.bucket.errors import Corrupt, Unavailable
+from ipfsreg.flow.gather import gather
+from ipfsreg.flow.progress import Progress
+from ipfsreg.registry import layout
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown, NameUnknown
+from ipfsreg.registry.ipfs.describing import NO_SUMMARY
+from ipfsreg.registry.names import Repository, Tag, parse_reference, parse_repository
+from ipfsreg.registry.registry import Registry
+
+from .events import Arguments
+from .unknown import explained
+
+T = TypeVar("T")
+
+PAGE = 1000
+"""How many names are in a page of a list."""
+
+LONG_PAGE = 50
+"""How many are in one for which each is looked at."""
+
+
+async def list_repositories(registry: Registry, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
+    """The repositories that have a manifest, by ``name``. With ``long`` also how many tags, and how many bytes."""
+    names = await registry.catalog.after("")
+    if not arguments.get("long"):
+        for page in _pages(names, PAGE):
+            yield [{"name": name} for name in page]
+        return
+    for page in _pages(names, LONG_PAGE):
+        sizes = {}
+        with suppress(Unavailable):  # the count cannot be read; that was logged
+            sizes = dict((await registry.used(page)).of_repositories)
+        yield [{"name": name, "tags": await _tags_in(registry, name), "size": sizes.get(name)} for name in page]
+
+
+async def list_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
+    """The tags of the repository ``name``. With ``long`` each with the summary of its image, where that is whole."""
+    repository = parse_repository(arguments["name"])
+    try:
+        tags = await registry.tags.in_order(repository)
+    except NameUnknown:
+        raise NameUnknown(f"there is no repository {repository}") from None
+    if not arguments.get("long"):
+        for page in _pages(tags, PAGE):
+            yield [{"tag": tag} for tag in page]
+        return
+
+    async def summary(tag: Tag) -> dict[str, Any]:
+        try:
+            return {"tag": tag} | await registry.describer.summary(repository, tag)
+        except (ManifestUnknown, ManifestInvalid, Corrupt):
+            return {"tag": tag} | NO_SUMMARY
+
+    for page in _pages(tags, LONG_PAGE):
+        yield await gather(summary, page)
+
+
+async def inspect_image(registry: Registry, arguments: Arguments) -> dict[str, Any]:
+    """All that there is to say of the image ``name``; see `Describer`."""
+    repository, reference = parse_reference(arguments["name"])
+    work = registry.describer.describe(repository, reference)
+    return {"name": arguments["name"]} | await explained(registry, repository, reference, work)
+
+
+async def remove(registry: Registry, clock: IReactorTime, arguments: Arguments, progress: Progress) -> dict[str, Any]:
+    """Delete the tag or manifest ``name``, or the whole ``repository``. Answers how many tags and manifests went."""
+    if "repository" in arguments:
+        return await _remove_all(registry, parse_repository(arguments["repository"]), progress)
+    repository, reference = parse_reference(arguments["name"])
+    if isinstance(reference, Digest):
+        pointing = await registry.tags.pointing_to(repository, reference)
+        await explained(registry, repository, reference, registry.manifests.delete(repository, reference))
+        return {"tags": len(pointing), "manifests": 1}
+    await explained(registry, repository, reference, registry.manifests.delete_tag(repository, reference))
+    return {"tags": 1, "manifests": 0}
+
+
+async def _remove_all(registry: Registry, repository: Repository, progress: Progress) -> dict[str, Any]:
+    try:
+        tags = await registry.tags.in_order(repository)
+    except NameUnknown:
+        raise NameUnknown(f"there is no repository {repository}") from None
+    manifests = [each async for each in layout.manifest_records(registry.bucket, repository)]
+    # The tags go first: with each manifest those that point to it are looked for.
+    progress.begin(f"Deleting {repository}", len(tags) + len(manifests))
+    for tag in tags:
+        with suppress(ManifestUnknown):  # somebody else has deleted it
+            await registry.manifests.delete_tag(repository, tag)
+        progress.done += 1
+    for digest in manifests:
+        with suppress(ManifestUnknown):
+            await registry.manifests.delete(repository, digest)
+        progress.done += 1
+    return {"tags": len(tags), "manifests": len(manifests)}
+
+
+async def _tags_in(registry: Registry, repository: Repository) -> int:
+    try:
+        return len(await registry.tags.in_order(repository))
+    except NameUnknown:  # it was deleted meanwhile
+        return 0
+
+
+def _pages(values: Sequence[T], length: int) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(values), length):
+        yield values[begin : begin + length]

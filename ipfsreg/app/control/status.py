@@ -1,0 +1,62 @@
+"""The task that tells how a registry is."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+
+from ipfsreg import __version__
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.bucket.opened import Opened
+from ipfsreg.registry.registry import Registry
+
+from .events import Arguments
+
+ENOUGH_SECONDS = 2.0
+"""How long it is looked for what a run of the collector would free."""
+
+
+async def tell_status(
+    registry: Registry, backend: Opened, clock: IReactorTime, started: float | None, arguments: Arguments
+) -> dict[str, Any]:
+    """What runs, what is used, and what could be freed; where the storage does not answer, ``error`` says why.
+
+    ``started`` is when the daemon has, in seconds since 1970, and None for a command alone.
+    """
+    uploads, received = registry.uploads.count, registry.uploads.received
+    daemon = None
+    if started is not None:
+        since = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+        daemon = {"pid": os.getpid(), "started": since, "version": __version__}
+    known: dict[str, Any] = {
+        "daemon": daemon,
+        "read_only": backend.read_only,
+        "repositories": None,
+        "used": None,
+        "counted": False,
+        "uploads": {"count": uploads, "bytes": received},
+        "garbage": None,
+        "error": None,
+    }
+    try:
+        usage = await registry.used()
+        known |= {"used": usage.of_all, "counted": usage.complete}
+        known["repositories"] = len(await registry.catalog.after(""))
+        if backend.read_only is None and backend.not_read_needlessly is None:
+            known["garbage"] = await _garbage(registry, clock)
+    except BucketError as error:
+        known["error"] = str(error)
+    return known
+
+
+async def _garbage(registry: Registry, clock: IReactorTime) -> Mapping[str, Any] | None:
+    """What the collector would free now; None where it takes long to find out."""
+    looking = Deferred.fromCoroutine(registry.collector.run(dry_run=True)).addTimeout(ENOUGH_SECONDS, clock)
+    try:
+        found = await looking
+    except TimeoutError:
+        return None
+    return {"bytes": found.freed, "manifests": found.manifests, "contents": found.contents, "skipped": found.skipped}

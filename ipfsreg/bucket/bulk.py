@@ -1,0 +1,52 @@
+"""Reading many small files of a bucket: many at a time where the bucket can, else one after the other."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from ipfsreg.flow.gather import gather
+
+from .errors import BucketError, Corrupt, Forbidden, NotFound, TooLarge
+from .interface import IBucket
+
+OF_ONE_FILE = (NotFound, TooLarge, Corrupt, Forbidden)
+"""What says something of one file alone. Any other failure is of the storage."""
+
+_AT_ONCE = 8
+_NAMES_AT_ONCE = 1000
+
+
+class IBulkReads(Interface):
+    """What a bucket may provide beside `IBucket`, where a call for each small file costs more than the file."""
+
+    def get_each(wanted: Sequence[tuple[str, int]]) -> "Deferred[list[bytes | BucketError]]":
+        """The content of each path with its limit, as `IBucket.get`, or that failure of it which is `OF_ONE_FILE`."""
+
+    def names(directory: str) -> AsyncIterator[Sequence[str]]:
+        """The names in a directory in any order, some at a time. What is there for the whole time is told of once."""
+
+
+async def get_each(bucket: IBucket, wanted: Sequence[tuple[str, int]]) -> list[bytes | BucketError]:
+    """See `IBulkReads`; for any bucket. Fails with other failures than those of one file."""
+    if IBulkReads.providedBy(bucket):
+        return await IBulkReads(bucket).get_each(wanted)
+
+    async def get(each: tuple[str, int]) -> bytes | BucketError:
+        try:
+            return await bucket.get(*each)
+        except OF_ONE_FILE as error:
+            return error
+
+    return await gather(get, wanted, _AT_ONCE)
+
+
+async def names(bucket: IBucket, directory: str) -> AsyncIterator[Sequence[str]]:
+    """See `IBulkReads`; for any bucket."""
+    if IBulkReads.providedBy(bucket):
+        async for some in IBulkReads(bucket).names(directory):
+            yield some
+        return
+    entries = await bucket.list(directory)
+    for begin in range(0, len(entries), _NAMES_AT_ONCE):
+        yield [entry.name for entry in entries[begin : begin + _NAMES_AT_ONCE]]

@@ -1,0 +1,136 @@
+"""``ipfsreg copy``: images from one registry, layout or CAR to another."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipfsreg.bucket.authorities import load_authorities
+from ipfsreg.client.errors import RemoteError
+from ipfsreg.copying.copier import JOBS, Copier
+from ipfsreg.copying.places import Selection
+from ipfsreg.copying.tally import Tally
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.errors import RegistryError
+
+from .command import fail, with_reactor
+from .copy_places import Opener, PlaceType, Where, check_different, control_error
+from .errors import Exit
+from .terminal.declare import command
+from .terminal.output import Output, output_option
+from .terminal.text import counted, in_bytes
+
+_THREADS = 4
+
+
+@command(
+    examples=[
+        "ipfsreg copy https://old.example new.ini",
+        "ipfsreg copy laptop.ini cluster.ini team/app team/tools",
+        "ipfsreg copy hub.ini kubo.ini --dry-run",
+        "ipfsreg copy localhost:5000 backup/ 'team/*' --tag 'v*'",
+        "ipfsreg copy ipfsreg.ini images.car busybox:1.36",
+    ],
+    result=(
+        "{dry_run, repositories, images, images_there, manifests, blobs, bytes, blobs_there, bytes_there, mounted, "
+        "missing, failed, failures: [{name, error}]}; how many of each, sizes in bytes"
+    ),
+)
+@click.argument("source", type=PlaceType(), metavar="SOURCE")
+@click.argument("destination", type=PlaceType(), metavar="DESTINATION")
+@click.argument("names", nargs=-1, metavar="[REPOSITORY[:TAG]]...")
+@click.option(
+    "--tag", "patterns", multiple=True, metavar="PATTERN", help="Only these tags, such as 'v1.*'. May be given again."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Blobs that are moved at once."
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, readable=False),
+    help="A PEM file with the authorities that sign the registries' certificates, instead of the system's.",
+)
+@output_option
+def copy(
+    source: Where,
+    destination: Where,
+    names: tuple[str, ...],
+    patterns: tuple[str, ...],
+    dry_run: bool,
+    jobs: int,
+    ca: Path | None,
+    output: Output,
+) -> None:
+    """Copy images with all that belongs to them: what DESTINATION lacks, each blob once, and nothing twice.
+
+    SOURCE and DESTINATION are each a registry's URL or HOST[:PORT], an ipfsreg.ini, a directory with an OCI image
+    layout, or a CAR file FILE.car. (ini:FILE, oci:DIRECTORY and car:FILE say which it is whatever its name.) For an
+    ipfsreg.ini, its daemon does the work where one runs.
+
+    Without REPOSITORY it is all of them, as far as SOURCE tells which it has. * and ? may stand for any characters.
+
+    Everything is compared with its digest. Referrers, such as signatures, and manifests without a tag that indexes or
+    referrers lead to come along. A copy that was interrupted goes on with what is missing when it is started again.
+    Logins are those that `docker login` or `podman login` stored.
+    """
+    check_different(source, destination)
+    try:
+        selection = Selection(names, patterns)
+        if ca is not None:
+            load_authorities(ca)
+    except (RegistryError, ValueError) as error:
+        fail(str(error))
+    tally = Tally()
+    with output.progress("Copying", bytes_=True) as progress:
+        total = 0
+
+        def expected(amount: int) -> None:
+            nonlocal total
+            total += amount
+            progress.expect(total)
+
+        tally.moved, tally.expected = progress.advance, expected
+
+        async def work(reactor: Any) -> None:
+            workers = Workers(reactor, _THREADS)
+            workers.startService()
+            try:
+                opener = Opener(reactor, workers, ca)
+                async with (
+                    opener.source(source, lambda amount: None) as opened,
+                    opener.destination(destination) as to,
+                ):
+                    await Copier(opened, to, tally, jobs=jobs, dry_run=dry_run).run(selection)
+            except RemoteError as error:
+                raise control_error(error) from None
+            finally:
+                workers.stopService()
+
+        with_reactor(work)
+    _show(tally, output, dry_run=dry_run)
+
+
+def _show(tally: Tally, output: Output, *, dry_run: bool) -> None:
+    for failure in tally.failures:
+        output.note(f"ipfsreg: {failure['name']}: {failure['error']}")
+    copied = tally.images - tally.images_there - tally.failed
+    did = "Would copy" if dry_run else "Copied"
+    lines = [
+        f"{did} {counted(max(copied, 0), 'image')} of {counted(tally.images, 'image')} in "
+        f"{counted(tally.repositories, 'repository')}: "
+        f"{counted(tally.manifests, 'manifest')}, {counted(tally.blobs, 'blob')} with {in_bytes(tally.bytes)}."
+    ]
+    if tally.images_there or tally.blobs_there or tally.mounted:
+        lines.append(
+            f"There already: {counted(tally.images_there, 'image')}, {counted(tally.blobs_there, 'blob')} with "
+            f"{in_bytes(tally.bytes_there)}; {counted(tally.mounted, 'blob')} taken from other repositories there."
+        )
+    if tally.missing:
+        lines.append(f"Without {counted(tally.missing, 'manifest')} that indexes list and the source does not have.")
+    if tally.failed:
+        lines.append(f"{counted(tally.failed, 'image')} could not be copied.")
+    output.show({"dry_run": dry_run} | tally.document, *lines)
+    if tally.failed:
+        sys.exit(Exit.PROBLEM)

@@ -1,0 +1,85 @@
+"""Commands and groups as click declares them, with examples, and with mistakes told in one line."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from .text import printable
+
+
+class Command(click.Command):
+    """A command whose help ends with ``examples``, which are lines that a user can type, and what ``--json`` gives.
+
+    ``result`` is the shape of that document: names as in JSON, without their values.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), result: str = "", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.examples = examples
+        self.result = result
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click."""
+        if self.result:
+            with formatter.section("With --json"):
+                formatter.write_text(self.result)
+        if self.examples:
+            with formatter.section("Examples"):
+                for each in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{each}\n")
+        super().format_epilog(ctx, formatter)
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
+
+    command_class = Command
+    group_class = type
+
+
+def command(
+    name: str | None = None, *, examples: Sequence[str], result: str = ""
+) -> Callable[[Callable[..., Any]], Command]:
+    """As `click.command`; see `Command` for the rest."""
+    return click.command(name, cls=Command, examples=examples, result=result)
+
+
+def group(function: Callable[..., Any]) -> Group:
+    """As `click.group`, for groups of a `Command`."""
+    return click.group(cls=Group)(function)
+
+
+class Mistake(click.ClickException):
+    """A command line that means nothing, as one line that says what is wrong."""
+
+    exit_code = 2
+
+    def __init__(self, error: click.UsageError) -> None:
+        where = error.ctx.command_path if error.ctx else "ipfsreg"
+        super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`")
+
+    def show(self, file: Any = None) -> None:
+        """See click."""
+        click.echo(printable(self.message), err=True)
+
+
+class MistakesInOneLine(Group):
+    """A group that tells mistakes in one line, for those below it too."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """See click."""
+        made: click.Context = self._telling(super().make_context, *args, **extra)
+        return made
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click."""
+        return self._telling(super().invoke, ctx)
+
+    def _telling(self, work: Callable[..., Any], *args: Any, **extra: Any) -> Any:
+        try:
+            return work(*args, **extra)
+        except click.exceptions.NoArgsIsHelpError:  # that prints the help
+            raise
+        except click.UsageError as error:
+            raise Mistake(error) from None

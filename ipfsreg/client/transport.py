@@ -1,0 +1,327 @@
+"""Requests over Twisted's Agent, each bounded in time, and answers whose bodies are read as far as they are wanted.
+
+An Agent without treq's client around it, which would keep cookies, follow redirects with the headers of the first
+request, and unpack what a blob's digest is of.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from zope.interface import implementer
+
+from ipfsreg.flow.streams import Pieces, PiecesBody
+
+from .errors import Unreachable, Untrustworthy, printable
+
+CONNECT_SECONDS = 15.0
+
+DOCUMENT_SECONDS = 60.0
+"""How long a document may be on its way, from its headers to its end."""
+
+STALL_SECONDS = 60.0
+"""A blob that does not bring `STALL_BYTES` in this time, while they are wanted, is given up."""
+
+STALL_BYTES = 16 * 1024
+
+_IDLE_SECONDS = 20  # for which a connection is kept for the next request; servers close theirs after a minute or so
+_DRAINED = 64 * 1024  # bytes of an unwanted body that are read so that the connection can be used again
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent with a request: ``length`` bytes."""
+
+    pieces: AsyncGenerator[bytes, None]
+    length: int
+
+    @classmethod
+    def of(cls, content: bytes) -> "Body":
+        """One that is in memory."""
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            if content:
+                yield content
+
+        return cls(pieces(), len(content))
+
+
+@implementer(IAgentEndpointFactory)
+class _SocketFactory:
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = UNIXClientEndpoint(self._reactor, self._name, timeout=CONNECT_SECONDS)
+        return endpoint
+
+
+class Transport:
+    """Connections that are used again. ``name`` is the registry's, for messages.
+
+    ``authorities`` is a PEM file: only what it has is trusted for https then. With a ``socket``, the name of one on
+    this machine, every request goes there, whatever its URL says.
+    """
+
+    def __init__(
+        self, reactor: Any, name: str, connections: int, *, authorities: Path | None = None, socket: str | None = None
+    ) -> None:
+        self.reactor = reactor
+        self.name = name
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = connections
+        self._pool.cachedConnectionTimeout = _IDLE_SECONDS
+        if socket is not None:
+            self._agent = Agent.usingEndpointFactory(reactor, _SocketFactory(reactor, socket), self._pool)
+            return
+        trusted = []
+        if authorities is not None:
+            from ipfsreg.bucket.authorities import load_authorities  # OpenSSL, only where it is used
+
+            trusted = [load_authorities(authorities)]
+        policy = BrowserLikePolicyForHTTPS(*trusted)
+        self._agent = Agent(reactor, policy, connectTimeout=CONNECT_SECONDS, pool=self._pool)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, seconds: float
+    ) -> "Answer":
+        """Send a request; returns when the headers of the answer are there, within ``seconds`` after the last byte.
+
+        :raises Unreachable: where there is no answer.
+        :raises Exception: what the body's iterator fails with.
+        """
+        fields = Headers({name: [value] for name, value in headers.items()})
+        failures: list[Exception] = []
+        watch = _Watch(self.reactor, seconds, lambda: asked.cancel())
+        sent = None if body is None else PiecesBody(_watched(body.pieces, watch, failures), body.length)
+        asked: Deferred[IResponse] = self._agent.request(method.encode(), url.encode("ascii"), fields, sent)
+        try:
+            response = await asked
+        except BaseException as error:
+            if failures:
+                raise failures[0] from None
+            if watch.ended:
+                raise Unreachable(f"{self.name} does not answer") from None
+            if not isinstance(error, Exception) or isinstance(error, CancelledError):
+                raise
+            raise self._unreachable(error) from None
+        finally:
+            watch.stop()
+            if sent is not None:
+                sent.stopProducing()  # an answer that came early leaves it waiting
+        return Answer(self, response, url)
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T], late: str) -> T:
+        """What the work answers, which is cancelled after that many seconds. :raises Unreachable: then."""
+        working = Deferred.fromCoroutine(work)
+        watch = _Watch(self.reactor, seconds, working.cancel)
+        try:
+            return await working
+        except CancelledError:
+            if not watch.ended:
+                raise
+            raise Unreachable(f"{self.name} {late}") from None
+        finally:
+            watch.stop()
+
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        await self._pool.closeCachedConnections()
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        reasons = getattr(error, "reasons", None)
+        if reasons:
+            error = reasons[0].value
+        if isinstance(error, DNSLookupError):
+            return Unreachable(f"{self.name}: there is no host of that name")
+        if isinstance(error, ConnectError) and not isinstance(error, ConnectingCancelledError):
+            return Unreachable(f"{self.name} cannot be reached: {printable(str(error))}")
+        text = printable(str(error)) or type(error).__name__
+        if "certificate" in text:
+            return Unreachable(f"{self.name} shows a certificate that is not trusted: {text}")
+        return Unreachable(f"{self.name} ended before its answer did: {text}")
+
+
+class Answer:
+    """What a registry answered. Its body is to be read, or dropped."""
+
+    def __init__(self, transport: Transport, response: IResponse, url: str) -> None:
+        self.url = url
+        self.status: int = response.code
+        self._transport = transport
+        self._response = response
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header."""
+        values = self._response.headers.getRawHeaders(name)
+        return values[0] if values else None
+
+    def headers(self, name: str) -> list[str]:
+        """All values of a header."""
+        return list(self._response.headers.getRawHeaders(name) or ())
+
+    @property
+    def length(self) -> int | None:
+        """The body's length in bytes as the headers have it; for HEAD, that of what GET would answer."""
+        length = self._response.length
+        value = self.header("Content-Length")
+        if value is not None:
+            return int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else None
+        return length if isinstance(length, int) else None
+
+    async def content(self, limit: int) -> bytes:
+        """All of the body.
+
+        :raises Untrustworthy: where it is longer than ``limit`` bytes. :raises Unreachable: where it does not end.
+        """
+        late = "does not come to the end of its answer"
+        return await self._transport.within(DOCUMENT_SECONDS, self._collect(limit), late)
+
+    async def _collect(self, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        length = 0
+        async with aclosing(self.pieces()) as body:
+            async for piece in body:
+                length += len(piece)
+                if length > limit:
+                    raise Untrustworthy(f"{self._transport.name} answers more than {limit} bytes where few are meant")
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes. To close the iterator is to want no more.
+
+        :raises Unreachable: where it is cut short, or stalls.
+        """
+        receiver = _Receiver(self._transport)
+        self._response.deliverBody(receiver)
+        try:
+            async for piece in receiver.arrived:
+                yield piece
+        finally:
+            receiver.stopProducing()
+
+    async def drop(self) -> None:
+        """The body is not wanted: read what is short, so that the connection can be used again."""
+        try:
+            await self.content(_DRAINED)
+        except (Unreachable, Untrustworthy):
+            return
+
+
+@implementer(IPushProducer)
+class _Receiver(Protocol):
+    """Takes a body in, and sees that it moves while somebody wants it to."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.arrived = Pieces()
+        self._name = transport.name
+        self._paused = False
+        self._done = False
+        self._length = 0
+        self._seen = 0
+        self._reactor = transport.reactor
+        self._look: Any = None
+
+    def connectionMade(self) -> None:
+        """See `Protocol`."""
+        self.arrived.registerProducer(self, True)
+        self._look = self._reactor.callLater(STALL_SECONDS, self._moves)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        self._length += len(data)
+        self.arrived.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `Protocol`."""
+        whole = reason.check(ResponseDone, PotentialDataLoss)
+        self._end(None if whole else Failure(Unreachable(f"{self._name} ended in the middle of its answer")))
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+        self._below().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = False
+        self._below().resumeProducing()
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        if not self._done:
+            self._end(None)
+            self._below().stopProducing()
+
+    def _below(self) -> IPushProducer:
+        return cast(IPushProducer, self.transport)
+
+    def _moves(self) -> None:
+        if not self._paused and self._length - self._seen < STALL_BYTES:
+            self._end(Failure(Unreachable(f"{self._name} sends no more")))
+            self._below().stopProducing()
+            return
+        self._seen = self._length
+        self._look = self._reactor.callLater(STALL_SECONDS, self._moves)
+
+    def _end(self, result: Failure | None) -> None:
+        if self._done:
+            return
+        self._done = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        self.arrived.unregisterProducer()
+        self.arrived.end(result)
+
+
+async def _watched(
+    pieces: AsyncGenerator[bytes, None], watch: "_Watch", failures: list[Exception]
+) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                watch.moved()
+                yield piece
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
+class _Watch:
+    """Calls ``late`` when nothing moved for so many seconds."""
+
+    def __init__(self, reactor: Any, seconds: float, late: Callable[[], object]) -> None:
+        self.ended = False
+        self._late = late
+        self._seconds = seconds
+        self._call = reactor.callLater(seconds, self._end)
+
+    def moved(self) -> None:
+        """Something did."""
+        if self._call.active():
+            self._call.reset(self._seconds)
+
+    def stop(self) -> None:
+        """It came in time."""
+        if self._call.active():
+            self._call.cancel()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._late()

@@ -1,0 +1,273 @@
+"""Copies images: what the destination lacks, each blob once, and a manifest after all that it refers to.
+
+So what is at the destination is whole at every moment, and a copy that was killed goes on with what is missing.
+"""
+
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
+from twisted.internet.defer import DeferredSemaphore
+
+from ipfsreg.client.errors import RemoteError, Unknown, Unreachable
+from ipfsreg.client.referrers import referrers_tag
+from ipfsreg.client.registry import RemoteManifest
+from ipfsreg.flow.gather import for_each, gather
+from ipfsreg.flow.locks import KeyedLock
+from ipfsreg.registry.descriptor import Descriptor
+from ipfsreg.registry.digest import HEX_LENGTHS, Digest
+from ipfsreg.registry.errors import RegistryError
+from ipfsreg.registry.manifest import INDEXES, Manifest, parse_manifest
+from ipfsreg.registry.names import Repository, Tag
+
+from .places import Destination, Selection, Source
+from .tally import Tally
+
+JOBS = 8
+"""Blobs that are moved at once, and images that are worked on, unless the caller says otherwise."""
+
+DEPTH_MAX = 16
+"""How deep indexes may be in indexes, and referrers refer to referrers."""
+
+UNREACHABLE_MAX = 3
+"""After so many images one after the other that failed since a side cannot be reached, the copy ends."""
+
+_REMEMBERED = 100_000  # blobs and manifests that need not be asked for again
+
+
+class _TooDeep(RemoteError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A manifest that is looked at: in which repository, and how far below a tag."""
+
+    repository: Repository
+    depth: int = 0
+
+    @property
+    def below(self) -> "_Image":
+        if self.depth >= DEPTH_MAX:
+            raise _TooDeep(f"manifests are more than {DEPTH_MAX} deep in each other")
+        return replace(self, depth=self.depth + 1)
+
+
+class Copier:
+    """One copy. With ``dry_run`` it finds out what it would move, and moves nothing."""
+
+    def __init__(
+        self, source: Source, destination: Destination, tally: Tally, *, jobs: int = JOBS, dry_run: bool = False
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._tally = tally
+        self._jobs = jobs
+        self._dry_run = dry_run
+        self._slots = DeferredSemaphore(jobs)
+        self._busy = KeyedLock()
+        self._there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
+        self._places: LRUCache[Digest, Repository] = LRUCache(_REMEMBERED)
+        self._unreachable = 0
+
+    async def run(self, selection: Selection) -> None:
+        """Copy what is selected. What cannot be copied is in the tally, and does not keep the rest from it.
+
+        :raises RemoteError: where the source cannot be listed, or a side cannot be reached any more.
+        """
+        async with aclosing(self._images(selection)) as images:
+            await for_each(self._try, images, self._jobs)
+
+    async def _images(self, selection: Selection) -> AsyncGenerator[tuple[Repository, Tag | Digest], None]:
+        async with aclosing(selection.repositories(self._source)) as repositories:
+            async for repository in repositories:
+                self._tally.repositories += 1
+                try:
+                    async with aclosing(self._source.tags(repository)) as tags:
+                        async for reference in tags:
+                            if selection.means(repository, reference):
+                                yield repository, reference
+                except Unreachable:
+                    raise
+                except RemoteError as error:
+                    self._tally.fail(repository, error)
+
+    async def _try(self, named: tuple[Repository, Tag | Digest]) -> None:
+        repository, reference = named
+        try:
+            await self._named(repository, reference)
+            self._unreachable = 0
+        except (RemoteError, RegistryError) as error:
+            mark = "@" if isinstance(reference, Digest) else ":"
+            self._tally.fail(f"{repository}{mark}{reference}", error)
+            self._unreachable = self._unreachable + 1 if isinstance(error, Unreachable) else 0
+            if self._unreachable >= UNREACHABLE_MAX:
+                raise
+
+    async def _named(self, repository: Repository, reference: Tag | Digest) -> None:
+        image = _Image(repository)
+        subject = _subject_of(reference)
+        if subject is not None:  # this tag is how a registry lists referrers that has no API for that
+            await self._referrers(image, subject)
+            return
+        self._tally.images += 1
+        here = await self._destination.manifest_head(repository, reference)
+        there = None if here is None else await self._source.manifest_head(repository, reference)
+        if here is not None and there is not None and here.digest == there.digest:
+            self._tally.images_there += 1
+            await self._whole(image, there)
+            return
+        found = await self._source.manifest(repository, reference)
+        key = (repository, found.digest)
+        if key in self._there:
+            await self._put(image, reference, found, None)  # another tag of what was just copied
+            return
+        await self._take(image, reference, found)
+        self._there[key] = True
+        await self._referrers(image, found.digest)
+
+    async def _take(self, image: _Image, reference: Tag | Digest, found: RemoteManifest) -> None:
+        """A manifest that the destination does not have, with all below it."""
+        manifest = parse_manifest(found.content, found.media_type)
+        wanted = [(digest, size, False) for digest, size in dict(manifest.blobs).items()]
+        for digest in manifest.foreign:
+            size = await self._source.blob_size(image.repository, digest)
+            if size is not None:
+                wanted.append((digest, size, True))
+
+        async def blob(each: tuple[Digest, int, bool]) -> None:
+            await self._blob(image.repository, *each)
+
+        await gather(blob, wanted, self._jobs)
+        await self._children(image, manifest)
+        # One referrer of a manifest after the other: olareg 0.1.2 lists only some of those that come at once.
+        async with self._busy.of((image.repository, manifest.subject) if manifest.subject else object()):
+            await self._put(image, reference, found, manifest)
+
+    async def _whole(self, image: _Image, have: Descriptor) -> None:
+        """What the destination has, with all below it: only referrers can be missing."""
+        if have.media_type in INDEXES:
+            found = await self._source.manifest(image.repository, have.digest)
+            await self._children(image, parse_manifest(found.content, found.media_type))
+        await self._referrers(image, have.digest)
+
+    async def _children(self, image: _Image, manifest: Manifest) -> None:
+        below = image.below if manifest.manifests else image
+
+        async def child(digest: Digest) -> None:
+            await self._untagged(below, digest)
+
+        await gather(child, dict.fromkeys(manifest.manifests), self._jobs)
+
+    async def _untagged(self, image: _Image, digest: Digest) -> None:
+        key = (image.repository, digest)
+        async with self._busy.of(("manifest", *key)):
+            if key in self._there:
+                return
+            have = await self._destination.manifest_head(image.repository, digest)
+            if have is None:
+                try:
+                    found = await self._source.manifest(image.repository, digest)
+                except Unknown:
+                    self._tally.missing += 1
+                    return
+                await self._take(image, digest, found)
+            self._there[key] = True
+        # Not while others are kept waiting: a referrer may list what it refers to.
+        if have is None:
+            await self._referrers(image, digest)
+        else:
+            await self._whole(image, have)
+
+    async def _referrers(self, image: _Image, subject: Digest) -> None:
+        found = await self._source.referrers(image.repository, subject)
+        if not found:
+            return
+        below = image.below
+
+        async def referrer(each: Descriptor) -> None:
+            await self._untagged(below, each.digest)
+
+        await gather(referrer, found, self._jobs)
+        if self._dry_run:
+            return
+        listed = {each.digest for each in await self._destination.referrers(image.repository, subject)}
+        for each in found:
+            if each.digest not in listed and (image.repository, each.digest) in self._there:
+                await self._destination.note_referrer(image.repository, subject, each)
+
+    async def _put(
+        self, image: _Image, reference: Tag | Digest, found: RemoteManifest, manifest: Manifest | None
+    ) -> None:
+        self._tally.manifests += 1
+        if self._dry_run:
+            return
+        listed = await self._destination.put_manifest(image.repository, reference, found.content, found.media_type)
+        if manifest is not None and manifest.subject is not None and not listed:
+            descriptor = manifest.descriptor(found.digest, len(found.content))
+            await self._destination.note_referrer(image.repository, manifest.subject, descriptor)
+
+    async def _blob(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> None:
+        key, tally = (repository, digest), self._tally
+        async with self._busy.of(digest):
+            if key in self._there:
+                return
+            if await self._destination.blob_size(repository, digest) == size:
+                tally.blobs_there += 1
+                tally.bytes_there += size
+            elif not await self._mount_or_move(repository, digest, size, may_be_missing):
+                return
+            self._there[key] = True
+            self._places[digest] = repository
+
+    async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
+        elsewhere, tally, location = self._places.get(digest), self._tally, None
+        if self._dry_run:
+            if elsewhere is None:
+                tally.blobs += 1
+                tally.bytes += size
+            else:
+                tally.mounted += 1
+            return True
+        if elsewhere is not None:
+            location = await self._destination.mount(repository, digest, elsewhere)
+            if location is None:
+                tally.mounted += 1
+                return True
+
+        async def pieces(offset: int) -> AsyncGenerator[bytes, None]:
+            part = (
+                self._source.blob_range(repository, digest, offset, size - offset)
+                if offset
+                else self._source.blob(repository, digest, size)
+            )
+            async with aclosing(part):
+                async for piece in part:
+                    yield piece
+                    tally.moved(len(piece))
+
+        tally.expected(size)
+        await self._slots.acquire()
+        try:
+            await self._destination.upload(repository, digest, size, pieces, location)
+        except Unknown:
+            if may_be_missing:
+                return False
+            raise
+        finally:
+            self._slots.release()
+        tally.blobs += 1
+        tally.bytes += size
+        return True
+
+
+def _subject_of(reference: Tag | Digest) -> Digest | None:
+    """What a tag of the referrers tag schema is about; None for all others."""
+    if isinstance(reference, Digest):
+        return None
+    algorithm, _, encoded = reference.partition("-")
+    if HEX_LENGTHS.get(algorithm) != len(encoded) or set(encoded) - set("0123456789abcdef"):
+        return None
+    subject = Digest(algorithm, encoded)
+    return subject if referrers_tag(subject) == reference else None

@@ -1,0 +1,124 @@
+"""What a place is that images are copied from or to. `RegistryClient` is both; so is an OCI layout."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from ipfsreg.client.errors import Refused
+from ipfsreg.client.registry import RemoteManifest
+from ipfsreg.client.uploading import From
+from ipfsreg.registry.descriptor import Descriptor
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
+
+
+class Source(Protocol):
+    """Where images come from. What it gives was compared with its digest; all of it fails with a `RemoteError`."""
+
+    name: str
+
+    def repositories(self) -> AsyncGenerator[Repository, None]:
+        """All repositories."""
+
+    def tags(self, repository: Repository) -> AsyncGenerator[Tag | Digest, None]:
+        """The tags of a repository, and digests of images that have none, as far as the place can tell them."""
+
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> RemoteManifest:
+        """A manifest. :raises Unknown: where there is none."""
+
+    async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
+        """What there is, if there is something."""
+
+    async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
+        """The referrers of a manifest."""
+
+    async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
+        """The length of a blob in bytes; None where there is none."""
+
+    def blob(self, repository: Repository, digest: Digest, size: int) -> AsyncGenerator[bytes, None]:
+        """A blob. Its end comes only where it was compared with the digest."""
+
+    def blob_range(
+        self, repository: Repository, digest: Digest, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        """A part of a blob."""
+
+
+class Destination(Protocol):
+    """Where images go. A manifest that it has is whole, for it takes none before all that it refers to."""
+
+    name: str
+
+    async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
+        """What there is, if there is something."""
+
+    async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
+        """The length of a blob in bytes; None where there is none."""
+
+    async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
+        """Have a blob of another repository; see `Uploader.mount`."""
+
+    async def upload(
+        self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None
+    ) -> None:
+        """Store a blob."""
+
+    async def put_manifest(
+        self, repository: Repository, reference: Tag | Digest, content: bytes, media_type: str
+    ) -> bool:
+        """Store a manifest; answers whether it is listed as a referrer, if it is one."""
+
+    async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
+        """The referrers of a manifest."""
+
+    async def note_referrer(self, repository: Repository, subject: Digest, referrer: Descriptor) -> None:
+        """List a referrer, where `put_manifest` said that it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which images are meant: ``names`` of repositories, each alone or with a tag, and patterns of tags.
+
+    In both ``*``, ``?`` and ``[…]`` mean what they do in a shell, but ``*`` goes over slashes too. Without names it is
+    all repositories, without patterns all tags.
+    """
+
+    names: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not _is_pattern(name):
+                repository, colon, tag = name.partition(":")
+                parse_repository(repository)
+                if colon:
+                    parse_tag(tag)
+
+    async def repositories(self, source: Source) -> AsyncGenerator[Repository, None]:
+        """The repositories that are meant. Where all have names, the source need not be able to list its own."""
+        if self.names and not any(map(_is_pattern, self.names)):
+            for name in dict.fromkeys(each.partition(":")[0] for each in self.names):
+                yield Repository(name)
+            return
+        try:
+            async for repository in source.repositories():
+                if not self.names or any(fnmatchcase(repository, each.partition(":")[0]) for each in self.names):
+                    yield repository
+        except Refused as error:
+            told = f"{source.name} does not list its repositories, so name those to copy ({error})"
+            raise type(error)(told, error.status, error.code) from None
+
+    def means(self, repository: Repository, reference: Tag | Digest) -> bool:
+        """Whether an image of a repository that was yielded is meant."""
+        text = reference if isinstance(reference, str) else ""
+        named = [each.partition(":") for each in self.names]
+        wanted = [tag or "*" for name, _, tag in named if fnmatchcase(repository, name)] or ["*"]
+        return all(
+            not patterns or patterns == ["*"] or any(fnmatchcase(text, each) for each in patterns)
+            for patterns in (wanted if "*" not in wanted else [], list(self.patterns))
+        )
+
+
+def _is_pattern(name: str) -> bool:
+    return any(each in name for each in "*?[")

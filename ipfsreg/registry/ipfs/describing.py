@@ -1,0 +1,278 @@
+"""What an image is, as a document: platforms, layers with sizes, history, CIDs, and what refers to it.
+
+Sources: image-spec "OCI Image Manifest", "OCI Image Index" and "OCI Image Configuration". All of it was written by
+others: it is checked, and what has no end is cut off.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from ipfsreg.flow.gather import gather
+from ipfsreg.registry.content.open_content import read_part
+from ipfsreg.registry.content.storage import Storage
+from ipfsreg.registry.descriptor import Descriptor, read_descriptor, read_descriptors
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.documents import read_json
+from ipfsreg.registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
+from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, Manifest, parse_manifest
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository.blobs import Blobs
+from ipfsreg.registry.repository.manifests import Manifests, StoredManifest
+from ipfsreg.registry.repository.referrers import Referrers
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+PLATFORMS_MAX = 100
+"""Of how many manifests of an index more is told than that they are listed."""
+
+REFERRERS_MAX = 1000
+HISTORY_MAX = 1000
+CONFIG_MAX = 4 * 1024**2
+"""Bytes of the longest configuration that is read."""
+
+_CONFIGS = {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+_TIME_MAX = 64
+
+
+NO_SUMMARY: Document = {"digest": None, "artifact_type": None, "size": None, "platforms": [], "created": None}
+"""That of an image that is not here, or not whole."""
+
+
+class Images(Protocol):
+    """Where images are read from: this registry, or one elsewhere."""
+
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
+        """A manifest; None where there is none."""
+
+    async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
+        """The whole of a short blob; None where it is not there."""
+
+    async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
+        """The descriptors of what refers to a manifest; there may be more than a few hundred."""
+
+    async def cid(self, digest: Digest, size: int) -> str | None:
+        """A content's CID, where it is known without reading it."""
+
+    async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function that reads a document of that length."""
+
+
+class StoredImages:
+    """The images of this registry."""
+
+    def __init__(self, storage: Storage, manifests: Manifests, blobs: Blobs, referrers: Referrers) -> None:
+        self._storage = storage
+        self._manifests = manifests
+        self._blobs = blobs
+        self._referrers = referrers
+
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
+        """See `Images`."""
+        try:
+            return await self._manifests.get(repository, reference)
+        except ManifestUnknown:
+            return None
+
+    async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
+        """See `Images`."""
+        try:
+            opened = await self._blobs.open(repository, blob.digest)
+        except BlobUnknown:
+            return None
+        try:
+            return await read_part(self._storage.workers, opened.reader, 0, opened.size)
+        finally:
+            opened.reader.close()
+
+    async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
+        """See `Images`."""
+        found, _ = await self._referrers.list(repository, subject)
+        return found
+
+    async def cid(self, digest: Digest, size: int) -> str | None:
+        """See `Images`."""
+        return await self._storage.dags.cid_text(digest, size)
+
+    async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
+        """See `Images`."""
+        return await self._storage.parser.run(length, function, *arguments)
+
+
+class Describer:
+    """Makes the documents. All of it fails with `ManifestUnknown` where there is no such image."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    async def describe(self, repository: Repository, reference: Tag | Digest) -> Document:
+        """All that there is to say of an image."""
+        root, content = await self._root(repository, reference)
+        found = await self._images.referrers(repository, root.digest)
+        return {
+            **await self._head(root.digest, root.media_type, len(root.content)),
+            "artifact_type": content.manifest.artifact_type or None,
+            "subject": None if content.manifest.subject is None else str(content.manifest.subject),
+            "annotations": dict(content.manifest.annotations or {}),
+            "platforms": await self._platforms(repository, root, content, parts=True),
+            "referrers": [
+                {
+                    "digest": each["digest"],
+                    "artifact_type": each.get("artifactType"),
+                    "size": each["size"],
+                    "annotations": each.get("annotations") or {},
+                }
+                for each in found[:REFERRERS_MAX]
+            ],
+            "more_referrers": len(found) > REFERRERS_MAX,
+        }
+
+    async def summary(self, repository: Repository, reference: Tag | Digest) -> Document:
+        """What a list of tags shows of each: ``size`` is that of all its platforms in bytes, as far as it is known."""
+        root, content = await self._root(repository, reference)
+        platforms = await self._platforms(repository, root, content, parts=False)
+        return {
+            "digest": str(root.digest),
+            "artifact_type": content.manifest.artifact_type or None,
+            "size": sum(each["total_size"] or 0 for each in platforms),
+            "platforms": [each["platform"] for each in platforms if each["platform"]],
+            "created": max((each["created"] for each in platforms if each["created"]), default=None),
+        }
+
+    async def _root(self, repository: Repository, reference: Tag | Digest) -> tuple[StoredManifest, "_Content"]:
+        root = await self._images.manifest(repository, reference)
+        if root is None:
+            raise ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})
+        return root, await self._images.reading(len(root.content), _read, root.content, root.media_type)
+
+    async def _head(self, digest: Digest, media_type: str, size: int) -> Document:
+        cid = await self._images.cid(digest, size)
+        return {"digest": str(digest), "media_type": media_type, "size": size, "cid": cid}
+
+    async def _platforms(
+        self, repository: Repository, root: StoredManifest, content: "_Content", *, parts: bool
+    ) -> list[Document]:
+        if not content.listed:
+            return [await self._image(repository, root, content, None, parts=parts)]
+
+        async def one(each: tuple[int, tuple[Descriptor, str | None]]) -> Document:
+            number, (descriptor, platform) = each
+            stored = await self._images.manifest(repository, descriptor.digest) if number < PLATFORMS_MAX else None
+            if stored is not None:
+                try:
+                    inner = await self._images.reading(len(stored.content), _read, stored.content, stored.media_type)
+                    return await self._image(repository, stored, inner, platform, parts=parts)
+                except ManifestInvalid:  # it is there, and nobody can use it
+                    pass
+            head = await self._head(descriptor.digest, descriptor.media_type, descriptor.size)
+            return head | _nothing(platform)
+
+        return await gather(one, enumerate(content.listed))
+
+    async def _image(
+        self,
+        repository: Repository,
+        stored: StoredManifest,
+        content: "_Content",
+        platform: str | None,
+        *,
+        parts: bool,
+    ) -> Document:
+        config = _Config(None, None, [])
+        described = content.config
+        if described is not None and described.media_type in _CONFIGS and described.size <= CONFIG_MAX:
+            raw = await self._images.blob(repository, described)
+            if raw is not None:
+                config = await self._images.reading(len(raw), _read_config, raw)
+        blobs = [*([described] if described else []), *content.layers]
+        document = {
+            **await self._head(stored.digest, stored.media_type, len(stored.content)),
+            **_nothing(platform or config.platform),
+            "present": True,
+            "created": config.created,
+            "total_size": sum(each.size for each in blobs),
+        }
+        if not parts:
+            return document
+        heads = [await self._head(each.digest, each.media_type, each.size) for each in blobs]
+        return document | {
+            "config": heads[0] if described else None,
+            "layers": heads[1:] if described else heads,
+            "history": config.history,
+        }
+
+
+def _nothing(platform: str | None) -> Document:
+    """What there is to say of an image that is not here."""
+    return {
+        "platform": platform,
+        "present": False,
+        "created": None,
+        "total_size": None,
+        "config": None,
+        "layers": [],
+        "history": [],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a manifest says; ``listed`` are the manifests of an index, each with its platform."""
+
+    manifest: Manifest
+    config: Descriptor | None
+    layers: Sequence[Descriptor]
+    listed: Sequence[tuple[Descriptor, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    platform: str | None
+    created: str | None
+    history: Sequence[Document]
+
+
+def _read(content: bytes, media_type: str) -> _Content:
+    manifest = parse_manifest(content, media_type)
+    document = read_json(content)
+    docker = manifest.media_type in {DOCKER_IMAGE, DOCKER_LIST}
+    config = document.get("config")
+    platforms = [_platform(each.get("platform")) for each in document.get("manifests") or []]
+    return _Content(
+        manifest,
+        None if config is None else read_descriptor(config, "config", docker=docker),
+        [*read_descriptors(document, "layers", docker=docker), *read_descriptors(document, "blobs", docker=docker)],
+        list(zip(read_descriptors(document, "manifests", docker=docker), platforms, strict=True)),
+    )
+
+
+def _read_config(content: bytes) -> _Config:
+    try:
+        document = read_json(content)
+    except ManifestInvalid:
+        return _Config(None, None, [])
+    history = document.get("history")
+    steps = [
+        {
+            "created": _text(step.get("created"), _TIME_MAX),
+            "created_by": _text(step.get("created_by")),
+            "comment": _text(step.get("comment")),
+            "empty_layer": step.get("empty_layer") is True,
+        }
+        for step in (history if isinstance(history, list) else [])[:HISTORY_MAX]
+        if isinstance(step, dict)
+    ]
+    return _Config(_platform(document), _text(document.get("created"), _TIME_MAX), steps)
+
+
+def _platform(value: Any) -> str | None:
+    """``os/architecture/variant`` of a platform, or of a configuration."""
+    if not isinstance(value, dict):
+        return None
+    parts = [value.get(name) for name in ("os", "architecture", "variant")]
+    return "/".join(each for each in parts if isinstance(each, str) and each) or None
+
+
+def _text(value: Any, longest: int | None = None) -> str | None:
+    return value[:longest] if isinstance(value, str) and value else None

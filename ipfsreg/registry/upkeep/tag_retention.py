@@ -1,0 +1,245 @@
+"""Deleting the tags that no rule of ``[retention]`` keeps; the collector then frees what they alone needed."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappush, heappushpop
+
+from twisted.logger import Logger
+
+from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.flow.gather import gather
+from ipfsreg.flow.progress import Progress
+from ipfsreg.registry import layout
+from ipfsreg.registry.content.storage import Storage
+from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.errors import DigestInvalid, NameUnknown
+from ipfsreg.registry.events.event import EventAction, Origin, Target
+from ipfsreg.registry.events.events import Events
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.record import read_record
+from ipfsreg.registry.repository.immutable import ImmutableTags
+from ipfsreg.registry.repository.manifests import Manifests
+from ipfsreg.registry.repository.pull_times import PullTimes
+from ipfsreg.registry.repository.tags import Tags
+
+from .tag_rules import TagRule, TagRules, rule_for
+
+_AT_ONCE = 50
+_OF_ANOTHER = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(\.[A-Za-z0-9_.-]+)?")
+_ORIGIN = Origin(user="retention")
+
+_Rank = tuple[float, Tag]
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """What ``[retention]`` says. ``notes_pulls`` says whether it is noted when tags are pulled."""
+
+    rules: TagRules = field(default_factory=TagRules)
+    immutable: ImmutableTags = field(default_factory=ImmutableTags)
+    notes_pulls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a tag is kept, and why, in words."""
+
+    repository: Repository
+    tag: Tag
+    kept: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A tag as it was found: ``pushed`` is that of its manifest's record, None where that is not whole."""
+
+    tag: Tag
+    digest: Digest
+    pushed: float | None
+
+
+@dataclass
+class RetentionRun:
+    """What a run did, or with a dry run would have done."""
+
+    tags: int = 0
+    deleted: int = 0
+    repositories: int = 0
+
+
+class TagRetention:
+    """Applies rules to the tags of all repositories, or of one.
+
+    ``bucket`` of ``storage`` is read for what each tag points to. ``pulls`` is None where nobody notes them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        policy: RetentionPolicy,
+        storage: Storage,
+        manifests: Manifests,
+        tags: Tags,
+        pulls: PullTimes | None,
+        events: Events,
+    ) -> None:
+        self._policy = policy
+        self._storage = storage
+        self._manifests = manifests
+        self._tags = tags
+        self._pulls = pulls
+        self._events = events
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether there is anything to apply."""
+        return bool(self._policy.rules.rules)
+
+    @property
+    def needs_pulls(self) -> bool:
+        """Whether it counts when a tag was pulled."""
+        return self._policy.rules.need_pulls
+
+    async def verdicts(self, repository: Repository) -> AsyncIterator[Sequence[tuple[Verdict, _Seen]]]:
+        """What is to become of each tag that a rule is about, some at a time."""
+        rules = self._policy.rules.of(repository)
+        if not rules:
+            return
+        try:
+            tags = await self._tags.in_order(repository)
+        except NameUnknown:
+            return
+        newest = await self._newest(repository, rules, tags)
+        throttle = self._storage.throttle()
+        for begin in range(0, len(tags), _AT_ONCE):
+            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) is not None]
+            await throttle.step(_AT_ONCE)
+            pulled = {} if self._pulls is None else await self._pulls.last(repository, part)
+
+            async def judge(tag: Tag, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen] | None:
+                rule, seen = rule_for(rules, tag), await self._look(repository, tag)
+                if rule is None or seen is None:
+                    return None
+                kept, reason = await self._judge(repository, rule, seen, newest.get(rule), pulled.get(tag))
+                return Verdict(repository, tag, kept, reason), seen
+
+            yield [each for each in await gather(judge, part) if each is not None]
+
+    async def run(self, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
+        """Delete what is not kept."""
+        found, progress = RetentionRun(), progress or Progress()
+        progress.begin("Looking at tags")
+        async for repository in self.repositories(only):
+            found.repositories += 1
+            async for some in self.verdicts(repository):
+                for verdict, seen in some:
+                    found.tags += 1
+                    progress.done += 1
+                    if not verdict.kept and await self._delete(repository, seen):
+                        found.deleted += 1
+                        self._log.info(
+                            "Retention deleted {repository}:{tag}: {reason}.",
+                            repository=repository,
+                            tag=verdict.tag,
+                            reason=verdict.reason,
+                        )
+        return found
+
+    async def repositories(self, only: Repository | None = None) -> AsyncIterator[Repository]:
+        """Those that a rule may be about."""
+        if only is not None:
+            yield only
+            return
+        async for repository in layout.repositories_with_manifests(self._storage.bucket):
+            if self._policy.rules.of(repository):
+                yield repository
+
+    async def _newest(
+        self, repository: Repository, rules: tuple[TagRule, ...], tags: Sequence[Tag]
+    ) -> dict[TagRule, _Rank]:
+        """Of each rule with ``newest`` the least rank that is among them."""
+        heaps: dict[TagRule, list[_Rank]] = {rule: [] for rule in rules if rule.newest is not None}
+        throttle = self._storage.throttle()
+        for begin in range(0, len(tags) if heaps else 0, _AT_ONCE):
+            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) in heaps]
+            await throttle.step(_AT_ONCE)
+            for seen in await gather(lambda tag: self._look(repository, tag), part):
+                rule = None if seen is None else rule_for(rules, seen.tag)
+                if seen is None or rule is None or rule.newest is None:
+                    continue
+                heap, rank = heaps[rule], _rank(seen)
+                if len(heap) < rule.newest:
+                    heappush(heap, rank)
+                else:
+                    heappushpop(heap, rank)
+        return {rule: heap[0] for rule, heap in heaps.items() if heap}
+
+    async def _look(self, repository: Repository, tag: Tag) -> _Seen | None:
+        try:
+            digest = await self._tags.get(repository, tag)
+            if digest is None:
+                return None
+            record = await read_record(self._storage.bucket, repository, digest)
+        except Corrupt:
+            return None  # damage is for `verify`
+        # A time that lies ahead was noted by a wrong clock, and counts as now.
+        pushed = None if record is None else min(record.released, self._storage.now())
+        return _Seen(tag, digest, pushed)
+
+    async def _judge(
+        self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
+    ) -> tuple[bool, str]:
+        now, tag = self._storage.now(), seen.tag
+        if rule.everything:
+            return True, f"kept by the rule {rule.text!r}"
+        if self._policy.immutable.protects(repository, tag):
+            return True, "it is immutable"
+        subject = await self._subject_of(repository, tag)
+        if subject is not None:
+            return True, f"it belongs to {subject}, which is there"
+        if rule.newest is not None and newest is not None and _rank(seen) >= newest:
+            return True, f"it is one of the {rule.newest} newest"
+        if rule.pushed is not None and (seen.pushed is None or now - seen.pushed < rule.pushed):
+            return True, "it was pushed lately"
+        if rule.pulled is not None and self._was_pulled(rule.pulled, pulled):
+            return True, "it was pulled lately, or may have been"
+        if rule.referred and await self._storage.bucket.list(layout.referrers(repository, seen.digest)):
+            return True, "something refers to it"
+        return False, f"nothing in the rule {rule.text!r} keeps it"
+
+    def _was_pulled(self, within: float, pulled: float | None) -> bool:
+        since = self._storage.now() - within
+        if self._pulls is None or self._pulls.since > since:
+            return True  # nobody knows
+        return pulled is not None and pulled >= since
+
+    async def _subject_of(self, repository: Repository, tag: Tag) -> Digest | None:
+        """The manifest that a tag is about, as those of cosign and of the referrers tag schema, where it is there."""
+        match = _OF_ANOTHER.fullmatch(tag)
+        if match is None:
+            return None
+        try:
+            digest = parse_digest(match[1].replace("-", ":", 1))
+            return digest if await read_record(self._storage.bucket, repository, digest) is not None else None
+        except (DigestInvalid, Corrupt):
+            return None
+
+    async def _delete(self, repository: Repository, seen: _Seen) -> bool:
+        async def is_as_seen() -> bool:
+            record = await read_record(self._storage.bucket, repository, seen.digest)
+            pushed = None if record is None else min(record.released, self._storage.now())
+            return pushed == seen.pushed
+
+        if not await self._manifests.delete_tag_if(repository, seen.tag, seen.digest, is_as_seen):
+            return False  # it was pushed again meanwhile
+        await self._events.changed(EventAction.DELETE, Target(repository, tag=seen.tag), _ORIGIN)
+        if self._pulls is not None:
+            await self._pulls.forget(repository, [seen.tag])
+        return True
+
+
+def _rank(seen: _Seen) -> _Rank:
+    return (float("inf") if seen.pushed is None else seen.pushed, seen.tag)

@@ -1,0 +1,1 @@
+"""Pages for people: what the registry has, in a browser."""

@@ -1,0 +1,95 @@
+"""What refers to an image: signatures, SBOMs and other referrers, as a tree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.errors import RegistryError
+from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.registry import Registry
+
+from .text import clip, kind_of
+
+DEPTH_MAX = 4
+NODES_MAX = 100
+
+_COSIGN: Mapping[str, str] = {"sig": "cosign signature", "att": "cosign attestation", "sbom": "cosign SBOM"}
+"""Tags under which cosign stores things beside an image: ``sha256-<hex>.sig`` and so on."""
+
+
+@dataclass
+class Attached:
+    """Something that refers to an image, and what refers to that."""
+
+    digest: Digest
+    kind: str
+    size: int
+    note: str = ""
+    children: list["Attached"] = field(default_factory=list)
+
+
+@dataclass
+class Tree:
+    """All of it. ``cid`` is that of a published view; ``whole`` says whether nothing was left out."""
+
+    roots: list[Attached] = field(default_factory=list)
+    count: int = 0
+    whole: bool = True
+    cid: str = ""
+
+
+async def attached_to(registry: Registry, repository: Repository, digest: Digest) -> Tree:
+    """The tree of what refers to a manifest, at most `NODES_MAX` of it."""
+    tree = Tree()
+    tree.roots = await _referring(registry, repository, digest, tree, {digest}, 0)
+    tree.roots += await _by_tag(registry, repository, digest)
+    return tree
+
+
+async def _referring(
+    registry: Registry, repository: Repository, subject: Digest, tree: Tree, above: set[Digest], depth: int
+) -> list[Attached]:
+    if depth == DEPTH_MAX:
+        return []
+    found: list[Attached] = []
+    descriptors, more = await registry.referrers.list(repository, subject)
+    tree.whole = tree.whole and more is None
+    for descriptor in descriptors:
+        if tree.count == NODES_MAX:
+            tree.whole = False
+            break
+        each = _attached(descriptor)
+        if each.digest in above:  # two manifests can be each other's subjects
+            continue
+        tree.count += 1
+        if not depth and descriptor.get("artifactType") == PUBLISHED:
+            tree.cid = clip(_annotations(descriptor).get(CID_ANNOTATION), 100)
+        each.children = await _referring(registry, repository, each.digest, tree, {*above, each.digest}, depth + 1)
+        found.append(each)
+    return found
+
+
+def _attached(descriptor: Mapping[str, Any]) -> Attached:
+    annotations = _annotations(descriptor)
+    note = annotations.get("org.opencontainers.image.description") or annotations.get("org.opencontainers.image.title")
+    kind = kind_of(descriptor.get("artifactType") or descriptor.get("mediaType"))
+    return Attached(parse_digest(descriptor["digest"]), kind, descriptor["size"], clip(note, 120))
+
+
+def _annotations(descriptor: Mapping[str, Any]) -> Mapping[str, Any]:
+    return descriptor.get("annotations") or {}
+
+
+async def _by_tag(registry: Registry, repository: Repository, digest: Digest) -> Sequence[Attached]:
+    found = []
+    for suffix, kind in _COSIGN.items():
+        tag = Tag(f"{digest.algorithm}-{digest.hex}.{suffix}")
+        try:
+            manifest = await registry.manifests.get(repository, tag)
+        except (RegistryError, BucketError):
+            continue
+        found.append(Attached(manifest.digest, kind, len(manifest.content), "by its tag"))
+    return found

@@ -1,0 +1,53 @@
+"""Documents of the registry, read for pages."""
+
+from ipfsreg.bucket.errors import BucketError
+from ipfsreg.flow.workers import Workers
+from ipfsreg.registry.content.open_content import read_part
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.errors import ManifestInvalid, RegistryError
+from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.registry import Registry
+from ipfsreg.registry.repository.manifests import StoredManifest
+
+from .documents import Config, Document, read_config, read_document
+
+CONFIG_MAX = 1024 * 1024
+"""The longest configuration that is read for a page, in bytes."""
+
+_UNREADABLE = Document("artifact", (), 0, 0, None, None, (), "", "")
+
+
+class Contents:
+    """Reads them."""
+
+    def __init__(self, registry: Registry, workers: Workers) -> None:
+        self._registry = registry
+        self._workers = workers
+
+    async def document(self, repository: Repository, reference: Tag | Digest) -> tuple[StoredManifest, Document]:
+        """A manifest, and what it says.
+
+        :raises ManifestUnknown: where the repository does not have it.
+        """
+        manifests = self._registry.manifests
+        manifest = await manifests.get(repository, reference)
+        try:
+            return manifest, await manifests.extracted(manifest, read_document)
+        except ManifestInvalid:  # another program may have stored it
+            return manifest, _UNREADABLE
+
+    async def config(self, repository: Repository, document: Document) -> Config | None:
+        """An image's configuration; None where there is none, or it cannot be read."""
+        if document.kind != "image" or document.config is None:
+            return None
+        try:
+            blob = await self._registry.blobs.open(repository, document.config.digest)
+            try:
+                if blob.size > CONFIG_MAX:
+                    return None
+                content = await read_part(self._workers, blob.reader, 0, blob.size)
+            finally:
+                blob.reader.close()
+            return await self._workers.run(read_config, content)
+        except (RegistryError, BucketError):
+            return None

@@ -1,0 +1,83 @@
+"""Where the pages are."""
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+from werkzeug.routing import BaseConverter
+
+from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
+
+HOME = "/"
+STATUS = "/status"
+SIGN_IN = "/sign-in"
+SIGN_OUT = "/sign-out"
+REPOSITORIES = "/repositories"
+ASSETS = "/assets"
+
+_PAGES = tuple(path.encode() for path in (STATUS, SIGN_IN, SIGN_OUT, REPOSITORIES, ASSETS))
+_NEXT_MAX = 2048
+
+
+class NameConverter(BaseConverter):
+    """A repository's name, which ends where a tag or a digest begins."""
+
+    part_isolating = False
+    regex = r"[^?:@]+?"
+
+    def to_python(self, value: str) -> Repository:
+        """See `BaseConverter`."""
+        return parse_repository(value)
+
+
+class TagConverter(BaseConverter):
+    """A tag."""
+
+    regex = r"[^/:@]+"
+
+    def to_python(self, value: str) -> Tag:
+        """See `BaseConverter`."""
+        return parse_tag(value)
+
+
+PAGE_CONVERTERS: Mapping[str, type[BaseConverter]] = {"name": NameConverter, "tag": TagConverter}
+"""``<name:…>`` and ``<tag:…>`` in the paths of routes."""
+
+
+def is_page(path: bytes) -> bool:
+    """Whether a path is one of a page."""
+    return path == b"/" or path.startswith(_PAGES)
+
+
+def repository_path(repository: str, **query: str | None) -> str:
+    """That of a repository's tags."""
+    return with_query(f"{REPOSITORIES}/{quote(repository, safe='/')}", **query)
+
+
+def image_path(repository: str, reference: Tag | Digest | str) -> str:
+    """That of an image by its tag or digest."""
+    text = str(reference)
+    return f"{REPOSITORIES}/{quote(repository, safe='/')}{'@' if ':' in text else ':'}{quote(text, safe=':')}"
+
+
+def delete_path(repository: str, tag: str) -> str:
+    """That where a tag is deleted."""
+    return f"{image_path(repository, tag)}/delete"
+
+
+def sign_in_path(then: str) -> str:
+    """That of signing in, which leads to ``then`` afterwards."""
+    return with_query(SIGN_IN, then=None if then in {HOME, SIGN_IN} else then[:_NEXT_MAX])
+
+
+def local_path(text: str | None) -> str:
+    """A path here to go to, out of what somebody may have made up; `HOME` for anything else."""
+    if text is None or len(text) > _NEXT_MAX or not text.startswith("/") or text.startswith(("//", "/\\")):
+        return HOME
+    return quote(text, safe="/:@?=&%+~,;!*'()-._$")
+
+
+def with_query(path: str, **query: str | None) -> str:
+    """A path with the parameters that are there."""
+    given = {name: value for name, value in query.items() if value}
+    return f"{path}?{urlencode(given)}" if given else path

@@ -1,0 +1,317 @@
+"""``ipfsreg ls``, ``tags``, ``inspect``, ``rm`` and ``status``: by the daemon, alone, and elsewhere."""
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipfsreg.ipfs.cid import raw_cid
+from tests import fork_server
+from tests.cli.test_images import ask, push, refusal, said
+from tests.cli.test_reference import promised
+from tests.clients.images import Image, make_image, random_layer, sha256
+from tests.daemon_process import DaemonProcess, program
+from tests.full import FULL
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return make_image([random_layer("a", 2000), random_layer("b", 3000)])
+
+
+def put(daemon: DaemonProcess, target: str, document: dict[str, Any]) -> str:
+    """Push a manifest; answers its digest."""
+    content = json.dumps(document).encode()
+    assert ask(daemon, "PUT", target, content, document["mediaType"])[0] == 201
+    return sha256(content)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Iterator[DaemonProcess]:
+    """With ``team/app``, an index of two platforms of which one is not here, and a signature; and ``other``."""
+    with DaemonProcess(tmp_path_factory.mktemp("daemon")) as daemon:
+        push(daemon, "team/app", image, "1")
+        push(daemon, "other", image, "latest")
+        here = {
+            "mediaType": IMAGE,
+            "digest": image.digest,
+            "size": len(image.manifest),
+            "platform": {"os": "linux", "architecture": "arm", "variant": "v7\x1b[31m"},
+        }
+        gone = {"mediaType": IMAGE, "digest": f"sha256:{'0' * 64}", "size": 7}
+        put(
+            daemon,
+            "team/app/manifests/multi",
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [here, gone],
+                "annotations": {"told": "a\x1b]0;title\x07\u202ereversed\nline"},
+            },
+        )
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2}
+        assert ask(daemon, "POST", f"team/app/blobs/uploads/?digest={sha256(b'{}')}", b"{}")[0] == 201
+        put(
+            daemon,
+            f"team/app/manifests/{sha256(signature(image, config))}",
+            json.loads(signature(image, config)),
+        )
+        yield daemon
+
+
+def signature(image: Image, config: dict[str, Any]) -> bytes:
+    subject = {"mediaType": IMAGE, "digest": image.digest, "size": len(image.manifest)}
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": IMAGE,
+            "artifactType": "application/example.signature",
+            "config": config,
+            "layers": [config],
+            "subject": subject,
+        }
+    ).encode()
+
+
+WAYS = ("daemon", "alone", "elsewhere")
+
+
+def elsewhere_of(daemon: DaemonProcess, directory: Path) -> Run:
+    """Runs commands where no configuration is, on a registry that has only an address."""
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        env = {"HOME": str(directory), "PATH": os.environ["PATH"]}
+        command = [program("ipfsreg"), *arguments, "--registry", daemon.url]
+        return fork_server.run(command, cwd=directory, env=env)
+
+    return run
+
+
+@contextmanager
+def reached(daemon: DaemonProcess, way: str, directory: Path) -> Iterator[Run]:
+    """Runs commands on a registry in one of the `WAYS`."""
+    if way == "alone":
+        daemon.stop()
+    yield elsewhere_of(daemon, directory) if way == "elsewhere" else daemon.command
+    if way == "alone":
+        daemon.start()
+
+
+@pytest.fixture(params=WAYS)
+def run(request: pytest.FixtureRequest, daemon: DaemonProcess, tmp_path: Path) -> Iterator[Run]:
+    """Runs a command on the registry in each of the ways to it."""
+    with reached(daemon, request.param, tmp_path) as run:
+        yield run
+
+
+def promise(name: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The document, which has every name that is promised for it, and no other."""
+    assert set(document) == promised(name)
+    return document
+
+
+def found(done: "subprocess.CompletedProcess[str]") -> Any:
+    """The document of a command that was asked for JSON."""
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    return json.loads(done.stdout)
+
+
+def test_lists(run: Run, image: Image) -> None:
+    assert said(run("ls")).split() == ["other", "team/app"]
+    promise("ipfsreg ls", found(run("ls", "--json")))
+    assert found(run("ls", "--json")) == {"repositories": [{"name": "other"}, {"name": "team/app"}]}
+    long = found(run("ls", "-l", "--json"))["repositories"]
+    assert [(each["name"], each["tags"]) for each in long] == [("other", 1), ("team/app", 2)]
+    assert all(each["size"] is None or each["size"] > 5000 for each in long)
+    assert said(run("tags", "team/app")).split() == ["1", "multi"]
+    assert found(run("tags", "team/app", "--json")) == {
+        "repository": "team/app",
+        "tags": [{"tag": "1"}, {"tag": "multi"}],
+    }
+    one, multi = found(run("tags", "--long", "team/app", "--json"))["tags"]
+    size = sum(map(len, image.blobs.values()))
+    assert (one["tag"], one["digest"], one["size"]) == ("1", image.digest, size)
+    assert (multi["size"], multi["platforms"]) == (size, ["linux/arm/v7\x1b[31m"])
+    rows = [line.split("\t") for line in said(run("tags", "--long", "team/app")).splitlines()]
+    assert [row[0] for row in rows] == ["1", "multi"]
+    assert rows[0][-1] == image.digest
+    assert rows[1][3] == r"linux/arm/v7\x1b[31m"
+
+
+def test_an_image(run: Run, image: Image) -> None:
+    document = promise("ipfsreg inspect", found(run("inspect", "team/app:1", "--json")))
+    assert document["digest"] == image.digest
+    assert document["cid"] == str(raw_cid(bytes.fromhex(image.digest.partition(":")[2])))
+    (platform,) = document["platforms"]
+    described = json.loads(image.manifest)
+    assert [(each["digest"], each["size"]) for each in platform["layers"]] == [
+        (each["digest"], each["size"]) for each in described["layers"]
+    ]
+    assert platform["total_size"] == sum(map(len, image.blobs.values()))
+    assert platform["config"]["digest"] == described["config"]["digest"]
+    (referrer,) = document["referrers"]
+    assert referrer["artifact_type"] == "application/example.signature"
+    assert document["name"] == "team/app:1"
+    text = said(run("inspect", "team/app:1"))
+    assert described["layers"][0]["digest"] in text
+    assert "application/example.signature" in text
+
+
+def test_what_others_wrote_does_nothing_to_a_terminal(run: Run) -> None:
+    text = said(run("inspect", "team/app:multi"))
+    assert all(line.isprintable() for line in text.replace("\t", " ").splitlines())
+    assert r"told: a\x1b]0;title\x07\u202ereversed\nline" in text
+    assert "It is not here." in text
+    here, gone = found(run("inspect", "team/app:multi", "--json"))["platforms"]
+    assert (here["platform"], here["present"], gone["present"]) == ("linux/arm/v7\x1b[31m", True, False)
+
+
+def test_what_is_not_there(run: Run) -> None:
+    assert "no image" in refusal(run("inspect", "team/app:none"), 3)
+    assert "none" in refusal(run("tags", "none"), 3)
+    refusal(run("rm", "team/app:none", "--yes"), 3)
+    refusal(run("rm", "none", "--all", "--yes"), 3)
+    assert "must be lower-case" in refusal(run("inspect", "Team/../x"), 2)
+    assert "without a tag" in refusal(run("tags", "team/app:1"), 2)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_deleting(way: str, image: Image, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with DaemonProcess(tmp_path) as daemon:
+        for tag in ("1", "2", "3"):
+            push(daemon, "box", image, tag)
+        push(daemon, "kept", image, "latest")
+        with reached(daemon, way, tmp_path / "home") as run:
+            assert "say --all" in refusal(run("rm", "box", "--yes"), 2)
+            assert "say --yes" in refusal(run("rm", "box:1"), 1)
+            assert said(run("rm", "box:1", "--yes")) == "Deleted box:1: 1 tag."
+            assert said(run("tags", "box")).split() == ["2", "3"]
+            assert found(run("rm", f"box@{image.digest}", "-y", "--json"))["manifests"] == 1
+            assert said(run("ls")).split() == ["kept"]
+            assert found(run("rm", "kept", "--all", "--yes", "--json")) == {"name": "kept", "tags": 1, "manifests": 1}
+            assert said(run("ls")) == ""
+
+
+def on_terminal(arguments: Sequence[str], typed: bytes = b"", cwd: Path | None = None) -> tuple[int, str]:
+    """Run a command with a terminal; answers its status, and all that the terminal has got."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update({"TERM": "xterm", "COLUMNS": "100", "HOME": str(cwd)})
+        os.execv(arguments[0], list(arguments))
+    if typed:
+        os.write(terminal, typed)
+    shown = b""
+    while True:
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        shown += more
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "1")
+        config = ["--config", str(daemon.config_file)]
+        status, shown = on_terminal([program("ipfsreg"), "tags", "-l", "box", *config], cwd=tmp_path)
+        assert status == 0
+        assert "PLATFORMS" in shown
+        assert "KiB" in shown
+        assert "sha256:" in shown
+        status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], b"n\n", cwd=tmp_path)
+        assert (status, "Delete box:1?" in shown) == (1, True)
+        assert said(daemon.command("tags", "box")) == "1"
+        status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], b"y\n", cwd=tmp_path)
+        assert (status, "Deleted box:1" in shown) == (0, True)
+
+
+def test_the_status(tmp_path: Path, image: Image) -> None:
+    with DaemonProcess(tmp_path, {"gc": {"grace": "0s", "untagged": "0s"}}) as daemon:
+        push(daemon, "box", image, "1")
+        assert ask(daemon, "POST", "box/blobs/uploads/")[0] == 202
+        assert ask(daemon, "DELETE", "box/manifests/1")[0] == 202
+        document = promise("ipfsreg status", found(daemon.command("status", "--json")))
+        assert document["daemon"]["pid"] == daemon.pid
+        assert document["backend"] == "local"
+        assert document["uploads"] == {"count": 1, "bytes": 0}
+        assert document["garbage"]["contents"] > 0
+        assert document["used"] > 5000
+        assert f"process {daemon.pid}" in said(daemon.command("status"))
+        daemon.stop()
+        document = found(daemon.command("status", "--json"))
+        assert document["daemon"] is None
+        assert "none runs" in said(daemon.command("status"))
+        daemon.start()
+
+
+def test_the_registry_elsewhere_does_not_answer(daemon: DaemonProcess, tmp_path: Path) -> None:
+    if FULL:  # it is tried for some seconds
+        assert "127.0.0.1" in refusal(elsewhere_of(DaemonProcess(tmp_path), tmp_path)("ls"), 5)
+    assert "leave one out" in refusal(daemon.command("ls", "--registry", "http://127.0.0.1:1"), 2)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_documents_of_the_other_commands(alone: bool, image: Image, tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "1")
+        with reached(daemon, "alone" if alone else "daemon", tmp_path) as run:
+
+            def document(*arguments: str) -> dict[str, Any]:
+                return promise(f"ipfsreg {arguments[0]}", found(run(*arguments, "--json")))
+
+            assert document("check") == {"file": str(daemon.config_file), "backend": "local"}
+            assert document("gc", "--dry-run")["dry_run"] is True
+            assert document("gc", "--untagged", "2h")["untagged_for"] == 7200
+            assert document("verify")["whole"] is True
+            assert document("cid", "box:1", "--blobs")["cid"] == said(run("cid", "box:1"))
+            assert document("publish", "box:1")["missing"] == []
+            exported = document("export", "box:1", "-o", str(tmp_path / "box.car"))
+            assert (exported["name"], exported["missing_manifests"]) == ("box:1", 0)
+            imported = document("import", str(tmp_path / "box.car"), "again:2")
+            assert (imported["name"], imported["digest"], imported["missing"]) == ("again:2", image.digest, [])
+            assert said(run("ls")).split() == ["again", "box"]
+            refusal(run("export", "box:1", "--json"), 2)
+            damaged = next((daemon.path / "bucket" / "blobs").rglob(image.digest.partition(":")[2]))
+            damaged.write_bytes(b"?")
+            broken = run("verify", "--json")
+            assert (broken.returncode, broken.stderr) == (1, "")
+            assert json.loads(broken.stdout)["damaged"] == [image.digest]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "0")
+        tags = daemon.path / "bucket" / "repositories" / "box" / "_tags"
+        for number in range(1, 2500):
+            (tags / f"v{number:05}").write_text(f"{image.digest}\n")
+        with reached(daemon, way, tmp_path / "home") as run:
+            assert said(run("tags", "box")).split() == ["0", *(f"v{number:05}" for number in range(1, 2500))]
+            head = subprocess.run(
+                f"{program('ipfsreg')} tags box -c {daemon.config_file} | head -n 1",
+                shell=True,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert (head.stdout, head.stderr) == ("0\n", "")
