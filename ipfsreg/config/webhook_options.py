@@ -47,7 +47,7 @@ def _endpoints(value: Any) -> Any:
 def _endpoint(words: list[str]) -> WebhookEndpoint:
     """An endpoint from its line. No message quotes a URL."""
     if len(words) < 2:
-        raise ValueError(f"a line is NAME URL [secret=FILE] [ignore=WHAT,…], and {words[0][:64]} has no URL")
+        raise ValueError("a line is NAME URL [secret=FILE] [ignore=WHAT,…]")
     name, url, *more = words
     if not _NAME.fullmatch(name):
         raise ValueError("a line begins with a name of letters, digits, . _ and -")

@@ -197,7 +197,7 @@ def test_more_than_the_queue_holds_is_counted_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ci", "ci has no URL"),
+        ("ci", "a line is NAME URL [secret=FILE] [ignore=WHAT,…]"),
         ("ci ftp://x/s3cret", "ci: its URL is not one of http:// or https://"),
         ("ci https://a:s3cret@x/", "ci: its URL has a password in it; sign with secret=FILE instead"),
         ("a/b https://x/s3cret", "a line begins with a name"),
@@ -221,3 +221,18 @@ def test_a_log_of_events_that_is_no_database(tmp_path: Path, receiver: Receiver)
     with pytest.raises(RuntimeError, match="ended at once"):
         daemon.start()
     assert "events.sqlite: file is not a database; move it away to begin a new one" in daemon.log
+
+
+def test_what_commands_do_is_told_too(tmp_path: Path, receiver: Receiver) -> None:
+    with DaemonProcess(tmp_path, options(f"ci {receiver.url} ignore=application/octet-stream")) as daemon:
+        digest = push(daemon, "1")
+        assert daemon.command("export", "-o", "image.car", "box:1").returncode == 0
+        assert daemon.command("import", "image.car", "other:2").returncode == 0
+        assert daemon.command("rm", "--yes", "other:2").returncode == 0
+        receiver.wait(lambda it: len(it.events) == 3)
+        told = [
+            (event["action"], event["actor"].get("name"), event["target"]["repository"]) for event in receiver.events
+        ]
+        assert told == [("push", None, "box"), ("push", "ipfsreg import", "other"), ("delete", "ipfsreg rm", "other")]
+        assert receiver.events[1]["target"]["digest"] == digest
+        assert receiver.events[2]["target"]["tag"] == "2"

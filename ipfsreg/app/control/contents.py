@@ -12,6 +12,7 @@ from ipfsreg.flow.progress import Progress
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown, NameUnknown
+from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.registry.ipfs.describing import NO_SUMMARY
 from ipfsreg.registry.names import Repository, Tag, parse_reference, parse_repository
 from ipfsreg.registry.registry import Registry
@@ -79,8 +80,10 @@ async def remove(registry: Registry, clock: IReactorTime, arguments: Arguments, 
     if isinstance(reference, Digest):
         pointing = await registry.tags.pointing_to(repository, reference)
         await explained(registry, repository, reference, registry.manifests.delete(repository, reference))
+        await _tell(registry, Target(repository, reference))
         return {"tags": len(pointing), "manifests": 1}
     await explained(registry, repository, reference, registry.manifests.delete_tag(repository, reference))
+    await _tell(registry, Target(repository, tag=reference))
     return {"tags": 1, "manifests": 0}
 
 
@@ -95,12 +98,18 @@ async def _remove_all(registry: Registry, repository: Repository, progress: Prog
     for tag in tags:
         with suppress(ManifestUnknown):  # somebody else has deleted it
             await registry.manifests.delete_tag(repository, tag)
+            await _tell(registry, Target(repository, tag=tag))
         progress.done += 1
     for digest in manifests:
         with suppress(ManifestUnknown):
             await registry.manifests.delete(repository, digest)
+            await _tell(registry, Target(repository, digest))
         progress.done += 1
     return {"tags": len(tags), "manifests": len(manifests)}
+
+
+async def _tell(registry: Registry, deleted: Target) -> None:
+    await registry.events.changed(EventAction.DELETE, deleted, Origin("ipfsreg rm"))
 
 
 async def _tags_in(registry: Registry, repository: Repository) -> int:
