@@ -202,7 +202,7 @@ def test_more_than_the_queue_holds_is_counted_and_said(tmp_path: Path) -> None:
         ("ci https://a:s3cret@x/", "ci: its URL has a password in it; sign with secret=FILE instead"),
         ("a/b https://x/s3cret", "a line begins with a name"),
         ("ci https://x/s3cret ignore=pushes", "'pushes' is neither delete, mount, pull, push nor a media type"),
-        ("ci https://x/s3cret key=s3cret", "ci: 'key' is neither secret=FILE nor ignore=WHAT"),
+        ("ci https://x/s3cret key=s3cret", "ci: what follows its URL is secret=FILE or ignore=WHAT,…"),
         ("ci https://x/s3cret secret=missing", "missing: No such file or directory"),
     ],
 )

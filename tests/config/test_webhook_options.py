@@ -17,7 +17,8 @@ URLS = (
     "http://u:s3cret@h/",
     "http://é/",
 )
-WORDS = st.sampled_from((*URLS, "ci", "ignore=", "ignore=pull,a/b", "secret=", "secret=~/x", "=", "ignore", "\x00"))
+OPTIONS = ("ignore=", "ignore=pull,a/b", "secret=", "secret=~/x", "secret=~nobody-here/x", "=", "ignore", "\x00")
+WORDS = st.sampled_from((*URLS, *OPTIONS, "ci"))
 
 
 def test_what_a_line_says() -> None:
