@@ -66,20 +66,23 @@ class LineFile:
             self._dropped += 1
             return
         self._waiting.append(f"{line}\n")
-        if self._running is not None or self._later is not None:
-            return
+        if self._running is None and self._later is None:
+            self._begin_soon()
+
+    async def stop(self) -> None:
+        """Wait until everything is written."""
+        while self._later is not None or self._running is not None:
+            if self._later is not None:
+                self._later.cancel()
+                self._begin()
+            if self._running is not None:
+                await self._running
+
+    def _begin_soon(self) -> None:
         if self._clock is None:
             self._begin()
         else:
             self._later = self._clock.callLater(TOGETHER_SECONDS, self._begin)
-
-    async def stop(self) -> None:
-        """Wait until everything is written."""
-        if self._later is not None:
-            self._later.cancel()
-            self._begin()
-        if self._running is not None:
-            await self._running
 
     def _begin(self) -> None:
         self._later = None
@@ -87,8 +90,11 @@ class LineFile:
         writing.addBoth(self._written)
 
     async def _write(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        # What comes meanwhile waits for more of its kind.
+        left = len(self._waiting)
+        while left:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, left))]
+            left -= len(batch)
             lost = self._dropped + len(batch)
             if self._dropped:
                 batch.insert(0, f"{self._dropped_line(self._dropped)}\n")
@@ -111,6 +117,8 @@ class LineFile:
         self._running = None
         if isinstance(result, Failure):
             self._log.failure("{what} {path}", result, what=self._what, path=self.path)
+        if self._waiting:
+            self._begin_soon()
 
     def _append(self, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -97,7 +97,7 @@ class EventLog:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        await self._write()
+        await self.flush()
         await self._run(self._close)
 
     def when_appended(self, call: Callable[[], None]) -> None:
@@ -114,7 +114,7 @@ class EventLog:
         if event.action is EventAction.PULL:
             self._waiting.append((logged, None))
             if self._later is None and not self._writing:
-                self._later = self._clock.callLater(PULLS_SECONDS, self._begin)
+                self._begin_soon()
             return None
         written: Deferred[None] = Deferred()
         self._waiting.append((logged, written))
@@ -126,7 +126,8 @@ class EventLog:
 
     async def flush(self) -> None:
         """Write what waits."""
-        await self._write()
+        while self._waiting:
+            await self._write()
 
     async def after(self, number: int, most: int) -> Sequence[LoggedEvent]:
         """The events that follow a number, at most so many. :raises sqlite3.Error:"""
@@ -144,6 +145,9 @@ class EventLog:
         """How many events each reader has not read. :raises sqlite3.Error:"""
         return await self._run(self._behind)
 
+    def _begin_soon(self) -> None:
+        self._later = self._clock.callLater(PULLS_SECONDS, self._begin)
+
     def _begin(self) -> None:
         self._later = None
         self._writing = True
@@ -153,10 +157,16 @@ class EventLog:
         self._writing = False
         if isinstance(result, Failure):
             self._log.failure("The log of events", result)
+        if any(waits is not None for _, waits in self._waiting):
+            self._begin()
+        elif self._waiting:
+            self._begin_soon()
 
     async def _write(self) -> None:
-        while self._waiting:
+        left = len(self._waiting)  # the pulls that come meanwhile wait for more of their kind
+        while left > 0 and self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            left -= len(batch)
             try:
                 lost = await self._run(partial(self._insert, [event for event, _ in batch]))
                 self._told = None
