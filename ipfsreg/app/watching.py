@@ -74,7 +74,8 @@ def _make_webhooks(config: Config, parts: Parts, reactor: Any) -> "Webhooks":
         action for action in EventAction if any(action.value not in each.ignored for each in config.webhooks.endpoints)
     }
     readers = [endpoint.name for endpoint in config.webhooks.endpoints]
-    file = parts.state.path / "events.sqlite"
+    # Beside a bucket that is encrypted by us nothing is on this disk that tells what is in it.
+    file = None if config.encryption.enabled else parts.state.path / "events.sqlite"
     log = EventLog(file, readers, config.webhooks.queue, parts.workers, reactor, gethostname())
     webhooks = Webhooks(config.webhooks, log, parts.workers, reactor)
     parts.watchers.extend((EventLogging(log, parts.registry.events, wanted), webhooks))

@@ -236,3 +236,17 @@ def test_what_commands_do_is_told_too(tmp_path: Path, receiver: Receiver) -> Non
         assert told == [("push", None, "box"), ("push", "ipfsreg import", "other"), ("delete", "ipfsreg rm", "other")]
         assert receiver.events[1]["target"]["digest"] == digest
         assert receiver.events[2]["target"]["tag"] == "2"
+
+
+def test_beside_an_encrypted_bucket_no_event_is_on_this_disk(tmp_path: Path, receiver: Receiver) -> None:
+    encryption = {"enabled": "yes", "key": str(tmp_path / "member.key")}
+    daemon = DaemonProcess(
+        tmp_path, {"encryption": encryption, **options(f"ci {receiver.url}", "away http://127.0.0.1:1/")}
+    )
+    assert daemon.command("keys", "init", str(tmp_path / "member.key")).returncode == 0
+    with daemon:
+        push(daemon, "a-tag-of-mine", repository="a-name-of-mine")
+        receiver.wait(lambda it: len(it.events) == 3)
+        assert not list(daemon.path.glob("events*"))
+        for file in daemon.path.rglob("*"):
+            assert not file.is_file() or b"-of-mine" not in file.read_bytes(), file

@@ -55,13 +55,14 @@ class EventLog:
     A reader that is new begins with what comes next. What has gone because there was too much of it is counted for each
     reader that had not read it. ``instance`` is what to call the daemon in events.
 
-    An append is safe from a kill of the daemon when its Deferred fires; a loss of power may take the last ones.
+    Without a ``path`` it is in memory, and ends with the daemon. Else an append is safe from a kill of the daemon when
+    its Deferred fires; a loss of power may take the last ones.
     """
 
     _log = Logger()
 
     def __init__(
-        self, path: Path, readers: Sequence[str], maximum: int, workers: Workers, clock: Any, instance: str = ""
+        self, path: Path | None, readers: Sequence[str], maximum: int, workers: Workers, clock: Any, instance: str = ""
     ) -> None:
         self._path = path
         self._readers = tuple(readers)
@@ -208,7 +209,9 @@ class EventLog:
     # In a thread, one at a time.
 
     def _open(self) -> tuple[int, dict[str, int]]:
-        self._connection = connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        self._connection = connection = sqlite3.connect(
+            self._path or ":memory:", check_same_thread=False, isolation_level=None
+        )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
