@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 OTHER_BACKENDS = ("ipfsreg.bucket.kubo", "ipfsreg.bucket.textile", "ipfsreg.bucket.space", "ipfsreg.grpcweb")
-<<<<<<< HEAD
 CLIENTS = ("treq", "twisted.web.client", "rich", "twisted.conch", "h11", "wsproto", "google.protobuf", "nacl")
-=======
-CLIENTS = ("treq", "twisted.web.client", "twisted.conch", "h11", "wsproto", "google.protobuf", "nacl")
 PAGES = ("jinja2",)
->>>>>>> pages
 ACCESS = ("joserfc", "ipfsreg.access.authority")
 SERVER = ("klein", "werkzeug", "ipfsreg.web", "ipfsreg.registry.registry")
 
