@@ -51,6 +51,7 @@ def test_the_first_failure_ends_all_of_it(by_iterator: bool) -> None:
     failures: list[BaseException] = []
 
     def note(failure: Failure) -> None:
+        assert failure.value is not None
         failures.append(failure.value)
 
     done.addErrback(note)
