@@ -95,6 +95,7 @@ def test_the_wheel_has_what_belongs_into_it(wheel: Path) -> None:
         "twisted/plugins/ipfsreg_plugin.py",
         f"{data}/etc/ipfsreg/ipfsreg.ini",
         f"{data}/lib/systemd/system/ipfsreg.service",
+        f"{data}/share/man/man1/ipfsreg.1",
     } <= names
     modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "ipfsreg").rglob("*.py")}
     assert {name for name in names if name.startswith("ipfsreg/") and name.endswith(".py")} == modules
@@ -114,6 +115,7 @@ def test_the_data_files_are_installed(environment: Path) -> None:
     for installed, source in (
         ("etc/ipfsreg/ipfsreg.ini", "etc/ipfsreg.ini"),
         ("lib/systemd/system/ipfsreg.service", "etc/systemd/ipfsreg.service"),
+        ("share/man/man1/ipfsreg.1", "etc/man/ipfsreg.1"),
     ):
         assert (environment / installed).read_bytes() == (CHECKOUT / source).read_bytes()
 
