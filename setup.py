@@ -53,7 +53,7 @@ setup(
         "wsproto>=1.2",
     ],
     extras_require={
-        "bench": ["mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
+        "bench": ["matplotlib>=3.8", "mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
         "test": [
             "axe-playwright-python>=0.1.4",
             "atheris>=2.3; platform_machine == 'x86_64' and python_version < '3.14'",

@@ -10,6 +10,7 @@ from .errors import BadCredentials, TooManyAttempts
 from .identity import ANONYMOUS, Action, Kind, User
 from .issuers import Issuers
 from .logins import Logins
+from .refusals import Refusals
 from .rules import Rules, Verdict
 from .scopes import Granted, Scope
 from .tokens import Issued, Tokens
@@ -56,15 +57,25 @@ class Authority:
         self._certificates = providers.certificates
         self._tokens = tokens
         self._audit = audit
+        self._refusals = Refusals(audit, rules.clock.seconds)
         issuers = None if providers.issuers is None else providers.issuers.file
         self._files = [
             file for file in (rules, providers.logins.htpasswd, providers.logins.robots, issuers) if file is not None
         ]
+        self._clock = rules.clock
+        self._due = 0.0
+        self.epoch = 0
+        """Changes whenever the files were looked at: what was said before may not be so any more."""
 
     @property
     def service(self) -> str:
         """The name of the registry in tokens and challenges."""
         return self._tokens.service
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `identify` would look at the files now, as it does once a second."""
+        return bool(self._clock.seconds() >= self._due)
 
     def load(self) -> None:
         """Read all files for the first time, and make the keys for tokens where there are none; blocks: for a thread.
@@ -80,6 +91,7 @@ class Authority:
     async def stop(self) -> None:
         """Write what is left of the audit log. The threads have to be there until then."""
         self._tokens.stop()
+        self._refusals.stop()
         if self._audit is not None:
             await self._audit.stop()
 
@@ -87,26 +99,29 @@ class Authority:
         """Who has come with these credentials, from an IP address (or whatever tells clients apart).
 
         It waits only for passwords that have not been checked lately, for an issuer's keys, and once a second for a
-        look at the files. Call it for each request: it is what keeps them fresh for `allows`. Logins that fail are in
-        the audit log; whoever hands out a token records the others.
+        look at the files. Call it for each request, unless nothing `is_due` and the `epoch` is the same as when it was
+        called for these: it is what keeps the files fresh for `allows`. Logins are in the audit log,
+        those with a password when it was not seen from there lately; whoever hands out a token records that.
 
         :raises BadCredentials: answer 401.
         :raises TooManyAttempts: answer 429 with its ``retry_after``.
         :raises Unavailable: answer 503.
         """
-        if any(file.is_due for file in self._files):
-            await self._refresh()
+        await self._refresh()
         if credentials is None:
             return ANONYMOUS
         try:
             if isinstance(credentials, Basic):
-                return await self._logins.check(credentials.name, credentials.password, address)
+                user, is_new = await self._logins.check(credentials.name, credentials.password, address)
+                if is_new:
+                    self.record("login", user, address)
+                return user
             if isinstance(credentials, Bearer):
                 return await self._bearer(credentials.token)
             return self._of_certificate(credentials)
         except (BadCredentials, TooManyAttempts) as error:
             who = credentials.name if isinstance(credentials, Basic) else type(credentials).__name__.lower()
-            self.record("login", who, address, allowed=False, reason=str(error))
+            self._refusals.login(who, address, str(error))
             raise
 
     async def redeem(self, offline_token: str, address: str) -> User:
@@ -119,7 +134,7 @@ class Authority:
             holder = self._tokens.verify(offline_token, "offline")
             return replace(self._account(holder), expires=holder.expires)
         except BadCredentials as error:
-            self.record("login", "offline token", address, allowed=False, reason=str(error))
+            self._refusals.login("offline token", address, str(error))
             raise
 
     async def renew(self, user: User) -> User:
@@ -156,15 +171,32 @@ class Authority:
         ]
         return self._tokens.issue(user, granted, offline=offline and bool(user.stamp) and user.scope is None)
 
-    def record(self, event: str, user: User | str, address: str, *, allowed: bool, **what: str | int | None) -> None:
-        """Add a line to the audit log, where there is one: logins, pushes, deletes, denials. See `AuditLog.record`."""
+    def record(self, event: str, user: User | str, address: str, **what: str | int | None) -> None:
+        """Add a line to the audit log, where there is one: logins, pushes, deletes. See `AuditLog.record`."""
         if self._audit is not None:
-            self._audit.record(event, user, address, allowed=allowed, **what)
+            self._audit.record(event, user, address, allowed=True, **what)
+
+    def record_denial(self, action: Action, user: User, address: str, repository: str | None, reason: str) -> None:
+        """Note in the log, and in the audit log, what a user was denied; see `Refusals`."""
+        self._refusals.denied(action.value, user, address, repository, reason)
+
+    async def reload(self) -> str:
+        """Look at all files now; answers what that is, in a few words. What cannot be used is logged by its file."""
+        for file in self._files:
+            await file.reload()
+        self._looked()
+        return f"{len(self._files)} files of access control were looked at"
 
     async def _refresh(self) -> None:
+        if not self.is_due:
+            return
         for file in self._files:
-            if file.is_due:
-                await file.latest()
+            await file.latest()
+        self._looked()
+
+    def _looked(self) -> None:
+        self._due = min(file.due for file in self._files)
+        self.epoch += 1
 
     async def _bearer(self, token: str) -> User:
         if not looks_like_token(token):
@@ -193,4 +225,6 @@ class Authority:
     def _of_certificate(self, certificate: ClientCertificate) -> User:
         if self._certificates is None:
             raise BadCredentials("certificates are nobody's here")
-        return self._certificates.user(certificate)
+        user = self._certificates.user(certificate)
+        self._tokens.check_time(user)  # TLS has looked at its dates when the connection began
+        return user

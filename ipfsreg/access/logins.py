@@ -61,18 +61,26 @@ class Logins:
         account = self.htpasswd and self.htpasswd.value.find(name)
         return User(name, Kind.PASSWORD, stamp=account.stamp) if account else None
 
-    async def check(self, name: str, password: str, address: str) -> User:
-        """Whom a name and a password are.
+    async def check(self, name: str, password: str, address: str) -> tuple[User, bool]:
+        """Whom a name and a password are, and whether they had not been seen from there lately.
 
         :raises BadCredentials: :raises TooManyAttempts: :raises Unavailable:
         """
         client = client_network(address)
+        digest = self._remembered.digest(client, name, password)
+        user = await self._user(digest, name, password, client)
+        is_known = self._remembered.is_right(digest, user.stamp)
+        if not is_known:
+            self._remembered.remember(digest, user.stamp)
+        return user, not is_known
+
+    async def _user(self, digest: bytes, name: str, password: str, client: str) -> User:
         if name.startswith(ROBOT):
             # Nobody guesses 256 bits: a robot with its secret is let in whatever has failed at its address.
             robot = self.robots and self.robots.value.check(name, password)
             if not robot:
                 self._throttle.begin(client, name)
-                raise BadCredentials(f"a wrong secret for {name}")
+                raise BadCredentials(f"a wrong secret for {name[:80]!r}")
             if self._has_expired(robot):
                 raise BadCredentials(f"{name} has expired")
             return robot
@@ -81,7 +89,6 @@ class Logins:
         if self.htpasswd is None:
             self._throttle.begin(client, name)
             raise BadCredentials("there are no passwords")
-        digest = self._remembered.digest(client, name, password)
         account = self.htpasswd.value.find(name)
         if account is not None and self._remembered.is_right(digest, account.stamp):
             self._throttle.check_hammered(client, name)
@@ -120,7 +127,6 @@ class Logins:
         if account is None:
             raise BadCredentials(f"a wrong password for {name[:80]!r}")
         self._throttle.succeeded(client, name)
-        self._remembered.remember(digest, account.stamp)
         return User(name, Kind.PASSWORD, stamp=account.stamp)
 
     def _has_expired(self, user: User) -> bool:

@@ -60,7 +60,7 @@ class WatchedFile(Generic[T]):
         self.path = path
         self._parse = parse
         self._workers = workers
-        self._reactor = reactor
+        self.clock = reactor
         self._missing = missing
         self._changed = changed
         self._content: bytes | None = None
@@ -77,9 +77,9 @@ class WatchedFile(Generic[T]):
         return self._found[0]
 
     @property
-    def is_due(self) -> bool:
-        """Whether `latest` would look at it now."""
-        return bool(self._reactor.seconds() - self._looked >= LOOK_SECONDS)
+    def due(self) -> float:
+        """When `latest` looks at it again, by `clock`."""
+        return self._looked + LOOK_SECONDS
 
     def load(self) -> T:
         """Read it for the first time; blocks.
@@ -89,18 +89,25 @@ class WatchedFile(Generic[T]):
         read = self._read()
         if read is not None:
             self._take(*read)
-        self._looked = self._reactor.seconds()
+        self._looked = self.clock.seconds()
         return self.value
 
     async def latest(self) -> T:
         """What it says, or did within the last second. Fails with nothing."""
-        if self.is_due:
+        if self.clock.seconds() >= self.due:
             try:
-                await self._look.outcome().addTimeout(_PATIENCE_SECONDS, self._reactor)
+                await self._look.outcome().addTimeout(_PATIENCE_SECONDS, self.clock)
             except DeferredTimeout:
-                self._looked = self._reactor.seconds()
+                self._looked = self.clock.seconds()
                 self._tell(f"{self.path} could not be read within {_PATIENCE_SECONDS:g} s")
         return self.value
+
+    async def reload(self) -> T:
+        """As `latest`, but it is looked at now, whenever that was done last."""
+        if self._look.is_under_way:
+            await self.latest()  # that one may have read it before it changed
+        self._looked = self.clock.seconds() - LOOK_SECONDS
+        return await self.latest()
 
     async def _refresh(self) -> None:
         try:
@@ -115,7 +122,7 @@ class WatchedFile(Generic[T]):
                 self._take(*read)
                 self._log.info("{path} was read anew.", path=self.path)
                 self._changed(self.path)
-        self._looked = self._reactor.seconds()
+        self._looked = self.clock.seconds()
 
     def _read(self) -> tuple[bytes, T] | None:
         content = _content(self.path, self._missing if self._content in (None, self._missing) else None)

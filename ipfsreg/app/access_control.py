@@ -27,23 +27,20 @@ T = TypeVar("T")
 
 
 def audit_events(events: Events, authority: Authority) -> None:
-    """Have what is pushed and deleted in the audit log: manifests, and blobs that are deleted by themselves."""
+    """Have what is pushed, mounted and deleted in the audit log: manifests, and blobs."""
 
     def note(event: Event) -> None:
         target, origin = event.target, event.origin
-        if event.action is EventAction.PUSH and not target.is_manifest:
-            return
         authority.record(
             event.action.value,
             origin.user or ANONYMOUS,
             origin.address,
-            allowed=True,
             repository=target.repository,
             reference=" ".join(str(each) for each in (target.digest, target.tag) if each),
             request=origin.request,
         )
 
-    events.subscribe(note, {EventAction.PUSH, EventAction.DELETE})
+    events.subscribe(note, {EventAction.PUSH, EventAction.MOUNT, EventAction.DELETE})
 
 
 def make_authority(

@@ -18,7 +18,7 @@ from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
 from ipfsreg.web.browsers import BrowserRules, host_of
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
-from ipfsreg.web.http.limits import HttpLimits
+from ipfsreg.web.http.limits import HeadBounds, HttpLimits
 from ipfsreg.web.pages.pages import PagesOptions
 from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
@@ -128,6 +128,9 @@ def _limits(config: Config) -> RegistryLimits:
         max_blob_size=config.registry.max_blob_size,
         max_uploads=config.uploads.maximum,
         max_uploads_of_client=config.uploads.per_client,
+        max_uploads_of_user=config.limits.uploads_per_user,
+        max_unfinished_of_user=config.limits.unfinished_size_per_user,
+        max_tags_at_once=config.limits.tags,
         upload_expiry=config.uploads.expiry,
         gc_grace=config.gc.grace,
         gc_untagged=config.gc.untagged,
@@ -161,7 +164,12 @@ def _access(config: Config, parts: Parts, proxies: TrustedProxies) -> AccessFace
 def _site_options(config: Config, parts: Parts, proxies: TrustedProxies, watching: Watching) -> SiteOptions:
     options = config.registry
     return SiteOptions(
-        HttpLimits(idle=options.idle_timeout, stall=options.stall_timeout, body=options.body_timeout),
+        HttpLimits(
+            idle=options.idle_timeout,
+            stall=options.stall_timeout,
+            body=options.body_timeout,
+            head=HeadBounds(config.limits.header_size, config.limits.headers),
+        ),
         watching.observers,
         _browsers(config),
         proxies,

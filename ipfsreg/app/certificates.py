@@ -30,6 +30,9 @@ _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption, as in Mozilla's "intermediate" list. 1.3 has its own."""
 
 
+_HTTP = b"http/1.1"
+
+
 class BadCertificate(SetupError):
     """A file of ``[tls]`` cannot be used; the text names the option and the file."""
 
@@ -130,6 +133,7 @@ class Certificates:
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_id(b"ipfsreg")
+        context.set_alpn_select_callback(_protocol)
         try:
             context.use_certificate(chain[0])
             for each in chain[1:]:
@@ -152,6 +156,11 @@ class Certificates:
     def _authorities(self) -> list[x509.Certificate]:
         path = self._options.client_ca
         return [] if path is None else _certificates("client_ca", path)
+
+
+def _protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """What is spoken, of what a client offers (ALPN, RFC 7301). One that does not offer it may try all the same."""
+    return _HTTP if _HTTP in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def _certificates(option: str, path: Path) -> list[x509.Certificate]:

@@ -55,7 +55,9 @@ class Daemon(Service):
     @property
     def reloadables(self) -> list[Reloadable]:
         """What SIGHUP makes it read anew."""
-        return self._listeners.reloadables
+        authority = self.parts.authority
+        of_access = [] if authority is None else [Reloadable("[auth] and [access]", authority.reload)]
+        return [*self._listeners.reloadables, *of_access]
 
     def startService(self) -> None:
         """Begin to start: it is ready when it says so in the log and to systemd."""

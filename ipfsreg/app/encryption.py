@@ -5,13 +5,16 @@ from typing import Any
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.bucket.team.backend import Pace, team_backend
+from ipfsreg.bucket.team.backend import Pace, Shape, team_backend
 from ipfsreg.bucket.team.key_file import PASSPHRASE_VARIABLE, KeyFile, OwnKey, read_passphrase
 from ipfsreg.bucket.team.seen import SeenFile
 from ipfsreg.bucket.team.team import Own
 from ipfsreg.config.sections import Config, EncryptionOptions
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
+from ipfsreg.registry.original import MANIFESTS
+
+_SHAPE = Shape(layout.TOPS, layout.DERIVED, MANIFESTS)
 
 SEEN_FILE = "encryption.json"
 
@@ -25,8 +28,9 @@ def encrypt(config: Config, backend: Opened, workers: Workers, reactor: Any, pas
         SeenFile(directory / SEEN_FILE),
         layout.VERSION_FILE,
         owner,
+        options.convert,
     )
-    return team_backend(backend, own, workers, reactor, Pace(options.refresh, options.rate), layout.TOPS)
+    return team_backend(backend, own, workers, reactor, Pace(options.refresh, options.rate), _SHAPE)
 
 
 def configured_passphrase(options: EncryptionOptions) -> str:

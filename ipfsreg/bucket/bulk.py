@@ -1,6 +1,7 @@
 """Reading many small files of a bucket: many at a time where the bucket can, else one after the other."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -25,6 +26,26 @@ class IBulkReads(Interface):
 
     def names(directory: str) -> AsyncIterator[Sequence[str]]:
         """The names in a directory in any order, some at a time. What is there for the whole time is told of once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithContent:
+    """The names of files in a directory that have a certain content, and of those of which only reading tells."""
+
+    certain: Sequence[str]
+    possible: Sequence[str]
+
+
+class IFindsByContent(Interface):
+    """What a bucket may provide whose listings tell of the content of small files."""
+
+    def names_with(directory: str, content: bytes) -> "Deferred[WithContent | None]":
+        """Which files of a directory have that content; None where it cannot be told of this directory."""
+
+
+async def names_with(bucket: IBucket, directory: str, content: bytes) -> WithContent | None:
+    """See `IFindsByContent`; for any bucket."""
+    return await IFindsByContent(bucket).names_with(directory, content) if IFindsByContent.providedBy(bucket) else None
 
 
 async def get_each(bucket: IBucket, wanted: Sequence[tuple[str, int]]) -> list[bytes | BucketError]:

@@ -3,8 +3,9 @@
 import errno
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ipfsreg.flow.shield import shield
@@ -14,6 +15,9 @@ from .errors import Corrupt, bucket_error
 from .interface import IReader
 
 READ_PIECE = 256 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class OpenWhileRead:
@@ -51,8 +55,12 @@ class OpenWhileRead:
 
     async def pread(self, descriptor: int, length: int, offset: int) -> bytes:
         """`os.pread` in a thread. A thread cannot be interrupted: a cancelled caller goes on at once."""
+        return await shield(self.run(os.pread, descriptor, length, offset))
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
+        """Call something in a thread that reads the file. Who does not wait for it is to `shield` it."""
         self._uses += 1
-        return await shield(self._workers.run(os.pread, descriptor, length, offset).addBoth(self._used))
+        return self._workers.run(function, *args, **kwargs).addBoth(self._used)
 
     def close(self) -> None:
         """What is being read is read to its end first. A second call does nothing."""

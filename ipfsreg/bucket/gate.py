@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from zope.interface import implementer
 
 from ipfsreg.flow.single_flight import SingleFlight
 
+from .bulk import IFindsByContent, WithContent, names_with
 from .interface import Entry, IBucket, IReader, Listing, Stat
 from .wrapper import BucketWrapper
 
 T = TypeVar("T")
 
 
+@implementer(IFindsByContent)
 class GatedBucket(BucketWrapper):
     """``check`` gets the wrapped bucket before the first operation, and again until it has passed once.
 
@@ -66,6 +69,10 @@ class GatedBucket(BucketWrapper):
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
         return self._after_check(lambda: self._bucket.list(directory))
+
+    def names_with(self, directory: str, content: bytes) -> "Deferred[WithContent | None]":
+        """See `IFindsByContent.names_with`."""
+        return self._after_check(lambda: ensureDeferred(names_with(self._bucket, directory, content)))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""

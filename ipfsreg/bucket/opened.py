@@ -1,15 +1,21 @@
 """What making a backend gives: its bucket, and what the rest of the program has to know of it."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from ipfsreg.flow.progress import Progress
 
 from .capabilities import Capabilities
 from .interface import IBucket
 
 BackendTask = Callable[[Mapping[str, str]], Awaitable[dict[str, Any]]]
 """From arguments to a result that JSON can hold; fails with a `BucketError`."""
+
+
+LongTask = Callable[[Mapping[str, str], Progress], Coroutine[Any, Any, dict[str, Any]]]
+"""As `BackendTask`, for work that takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,28 @@ def _no_problem() -> None:
     return None
 
 
+class Mirror(Protocol):
+    """A bucket that follows another one. Both methods are for before it starts."""
+
+    def leave_out(self, stored_as: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
+        """Leave out the directories at the top that have long files though they are stored under other names.
+
+        ``stored_as`` answers these; where it fails, no newer state is kept.
+        """
+
+    def check(self, check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]]) -> None:
+        """Have each newer state checked before it is served: as a bucket, with the CIDs at its top by name."""
+
+
+SignState = Callable[[int, Mapping[str, str]], bytes | None]
+"""From a state's number and the CIDs at its top, by name, to the document that signs it, if it can be signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A backend made from its options. ``tasks`` are what the `ipfsreg` command can ask of it, by name.
 
+    ``long_tasks`` are those that say how far they are.
     ``ipfs`` is what the storage can do where it is one on IPFS.
     ``encrypted`` says whether what is stored is encrypted there, so that its content is for those only who may pull it;
     None as long as the bucket was not asked. It may be called in any thread.
@@ -81,8 +105,8 @@ class Opened:
     scrubbed unless the configuration says so.
     ``replace`` replaces a file (its path, its CID, the content or a file with it) where it still has that CID, and
     answers whether it had: for work that must not undo what another daemon does at the same moment.
-    ``leave_out`` tells a mirror, which fetches all but the directories at the top that have long files, under which
-    names these are stored, where that is not their own.
+    ``mirror`` is what a bucket that follows another one is told. ``sign_states`` has each state signed, where the
+    storage has states: the document is stored at a path.
     """
 
     bucket: IBucket
@@ -97,4 +121,6 @@ class Opened:
     read_only: str | None = None
     not_read_needlessly: str | None = None
     replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
-    leave_out: Callable[[Callable[[Sequence[str]], Awaitable[Collection[str]]]], None] | None = None
+    mirror: Mirror | None = None
+    sign_states: Callable[[str, SignState], None] | None = None
+    long_tasks: Mapping[str, LongTask] = field(default_factory=dict)

@@ -100,9 +100,9 @@ def copy(
                 opener = Opener(reactor, workers, ca)
                 async with (
                     opener.source(source, lambda amount: None) as opened,
-                    opener.destination(destination) as to,
+                    (opener.dry_run if dry_run else opener.destination)(destination) as to,
                 ):
-                    await Copier(opened, to, tally, jobs=jobs, dry_run=dry_run).run(selection)
+                    await Copier(opened, to, tally, jobs=jobs).run(selection)
             except RemoteError as error:
                 raise control_error(error) from None
             finally:

@@ -1,19 +1,22 @@
 """The two ends of `ipfsreg copy`: what a user may write for one, and how it is opened."""
 
+import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ipfsreg.bucket.errors import SetupError
 from ipfsreg.client.address import RegistryAddress, parse_address
 from ipfsreg.client.errors import AccessDenied, RemoteError, Unknown, Unreachable
 from ipfsreg.client.registry import RegistryClient
 from ipfsreg.config.sections import Config
 from ipfsreg.copying.car import open_car, open_new_car
 from ipfsreg.copying.directory import DirectoryFiles, open_directory
+from ipfsreg.copying.dry_run import DryRun, Holding
 from ipfsreg.copying.layout import LayoutSource, default_repository
 from ipfsreg.copying.places import Destination, Source
 from ipfsreg.flow.workers import Workers
@@ -101,13 +104,9 @@ class Opener:
     @asynccontextmanager
     async def source(self, where: Where, read: Callable[[int], None]) -> AsyncIterator[Source]:
         """A place to copy from. ``read`` is told of the bytes that have to be read of a file before it can begin."""
-        if isinstance(where, Layout):
-            layout = LayoutSource(DirectoryFiles(where.path, self._workers), default_repository(where.path.name))
-            await layout.load()
-            yield layout
-        elif isinstance(where, Car):
-            async with open_car(where.path, self._workers, read) as car:
-                yield car
+        if isinstance(where, (Layout, Car)):
+            async with self._layout(where, read) as layout:
+                yield layout
         else:
             async with self._registry(where, may_make_bucket=False) as client:
                 yield client
@@ -124,6 +123,28 @@ class Opener:
         else:
             async with self._registry(where, may_make_bucket=True) as client:
                 yield client
+
+    @asynccontextmanager
+    async def dry_run(self, where: Where) -> AsyncIterator[Destination]:
+        """A place as it is, which takes everything and stores nothing. Nothing is made."""
+        async with AsyncExitStack() as until_end:
+            holding: Holding | None = None
+            if not isinstance(where, (Layout, Car)):
+                with suppress(SetupError):  # there is nothing yet
+                    holding = await until_end.enter_async_context(self._registry(where, may_make_bucket=False))
+            elif await self._workers.run(os.path.lexists, where.path):
+                holding = await until_end.enter_async_context(self._layout(where, lambda amount: None))
+            yield DryRun(holding)
+
+    @asynccontextmanager
+    async def _layout(self, where: Layout | Car, read: Callable[[int], None]) -> AsyncIterator[LayoutSource]:
+        if isinstance(where, Layout):
+            layout = LayoutSource(DirectoryFiles(where.path, self._workers), default_repository(where.path.name))
+            await layout.load()
+            yield layout
+        else:
+            async with open_car(where.path, self._workers, read) as car:
+                yield car
 
     @asynccontextmanager
     async def _registry(

@@ -16,6 +16,8 @@ _COMMANDS = {
     "cid": ("images", "Print an image's CID."),
     "completion": ("completion", "Print a script that completes commands in a shell."),
     "copy": ("copy", "Copy images from one registry, layout or CAR to another."),
+    "decrypt": ("converting", "Convert an encrypted bucket to a plain one, in place."),
+    "encrypt": ("converting", "Convert the bucket to an encrypted one, in place."),
     "export": ("images", "Write an image to a CAR file."),
     "gc": ("upkeep", "Free what no tag leads to."),
     "identity": ("textile", "Make and show the key pair for a Textile server."),

@@ -15,7 +15,13 @@ from .terminal.table import Column, Table
 from .terminal.text import counted
 
 
-@command(examples=["ipfsreg retention --dry-run", "ipfsreg retention team/app"])
+@command(
+    examples=["ipfsreg retention --dry-run", "ipfsreg retention team/app"],
+    result=(
+        "{storage, dry_run, tags, deleted, repositories, verdicts: [{repository, tag, kept, reason}]}; verdicts with "
+        "--dry-run"
+    ),
+)
 @config_option
 @click.option("--dry-run", is_flag=True, help="Only say what would become of each tag, and why.")
 @click.argument("repository", required=False)
@@ -49,7 +55,14 @@ def _try(path: Path | None, arguments: dict[str, str], output: Output) -> None:
     rows = (
         [f"{each['repository']}:{each['tag']}", "keep" if each["kept"] else "delete", each["reason"]] for each in found
     )
-    document = {"storage": describe_storage(path), "dry_run": True, "tags": found}
+    document = {
+        "storage": describe_storage(path),
+        "dry_run": True,
+        "tags": len(found),
+        "deleted": sum(not each["kept"] for each in found),
+        "repositories": len({each["repository"] for each in found}),
+        "verdicts": found,
+    }
     output.show(document, Table(["TAG", "VERDICT", Column("WHY", shrink=True)], rows))
 
 

@@ -112,6 +112,11 @@ class LimitOptions(Section):
     connections: OptionalCount = 4000
     connections_per_address: OptionalCount = 1000
     requests: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BeforeValidator(or_none)] = None
+    header_size: Annotated[Size, Field(ge=8 * 1024, le=1024**2)] = 32 * 1024
+    headers: Annotated[int, Field(ge=50, le=10_000)] = 500
+    tags: Annotated[int, Field(ge=10, le=1000)] = 100
+    uploads_per_user: OptionalCount = 1000
+    unfinished_size_per_user: OptionalSize = 100 * 1024**3
     repository_size: OptionalSize = None
     total_size: OptionalSize = None
 
@@ -196,6 +201,7 @@ class EncryptionOptions(Section):
     key: Directory = user_config_path("ipfsreg") / "member.key"
     passphrase_file: Directory | None = None
     owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    convert: Literal["encrypt", "decrypt"] | None = None
     refresh: Positive = 15.0
     rate: Rate = 10 * 1024**2
 

@@ -55,16 +55,13 @@ class _Image:
 
 
 class Copier:
-    """One copy. With ``dry_run`` it finds out what it would move, and moves nothing."""
+    """One copy. ``jobs`` bounds what is worked on at once."""
 
-    def __init__(
-        self, source: Source, destination: Destination, tally: Tally, *, jobs: int = JOBS, dry_run: bool = False
-    ) -> None:
+    def __init__(self, source: Source, destination: Destination, tally: Tally, *, jobs: int = JOBS) -> None:
         self._source = source
         self._destination = destination
         self._tally = tally
         self._jobs = jobs
-        self._dry_run = dry_run
         self._slots = DeferredSemaphore(jobs)
         self._busy = KeyedLock()
         self._there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
@@ -90,6 +87,9 @@ class Copier:
                                 yield repository, reference
                 except Unreachable:
                     raise
+                except Unknown as error:  # a list may have repositories that a push had only begun
+                    if selection.names_it(repository):
+                        self._tally.fail(repository, error)
                 except RemoteError as error:
                     self._tally.fail(repository, error)
 
@@ -190,8 +190,6 @@ class Copier:
             await self._untagged(below, each.digest)
 
         await gather(referrer, found, self._jobs)
-        if self._dry_run:
-            return
         listed = {each.digest for each in await self._destination.referrers(image.repository, subject)}
         for each in found:
             if each.digest not in listed and (image.repository, each.digest) in self._there:
@@ -201,8 +199,6 @@ class Copier:
         self, image: _Image, reference: Tag | Digest, found: RemoteManifest, manifest: Manifest | None
     ) -> None:
         self._tally.manifests += 1
-        if self._dry_run:
-            return
         listed = await self._destination.put_manifest(image.repository, reference, found.content, found.media_type)
         if manifest is not None and manifest.subject is not None and not listed:
             descriptor = manifest.descriptor(found.digest, len(found.content))
@@ -223,13 +219,6 @@ class Copier:
 
     async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
         elsewhere, tally, location = self._places.get(digest), self._tally, None
-        if self._dry_run:
-            if elsewhere is None:
-                tally.blobs += 1
-                tally.bytes += size
-            else:
-                tally.mounted += 1
-            return True
         if elsewhere is not None:
             location = await self._destination.mount(repository, digest, elsewhere)
             if location is None:

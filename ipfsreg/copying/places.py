@@ -109,6 +109,10 @@ class Selection:
             told = f"{source.name} does not list its repositories, so name those to copy ({error})"
             raise type(error)(told, error.status, error.code) from None
 
+    def names_it(self, repository: Repository) -> bool:
+        """Whether a repository is meant by its name, and not only by a pattern."""
+        return any(each.partition(":")[0] == repository for each in self.names)
+
     def means(self, repository: Repository, reference: Tag | Digest) -> bool:
         """Whether an image of a repository that was yielded is meant."""
         text = reference if isinstance(reference, str) else ""

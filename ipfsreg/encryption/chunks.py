@@ -79,11 +79,15 @@ class ChunkWriter:
 
     def encode(self, place: Place, plain: bytes | bytearray | memoryview) -> bytes:
         """A chunk as it is stored. Each call gives another one, with a nonce of its own."""
+        return b"".join(self.parts(place, plain))
+
+    def parts(self, place: Place, plain: bytes | bytearray | memoryview) -> list[bytes]:
+        """As `encode`, in parts that follow each other."""
         bound = self._file_id + _PLACE.pack(*place)
         nonce = os.urandom(NONCE)
         encrypted = crypto_aead_xchacha20poly1305_ietf_encrypt(bytes(plain), bound, nonce, self.key)
         signed = crypto_sign(_hash(bound, nonce, encrypted), self._secret)
-        return b"".join((nonce, encrypted, signed[:SIGNATURE]))
+        return [nonce, encrypted, signed[:SIGNATURE]]
 
     def reader(self) -> "ChunkReader":
         """What reads these chunks."""

@@ -6,6 +6,7 @@ bucket itself says the id, and is signed with 32 zeros in its place. See docs/en
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ FOLDER = "encryption"
 BUCKET = f"{FOLDER}/bucket"
 MEMBERS = f"{FOLDER}/members"
 KEYS = f"{FOLDER}/keys"
+STATE = f"{FOLDER}/state"
 
 FORMAT = 1
 PAYLOAD_MAX = 4096
@@ -238,6 +240,19 @@ def parse_keys(key: MemberKey, generation: int, signed: Signed) -> GenerationKey
     return GenerationKeys(generation, plain[4 : 4 + KEY_SIZE], plain[4 + KEY_SIZE :])
 
 
+def encode_state(key: MemberKey, bucket_id: bytes, number: int, top: Mapping[str, str]) -> bytes:
+    """The document of a state of the bucket as a whole. ``top`` are the CIDs at the top, by the stored names."""
+    return encode(key, bucket_id, STATE, {"number": number, "top": _hash_of(top)})
+
+
+def parse_state(signed: Signed, top: Mapping[str, str]) -> int:
+    """The number of a state whose top is as it was signed. :raises DocumentError:"""
+    number = _number(signed.payload, "number", 1, COUNTER_MAX, STATE)
+    if signed.payload.get("top") != _hash_of(top):
+        raise DocumentError(f"{STATE} is of another state: what is stored was changed without being signed")
+    return number
+
+
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a member: printable, and at most `NAME_MAX` characters long."""
     return 0 < len(text) <= NAME_MAX and text.isprintable() and text == text.strip()
@@ -259,6 +274,11 @@ def parse_member_name(text: str) -> bytes | None:
 
 def _signed(bucket_id: bytes, path: str, payload: bytes) -> bytes:
     return DOMAIN + bucket_id + path.encode() + b"\0" + payload
+
+
+def _hash_of(top: Mapping[str, str]) -> str:
+    lines = (f"{name}\0{cid}\n" for name, cid in sorted(top.items()) if name != FOLDER)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _generation(value: Any, path: str) -> int:

@@ -19,6 +19,11 @@ class SingleFlight(Generic[T]):
         self._work = work
         self._waiting: list[Deferred[T]] | None = None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the work is being done."""
+        return self._waiting is not None
+
     def outcome(self) -> "Deferred[T]":
         """The work's result or exception. To cancel it is to give up waiting; the work goes on."""
         done: Deferred[T] = Deferred(self._gave_up)

@@ -33,6 +33,7 @@ class Turns:
         turn.callback(None)
 
 
+_SHORTEST_REST = 0.005  # a shorter one would take longer than it should
 _LONGEST_REST = 1.0
 
 FILE_COSTS = 64 * 1024
@@ -60,6 +61,7 @@ class Throttle:
         self._every = steps
         self._turns = turns
         self._rest = 0.0 if share is None else 1 / share - 1  # seconds for each second of work
+        self._owed = 0.0  # seconds of rest
         self._steps = 0
         self._began = clock.seconds()
 
@@ -71,8 +73,10 @@ class Throttle:
             if self._turns:
                 await self._turns.next()
                 return
-            worked = max(0.0, self._clock.seconds() - self._began)
-            await self._sleep(min(worked * self._rest, _LONGEST_REST))
+            self._owed += max(0.0, self._clock.seconds() - self._began) * self._rest
+            rest = min(self._owed, _LONGEST_REST) if self._owed >= _SHORTEST_REST else 0.0
+            self._owed = 0.0 if rest else self._owed
+            await self._sleep(rest)
             self._began = self._clock.seconds()
 
     async def moved(self, length: int) -> None:

@@ -98,6 +98,10 @@ class TooManyRequests(RegistryError, code="TOOMANYREQUESTS", status=429):
     """There is as much going on as the configuration allows."""
 
 
+class UnfinishedTooLarge(TooManyRequests):
+    """The unfinished uploads of a user have as many bytes as they may have."""
+
+
 class ImportInvalid(RegistryError, code="MANIFEST_INVALID"):
     """There is no whole image in what is to be imported."""
 

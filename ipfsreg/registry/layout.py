@@ -25,6 +25,9 @@ REPOSITORIES = "repositories"
 TOPS = ("blobs", "dags", REPOSITORIES, "quarantine")
 """The directories at the top of the bucket; `VERSION_FILE` is the only file there."""
 
+DERIVED = ("dags",)
+"""Those of them that can be made again."""
+
 _BLOBS, _MANIFESTS, _TAGS, _REFERRERS = _KINDS = "_blobs", "_manifests", "_tags", "_referrers"
 
 

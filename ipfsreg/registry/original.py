@@ -19,7 +19,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
+from ipfsreg.bucket.bulk import IFindsByContent, WithContent, names_with
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
@@ -121,6 +123,7 @@ def _if_active(
     return either
 
 
+@implementer(IFindsByContent)
 class OriginalLayout(BucketWrapper):
     """A bucket with the files of the original program among its own. See the module."""
 
@@ -228,6 +231,13 @@ class OriginalLayout(BucketWrapper):
         if match is not None:
             entries |= (await self._repository(match["name"])).entries(match["kind"], match["rest"])
         return sorted(entries)
+
+    async def _names_with(self, directory: str, content: bytes) -> WithContent | None:
+        return None if self._active else await names_with(self._bucket, directory, content)
+
+    def names_with(self, directory: str, content: bytes) -> "Deferred[WithContent | None]":
+        """See `IFindsByContent.names_with`: of what the original program wrote it cannot be told."""
+        return ensureDeferred(self._names_with(directory, content))
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`. What the original program wrote to ``blobs`` comes behind all else that is there."""

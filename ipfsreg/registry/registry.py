@@ -40,6 +40,7 @@ from .original import OriginalLayout
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
+from .repository.catalog_index import CatalogIndex
 from .repository.manifests import Manifests
 from .repository.pull_times import PullTimes
 from .repository.records import Records
@@ -70,6 +71,9 @@ class RegistryLimits:
     gc_grace: float
     gc_untagged: float | None
     scrub_rate: float | None
+    max_uploads_of_user: int | None = None
+    max_unfinished_of_user: int | None = None
+    max_tags_at_once: int = 100
     quotas: QuotaLimits = field(default_factory=QuotaLimits)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
@@ -149,7 +153,7 @@ class Registry:
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
 
-        self.catalog = Catalog(self._bucket, clock)
+        self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index, workers))
         self.tags = Tags(storage, base)
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
@@ -167,7 +171,12 @@ class Registry:
             ipfs.cids and not ipfs.late_dags,
             ipfs.spool,
         )
-        bounds = Bounds(limits.max_uploads, limits.max_uploads_of_client)
+        bounds = Bounds(
+            limits.max_uploads,
+            limits.max_uploads_of_client,
+            limits.max_uploads_of_user,
+            limits.max_unfinished_of_user,
+        )
         self.uploads = Uploads(
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
@@ -194,7 +203,7 @@ class Registry:
         self.exporter = Exporter(self.manifests, self.blobs, workers)
         self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
         self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
-        self.cid_refresh = CidRefresh(base, storage, self.tags)
+        self.cid_refresh = CidRefresh(base, storage, self.tags, self.catalog)
 
     @property
     def small_files(self) -> Hits:
@@ -302,3 +311,9 @@ async def _check_layout(bucket: IBucket) -> None:
             f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
             "run the ipfsreg that wrote it, or choose another directory or bucket"
         )
+    try:
+        await bucket.stat(layout.ENCRYPTED)
+    except NotFound:
+        return
+    why = f"{bucket.name} is being converted: it needs [encryption] enabled = yes and convert, to the end of that"
+    raise Unavailable(why, 60) if bucket.shared else SetupError(why)

@@ -80,15 +80,15 @@ def make_routes(
     gate, teller = access.gate, Teller(registry.events, clients)
     routes = Routes(gate, {**CONVERTERS, **PAGE_CONVERTERS})
     ProbeRoutes(registry.readiness, None if pages is None else pages.home).add_to(routes)
-    ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate).add_to(routes)
+    ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate, reactor, clock).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
         ByCidRoutes(registry.images_by_cid, registry.dags, answers, gate, teller).add_to(routes)
     BlobRoutes(registry.blobs, answers, teller).add_to(routes)
     UploadRoutes(registry.uploads, registry.blobs, registry.dags, clients, gate, teller).add_to(routes)
-    longest = registry.limits.max_manifest_size
+    longest, tags = registry.limits.max_manifest_size, registry.limits.max_tags_at_once
     memory = Budget(max(_MANIFESTS_AT_ONCE, longest), reactor, clock)
-    ManifestRoutes(registry.manifests, registry.dags, longest, memory, teller).add_to(routes)
+    ManifestRoutes(registry.manifests, registry.dags, (longest, tags), memory, teller).add_to(routes)
     access.add_to(routes, memory)
     if pages is not None:
         pages.add_to(routes, memory)

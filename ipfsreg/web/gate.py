@@ -15,6 +15,8 @@ TOKEN_PATH = "/auth/token"
 class Entry(Enum):
     """Who may use a route that is about no repository."""
 
+    __hash__ = object.__hash__  # there is one of each; Enum's own is slower
+
     EVERYBODY = auto()
     """Nobody looks at credentials."""
     ANYBODY = auto()
@@ -37,6 +39,9 @@ class Gate(Protocol):
     def is_open(self) -> bool:
         """Whether everybody may do everything, so that what is answered is for everybody."""
 
+    def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
+        """Whether it is known already that the asker may do this; else `admit` says."""
+
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
         """Return where the asker may do this.
 
@@ -52,11 +57,18 @@ class Gate(Protocol):
         They are those of `pulls`, but with a token that was issued for the list and for no repository too.
         """
 
+    def name_of(self, request: Request) -> str:
+        """The name of the user who asks, or "" where nobody has said who it is."""
+
 
 class OpenGate:
     """Without access control everybody may do everything."""
 
     is_open = True
+
+    def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
+        """See `Gate`."""
+        return True
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
         """See `Gate`."""
@@ -66,6 +78,10 @@ class OpenGate:
         return _any_repository
 
     lists = pulls
+
+    def name_of(self, request: Request) -> str:
+        """See `Gate`."""
+        return ""
 
 
 def _any_repository(repository: str) -> bool:

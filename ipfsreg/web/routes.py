@@ -73,11 +73,18 @@ class Routes:
         self._rules.append((path, tuple(methods), name))
 
     def _guarded(self, handler: RouteHandler, needs: Needs) -> RouteHandler:
-        async def guarded(request: Request, **arguments: Any) -> bytes | None:
+        gate = self._gate
+
+        def guarded(request: Request, **arguments: Any) -> Coroutine[Any, Any, bytes | None]:
             repository = arguments.get("repository")
             if repository is None and isinstance(needs, Action) and "cid" in arguments:
                 repository = f"ipfs/{arguments['cid']}"
-            await self._gate.admit(request, needs, repository)
+            if gate.knows(request, needs, repository):
+                return handler(request, **arguments)
+            return admitted(request, repository, arguments)
+
+        async def admitted(request: Request, repository: str | None, arguments: dict[str, Any]) -> bytes | None:
+            await gate.admit(request, needs, repository)
             return await handler(request, **arguments)
 
         return guarded

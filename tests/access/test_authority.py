@@ -198,7 +198,7 @@ def test_many_requests_with_one_password_compute_it_once(world: World) -> None:
     asked = [begun(world.authority.identify(ALICE, HERE)) for _ in range(100)]
     world.threads.finish()
     assert {result(each).name for each in asked} == {"alice"}
-    assert world.threads.calls == before + 1
+    assert world.threads.calls == before + 2  # one for the password, one for the line of the audit log
 
 
 def test_a_client_cannot_fill_the_queue(world: World) -> None:
@@ -236,7 +236,8 @@ def test_who_guesses_is_throttled_and_who_is_logged_in_goes_on(world: World) -> 
     assert world.who(Basic("bob", PASSWORD), "198.51.100.1").name == "bob"
     with pytest.raises(TooManyAttempts):
         world.who(Basic("bob", PASSWORD))
-    assert [line["user"] for line in world.audit()][:2] == ["user0", "user1"]
+    denied = [line["user"] for line in world.audit() if line["verdict"] == "denied"]
+    assert denied[:2] == ["user0", "user1"]
 
 
 def test_a_network_of_ipv6_is_one_client(world: World) -> None:
@@ -412,9 +413,32 @@ def test_nothing_comes_of_names_that_are_alike(world: World) -> None:
     assert not world.authority.allows(replace(user, name="alice2"), Action.PULL, "a")
 
 
+def test_a_certificate_that_expires_on_an_open_connection_is_nobodys_any_more(world: World) -> None:
+    certificate = ClientCertificate((("cn", "builder"),), TODAY + 60)
+    assert world.who(certificate).name == "builder"
+    world.time.advance(60)
+    with pytest.raises(BadCredentials, match="expired"):
+        world.who(certificate)
+
+
+def test_a_login_is_in_the_audit_log_once_as_long_as_it_is_remembered(world: World) -> None:
+    secret = world.robots.create("ci", ("team/*",), frozenset({Action.PUSH}), TODAY, None)
+    world.time.advance(2)
+    for _ in range(3):
+        for credentials in (ALICE, Basic("robot+ci", secret), Basic("github", world.foreign())):
+            world.who(credentials)
+    world.who(ALICE, "198.51.100.7")
+    logins = [(line["user"], line["address"]) for line in world.audit() if line["verdict"] == "allowed"]
+    assert logins == [("alice", HERE), ("robot+ci", HERE), ("github+app", HERE), ("alice", "198.51.100.7")]
+    world.time.advance(400)
+    world.who(ALICE)
+    assert world.audit()[-1]["user"] == "alice"
+    assert len(world.audit()) == 5
+
+
 def test_the_end_waits_for_the_audit_log(world: World) -> None:
     world.threads.later = []
-    world.authority.record("push", "alice", HERE, allowed=True, repository="a")
+    world.authority.record("push", User("alice", Kind.PASSWORD), HERE, repository="a")
     ended = begun(world.authority.stop())
     assert not ended.called
     world.threads.finish()

@@ -91,9 +91,11 @@ async def test_from_a_file_to_verdicts_and_everything_read_again(access: Running
         assert authority.allows(ANONYMOUS, Action.PUSH, "team/x")
     await authority.stop()
     assert [(line["event"], line["verdict"], line.get("file", "").rpartition("/")[2]) for line in access.audited()] == [
+        ("login", "allowed", ""),
         ("login", "denied", ""),
         ("configuration", "allowed", "ipfsreg.ini"),
         ("configuration", "allowed", "robots.json"),
+        ("login", "allowed", ""),
     ]
     assert sorted(path.name for path in access.directory.iterdir()) == [
         "audit.jsonl",

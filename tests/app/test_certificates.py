@@ -1,6 +1,8 @@
 """``[tls]``: certificates by the name that is asked for, new ones while transfers go on, those of clients."""
 
 import os
+import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest_twisted
 from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent
 
 from ipfsreg.app.certificates import BadCertificate, Certificates
@@ -49,6 +52,44 @@ def options(*pairs: tuple[Path, Path], **more: object) -> dict[str, dict[str, ob
         "registry": {"listen": "tls:0:interface=127.0.0.1"},
         "tls": {"certificate": certificates, "key": keys, **more},
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_http_1_1_is_agreed_on_by_alpn_whatever_the_certificate(
+    serve: Serve, tmp_path: Path, authority: Authority
+) -> None:
+    pairs = [authority.issue(tmp_path, name, f"{name}.example.org") for name in ("one", "two")]
+    registry = await serve(**options(*pairs))
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
+    context = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+
+    def agreed(name: str, *offered: str) -> str | None:
+        context.set_alpn_protocols(offered)
+        with (
+            socket.create_connection(("127.0.0.1", registry.port), 10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secure,
+        ):
+            return secure.selected_alpn_protocol()
+
+    for name in ("one.example.org", "two.example.org"):
+        assert await deferToThread(agreed, name, "h2", "http/1.1") == "http/1.1"
+        assert await deferToThread(agreed, name, "h2") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_are_answered_under_the_name_of_a_certificate(
+    serve: Serve, tmp_path: Path, authority: Authority
+) -> None:
+    """Nobody who makes another name lead here has a certificate for it that a browser takes."""
+    registry = await serve(**options(authority.issue(tmp_path, "one", "one.example.org")))
+    connection = await authority.connect(registry, "one.example.org")
+    browser = {"Host": "one.example.org", "User-Agent": "Mozilla/5.0", "Accept": "text/html", "Sec-Fetch-Site": "none"}
+    for headers in (browser, browser | {"Sec-Fetch-Site": "same-origin"}):
+        page = await connection.ask("GET", "/", headers)
+        assert (page.status, page["content-type"]) == (200, "text/html; charset=utf-8")
+        assert page["set-cookie"].startswith("__Host-ipfsreg-form=")
+        assert page["set-cookie"].endswith("; Secure")
+    connection.close()
 
 
 @pytest_twisted.ensureDeferred

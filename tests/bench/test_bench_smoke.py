@@ -132,3 +132,15 @@ def test_a_checkout_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
 )
 def test_a_peer_that_cannot_be_run_is_refused(value: str, complaint: str) -> None:
     assert complaint in refused("--quick", "--only", "start", "--peer", value)
+
+
+def test_what_encryption_costs(tmp_path: Path) -> None:
+    document = tmp_path / "figures.json"
+    done = run(
+        "--quick", "--only", "encrypted", "--registry", "ipfsreg", "--dir", str(tmp_path), "--json", str(document)
+    )
+    assert done.returncode == 0, done.stderr
+    figures = {figure["name"]: figure for figure in json.loads(document.read_text())["figures"]["encrypted"]}
+    for way in ("plain", "encrypted"):
+        (rate,) = figures[f"8 MiB layer in, {way}"]["samples"]["ipfsreg"]
+        assert rate > 0

@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 import pytest_twisted
 
+from ipfsreg.bucket import bulk
 from ipfsreg.bucket.errors import BucketError, NotFound, TooLarge, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket
 from tests.full import examples
@@ -64,6 +65,31 @@ class SmallFiles:
         assert await storage.bucket.get("f", 5) == b"12345"
         with pytest.raises(TooLarge):
             await storage.bucket.get("f", 4)
+
+    @pytest_twisted.ensureDeferred
+    async def test_many_small_files_at_once(self, storage: Storage) -> None:
+        bucket = storage.bucket
+        assert [each async for each in bulk.names(bucket, "d")] in ([], [[]])
+        await bucket.put("d/1", b"one")
+        await bucket.put("d/2", b"two")
+        found = await bulk.get_each(bucket, [("d/2", LIMIT), ("d/none", LIMIT), ("none/d", LIMIT), ("d/1", 2)])
+        assert found[0] == b"two"
+        assert [type(each) for each in found[1:]] == [NotFound, NotFound, TooLarge]
+        assert await bulk.get_each(bucket, []) == []
+        assert sorted([name async for some in bulk.names(bucket, "d") for name in some]) == ["1", "2"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_files_by_their_content(self, storage: Storage) -> None:
+        """Where a listing tells of it, it tells of each."""
+        bucket = storage.bucket
+        for name, content in (("1", b"one"), ("2", b"two"), ("again", b"one"), ("long", b"one" * 100_000)):
+            await bucket.put(f"d/{name}", content)
+        await bucket.put("d/e/1", b"one")
+        found = await bulk.names_with(bucket, "d", b"one")
+        if found is not None:
+            assert set(found.certain) == {"1", "again"}
+            assert set(found.possible) <= {"long"}
+            assert await bulk.names_with(bucket, "none", b"one") == bulk.WithContent([], [])
 
     @pytest_twisted.ensureDeferred
     async def test_missing(self, storage: Storage) -> None:

@@ -1,5 +1,7 @@
 """``ipfsreg ls``, ``tags``, ``inspect``, ``rm`` and ``status``: by the daemon, alone, and elsewhere."""
 
+import base64
+import http.client
 import json
 import os
 import pty
@@ -13,6 +15,7 @@ import pytest
 
 from ipfsreg.ipfs.cid import raw_cid
 from tests import fork_server
+from tests.access.helpers import HASH, PASSWORD
 from tests.cli.test_images import ask, push, refusal, said
 from tests.cli.test_reference import promised
 from tests.clients.images import Image, make_image, random_layer, sha256
@@ -153,6 +156,7 @@ def test_lists(run: Run, image: Image) -> None:
 def test_an_image(run: Run, image: Image) -> None:
     document = promise("ipfsreg inspect", found(run("inspect", "team/app:1", "--json")))
     assert document["digest"] == image.digest
+    assert document["artifact_type"] is None
     assert document["cid"] == str(raw_cid(bytes.fromhex(image.digest.partition(":")[2])))
     (platform,) = document["platforms"]
     described = json.loads(image.manifest)
@@ -315,3 +319,34 @@ def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
                 check=True,
             )
             assert (head.stdout, head.stderr) == ("0\n", "")
+
+
+def test_a_login_of_docker_is_used_elsewhere(image: Image, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / ".docker").mkdir(parents=True)
+    (tmp_path / "htpasswd").write_text(f"alice:{HASH}\n")
+    config = {"auth": {"htpasswd": str(tmp_path / "htpasswd")}, "access": {"rules": "allow alice *,catalog"}}
+    with DaemonProcess(tmp_path, config) as daemon:
+        run = elsewhere_of(daemon, home)
+        assert "login" in refusal(run("ls"), 4)
+        login = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
+        (home / ".docker" / "config.json").write_text(json.dumps({"auths": {daemon.host: {"auth": login}}}))
+        assert found(run("ls", "--json")) == {"repositories": []}
+        wrong = base64.b64encode(b"alice:wrong").decode()
+        (home / ".docker" / "config.json").write_text(json.dumps({"auths": {daemon.host: {"auth": wrong}}}))
+        refused = run("ls")
+        refusal(refused, 4)
+        assert "wrong" not in refused.stderr
+
+
+def test_what_a_command_deletes_is_told_to_those_who_listen(image: Image, tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "1")
+        connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+        connection.request("GET", "/events")
+        with connection.getresponse() as told:
+            said(daemon.command("rm", "box:1", "--yes"))
+            while b'"delete"' not in (line := told.readline()):
+                assert line
+        assert b'"tag":"1"' in line.replace(b" ", b"")
+        connection.close()

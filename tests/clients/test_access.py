@@ -6,11 +6,16 @@ has a user of its own, and all of them have.
 
 import base64
 import json
+import shutil
+import time
+import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -25,7 +30,13 @@ from .programs import client_environment, require_program, run
 from .tool import Tool
 
 PASSWORD = "correct horse"
-USERS = ("docker", "nerdctl", "ctr", "podman", "skopeo", "oras")
+THIS_MACHINE = "0.0.0.0"
+"""Leads here as well, and docker does not take it for itself: only a registry elsewhere is shown a certificate."""
+
+DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
+"""Where docker looks, and nowhere else."""
+
+USERS = ("docker", "nerdctl", "ctr", "podman", "skopeo", "oras", "crane", "regctl", "helm")
 RULES = """
     allow anyone   pull        public/*
     allow users    pull        team/*
@@ -34,10 +45,14 @@ RULES = """
 """
 NEEDS_LOGIN = (
     *("unauthorized", "401 Unauthorized", "authorization failed", "may require 'docker login'"),
+    "UNAUTHORIZED: authentication required",  # crane
     "denied: requested access to the resource is denied",  # docker push, as it says it of every registry
 )
-FORBIDDEN = ("403 Forbidden", "403 (Forbidden)", "403: Forbidden")
-LOGIN_REFUSED = ("incorrect username or password", "invalid username/password", "401 Unauthorized")
+FORBIDDEN = ("403 Forbidden", "403 (Forbidden)", "403: Forbidden", "status code 403")
+LOGIN_REFUSED = (
+    *("incorrect username or password", "invalid username/password", "401 Unauthorized"),
+    "failed to ping registry",  # regctl
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ class Secured:
 
     def certificates(self, directory: Path, *, with_client: bool) -> Path:
         """A folder as podman and skopeo have it for `--cert-dir`."""
-        directory.mkdir()
+        directory.mkdir(parents=True)
         (directory / "ca.crt").write_bytes(self.authority.read_bytes())
         if with_client:
             for source, name in zip(self.builder, ("client.cert", "client.key"), strict=True):
@@ -80,7 +95,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuth
     """The daemon of this module."""
     directory = tmp_path_factory.mktemp("secured")
     (directory / "ca.crt").write_bytes(authority.pem)
-    server = authority.issue(directory, "server", "localhost", "127.0.0.1")
+    server = authority.issue(directory, "server", "localhost", "127.0.0.1", THIS_MACHINE)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (directory / "htpasswd").write_text("".join(f"{user}:{hashed}\n" for user in USERS))
     plain, secure = free_port(), free_port()
@@ -141,8 +156,8 @@ class Docker(Client):
 
     user = "docker"
 
-    def __init__(self, engine: DockerEngine, secured: Secured, layout: Path) -> None:
-        self._engine, self._host = engine, secured.host
+    def __init__(self, engine: DockerEngine, host: str, layout: Path) -> None:
+        self._engine, self._host = engine, host
         engine.docker("load", "--input", layout.parent / "docker.tar")
         engine.docker("logout", self._host)
 
@@ -267,6 +282,95 @@ class Oras(Client):
         return run(self._program, *words, env=self._env, fails=fails)
 
 
+class Crane(Client):
+    """It shows no certificates, and looks at a password only when it is used."""
+
+    user = "crane"
+
+    def __init__(self, home: Path, layout: Path, secured: Secured) -> None:
+        self._env = client_environment(home) | {"SSL_CERT_FILE": str(secured.authority)}
+        self._program = require_program("crane", str(programs.TOOLS / "bin"))
+        self._home, self._layout, self._host = home, layout, secured.host
+
+    def login(self, user: str, password: str, *, fails: bool = False) -> str:
+        words = ("auth", "login", self._host, "--username", user, "--password", password)
+        run(self._program, *words, env=self._env)
+        return self.pull("team/known:1", fails=True) if fails else ""
+
+    def push(self, name: str, *, fails: bool = False) -> str:
+        words = ("push", self._layout.parent / "docker.tar", f"{self._host}/{name}")
+        return run(self._program, *words, env=self._env, fails=fails)
+
+    def pull(self, name: str, *, fails: bool = False) -> str:
+        words = ("pull", f"{self._host}/{name}", self._home / "pulled.tar")
+        return run(self._program, *words, env=self._env, fails=fails)
+
+
+class Regctl(Client):
+    user = "regctl"
+
+    def __init__(self, home: Path, layout: Path, secured: Secured, *, with_client: bool) -> None:
+        self._env = client_environment(home)
+        self._program = require_program("regctl", str(programs.TOOLS / "bin"))
+        self._home, self._layout, self._host = home, layout, secured.host
+        options = ["--cacert", secured.authority.read_text()]
+        if with_client:
+            certificate, key = secured.builder
+            options += ["--client-cert", certificate.read_text(), "--client-key", key.read_text()]
+        run(self._program, "registry", "set", self._host, "--skip-check", *options, env=self._env)
+
+    def login(self, user: str, password: str, *, fails: bool = False) -> str:
+        words = ("registry", "login", self._host, "--user", user, "--pass", password)
+        return run(self._program, *words, env=self._env, fails=fails)
+
+    def push(self, name: str, *, fails: bool = False) -> str:
+        words = ("image", "copy", f"ocidir://{self._layout}:1", f"{self._host}/{name}")
+        return run(self._program, *words, env=self._env, fails=fails)
+
+    def pull(self, name: str, *, fails: bool = False) -> str:
+        words = ("image", "copy", f"{self._host}/{name}", f"ocidir://{self._home}/pulled:1")
+        return run(self._program, *words, env=self._env, fails=fails)
+
+
+class Helm(Client):
+    """It has charts: that of TEAM/NAME:1 is called chart-NAME, of version 1.0.0."""
+
+    user = "helm"
+
+    def __init__(self, home: Path, secured: Secured, *options: str | Path) -> None:
+        self._env = client_environment(home)
+        self._program = require_program("helm", str(programs.TOOLS / "bin"))
+        self._home, self._host = home, secured.host
+        self._options = ("--ca-file", secured.authority, *options)
+
+    def login(self, user: str, password: str, *, fails: bool = False) -> str:
+        words = ("registry", "login", *self._options, "--username", user, "--password", password, self._host)
+        return run(self._program, *words, env=self._env, fails=fails)
+
+    def logout(self) -> None:
+        run(self._program, "registry", "logout", self._host, env=self._env)
+
+    def push(self, name: str, *, fails: bool = False) -> str:
+        team, chart = self._chart(name)
+        source = self._home / chart
+        source.mkdir(exist_ok=True)
+        (source / "Chart.yaml").write_text(f"apiVersion: v2\nname: {chart}\nversion: 1.0.0\n")
+        run(self._program, "package", source, "--destination", self._home, env=self._env)
+        words = ("push", *self._options, self._home / f"{chart}-1.0.0.tgz", f"oci://{self._host}/{team}")
+        return run(self._program, *words, env=self._env, fails=fails)
+
+    def pull(self, name: str, *, fails: bool = False) -> str:
+        team, chart = self._chart(name)
+        (self._home / "pulled").mkdir(exist_ok=True)
+        words = ("pull", *self._options, f"oci://{self._host}/{team}/{chart}", "--version", "1.0.0")
+        return run(self._program, *words, "--destination", self._home / "pulled", env=self._env, fails=fails)
+
+    @staticmethod
+    def _chart(name: str) -> tuple[str, str]:
+        team, _, rest = name.partition("/")
+        return team, f"chart-{rest.partition(':')[0]}"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def known(secured: Secured, layout: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Images that are there before anybody comes: team/known:1 and public/known:1. All users have logged in once."""
@@ -276,10 +380,19 @@ def known(secured: Secured, layout: Path, tmp_path_factory: pytest.TempPathFacto
     for name in ("team/known:1", "public/known:1"):
         client.push(name)
     for user in USERS:
-        login = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
-        request = urllib.request.Request(f"{secured.process.url}/v2/", headers={"Authorization": f"Basic {login}"})
-        with urllib.request.urlopen(request, timeout=30):
+        with ask(secured, user, PASSWORD):
             pass
+    while True:  # a new robot is known within a second
+        with suppress(urllib.error.HTTPError), ask(secured, "robot+ci", secured.robot):
+            break
+        time.sleep(0.4)
+
+
+def ask(secured: Secured, user: str, password: str) -> Any:
+    """A request with a name and a password."""
+    login = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(f"{secured.process.url}/v2/", headers={"Authorization": f"Basic {login}"})
+    return urllib.request.urlopen(request, timeout=30)
 
 
 def check_users(client: Client, secured: Secured) -> None:
@@ -322,7 +435,16 @@ def assert_denied(client: Client, reason: str, name: str) -> None:
 
 
 def test_docker(secured: Secured, layout: Path, engine: DockerEngine) -> None:
-    check_users(Docker(engine, secured, layout), secured)
+    check_users(Docker(engine, secured.host, layout), secured)
+
+
+def test_docker_with_a_certificate(secured: Secured, layout: Path, engine: DockerEngine) -> None:
+    host = secured.host.replace("localhost", THIS_MACHINE)
+    certificates = secured.certificates(DOCKER_CERTIFICATES / host, with_client=True)
+    try:
+        check_certificate(Docker(engine, host, layout))
+    finally:
+        shutil.rmtree(certificates)
 
 
 def test_nerdctl(secured: Secured, layout: Path, engine: DockerEngine, tmp_path: Path) -> None:
@@ -359,3 +481,23 @@ def test_oras(secured: Secured, tmp_path: Path) -> None:
     check_users(Oras(tmp_path / "home", secured), secured)
     certificate, key = secured.builder
     check_certificate(Oras(tmp_path / "other", secured, "--cert-file", certificate, "--key-file", key))
+
+
+def test_crane(secured: Secured, layout: Path, tmp_path: Path) -> None:
+    check_users(Crane(tmp_path / "home", layout, secured), secured)
+
+
+def test_regctl(secured: Secured, layout: Path, tmp_path: Path) -> None:
+    check_users(Regctl(tmp_path / "home", layout, secured, with_client=False), secured)
+    check_certificate(Regctl(tmp_path / "other", layout, secured, with_client=True))
+
+
+def test_helm(secured: Secured, tmp_path: Path) -> None:
+    client = Helm(tmp_path / "home", secured)
+    client.login("helm", PASSWORD)
+    for name in ("team/known:1", "public/known:1"):
+        client.push(name)
+    client.logout()
+    check_users(client, secured)
+    certificate, key = secured.builder
+    check_certificate(Helm(tmp_path / "other", secured, "--cert-file", certificate, "--key-file", key))

@@ -144,7 +144,7 @@ def test_nothing_is_told_or_served_by_cid(encrypted: Encrypted, image: Image, tm
             assert "X-Ipfs-Cid" not in headers
     for command in ("cid", "publish"):
         told = daemon.command(command, f"{REPOSITORY}:{TAG}")
-        assert (told.returncode, told.stdout) == (1, "")
+        assert (told.returncode, told.stdout) == (4, "")  # not allowed
         assert told.stderr.count("\n") == 1
         assert "encrypted" in told.stderr
     cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"

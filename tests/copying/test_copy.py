@@ -91,6 +91,15 @@ def test_from_dockers_registry_to_this_one_and_nothing_twice(
         assert (again["images_there"], again["manifests"], again["blobs"], again["bytes"]) == (5, 0, 0, 0)
 
 
+def test_a_repository_that_a_push_had_only_begun_is_no_failure(tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "docker") as docker:
+        docker.push_blob("begun", sha256(b"{}"), b"{}")
+        assert json.loads(docker.ask("GET", "/v2/_catalog")[1])["repositories"] == ["begun"]
+        found = copied(tmp_path, docker.host, tmp_path / "layout")
+        assert (found["repositories"], found["images"], found["failed"]) == (1, 0, 0)
+        assert copied(tmp_path, docker.host, tmp_path / "layout", "begun", status=1)["failed"] == 1
+
+
 def test_from_this_registry_to_dockers(daemon: DaemonProcess, tmp_path: Path, collection: Collection) -> None:
     with docker_registry(tmp_path / "docker") as to:
         copied(tmp_path, daemon.url, to.host)
@@ -192,6 +201,19 @@ def test_a_dry_run_moves_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:
         assert (found["dry_run"], found["images"], found["images_there"]) == (True, 5, 0)
         assert found["bytes"] > 300_000
         assert json.loads(to.ask("GET", "/v2/_catalog")[1])["repositories"] == []
+
+
+def test_a_dry_run_makes_nothing(daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path) -> None:
+    for new in (tmp_path / "layout", tmp_path / "some.car", other.config_file):
+        found = copied(tmp_path, daemon.url, new, "--dry-run")
+        assert (found["images"], found["images_there"], found["manifests"] >= 9) == (5, 0, True)
+    assert not (tmp_path / "layout").exists()
+    assert not (tmp_path / "some.car").exists()
+    assert not other.path.exists()
+    for there in (tmp_path / "layout", tmp_path / "some.car", other.config_file):
+        copied(tmp_path, daemon.url, there, "team/app")
+        found = copied(tmp_path, daemon.url, there, "--dry-run")
+        assert (found["images"], found["images_there"]) == (5, 3)
 
 
 def tags_of(registry: Http, repository: str) -> list[str]:

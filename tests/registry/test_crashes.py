@@ -27,6 +27,7 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag
 from tests.full import FULL
 
+from .encrypted_place import EncryptedPlace
 from .place import Place, image
 
 Work = Callable[[Place], Awaitable[None]]
@@ -36,8 +37,20 @@ CONFIG, LAYER, LARGE = b"config", b"layer", Random(1).randbytes(1024 * 1024 + 1)
 IMAGE, BIG = image(CONFIG, LAYER), image(CONFIG, LARGE)
 SIGNATURE = image(CONFIG, subject=IMAGE)
 
-CHANGING = ("mkdir", "rename", "replace", "unlink", "rmdir", "ftruncate", "fsync", "fdatasync", "writev", "fchmod")
-OWN = {"bucket", "drafts", "uploads", "cids.sqlite", "cids.sqlite-wal", "cids.sqlite-shm"}
+CHANGING = (
+    "mkdir",
+    "rename",
+    "replace",
+    "unlink",
+    "rmdir",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "writev",
+    "pwrite",
+    "fchmod",
+)
+OWN = {"bucket", "drafts", "uploads", "moved", "cids.sqlite", "cids.sqlite-wal", "cids.sqlite-shm"}
 
 
 class Killed(BaseException):
@@ -178,18 +191,32 @@ ON_IMAGES = [
 ]
 
 
+ON_ENCRYPTED = [move_tag, collect, upload_and_cancel]
+
+
 @pytest.mark.parametrize(
-    ("before", "do", "after"),
-    [(begin, push, begin), *((images, do, begin) for do in ON_IMAGES), (damaged, heal, heal)],
-    ids=["push", *(do.__name__ for do in ON_IMAGES), "heal"],
+    ("kind", "before", "do", "after"),
+    [
+        (Place, begin, push, begin),
+        *((Place, images, do, begin) for do in ON_IMAGES),
+        (Place, damaged, heal, heal),
+        (EncryptedPlace, begin, push, begin),
+        *((EncryptedPlace, images, do, begin) for do in ON_ENCRYPTED),
+    ],
+    ids=[
+        *("push", *(do.__name__ for do in ON_IMAGES), "heal"),
+        *("encrypted push", *(f"encrypted {do.__name__}" for do in ON_ENCRYPTED)),
+    ],
 )
 @pytest_twisted.ensureDeferred
-async def test_what_a_crash_leaves_is_whole_and_no_rubbish(tmp_path: Path, before: Work, do: Work, after: Work) -> None:
+async def test_what_a_crash_leaves_is_whole_and_no_rubbish(
+    tmp_path: Path, kind: type[Place], before: Work, do: Work, after: Work
+) -> None:
     """With ``IPFSREG_FULL_TESTS`` it is killed at each of its calls, else at some of them."""
     base = tmp_path / "base"
     base.mkdir()
     if before is not begin:
-        place = await Place(base).start()
+        place = await kind(base).start()
         await before(place)
         await place.stop()
 
@@ -197,17 +224,17 @@ async def test_what_a_crash_leaves_is_whole_and_no_rubbish(tmp_path: Path, befor
         directory = tmp_path / name
         shutil.copytree(base, directory)
         calls = Calls(error)
-        problems = await crash_and_look(directory, calls, do, after)
+        problems = await crash_and_look(kind(directory), calls, do, after)
         shutil.rmtree(directory)
         return problems, calls.made
 
     problems, made = await attempt("undisturbed", lambda at: None)
     assert problems == []
     assert len(made) > 2
-    for kind, befalls in KINDS.items():
-        for number in numbers(len(made), kind):
+    for what, befalls in KINDS.items():
+        for number in numbers(len(made), what):
             found, made_then = await attempt(f"{number}", lambda at, n=number, of=befalls: of(at, n))  # type: ignore[misc]
-            problems += [f"{kind} at {number}, {made_then[number - 1 : number]}: {each}" for each in found]
+            problems += [f"{what} at {number}, {made_then[number - 1 : number]}: {each}" for each in found]
     assert problems == []
 
 
@@ -219,9 +246,8 @@ def numbers(calls: int, kind: str) -> Sequence[int]:
     return Random().sample(every, min(10 if FULL else 1, calls))
 
 
-async def crash_and_look(directory: Path, calls: Calls, do: Work, after: Work) -> list[str]:
+async def crash_and_look(place: Place, calls: Calls, do: Work, after: Work) -> list[str]:
     """Do something until it fails, begin anew, and answer what is not as it should be."""
-    place = Place(directory)
     with calls.counted():
         with suppress(Killed, BucketError, RegistryError, SetupError, OSError):
             await place.start()
@@ -229,7 +255,7 @@ async def crash_and_look(directory: Path, calls: Calls, do: Work, after: Work) -
         with suppress(Killed, OSError, AttributeError):  # it may not have come so far as to have a registry
             await place.registry.stop()
     place.workers.stopService()
-    place = await Place(directory).start()
+    place = await type(place)(place.directory).start()
     try:
         await after(place)
         problems = await not_whole(place)
@@ -238,9 +264,17 @@ async def crash_and_look(directory: Path, calls: Calls, do: Work, after: Work) -
             problems += [f"nothing is collected from {each}" for each in collection.skipped]
         problems += ["the collector left something"] if collection.contents or collection.blob_links else []
         problems += [f"after the collector: {each}" for each in await not_whole(place)]
-        return problems + rubbish(place)
+        return problems + await tags_left(place) + rubbish(place)
     finally:
         await place.stop()
+
+
+async def tags_left(place: Place) -> list[str]:
+    """The tags that stay when every manifest is deleted: what points to one is known after a crash as well."""
+    for repository in (APP, OTHER):
+        for digest in [each async for each in layout.manifest_records(place.bucket, repository)]:
+            await place.registry.manifests.delete(repository, digest)
+    return [f"left though its manifest was deleted: {each}" for each in place.files.glob("repositories/**/_tags/*")]
 
 
 async def not_whole(place: Place) -> list[str]:
@@ -254,5 +288,6 @@ def rubbish(place: Place) -> list[str]:
     left = [each for each in place.directory.iterdir() if each.name not in OWN]
     left += (place.directory / "drafts").iterdir()
     left += [each for each in place.files.rglob("*") if each.is_dir() and not any(each.iterdir())]
-    left += [each for each in place.sessions() if {file.name for file in each.iterdir()} != {"data", "session.json"}]
+    whole = [{"data", "session.json"}, {"data.sealed", "session.json"}]
+    left += [each for each in place.sessions() if {file.name for file in each.iterdir()} not in whole]
     return [f"left: {each.relative_to(place.directory)}" for each in left]

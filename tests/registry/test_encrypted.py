@@ -144,6 +144,8 @@ async def test_nothing_tells_a_cid(place: Place) -> None:
         await place.registry.manifests.cid(manifest)
     with pytest.raises(Denied, match="encrypted"):
         await place.registry.publisher.publish(REPOSITORY, Tag("v1"))
+    with pytest.raises(Denied, match="encrypted"):
+        await place.registry.exporter.export(REPOSITORY, Tag("v1"))
 
     async def car() -> AsyncIterator[bytes]:
         yield b""

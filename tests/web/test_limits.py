@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, formatEvent
 from ipfsreg.web.request_rate import BURST_SECONDS, CLIENTS_REMEMBERED, RequestRate
 
 from .client import pause
-from .served import Serve
+from .served import Serve, digest_of
 
 
 @pytest.mark.parametrize("option", ["connections", "connections_per_address"])
@@ -102,3 +102,29 @@ def test_the_table_of_clients_is_bounded() -> None:
 async def test_what_is_no_limit_is_refused_by_name(serve: Serve, tmp_path: Path, option: str, value: str) -> None:
     with pytest.raises(Exception, match=rf"\[limits\] {option}: "):
         await serve(limits={option: value})
+
+
+@pytest_twisted.ensureDeferred
+async def test_how_long_and_how_many_headers_may_be(serve: Serve) -> None:
+    served = await serve(limits={"header_size": "100KiB", "headers": "60"})
+    long = {"X-Long": "x" * 90_000}
+    assert (await served.ask("GET", "/livez", long)).status == 200
+    refused = await served.ask("GET", "/livez", {**long, "X-More": "x" * 20_000})
+    assert refused.status == 431
+    assert "102400 bytes" in refused.json()["errors"][0]["message"]
+    many = {f"X-{number}": "x" for number in range(55)}
+    assert (await served.ask("GET", "/livez", many)).status == 200
+    refused = await served.ask("GET", "/livez", {**many, **{f"Y-{number}": "x" for number in range(10)}})
+    assert refused.status == 431
+    assert "60 headers" in refused.json()["errors"][0]["message"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_how_many_tags_one_push_may_set(serve: Serve) -> None:
+    served = await serve(limits={"tags": "10"})
+    manifest = await served.push_image("1")
+    digest = digest_of(manifest)
+    for count, status in ((10, 201), (11, 414)):
+        tags = "&".join(f"tag=t{number}" for number in range(count))
+        answer = await served.push(manifest, f"{digest}?{tags}")
+        assert answer.status == status

@@ -4,8 +4,6 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from twisted.internet.interfaces import IReactorTime
-
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.flow.gather import gather
 from ipfsreg.flow.progress import Progress
@@ -21,6 +19,9 @@ from .events import Arguments
 from .unknown import explained
 
 T = TypeVar("T")
+
+_ORIGIN = Origin(agent="ipfsreg rm")
+"""Whoever can open the control socket."""
 
 PAGE = 1000
 """How many names are in a page of a list."""
@@ -72,19 +73,28 @@ async def inspect_image(registry: Registry, arguments: Arguments) -> dict[str, A
     return {"name": arguments["name"]} | await explained(registry, repository, reference, work)
 
 
-async def remove(registry: Registry, clock: IReactorTime, arguments: Arguments, progress: Progress) -> dict[str, Any]:
+async def remove(registry: Registry, arguments: Arguments, progress: Progress) -> dict[str, Any]:
     """Delete the tag or manifest ``name``, or the whole ``repository``. Answers how many tags and manifests went."""
     if "repository" in arguments:
         return await _remove_all(registry, parse_repository(arguments["repository"]), progress)
     repository, reference = parse_reference(arguments["name"])
     if isinstance(reference, Digest):
-        pointing = await registry.tags.pointing_to(repository, reference)
-        await explained(registry, repository, reference, registry.manifests.delete(repository, reference))
-        await _tell(registry, Target(repository, reference))
+        maybe = await registry.tags.pointing_to(repository, reference)
+        pointing = [tag for tag in maybe if await registry.tags.whole(repository, tag) == reference]
+        await explained(registry, repository, reference, _delete(registry, repository, reference))
         return {"tags": len(pointing), "manifests": 1}
-    await explained(registry, repository, reference, registry.manifests.delete_tag(repository, reference))
-    await _tell(registry, Target(repository, tag=reference))
+    await explained(registry, repository, reference, _delete(registry, repository, reference))
     return {"tags": 1, "manifests": 0}
+
+
+async def _delete(registry: Registry, repository: Repository, reference: Tag | Digest) -> None:
+    if isinstance(reference, Digest):
+        await registry.manifests.delete(repository, reference)
+        target = Target(repository, reference)
+    else:
+        await registry.manifests.delete_tag(repository, reference)
+        target = Target(repository, tag=reference)
+    await registry.events.changed(EventAction.DELETE, target, _ORIGIN)
 
 
 async def _remove_all(registry: Registry, repository: Repository, progress: Progress) -> dict[str, Any]:
@@ -95,26 +105,17 @@ async def _remove_all(registry: Registry, repository: Repository, progress: Prog
     manifests = [each async for each in layout.manifest_records(registry.bucket, repository)]
     # The tags go first: with each manifest those that point to it are looked for.
     progress.begin(f"Deleting {repository}", len(tags) + len(manifests))
-    for tag in tags:
+    everything: list[Tag | Digest] = [*tags, *manifests]
+    for each in everything:
         with suppress(ManifestUnknown):  # somebody else has deleted it
-            await registry.manifests.delete_tag(repository, tag)
-            await _tell(registry, Target(repository, tag=tag))
-        progress.done += 1
-    for digest in manifests:
-        with suppress(ManifestUnknown):
-            await registry.manifests.delete(repository, digest)
-            await _tell(registry, Target(repository, digest))
+            await _delete(registry, repository, each)
         progress.done += 1
     return {"tags": len(tags), "manifests": len(manifests)}
 
 
-async def _tell(registry: Registry, deleted: Target) -> None:
-    await registry.events.changed(EventAction.DELETE, deleted, Origin("ipfsreg rm"))
-
-
 async def _tags_in(registry: Registry, repository: Repository) -> int:
     try:
-        return len(await registry.tags.in_order(repository))
+        return await registry.tags.count(repository)
     except NameUnknown:  # it was deleted meanwhile
         return 0
 

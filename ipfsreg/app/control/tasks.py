@@ -89,7 +89,7 @@ def tasks_of(
         "ls": Listing(partial(list_repositories, registry)),
         "tags": Listing(partial(list_tags, registry)),
         "inspect": partial(inspect_image, registry),
-        "rm": Long(partial(remove, registry, clock)),
+        "rm": Long(partial(remove, registry)),
         "status": partial(tell_status, registry, backend, clock, started),
         "gc": Long(partial(run_collector, registry)),
         "retention": Long(partial(apply_retention, registry)),
@@ -98,6 +98,7 @@ def tasks_of(
         "cid": partial(find_cids, registry),
         "publish": partial(publish_image, registry),
         **backend.tasks,
+        **{name: Long(work) for name, work in backend.long_tasks.items()},
     }
     if backend.read_only is not None:
         tasks |= {name: partial(_refuse, name, backend.read_only) for name in _CHANGES}

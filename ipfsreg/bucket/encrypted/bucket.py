@@ -104,7 +104,8 @@ class EncryptedBucket(BucketWrapper):
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return ensureDeferred(self._alone(self._put(path, content), check_path(path)))
+        check_path(path)
+        return ensureDeferred(self._alone(self._put(path, content), path))
 
     async def _put(self, path: str, content: bytes) -> None:
         keyring = for_writing(self._keys.current())
@@ -114,7 +115,8 @@ class EncryptedBucket(BucketWrapper):
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
-        return ensureDeferred(self._alone(self._put_file(path, source), check_path(path)))
+        check_path(path)
+        return ensureDeferred(self._alone(self._put_file(path, source), path))
 
     async def _put_file(self, path: str, source: Path) -> None:
         keyring = for_writing(self._keys.current())
@@ -152,8 +154,8 @@ class EncryptedBucket(BucketWrapper):
 
         What has no seal that holds is moved as it is, and stays damaged.
         """
-        work = self._move(source, destination)
-        return ensureDeferred(self._alone(work, *sorted({check_path(source), check_path(destination)})))
+        paths = sorted({check_path(source), check_path(destination)})
+        return ensureDeferred(self._alone(self._move(source, destination), *paths))
 
     async def _move(self, source: str, destination: str) -> None:
         keyring = for_writing(self._keys.current())
@@ -285,7 +287,8 @@ class EncryptedBucket(BucketWrapper):
 
     def remove(self, path: str) -> "Deferred[None]":
         """See `IBucket.remove`."""
-        return ensureDeferred(self._alone(self._remove(path), check_path(path)))
+        check_path(path)
+        return ensureDeferred(self._alone(self._remove(path), path))
 
     async def _remove(self, path: str) -> None:
         keyring = for_writing(self._keys.current())
@@ -316,7 +319,15 @@ class EncryptedBucket(BucketWrapper):
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`."""
-        return walk_by_listing(self.list, directory, into)
+        return walk_by_listing(self._list_or_tidy, check_path(directory), into)
+
+    async def _list_or_tidy(self, directory: str) -> Sequence[Entry]:
+        entries = await self._list(directory)
+        if not entries:
+            with suppress(NotFound):  # empty directories are tidied away by a walk, where there are any
+                async for _ in self._bucket.walk(_where(self._keys.current(), directory)):
+                    pass
+        return entries
 
     async def _asked(self, path: str, answer: "Deferred[T]") -> T:
         """What the wrapped bucket answers about the file at a path, with the path named in its failures."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -9,6 +10,16 @@ from zope.interface import implementer
 from ipfsreg.bucket.interface import IReader
 
 _TO_THE_END = 1 << 62
+
+T = TypeVar("T")
+
+
+async def next_of(iterator: AsyncGenerator[T, None]) -> T | None:
+    """What comes next, or None at the end."""
+    try:
+        return await anext(iterator)
+    except StopAsyncIteration:
+        return None
 
 
 @implementer(IReader)
@@ -27,7 +38,7 @@ class FirstRead:
         """The first bytes; fewer where the file ends before."""
         assert self._rest is not None
         while len(self._held) < length:
-            piece = await anext(self._rest, None)
+            piece = await next_of(self._rest)
             if piece is None:
                 break
             self._held += piece
@@ -51,7 +62,7 @@ class FirstRead:
                     yield wanted
                 if position >= end:
                     return
-                data = await anext(rest, None)
+                data = await next_of(rest)
 
     def close(self) -> None:
         """See `IReader.close`."""

@@ -1,12 +1,15 @@
 """An open file of an encrypted bucket."""
 
-from collections.abc import AsyncGenerator
+import errno
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.errors import Corrupt, bucket_error
+from ipfsreg.bucket.file_reader import OpenWhileRead
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.encryption.chunks import (
     CHUNK,
@@ -24,7 +27,11 @@ from ipfsreg.encryption.keyring import Keyring
 from ipfsreg.flow.workers import Workers
 
 from .access import named
-from .first_read import FirstRead
+from .first_read import FirstRead, next_of
+from .sealing import read_exactly
+
+_AT_ONCE = 2
+"""So many chunks of a file on this disk are read and decrypted at a time."""
 
 
 async def open_encrypted(stored: IReader, keyring: Keyring, path: str, workers: Workers) -> "EncryptedReader":
@@ -65,6 +72,14 @@ async def _read(stored: IReader, offset: int, length: int) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
+@dataclass(slots=True)
+class Decrypted:
+    """Chunks, and what is wrong with the one after them. (Python 3.11's ``anext`` fails where a tuple is awaited.)"""
+
+    chunks: list[bytes] = field(default_factory=list)
+    refusal: Corrupt | None = None
+
+
 @implementer(IReader)
 class EncryptedReader:
     """Decrypts the chunks that a range touches; nothing of a chunk is passed on before all of it was found right."""
@@ -77,7 +92,7 @@ class EncryptedReader:
         self._chunks_at = header.chunks_at
         self._chunks: ChunkReader = seal.reader(header)
         self._path = path
-        self._workers = workers
+        self._open = OpenWhileRead(workers, stored.close)
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See `IReader.pieces`; `Corrupt` where a chunk is not as its author wrote it."""
@@ -87,25 +102,38 @@ class EncryptedReader:
             raise Corrupt(f"{self._path} is shorter than it should be")
         end = min(offset + length, self.size)
         first, last = offset // CHUNK, (end - 1) // CHUNK
-        # One chunk is decrypted in a thread while the next one is read.
-        decrypting: Deferred[bytes] | None = None
-        index = first
-        async with aclosing(self._stored_chunks(first, last)) as stored_chunks:
+        jobs = self._jobs_on_file(first, last) if self._stored.file is not None else self._jobs(first, last)
+        # Some chunks are decrypted in a thread while those before them are passed on, or those after them are read.
+        at, decrypting = first * CHUNK, None
+        async with aclosing(jobs):
             try:
-                async for stored in stored_chunks:
-                    ahead = self._workers.run(self._decode, index, stored)
-                    plain, decrypting = decrypting, ahead
-                    if plain is not None:
-                        yield _part(await plain, index - 1, offset, end)
-                    index += 1
-                if decrypting is not None:
-                    plain, decrypting = decrypting, None
-                    yield _part(await plain, index - 1, offset, end)
+                while (ahead := await next_of(jobs)) is not None or decrypting is not None:
+                    ready, decrypting = decrypting, ahead
+                    found = Decrypted() if ready is None else await ready
+                    for plain in found.chunks:
+                        begin, at = at, at + len(plain)
+                        whole = begin >= offset and at <= end
+                        yield plain if whole else plain[max(offset - begin, 0) : end - begin]
+                    if found.refusal is not None:
+                        raise found.refusal
             finally:
                 if decrypting is not None:
                     decrypting.addErrback(lambda _: None)  # nobody wants it any more
         if offset + length > self.size:
             raise Corrupt(f"{self._path} is shorter than it should be")
+
+    async def _jobs_on_file(self, first: int, last: int) -> "AsyncGenerator[Deferred[Decrypted], None]":
+        """The chunks of these numbers, some at a time, on their way: read and decrypted in one go."""
+        for index in range(first, last + 1, _AT_ONCE):
+            yield self._open.run(self._read_and_decode, range(index, min(index + _AT_ONCE, last + 1)))
+
+    async def _jobs(self, first: int, last: int) -> "AsyncGenerator[Deferred[Decrypted], None]":
+        """The same of a storage that is elsewhere."""
+        index = first
+        async with aclosing(self._stored_chunks(first, last)) as chunks:
+            async for stored in chunks:
+                yield self._open.run(self._decode, range(index, index + 1), [stored])
+                index += 1
 
     async def _stored_chunks(self, first: int, last: int) -> AsyncGenerator[bytes, None]:
         """The chunks of these numbers as they are stored."""
@@ -136,19 +164,32 @@ class EncryptedReader:
         if left:
             yield bytes(waiting)
 
-    def _decode(self, index: int, stored: bytes) -> bytes:
+    def _read_and_decode(self, numbers: range) -> Decrypted:
         # In a thread.
-        try:
-            return self._chunks.decode(Place(index, index == chunk_count(self.size) - 1), stored)
-        except Damaged as error:
-            raise Corrupt(f"{self._path} was altered or damaged where it is stored: {error}") from None
+        assert self._stored.file is not None
+        descriptor, end = self._stored.file.fileno(), self._chunks_at + chunks_size(self.size)
+        stored = []
+        for number in numbers:
+            begin = self._chunks_at + number * STORED_CHUNK
+            try:
+                stored.append(read_exactly(descriptor, begin, min(STORED_CHUNK, end - begin)))
+            except OSError as error:
+                if error.errno == errno.EIO:  # a bad spot of the disk, and no outage
+                    raise Corrupt(f"{self._path} cannot be read: {error}") from error
+                raise bucket_error(error, self._path) from error
+        return self._decode(numbers, stored)
+
+    def _decode(self, numbers: range, stored: Sequence[bytes]) -> Decrypted:
+        # In a thread.
+        last, found = chunk_count(self.size) - 1, Decrypted()
+        for number, chunk in zip(numbers, stored, strict=True):
+            try:
+                found.chunks.append(self._chunks.decode(Place(number, number == last), chunk))
+            except Damaged as error:
+                found.refusal = Corrupt(f"{self._path} was altered or damaged where it is stored: {error}")
+                break
+        return found
 
     def close(self) -> None:
         """See `IReader.close`."""
-        self._stored.close()
-
-
-def _part(plain: bytes, index: int, offset: int, end: int) -> bytes:
-    """What of a chunk is in a range."""
-    at = index * CHUNK
-    return plain if at >= offset and at + len(plain) <= end else plain[max(offset - at, 0) : end - at]
+        self._open.close()

@@ -149,6 +149,7 @@ class _SpoolFile:
         self.writer = writer
         self._descriptor = descriptor
         self._reader = writer.reader()
+        self._last = b""  # what is in the last chunk
         self.length = self._find_length()
 
     def chunk(self, index: int) -> bytes:
@@ -157,14 +158,18 @@ class _SpoolFile:
         :raises Damaged: where it does not hold.
         """
         length = min(CHUNK, self.length - index * CHUNK)
+        if index == chunk_count(self.length) - 1:
+            return self._last
         return self._decode(index, length) if length > 0 else b""
 
     def put(self, place: Place, plain: bytes | bytearray | memoryview) -> None:
         """Write a chunk. It is the end of the file then, unless it is a full one."""
-        stored, at = self.writer.encode(place, plain), self._at(place.number)
-        write_all(self._descriptor, stored, at)
+        at = self._at(place.number)
+        for part in self.writer.parts(place, plain):
+            write_all(self._descriptor, part, at)
+            at += len(part)
         if len(plain) < CHUNK or place.final:
-            os.ftruncate(self._descriptor, at + len(stored))
+            os.ftruncate(self._descriptor, at)
 
     def cut(self, length: int) -> None:
         """Make the first ``length`` bytes of content all."""
@@ -173,6 +178,7 @@ class _SpoolFile:
             self.put(Place(index, False), self.chunk(index)[:rest])
         else:
             os.ftruncate(self._descriptor, self._at(index))
+        self._last = self.chunk(max(chunk_count(length) - 1, 0))[: length - (chunk_count(length) - 1) * CHUNK]
         self.length = length
 
     def _find_length(self) -> int:
@@ -186,7 +192,7 @@ class _SpoolFile:
                 continue
             last = chunk_count(length) - 1
             try:
-                self._decode(last, length - last * CHUNK)
+                self._last = self._decode(last, length - last * CHUNK)
             except Damaged:
                 continue
             return length

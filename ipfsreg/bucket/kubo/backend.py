@@ -54,7 +54,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             ),
             told=following.told,
             read_only=why,
-            leave_out=following.leave_out,
+            mirror=following,
         )
     index = content
     if options.index is not None:
@@ -70,6 +70,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
         repeated=repeated,
         exclusion=kubo,
         replace=kubo.replace,
+        sign_states=kubo.signing.sign_with,
         told=network.told,
         ipfs=Capabilities(
             KuboContent(network, kubo.root),

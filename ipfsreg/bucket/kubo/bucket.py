@@ -32,6 +32,7 @@ from .state.commits import Commits
 from .state.notes import Notes
 from .state.presence import Clocks
 from .state.shown_folder import ShownFolder
+from .state.signing import Signing
 
 ADDED_PIECE = 1024 * 1024
 """How much of a file is read at once on its way to the node: fewer jobs for the threads, and it is not in the way."""
@@ -55,6 +56,7 @@ class KuboBucket(NodeTree):
         self.name = f"bucket {options.path} on the IPFS node at {options.node()}"
         self.node = Node(content, index, options, workers)
         self.ahead = Ahead(self._add_ahead, workers)
+        self.signing = Signing()
         self.commits: Commits | None = None
         """None until the node has said what it is."""
         self._options = options
@@ -104,7 +106,7 @@ class KuboBucket(NodeTree):
             if self.commits is None:
                 markers = PinMarkers(node, path) if node.local else FolderMarkers(node, path)
                 notes = Notes(JsonFile(self._options.directory / "kubo.json", self._workers), path)
-                self.commits = Commits(node, markers, notes, self._folder, Clocks(self._reactor))
+                self.commits = Commits(node, markers, notes, self._folder, Clocks(self._reactor), self.signing)
             await self.commits.open()
         except SetupError as error:
             raise Unavailable(str(error), 60) from None

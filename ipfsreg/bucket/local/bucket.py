@@ -30,6 +30,7 @@ _Contents = list[bytes | BucketError]
 _MARK = ".bucket"
 _LOCK = "lock"  # of the daemon that starts
 _WALK_PIECE = 200
+_NAMES_PIECE = 1000
 
 
 @implementer(IBucket, IBulkReads)
@@ -163,19 +164,27 @@ class LocalBucket:
         check_path(directory)
         walk = self._tree.walk(directory, into)
         try:
-            while listings := await self._reading(self._some, walk):
-                yield listings
+            more = True
+            while more:
+                listings, more = await self._reading(self._some, walk)
+                if listings:
+                    yield listings
         except NotFound:
             return
 
-    def _some(self, walk: Iterator[Listing]) -> "Sequence[Listing]":
+    def _some(self, walk: Iterator[Listing]) -> "tuple[Sequence[Listing], bool]":
+        """Some more of a walk, and whether there may be more."""
         found: list[Listing] = []
-        entries = 0
-        while entries < 5 * _WALK_PIECE and len(found) < _WALK_PIECE and (listing := next(walk, None)) is not None:
-            found.append(listing)
-            entries += len(listing.entries)
+        entries, more = 0, True
+        while more and entries < _NAMES_PIECE and len(found) < _WALK_PIECE:
+            listing = next(walk, None)
+            if listing is None:
+                more = False
+            else:
+                found.append(listing)
+                entries += len(listing.entries)
         self._check_mark()  # the walk passes over directories that went away meanwhile
-        return found
+        return found, more
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         """See `IBucket.list`."""
@@ -204,7 +213,10 @@ class LocalBucket:
         """See `IBulkReads.names`."""
         found = self._tree.names(check_path(directory))
         try:
-            while some := await self._reading(_some_names, found):
+            more = True
+            while more:
+                some = await self._reading(_some_names, found)
+                more = len(some) == _NAMES_PIECE
                 yield some
         except NotFound:
             return
@@ -253,4 +265,4 @@ def _none_if_missing(failure: Failure) -> Sequence[Entry]:
 
 
 def _some_names(found: Iterator[str]) -> list[str]:
-    return list(islice(found, 5 * _WALK_PIECE))
+    return list(islice(found, _NAMES_PIECE))

@@ -10,6 +10,7 @@ from ipfsreg.encryption.documents import (
     DOCUMENT_MAX,
     KEYS,
     MEMBERS,
+    STATE,
     BucketDocument,
     DocumentError,
     GenerationKeys,
@@ -29,7 +30,10 @@ from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.flow.gather import gather
 
 MEMBERS_MAX = 2000
-"""Members that a bucket may ever have had, and generations: what a storage shows beyond that is refused."""
+"""Members that a bucket may ever have had. What a storage shows beyond that is refused."""
+
+GENERATIONS_MAX = 20_000
+"""As `MEMBERS_MAX`, for generations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class TeamDocuments:
 
     async def generations(self) -> list[int]:
         """The generations of which somebody has keys, in order."""
-        names = await self._names(KEYS)
+        names = await self._names(KEYS, GENERATIONS_MAX)
         return sorted(number for number in map(parse_generation, names) if number is not None)
 
     async def holders(self, generation: int) -> set[bytes]:
@@ -87,6 +91,10 @@ class TeamDocuments:
     async def sealed_keys(self, bucket_id: bytes, generation: int, public: bytes) -> Signed | None:
         """A generation's keys as they are sealed to a member, or None. :raises DocumentError:"""
         return await self._signed(bucket_id, keys_path(generation, public))
+
+    async def state(self, bucket_id: bytes) -> Signed | None:
+        """The document of the state that the storage is in, or None. :raises DocumentError:"""
+        return await self._signed(bucket_id, STATE)
 
     async def put_bucket(self, key: MemberKey, document: BucketDocument) -> None:
         """Store the document of the bucket."""
@@ -117,8 +125,8 @@ class TeamDocuments:
         except (TooLarge, Corrupt):
             raise DocumentError(f"{path} is no document of a team") from None
 
-    async def _names(self, directory: str) -> Sequence[str]:
+    async def _names(self, directory: str, most: int = MEMBERS_MAX) -> Sequence[str]:
         entries = await self._storage.list(directory)
-        if len(entries) > MEMBERS_MAX:
-            raise Corrupt(f"{self.name}: {directory} has more than {MEMBERS_MAX} entries")
+        if len(entries) > most:
+            raise Corrupt(f"{self.name}: {directory} has more than {most} entries")
         return [entry.name for entry in entries]

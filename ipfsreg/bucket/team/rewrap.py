@@ -69,7 +69,8 @@ class Rewrapping:
         """Make a pass, where this daemon's member is an owner and something may be of an older generation."""
         if not self._team.is_owner or not self._team.current().can_write:
             return
-        if await self._team.rewrapped() >= self._team.current().generation:
+        # Nothing is older than the first generation.
+        if self._team.current().generation <= max(await self._team.rewrapped(), 1):
             return
         found = await self.run()
         if found.changed:

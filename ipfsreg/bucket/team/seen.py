@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ipfsreg.bucket.errors import SetupError, bucket_error
@@ -18,6 +19,7 @@ _LENGTH_MAX = 4 * 1024**2
 class Seen:
     """``counters`` are the highest of each member's record, ``owners`` those of the last roster that was accepted.
 
+    ``state`` is the number of the newest state that was accepted, of a bucket that is followed.
     ``founders`` are those that the bucket had one after the other, ``rewrapped`` is the generation up to which all
     content was brought, ``reencrypted`` the one for which it is to be encrypted anew, and not its keys only.
     """
@@ -28,6 +30,7 @@ class Seen:
     counters: dict[bytes, int] = field(default_factory=dict)
     owners: frozenset[bytes] = frozenset()
     generation: int = 0
+    state: int = 0
     rewrapped: int = 0
     reencrypted: int = 0
 
@@ -38,6 +41,7 @@ class SeenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._last: Seen | None = None
+        self._lock = Lock()
 
     def load(self) -> Seen:
         """What an earlier daemon noted; nothing where there was none.
@@ -61,9 +65,13 @@ class SeenFile:
 
     def note(self, change: Callable[[Seen], Seen]) -> None:
         """Change what is noted; durable when it returns. `BucketError` where the disk does not let us."""
-        seen = change(self.load())
-        if seen == self._last:
-            return
+        with self._lock:
+            seen = change(self.load())
+            if seen != self._last:
+                self._write(seen)
+                self._last = seen
+
+    def _write(self, seen: Seen) -> None:
         document = {
             "bucket": seen.bucket_id.hex() if seen.bucket_id else None,
             "founders": [each.hex() for each in seen.founders],
@@ -71,6 +79,7 @@ class SeenFile:
             "members": {public.hex(): counter for public, counter in sorted(seen.counters.items())},
             "owners": sorted(each.hex() for each in seen.owners),
             "generation": seen.generation,
+            "state": seen.state,
             "rewrapped": seen.rewrapped,
             "reencrypted": seen.reencrypted,
         }
@@ -78,7 +87,6 @@ class SeenFile:
             write_durably(self.path, json.dumps(document, indent=1).encode() + b"\n")
         except OSError as error:
             raise bucket_error(error) from None
-        self._last = seen
 
     def note_reencrypted(self, generation: int) -> None:
         """Note that all content is to be encrypted anew for a generation. `BucketError`."""
@@ -97,6 +105,7 @@ def _parsed(found: dict[str, Any]) -> Seen:
         {_key(public): int(counter) for public, counter in found["members"].items()},
         frozenset(_key(each) for each in found["owners"]),
         int(found["generation"]),
+        int(found["state"]),
         int(found["rewrapped"]),
         int(found["reencrypted"]),
     )

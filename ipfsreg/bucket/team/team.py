@@ -1,6 +1,6 @@
 """The team of an encrypted bucket as this daemon's member sees it: it gives the key ring, and an owner changes it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.encryption.documents import WRITING, DocumentError, Member, Role
+from ipfsreg.encryption.documents import WRITING, DocumentError, Member, Role, encode_state
 from ipfsreg.encryption.keyring import Keyring
 from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.flow.workers import Workers
@@ -27,13 +27,14 @@ T = TypeVar("T")
 class Own:
     """What this daemon brings to a team: how its member's key is had (in a thread), where it notes what it has seen,
     and the founder's public key, where the configuration says it. ``plain`` is a file that a bucket has which is not
-    encrypted.
+    encrypted. ``convert`` says what such a bucket is converted to, where that is under way.
     """
 
     load_key: Callable[[], MemberKey]
     seen: SeenFile
     plain: str
     owner: bytes | None = None
+    convert: str | None = None
 
 
 class Team:
@@ -142,6 +143,30 @@ class Team:
         """The generation that all content has had, as far as this daemon knows."""
         return (await self._workers.run(self._own.seen.load)).rewrapped
 
+    def sign_state(self, number: int, top: Mapping[str, str]) -> bytes | None:
+        """See `SignState`."""
+        if self._keyring is None or self._keyring.member is None or not self._keyring.can_write:
+            return None
+        return encode_state(self._keyring.member, self._keyring.bucket_id, number, top)
+
+    async def check_state(self, storage: IBucket, top: Mapping[str, str]) -> None:
+        """See that a state of a bucket that is followed is signed, and neither it nor its team is an older one.
+
+        ``storage`` is the storage in that state, ``top`` are the CIDs at its top by name. `BucketError`.
+        """
+        key, seen = await self._workers.run(self._own.load_key), await self._workers.run(self._own.seen.load)
+        reader = TeamReader(TeamDocuments(storage), self._own.owner, self._own.seen.path)
+        try:
+            view = await reader.read(key, seen, {})
+            if view is None:
+                raise SetupError(f"{self.name} is not encrypted: leave out [encryption]")
+            number = await reader.read_state(view, seen, top)
+        except SetupError as error:
+            raise Refused(str(error)) from None
+        except DocumentError as error:
+            raise Corrupt(f"{self.name}: {error}") from None
+        await self._workers.run(self._own.seen.note, lambda before: replace(before, state=number))
+
     async def holders(self) -> set[bytes]:
         """Who has the keys of the newest generation."""
         return await self._documents.holders(self.view.newest)
@@ -163,7 +188,13 @@ class Team:
         if self._changes is None:
             self._key = await self._workers.run(self._own.load_key)
             self._changes = TeamChanges(self._documents, self._key, self._read_accepted)
-        view = await self._read() or await self._found(self._changes)
+        view = await self._read()
+        if view is not None and self._view is None and self._own.convert is None and await self._is_plain():
+            raise SetupError(
+                f"{self.name} is being converted: set [encryption] convert = encrypt, or decrypt, and run that command "
+                "to its end"
+            )
+        view = view or await self._found(self._changes)
         await self._accept(view)
         if view.roster.is_owner(self.public):
             with suppress(Unchangeable):  # a mirror's
@@ -189,9 +220,12 @@ class Team:
         if self._own.owner not in {None, self.public}:
             assert self._own.owner is not None
             raise SetupError(f"{self.name} is empty, and not the bucket of [encryption] owner {self._own.owner.hex()}")
-        if await self._is_plain():
+        if self._own.convert == "decrypt":
+            raise SetupError(f"{self.name} is not encrypted: set [encryption] enabled = no")
+        if self._own.convert is None and await self._is_plain():
             raise SetupError(
-                f"{self.name} has content that is not encrypted: `ipfsreg encrypt` converts it, or choose another place"
+                f"{self.name} has content that is not encrypted: [encryption] convert = encrypt and `ipfsreg encrypt` "
+                "convert it (docs/encryption.md), or choose another place"
             )
         try:
             bucket = await changes.found()

@@ -1,9 +1,19 @@
 """A team as its documents in the storage say, and whether they are older than what was seen before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Corrupt, SetupError
-from ipfsreg.encryption.documents import BucketDocument, DocumentError, GenerationKeys, Member, parse_keys
+from ipfsreg.encryption.documents import (
+    STATE,
+    WRITING,
+    BucketDocument,
+    DocumentError,
+    GenerationKeys,
+    Member,
+    parse_keys,
+    parse_state,
+)
 from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.encryption.roster import Roster, resolve
 from ipfsreg.flow.gather import gather
@@ -70,6 +80,25 @@ class TeamReader:
         if keys and newest < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
         return View(bucket, roster, keys, newest, (*found.problems, *roster.problems, *problems))
+
+    async def read_state(self, view: View, seen: Seen, top: Mapping[str, str]) -> int:
+        """The number of the state that the storage is in; ``top`` are the CIDs at its top by name.
+
+        :raises RolledBack: where it is older than ``seen``. :raises Corrupt: where no writer has signed it.
+        """
+        try:
+            signed = await self._documents.state(view.bucket.bucket_id)
+            if signed is None:
+                raise DocumentError(f"it is not signed: it has no {STATE}")
+            member = view.roster.members.get(signed.signer)
+            if member is None or member.role not in WRITING:
+                raise DocumentError(f"{STATE} is signed by {signed.signer.hex()}, who is no writer")
+            number = parse_state(signed, top)
+        except DocumentError as error:
+            raise Corrupt(f"{self._documents.name}: {error}") from None
+        if number < seen.state:
+            raise RolledBack(self._older(f"it is state {number}, and {seen.state} was there already"))
+        return number
 
     def _check_bucket(self, bucket: BucketDocument, seen: Seen) -> None:
         if seen.bucket_id not in {None, bucket.bucket_id}:

@@ -81,7 +81,7 @@ class CidIndex:
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
-        self._forgotten = False  # whether `tagged` is not to be believed
+        self._forgotten = False  # whether `tagged` and `cataloged` are not to be believed
         self.complete = False
         """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
@@ -206,7 +206,7 @@ class CidIndex:
             await self._workers.run(cid_table.remove_file, self._path)
         if self._connection is None:
             await self.open()
-        forget = [("DELETE FROM tagged", ())] if self._forgotten else []
+        forget = [(f"DELETE FROM {table}", ()) for table in ("tagged", "cataloged")] if self._forgotten else []
         (self._pass,) = await self.do(
             lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone(), *forget
         )
@@ -250,7 +250,7 @@ class CidIndex:
 
     @property
     def knows_tagged(self) -> bool:
-        """Whether the table `tagged` is to be believed: nothing was lost since it was emptied."""
+        """Whether the tables `tagged` and `cataloged` are to be believed: nothing was lost since they were emptied."""
         return self._connection is not None and not self._forgotten
 
     def _miss(self) -> None:

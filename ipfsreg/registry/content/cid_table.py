@@ -16,7 +16,7 @@ T = TypeVar("T")
 Statement = tuple[str, tuple[object, ...]]
 """SQL, and the values for its question marks."""
 
-_VERSION = 4
+_VERSION = 5
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -31,6 +31,7 @@ _OF_THE_DISK = {
 # it: a content counts with its size once that is known, for those who have it then and for those who come.
 # `wanted` are the contents whose DAG is to be computed.
 # `tags` has each tag with the content that it points to, and `tagged` the repositories all of whose tags are there.
+# `catalog` has the repositories with a manifest, all of them where there is a row in `cataloged`.
 # A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
 _SCHEMA = """
 CREATE TABLE state (complete INTEGER NOT NULL, pass INTEGER NOT NULL);
@@ -76,6 +77,8 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 CREATE INDEX tags_of ON tags (repository, content);
 CREATE TABLE tagged (repository TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE catalog (repository TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE cataloged (always INTEGER PRIMARY KEY);
 """
 MISSING_DAGS = """
 INSERT OR IGNORE INTO wanted SELECT content, size FROM sizes
@@ -145,11 +148,14 @@ def _open_file(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
             remove_file(path)
             return _open_file(path)
         complete, number = connection.execute("SELECT complete, pass FROM state").fetchone()
-        # Synced before the index is told of anything: else it might count as complete after a loss of power.
+        # Synced, and in the file itself, before the index is told of anything: else it might count as complete after a
+        # loss of power, or where somebody copied the file alone.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("UPDATE state SET complete = 0")
         if not complete:
             connection.execute("DELETE FROM tagged")
+            connection.execute("DELETE FROM cataloged")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()

@@ -1,23 +1,23 @@
 """Bringing the index of CIDs up to date with the bucket."""
 
-from collections.abc import AsyncIterator, Callable
-
-from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.bulk import get_each
+from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.storage import Storage
-from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.record import read_record
-from ipfsreg.registry.repository.blobs import read_link
+from ipfsreg.registry.record import RECORD_MAX, parse_record
+from ipfsreg.registry.repository.blobs import LINK_MAX, parse_link
+from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.tags import Tags
 
 SHARED_BUCKET_SECONDS = 3600.0
 """The pause between two passes over a bucket that others write to."""
 
 _AT_ONCE = 500
+_READ_AT_ONCE = 64
 
 
 class CidRefresh:
@@ -29,8 +29,9 @@ class CidRefresh:
     small file for each content.
     """
 
-    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags) -> None:
+    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags, catalog: Catalog) -> None:
         self._bucket = bucket
+        self._catalog = catalog
         self._tags = tags
         self._storage = storage
         self._index = storage.index
@@ -50,11 +51,11 @@ class CidRefresh:
                 if dag is not None:
                     await self._dags.note(digest, dag)
         async for repository in layout.repositories(self._bucket):
-            await self._tell(repository, layout.blob_links, throttle, is_manifest=False)
-            await self._tell(repository, layout.manifest_records, throttle, is_manifest=True)
+            await self._tell(repository, throttle)
             if not self._bucket.shared:
                 await self._tags.learn(repository, throttle)
         await self._index.end_pass()
+        await self._catalog.prepare()
         await self._dags.want_missing()
         self._last = began
 
@@ -68,40 +69,45 @@ class CidRefresh:
         # Once: a push tells its size. Before there were quotas, a pass did not.
         return self._last is None and self._sizes_wanted and not await self._index.knows_all_sizes()
 
-    async def _tell(
-        self,
-        repository: Repository,
-        digests: Callable[[IBucket, Repository], AsyncIterator[Digest]],
-        throttle: Throttle,
-        *,
-        is_manifest: bool,
-    ) -> None:
+    async def _tell(self, repository: Repository, throttle: Throttle) -> None:
         some: list[Holder] = []
-        async for digest in digests(self._bucket, repository):
-            await throttle.step()
-            some.append(Holder(digest, repository, is_manifest))
-            if len(some) >= _AT_ONCE:
-                await self._held(some, throttle)
-                some = []
+        for digests in (layout.blob_links, layout.manifest_records):
+            async for digest in digests(self._bucket, repository):
+                some.append(Holder(digest, repository, digests is layout.manifest_records))
+                await throttle.step()
+                if len(some) >= _AT_ONCE:
+                    await self._held(some, throttle)
+                    some = []
         await self._held(some, throttle)
 
     async def _held(self, some: list[Holder], throttle: Throttle) -> None:
         self._index.held(*some)
-        await self._index.settled()
-        if self._sizes_wanted:
-            unknown = set(await self._index.without_size([each.digest for each in some]))
-            for each in some:
-                if each.digest in unknown:
-                    await throttle.step()
-                    size = await self._size(each)
-                    if size is not None:
-                        self._index.measured(each.digest, size)
+        if not self._sizes_wanted:
+            await self._index.settled()
+            return
+        unknown = set(await self._index.without_size([each.digest for each in some]))
+        wanted = [each for each in some if each.digest in unknown]
+        for begin in range(0, len(wanted), _READ_AT_ONCE):
+            part = wanted[begin : begin + _READ_AT_ONCE]
+            contents = await get_each(self._bucket, [_small_file(each) for each in part])
+            for each, content in zip(part, contents, strict=True):
+                size = _size(each, content) if isinstance(content, bytes) else None
+                if size is not None:  # else it was deleted meanwhile, or nobody can say how long it is
+                    self._index.measured(each.digest, size)
+            await throttle.step(len(part))
 
-    async def _size(self, holder: Holder) -> int | None:
-        try:
-            if not holder.is_manifest:
-                return await read_link(self._bucket, holder.repository, holder.digest)
-            record = await read_record(self._bucket, holder.repository, holder.digest)
-        except (NotFound, Corrupt):
-            return None  # it was deleted meanwhile, or nobody can say how long it is
-        return None if record is None else record.size
+
+def _small_file(holder: Holder) -> tuple[str, int]:
+    """The file that says how long a content is, and how long that file may be."""
+    if holder.is_manifest:
+        return layout.manifest_record(holder.repository, holder.digest), RECORD_MAX
+    return layout.blob_link(holder.repository, holder.digest), LINK_MAX
+
+
+def _size(holder: Holder, content: bytes) -> int | None:
+    if not holder.is_manifest:
+        return parse_link(content)
+    try:
+        return parse_record(layout.manifest_record(holder.repository, holder.digest), content).size
+    except Corrupt:
+        return None

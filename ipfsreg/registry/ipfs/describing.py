@@ -112,7 +112,7 @@ class Describer:
         found = await self._images.referrers(repository, root.digest)
         return {
             **await self._head(root.digest, root.media_type, len(root.content)),
-            "artifact_type": content.manifest.artifact_type or None,
+            "artifact_type": _kind(content.manifest),
             "subject": None if content.manifest.subject is None else str(content.manifest.subject),
             "annotations": dict(content.manifest.annotations or {}),
             "platforms": await self._platforms(repository, root, content, parts=True),
@@ -134,7 +134,7 @@ class Describer:
         platforms = await self._platforms(repository, root, content, parts=False)
         return {
             "digest": str(root.digest),
-            "artifact_type": content.manifest.artifact_type or None,
+            "artifact_type": _kind(content.manifest),
             "size": sum(each["total_size"] or 0 for each in platforms),
             "platforms": [each["platform"] for each in platforms if each["platform"]],
             "created": max((each["created"] for each in platforms if each["created"]), default=None),
@@ -201,6 +201,11 @@ class Describer:
             "layers": heads[1:] if described else heads,
             "history": config.history,
         }
+
+
+def _kind(manifest: Manifest) -> str | None:
+    """What kind of artifact it is; None for an image that can be run."""
+    return None if manifest.artifact_type in _CONFIGS else manifest.artifact_type or None
 
 
 def _nothing(platform: str | None) -> Document:

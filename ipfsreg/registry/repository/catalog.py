@@ -1,6 +1,7 @@
 """The names of the repositories, sorted, kept in memory once they were listed."""
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -9,6 +10,8 @@ from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.registry import layout
 from ipfsreg.registry.names import Repository
 
+from .catalog_index import CatalogIndex
+
 CATALOG_BELIEVED_SECONDS = 5.0
 """For how long the names are believed where other daemons push to the same bucket."""
 
@@ -16,8 +19,9 @@ CATALOG_BELIEVED_SECONDS = 5.0
 class Catalog:
     """The repositories that have a manifest. It is told of the first manifest of one, and of its last."""
 
-    def __init__(self, bucket: IBucket, clock: IReactorTime) -> None:
+    def __init__(self, bucket: IBucket, clock: IReactorTime, kept: CatalogIndex | None = None) -> None:
         self._bucket = bucket
+        self._kept = None if bucket.shared else kept
         self._clock = clock
         self._names: list[Repository] | None = None
         self._listed = 0.0
@@ -50,6 +54,13 @@ class Catalog:
         """A change failed, and may have had an effect: the names are listed again when they are asked for."""
         self._doubts += 1
         self._names = None
+        if self._kept is not None:
+            self._kept.doubt()
+
+    async def prepare(self) -> None:
+        """Have the names listed in the background where they are not kept, so that nobody has to wait for that."""
+        if self._kept is not None and await self._kept.names() is None:
+            await self._listing.outcome()
 
     async def _all(self) -> list[Repository]:
         if self._bucket.shared and self._clock.seconds() - self._listed > CATALOG_BELIEVED_SECONDS:
@@ -62,15 +73,26 @@ class Catalog:
         self._changes = []
         doubts, began = self._doubts, self._clock.seconds()
         try:
-            names = sorted([each async for each in layout.repositories_with_manifests(self._bucket)])
+            known = None if self._kept is None else await self._kept.names()
+            names = known
+            prepared: Sequence[str] = ()
+            if names is None:
+                names = sorted([each async for each in layout.repositories_with_manifests(self._bucket)])
+                prepared = () if self._kept is None else await self._kept.prepared(names)
+            if self._kept is not None and known is None and doubts == self._doubts:
+                self._kept.keep(prepared)
             for repository, present in self._changes:  # the listing may have passed the place before the change
                 _apply(names, repository, present=present)
+                if self._kept is not None:
+                    self._kept.changed(repository, present=present)
         finally:
             self._changes = None
         if doubts == self._doubts:
             self._names, self._listed = names, began
 
     def _changed(self, repository: Repository, *, present: bool) -> None:
+        if self._kept is not None:
+            self._kept.changed(repository, present=present)
         if self._changes is not None:
             self._changes.append((repository, present))
         if self._names is not None:

@@ -21,7 +21,7 @@ from ipfsreg.registry.record import RECORD_MAX, Record, manifest_key, parse_reco
 DESCRIPTORS_PAGE = 1024 * 1024
 """The bytes of descriptors in one page: the rest is left to the next."""
 
-_FEW = 16  # so many are read one by one, from memory where they were asked for before
+_FEW = 64  # so many are read one by one, from memory where they were asked for before
 _AT_ONCE = 64
 _SHORT = 16 * 1024  # a descriptor that is not longer is read with others in one call of a thread
 _MORE_THAN_MANIFEST = 64 * 1024

@@ -18,6 +18,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository, Tag
 
 _ADD = "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_MANY = 32  # so many are written before more are read
 _NOWHERE = b""  # where a damaged tag points to
 
 
@@ -83,8 +84,9 @@ class TagIndex:
         return None if rows is None else [Tag(tag) for (tag,) in rows]
 
     async def count(self, repository: Repository) -> int | None:
-        """How many tags a repository has; None where that is not known. One that is being moved may count twice."""
-        rows = await self._rows(repository, "SELECT count(*) FROM tags WHERE repository = ?")
+        """How many tags a repository has; None where that is not known."""
+        query = "SELECT count(*) FROM (SELECT DISTINCT folded, tag FROM tags WHERE repository = ?)"
+        rows = await self._rows(repository, query)
         return None if rows is None else int(rows[0][0])
 
     async def in_order(
@@ -131,6 +133,8 @@ class TagIndex:
             if tag not in reading.removed:
                 content = _NOWHERE if digest is None else index_key(digest)
                 self._index.tell(_ADD, *_row(repository, tag, content))
+        if len(tags) < _MANY:
+            return
         try:
             await self._index.settled()
         except Unavailable:  # it was logged

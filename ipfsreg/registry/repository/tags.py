@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 
-from ipfsreg.bucket.bulk import get_each
+from ipfsreg.bucket.bulk import get_each, names_with
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket
 from ipfsreg.flow.locks import KeyedLock
@@ -66,7 +66,7 @@ class Tags:
         """Point a tag to a digest, durably. The caller holds `changing`, and the manifest in the guard."""
         self._index.pointing(repository, tag, digest)
         try:
-            await self._bucket.put(layout.tag(repository, tag), f"{digest}\n".encode())
+            await self._bucket.put(layout.tag(repository, tag), _content(digest))
         except BaseException:
             self._index.may_point(repository, tag, digest)
             raise
@@ -84,7 +84,7 @@ class Tags:
         self._index.removed(repository, tag)
 
     async def count(self, repository: Repository) -> int:
-        """How many tags a repository has, about.
+        """How many tags a repository has.
 
         :raises NameUnknown: as `in_order`.
         """
@@ -127,6 +127,9 @@ class Tags:
                 known = await self._index.pointing_to(repository, digest)
             if known is not None:
                 return known
+        told = await names_with(self._stored, layout.tags_of(repository), _content(digest))
+        if told is not None:
+            return [Tag(name) for name in (*told.certain, *told.possible) if is_tag(name)]
         found: list[Tag] = []
         async for some in read_tags(self._stored, repository):
             found += [tag for tag, target in some if target == digest]
@@ -173,6 +176,10 @@ def _target(repository: Repository, tag: Tag, content: bytes) -> Digest | Bucket
         return parse_digest(content.decode("ascii", "replace").strip())
     except DigestInvalid:
         return Corrupt(f"{layout.tag(repository, tag)} has no digest in it")
+
+
+def _content(digest: Digest) -> bytes:
+    return f"{digest}\n".encode()
 
 
 def lexical(tag: str) -> tuple[str, str]:

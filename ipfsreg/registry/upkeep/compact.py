@@ -15,7 +15,16 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Digest
 
 _BEGIN = 16  # digits, which are 64 bits
+_MANY = 1000  # to sort as many takes longer than to wake a thread
 _STEPS = 10  # of so many digests that are added one counts as a step of a `Throttle`
+
+
+async def sealed(digests: "Beginnings | Digests", count: int, workers: Workers) -> None:
+    """Seal ``count`` digests: here, or in a thread where they are many."""
+    if count < _MANY:
+        digests.seal()
+    else:
+        await workers.run(digests.seal)
 
 
 class Beginnings:
@@ -98,7 +107,7 @@ class Digests:
             count += 1
             if count % _STEPS == 0:
                 await throttle.step()
-        await workers.run(found.seal)
+        await sealed(found, count, workers)
         return found
 
     def add(self, digest: Digest) -> None:

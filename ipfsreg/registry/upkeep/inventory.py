@@ -25,7 +25,7 @@ from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import RECORD_MAX, Record, parse_record
 from ipfsreg.registry.repository.tags import read_tags
 
-from .compact import Beginnings, Digests
+from .compact import Beginnings, Digests, sealed
 
 T = TypeVar("T")
 
@@ -191,11 +191,12 @@ async def take_inventory(
     What is listed comes first: nothing else is looked at. Tags come last: one that is moved while the manifests are
     read then counts where it is now.
     """
-    links = Beginnings()
+    links, count = Beginnings(), 0
     async for digest in layout.blob_links(bucket, repository):
         links.add(digest)
+        count += 1
         await throttle.step()
-    await workers.run(links.seal)
+    await sealed(links, count, workers)
     listed = await Digests.of(layout.manifest_records(bucket, repository), workers, throttle)
     contents = Inventory(listed, links)
 

@@ -27,8 +27,10 @@ async def find_strays(bucket: IBucket, list_top: ListTop | None, throttle: Throt
             continue
         async for listings in bucket.walk(top, lambda path: layout.belongs(path, is_directory=True)):
             for listing in listings:
-                await throttle.step(1 + len(listing.entries) // 20)
-                for entry in listing.entries:
+                await throttle.step()
+                for number, entry in enumerate(listing.entries):
+                    if number % 10 == 0:
+                        await throttle.step()
                     path = f"{listing.directory}/{entry.name}"
                     if bucket.shared and path.startswith(_ORIGINAL):
                         continue

@@ -29,12 +29,16 @@ _NOTE_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class UploadIdentity:
-    """A session's name, the repository that its blob is for, the directory of its files, and its client's address."""
+    """A session's name, the repository that its blob is for, the directory of its files, and its client's address.
+
+    ``owner`` is the user or, where nobody has said who it is, the address, in words; "" is the registry itself.
+    """
 
     identifier: str
     repository: Repository
     directory: Path
     client: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

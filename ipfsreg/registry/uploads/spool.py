@@ -18,6 +18,7 @@ from ipfsreg.registry.errors import UploadLost
 
 from .session_files import FileState, H, cut_file, hash_file, look_at, open_to_append
 from .spool_writer import SpoolWriter, UploadEnvironment
+from .unfinished import Unfinished
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,8 +33,16 @@ class Spool:
 
     _log = Logger()
 
-    def __init__(self, path: Path, environment: UploadEnvironment, received: int, hash_: ContentHash | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        environment: UploadEnvironment,
+        received: int,
+        hash_: ContentHash | None,
+        unfinished: Unfinished,
+    ) -> None:
         self.path = path
+        self._unfinished = unfinished
         self.received = received
         self._environment = environment
         self._hash = hash_
@@ -53,6 +62,7 @@ class Spool:
 
         :raises Full: before the block, where so many do not fit on the disk, or as soon as it is full.
         :raises ContentTooLarge: where more come than a blob may have.
+        :raises UnfinishedTooLarge: where more come than there is room for.
         """
         environment = self._environment
         descriptor, before, after, appender = await self._in_thread(
@@ -65,7 +75,9 @@ class Spool:
             os.close(descriptor)
             raise
         grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
-        writer = self._writer = SpoolWriter(environment, descriptor, appender, self.received, hash_, grown, after)
+        writer = self._writer = SpoolWriter(
+            environment, descriptor, appender, self.received, hash_, grown, after, self._unfinished
+        )
         try:
             with suppress(ConsumerGone):  # the writer stopped its producer, and says why
                 try:
@@ -73,6 +85,7 @@ class Spool:
                 finally:
                     await writer.close()
                     self._hash, self.received = writer.hash, writer.offset
+                    self._unfinished.release(writer.accepted - writer.offset)  # what a failing disk did not take
             writer.check()
         finally:
             self._writer, self._state = None, writer.state
@@ -87,6 +100,7 @@ class Spool:
     async def cut(self, length: int) -> None:
         """Forget what came after the first ``length`` bytes."""
         if length != self.received:
+            self._unfinished.release(self.received - length)
             self.received, self._hash = length, None
         self.forget_ahead()
         self._is_as_left(*await self._in_thread(cut_file, self.path, length, self._environment.form))

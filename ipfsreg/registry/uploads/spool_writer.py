@@ -16,10 +16,11 @@ from ipfsreg.bucket.errors import Full
 from ipfsreg.bucket.spool_format import PLAIN_SPOOL, Appender, SpoolFormat
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
-from ipfsreg.registry.errors import ContentTooLarge
+from ipfsreg.registry.errors import ContentTooLarge, UnfinishedTooLarge
 from ipfsreg.registry.repository.blobs import Blobs
 
 from .session_files import FileState, state_of
+from .unfinished import Unfinished
 
 WRITTEN_AT_ONCE = 256 * 1024
 """Bytes are handed to a thread in pieces of at least this length, so that the hand-over costs little."""
@@ -75,14 +76,17 @@ class SpoolWriter:
         hash_: ContentHash,
         grown: Callable[[int], None] | None,
         state: FileState,
+        unfinished: Unfinished,
     ) -> None:
+        self._unfinished = unfinished
         self._workers = environment.workers
         self._clock = environment.clock
         self._limit = environment.max_blob_size
         self._grown = grown
         self._descriptor = descriptor
         self._appender = appender
-        self._accepted = self._offset = offset
+        self.accepted = self._offset = offset
+        """Where the file ends when everything is in it that was taken."""
         self._hash = hash_
         self.state = state
         """That of the file after the last write."""
@@ -132,10 +136,14 @@ class SpoolWriter:
         """See `IConsumer`."""
         if self._disk_error is not None or self._refusal is not None:
             return
-        if self._limit is not None and self._accepted + len(data) > self._limit:
-            self.refuse(ContentTooLarge(f"blobs longer than {self._limit} bytes are not accepted here"))
+        try:
+            if self._limit is not None and self.accepted + len(data) > self._limit:
+                raise ContentTooLarge(f"blobs longer than {self._limit} bytes are not accepted here")
+            self._unfinished.take(len(data))
+        except (ContentTooLarge, UnfinishedTooLarge) as error:
+            self.refuse(error)
             return
-        self._accepted += len(data)
+        self.accepted += len(data)
         self._last_write = self._clock.seconds()
         self._keep(data)
         self._waiting_length += len(data)

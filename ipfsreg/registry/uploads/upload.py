@@ -41,6 +41,7 @@ from ipfsreg.registry.errors import (
     DigestInvalid,
     QuotaExceeded,
     SizeInvalid,
+    UnfinishedTooLarge,
     UploadBusy,
     UploadLost,
     UploadOutOfOrder,
@@ -50,6 +51,7 @@ from ipfsreg.registry.errors import (
 from .session_files import DATA, UploadIdentity
 from .spool import Spool
 from .spool_writer import UploadEnvironment
+from .unfinished import Unfinished
 
 TURN_SECONDS = 2.0
 """For how long a request waits for one before it on the same session, in seconds."""
@@ -72,7 +74,7 @@ class Upload:
     """One session. ``ended`` is called once, when it ends.
 
     ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None where they must be read
-    again to know it.
+    again to know it. ``unfinished`` counts the bytes of all sessions of its owner.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Upload:
         received: int = 0,
         last_used: float,
         hash_: ContentHash | None = None,
+        unfinished: Unfinished | None = None,
     ) -> None:
         self.identity = identity
         self.identifier = identity.identifier
@@ -93,7 +96,9 @@ class Upload:
         self.state = UploadState.IDLE
         self._environment = environment
         self._ended = ended
-        self._spool = Spool(identity.directory / f"{DATA}{environment.form.suffix}", environment, received, hash_)
+        self._unfinished = Unfinished("", None) if unfinished is None else unfinished
+        data = identity.directory / f"{DATA}{environment.form.suffix}"
+        self._spool = Spool(data, environment, received, hash_, self._unfinished)
         self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
 
@@ -152,7 +157,7 @@ class Upload:
         :raises UploadOutOfOrder: where they do not begin at the end, or the content is stored already.
         :raises SizeInvalid: where it says two lengths, or others came.
         :raises ContentTooLarge: where the blob would be longer than is allowed. :raises Full:
-        :raises QuotaExceeded: where its repository has no room for it.
+        :raises QuotaExceeded: where its repository has no room for it. :raises UnfinishedTooLarge: likewise its owner.
         """
         with self._using(UploadState.APPENDING):
             async with self._taking(length, content_range) as consumer:
@@ -220,6 +225,7 @@ class Upload:
         limit = self._environment.max_blob_size
         if limit is not None and begin + (length or 0) > limit:
             raise ContentTooLarge(f"blobs longer than {limit} bytes are not accepted here")
+        self._unfinished.check(length or 0)
         await self._environment.blobs.check_room(self.repository, digest, begin + (length or 0))
         try:
             async with self._spool.appending(length) as consumer:
@@ -231,7 +237,7 @@ class Upload:
         except Full:
             await self._spool.cut(begin)
             raise
-        except (ContentTooLarge, UploadLost):
+        except (ContentTooLarge, UnfinishedTooLarge, UploadLost):
             await self._end()
             raise
         except OSError as error:
@@ -284,6 +290,8 @@ class Upload:
             raise
 
     async def _end(self) -> None:
+        if self.state is not UploadState.ENDED:
+            self._unfinished.release(self.received)
         self.state = UploadState.ENDED
         self._ended(self)
         self._spool.forget_ahead()

@@ -68,22 +68,26 @@ class Uploads:
             )
             self._sessions.add(upload)
 
-    async def begin(self, repository: Repository, client: str = "") -> Upload:
+    async def begin(self, repository: Repository, client: str = "", user: str = "") -> Upload:
         """Start a session. ``client`` is the address of the client, or nothing for the registry itself.
+
+        ``user`` is its name, or nothing where it has not said who it is: then its address counts as one.
 
         Where there are too many, the emptiest of those that were not used lately is ended; see `Sessions.in_the_way`.
 
         :raises TooManyRequests: where all are in use.
         """
-        in_the_way = self._sessions.in_the_way(client, self._is_idle)
+        owner = f"the user {user}" if user else client and f"the address {client}"
+        in_the_way = self._sessions.in_the_way(client, owner, self._is_idle)
         identifier = str(uuid.uuid4())
-        identity = UploadIdentity(identifier, repository, self._directory / identifier, client)
+        identity = UploadIdentity(identifier, repository, self._directory / identifier, client, owner)
         upload = Upload(
             identity,
             self._environment,
             self._sessions.remove,
             last_used=self._environment.clock.seconds(),
             hash_=self._environment.new_hash(),
+            unfinished=self._sessions.unfinished_of(owner),
         )
         self._sessions.add(upload)
         if in_the_way is not None:

@@ -1,9 +1,8 @@
 """The gate where there is access control: who asks is told what they may, in the words of clients."""
 
+import time
 from dataclasses import replace
 from math import ceil
-
-from twisted.logger import Logger
 
 from ipfsreg.access.authority import Authority
 from ipfsreg.access.errors import BadCredentials, TooManyAttempts, Unavailable
@@ -16,29 +15,40 @@ from ipfsreg.web.http.request import Request
 
 from .challenge import Challenge
 from .credentials import credentials_of
+from .recent import Recent
 
 
 class GuardedGate:
     """Asks an authority. See `Gate`."""
 
     is_open = False
-    _log = Logger()
 
     def __init__(self, authority: Authority, challenge: Challenge, clients: TrustedProxies) -> None:
         self._authority = authority
         self._challenge = challenge
         self._clients = clients
+        self._recent = Recent(authority, time.time)
+
+    def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
+        """See `Gate`."""
+        if needs is Entry.EVERYBODY:
+            return True
+        user = self._recent.admits(request, self._clients.address_of(request), needs, repository)
+        if user is not None:
+            request.identify(user)
+        return user is not None
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
         """See `Gate`."""
-        if needs is Entry.EVERYBODY:
-            return
         action = needs if isinstance(needs, Action) else None
+        epoch = self._authority.epoch
         user = await self.identify(request, action, repository)
         if needs is Entry.KNOWN and user is ANONYMOUS:
             raise self._challenge.error(request, None)
         if action is not None:
             self._check(request, user, action, repository)
+        if epoch == self._authority.epoch:  # while it was waited for, nothing has changed that it may depend on
+            self._recent.remember(request, self._clients.address_of(request), user, needs, repository)
 
     def pulls(self, request: Request) -> Filter:
         """See `Gate`."""
@@ -47,6 +57,10 @@ class GuardedGate:
     def lists(self, request: Request) -> Filter:
         """See `Gate`."""
         return self._pulls_of(replace(user_of(request), scope=None))
+
+    def name_of(self, request: Request) -> str:
+        """See `Gate`."""
+        return user_of(request).name
 
     def _pulls_of(self, user: User) -> Filter:
         decide = self._authority.decider(user, Action.PULL)
@@ -60,8 +74,7 @@ class GuardedGate:
         address = self._clients.address_of(request)
         try:
             user = await self._authority.identify(credentials_of(request), address)
-        except BadCredentials as error:
-            self._log.info("A login from {address} failed: {error}", address=address, error=error)
+        except BadCredentials:
             scope = None if action is None else scope_for(action, repository)
             raise self._challenge.error(request, scope, problem="invalid_token") from None
         except (TooManyAttempts, Unavailable) as error:
@@ -79,15 +92,7 @@ class GuardedGate:
             problem = None if user.scope is None else "insufficient_scope"
             raise self._challenge.error(request, scope_for(action, repository), problem=problem)
         address = self._clients.address_of(request)
-        self._log.info(
-            "{user} from {address} may not {action} {repository}: {reason}",
-            user=user.label,
-            address=address,
-            action=action.value,
-            repository=repository or "",
-            reason=verdict.reason,
-        )
-        self._authority.record(action.value, user, address, allowed=False, repository=repository, rule=verdict.reason)
+        self._authority.record_denial(action, user, address, repository, verdict.reason)
         raise HttpError(403, "DENIED", f"{user.label} may not {action.value} {repository or 'here'}")
 
 

@@ -14,6 +14,7 @@ from ipfsreg.access.errors import BadCredentials, TooManyAttempts, Unavailable
 from ipfsreg.access.identity import Action, User
 from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.web.cookies import cookie_name, read_cookie, set_cookie
+from ipfsreg.web.gate import Entry, Needs
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 
@@ -66,6 +67,10 @@ class SessionGate(GuardedGate):
         self._clients = clients
         self._sessions = Sessions(MonotonicClock().seconds)
 
+    def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
+        """See `Gate`. A session is looked at each time."""
+        return needs is Entry.EVERYBODY
+
     async def identify(self, request: Request, action: Action | None, repository: str | None) -> User:
         """Who asks. The account is looked at each time: one that is gone, or has another password now, ends it."""
         secret = self.session(request)
@@ -98,7 +103,7 @@ class SessionGate(GuardedGate):
             return False
         except (TooManyAttempts, Unavailable) as error:
             raise not_looked_at(error) from None
-        self._authority.record("login", user, address, allowed=True)
+        self._authority.record("session", user, address)
         self._sessions.end(self.session(request))
         self._set(request, self._sessions.begin(user), SESSION_SECONDS)
         return True

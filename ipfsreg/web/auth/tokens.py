@@ -85,7 +85,7 @@ class TokenRoutes:
         except BadScope as error:
             raise HttpError(400, "UNSUPPORTED", str(error)) from None
         if not user.is_anonymous:
-            self._authority.record("login", user, self._clients.address_of(request), allowed=True)
+            self._authority.record("token", user, self._clients.address_of(request))
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return reply(request, 200, headers, json.dumps(_document(issued)).encode())
 

@@ -1,11 +1,13 @@
 """``/v2/``, ``/v2/_catalog``, ``/v2/<name>/tags/list`` and ``/v2/<name>/referrers/<digest>``."""
 
 import json
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, urlencode
 
+from twisted.internet.interfaces import IReactorTime
+
 from ipfsreg.access.identity import Action
+from ipfsreg.flow.throttle import Turns
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import PaginationInvalid
 from ipfsreg.registry.manifest import OCI_INDEX
@@ -23,11 +25,25 @@ from .converters import path
 CATALOG_PAGE = 1000
 """How many repositories one answer lists where the client does not say."""
 
+STEP_SECONDS = 0.002
+"""For how long the rules are asked about names before others have their turn."""
+
 
 class ListingRoutes:
     """What there is (distribution-spec, "Content Discovery"; Docker's ``_catalog``)."""
 
-    def __init__(self, catalog: Catalog, tags: Tags, referrers: Referrers, gate: Gate) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        tags: Tags,
+        referrers: Referrers,
+        gate: Gate,
+        reactor: IReactorTime,
+        seconds: Callable[[], float],
+    ) -> None:
+        """``seconds`` is a clock that nobody can set."""
+        self._turns = Turns(reactor)
+        self._seconds = seconds
         self._catalog = catalog
         self._tags = tags
         self._referrers = referrers
@@ -51,11 +67,30 @@ class ListingRoutes:
         names = await self._catalog.after(parameter(request, "last") or "")
         most = CATALOG_PAGE if number is None else number
         if not self._gate.is_open:
-            # One more than fits says that there is a next page: the rules are not asked about the rest.
-            names = list(islice(filter(self._gate.lists(request), names), most + 1))
+            names = await self._visible(request, names, most + 1)
         page = names[:most]
         _link_to_next(request, path("_catalog"), names, page)
         return _json(request, {"repositories": page})
+
+    async def _visible(self, request: Request, names: Sequence[Repository], most: int) -> list[Repository]:
+        """The first ones that the asker may see. One more than fits says that there is a next page.
+
+        Where the rules hide nearly everything, that is a walk through all names, in turns with everything else.
+        """
+        is_visible = self._gate.lists(request)
+        found: list[Repository] = []
+        until = self._seconds() + STEP_SECONDS
+        for name in names:
+            if is_visible(name):
+                found.append(name)
+                if len(found) == most:
+                    break
+            if self._seconds() >= until:
+                await self._turns.next()
+                if request.gone:
+                    break
+                until = self._seconds() + STEP_SECONDS
+        return found
 
     async def tags(self, request: Request, repository: Repository) -> bytes:
         """The tags of a repository, in lexical order."""

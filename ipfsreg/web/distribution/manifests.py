@@ -18,11 +18,8 @@ from ipfsreg.web.teller import Teller
 from .answers import answer_manifest
 from .converters import path
 
-TAGS_MAX = 100
-"""How many tags one request may set."""
-
 TAG_HEADERS_MAX = 3000
-"""How long the headers that name them may be, in bytes."""
+"""How long the headers that name the tags of one request may be, in bytes."""
 
 _TAG_HEADER = "OCI-Tag"
 
@@ -30,10 +27,11 @@ _TAG_HEADER = "OCI-Tag"
 class ManifestRoutes:
     """Pushing, pulling and deleting manifests (distribution-spec, "Pulling manifests" and so on)."""
 
-    def __init__(self, manifests: Manifests, dags: Dags, max_size: int, memory: Budget, teller: Teller) -> None:
+    def __init__(self, manifests: Manifests, dags: Dags, most: tuple[int, int], memory: Budget, teller: Teller) -> None:
+        """``most`` is how many bytes a manifest may have, and how many tags one request may set."""
         self._manifests = manifests
         self._dags = dags
-        self._max_size = max_size
+        self._max_size, self._max_tags = most
         self._memory = memory
         self._teller = teller
 
@@ -52,7 +50,7 @@ class ManifestRoutes:
 
     async def put(self, request: Request, repository: Repository, reference: Tag | Digest) -> bytes:
         """Store a manifest and point a tag, or the tags of ``tag=`` parameters, to it."""
-        tags = _tags(request)
+        tags = _tags(request, self._max_tags)
         expected = reference if isinstance(reference, Digest) else None
         if not isinstance(reference, Digest) and reference not in tags:
             tags.append(reference)
@@ -93,13 +91,13 @@ class ManifestRoutes:
         return reply(request, 202, {})
 
 
-def _tags(request: Request) -> list[Tag]:
-    """The tags of the ``tag=`` parameters, each once.
+def _tags(request: Request, most: int) -> list[Tag]:
+    """The tags of the ``tag=`` parameters, each once; ``most`` are allowed.
 
     :raises TooManyTags: where the answer could not name them all: proxies take 4 to 8 KiB of headers, and answer 502
         for more, when all is done already (distribution-spec, "Pushing Manifests with Tags": 414).
     """
     tags = list(dict.fromkeys(parse_tag(text) for text in parameters(request, "tag")))
-    if len(tags) > TAGS_MAX or sum(len(f"{_TAG_HEADER}: {tag}\r\n") for tag in tags) > TAG_HEADERS_MAX:
-        raise TooManyTags(f"at most {TAGS_MAX} tags at once, and {TAG_HEADERS_MAX} bytes of {_TAG_HEADER} headers")
+    if len(tags) > most or sum(len(f"{_TAG_HEADER}: {tag}\r\n") for tag in tags) > TAG_HEADERS_MAX:
+        raise TooManyTags(f"at most {most} tags at once, and {TAG_HEADERS_MAX} bytes of {_TAG_HEADER} headers")
     return tags

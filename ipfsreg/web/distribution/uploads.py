@@ -74,7 +74,7 @@ class UploadRoutes:
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
             raise DigestInvalid(f"unknown digest algorithm; known are {', '.join(HEX_LENGTHS)}")
-        upload = await self._uploads.begin(repository, self._clients.network_of(request))
+        upload = await self._uploads.begin(repository, self._clients.network_of(request), self._gate.name_of(request))
         if digest is None:
             return reply(request, 202, _progress(upload, None))
         try:

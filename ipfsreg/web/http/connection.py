@@ -18,7 +18,7 @@ from .body import OVER, WANTED, Body, BodyState, ClientTooSlow
 from .framing import BadChunk
 from .head import BadRequest
 from .incoming import Incoming
-from .limits import DRAIN_MAX, FIRST_PIECE, KEPT_MAX, REQUESTS_AT_ONCE, HttpLimits, next_piece
+from .limits import DRAIN_MAX, FIRST_PIECE, REQUESTS_AT_ONCE, HttpLimits, next_piece
 from .output import IWire, Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
@@ -73,6 +73,8 @@ class Connection(protocol.Protocol):
     """
 
     output: Output
+    peer: IAddress
+    """The client's address."""
 
     def __init__(self, server: Server) -> None:
         self.request: Request | None = None
@@ -80,7 +82,7 @@ class Connection(protocol.Protocol):
         self._server = server
         self._phase = _Phase.HEAD
         self._begun = False
-        self.incoming = Incoming()
+        self.incoming = Incoming(server.limits.head)
         self._advancing = False
         self._later: IDelayedCall | None = None
         self._reading = True
@@ -99,11 +101,6 @@ class Connection(protocol.Protocol):
         """This side's address."""
         return self.wire.getHost()
 
-    @property
-    def peer(self) -> IAddress:
-        """The client's address."""
-        return self.wire.getPeer()
-
     def client_certificate(self) -> bytes | None:
         """The client's certificate in DER, which TLS has verified, or None."""
         certificate = cast(Any, self.transport).getPeerCertificate() if self.secure else None
@@ -113,6 +110,7 @@ class Connection(protocol.Protocol):
 
     def connectionMade(self) -> None:
         """See `Protocol`."""
+        self.peer = self.wire.getPeer()
         self.secure = ISSLTransport.providedBy(self.transport)
         self.output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
         with suppress(OSError, AttributeError):  # a Unix socket
@@ -356,7 +354,7 @@ class Connection(protocol.Protocol):
         if self._phase is _Phase.BODY and self._waits_for_body():
             reading = not self.incoming
         else:
-            reading = len(self.incoming) <= KEPT_MAX
+            reading = len(self.incoming) <= self._server.limits.head.size
         if reading is not self._reading and not self._read_to_end:
             self._reading = reading
             self.wire.resumeProducing() if reading else self.wire.pauseProducing()

@@ -28,7 +28,9 @@ class TrustedProxies:
 
     def address_of(self, request: Request) -> str:
         """The address of a request's client, or ``-`` where it has none."""
-        return self.client(getattr(request.peer, "host", None), request.header("X-Forwarded-For"))
+        peer = getattr(request.peer, "host", None)
+        forwarded = request.headers.get(b"x-forwarded-for")
+        return peer or _NONE if forwarded is None else self.client(peer, forwarded.decode("latin-1"))
 
     def is_secure(self, request: Request) -> bool:
         """Whether the client has come by https: to this daemon, or to a proxy that is trusted to say so."""

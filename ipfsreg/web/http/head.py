@@ -43,15 +43,15 @@ class Head:
     expects_continue: bool = False
 
 
-def parse_head(data: bytes) -> Head:
-    """Read a head, from the request line to the empty line with which it ends.
+def parse_head(data: bytes, most: int = HEADERS_MAX) -> Head:
+    """Read a head, from the request line to the empty line with which it ends. It has ``most`` headers at most.
 
     :raises BadRequest: where it is not a request of HTTP/1.1 or 1.0.
     """
     end = data.find(b"\r\n")
     method, target, is_1_1 = _parse_line(data[:end])
-    if data.count(b"\r\n") - 2 > HEADERS_MAX:
-        raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEADERS_MAX} headers")
+    if data.count(b"\r\n") - 2 > most:
+        raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {most} headers")
     fields = _Fields()
     try:
         HttpRequestParser(fields).feed_data(b"GET / HTTP/1.1" + data[end:])
@@ -91,16 +91,19 @@ def _parse_line(line: bytes) -> tuple[bytes, bytes, bool]:
     return method, target, version == b"HTTP/1.1"
 
 
-def check_beginning(data: bytes) -> None:
+def check_beginning(data: bytes, most: int = HEAD_MAX) -> None:
     """Check a head whose end has not come yet, so that the end of a bad one is not waited for.
+
+    ``most`` is how many bytes it may have.
 
     :raises BadRequest: as `parse_head`.
     """
     line, found, _ = data.partition(b"\r\n")
-    if len(data) > HEAD_MAX:
-        if found and len(line) < HEAD_MAX:
-            raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "more headers than are read")
-        raise BadRequest(HTTPStatus.REQUEST_URI_TOO_LONG, "a longer path than is read")
+    if len(data) > most:
+        if found and len(line) < most:
+            message = f"a request line with headers of more than {most} bytes"
+            raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+        raise BadRequest(HTTPStatus.REQUEST_URI_TOO_LONG, f"a path of more than {most} bytes")
     if data.count(b"\n") != data.count(b"\r\n"):
         raise _bad("a line that ends without CR")
     if found:

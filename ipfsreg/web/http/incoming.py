@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from .framing import Chunked, Sized
 from .head import END, Head, check_beginning, parse_head
-from .limits import HEAD_MAX
+from .limits import HeadBounds
 
 
 class Incoming:
     """The bytes, and where the body ends that is being taken out of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: HeadBounds) -> None:
+        self._bounds = bounds
         self._data = b""
         self._framing: Sized | Chunked = Sized(0)
 
@@ -36,11 +37,11 @@ class Incoming:
         if begin:
             data = self._data = data[begin:]
         end = data.find(END)
-        if end < 0 or end > HEAD_MAX:
-            check_beginning(data if end < 0 else data[:end])
+        if end < 0 or end > self._bounds.size:
+            check_beginning(data if end < 0 else data[:end], self._bounds.size)
             return None
         end += len(END)
-        head = parse_head(data[:end])
+        head = parse_head(data[:end], self._bounds.count)
         self._data = data[end:]
         if head.length != 0:
             self._framing = Chunked() if head.length is None else Sized(head.length)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 HEAD_MAX = 32 * 1024
-"""How long a request line with its headers may be, in bytes: podman asks for up to a thousand ranges in one header."""
+"""How long a request line with its headers may be by default, in bytes: podman asks for up to a thousand ranges in one
+header."""
 
 HEADERS_MAX = 500
+"""How many headers there may be by default: many more than any client and its proxies send."""
 
 DRAIN_MAX = 256 * 1024
 """A refused body with no more than this still to come is read to its end, and the connection kept."""
@@ -20,9 +22,6 @@ LEAST_RATE = 1024
 
 REQUESTS_AT_ONCE = 32
 """How many requests of one client are answered before the others have their turn."""
-
-KEPT_MAX = HEAD_MAX
-"""How many bytes may wait while a request is being answered: the client is held back when there are more."""
 
 FIRST_PIECE = 16 * 1024
 """How much is read at once, in bytes, before it is known what the client sends."""
@@ -44,8 +43,19 @@ def next_piece(mean: float, *, is_collected: bool) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadBounds:
+    """How long a request line with its headers may be, in bytes, and how many headers there may be.
+
+    So much may also wait while a request is being answered: the client is held back when there is more.
+    """
+
+    size: int = HEAD_MAX
+    count: int = HEADERS_MAX
+
+
+@dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """How long a client is waited for, in seconds.
+    """How long a client is waited for, in seconds, and how much it may say before its body.
 
     ``idle`` is for its next request, and for a body that goes into memory; ``stall`` for one that takes nothing of its
     answer; ``body`` for one that sends nothing of a body that goes to the disk, where None is ``stall``.
@@ -54,3 +64,4 @@ class HttpLimits:
     idle: float
     stall: float
     body: float | None = None
+    head: HeadBounds = HeadBounds()

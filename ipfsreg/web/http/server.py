@@ -7,9 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
-from zope.interface import implementer
 
 from ipfsreg import __version__
 from ipfsreg.flow.clock import MonotonicClock
@@ -38,7 +37,6 @@ RETRY_SECONDS = 10
 _UNBOUNDED = ConnectionBounds()
 
 
-@implementer(IProtocolNegotiationFactory)
 class HttpServer(ServerFactory):
     """Answers requests with a handler.
 
@@ -80,10 +78,6 @@ class HttpServer(ServerFactory):
         connection = Connection(self)
         self.connections[connection] = counted
         return connection
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """What is offered to a TLS client."""
-        return [b"http/1.1"]
 
     @property
     def busy(self) -> int:

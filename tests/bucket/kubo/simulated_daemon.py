@@ -16,6 +16,7 @@ from ipfsreg.bucket.kubo.state.changes import Change, Link, Move, Remove, Store
 from ipfsreg.bucket.kubo.state.commits import Commits
 from ipfsreg.bucket.kubo.state.notes import Notes
 from ipfsreg.bucket.kubo.state.presence import Clocks
+from ipfsreg.bucket.kubo.state.signing import Signing
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, cid_of
 from ipfsreg.ipfs.dag_pb import PBLink, PBNode, encode_node
@@ -108,7 +109,7 @@ class Daemon:
         file: Any = MemoryFile(self._files)
         notes = Notes(file, FOLDER)
         clocks = Clocks(self._reactor, simulation.clock.seconds, simulation.skewed)
-        self.commits = Commits(node, PinMarkers(node, FOLDER), notes, shown, clocks)
+        self.commits = Commits(node, PinMarkers(node, FOLDER), notes, shown, clocks, Signing())
         self.alive, self._ready = True, False
         self._opening = SingleFlight(self._open)
         self.spawn(self.read())

@@ -47,6 +47,7 @@ async def check(place: Place) -> None:
     if there:
         ordered = sorted(there, key=lexical)
         assert await place.registry.tags.in_order(APP) == ordered
+        assert await place.registry.tags.count(APP) == len(ordered)
         for most in (1, 3):
             assert await place.registry.tags.in_order(APP, ordered[0], most) == ordered[1 : most + 1]
 
@@ -110,6 +111,21 @@ async def test_after_a_kill_the_tags_are_read_again_once(place: Place, monkeypat
     reads.paths.clear()
     await check(place)
     assert reads.paths == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_copy_of_the_file_alone_is_not_believed(place: Place) -> None:
+    """One that was made while a daemon ran, without what SQLite keeps beside it."""
+    await push(place, 0, *TAGS)
+    await place.registry.cid_refresh.run_if_needed()
+    await place.registry.stop()
+    await place.start()
+    copy = (place.directory / "cids.sqlite").read_bytes()
+    await push(place, 0, Tag("later"))
+    await place.registry.stop()
+    (place.directory / "cids.sqlite").write_bytes(copy)
+    await place.start()
+    assert "later" in await place.registry.tags.pointing_to(APP, DIGESTS[0])
 
 
 @pytest_twisted.ensureDeferred

@@ -73,7 +73,7 @@ def verdicts(daemon: DaemonProcess, *arguments: str) -> dict[str, tuple[bool, st
     assert done.returncode == 0, done.stderr
     return {
         f"{each['repository']}:{each['tag']}": (each["kept"], each["reason"])
-        for each in json.loads(done.stdout)["tags"]
+        for each in json.loads(done.stdout)["verdicts"]
     }
 
 

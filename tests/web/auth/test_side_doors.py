@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
+from ipfsreg.flow.throttle import Turns
+from ipfsreg.web.distribution import listings
 from tests.web.client import query
 from tests.web.served import MANIFEST_TYPE, Serve, digest_of, image
 
@@ -150,6 +153,8 @@ async def test_denials_and_changes_are_in_the_audit_log(daemon: Guarded, tmp_pat
     lines = [json.loads(line) for line in text.splitlines()]
     told = [(line["event"], line["user"], line["verdict"], line.get("repository")) for line in lines]
     assert ("push", "owner", "allowed", "secret/app") in told
+    pushed = [line["reference"] for line in lines if (line["event"], line.get("repository")) == ("push", "secret/app")]
+    assert digest_of(SECRET) in pushed
     assert ("pull", "reader", "denied", "secret/app") in told
     assert ("login", "reader", "denied", None) in told
     assert ("delete", "deleter", "allowed", "team/app") in told
@@ -166,6 +171,26 @@ async def test_a_token_for_the_catalog_lists_what_its_holder_may_pull(daemon: Gu
         assert (answer.status, answer.json()) == (200, {"repositories": names})
         # It opens nothing of what it lists.
         assert (await daemon.ask("GET", "/v2/public/app/tags/list", bearer(token))).status == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_to_look_for_what_one_may_see_lets_others_have_their_turn(
+    daemon: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    turns: list[object] = []
+    give = Turns.next
+
+    def counted(self: Turns) -> "Deferred[None]":
+        turns.append(self)
+        return give(self)
+
+    monkeypatch.setattr(Turns, "next", counted)
+    monkeypatch.setattr(listings, "STEP_SECONDS", 0.0)
+    for number, names in (("1000", ["public/app", "team/app"]), ("1", ["public/app"])):
+        answer = await daemon.ask("GET", query("/v2/_catalog", n=number), READER)
+        assert answer.json() == {"repositories": names}
+    assert len(turns) >= 4
 
 
 @pytest_twisted.ensureDeferred

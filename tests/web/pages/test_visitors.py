@@ -239,3 +239,16 @@ async def test_credentials_of_a_request_count_too(serve: Serve, tmp_path: Path) 
     assert (await daemon.ask("GET", "/repositories/team/app", headers)).status == 200
     wrong = await daemon.ask("GET", "/repositories/team/app", {"Accept": "text/html", **basic("reader", "wrong")})
     assert (wrong.status, wrong["location"].partition("?")[0]) == (303, "/sign-in")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_is_nobody_elses_at_the_same_address(serve: Serve, tmp_path: Path) -> None:
+    """What is remembered of requests is by their credentials, and a session's are in a cookie."""
+    daemon, digest = await with_image(serve, tmp_path)
+    reader = await signed_in(daemon, "reader")
+    other = Visitor(daemon.served, "10.9.0.2")  # where the reader is
+    for _ in range(2):
+        assert (await reader.get("/repositories/team/app")).status == 200
+        assert (await other.get("/repositories/team/app")).status == 303
+        api = {"X-Forwarded-For": "10.9.0.2"}
+        assert (await daemon.served.ask("GET", f"/v2/team/app/manifests/{digest}", api)).status == 401

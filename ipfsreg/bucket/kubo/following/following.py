@@ -11,11 +11,13 @@ from contextlib import suppress
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
+from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, AlreadyPinned, NotPinned
 from ipfsreg.bucket.kubo.json_file import JsonFile
 from ipfsreg.bucket.kubo.node.network import Network
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.reading.content_by_cid import network_contents
+from ipfsreg.bucket.kubo.reading.read_only import ReadOnlyBucket
 from ipfsreg.flow.background import Background
 from ipfsreg.flow.single_flight import SingleFlight
 
@@ -50,6 +52,8 @@ class Following:
         self._beginning: SingleFlight[None] = SingleFlight(self._begin)
         self._refreshing: SingleFlight[None] = SingleFlight(self._refresh)
         self._not_kept: Callable[[], Awaitable[Collection[str]]] = _not_kept
+        self._check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]] | None = None
+        self._checked: str | None = None
         self._looking = Background(f"look where {self._name} leads", self._look)
 
     async def start(self) -> None:
@@ -76,11 +80,12 @@ class Following:
             self._root = noted.get("root")
 
     def leave_out(self, stored_as: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
-        """Leave out the directories that have long files though they are stored under other names.
-
-        ``stored_as`` answers these; where it fails, no newer state is kept.
-        """
+        """See `Mirror.leave_out`."""
         self._not_kept = lambda: stored_as(_NOT_KEPT)
+
+    def check(self, check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]]) -> None:
+        """See `Mirror.check`."""
+        self._check = check
 
     async def root(self) -> str:
         """The CID of the directory that is served now. `Unavailable` where none is known yet."""
@@ -121,7 +126,18 @@ class Following:
             raise Unavailable(f"{self._name} leads nowhere: {error}", RETRY_AFTER) from None
         if not found.is_directory:
             raise Unavailable(f"{self._name} leads to a file, and not to a registry's directory", 60)
+        if self._check is not None and found.cid != self._checked:
+            await self._check_state(self._check, found.cid)
         return found.cid
+
+    async def _check_state(self, check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]], root: str) -> None:
+        async def at_root() -> str:
+            return root
+
+        links = await self._contents.links(root)
+        state = ReadOnlyBucket(self._contents, at_root, self._name, "it is one state of many")
+        await check(state, {link.name: link.cid for link in links})
+        self._checked = root
 
     async def _keep(self, root: str) -> None:
         """Fetch and pin what is small of a directory, serve it, and then let go of what was pinned before."""

@@ -54,7 +54,7 @@ class Publishing:
             self._name = name
             self._log.info(
                 "This registry is published: others mirror it with [kubo] follow = /ipns/{name}. Who knows that name "
-                "can read all of it.",
+                "can read all of it, unless it is encrypted.",
                 name=name,
             )
         if await self._network.has_peers():

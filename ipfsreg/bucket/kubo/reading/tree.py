@@ -5,11 +5,14 @@ from functools import partial
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
+from ipfsreg.bucket.bulk import IFindsByContent, WithContent
 from ipfsreg.bucket.errors import NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IReader, Listing, Stat, check_path
 from ipfsreg.bucket.kubo.errors import Missing
 from ipfsreg.bucket.kubo.node.node import Found
+from ipfsreg.ipfs.cid import RAW, cid_of
 
 from .contents import Child, Contents
 
@@ -19,12 +22,15 @@ EMPTY_DIRECTORIES = {
 }
 """The CIDs of a directory without entries, which a bucket does not have."""
 
+_RAW_BLOCK = "bafkrei"  # how the CID of a raw block with its sha256 begins as text
+
 READ_TRIES = 5
 """How often a state is looked at that is replaced meanwhile, beside garbage collection."""
 
 T = TypeVar("T")
 
 
+@implementer(IFindsByContent)
 class NodeTree:
     """What of `IBucket` only reads. ``root`` answers the CID of the directory as it is now."""
 
@@ -67,6 +73,19 @@ class NodeTree:
             return _entries(await self._links(directory))
 
         return _asked(directory, entries)
+
+    def names_with(self, directory: str, content: bytes) -> "Deferred[WithContent | None]":
+        """See `IFindsByContent.names_with`: a file of one raw block has its content's hash for its CID."""
+        wanted = str(cid_of(RAW, content))
+
+        async def found() -> WithContent | None:
+            files = [link for link in await self._links(directory) if not link.is_directory]
+            return WithContent(
+                [link.name for link in files if link.cid == wanted],
+                [link.name for link in files if not link.cid.startswith(_RAW_BLOCK)],
+            )
+
+        return _asked(directory, found)
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """See `IBucket.walk`: one state of the directory, however long it takes."""

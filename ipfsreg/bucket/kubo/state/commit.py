@@ -44,6 +44,7 @@ from .draft import StateDraft
 from .notes import Notes
 from .pins import Pins
 from .register import Lease, Register
+from .signing import Signing
 from .states import MARK, NOBODY_HELPS, BucketState, Overtaken, mark_of
 
 DRAFT_TRIES = 4
@@ -110,7 +111,14 @@ class Commit:
     _log = Logger()
 
     def __init__(
-        self, batch: Sequence[Change], node: Node, register: Register, pins: Pins, notes: Notes, caution: Caution
+        self,
+        batch: Sequence[Change],
+        node: Node,
+        register: Register,
+        pins: Pins,
+        notes: Notes,
+        caution: Caution,
+        signing: Signing,
     ) -> None:
         self.phase = Phase.NEW
         self.failed: dict[Change, Failure] = {}
@@ -120,6 +128,7 @@ class Commit:
         self._pins = pins
         self._notes = notes
         self._caution = caution
+        self._signing = signing
         self._lost: set[Change] = set()
         """Those whose content the node has not all of."""
 
@@ -217,7 +226,7 @@ class Commit:
         old = lease.state
         number = self._register.number_after(old)
         await draft.link(MARK, mark_of(self._pins.bucket, number))
-        root, blocks = await draft.blocks()
+        root, blocks = await self._signing.blocks(draft, number)
         new = BucketState(number, str(root))
         self._notes.hold_lease(lease.since)
         if protect and not self._node.cluster:

@@ -22,6 +22,7 @@ from .pins import Pins
 from .presence import Clocks
 from .register import Register
 from .shown_folder import ShownFolder
+from .signing import Signing
 
 BATCH = 64
 """Changes in one batch at most."""
@@ -38,7 +39,9 @@ class Commits:
 
     _log = Logger()
 
-    def __init__(self, node: Node, markers: Markers, notes: Notes, shown: ShownFolder, clocks: Clocks) -> None:
+    def __init__(
+        self, node: Node, markers: Markers, notes: Notes, shown: ShownFolder, clocks: Clocks, signing: Signing
+    ) -> None:
         self.pins = Pins(node, notes, clocks.reactor)
         first = partial(make_first_state, node, self.pins, notes, shown)
         self.register = Register(node, markers, self.pins, first, notes, clocks)
@@ -46,6 +49,7 @@ class Commits:
         self._node = node
         self._notes = notes
         self._shown = shown
+        self._signing = signing
         self._reactor = clocks.reactor
         self._queue: list[Change] = []
         self._waiting: dict[Change, Deferred[None]] = {}
@@ -131,7 +135,7 @@ class Commits:
 
     async def _committed(self, batch: Sequence[Change]) -> Mapping[Change, Failure]:
         """Commit a batch; what could not be made."""
-        commit = Commit(batch, self._node, self.register, self.pins, self._notes, self.caution)
+        commit = Commit(batch, self._node, self.register, self.pins, self._notes, self.caution, self._signing)
         try:
             self._shown.show((await commit.run()).root)
             return commit.failed

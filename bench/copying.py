@@ -1,0 +1,171 @@
+"""``python -m bench.copying``: `ipfsreg copy` beside `skopeo sync` and `regsync`, for the same work.
+
+The source is Docker's registry with two collections: many images of small layers, and a few of large ones. In each
+round each program in turn copies all of a collection to a registry that has nothing, then does so again, when there is
+nothing left to do. None of them is asked for referrers, which there are none of; `ipfsreg copy` looks for them
+all the same. What arrived is checked: every manifest, and the length of every blob.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import click
+import psutil
+
+from tests.clients.images import Image, make_image
+from tests.clients.programs import TOOLS
+from tests.copying.collection import Collection, Http
+
+from . import report
+from .errors import BenchError
+from .figures import Aim, Figure
+from .registries import DOCKER_REGISTRY, KNOWN, running
+
+_OURS = "ipfsreg copy"
+_WITHIN = 600.0
+_PARALLEL = 8
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that copies: ``command`` gets two hosts, the repositories, and a directory for what it needs."""
+
+    name: str
+    command: Callable[[str, str, list[str], Path], list[str]]
+
+
+def _ipfsreg(source: str, destination: str, repositories: list[str], directory: Path) -> list[str]:
+    return [str(Path(sys.executable).with_name("ipfsreg")), "copy", source, destination]
+
+
+def _skopeo(source: str, destination: str, repositories: list[str], directory: Path) -> list[str]:
+    file = directory / "skopeo.yaml"
+    images = "".join(f"    {each}: []\n" for each in repositories)
+    file.write_text(f"'{source}':\n  tls-verify: false\n  images:\n{images}")
+    options = ["--all", "--preserve-digests", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false"]
+    return [_found("skopeo"), "sync", *options, str(file), destination]
+
+
+def _regsync(source: str, destination: str, repositories: list[str], directory: Path) -> list[str]:
+    file = directory / "regsync.yaml"
+    login = {"tls": "disabled", "reqConcurrent": _PARALLEL}
+    document = {
+        "version": 1,
+        "creds": [{"registry": each, **login} for each in (source, destination)],
+        "defaults": {"parallel": _PARALLEL},
+        "sync": [{"source": source, "target": destination, "type": "registry"}],
+    }
+    file.write_text(json.dumps(document))  # which is YAML too
+    return [_found("regsync"), "once", "--config", str(file)]
+
+
+def _found(name: str) -> str:
+    found = shutil.which(name, path=f"{TOOLS / 'bin'}:{os.environ.get('PATH', '')}")
+    if found is None:
+        raise BenchError(f"{name} is not installed (.ci/install-programs installs it)")
+    return found
+
+
+PROGRAMS = (Program(_OURS, _ipfsreg), Program("skopeo sync", _skopeo), Program("regsync", _regsync))
+
+
+def make_images(images: int, repositories: int, layers: int, layer: int) -> Collection:
+    """So many images in so many repositories; each has a layer in common with all, and the others for itself."""
+    made, base = Collection(), _layer(layer)
+    for number in range(images):
+        image: Image = make_image([base, *(_layer(layer) for _ in range(layers - 1))], comment=str(number))
+        made.add_image(f"r{number % repositories}", image, f"t{number // repositories}")
+    return made
+
+
+def _layer(size: int) -> tuple[bytes, str]:
+    return os.urandom(size), "sha256:" + "0" * 64
+
+
+def measure(what: str, collection: Collection, destination: str, rounds: int, directory: Path) -> list[Figure]:
+    """Have each program copy a collection, and once more."""
+    took = Figure(f"{what}: all of it", "s", higher_is_better=False, aim=Aim(ratio=1.0))
+    again = Figure(f"{what}: nothing to do", "s", higher_is_better=False, aim=Aim(ratio=1.0))
+    cpu = Figure(f"{what}: the program's CPU", "s", higher_is_better=False)
+    memory = Figure(f"{what}: the program's peak memory", "MiB", higher_is_better=False)
+    repositories = sorted(collection.blobs)
+    with running(DOCKER_REGISTRY, directory / "source") as source:
+        Http(source.port).push(collection)
+        for number in range(rounds):
+            for program in PROGRAMS:
+                home = directory / f"{number}-{program.name.split()[0]}"
+                with running(KNOWN[destination], home) as to:
+                    hosts = (f"127.0.0.1:{source.port}", f"127.0.0.1:{to.port}")
+                    command = program.command(*hosts, repositories, home)
+                    seconds, used, peak = _run(command, home)
+                    took.add(program.name, seconds)
+                    cpu.add(program.name, used)
+                    memory.add(program.name, peak)
+                    again.add(program.name, _run(command, home)[0])
+                    Http(to.port).check(collection)
+                shutil.rmtree(home)
+                click.echo(f"{what}, round {number + 1}: {program.name} {seconds:.2f} s", err=True)
+    shutil.rmtree(directory / "source")
+    return [took, again, cpu, memory]
+
+
+def _run(command: list[str], home: Path) -> tuple[float, float, float]:
+    """Wall clock and CPU in seconds, and peak memory in MiB as it was seen last, 50 times a second."""
+    os.sync()
+    with (home / "printed.txt").open("wb") as printed:
+        started = time.perf_counter()
+        process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, cwd=home)
+        peak = used = 0.0
+        while process.poll() is None:
+            if time.perf_counter() - started > _WITHIN:
+                process.kill()
+            with suppress(psutil.NoSuchProcess):
+                peak = max(peak, process.memory_info().rss / 2**20)
+                used = sum(process.cpu_times()[:2])
+            time.sleep(0.02)
+        seconds = time.perf_counter() - started
+    if process.returncode:
+        said = (home / "printed.txt").read_text(errors="replace")[-1000:]
+        raise BenchError(f"{command[0]} ended with {process.returncode}: {said}")
+    return seconds, used, peak
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Small sizes: shows that everything works, its figures say nothing.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--to", default="ipfsreg", show_default=True, type=click.Choice(sorted(KNOWN)), help="The destination.")
+@click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
+def main(quick: bool, rounds: int, to: str, parent: Path | None) -> None:
+    """Copy the same images by three programs, and print medians (least to most) and ratios."""
+    signal.signal(signal.SIGTERM, _end)
+    sizes = (
+        ("60 images of 4 layers of 64 KiB", (6 if quick else 60, 3 if quick else 12, 4, 64 * 1024)),
+        ("4 images of 3 layers of 48 MiB", (2 if quick else 4, 2, 3, (1 if quick else 48) * 1024**2)),
+    )
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="ipfsreg-bench-", dir=parent, ignore_cleanup_errors=True) as directory:
+        try:
+            for what, size in sizes:
+                figures += measure(what, make_images(*size), to, rounds, Path(directory))
+        except BenchError as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(report.table(figures, [program.name for program in PROGRAMS], _OURS))
+
+
+if __name__ == "__main__":
+    main()
