@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from twisted.internet.interfaces import IReactorTime
+
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.flow.line_file import LineFile
 from ipfsreg.flow.workers import Workers
@@ -10,8 +12,8 @@ from ipfsreg.flow.workers import Workers
 class AccessFile:
     """A `Watcher` whose `add` takes the lines."""
 
-    def __init__(self, path: Path, workers: Workers) -> None:
-        self._file = LineFile("The access log", path, workers, _dropped)
+    def __init__(self, path: Path, workers: Workers, clock: IReactorTime) -> None:
+        self._file = LineFile("The access log", path, workers, _dropped, clock)
         self._workers = workers
         self.add = self._file.add
 

@@ -9,6 +9,7 @@ from .access_config import access_problem
 from .certificates import Certificates
 from .peer_id import read_peer_id
 from .state_directory import StateDirectory
+from .webhooks.secret import read_secret
 
 
 def find_problem(config: Config, backend: Opened) -> str | None:
@@ -27,6 +28,12 @@ def find_problem(config: Config, backend: Opened) -> str | None:
             Certificates(config.tls).load()
         except SetupError as error:
             return f"{config.name}: {error}"
+    for hook in config.webhooks.endpoints:
+        try:
+            if hook.secret is not None:
+                read_secret(hook.name, hook.secret)
+        except SetupError as error:
+            return f"{config.name}: {error}"
     if config.encryption.enabled:
         from .encryption import encryption_problem  # as in `assemble`
 
@@ -36,10 +43,11 @@ def find_problem(config: Config, backend: Opened) -> str | None:
     problem = access_problem(config)
     if problem is not None:
         return f"{config.name}: {problem}"
-    for endpoint in config.registry.listen:
-        problem = listening_problem(endpoint)
-        if problem is not None:
-            return f"{config.name}: [registry] listen: {endpoint}: {problem}"
+    for section, endpoints in (("registry", config.registry.listen), ("metrics", config.metrics.listen)):
+        for endpoint in endpoints:
+            problem = listening_problem(endpoint)
+            if problem is not None:
+                return f"{config.name}: [{section}] listen: {endpoint}: {problem}"
     return None
 
 

@@ -9,6 +9,7 @@ from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from ipfsreg.config.sections import Config
+from ipfsreg.registry.events.event import EventAction
 from ipfsreg.web.event_stream import EventStreams
 from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
@@ -48,7 +49,7 @@ def make_watching(
     """Make it, and give the watchers to ``parts``, which start and stop them."""
     observers: list[Callable[[Request], None]] = []
     if config.log.access is not None:
-        file = AccessFile(config.log.access, parts.workers)
+        file = AccessFile(config.log.access, parts.workers, reactor)
         parts.watchers.append(file)
         observers.append(AccessLog(proxies, LOGGED_PARAMETERS, file.add).answered)
     if config.registry.access_log:
@@ -68,11 +69,16 @@ def _make_webhooks(config: Config, parts: Parts, reactor: Any) -> "Webhooks":
     from .webhooks.event_logging import EventLogging
     from .webhooks.webhooks import Webhooks
 
+    # A pull of which nobody wants to know costs nothing.
+    wanted = {
+        action for action in EventAction if any(action.value not in each.ignored for each in config.webhooks.endpoints)
+    }
     readers = [endpoint.name for endpoint in config.webhooks.endpoints]
-    file = parts.state.path / "events.sqlite"
+    # Beside a bucket that is encrypted by us nothing is on this disk that tells what is in it.
+    file = None if config.encryption.enabled else parts.state.path / "events.sqlite"
     log = EventLog(file, readers, config.webhooks.queue, parts.workers, reactor, gethostname())
     webhooks = Webhooks(config.webhooks, log, parts.workers, reactor)
-    parts.watchers.extend((EventLogging(log, parts.registry.events), webhooks))
+    parts.watchers.extend((EventLogging(log, parts.registry.events, wanted), webhooks))
     return webhooks
 
 

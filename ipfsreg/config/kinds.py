@@ -80,14 +80,15 @@ def _path(value: Any) -> Any:
     return value
 
 
-def _expanded(value: Path) -> Path:
+def expanded(value: Path) -> Path:
+    """A path from the root; ``~`` is the user's home. :raises ValueError: for the home of nobody."""
     try:
         return value.expanduser().absolute()
     except RuntimeError as error:  # of a user that there is not
         raise ValueError(str(error).rstrip(".")) from None
 
 
-Directory = Annotated[Path, BeforeValidator(_path), AfterValidator(_expanded)]
+Directory = Annotated[Path, BeforeValidator(_path), AfterValidator(expanded)]
 """A path; ``~`` is the user's home."""
 
 

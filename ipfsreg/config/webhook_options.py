@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from .kinds import Positive, Section
+from .kinds import Positive, Section, expanded
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ACTIONS = frozenset({"pull", "push", "delete", "mount"})
@@ -34,6 +34,8 @@ class WebhookEndpoint:
 def _endpoints(value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    if "\0" in value:
+        raise ValueError("no line has a NUL")
     endpoints = tuple(_endpoint(line.split()) for line in value.splitlines() if line.strip())
     names = [each.name for each in endpoints]
     for name in names:
@@ -47,7 +49,7 @@ def _endpoints(value: Any) -> Any:
 def _endpoint(words: list[str]) -> WebhookEndpoint:
     """An endpoint from its line. No message quotes a URL."""
     if len(words) < 2:
-        raise ValueError(f"a line is NAME URL [secret=FILE] [ignore=WHAT,…], and {words[0][:64]} has no URL")
+        raise ValueError("a line is NAME URL [secret=FILE] [ignore=WHAT,…]")
     name, url, *more = words
     if not _NAME.fullmatch(name):
         raise ValueError("a line begins with a name of letters, digits, . _ and -")
@@ -65,11 +67,11 @@ def _endpoint(words: list[str]) -> WebhookEndpoint:
     for word in more:
         option, _, value = word.partition("=")
         if option == "secret" and value:
-            secret = Path(value).expanduser().absolute()
+            secret = expanded(Path(value))
         elif option == "ignore" and value:
             ignored = frozenset(value.split(","))
         else:
-            raise ValueError(f"{name}: {option[:64]!r} is neither secret=FILE nor ignore=WHAT,…")
+            raise ValueError(f"{name}: what follows its URL is secret=FILE or ignore=WHAT,…")
     for each in ignored - _ACTIONS:
         if "/" not in each:
             raise ValueError(f"{name}: {each[:64]!r} is neither {', '.join(sorted(_ACTIONS))} nor a media type")

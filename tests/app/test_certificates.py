@@ -77,6 +77,22 @@ async def test_http_1_1_is_agreed_on_by_alpn_whatever_the_certificate(
 
 
 @pytest_twisted.ensureDeferred
+async def test_pages_are_answered_under_the_name_of_a_certificate(
+    serve: Serve, tmp_path: Path, authority: Authority
+) -> None:
+    """Nobody who makes another name lead here has a certificate for it that a browser takes."""
+    registry = await serve(**options(authority.issue(tmp_path, "one", "one.example.org")))
+    connection = await authority.connect(registry, "one.example.org")
+    browser = {"Host": "one.example.org", "User-Agent": "Mozilla/5.0", "Accept": "text/html", "Sec-Fetch-Site": "none"}
+    for headers in (browser, browser | {"Sec-Fetch-Site": "same-origin"}):
+        page = await connection.ask("GET", "/", headers)
+        assert (page.status, page["content-type"]) == (200, "text/html; charset=utf-8")
+        assert page["set-cookie"].startswith("__Host-ipfsreg-form=")
+        assert page["set-cookie"].endswith("; Secure")
+    connection.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_name_that_a_client_asks_for_chooses_the_certificate(
     serve: Serve, tmp_path: Path, authority: Authority
 ) -> None:

@@ -10,6 +10,12 @@ import pytest
 
 OTHER_BACKENDS = ("ipfsreg.bucket.kubo", "ipfsreg.bucket.textile", "ipfsreg.bucket.space", "ipfsreg.grpcweb")
 CLIENTS = ("treq", "twisted.web.client", "rich", "twisted.conch", "h11", "wsproto", "google.protobuf", "nacl")
+PAGES = ("jinja2",)
+WATCHING = (
+    "prometheus_client",
+    "ipfsreg.app.metrics",
+    "ipfsreg.app.webhooks.webhooks",
+)
 ACCESS = ("joserfc", "ipfsreg.access.authority")
 SERVER = ("klein", "werkzeug", "ipfsreg.web", "ipfsreg.registry.registry")
 
@@ -51,7 +57,7 @@ def loaded_by(code: str, directory: Path) -> set[str]:
 def test_a_daemon_with_a_local_bucket(tmp_path: Path) -> None:
     modules = loaded_by(DAEMON, tmp_path)
     assert "ipfsreg.registry.registry" in modules
-    assert modules & {*OTHER_BACKENDS, *CLIENTS, *ACCESS} == set()
+    assert modules & {*OTHER_BACKENDS, *CLIENTS, *ACCESS, *PAGES, *WATCHING} == set()
 
 
 @pytest.mark.parametrize(

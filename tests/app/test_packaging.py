@@ -23,6 +23,7 @@ from tests.daemon_process import free_port, program
 from tests.docs.notified import run_until_ready
 
 CHECKOUT = Path(__file__).parents[2]
+PAGES = CHECKOUT / "ipfsreg" / "web" / "pages"
 PARTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "ipfsreg", "twisted", "etc")
 
 
@@ -94,9 +95,12 @@ def test_the_wheel_has_what_belongs_into_it(wheel: Path) -> None:
         "twisted/plugins/ipfsreg_plugin.py",
         f"{data}/etc/ipfsreg/ipfsreg.ini",
         f"{data}/lib/systemd/system/ipfsreg.service",
+        f"{data}/share/man/man1/ipfsreg.1",
     } <= names
     modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "ipfsreg").rglob("*.py")}
     assert {name for name in names if name.startswith("ipfsreg/") and name.endswith(".py")} == modules
+    of_pages = {path for folder in ("templates", "static") for path in (PAGES / folder).iterdir()}
+    assert {str(path.relative_to(CHECKOUT)) for path in of_pages} <= names
     assert {name.partition("/")[0] for name in names} == {
         "ipfsreg",
         "twisted",
@@ -111,6 +115,7 @@ def test_the_data_files_are_installed(environment: Path) -> None:
     for installed, source in (
         ("etc/ipfsreg/ipfsreg.ini", "etc/ipfsreg.ini"),
         ("lib/systemd/system/ipfsreg.service", "etc/systemd/ipfsreg.service"),
+        ("share/man/man1/ipfsreg.1", "etc/man/ipfsreg.1"),
     ):
         assert (environment / installed).read_bytes() == (CHECKOUT / source).read_bytes()
 

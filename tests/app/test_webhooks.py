@@ -197,12 +197,12 @@ def test_more_than_the_queue_holds_is_counted_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ci", "ci has no URL"),
+        ("ci", "a line is NAME URL [secret=FILE] [ignore=WHAT,…]"),
         ("ci ftp://x/s3cret", "ci: its URL is not one of http:// or https://"),
         ("ci https://a:s3cret@x/", "ci: its URL has a password in it; sign with secret=FILE instead"),
         ("a/b https://x/s3cret", "a line begins with a name"),
         ("ci https://x/s3cret ignore=pushes", "'pushes' is neither delete, mount, pull, push nor a media type"),
-        ("ci https://x/s3cret key=s3cret", "ci: 'key' is neither secret=FILE nor ignore=WHAT"),
+        ("ci https://x/s3cret key=s3cret", "ci: what follows its URL is secret=FILE or ignore=WHAT,…"),
         ("ci https://x/s3cret secret=missing", "missing: No such file or directory"),
     ],
 )
@@ -221,3 +221,32 @@ def test_a_log_of_events_that_is_no_database(tmp_path: Path, receiver: Receiver)
     with pytest.raises(RuntimeError, match="ended at once"):
         daemon.start()
     assert "events.sqlite: file is not a database; move it away to begin a new one" in daemon.log
+
+
+def test_what_commands_do_is_told_too(tmp_path: Path, receiver: Receiver) -> None:
+    with DaemonProcess(tmp_path, options(f"ci {receiver.url} ignore=application/octet-stream")) as daemon:
+        digest = push(daemon, "1")
+        assert daemon.command("export", "-o", "image.car", "box:1").returncode == 0
+        assert daemon.command("import", "image.car", "other:2").returncode == 0
+        assert daemon.command("rm", "--yes", "other:2").returncode == 0
+        receiver.wait(lambda it: len(it.events) == 3)
+        told = [
+            (event["action"], event["actor"].get("name"), event["target"]["repository"]) for event in receiver.events
+        ]
+        assert told == [("push", None, "box"), ("push", "ipfsreg import", "other"), ("delete", "ipfsreg rm", "other")]
+        assert receiver.events[1]["target"]["digest"] == digest
+        assert receiver.events[2]["target"]["tag"] == "2"
+
+
+def test_beside_an_encrypted_bucket_no_event_is_on_this_disk(tmp_path: Path, receiver: Receiver) -> None:
+    encryption = {"enabled": "yes", "key": str(tmp_path / "member.key")}
+    daemon = DaemonProcess(
+        tmp_path, {"encryption": encryption, **options(f"ci {receiver.url}", "away http://127.0.0.1:1/")}
+    )
+    assert daemon.command("keys", "init", str(tmp_path / "member.key")).returncode == 0
+    with daemon:
+        push(daemon, "a-tag-of-mine", repository="a-name-of-mine")
+        receiver.wait(lambda it: len(it.events) == 3)
+        assert not list(daemon.path.glob("events*"))
+        for file in daemon.path.rglob("*"):
+            assert not file.is_file() or b"-of-mine" not in file.read_bytes(), file

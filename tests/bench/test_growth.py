@@ -33,7 +33,7 @@ async def test_what_is_made_is_a_whole_registry(tmp_path: Path, shape: str) -> N
             assert found == parse_digest(each.digest)
         descriptors, _ = await place.registry.referrers.list(Repository(REFERRED), digest_of(SUBJECT))
         assert len(descriptors) == 3
-        collection = await place.registry.collector.run(grace=0)
+        collection = await place.registry.collector.run(grace=0, untagged=1e9)
         assert (collection.manifests, collection.blob_links, collection.contents) == (0, 0, 0)
     finally:
         await place.stop()

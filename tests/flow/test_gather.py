@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from ipfsreg.flow.gather import for_each
 
@@ -47,7 +48,11 @@ def test_the_first_failure_ends_all_of_it(by_iterator: bool) -> None:
     done = Deferred.fromCoroutine(for_each(work, numbers(), 3))
     if not by_iterator:
         waiting[1].errback(ZeroDivisionError())
-    failures: list[BaseException] = []
-    done.addErrback(lambda failure: failures.append(failure.value))
+    failures: list[BaseException | None] = []
+
+    def note(failure: Failure) -> None:
+        failures.append(failure.value)
+
+    done.addErrback(note)
     assert [type(each) for each in failures] == [ZeroDivisionError]
     assert all(each.called for each in waiting)

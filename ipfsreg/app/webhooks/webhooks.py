@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from treq.client import HTTPClient
@@ -17,14 +16,13 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
-from ipfsreg.bucket.errors import SetupError
-from ipfsreg.config.small_file import read_small_file
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.events.event import ENVELOPE, envelope
 from ipfsreg.registry.events.event_log import EventLog, LoggedEvent
 
 from .counts import EventCounts, WebhookCounts
+from .secret import read_secret
 
 SIGNATURE = "X-Hub-Signature-256"
 """The header with the HMAC of the content, as GitHub's webhooks have it, so that receivers know it."""
@@ -35,7 +33,6 @@ LONGEST_PAUSE = 60.0
 
 _BATCH = 50  # events in one POST
 _CONNECT_SECONDS = 10.0
-_SECRET_MAX = 4096
 
 
 class _Failed(Exception):
@@ -69,7 +66,7 @@ class Webhooks:
         """See `Watcher`."""
         for each in self.endpoints:
             secret = each.endpoint.secret
-            each.key = None if secret is None else await self._workers.run(_read_secret, each.endpoint.name, secret)
+            each.key = None if secret is None else await self._workers.run(read_secret, each.endpoint.name, secret)
         for each in self.endpoints:
             each.start()
 
@@ -210,13 +207,3 @@ class _Unread(Protocol):
         """See `Protocol`."""
         if self.transport is not None:
             self.transport.loseConnection()
-
-
-def _read_secret(name: str, path: Path) -> bytes:
-    try:
-        secret = read_small_file(path, _SECRET_MAX).strip()
-    except OSError as error:
-        raise SetupError(f"[webhooks] endpoints: {name}: {path}: {error.strerror}") from None
-    if not secret:
-        raise SetupError(f"[webhooks] endpoints: {name}: {path} is empty")
-    return secret

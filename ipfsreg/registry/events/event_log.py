@@ -55,13 +55,14 @@ class EventLog:
     A reader that is new begins with what comes next. What has gone because there was too much of it is counted for each
     reader that had not read it. ``instance`` is what to call the daemon in events.
 
-    An append is safe from a kill of the daemon when its Deferred fires; a loss of power may take the last ones.
+    Without a ``path`` it is in memory, and ends with the daemon. Else an append is safe from a kill of the daemon when
+    its Deferred fires; a loss of power may take the last ones.
     """
 
     _log = Logger()
 
     def __init__(
-        self, path: Path, readers: Sequence[str], maximum: int, workers: Workers, clock: Any, instance: str = ""
+        self, path: Path | None, readers: Sequence[str], maximum: int, workers: Workers, clock: Any, instance: str = ""
     ) -> None:
         self._path = path
         self._readers = tuple(readers)
@@ -97,7 +98,7 @@ class EventLog:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        await self._write()
+        await self.flush()
         await self._run(self._close)
 
     def when_appended(self, call: Callable[[], None]) -> None:
@@ -114,7 +115,7 @@ class EventLog:
         if event.action is EventAction.PULL:
             self._waiting.append((logged, None))
             if self._later is None and not self._writing:
-                self._later = self._clock.callLater(PULLS_SECONDS, self._begin)
+                self._begin_soon()
             return None
         written: Deferred[None] = Deferred()
         self._waiting.append((logged, written))
@@ -126,7 +127,8 @@ class EventLog:
 
     async def flush(self) -> None:
         """Write what waits."""
-        await self._write()
+        while self._waiting:
+            await self._write()
 
     async def after(self, number: int, most: int) -> Sequence[LoggedEvent]:
         """The events that follow a number, at most so many. :raises sqlite3.Error:"""
@@ -144,6 +146,9 @@ class EventLog:
         """How many events each reader has not read. :raises sqlite3.Error:"""
         return await self._run(self._behind)
 
+    def _begin_soon(self) -> None:
+        self._later = self._clock.callLater(PULLS_SECONDS, self._begin)
+
     def _begin(self) -> None:
         self._later = None
         self._writing = True
@@ -153,10 +158,16 @@ class EventLog:
         self._writing = False
         if isinstance(result, Failure):
             self._log.failure("The log of events", result)
+        if any(waits is not None for _, waits in self._waiting):
+            self._begin()
+        elif self._waiting:
+            self._begin_soon()
 
     async def _write(self) -> None:
-        while self._waiting:
+        left = len(self._waiting)  # the pulls that come meanwhile wait for more of their kind
+        while left > 0 and self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            left -= len(batch)
             try:
                 lost = await self._run(partial(self._insert, [event for event, _ in batch]))
                 self._told = None
@@ -198,7 +209,9 @@ class EventLog:
     # In a thread, one at a time.
 
     def _open(self) -> tuple[int, dict[str, int]]:
-        self._connection = connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        self._connection = connection = sqlite3.connect(
+            self._path or ":memory:", check_same_thread=False, isolation_level=None
+        )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)

@@ -27,6 +27,8 @@ KINDS: Mapping[str, str] = {
     "application/vnd.oci.image.config.v1+json": "image",
     "application/vnd.docker.container.image.v1+json": "image",
     "application/vnd.oci.empty.v1+json": "artifact",
+    "application/vnd.unknown.artifact.v1": "artifact",
+    "application/vnd.unknown.config.v1+json": "artifact",
     "application/vnd.oci.image.layer.v1.tar": "layer",
     "application/vnd.oci.image.layer.v1.tar+gzip": "layer, gzip",
     "application/vnd.oci.image.layer.v1.tar+zstd": "layer, zstd",
@@ -40,14 +42,17 @@ KINDS: Mapping[str, str] = {
 def clip(value: object, most: int = 200) -> str:
     """Text of a stranger, at most so many characters. What cannot be seen, or turns what follows around, is ``�``."""
     text = value if isinstance(value, str) else "" if value is None else str(value)[: most + 1]
-    shown = "".join(_visible(letter) for letter in text[:most])
+    shown = text[:most]
+    if not shown.isprintable():
+        shown = "".join(map(_visible, shown))
     return f"{shown}…" if len(text) > most else shown
 
 
 def clip_lines(value: str, most: int) -> str:
     """As `clip`, but line breaks and tabs stay."""
-    text = value[:most]
-    shown = "".join(letter if letter in "\n\t" else _visible(letter) for letter in text)
+    shown = value[:most]
+    if not shown.replace("\n", "").replace("\t", "").isprintable():
+        shown = "".join(letter if letter in "\n\t" else _visible(letter) for letter in shown)
     return f"{shown}…" if len(value) > most else shown
 
 
