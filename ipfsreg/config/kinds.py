@@ -109,4 +109,4 @@ Listed = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 class Section(BaseModel):
     """The options of one section of the configuration file. Its defaults are valid as they stand."""
 
-    model_config = ConfigDict(LATER, extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, validate_default=True)
