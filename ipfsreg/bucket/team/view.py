@@ -77,7 +77,7 @@ class TeamReader:
                 raise RolledBack(self._older(f"the record of {public.hex()} is older than it was"))
         keys, problems = await self._own_keys(key, bucket.bucket_id, roster, known)
         newest = max([*keys, *map(_last_known, roster.members.values())], default=0)
-        if keys and newest < seen.generation:
+        if keys and max(keys) < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
         return View(bucket, roster, keys, newest, (*found.problems, *roster.problems, *problems))
 
