@@ -250,6 +250,33 @@ async def test_a_file_of_who_may_not_write_is_refused(three: Team3) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_just_became_a_writer_is_believed_at_once(three: Team3) -> None:
+    anna, bert, carl = three.anna, three.bert, three.carl
+    await anna.team.add(carl.public, "carl", Role.WRITER)
+    await carl.team.refresh()
+    await carl.bucket.put("blobs/sha256/cc/short", b"of carl")
+    await carl.put_large("blobs/sha256/cc/large", LARGE)
+    # Who takes a file for damaged moves it out of the way, for all.
+    assert await bert.bucket.get("blobs/sha256/cc/short", 100) == b"of carl"
+    dora = Side("dora", three.directory, anna.workers)
+    await anna.team.add(dora.public, "dora", Role.WRITER)
+    await dora.bucket.put("blobs/sha256/dd/short", b"of dora")
+    await dora.put_large("blobs/sha256/dd/large", LARGE)
+    assert await bert.read("blobs/sha256/dd/large") == LARGE
+    # While the team cannot be read nobody knows; it is no damage.
+    eve = Side("eve", three.directory, anna.workers)
+    await anna.team.add(eve.public, "eve", Role.WRITER)
+    await eve.bucket.put("blobs/sha256/ee/short", b"of eve")
+    record = three.directory / "bucket" / "encryption/members" / anna.public.hex()
+    content = record.read_bytes()
+    record.write_bytes(content[:-1])
+    with pytest.raises(Unavailable, match="who may write cannot be read anew"):
+        await bert.bucket.get("blobs/sha256/ee/short", 100)
+    record.write_bytes(content)
+    assert await bert.bucket.get("blobs/sha256/ee/short", 100) == b"of eve"
+
+
+@pytest_twisted.ensureDeferred
 async def test_signatures_count_until_two_passes_found_nothing_to_do(three: Team3) -> None:
     anna, bert = three.anna, three.bert
     old = anna.keyring.generation
