@@ -271,7 +271,7 @@ class Team:
                 bucket_counter=view.bucket.counter,
                 counters=before.counters | {public: each.counter for public, each in view.roster.members.items()},
                 owners=frozenset(view.roster.owners()),
-                generation=view.newest,
+                generation=max(before.generation, view.newest),
             )
 
         await self._workers.run(self._own.seen.note, seen)

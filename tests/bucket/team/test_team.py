@@ -389,6 +389,22 @@ async def test_a_founder_who_was_removed_does_not_come_back_by_himself(place: Pl
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_was_removed_is_not_told_of_a_roll_back_when_another_one_comes_back(place: Place) -> None:
+    anna, bert, carl = place.anna, place.bert, place.carl
+    await anna.adds(bert, READER)
+    await anna.adds(carl, WRITER)
+    await anna.team.remove(bert.public)
+    await anna.team.remove(carl.public)
+    await bert.team.refresh()
+    await anna.adds(carl, WRITER)
+    await bert.team.refresh()
+    await bert.begin().open()
+    assert not bert.reads(anna)
+    await anna.adds(bert, READER)
+    assert bert.reads(anna)
+
+
+@pytest_twisted.ensureDeferred
 async def test_all_keys_are_lost_but_the_recovery_key(place: Place) -> None:
     anna, bert, paper = place.anna, place.bert, place.carl
     await anna.adds(bert, WRITER)
