@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ipfsreg.bucket.errors import Corrupt, PathTooLong, Refused, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, PathTooLong, Unchangeable
 from ipfsreg.encryption.chunks import Damaged
 from ipfsreg.encryption.file_format import NotAWriter
 from ipfsreg.encryption.keyring import Keyring, UnknownGeneration
@@ -28,10 +28,8 @@ def named(path: str, keyring: Keyring) -> Iterator[None]:
         kind = NotBelieved if isinstance(error, NotAWriter) else Corrupt
         raise kind(f"{path} was altered or damaged where it is stored: {error}") from None
     except UnknownGeneration as error:
-        generation = error.args[0]
-        if generation > keyring.generation:
-            raise Unavailable(f"{path} is written with the key of generation {generation}, which is not here") from None
-        raise Refused(f"{path} is written with the key of generation {generation}, which this member has not") from None
+        why = f"is written with the key of generation {error.args[0]}, which this daemon's member has not"
+        raise KeyMissing(f"{path} {why}") from None
     except NameTooLong as error:
         raise PathTooLong(str(error)) from None
 

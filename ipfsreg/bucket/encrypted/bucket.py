@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, PathTooLong, TooLarge, bucket_error
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound, PathTooLong, TooLarge, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.encryption.chunks import plain_size, stored_size
@@ -103,13 +103,13 @@ class EncryptedBucket(BucketWrapper):
         return await open_encrypted(stored, keyring, path, self._workers)
 
     async def _believed(self, read: Callable[[Keyring], Awaitable[T]]) -> T:
-        """What a file says. Its author may just have become a writer: before the file counts as damaged, and is moved
-        out of the way, the team is read anew.
+        """What a file says. Its author may just have become a writer, or a generation begun: before the file counts as
+        damaged, and is moved out of the way, the team is read anew.
         """
         keyring = self._keys.current()
         try:
             return await read(keyring)
-        except NotBelieved:
+        except (NotBelieved, KeyMissing):
             return await read(await self._keys.renewed(keyring))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":

@@ -101,6 +101,10 @@ class Team:
             except SetupError as error:
                 raise Refused(str(error)) from None
 
+    async def forget(self) -> None:
+        """Forget what was seen of a team that is about to end."""
+        await self._workers.run(self._own.seen.note, lambda before: Seen())
+
     async def renewed(self, than: Keyring) -> Keyring:
         """See `KeyringSource`. `Unavailable` where the team cannot be read now."""
         async with self._lock:
