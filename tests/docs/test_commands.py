@@ -70,7 +70,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 def test_every_command_is_run_somewhere() -> None:
     shown = [(each.document, each.heading) for each in blocks("sh") if each.document not in WITH_THEIR_BACKEND]
-    assert len(shown) == len(set(shown))
+    run_here = [each for each in shown if each in RUN_HERE]
+    assert len(run_here) == len(set(run_here))
     assert set(shown) == RUN_HERE | ELSEWHERE
 
 

@@ -20,7 +20,7 @@ from .unknown import explained
 
 T = TypeVar("T")
 
-_ORIGIN = Origin(agent="ipfsreg rm")
+_ORIGIN = Origin("ipfsreg rm", agent="ipfsreg rm")
 """Whoever can open the control socket."""
 
 PAGE = 1000

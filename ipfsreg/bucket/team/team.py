@@ -275,7 +275,7 @@ class Team:
                 bucket_counter=view.bucket.counter,
                 counters=before.counters | {public: each.counter for public, each in view.roster.members.items()},
                 owners=frozenset(view.roster.owners()),
-                generation=max(before.generation, view.newest),
+                generation=view.generation,
             )
 
         await self._workers.run(self._own.seen.note, seen)

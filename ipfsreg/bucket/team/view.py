@@ -77,9 +77,7 @@ class TeamReader:
                 raise RolledBack(self._older(f"the record of {public.hex()} is older than it was"))
         keys, problems = await self._own_keys(key, bucket.bucket_id, roster, known)
         newest = max([*keys, *map(_last_known, roster.members.values())], default=0)
-        # One who was removed has no keys that tell of it, and writes nothing.
-        member = roster.members.get(key.public)
-        if keys and newest < seen.generation and (member is None or member.is_member):
+        if keys and max(keys) < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
         return View(bucket, roster, keys, newest, (*found.problems, *roster.problems, *problems))
 
