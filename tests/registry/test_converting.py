@@ -177,6 +177,18 @@ def test_killed_again_and_again(daemon: DaemonProcess, direction: str, after: st
         assert "Everything is whole" in daemon.command("verify").stdout
 
 
+def test_there_and_back_and_there_again(daemon: DaemonProcess) -> None:
+    for options, command in ((ENCRYPTING, "encrypt"), (DECRYPTING, "decrypt"), (ENCRYPTING, "encrypt")):
+        done = configured(daemon, options).command(command)
+        assert done.returncode == 0, done.stderr
+        if command == "decrypt":
+            again = daemon.command(command)
+            assert again.returncode == 1
+            assert "is not encrypted: set [encryption] enabled = no" in again.stderr
+    with configured(daemon, ENCRYPTED):
+        check(daemon, range(5))
+
+
 def test_half_a_bucket_is_not_served(daemon: DaemonProcess) -> None:
     configured(daemon, ENCRYPTING)
     with daemon:
