@@ -24,6 +24,7 @@ def options() -> list[str]:
     settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["timeout"] > 0
     return [
+        *shlex.split(settings["addopts"]),
         *shlex.split(workers.replace("$(JOBS)", str(JOBS))),
         *("--override-ini", "timeout=1", "--override-ini", f"timeout_method={settings['timeout_method']}"),
     ]

@@ -45,6 +45,7 @@ def plot(runs: Mapping[str, Mapping[str, Curve]], units: Mapping[str, str], want
     matplotlib.use("svg")
     from matplotlib import pyplot
 
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text is text
     matplotlib.rcParams["svg.hashsalt"] = "ipfsreg"  # the same figures give the same file
     across = 4
     down = -(-len(wanted) // across)

@@ -12,7 +12,6 @@ from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.registry.repository.pull_times import WRITE_SECONDS
-from ipfsreg.registry.upkeep.collector import Interrupted
 
 from .parts import Parts
 from .state_directory import AHEAD_SECONDS, StateDirectory
@@ -62,17 +61,18 @@ class PeriodicJobs(MultiService):
         yield from self._retention()
         interval = self._scrub_interval()
         if interval is not None:
-            yield Repeated("scrub", interval, registry.scrubber.run)
+            yield Repeated("scrub", interval, self._scrub)
         remote_pins = self._parts.backend.ipfs.remote_pins
         if pin.service is not None and remote_pins is not None:
             work = partial(remote_pins.keep_copy, pin.service)
             yield Repeated("keep a copy at the pinning service", pin.interval, work)
 
     def _retention(self) -> Iterator[Repeated]:
-        retention, backend = self._parts.registry.tag_retention, self._parts.backend
+        registry, backend = self._parts.registry, self._parts.backend
         interval = self._config.retention.interval
-        if interval is None or not retention.has_rules or backend.read_only is not None:
+        if interval is None or not registry.limits.retention.rules.rules or backend.read_only is not None:
             return
+        retention = registry.tag_retention
         if backend.bucket.shared and retention.needs_pulls:
             self._log.warn("[retention] rules: what is pulled through other daemons does not count as pulled here.")
         yield Repeated("apply [retention]", interval, retention.run)
@@ -110,8 +110,13 @@ class PeriodicJobs(MultiService):
             return None
         return scrub.interval
 
+    async def _scrub(self) -> None:
+        await self._parts.registry.scrubber.run()
+
     async def _collect_alone(self) -> None:
         """Collect while no other daemon uses the bucket, and only until one comes."""
+        from ipfsreg.registry.upkeep.collector import Interrupted  # not loaded before it is used
+
         exclusion = self._parts.backend.exclusion
         assert exclusion is not None
         if not await exclusion.begin(self._config.gc.grace):

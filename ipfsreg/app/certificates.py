@@ -21,6 +21,8 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.small_file import CONFIG_MAX, read_small_file
 from ipfsreg.config.tls_options import TlsOptions
 
+from .tls_connection import TlsConnection
+
 WATCH_SECONDS = 30.0
 """How often the files are looked at."""
 
@@ -89,7 +91,7 @@ class Certificates:
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """See `IOpenSSLServerConnectionCreator`."""
         assert self._pairs is not None
-        return SSL.Connection(self._pairs.default, None)
+        return TlsConnection(self._pairs.default, None)
 
     def load(self) -> str:
         """Read all files; answers in a few words what there is now.

@@ -3,8 +3,7 @@
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.sections import Config
 from ipfsreg.registry.repository.immutable import ImmutableTags
-from ipfsreg.registry.upkeep.tag_retention import RetentionPolicy
-from ipfsreg.registry.upkeep.tag_rules import parse_tag_rules
+from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy, parse_tag_rules
 
 
 def retention_policy(config: Config) -> RetentionPolicy:

@@ -31,6 +31,10 @@ class Forbidden(Refused):
     """This machine does not allow it: permissions, or a file system that is read-only."""
 
 
+class KeyMissing(Forbidden):
+    """A file is encrypted, or says that it is, with a key that this daemon's member has not."""
+
+
 class Unchangeable(Refused):
     """The bucket is one to read only; the text says why."""
 

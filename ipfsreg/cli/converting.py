@@ -10,8 +10,10 @@ from .terminal.declare import command
 from .terminal.output import Output, output_option
 from .terminal.text import counted, in_bytes
 
+_RESULT = "{storage, files, bytes, damaged: [path, ...]}"
 
-@command(examples=["ipfsreg encrypt"])
+
+@command(examples=["ipfsreg encrypt"], result=_RESULT)
 @config_option
 @output_option
 def encrypt(path: Path | None, output: Output) -> None:
@@ -24,7 +26,7 @@ def encrypt(path: Path | None, output: Output) -> None:
     output.note("Everything is encrypted. Take `convert` out of [encryption], and start the daemon anew.")
 
 
-@command(examples=["ipfsreg decrypt"])
+@command(examples=["ipfsreg decrypt"], result=_RESULT)
 @config_option
 @output_option
 def decrypt(path: Path | None, output: Output) -> None:

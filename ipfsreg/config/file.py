@@ -85,6 +85,8 @@ def read_config(
 
     sections: dict[str, Any] = {
         section: _validated(name, section, options, in_file.get(section, {}), given.get(section, {}))
+        if section in in_file or section in given
+        else options.model_construct()  # the defaults, which are valid: what validates need not even be made
         for section, options in SECTIONS.items()
     }
     of_backends = _BackendSections(backends, of_backend)

@@ -16,7 +16,10 @@ from pydantic import (
     ValidationError,
 )
 
-_BYTES = TypeAdapter(ByteSize)
+LATER = ConfigDict(defer_build=True)
+"""What pydantic makes to validate a type takes a millisecond or more: with this it is made when it is used."""
+
+_BYTES = TypeAdapter(ByteSize, config=LATER)
 
 UNLIMITED = {"unlimited", "never", "off", "none"}
 
@@ -104,6 +107,6 @@ Listed = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 
 
 class Section(BaseModel):
-    """The options of one section of the configuration file."""
+    """The options of one section of the configuration file. Its defaults are valid as they stand."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, validate_default=True)

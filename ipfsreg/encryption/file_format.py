@@ -41,6 +41,10 @@ _GENERATION = struct.Struct(">I")
 _SEALED = struct.Struct(">32s32sQ32s64s")
 
 
+class NotAWriter(Damaged):
+    """A file is whole, and signed by somebody who might not write it, as far as the key ring tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """The first 64 bytes. ``at_end`` says where the seal is: after the chunks, or before them."""
@@ -131,7 +135,8 @@ def generation_of(seal: bytes) -> int:
 def open_seal(keyring: Keyring, path: str, header: Header, seal: bytes) -> Seal:
     """Read the seal of the file at a path.
 
-    :raises Damaged: where it is not that of this file at this path, signed by who might write it then.
+    :raises Damaged: where it is not that of this file at this path, signed by who might write it then; `NotAWriter`
+        where only its author is wrong.
     :raises UnknownGeneration: where its key is not in the key ring.
     """
     generation = generation_of(seal)
@@ -153,7 +158,7 @@ def open_seal(keyring: Keyring, path: str, header: Header, seal: bytes) -> Seal:
     except (CryptoError, ValueError):
         raise Damaged("its seal is not signed by the member that it names") from None
     if not keyring.may_have_written(author, generation):
-        raise Damaged(f"its seal is signed by {author.hex()}, who might not write in generation {generation}")
+        raise NotAWriter(f"its seal is signed by {author.hex()}, who might not write in generation {generation}")
     return Seal(generation, key, public, size, author)
 
 

@@ -53,6 +53,9 @@ class KeyringSource(Protocol):
     def current(self) -> Keyring:
         """The key ring as it is now. It may be called in any thread."""
 
+    async def renewed(self, than: Keyring) -> Keyring:
+        """One that was read later than an earlier one."""
+
 
 @dataclass(frozen=True, slots=True)
 class FixedKeyring:
@@ -61,5 +64,9 @@ class FixedKeyring:
     keyring: Keyring
 
     def current(self) -> Keyring:
+        """See `KeyringSource`."""
+        return self.keyring
+
+    async def renewed(self, than: Keyring) -> Keyring:
         """See `KeyringSource`."""
         return self.keyring

@@ -1,9 +1,11 @@
 """The registry put together: every noun of the protocol over one bucket."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
@@ -26,17 +28,11 @@ from .events.event import Event, EventAction
 from .events.events import Events
 from .ipfs.blocks import Blocks
 from .ipfs.cid_refresh import CidRefresh
-from .ipfs.describing import Describer, StoredImages
-from .ipfs.exporting import Exporter
 from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
 from .ipfs.image_source import ImageSource
-from .ipfs.importing import Importer
-from .ipfs.publish_queue import PublishQueue
-from .ipfs.publishing import Publisher
 from .ipfs.withheld import Withheld
 from .names import Repository
-from .original import OriginalLayout
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
@@ -47,15 +43,23 @@ from .repository.records import Records
 from .repository.referrers import Referrers
 from .repository.tags import Tags
 from .runtime import Runtime
-from .upkeep.collector import Collector, GraceTimes
-from .upkeep.repository_check import RepositoryCheck
-from .upkeep.scrubber import SavedPosition, Scrubber
-from .upkeep.tag_retention import RetentionPolicy, TagRetention
-from .upkeep.verifier import Verifier
+from .upkeep.tag_rules import RetentionPolicy
 from .uploads.sessions import Bounds
 from .uploads.spool_writer import UploadEnvironment
 from .uploads.uploads import Uploads
 from .visibility import Visibility
+
+if TYPE_CHECKING:
+    from .ipfs.describing import Describer
+    from .ipfs.exporting import Exporter
+    from .ipfs.importing import Importer
+    from .ipfs.publish_queue import PublishQueue
+    from .ipfs.publishing import Publisher
+    from .original import OriginalLayout
+    from .upkeep.collector import Collector
+    from .upkeep.scrubber import Scrubber
+    from .upkeep.tag_retention import TagRetention
+    from .upkeep.verifier import Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +142,15 @@ class Registry:
         self.events = Events(clock, runtime.now)
         self._checking: Deferred[None] | None = None
         self._gate: GatedBucket | None = None
-        # ``stored`` is for what removes and scrubs: it must leave alone what the original program
+        # ``_stored`` is for what removes and scrubs: it must leave alone what the original program
         # wrote. That had no backend on this disk alone, and a bucket here was looked at when the registry has started.
-        base = stored = bucket
+        base = self._stored = bucket
         if bucket.shared:
+            from .original import OriginalLayout
+
             original = OriginalLayout(bucket, workers, clock)
             base = gate = self._gate = GatedBucket(original, partial(_check_both, original))
-            stored = GatedBucket(bucket, lambda _: gate.passed())
+            self._stored = GatedBucket(bucket, lambda _: gate.passed())
         since = 0.0 if daemon_seen is None else max(0.0, runtime.now() - daemon_seen)
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
         self.readiness = Readiness(lambda: _check_there(base), clock)
@@ -152,12 +158,15 @@ class Registry:
         self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
+        self._on_ipfs, self._directory, self._imports = on_ipfs, directory, directory / "imports"
+        self._base, self._storage = base, storage
+        self._publishing: PublishQueue | None = None
 
         self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index, workers))
         self.tags = Tags(storage, base)
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
-        records = Records(storage, self.catalog, self.referrers)
+        records = self._records = Records(storage, self.catalog, self.referrers)
         tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
         self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged, immutable)
 
@@ -182,28 +191,83 @@ class Registry:
         )
 
         self.pulls = self._pull_times(directory, runtime, kept=ipfs.cids) if limits.retention.notes_pulls else None
-        self.tag_retention = TagRetention(limits.retention, storage, self.manifests, self.tags, self.pulls, self.events)
-        times = GraceTimes(limits.gc_grace, limits.gc_untagged)
-        self.collector = Collector(storage, stored, self.blobs, records, self.uploads, times)
-        repositories = RepositoryCheck(base, workers, self.blobs, self.manifests, self.referrers)
-        self.verifier = Verifier(base, storage.store, repositories, workers, storage.background, ipfs.list_top)
-        position = SavedPosition(directory / "scrub-position", ipfs.spool)
-        self.scrubber = Scrubber(stored, self.verifier, workers, clock, storage.background, position, limits.scrub_rate)
-
-        held = HeldContent(storage, self.manifests, self.blobs)
+        held = self._held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)
         self.images_by_cid: ImagesByCid | None = None
         if on_ipfs.pull_by_cid:
             withheld = None if visibility.everything else Withheld(storage, visibility.shows)
             source = ImageSource(storage, ipfs.content_by_cid if on_ipfs.from_network else None, withheld)
             self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
-        on_node = ipfs.content_by_cid is not None
-        self.publisher = Publisher(storage, self.manifests, self.blobs, visibility, on_node=on_node)
-        self._publishing = PublishQueue(self.publisher, visibility)
-        self.exporter = Exporter(self.manifests, self.blobs, workers)
-        self.describer = Describer(StoredImages(storage, self.manifests, self.blobs, self.referrers))
-        self.importer = Importer(directory / "imports", storage, held, self.manifests, self.blobs, self.uploads)
         self.cid_refresh = CidRefresh(base, storage, self.tags, self.catalog)
+
+    # What follows is loaded and made when it is used: a start has no need of it, and takes as long as it takes to load.
+
+    @cached_property
+    def tag_retention(self) -> "TagRetention":
+        """Deletes the tags that no rule keeps."""
+        from .upkeep.tag_retention import TagRetention
+
+        policy = self.limits.retention
+        return TagRetention(policy, self._storage, self.manifests, self.tags, self.pulls, self.events)
+
+    @cached_property
+    def collector(self) -> "Collector":
+        """Frees what nothing needs."""
+        from .upkeep.collector import Collector, GraceTimes
+
+        times = GraceTimes(self.limits.gc_grace, self.limits.gc_untagged)
+        return Collector(self._storage, self._stored, self.blobs, self._records, self.uploads, times)
+
+    @cached_property
+    def verifier(self) -> "Verifier":
+        """Reads everything and compares it with its digests."""
+        from .upkeep.repository_check import RepositoryCheck
+        from .upkeep.verifier import Verifier
+
+        base, storage = self._base, self._storage
+        repositories = RepositoryCheck(base, storage.workers, self.blobs, self.manifests, self.referrers)
+        list_top = self._on_ipfs.storage.list_top
+        return Verifier(base, storage.store, repositories, storage.workers, storage.background, list_top)
+
+    @cached_property
+    def scrubber(self) -> "Scrubber":
+        """Goes through all content, again and again."""
+        from .upkeep.scrubber import SavedPosition, Scrubber
+
+        storage, rate = self._storage, self.limits.scrub_rate
+        position = SavedPosition(self._directory / "scrub-position", self._on_ipfs.storage.spool)
+        return Scrubber(self._stored, self.verifier, storage.workers, self.clock, storage.background, position, rate)
+
+    @cached_property
+    def publisher(self) -> "Publisher":
+        """Makes images public."""
+        from .ipfs.publishing import Publisher
+
+        on_ipfs = self._on_ipfs
+        on_node = on_ipfs.storage.content_by_cid is not None
+        return Publisher(self._storage, self.manifests, self.blobs, on_ipfs.visibility, on_node=on_node)
+
+    @cached_property
+    def exporter(self) -> "Exporter":
+        """Images as CARs."""
+        from .ipfs.exporting import Exporter
+
+        return Exporter(self.manifests, self.blobs, self._storage.workers)
+
+    @cached_property
+    def importer(self) -> "Importer":
+        """Images out of CARs."""
+        from .ipfs.importing import Importer
+
+        held, uploads = self._held, self.uploads
+        return Importer(self._imports, self._storage, held, self.manifests, self.blobs, uploads)
+
+    @cached_property
+    def describer(self) -> "Describer":
+        """What an image is, for people."""
+        from .ipfs.describing import Describer, StoredImages
+
+        return Describer(StoredImages(self._storage, self.manifests, self.blobs, self.referrers))
 
     @property
     def small_files(self) -> Hits:
@@ -224,7 +288,7 @@ class Registry:
         if self.pulls is not None:
             await self.pulls.start()
         await self.uploads.start()
-        await self.importer.start()
+        await self._storage.workers.run(shutil.rmtree, self._imports, True)  # what a killed daemon left
         if self._gate is None:
             await _check_layout(self.bucket)
         else:
@@ -237,7 +301,8 @@ class Registry:
 
     async def stop(self) -> None:
         """Close the bucket."""
-        self._publishing.stop()
+        if self._publishing is not None:
+            self._publishing.stop()
         if self._checking is not None:
             self._checking.cancel()
         await self.dags.stop()
@@ -265,6 +330,10 @@ class Registry:
         return pulls
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
+        if self._publishing is None:
+            from .ipfs.publish_queue import PublishQueue
+
+            self._publishing = PublishQueue(self.publisher, self._on_ipfs.visibility)
         self._publishing.add(repository, digest)
 
     def _cannot_be_used_yet(self, failure: Failure) -> None:
@@ -281,7 +350,7 @@ async def _check_there(bucket: IBucket) -> None:
         raise Unavailable(f"{bucket.name} has no {layout.VERSION_FILE} any more") from None
 
 
-async def _check_both(original: OriginalLayout, bucket: IBucket) -> None:
+async def _check_both(original: "OriginalLayout", bucket: IBucket) -> None:
     await _check_layout(bucket)
     await original.look()
 

@@ -14,6 +14,7 @@ from ipfsreg.bucket.errors import (
     Corrupt,
     Forbidden,
     Full,
+    KeyMissing,
     PathTooLong,
     Refused,
     TooLarge,
@@ -115,6 +116,8 @@ def _bucket_error(request: Request, error: BucketError) -> bytes | None:
 
 
 def _outage(error: BucketError) -> str:
+    if isinstance(error, KeyMissing):
+        return "this daemon's member has no key for what is stored here; the registry's log says which"
     if isinstance(error, Forbidden):
         return "the registry may not use its own disk now (read-only, or permissions); its log says where"
     if isinstance(error, Corrupt):

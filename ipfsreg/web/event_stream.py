@@ -5,14 +5,13 @@ import sqlite3
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from ipfsreg.registry.events.event import Event, EventAction, as_json
-from ipfsreg.registry.events.event_log import EventLog
 from ipfsreg.registry.events.events import EVERYTHING, Events
 
 from .errors import HttpError
@@ -20,6 +19,9 @@ from .gate import Entry, Filter, Gate
 from .http.request import Request
 from .replies import parameter, reply
 from .routes import Routes
+
+if TYPE_CHECKING:
+    from ipfsreg.registry.events.event_log import EventLog
 
 HEARTBEAT_SECONDS = 15.0
 """How often something is sent where nothing happens, and it is looked again whether the asker may listen."""
@@ -38,7 +40,7 @@ class EventStreams:
     """At most ``most`` clients listen at once. What they missed they are told from ``log``, where there is one."""
 
     most: int
-    log: EventLog | None = None
+    log: "EventLog | None" = None
 
 
 class EventRoutes:
@@ -82,7 +84,7 @@ class EventRoutes:
         return b""
 
     async def _tell_again(
-        self, stream: "_Stream", log: EventLog, number: int, actions: Collection[EventAction]
+        self, stream: "_Stream", log: "EventLog", number: int, actions: Collection[EventAction]
     ) -> None:
         words = {action.value for action in actions}
         try:

@@ -13,6 +13,7 @@ from ipfsreg.app.background import PeriodicJobs
 from ipfsreg.app.configuration import load_config
 from ipfsreg.app.parts import Parts
 from ipfsreg.registry.upkeep.collector import Collection, Interrupted
+from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy
 
 
 class Exclusive:
@@ -71,7 +72,7 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         cid_refresh=SimpleNamespace(run_if_needed=None),
         scrubber=SimpleNamespace(run=None),
         pulls=None,
-        tag_retention=SimpleNamespace(has_rules=False),
+        limits=SimpleNamespace(retention=RetentionPolicy()),
     )
     parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=None))
     return {each.what: each for each in PeriodicJobs(config, parts, reactor)._jobs()}

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import main
+from tests.clients.programs import thorough
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHIN = 120
@@ -64,6 +65,7 @@ def test_start_of_this_registry(tmp_path: Path) -> None:
     assert processes_that_mention(str(data)) == []
 
 
+@thorough
 def test_what_access_control_costs(tmp_path: Path) -> None:
     document = tmp_path / "figures.json"
     done = run("--quick", "--only", "access", "--registry", "ipfsreg", "--dir", str(tmp_path), "--json", str(document))
@@ -94,6 +96,7 @@ def test_a_registry_that_does_not_start_is_reported_and_cleaned_up(tmp_path: Pat
     assert processes_that_mention(str(tmp_path)) == []
 
 
+@thorough
 def test_small_requests_beside_another_checkout(tmp_path: Path) -> None:
     """The other one is this one by another name, with the virtual environment that runs this."""
     data, document, other = tmp_path / "data", tmp_path / "figures.json", tmp_path / "other"
@@ -134,6 +137,7 @@ def test_a_peer_that_cannot_be_run_is_refused(value: str, complaint: str) -> Non
     assert complaint in refused("--quick", "--only", "start", "--peer", value)
 
 
+@thorough
 def test_what_encryption_costs(tmp_path: Path) -> None:
     document = tmp_path / "figures.json"
     done = run(

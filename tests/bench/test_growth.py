@@ -13,6 +13,7 @@ from bench.growth import curves, measure
 from bench.growth.stored import REFERRED, SHAPES, SUBJECT, Store
 from ipfsreg.registry.digest import digest_of, parse_digest
 from ipfsreg.registry.names import Repository, Tag
+from tests.clients.programs import thorough
 from tests.registry.place import Place
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ async def test_what_is_made_is_a_whole_registry(tmp_path: Path, shape: str) -> N
         await place.stop()
 
 
+@thorough
 def test_a_run(tmp_path: Path) -> None:
     document = tmp_path / "figures.json"
     done = subprocess.run(
@@ -64,6 +66,7 @@ def test_exponents() -> None:
     assert curves.exponent({10: 1.0}) is None
 
 
+@thorough
 def test_a_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `bench` is not installed")
     runs = {"before, one": {"delete": {10: 1.0, 100: 10.0}}, "one": {"delete": {10: 1.0, 100: 1.0}}}

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.clients.programs import thorough
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+@thorough
 def test_two_kills(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.reliability", "--kills", "2", "--registry", "ipfsreg", "--no-disks"]
     done = subprocess.run(

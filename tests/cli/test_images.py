@@ -184,6 +184,7 @@ def test_a_blob_that_is_damaged_is_not_exported(tmp_path: Path, image: Image) ->
         push(daemon, "app", image, "1")
         digest, content = max(image.blobs.items(), key=lambda each: len(each[1]))
         stored = next(daemon.path.glob(f"bucket/blobs/sha256/*/{digest.removeprefix('sha256:')}"))
+        assert daemon.command("cid", "app:1", "--blobs").returncode == 0  # its CIDs were known while it was whole
         stored.write_bytes(content[:-1] + b"?")
         target = tmp_path / "app.car"
         line = refusal(daemon.command("export", "app:1", "-o", str(target)))

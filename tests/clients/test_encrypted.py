@@ -1,5 +1,6 @@
 """A daemon with an encrypted bucket, real clients, and a search for anything plain in all that it stores."""
 
+import hashlib
 import http.client
 import json
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from tests.bucket.kubo.backend import unique_folder
 from tests.bucket.kubo.conftest import node
 from tests.bucket.kubo.node import KuboNode
+from tests.bucket.textile.test_registry_clients import peak_memory
 from tests.daemon_process import DaemonProcess
 
 from . import test_conformance
@@ -19,6 +21,9 @@ from .images import Image, layout_blobs, make_image, random_layer, sha256, write
 from .programs import client_environment, require_program, run, thorough
 
 __all__ = ["node"]
+
+MEBIBYTE = 1024**2
+LARGE = 192 * MEBIBYTE
 
 REPOSITORY, TAG = "verysecret/appname", "v7.hidden"
 UPLOADED = Random(7).randbytes(9_000_000)
@@ -201,3 +206,29 @@ def test_damage_is_told_by_name_and_a_push_heals_it(local: Encrypted, image: Ima
 @thorough
 def test_the_conformance_program_passes(encrypted: Encrypted, tmp_path: Path) -> None:
     test_conformance.test_every_group_passes(encrypted.daemon, tmp_path)
+
+
+@thorough
+def test_a_large_blob_takes_no_memory(encrypted: Encrypted) -> None:
+    daemon, repository = encrypted.daemon, f"/v2/{REPOSITORY}/blobs"
+    piece = Random(8).randbytes(MEBIBYTE)
+    whole = hashlib.sha256()
+    for _ in range(LARGE // MEBIBYTE):
+        whole.update(piece)
+    digest = f"sha256:{whole.hexdigest()}"
+    assert ask(daemon, "GET", "/v2/_catalog")[0] == 200
+    before = peak_memory(daemon.pid)
+    location = urlsplit(ask(daemon, "POST", f"{repository}/uploads/")[1]["Location"]).path
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=120)
+    body = (piece for _ in range(LARGE // MEBIBYTE))
+    connection.request("PUT", f"{location}?digest={digest}", body, {"Content-Length": str(LARGE)})
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (201, b"")
+    connection.request("GET", f"{repository}/{digest}")
+    answer = connection.getresponse()
+    came = hashlib.sha256()
+    while data := answer.read(MEBIBYTE):
+        came.update(data)
+    connection.close()
+    assert came.digest() == whole.digest()
+    assert peak_memory(daemon.pid) - before < 64 * MEBIBYTE

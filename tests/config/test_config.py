@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from ipfsreg.app.configuration import load_config
 from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.file import find_config
-from ipfsreg.config.sections import Config
+from ipfsreg.config.sections import SECTIONS, Config
 
 
 def load(tmp_path: Path, text: str | bytes) -> Config:
@@ -213,3 +213,9 @@ def test_the_environment_is_for_the_backend_that_is_used(tmp_path: Path) -> None
     file.write_text("[registry]\nbackend = textile\n")
     with pytest.raises(ConfigError, match=r"^BUCKET_ENCRYPTION in the environment: Input should be a valid boolean"):
         load_config(file, reactor, {"BUCKET_ENCRYPTION": "perhaps"})
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_defaults_of_a_section_are_valid(section: str) -> None:
+    # Where the configuration says nothing of a section they are taken as they stand.
+    assert SECTIONS[section].model_construct() == SECTIONS[section].model_validate({})

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon_process import DaemonProcess
+from tests.full import FULL
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LARGE = random.Random(3).randbytes(3 * 1024 * 1024)
@@ -98,7 +99,8 @@ def plain_files(daemon: DaemonProcess) -> int:
     return sum(len(files) for top in tops for _, _, files in os.walk(daemon.path / "bucket" / top))
 
 
-MANY = 60
+MANY = 60 if FULL else 20
+KILLS = 3 if FULL else 1
 
 SECRETS = [b"secret", b"tag1", b"nobody else", digest(layer_of(1)).partition(":")[2].encode(), LARGE[:64]]
 
@@ -153,7 +155,7 @@ def test_killed_again_and_again(daemon: DaemonProcess, direction: str, after: st
         assert configured(daemon, ENCRYPTING).command("encrypt").returncode == 0
     configured(daemon, f"enabled = yes\nconvert = {direction}")
     halves = 0
-    for attempt in range(3):
+    for attempt in range(KILLS):
         daemon.start()
         push(daemon, 1000 + attempt, layer_of(1000 + attempt))
         command = threading.Thread(target=daemon.command, args=(direction,))
@@ -171,8 +173,20 @@ def test_killed_again_and_again(daemon: DaemonProcess, direction: str, after: st
         assert done.returncode == 0, done.stderr
     with configured(daemon, after):
         check(daemon, range(5))
-        check(daemon, range(1000, 1003))
+        check(daemon, range(1000, 1000 + KILLS))
         assert "Everything is whole" in daemon.command("verify").stdout
+
+
+def test_there_and_back_and_there_again(daemon: DaemonProcess) -> None:
+    for options, command in ((ENCRYPTING, "encrypt"), (DECRYPTING, "decrypt"), (ENCRYPTING, "encrypt")):
+        done = configured(daemon, options).command(command)
+        assert done.returncode == 0, done.stderr
+        if command == "decrypt":
+            again = daemon.command(command)
+            assert again.returncode == 1
+            assert "is not encrypted: set [encryption] enabled = no" in again.stderr
+    with configured(daemon, ENCRYPTED):
+        check(daemon, range(5))
 
 
 def test_half_a_bucket_is_not_served(daemon: DaemonProcess) -> None:

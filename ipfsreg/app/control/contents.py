@@ -11,7 +11,6 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown, NameUnknown
 from ipfsreg.registry.events.event import EventAction, Origin, Target
-from ipfsreg.registry.ipfs.describing import NO_SUMMARY
 from ipfsreg.registry.names import Repository, Tag, parse_reference, parse_repository
 from ipfsreg.registry.registry import Registry
 
@@ -20,7 +19,7 @@ from .unknown import explained
 
 T = TypeVar("T")
 
-_ORIGIN = Origin(agent="ipfsreg rm")
+_ORIGIN = Origin("ipfsreg rm", agent="ipfsreg rm")
 """Whoever can open the control socket."""
 
 PAGE = 1000
@@ -55,6 +54,8 @@ async def list_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[
         for page in _pages(tags, PAGE):
             yield [{"tag": tag} for tag in page]
         return
+
+    from ipfsreg.registry.ipfs.describing import NO_SUMMARY  # not loaded before it is used
 
     async def summary(tag: Tag) -> dict[str, Any]:
         try:

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ipfsreg.bucket.errors import Corrupt, PathTooLong, Refused, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, PathTooLong, Unchangeable
 from ipfsreg.encryption.chunks import Damaged
+from ipfsreg.encryption.file_format import NotAWriter
 from ipfsreg.encryption.keyring import Keyring, UnknownGeneration
 from ipfsreg.encryption.names import NameTooLong
 
 INLINE = 64 * 1024
 """What is shorter is encrypted and decrypted faster than a thread is woken."""
+
+
+class NotBelieved(Corrupt):
+    """A file that was signed by who might not write it, as far as the keys of the moment tell."""
 
 
 @contextmanager
@@ -20,12 +25,11 @@ def named(path: str, keyring: Keyring) -> Iterator[None]:
     except Corrupt as error:
         raise Corrupt(f"{path}: {error}") from error
     except Damaged as error:
-        raise Corrupt(f"{path} was altered or damaged where it is stored: {error}") from None
+        kind = NotBelieved if isinstance(error, NotAWriter) else Corrupt
+        raise kind(f"{path} was altered or damaged where it is stored: {error}") from None
     except UnknownGeneration as error:
-        generation = error.args[0]
-        if generation > keyring.generation:
-            raise Unavailable(f"{path} is written with the key of generation {generation}, which is not here") from None
-        raise Refused(f"{path} is written with the key of generation {generation}, which this member has not") from None
+        why = f"is written with the key of generation {error.args[0]}, which this daemon's member has not"
+        raise KeyMissing(f"{path} {why}") from None
     except NameTooLong as error:
         raise PathTooLong(str(error)) from None
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, PathTooLong, TooLarge, bucket_error
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound, PathTooLong, TooLarge, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.encryption.chunks import plain_size, stored_size
@@ -19,7 +19,7 @@ from ipfsreg.encryption.names import Names, NameTooLong, NotAName, names_of
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 
-from .access import INLINE, for_writing, named
+from .access import INLINE, NotBelieved, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .replacing import Replace, ReplacingBucket
@@ -82,10 +82,10 @@ class EncryptedBucket(BucketWrapper):
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
         """See `IBucket.get`."""
-        return ensureDeferred(self._get(check_path(path), limit))
+        check_path(path)
+        return ensureDeferred(self._believed(lambda keyring: self._get(keyring, path, limit)))
 
-    async def _get(self, path: str, limit: int) -> bytes:
-        keyring = self._keys.current()
+    async def _get(self, keyring: Keyring, path: str, limit: int) -> bytes:
         stored = await self._asked(path, self._bucket.get(_where(keyring, path), stored_size(limit)))
         with named(path, keyring):
             content = await self._computed(len(stored), decode_file, keyring, path, stored)
@@ -95,12 +95,22 @@ class EncryptedBucket(BucketWrapper):
 
     def open(self, path: str) -> "Deferred[IReader]":
         """See `IBucket.open`. The file's seal is checked here, each chunk when it is read."""
-        return ensureDeferred(self._open(check_path(path)))
+        check_path(path)
+        return ensureDeferred(self._believed(lambda keyring: self._open(keyring, path)))
 
-    async def _open(self, path: str) -> IReader:
-        keyring = self._keys.current()
+    async def _open(self, keyring: Keyring, path: str) -> IReader:
         stored = await self._asked(path, self._bucket.open(_where(keyring, path)))
         return await open_encrypted(stored, keyring, path, self._workers)
+
+    async def _believed(self, read: Callable[[Keyring], Awaitable[T]]) -> T:
+        """What a file says. Its author may just have become a writer, or a generation begun: before the file counts as
+        damaged, and is moved out of the way, the team is read anew.
+        """
+        keyring = self._keys.current()
+        try:
+            return await read(keyring)
+        except (NotBelieved, KeyMissing):
+            return await read(await self._keys.renewed(keyring))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""

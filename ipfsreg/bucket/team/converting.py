@@ -60,6 +60,8 @@ class Converting:
         return asdict(done) | {"damaged": list(done.damaged)}
 
     async def _remove_documents(self) -> None:
+        # Later it may be encrypted again, by another team: nothing of this one is to be expected then.
+        await self._team.forget()
         # That of the bucket goes last: without it there is no team.
         paths = []
         async for listings in self._storage.walk(DOCUMENTS):

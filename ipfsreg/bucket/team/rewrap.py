@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ipfsreg.bucket.encrypted.backend import OpenedByKeys
-from ipfsreg.bucket.errors import Corrupt, NotFound
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound
 from ipfsreg.flow.throttle import Throttle
 
 from .team import Team
@@ -96,8 +96,8 @@ class Rewrapping:
                 stored = await self._bucket.seal_again(path, reencrypt=reencrypt)
             except NotFound:
                 continue  # it was removed meanwhile
-            except Corrupt as error:
-                self._log.error("{path} stays of an older generation: {error}", path=path, error=error)
+            except (Corrupt, KeyMissing) as error:
+                self._log.error("{path} stays as it is: {error}", path=path, error=error)
                 found.damaged.append(path)
                 continue
             found.files += 1

@@ -22,6 +22,7 @@ class Seen:
     ``state`` is the number of the newest state that was accepted, of a bucket that is followed.
     ``founders`` are those that the bucket had one after the other, ``rewrapped`` is the generation up to which all
     content was brought, ``reencrypted`` the one for which it is to be encrypted anew, and not its keys only.
+    ``generation`` is the newest that this member had the key of.
     """
 
     bucket_id: bytes | None = None

@@ -77,7 +77,7 @@ class TeamReader:
                 raise RolledBack(self._older(f"the record of {public.hex()} is older than it was"))
         keys, problems = await self._own_keys(key, bucket.bucket_id, roster, known)
         newest = max([*keys, *map(_last_known, roster.members.values())], default=0)
-        if keys and newest < seen.generation:
+        if keys and max(keys) < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
         return View(bucket, roster, keys, newest, (*found.problems, *roster.problems, *problems))
 
@@ -105,7 +105,13 @@ class TeamReader:
             raise Corrupt(self._older("it is another bucket than the one that was here"))
         if bucket.counter < seen.bucket_counter:
             raise RolledBack(self._older("encryption/bucket is older than it was"))
-        trusted = bucket.founder in seen.owners or bucket.founder in seen.founders
+        trusted = bucket.founder in seen.owners
+        if bucket.founder in seen.founders and not trusted:
+            # One who was removed could else put himself back. The configuration may name him still.
+            raise SetupError(
+                f"{self._documents.name} is vouched for by {bucket.founder.hex()}, who did once and does not any more: "
+                f"if the team says that this is right, remove {self._seen_file}"
+            )
         if self._owner is not None and self._owner not in {bucket.founder, *(seen.founders if trusted else ())}:
             raise SetupError(
                 f"{self._documents.name} is vouched for by {bucket.founder.hex()}, and [encryption] owner is "

@@ -1,6 +1,5 @@
 """An image out of a CAR file. The file may be of any program: what its root leads to is read as `image_reader` does."""
 
-import shutil
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -48,10 +47,6 @@ class Importer:
         self._manifests = manifests
         self._blobs = blobs
         self._uploads = uploads
-
-    async def start(self) -> None:
-        """Remove what a killed daemon left."""
-        await self._workers.run(shutil.rmtree, self._directory, True)
 
     async def run(self, car: AsyncIterator[bytes], name: str | None) -> Imported:
         """Import the image of a CAR, given in pieces.

@@ -29,8 +29,9 @@ from .compact import Beginnings, Digests, sealed
 
 T = TypeVar("T")
 
-AT_ONCE = 64
-"""How many small files are read together: enough for a call of a thread to cost less than they do."""
+AT_ONCE = 16
+"""How many small files are read together: enough for a call of a thread to cost less than they do, and few enough for a
+thread that parses them to leave the reactor its turns."""
 
 _SEVERAL = 8
 """Enough not to wait for each in turn, and few enough to leave threads to the clients."""

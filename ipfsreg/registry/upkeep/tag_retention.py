@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappush, heappushpop
 
 from twisted.logger import Logger
@@ -18,27 +18,17 @@ from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.registry.events.events import Events
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import read_record
-from ipfsreg.registry.repository.immutable import ImmutableTags
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.registry.repository.pull_times import PullTimes
 from ipfsreg.registry.repository.tags import Tags
 
-from .tag_rules import TagRule, TagRules, rule_for
+from .tag_rules import RetentionPolicy, TagRule, rule_for
 
 _AT_ONCE = 50
 _OF_ANOTHER = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(\.[A-Za-z0-9_.-]+)?")
 _ORIGIN = Origin(user="retention")
 
 _Rank = tuple[float, Tag]
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
-    """What ``[retention]`` says. ``notes_pulls`` says whether it is noted when tags are pulled."""
-
-    rules: TagRules = field(default_factory=TagRules)
-    immutable: ImmutableTags = field(default_factory=ImmutableTags)
-    notes_pulls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +82,6 @@ class TagRetention:
         self._tags = tags
         self._pulls = pulls
         self._events = events
-
-    @property
-    def has_rules(self) -> bool:
-        """Whether there is anything to apply."""
-        return bool(self._policy.rules.rules)
 
     @property
     def needs_pulls(self) -> bool:

@@ -16,20 +16,21 @@ Patterns are separated by commas, and are those of `Pattern`. A tag is kept wher
 ``referred``     something refers to its manifest, such as a signature
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
-from ipfsreg.config.kinds import Positive
+from ipfsreg.config.kinds import LATER, Positive
 from ipfsreg.config.patterns import Pattern
 from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository.immutable import ImmutableTags
 
 RULES_MAX = 200
 """Each tag may be compared with all of them."""
 
 NEWEST_MAX = 100_000
 
-_TIME: TypeAdapter[float] = TypeAdapter(Positive)
+_TIME: TypeAdapter[float] = TypeAdapter(Positive, config=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,15 @@ class TagRules:
 def rule_for(rules: tuple[TagRule, ...], tag: Tag) -> TagRule | None:
     """The first of a repository's rules that is about a tag."""
     return next((rule for rule in rules if any(pattern.matches(tag) for pattern in rule.tags)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """What ``[retention]`` says. ``notes_pulls`` says whether it is noted when tags are pulled."""
+
+    rules: TagRules = field(default_factory=TagRules)
+    immutable: ImmutableTags = field(default_factory=ImmutableTags)
+    notes_pulls: bool = False
 
 
 def parse_tag_rules(text: str) -> TagRules:

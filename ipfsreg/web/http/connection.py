@@ -18,7 +18,7 @@ from .body import OVER, WANTED, Body, BodyState, ClientTooSlow
 from .framing import BadChunk
 from .head import BadRequest
 from .incoming import Incoming
-from .limits import DRAIN_MAX, FIRST_PIECE, REQUESTS_AT_ONCE, HttpLimits, next_piece
+from .limits import BEHIND_TLS_PIECE, DRAIN_MAX, FIRST_PIECE, REQUESTS_AT_ONCE, HttpLimits, next_piece
 from .output import IWire, Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
@@ -86,7 +86,6 @@ class Connection(protocol.Protocol):
         self._advancing = False
         self._later: IDelayedCall | None = None
         self._reading = True
-        self._at_once = 0
         self._read_to_end = False
         self._keeps = True
         self._patience = Patience(server.reactor, server.clock, server.limits, self._too_late)
@@ -393,6 +392,6 @@ class Connection(protocol.Protocol):
             self._update()
 
     def _read_at_once(self, length: int) -> None:
-        if length != self._at_once and isinstance(self.transport, FileDescriptor):
-            # Behind TLS it is not one: that has pieces of its own.
-            self._at_once = self.transport.bufferSize = length
+        wire = getattr(self.transport, "transport", self.transport)  # behind TLS it is that of TLS
+        if isinstance(wire, FileDescriptor):
+            wire.bufferSize = min(length, BEHIND_TLS_PIECE) if self.secure else length

@@ -29,6 +29,10 @@ FIRST_PIECE = 16 * 1024
 COLLECTED_PIECE = 64 * 1024
 """How much is read at once of a body that goes into memory."""
 
+BEHIND_TLS_PIECE = 128 * 1024
+"""How much is read at once, at most, where it is then taken apart into records of TLS. A client may have put one byte
+into each: these are decrypted within some hundredths of a second."""
+
 _PIECES = ((4096, 1024 * 1024), (512, 64 * 1024), (0, 4096))
 
 

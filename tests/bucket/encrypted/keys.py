@@ -41,6 +41,9 @@ class ChangingKeyring:
     def current(self) -> Keyring:
         return self.keys
 
+    async def renewed(self, than: Keyring) -> Keyring:
+        return self.keys
+
     def rotate(self) -> None:
         generation = self.keys.generation + 1
         content = {**self.keys.content_keys, generation: secret(f"content {generation}")}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Unavailable
+from ipfsreg.bucket.errors import BucketError, Corrupt, KeyMissing, NotFound
 from ipfsreg.bucket.interface import Entry
 from ipfsreg.encryption.chunks import CHUNK, HEADER_SIZE, OVERHEAD, SEAL_SIZE, STORED_CHUNK
 from ipfsreg.encryption.names import names_of
@@ -137,14 +137,14 @@ async def served(storage: EncryptedStorage, path: str) -> tuple[bytes, BucketErr
 
 async def refused(storage: EncryptedStorage, path: str, error: BucketError | None) -> None:
     """The failure is one line that names the file, and so is that of reading it as a small one."""
-    assert isinstance(error, Corrupt | Unavailable)
+    assert isinstance(error, Corrupt | KeyMissing)
     for each in (error, await failure_of_get(storage, path)):
         assert path in str(each)
         assert "\n" not in str(each)
 
 
 async def failure_of_get(storage: EncryptedStorage, path: str) -> BucketError:
-    with pytest.raises((Corrupt, Unavailable)) as failure:
+    with pytest.raises((Corrupt, KeyMissing)) as failure:
         await storage.bucket.get(path, 8 * LIMIT)
     return failure.value
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogEvent
 
 from ipfsreg.bucket.encrypted.backend import OpenedByKeys, encrypted_backend
-from ipfsreg.bucket.errors import Corrupt, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, Unavailable, Unchangeable
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.bucket.team.rewrap import Rewrapping
@@ -20,6 +20,7 @@ from ipfsreg.bucket.team.seen import SeenFile
 from ipfsreg.bucket.team.team import Own, Team
 from ipfsreg.encryption.documents import Role
 from ipfsreg.encryption.keyring import FixedKeyring, Keyring
+from ipfsreg.encryption.names import names_of
 from ipfsreg.flow.workers import Workers
 from tests.bucket.running import reactor
 
@@ -163,7 +164,7 @@ async def test_old_content_is_brought_to_the_newest_generation(reencrypt: bool, 
     assert (found.files, found.changed, found.damaged) == (4, 4, [])
     await three.assert_same(anna, carl)
     for path in FILES:
-        with pytest.raises(Unavailable):
+        with pytest.raises(KeyMissing):
             await bert.bucket.get(path, 100)
     after = three.stored()
     assert before.keys() == after.keys()  # names stay
@@ -220,6 +221,32 @@ async def test_damage_is_left_and_named(three: Team3) -> None:
     assert stored.read_bytes() == damaged
 
 
+@pytest.mark.parametrize("later", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_generation_that_nobody_made_stops_nothing(later: bool, three: Team3) -> None:
+    anna = three.anna
+    await anna.team.remove(three.carl.public)
+    path = "blobs/sha256/bb/large"
+    stored = three.directory / "bucket" / names_of(anna.keyring.name_key).path(path)
+    altered = bytearray(stored.read_bytes())
+    altered[64:68] = (anna.keyring.generation + (5 if later else -1)).to_bytes(4)
+    stored.write_bytes(altered)
+    with pytest.raises(KeyMissing, match=path):
+        await anna.bucket.open(path)
+    found = await anna.rewrapping.run()
+    assert (found.changed, found.damaged) == (len(FILES), [path])
+    for _ in range(2):
+        await anna.rewrapping.run_if_needed()
+    assert await anna.team.rewrapped() == anna.keyring.generation
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rotation_is_followed_at_once(three: Team3) -> None:
+    await three.anna.team.rotate()
+    await three.anna.bucket.put("repositories/box/_tags/1", b"sha256:new")
+    assert await three.carl.bucket.get("repositories/box/_tags/1", 100) == b"sha256:new"
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_file_of_who_may_not_write_is_refused(three: Team3) -> None:
     anna, bert, carl = three.anna, three.bert, three.carl
@@ -247,6 +274,33 @@ async def test_a_file_of_who_may_not_write_is_refused(three: Team3) -> None:
     for side in (anna, carl):
         with pytest.raises(Corrupt, match="might not write"):
             await side.bucket.get(path, 100)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_just_became_a_writer_is_believed_at_once(three: Team3) -> None:
+    anna, bert, carl = three.anna, three.bert, three.carl
+    await anna.team.add(carl.public, "carl", Role.WRITER)
+    await carl.team.refresh()
+    await carl.bucket.put("blobs/sha256/cc/short", b"of carl")
+    await carl.put_large("blobs/sha256/cc/large", LARGE)
+    # Who takes a file for damaged moves it out of the way, for all.
+    assert await bert.bucket.get("blobs/sha256/cc/short", 100) == b"of carl"
+    dora = Side("dora", three.directory, anna.workers)
+    await anna.team.add(dora.public, "dora", Role.WRITER)
+    await dora.bucket.put("blobs/sha256/dd/short", b"of dora")
+    await dora.put_large("blobs/sha256/dd/large", LARGE)
+    assert await bert.read("blobs/sha256/dd/large") == LARGE
+    # While the team cannot be read nobody knows; it is no damage.
+    eve = Side("eve", three.directory, anna.workers)
+    await anna.team.add(eve.public, "eve", Role.WRITER)
+    await eve.bucket.put("blobs/sha256/ee/short", b"of eve")
+    record = three.directory / "bucket" / "encryption/members" / anna.public.hex()
+    content = record.read_bytes()
+    record.write_bytes(content[:-1])
+    with pytest.raises(Unavailable, match="who may write cannot be read anew"):
+        await bert.bucket.get("blobs/sha256/ee/short", 100)
+    record.write_bytes(content)
+    assert await bert.bucket.get("blobs/sha256/ee/short", 100) == b"of eve"
 
 
 @pytest_twisted.ensureDeferred

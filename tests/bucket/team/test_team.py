@@ -1,6 +1,7 @@
 """A team: who is a member by whose signature, what a removal does, and a storage that lies."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,46 @@ async def test_the_founder_is_removed_by_whom_he_made_an_owner(place: Place) -> 
     await dora.team.remove(carl.public)
     await bert.team.refresh()
     assert not bert.believes(carl)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_founder_who_was_removed_does_not_come_back_by_himself(place: Place) -> None:
+    anna, bert = place.anna, place.bert
+    await anna.adds(bert, OWNER)
+    await bert.team.remove(anna.public)
+    view, generation = bert.team.view, bert.team.view.newest + 1
+    keys = GenerationKeys(generation, bytes(32), anna.team.current().name_key)
+    files = place.storage.files
+    for person in (anna, bert):
+        record = view.roster.members[person.public]
+        place.record(anna, replace(record, role=OWNER, until=None, writes=(1, None), counter=record.counter + 9))
+        path = keys_path(generation, person.public)
+        files[path] = encode_keys(anna.key, place.bucket_id, person.public, keys)
+    files["encryption/bucket"] = encode_bucket(anna.key, BucketDocument(place.bucket_id, anna.public, 99))
+    with pytest.raises(BucketError, match="does not any more"):
+        await bert.team.refresh()
+    assert bert.team.current().generation < generation
+    # Whatever the configuration says: it may still name who founded the bucket.
+    for owner in (None, anna.public, bert.public):
+        bert.owner = owner
+        with pytest.raises(SetupError, match=f"does not any more.*remove {bert.seen}"):
+            await bert.begin().open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_removed_is_not_told_of_a_roll_back_when_another_one_comes_back(place: Place) -> None:
+    anna, bert, carl = place.anna, place.bert, place.carl
+    await anna.adds(bert, READER)
+    await anna.adds(carl, WRITER)
+    await anna.team.remove(bert.public)
+    await anna.team.remove(carl.public)
+    await bert.team.refresh()
+    await anna.adds(carl, WRITER)
+    await bert.team.refresh()
+    await bert.begin().open()
+    assert not bert.reads(anna)
+    await anna.adds(bert, READER)
+    assert bert.reads(anna)
 
 
 @pytest_twisted.ensureDeferred
