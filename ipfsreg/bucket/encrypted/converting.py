@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
@@ -54,6 +55,8 @@ class ConvertingBucket(BucketWrapper):
     the storage's own. ``directory`` on this disk is for drafts alone.
     """
 
+    _log = Logger()
+
     def __init__(
         self, opened: IBucket, target: IBucket, source: IBucket, workers: Workers, directory: Path, tops: Tops
     ) -> None:
@@ -70,6 +73,10 @@ class ConvertingBucket(BucketWrapper):
         return ensureDeferred(self._start())
 
     async def _start(self) -> None:
+        self._log.warn(
+            "[encryption] convert is set, so plain files of the storage are taken as well: take it out when the "
+            "conversion is through."
+        )
         await self._workers.run(_make_empty, self._directory)
         await self._bucket.start()
 

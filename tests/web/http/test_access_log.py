@@ -32,6 +32,7 @@ def test_a_line_is_a_line(target: bytes, header: str, label: str, name: bytes) -
         code=200,
         sent_length=1,
         header=lambda _: header,
+        headers={},
         body=SimpleNamespace(received=2),
         began=0.0,
         identifier=request_id(name),
