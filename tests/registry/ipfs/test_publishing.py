@@ -218,5 +218,6 @@ async def test_a_push_that_cannot_be_published_is_a_push(
     (line,) = told(log, "Could not publish")
     assert "the node is away" in line
     assert "ipfsreg publish app@sha256:" in line
+    assert place.registry._publishing is not None
     place.registry._publishing.stop()
     await place.push_image(APP, ["2"], b"{}", b"layer")  # while the daemon stops
