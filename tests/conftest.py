@@ -24,6 +24,7 @@ if not FULL:
 BEGUN_FIRST = (
     "clients",
     "registry/test_kill.py",
+    "registry/test_converting.py",
     "cli",
     "registry/upkeep/test_collector.py",
     "app/test_packaging.py",
@@ -32,6 +33,8 @@ BEGUN_FIRST = (
     "bucket/textile/test_commands_run.py",
     "bucket/textile/test_backend_contract.py",
     "web/test_reactor.py",
+    "web/distribution/test_manifests.py",
+    "hostile",
     "bench",
     "docs/test_commands.py",
     "bucket/kubo/test_register_model.py",

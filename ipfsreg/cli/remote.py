@@ -48,7 +48,9 @@ class Remote:
                         heard({"items": page})
             return {}
         except Unknown as error:
-            named = arguments.get("name") or arguments.get("repository") or task
+            named = arguments.get("name") or arguments.get("repository")
+            if named is None:
+                raise ControlError(f"{self._client.name} does not list its repositories", Exit.UNKNOWN) from None
             raise ControlError(f"{named}: {error}", Exit.UNKNOWN) from None
         except RemoteError as error:
             raise ControlError(str(error), _exit_of(error)) from None
@@ -99,8 +101,18 @@ class Remote:
     async def _remove(self, arguments: Mapping[str, str]) -> dict[str, Any]:
         if "repository" not in arguments:
             repository, reference = parse_reference(arguments["name"])
-            await self._client.delete_manifest(repository, reference)
             by_digest = isinstance(reference, Digest)
+            try:
+                await self._client.delete_manifest(repository, reference)
+            except Refused as error:
+                # Docker's registry answers 400 for a tag, as if it were a wrong digest, and others 405.
+                if by_digest or error.status not in (400, 405):
+                    raise
+                raise ControlError(
+                    f"{self._client.name} does not delete tags ({error}): name a digest, which `ipfsreg tags --long` "
+                    "tells; all tags that point to it go with it",
+                    Exit.REFUSED,
+                ) from None
             return {"tags": None if by_digest else 1, "manifests": int(by_digest)}
         repository = parse_repository(arguments["repository"])
         digests = set()

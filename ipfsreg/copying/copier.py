@@ -80,11 +80,15 @@ class Copier:
         async with aclosing(selection.repositories(self._source)) as repositories:
             async for repository in repositories:
                 self._tally.repositories += 1
+                lacking = selection.tags_of(repository)
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:
+                            lacking.discard(str(reference))
                             if selection.means(repository, reference):
                                 yield repository, reference
+                    for tag in sorted(lacking):
+                        self._tally.fail(f"{repository}:{tag}", f"{self._source.name} has no such tag")
                 except Unreachable:
                     raise
                 except Unknown as error:  # a list may have repositories that a push had only begun

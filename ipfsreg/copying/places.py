@@ -113,6 +113,11 @@ class Selection:
         """Whether a repository is meant by its name, and not only by a pattern."""
         return any(each.partition(":")[0] == repository for each in self.names)
 
+    def tags_of(self, repository: Repository) -> set[str]:
+        """The tags of a repository that are meant by their names, and not only by a pattern."""
+        named = (each.partition(":") for each in self.names if not _is_pattern(each))
+        return {tag for name, _, tag in named if tag and name == repository}
+
     def means(self, repository: Repository, reference: Tag | Digest) -> bool:
         """Whether an image of a repository that was yielded is meant."""
         text = reference if isinstance(reference, str) else ""

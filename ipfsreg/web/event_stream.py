@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from ipfsreg.registry.events.events import EVERYTHING, Events
 
 from .errors import HttpError
 from .gate import Entry, Filter, Gate
+from .http.forwarded import TrustedProxies
 from .http.request import Request
 from .replies import parameter, reply
 from .routes import Routes
@@ -32,26 +33,35 @@ QUEUE_MAX = 1000
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _USUAL = EVERYTHING - {EventAction.PULL}
 _PAGE = 200
+_LATER = {"Retry-After": 60}
 _NUMBER_MAX = 18  # digits
 
 
 @dataclass(frozen=True, slots=True)
 class EventStreams:
-    """At most ``most`` clients listen at once. What they missed they are told from ``log``, where there is one."""
+    """At most ``most`` listen at once. What they missed they are told from ``log``, where there is one."""
 
     most: int
     log: "EventLog | None" = None
 
+    @property
+    def most_of_client(self) -> int:
+        """How many of them may come from one address or network: a fifth, and five in any case."""
+        return max(self.most // 5, 5)
+
 
 class EventRoutes:
-    """The route, for clients that come and stay."""
+    """The route, for clients that come and stay. ``clients`` are the proxies that say who they are."""
 
-    def __init__(self, events: Events, streams: EventStreams, gate: Gate, reactor: Any) -> None:
+    def __init__(
+        self, events: Events, streams: EventStreams, gate: Gate, clients: TrustedProxies, reactor: Any
+    ) -> None:
         self._events = events
         self._streams = streams
         self._gate = gate
         self._reactor = reactor
-        self._listening = 0
+        self._clients = clients
+        self._listening: Counter[str] = Counter()
 
     def add_to(self, routes: Routes) -> None:
         """Add the route."""
@@ -62,15 +72,17 @@ class EventRoutes:
         actions = _actions(parameter(request, "actions"))
         since = request.header("last-event-id") or parameter(request, "since") or ""
         number = int(since) if since.isascii() and since.isdigit() and len(since) <= _NUMBER_MAX else None
-        if self._listening >= self._streams.most:
-            headers = {"Retry-After": 60}
-            raise HttpError(503, "UNAVAILABLE", "too many clients listen to events; try again later", headers)
+        client = self._clients.network_of(request)
+        if self._listening[client] >= self._streams.most_of_client:
+            raise HttpError(429, "TOOMANYREQUESTS", "you listen to events too often; end one", _LATER)
+        if self._listening.total() >= self._streams.most:
+            raise HttpError(503, "UNAVAILABLE", "too many clients listen to events; try again later", _LATER)
         reply(request, 200, _HEADERS)
         if request.method == b"HEAD":
             return b""
         stream = _Stream(request, self._gate, self._reactor)
         unsubscribe = self._events.subscribe(stream.tell, actions, stream.stopProducing)
-        self._listening += 1
+        self._listening[client] += 1
         try:
             request.registerProducer(stream, True)
             request.write(b"retry: 3000\n\n")
@@ -78,7 +90,8 @@ class EventRoutes:
                 await self._tell_again(stream, self._streams.log, number, actions)
             await stream.run()
         finally:
-            self._listening -= 1
+            self._listening[client] -= 1
+            self._listening += Counter()  # forgets those who have gone
             unsubscribe()
             request.unregisterProducer()
         return b""

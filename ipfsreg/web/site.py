@@ -97,7 +97,7 @@ def make_site(
     if options.metrics is not None:
         more.append(MetricsRoute(options.metrics))
     if options.streams is not None:
-        more.append(EventRoutes(registry.events, options.streams, options.access.gate, reactor))
+        more.append(EventRoutes(registry.events, options.streams, options.access.gate, options.proxies, reactor))
     handler = make_handler(
         registry, workers, reactor, options.read_only, gateway, options.proxies, options.access, pages, more
     )

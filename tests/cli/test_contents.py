@@ -19,6 +19,7 @@ from tests.access.helpers import HASH, PASSWORD
 from tests.cli.test_images import ask, push, refusal, said
 from tests.cli.test_reference import promised
 from tests.clients.images import Image, make_image, random_layer, sha256
+from tests.copying.collection import docker_registry
 from tests.daemon_process import DaemonProcess, program
 from tests.full import FULL
 
@@ -350,3 +351,44 @@ def test_what_a_command_deletes_is_told_to_those_who_listen(image: Image, tmp_pa
                 assert line
         assert b'"tag":"1"' in line.replace(b" ", b"")
         connection.close()
+
+
+@pytest.mark.parametrize("way", ["daemon", "alone"])
+def test_a_repository_with_an_immutable_tag_stays_whole(way: str, image: Image, tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, {"retention": {"immutable": "box:v*"}}) as daemon:
+        for tag in ("1", "v1"):
+            push(daemon, "box", image, tag)
+        with reached(daemon, way, tmp_path) as run:
+            assert "v1" in refusal(run("rm", "box", "--all", "--yes"), 4)
+            assert said(run("tags", "box")).split() == ["1", "v1"]
+
+
+def test_a_time_that_is_none_is_null(image: Image, tmp_path: Path) -> None:
+    right = "2026-01-02T03:04:05.123456789Z"
+    with DaemonProcess(tmp_path) as daemon:
+        for tag, created in (("good", right), ("bad", "\x1b[31mnow")):
+            config = json.dumps({"created": created, "history": [{"created": created}]}).encode()
+            assert ask(daemon, "POST", f"box/blobs/uploads/?digest={sha256(config)}", config)[0] == 201
+            described = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha256(config)}
+            manifest = {
+                "schemaVersion": 2,
+                "mediaType": IMAGE,
+                "config": described | {"size": len(config)},
+                "layers": [],
+            }
+            put(daemon, f"box/manifests/{tag}", manifest)
+        tags = {each["tag"]: each["created"] for each in found(daemon.command("tags", "box", "-l", "--json"))["tags"]}
+        assert tags == {"good": right, "bad": None}
+        (platform,) = found(daemon.command("inspect", "box:bad", "--json"))["platforms"]
+        assert (platform["created"], platform["history"][0]["created"]) == (None, None)
+
+
+def test_a_registry_elsewhere_that_deletes_no_tags(image: Image, tmp_path: Path) -> None:
+    with docker_registry(tmp_path) as docker:
+        docker.push_blob("box", sha256(b"{}"), b"{}")
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2}
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": []}).encode()
+        docker.push_manifest("box", "1", manifest, IMAGE)
+        home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        command = [program("ipfsreg"), "rm", "box:1", "--yes", "--registry", docker.host]
+        assert "does not delete tags" in refusal(fork_server.run(command, cwd=tmp_path, env=home, timeout=60), 4)

@@ -195,6 +195,15 @@ def test_what_is_selected(daemon: DaemonProcess, tmp_path: Path, words: list[str
     assert {name for name in names if "@" not in name} == tags
 
 
+def test_a_tag_that_is_named_and_not_there_is_a_failure(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """A mistyped tag must not look like a copy that is done."""
+    found = copied(tmp_path, daemon.url, tmp_path / "layout", "team/app:mistyped", status=1)
+    assert (found["images"], found["failed"]) == (0, 1)
+    (failure,) = found["failures"]
+    assert failure["name"] == "team/app:mistyped"
+    assert "no such tag" in failure["error"]
+
+
 def test_a_dry_run_moves_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:
     with docker_registry(tmp_path / "docker") as to:
         found = copied(tmp_path, daemon.url, to.host, "--dry-run")

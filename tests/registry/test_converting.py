@@ -99,7 +99,7 @@ def plain_files(daemon: DaemonProcess) -> int:
     return sum(len(files) for top in tops for _, _, files in os.walk(daemon.path / "bucket" / top))
 
 
-MANY = 60 if FULL else 20
+MANY = 60 if FULL else 30
 KILLS = 3 if FULL else 1
 
 SECRETS = [b"secret", b"tag1", b"nobody else", digest(layer_of(1)).partition(":")[2].encode(), LARGE[:64]]

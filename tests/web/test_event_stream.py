@@ -79,6 +79,21 @@ async def test_a_client_is_kept_and_ends_with_the_daemon(serve: Serve, monkeypat
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_address_cannot_take_all_places(serve: Serve) -> None:
+    registry = await serve(events={"clients": 30}, registry={"trusted_proxies": "127.0.0.1"})
+    greedy = [await listen(registry) for _ in range(6)]
+    answer = await registry.ask("GET", "/events")
+    assert answer.error == (429, "TOOMANYREQUESTS")
+    assert "retry-after" in answer
+    connection = await registry.connect()
+    connection.begin("GET", "/events", {"X-Forwarded-For": "192.0.2.7"})
+    assert b" 200 " in await connection.read()
+    greedy[0].connection.close()
+    await pause(0.05)
+    await listen(registry)
+
+
+@pytest_twisted.ensureDeferred
 async def test_clients_that_go_are_forgotten_and_more_than_may_be_are_refused(serve: Serve) -> None:
     registry = await serve(events={"clients": 2})
     first, _ = await listen(registry), await listen(registry)

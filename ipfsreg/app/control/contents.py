@@ -103,6 +103,7 @@ async def _remove_all(registry: Registry, repository: Repository, progress: Prog
         tags = await registry.tags.in_order(repository)
     except NameUnknown:
         raise NameUnknown(f"there is no repository {repository}") from None
+    registry.manifests.check_can_delete(repository, tags)  # all of it goes, or nothing
     manifests = [each async for each in layout.manifest_records(registry.bucket, repository)]
     # The tags go first: with each manifest those that point to it are looked for.
     progress.begin(f"Deleting {repository}", len(tags) + len(manifests))

@@ -6,6 +6,7 @@ others: it is checked, and what has no end is cut off.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from ipfsreg.flow.gather import gather
@@ -260,7 +261,7 @@ def _read_config(content: bytes) -> _Config:
     history = document.get("history")
     steps = [
         {
-            "created": _text(step.get("created"), _TIME_MAX),
+            "created": _time(step.get("created")),
             "created_by": _text(step.get("created_by")),
             "comment": _text(step.get("comment")),
             "empty_layer": step.get("empty_layer") is True,
@@ -268,7 +269,7 @@ def _read_config(content: bytes) -> _Config:
         for step in (history if isinstance(history, list) else [])[:HISTORY_MAX]
         if isinstance(step, dict)
     ]
-    return _Config(_platform(document), _text(document.get("created"), _TIME_MAX), steps)
+    return _Config(_platform(document), _time(document.get("created")), steps)
 
 
 def _platform(value: Any) -> str | None:
@@ -279,5 +280,16 @@ def _platform(value: Any) -> str | None:
     return "/".join(each for each in parts if isinstance(each, str) and each) or None
 
 
-def _text(value: Any, longest: int | None = None) -> str | None:
-    return value[:longest] if isinstance(value, str) and value else None
+def _time(value: Any) -> str | None:
+    """A time of ISO 8601 as it was written, or None for anything else."""
+    if not isinstance(value, str) or len(value) > _TIME_MAX:
+        return None
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,6 +1,6 @@
 """The manifests of a repository."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -267,6 +267,14 @@ class Manifests:
             return (await self.parsed(StoredManifest(digest, record.mediaType, content))).subject
         except ManifestInvalid:
             return None
+
+    def check_can_delete(self, repository: Repository, tags: Iterable[Tag]) -> None:
+        """See whether each of these tags may be deleted, before any is.
+
+        :raises Denied: where one is immutable.
+        """
+        for tag in tags:
+            self._immutable.check(repository, tag, "deleted")
 
     async def delete_tag(self, repository: Repository, tag: Tag) -> None:
         """Delete a tag; its manifest can be collected unless something else needs it.
