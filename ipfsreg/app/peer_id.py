@@ -32,10 +32,11 @@ class PeerId:
         try:
             self.text = read_peer_id(self._path)
         except FileNotFoundError:
-            from nacl.signing import SigningKey  # only the first start needs it
+            # Only the first start needs it. Unlike libsodium, what it takes is loaded already, with TLS.
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
             remove_drafts(self._path)
-            self.text = to_peer_id(bytes(SigningKey.generate().verify_key))
+            self.text = to_peer_id(Ed25519PrivateKey.generate().public_key().public_bytes_raw())
             write_durably(self._path, f"{self.text}\n".encode())
 
 
