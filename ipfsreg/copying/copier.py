@@ -77,15 +77,18 @@ class Copier:
             await for_each(self._try, images, self._jobs)
 
     async def _images(self, selection: Selection) -> AsyncGenerator[tuple[Repository, Tag | Digest], None]:
+        idle, selected = set(selection.names), False
         async with aclosing(selection.repositories(self._source)) as repositories:
             async for repository in repositories:
                 self._tally.repositories += 1
+                idle -= selection.matching(repository)
                 lacking = selection.tags_of(repository)
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:
                             lacking.discard(str(reference))
                             if selection.means(repository, reference):
+                                selected = True
                                 yield repository, reference
                     for tag in sorted(lacking):
                         self._tally.fail(f"{repository}:{tag}", f"{self._source.name} has no such tag")
@@ -96,6 +99,10 @@ class Copier:
                         self._tally.fail(repository, error)
                 except RemoteError as error:
                     self._tally.fail(repository, error)
+        for name in sorted(idle):
+            self._tally.fail(name, f"{self._source.name} has no such repository")
+        if selection.patterns and self._tally.repositories and not selected:
+            self._tally.fail(" ".join(selection.patterns), f"{self._source.name} has no such tags there")
 
     async def _try(self, named: tuple[Repository, Tag | Digest]) -> None:
         repository, reference = named

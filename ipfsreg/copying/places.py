@@ -109,6 +109,10 @@ class Selection:
             told = f"{source.name} does not list its repositories, so name those to copy ({error})"
             raise type(error)(told, error.status, error.code) from None
 
+    def matching(self, repository: Repository) -> set[str]:
+        """The ``names`` by which a repository is meant."""
+        return {each for each in self.names if fnmatchcase(repository, each.partition(":")[0])}
+
     def names_it(self, repository: Repository) -> bool:
         """Whether a repository is meant by its name, and not only by a pattern."""
         return any(each.partition(":")[0] == repository for each in self.names)

@@ -204,6 +204,18 @@ def test_a_tag_that_is_named_and_not_there_is_a_failure(daemon: DaemonProcess, t
     assert "no such tag" in failure["error"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["nowhere/*"], "nowhere/*"), (["team/*", "typo/app"], "typo/app"), (["--tag", "nothing*"], "nothing*")],
+)
+def test_what_is_selected_and_matches_nothing_is_a_failure(
+    daemon: DaemonProcess, tmp_path: Path, arguments: list[str], name: str
+) -> None:
+    found = copied(tmp_path, daemon.url, tmp_path / "layout", *arguments, status=1)
+    assert [each["name"] for each in found["failures"]] == [name]
+    assert "no such" in found["failures"][0]["error"]
+
+
 def test_a_dry_run_moves_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:
     with docker_registry(tmp_path / "docker") as to:
         found = copied(tmp_path, daemon.url, to.host, "--dry-run")
