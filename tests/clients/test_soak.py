@@ -77,7 +77,7 @@ def test_many_clients_beside_the_garbage_collector(daemon: DaemonProcess, tmp_pa
 
 def collect_garbage(daemon: DaemonProcess, *options: str) -> int:
     """Run `ipfsreg gc` beside the running daemon; how many stored contents it freed."""
-    result = daemon.command("gc", *options)
+    result = daemon.command("gc", *options, deadline=300)  # it rests beside clients
     assert result.returncode == 0, result.stdout + result.stderr
     found = re.search(r"(\d+) files? deleted", result.stdout)
     assert found, result.stdout

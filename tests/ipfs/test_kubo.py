@@ -97,7 +97,7 @@ def test_it_fetches_an_image_from_the_registry_over_http_alone(node: Kubo, regis
         fetched = node.run("cat", cid)
         assert (digest_of(fetched), str(len(fetched))) == (digest, size)
     assert digest_of(LAYER) in "".join(shown)
-    asked = [line for line in registry.log.splitlines() if " GET /ipfs/" in line]
+    asked = [line for line in registry.log.splitlines() if '"GET /ipfs/' in line]
     assert len(asked) >= 3 + 5  # three small ones, and the root and leaves of the layer
 
 
