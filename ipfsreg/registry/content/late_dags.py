@@ -32,6 +32,9 @@ RATE = 128 * 1024**2
 BUSY_SECONDS = 0.5
 """How long to wait before looking again whether something is being pushed."""
 
+PATIENCE_SECONDS = 30.0
+"""For how long a content is left at most because something is being pushed: a slow client would keep it for ever."""
+
 WAIT_SECONDS = 20.0
 """How long somebody waits who asks for what may not be computed yet."""
 
@@ -51,6 +54,7 @@ class LateDags(Dags):
         self._hurried = 0
         self._may_be_wanted = True
         self._stopped = False
+        self._patient_until = 0.0
 
     async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
         """See `Dags.add`: where the leaves are not known, None, unless it is known already."""
@@ -108,6 +112,7 @@ class LateDags(Dags):
         self._may_be_wanted = False
         try:
             while not self._stopped and (wanted := await self.index.wanted_dag()) is not None:
+                self._patient_until = self._clock.seconds() + PATIENCE_SECONDS
                 await self._leave_to_pushes()
                 await self._compute_wanted(*wanted)
         except BaseException:
@@ -131,8 +136,11 @@ class LateDags(Dags):
             await self.index.settled()
 
     async def _leave_to_pushes(self) -> None:
-        while not self._hurried and not self._stopped and self._is_busy():
+        while not self._hurried and not self._stopped and self._is_busy() and self._is_patient():
             await deferLater(self._clock, BUSY_SECONDS, lambda: None)
+
+    def _is_patient(self) -> bool:
+        return self._clock.seconds() < self._patient_until
 
     async def _moved(self, length: int) -> None:
         if self._stopped:

@@ -14,6 +14,7 @@ from hypothesis import given
 from ipfsreg.ipfs.car import CARReader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, cid_of, verify_block
 from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
+from ipfsreg.registry.content import late_dags
 from ipfsreg.web.gateway.trustless import CAR, Wanted
 from tests.web.client import Answer, pause, query, until
 from tests.web.served import Serve, Served, digest_of
@@ -292,6 +293,20 @@ async def test_it_can_be_switched_off(serve: Serve) -> None:
     assert (await ask(served, DAG.cid, format="raw")).error == (404, "UNSUPPORTED")
     assert (await served.ask("GET", f"/routing/v1/providers/{DAG.cid}")).error == (404, "UNSUPPORTED")
     assert await served.cid("box", digest_of(LAYER)) == str(DAG.cid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_push_does_not_keep_others_from_their_cids(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_dags, "PATIENCE_SECONDS", 0.5)
+    served = await serve()
+    slow = await served.connect()
+    begun = await slow.ask("POST", "/v2/box/blobs/uploads/")
+    slow.begin("PATCH", begun["location"], {"Content-Length": 10})
+    slow.send(b"five.")
+    await served.push_blob(LAYER)
+    assert served.daemon.registry.uploads.any_busy()
+    assert await served.cid("box", digest_of(LAYER)) == str(DAG.cid)
+    assert served.daemon.registry.uploads.any_busy()
 
 
 @pytest_twisted.ensureDeferred
