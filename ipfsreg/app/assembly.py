@@ -25,7 +25,7 @@ from ipfsreg.web.site import SiteOptions, make_handler, make_site
 from .access_config import is_access_controlled
 from .background import PeriodicJobs
 from .certificates import Certificates
-from .configuration import make_backend
+from .configuration import make_backend, retention_policy
 from .control.server import ControlServer
 from .control.streams import Streams
 from .control.tasks import tasks_of
@@ -34,7 +34,6 @@ from .listening import Listeners
 from .parts import Parts
 from .peer_id import PeerId
 from .preflight import find_problem
-from .retention_config import retention_policy
 from .state_directory import StateDirectory
 from .watching import Watching, make_measures, make_watching
 

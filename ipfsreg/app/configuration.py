@@ -3,15 +3,19 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipfsreg.bucket.backends import BACKENDS
 from ipfsreg.bucket.opened import Opened
+from ipfsreg.config.errors import ConfigError
 from ipfsreg.config.file import read_config
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.workers import Workers
 
 from .access_config import check_access
+
+if TYPE_CHECKING:
+    from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy
 
 
 def load_config(
@@ -22,10 +26,27 @@ def load_config(
     config = read_config(path, backends, reactor, environment, for_daemon=for_daemon)
     check_access(config)
     if config.retention.rules or config.retention.immutable:
-        from .retention_config import retention_policy  # not loaded where nothing is to be read
-
         retention_policy(config)
     return config
+
+
+def retention_policy(config: Config) -> "RetentionPolicy":
+    """The rules of ``[retention]``.
+
+    :raises ConfigError: with one line, where they cannot be read.
+    """
+    # Not loaded with the configuration, which mostly has none.
+    from ipfsreg.registry.repository.immutable import ImmutableTags
+    from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy, parse_tag_rules
+
+    options, option = config.retention, "rules"
+    try:
+        rules = parse_tag_rules(options.rules or "")
+        option = "immutable"
+        immutable = ImmutableTags.parse(options.immutable)
+    except ValueError as error:
+        raise ConfigError(f"{config.name}: [retention] {option}: {error}") from None
+    return RetentionPolicy(rules, immutable, options.pulls or rules.need_pulls)
 
 
 def make_backend(config: Config, workers: Workers, reactor: Any) -> Opened:
