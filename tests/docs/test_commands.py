@@ -269,11 +269,10 @@ def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
         assert text in commands
         commands = commands.replace(text, substitute)
     *before, start = commands.splitlines()
-    assert len(before) == 4
     env = client_environment(tmp_path / "home") | {"PYTHONUNBUFFERED": "1"}
     made = subprocess.run(
         ["sh", "-euc", "\n".join(before)],
-        input="alice's\nbob's\n",
+        input="alice's\nalice's\nbob's\nbob's\n",
         capture_output=True,
         text=True,
         cwd=tmp_path,
