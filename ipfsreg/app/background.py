@@ -11,7 +11,7 @@ from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.periodic import Periodic
-from ipfsreg.registry.repository.pull_times import WRITE_SECONDS
+from ipfsreg.registry.repository.tag_times import WRITE_SECONDS
 
 from .parts import Parts
 from .state_directory import AHEAD_SECONDS, StateDirectory
@@ -56,8 +56,8 @@ class PeriodicJobs(MultiService):
         if interval is not None:
             alone = self._parts.backend.exclusion is not None and "interval" not in self._config.gc.model_fields_set
             yield Repeated("collect garbage", interval, self._collect_alone if alone else self._collect)
-        if registry.pulls is not None:
-            yield Repeated("note when tags were pulled", WRITE_SECONDS, registry.pulls.write)
+        if registry.tag_times is not None:
+            yield Repeated("note when tags were pulled and pushed", WRITE_SECONDS, registry.tag_times.write)
         yield from self._retention()
         interval = self._scrub_interval()
         if interval is not None:

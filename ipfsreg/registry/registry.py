@@ -32,15 +32,15 @@ from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
 from .ipfs.image_source import ImageSource
 from .ipfs.withheld import Withheld
-from .names import Repository
+from .names import Repository, Tag
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.catalog_index import CatalogIndex
 from .repository.manifests import Manifests
-from .repository.pull_times import PullTimes
 from .repository.records import Records
 from .repository.referrers import Referrers
+from .repository.tag_times import TagTimes
 from .repository.tags import Tags
 from .runtime import Runtime
 from .upkeep.tag_rules import RetentionPolicy
@@ -167,8 +167,8 @@ class Registry:
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = self._records = Records(storage, self.catalog, self.referrers)
-        tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
-        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged, immutable)
+        immutable = limits.retention.immutable
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, self._tagged, immutable)
 
         environment = UploadEnvironment(
             self.blobs,
@@ -190,7 +190,11 @@ class Registry:
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
 
-        self.pulls = self._pull_times(directory, runtime, kept=ipfs.cids) if limits.retention.notes_pulls else None
+        self.tag_times: TagTimes | None = None
+        if limits.retention.notes_times:
+            self.tag_times = TagTimes(directory / "pulls.sqlite" if ipfs.cids else None, workers, runtime.now)
+            if limits.retention.notes_pulls:
+                self.events.subscribe(self._pulled, {EventAction.PULL})
         held = self._held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)
         self.images_by_cid: ImagesByCid | None = None
@@ -208,7 +212,7 @@ class Registry:
         from .upkeep.tag_retention import TagRetention
 
         policy = self.limits.retention
-        return TagRetention(policy, self._storage, self.manifests, self.tags, self.pulls, self.events)
+        return TagRetention(policy, self._storage, self.manifests, self.tags, self.tag_times, self.events)
 
     @cached_property
     def collector(self) -> "Collector":
@@ -285,8 +289,8 @@ class Registry:
         """
         await self._bucket.start()
         await self._index.open()
-        if self.pulls is not None:
-            await self.pulls.start()
+        if self.tag_times is not None:
+            await self.tag_times.start()
         await self.uploads.start()
         await self._storage.workers.run(shutil.rmtree, self._imports, True)  # what a killed daemon left
         if self._gate is None:
@@ -307,8 +311,8 @@ class Registry:
             self._checking.cancel()
         await self.dags.stop()
         await self._index.close()
-        if self.pulls is not None:
-            await self.pulls.stop()
+        if self.tag_times is not None:
+            await self.tag_times.stop()
         await self._bucket.stop()
 
     async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
@@ -319,15 +323,16 @@ class Registry:
         found = await self._index.used(repositories)
         return Usage(found.pop("", 0), found, self._index.complete)
 
-    def _pull_times(self, directory: Path, runtime: Runtime, *, kept: bool) -> PullTimes:
-        pulls = PullTimes(directory / "pulls.sqlite" if kept else None, runtime.workers, runtime.now)
+    def _pulled(self, event: Event) -> None:
+        if self.tag_times is not None and event.target.tag is not None:
+            self.tag_times.pulled(event.target.repository, event.target.tag)
 
-        def note(event: Event) -> None:
-            if event.target.tag is not None:
-                pulls.noted(event.target.repository, event.target.tag)
-
-        self.events.subscribe(note, {EventAction.PULL})
-        return pulls
+    def _tagged(self, repository: Repository, digest: Digest, tags: Sequence[Tag]) -> None:
+        if self.tag_times is not None:
+            for tag in tags:
+                self.tag_times.pushed(repository, tag, str(digest))
+        if self._on_ipfs.publish:
+            self._publish(repository, digest)
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         if self._publishing is None:

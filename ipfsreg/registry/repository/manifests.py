@@ -59,7 +59,7 @@ class PutManifest:
 class Manifests:
     """Pushing, reading and deleting manifests, with their tags and referrers.
 
-    ``tagged`` is told of each manifest that was pushed with a tag, once it is durable. Tags that are ``immutable`` stay
+    ``tagged`` is told of each manifest that was pushed with tags, once it is durable. Tags that are ``immutable`` stay
     where they point to.
     """
 
@@ -72,7 +72,7 @@ class Manifests:
         blobs: Blobs,
         tags: Tags,
         referrers: Referrers,
-        tagged: Callable[[Repository, Digest], None] | None = None,
+        tagged: Callable[[Repository, Digest, Sequence[Tag]], None] | None = None,
         immutable: ImmutableTags = NONE_IMMUTABLE,
     ) -> None:
         self._storage = storage
@@ -231,7 +231,7 @@ class Manifests:
             for tag in pointing:
                 await self._point(repository, tag, digest)
         if pointing and self._tagged is not None:
-            self._tagged(repository, digest)
+            self._tagged(repository, digest, pointing)
         return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:

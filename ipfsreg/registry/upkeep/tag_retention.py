@@ -17,9 +17,9 @@ from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.registry.events.events import Events
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.record import read_record
+from ipfsreg.registry.record import Record, read_record
 from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.registry.repository.pull_times import PullTimes
+from ipfsreg.registry.repository.tag_times import PushedTag, TagTimes
 from ipfsreg.registry.repository.tags import Tags
 
 from .tag_rules import RetentionPolicy, TagRule, rule_for
@@ -43,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A tag as it was found: ``pushed`` is that of its manifest's record, None where that is not whole."""
+    """A tag as it was found. ``pushed`` is None where its manifest's record is not whole."""
 
     tag: Tag
     digest: Digest
@@ -62,7 +62,7 @@ class RetentionRun:
 class TagRetention:
     """Applies rules to the tags of all repositories, or of one.
 
-    ``bucket`` of ``storage`` is read for what each tag points to. ``pulls`` is None where nobody notes them.
+    ``bucket`` of ``storage`` is read for what each tag points to. ``times`` is None where nobody notes them.
     """
 
     _log = Logger()
@@ -73,14 +73,14 @@ class TagRetention:
         storage: Storage,
         manifests: Manifests,
         tags: Tags,
-        pulls: PullTimes | None,
+        times: TagTimes | None,
         events: Events,
     ) -> None:
         self._policy = policy
         self._storage = storage
         self._manifests = manifests
         self._tags = tags
-        self._pulls = pulls
+        self._times = times
         self._events = events
 
     @property
@@ -102,16 +102,16 @@ class TagRetention:
         for begin in range(0, len(tags), _AT_ONCE):
             part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) is not None]
             await throttle.step(_AT_ONCE)
-            pulled = {} if self._pulls is None else await self._pulls.last(repository, part)
+            pulled = {} if self._times is None else await self._times.last_pulls(repository, part)
 
-            async def judge(tag: Tag, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen] | None:
-                rule, seen = rule_for(rules, tag), await self._look(repository, tag)
-                if rule is None or seen is None:
+            async def judge(seen: _Seen, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen] | None:
+                rule = rule_for(rules, seen.tag)
+                if rule is None:
                     return None
-                kept, reason = await self._judge(repository, rule, seen, newest.get(rule), pulled.get(tag))
-                return Verdict(repository, tag, kept, reason), seen
+                kept, reason = await self._judge(repository, rule, seen, newest.get(rule), pulled.get(seen.tag))
+                return Verdict(repository, seen.tag, kept, reason), seen
 
-            yield [each for each in await gather(judge, part) if each is not None]
+            yield [each for each in await gather(judge, await self._look(repository, part)) if each is not None]
 
     async def run(self, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
         """Delete what is not kept."""
@@ -151,9 +151,9 @@ class TagRetention:
         for begin in range(0, len(tags) if heaps else 0, _AT_ONCE):
             part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) in heaps]
             await throttle.step(_AT_ONCE)
-            for seen in await gather(lambda tag: self._look(repository, tag), part):
-                rule = None if seen is None else rule_for(rules, seen.tag)
-                if seen is None or rule is None or rule.newest is None:
+            for seen in await self._look(repository, part):
+                rule = rule_for(rules, seen.tag)
+                if rule is None or rule.newest is None:
                     continue
                 heap, rank = heaps[rule], _rank(seen)
                 if len(heap) < rule.newest:
@@ -162,17 +162,25 @@ class TagRetention:
                     heappushpop(heap, rank)
         return {rule: heap[0] for rule, heap in heaps.items() if heap}
 
-    async def _look(self, repository: Repository, tag: Tag) -> _Seen | None:
-        try:
-            digest = await self._tags.get(repository, tag)
+    async def _look(self, repository: Repository, tags: Sequence[Tag]) -> list[_Seen]:
+        """Those of some tags that are there and whole."""
+        # What others push to a bucket is not noted here.
+        noted = self._times is not None and not self._storage.bucket.shared
+        pushes = await self._times.last_pushes(repository, tags) if noted and self._times is not None else {}
+
+        async def look(tag: Tag) -> _Seen | None:
+            try:
+                digest = await self._tags.get(repository, tag)
+                record = None if digest is None else await read_record(self._storage.bucket, repository, digest)
+            except Corrupt:
+                return None  # damage is for `verify`
             if digest is None:
                 return None
-            record = await read_record(self._storage.bucket, repository, digest)
-        except Corrupt:
-            return None  # damage is for `verify`
-        # A time that lies ahead was noted by a wrong clock, and counts as now.
-        pushed = None if record is None else min(record.released, self._storage.now())
-        return _Seen(tag, digest, pushed)
+            pushed = None if record is None else _pushed(pushes.get(tag), digest, record)
+            # A time that lies ahead was noted by a wrong clock, and counts as now.
+            return _Seen(tag, digest, None if pushed is None else min(pushed, self._storage.now()))
+
+        return [seen for seen in await gather(look, tags) if seen is not None]
 
     async def _judge(
         self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
@@ -197,7 +205,7 @@ class TagRetention:
 
     def _was_pulled(self, within: float, pulled: float | None) -> bool:
         since = self._storage.now() - within
-        if self._pulls is None or self._pulls.since > since:
+        if self._times is None or self._times.since > since:
             return True  # nobody knows
         return pulled is not None and pulled >= since
 
@@ -214,16 +222,19 @@ class TagRetention:
 
     async def _delete(self, repository: Repository, seen: _Seen) -> bool:
         async def is_as_seen() -> bool:
-            record = await read_record(self._storage.bucket, repository, seen.digest)
-            pushed = None if record is None else min(record.released, self._storage.now())
-            return pushed == seen.pushed
+            return [seen] == await self._look(repository, [seen.tag])
 
         if not await self._manifests.delete_tag_if(repository, seen.tag, seen.digest, is_as_seen):
             return False  # it was pushed again meanwhile
         await self._events.changed(EventAction.DELETE, Target(repository, tag=seen.tag), _ORIGIN)
-        if self._pulls is not None:
-            await self._pulls.forget(repository, [seen.tag])
+        if self._times is not None:
+            await self._times.forget(repository, [seen.tag])
         return True
+
+
+def _pushed(noted: PushedTag | None, digest: Digest, record: Record) -> float:
+    """When a tag was pushed: a manifest has one time for all of its tags, and gets another one when it loses a tag."""
+    return noted.at if noted is not None and noted.digest == str(digest) else record.released
 
 
 def _rank(seen: _Seen) -> _Rank:

@@ -80,6 +80,11 @@ class RetentionPolicy:
     immutable: ImmutableTags = field(default_factory=ImmutableTags)
     notes_pulls: bool = False
 
+    @property
+    def notes_times(self) -> bool:
+        """Whether it is noted when tags were pushed, and maybe pulled."""
+        return self.notes_pulls or bool(self.rules.rules)
+
 
 def parse_tag_rules(text: str) -> TagRules:
     """Read the lines. What follows ``#`` is a comment.

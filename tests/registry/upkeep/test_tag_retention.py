@@ -60,7 +60,10 @@ def age(daemon: DaemonProcess, repository: str, number: int, seconds: float, sub
         digest(manifest(number, subject)).partition(":")[2]
     )
     document = json.loads(record.read_text())
-    record.write_text(json.dumps(document | {"released": time.time() - seconds}))
+    then = time.time() - seconds
+    record.write_text(json.dumps(document | {"released": then}))
+    with closing(sqlite3.connect(daemon.path / "pulls.sqlite")) as file, file:
+        file.execute("UPDATE pushes SET at = ? WHERE digest = ?", (then, digest(manifest(number, subject))))
 
 
 def tags(daemon: DaemonProcess, repository: str) -> list[str]:
@@ -131,6 +134,28 @@ def test_a_dry_run_says_why_and_a_run_does_what_it_said(daemon: DaemonProcess, r
     assert tags(daemon, "box") == ["nightly-0", "nightly-2", "nightly-3", "pr-1", "signature"]
     daemon.stop()
     daemon.check_log()
+
+
+def test_each_tag_has_its_own_time(tmp_path: Path) -> None:
+    """A manifest has one for all its tags, and another one when it loses one: no tag becomes newer by that."""
+    with DaemonProcess(tmp_path, {"retention": {"rules": "box v* newest 2\nbox x* pushed 7d"}}) as daemon:
+        for number in (1, 2, 3):
+            assert push(daemon, "box", f"v{number}", number)[0] == 201
+        assert push(daemon, "box", "x1", 1)[0] == 201
+        assert push(daemon, "box", "stable", 1)[0] == 201
+    for number in (1, 2, 3):
+        age(daemon, "box", number, (10 - number) * DAY)
+    with daemon:
+        assert push(daemon, "box", "stable", 3)[0] == 201  # 1 loses a tag, and 3 is pushed anew
+        assert push(daemon, "box", "x2", 1)[0] == 201  # an old one under a new tag
+        expected = {"box:v1": False, "box:v2": True, "box:v3": True, "box:x1": False, "box:x2": True}
+        assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == expected
+        assert push(daemon, "box", "v1", 1)[0] == 201
+        assert [name for name, (kept, _) in verdicts(daemon).items() if not kept] == ["box:v2", "box:x1"]
+        daemon.kill()
+    (daemon.path / "pulls.sqlite").unlink()  # it can be lost: then the manifests' times count, as they did before
+    with daemon:
+        assert verdicts(daemon)["box:x1"][0]
 
 
 def test_the_daemon_applies_them_by_itself(tmp_path: Path) -> None:

@@ -84,12 +84,23 @@ class Guarded:
 
 
 async def guarded(
-    serve: Serve, directory: Path, *, more: Mapping[str, Mapping[str, object]] | None = None, **auth: object
+    serve: Serve,
+    directory: Path,
+    *,
+    more: Mapping[str, Mapping[str, object]] | None = None,
+    again: bool = False,
+    **auth: object,
 ) -> Guarded:
-    """Start such a daemon; ``auth`` are more options of that section, ``more`` are other sections."""
+    """Start such a daemon; ``auth`` are more options of that section, ``more`` are other sections.
+
+    ``again`` leaves the files with users and robots as they are.
+    """
     users, robots = directory / "htpasswd", directory / "robots.json"
-    users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
-    secret = RobotsFile(robots).create("ci", ("team/*",), frozenset({Action.PULL, Action.PUSH}), time.time(), None)
+    secret = ""
+    if not again:
+        users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
+        actions = frozenset({Action.PULL, Action.PUSH})
+        secret = RobotsFile(robots).create("ci", ("team/*",), actions, time.time(), None)
     served = await serve(
         registry={"trusted_proxies": "127.0.0.1"},
         auth={"htpasswd": users, "robots": robots, **auth},

@@ -1,12 +1,13 @@
-"""When each tag was last pulled, as far as this daemon saw it: a file that can be lost.
+"""When each tag was last pulled and pushed, as far as this daemon saw it: a file that can be lost.
 
-A pull only changes memory. The file is written once a minute, and when the daemon stops.
+A pull or push only changes memory. The file is written once a minute, and when the daemon stops.
 """
 
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
@@ -19,17 +20,29 @@ WRITE_SECONDS = 60.0
 """How often it is to be written. A daemon that is killed loses what came since."""
 
 UNWRITTEN_MAX = 100_000
-"""Tags whose pull waits to be written. Those above count as not pulled now, which is said."""
+"""Tags whose pull or push waits to be written. Of those above it is not known, which is said of pulls."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pulls (
     repository TEXT NOT NULL, tag TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (repository, tag)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pushes (
+    repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (repository, tag)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS since (at REAL NOT NULL);
 """
 
+T = TypeVar("T")
 
-class PullTimes:
+
+class PushedTag(NamedTuple):
+    """To which digest a tag was pointed, and when, in seconds since 1970."""
+
+    digest: str
+    at: float
+
+
+class TagTimes:
     """The times in the file ``path``, or in memory only where that is None. ``now`` is seconds since 1970."""
 
     _log = Logger()
@@ -40,7 +53,8 @@ class PullTimes:
         self._now = now
         self._lock: DeferredLock = DeferredLock()
         self._connection: sqlite3.Connection | None = None
-        self._unwritten: dict[tuple[str, str], float] = {}
+        self._pulled: dict[tuple[str, str], float] = {}
+        self._pushed: dict[tuple[str, str], PushedTag] = {}
         self._lost = 0
         self.since = float("inf")
         """From when on all pulls are known, in seconds since 1970."""
@@ -57,46 +71,64 @@ class PullTimes:
         await self.write()
         await shield(self._close())
 
-    def noted(self, repository: str, tag: str) -> None:
+    def pulled(self, repository: str, tag: str) -> None:
         """A tag was pulled now."""
         key = (repository, tag)
-        if key in self._unwritten or len(self._unwritten) < UNWRITTEN_MAX:
-            self._unwritten[key] = self._now()
+        if key in self._pulled or len(self._pulled) < UNWRITTEN_MAX:
+            self._pulled[key] = self._now()
         else:
             self._lost += 1
+
+    def pushed(self, repository: str, tag: str, digest: str) -> None:
+        """A tag was pushed now, and points to that digest."""
+        key = (repository, tag)
+        if key in self._pushed or len(self._pushed) < UNWRITTEN_MAX:
+            self._pushed[key] = PushedTag(digest, self._now())
 
     async def write(self) -> None:
         """Write what was noted."""
         if self._lost:
             lost, self._lost = self._lost, 0
             self._log.warn("{count} pulls were not noted for [retention]: there were too many at once.", count=lost)
-        if not self._unwritten:
+        if not self._pulled and not self._pushed:
             return
-        written, self._unwritten = self._unwritten, {}
+        pulled, self._pulled = self._pulled, {}
+        pushed, self._pushed = self._pushed, {}
+        pulls = [(*key, at) for key, at in pulled.items()]
+        pushes = [(*key, *each) for key, each in pushed.items()]
         try:
-            await shield(self._with_connection(partial(_write, [(*key, at) for key, at in written.items()])))
+            await shield(self._with_connection(partial(_write, pulls, pushes)))
         except (sqlite3.Error, OSError) as error:
-            self._unwritten = written | self._unwritten
+            self._pulled, self._pushed = pulled | self._pulled, pushed | self._pushed
             self._log.error("When tags were pulled cannot be written: {error}. It is tried again.", error=error)
 
-    async def last(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, float]:
+    async def last_pulls(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, float]:
         """When some tags were last pulled, as far as it is known, in seconds since 1970.
 
         :raises sqlite3.Error: where the file cannot be read.
         """
-        found = await shield(self._with_connection(partial(_read, repository, list(tags))))
-        return found | {tag: at for tag in tags if (at := self._unwritten.get((repository, tag))) is not None}
+        rows = await shield(self._with_connection(partial(_rows, "pulls", repository, tags))) or {}
+        found = {tag: at for tag, (_, _, at) in rows.items()}
+        return found | {tag: at for tag in tags if (at := self._pulled.get((repository, tag))) is not None}
+
+    async def last_pushes(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, PushedTag]:
+        """When some tags were last pushed, as far as it is known. :raises sqlite3.Error: as `last_pulls`."""
+        rows = await shield(self._with_connection(partial(_rows, "pushes", repository, tags))) or {}
+        found = {tag: PushedTag(digest, at) for tag, (_, _, digest, at) in rows.items()}
+        return found | {tag: each for tag in tags if (each := self._pushed.get((repository, tag))) is not None}
 
     async def forget(self, repository: Repository, tags: Sequence[Tag]) -> None:
         """Tags are gone."""
-        for tag in tags:
-            self._unwritten.pop((repository, tag), None)
-        await shield(self._with_connection(partial(_forget, [(repository, tag) for tag in tags])))
+        keys = [(repository, tag) for tag in tags]
+        for key in keys:
+            self._pulled.pop(key, None)
+            self._pushed.pop(key, None)
+        await shield(self._with_connection(partial(_forget, keys)))
 
-    async def _with_connection(self, work: "Callable[[sqlite3.Connection], dict[Tag, float]]") -> dict[Tag, float]:
+    async def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         async with self._lock:
             if self._connection is None:
-                return {}
+                return None
             return await self._workers.run(work, self._connection)
 
     async def _close(self) -> None:
@@ -133,21 +165,25 @@ def _open_file(path: Path | None, now: float) -> tuple[sqlite3.Connection, float
     return connection, since
 
 
-def _write(rows: list[tuple[str, str, float]], connection: sqlite3.Connection) -> dict[Tag, float]:
+def _write(
+    pulls: list[tuple[str, str, float]], pushes: list[tuple[str, str, str, float]], connection: sqlite3.Connection
+) -> None:
     with connection:
         connection.execute("BEGIN")
-        connection.executemany("INSERT OR REPLACE INTO pulls VALUES (?, ?, ?)", rows)
-    return {}
+        connection.executemany("INSERT OR REPLACE INTO pulls VALUES (?, ?, ?)", pulls)
+        connection.executemany("INSERT OR REPLACE INTO pushes VALUES (?, ?, ?, ?)", pushes)
 
 
-def _read(repository: str, tags: list[Tag], connection: sqlite3.Connection) -> dict[Tag, float]:
-    query = "SELECT at FROM pulls WHERE repository = ? AND tag = ?"
+def _rows(
+    table: str, repository: str, tags: Sequence[Tag], connection: sqlite3.Connection
+) -> dict[Tag, tuple[Any, ...]]:
+    query = f"SELECT * FROM {table} WHERE repository = ? AND tag = ?"
     rows = ((tag, connection.execute(query, (repository, tag)).fetchone()) for tag in tags)
-    return {tag: row[0] for tag, row in rows if row is not None}
+    return {tag: row for tag, row in rows if row is not None}
 
 
-def _forget(keys: list[tuple[str, str]], connection: sqlite3.Connection) -> dict[Tag, float]:
+def _forget(keys: Sequence[tuple[str, str]], connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN")
-        connection.executemany("DELETE FROM pulls WHERE repository = ? AND tag = ?", keys)
-    return {}
+        for table in ("pulls", "pushes"):
+            connection.executemany(f"DELETE FROM {table} WHERE repository = ? AND tag = ?", keys)
