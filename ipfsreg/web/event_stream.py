@@ -123,7 +123,6 @@ class _Stream:
         self._request = request
         self._gate = gate
         self._reactor = reactor
-        self._may: Filter = gate.pulls(request)
         self._queue: deque[Event] = deque()
         self._paused = False
         self._sent = 0
@@ -144,14 +143,8 @@ class _Stream:
                 event = self._queue.popleft()
                 if event.number > self._sent:
                     await self.send(event.number, event.action.value, event.document())
-            if not await self._wait(HEARTBEAT_SECONDS) and not self.ended:
-                try:
-                    await self._gate.admit(self._request, Entry.ANYBODY, None)
-                except HttpError:
-                    return  # a token has run out, or an account is gone
-                self._may = self._gate.pulls(self._request)
-                if not self._paused:
-                    self._request.write(b":\n\n")
+            if not await self._wait(HEARTBEAT_SECONDS) and await self._allowed() is not None and not self._paused:
+                self._request.write(b":\n\n")
 
     async def send(self, number: int, action: str, document: dict[str, Any]) -> None:
         """Send an event if the asker may pull from its repository, when the client takes it.
@@ -162,13 +155,23 @@ class _Stream:
             await self._wait(HEARTBEAT_SECONDS)
         self._sent = max(self._sent, number)
         target = document["target"]
-        if self.ended or not self._may(target["repository"]):
+        may = await self._allowed()
+        if may is None or not may(target["repository"]):
             return
-        if not self._may(target.get("fromRepository", target["repository"])):
+        if not may(target.get("fromRepository", target["repository"])):
             del target["fromRepository"]
         target.pop("url", None)
         shown = {name: document[name] for name in ("id", "timestamp", "action", "target")}
         self._request.write(f"id: {number}\nevent: {action}\ndata: {as_json(shown)}\n\n".encode())
+
+    async def _allowed(self) -> Filter | None:
+        """From which repositories the asker may pull now; None where it may not listen any more, which ends it."""
+        if not self.ended and not self._gate.knows(self._request, Entry.ANYBODY, None):
+            try:
+                await self._gate.admit(self._request, Entry.ANYBODY, None)
+            except HttpError:  # a token has run out, or an account is gone
+                self.stopProducing()
+        return None if self.ended else self._gate.pulls(self._request)
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
