@@ -116,7 +116,7 @@ def make_control(parts: Parts, reactor: Any, started: float | None = None) -> Co
         parts.state.control_socket,
         reactor,
         Streams(parts.registry),
-        make_handler(parts.registry, parts.workers, reactor, parts.backend.read_only),
+        make_handler(parts.registry, parts.workers, reactor, SiteOptions(read_only=parts.backend.read_only)),
     )
 
 

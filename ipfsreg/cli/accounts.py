@@ -15,7 +15,7 @@ from ipfsreg.access.htpasswd import PASSWORD_MAX, ROBOT, parse_htpasswd
 from ipfsreg.access.htpasswd_file import HtpasswdFile
 from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind, User
 from ipfsreg.access.robots import NO_ROBOTS, Robot, RobotsFile, parse_robots
-from ipfsreg.access.rules import parse_actions, parse_rules
+from ipfsreg.access.rules import Verdict, parse_actions, parse_rules
 from ipfsreg.access.watched import load_file
 from ipfsreg.app.access_config import robots_path
 from ipfsreg.app.state_directory import check_user
@@ -239,14 +239,15 @@ def access() -> None:
 @click.argument("what", nargs=-1, required=True, metavar="[REPOSITORY] ACTION")
 @output_option
 def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...], output: Output) -> None:
-    """Say whether USER may do ACTION to REPOSITORY, and by which rule (exit status 1 where not).
+    """Say whether USER may do ACTION to REPOSITORY, and by which rule.
+
+    The exit status is 0 where USER may, 1 where not, and 2 where the question or the configuration is wrong. Without
+    rules everybody may do everything.
 
     USER is a name as rules have it, such as alice or robot+ci, or anonymous. ACTION is pull, push or delete; catalog
     and admin concern no repository.
     """
     config = load(path)
-    if config.access.rules is None:
-        fail(f"{config.name} has no rules in [access], so everybody may do everything")
     *where, word = what
     try:
         (action,) = parse_actions(word)
@@ -254,9 +255,12 @@ def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[st
         fail(f"{word!r} is not one of {', '.join(action.value for action in Action)}")
     if len(where) != (action in REPOSITORY_ACTIONS):
         fail(f"{word} {'needs one' if action in REPOSITORY_ACTIONS else 'concerns no'} repository")
-    verdict = parse_rules(config.access.rules).decide(
-        _user(config, user, frozenset(groups)), action, where[0] if where else None
-    )
+    if config.access.rules is None:
+        reason = f"{config.name} has no rules in [access], so everybody may do everything"
+        verdict = Verdict(True, None, reason)
+    else:
+        asker = _user(config, user, frozenset(groups))
+        verdict = parse_rules(config.access.rules).decide(asker, action, where[0] if where else None)
     document = {"allowed": bool(verdict), "reason": verdict.reason}
     output.show(document, f"{'allowed' if verdict else 'denied'}: {verdict.reason}")
     if not verdict:

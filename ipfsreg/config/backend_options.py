@@ -31,6 +31,11 @@ class BackendOptions(Section):
         """The option by which everything in the bucket is made public, where one is set."""
         return None
 
+    @property
+    def publishes_past_rules(self) -> bool:
+        """Whether that is meant, though the rules of ``[access]`` would keep some of it from somebody."""
+        return False
+
     def problem(self) -> str | None:
         """What has to be set or made before a daemon can use the backend, in one line; None where nothing has to.
 

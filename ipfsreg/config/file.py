@@ -105,12 +105,19 @@ def read_config(
         problem = config.backend.problem()
         if problem is not None:
             raise ConfigError(f"{name}: [{backend}] {problem}")
-    if config.backend.publishes is not None and config.gateway.private:
-        raise ConfigError(
-            f"{name}: [{backend}] {config.backend.publishes}: it makes everything public, also the repositories of "
-            "[gateway] private; take one of the two away"
-        )
+    _check_published(config)
     return config
+
+
+def _check_published(config: Config) -> None:
+    backend = config.backend
+    public = f"{config.name}: [{config.registry.backend}] {backend.publishes}: it makes everything public,"
+    if backend.publishes is not None and config.gateway.private:
+        raise ConfigError(f"{public} also the repositories of [gateway] private; take one of the two away")
+    is_encrypted = config.encryption.enabled and config.encryption.convert is None
+    keeps_from_somebody = config.access.rules is not None and not is_encrypted
+    if backend.publishes is not None and keeps_from_somebody and not backend.publishes_past_rules:
+        raise ConfigError(f"{public} whatever the rules of [access] say; publish_past_rules = yes if that is meant")
 
 
 def _is_there(path: Path) -> bool:

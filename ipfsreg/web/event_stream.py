@@ -122,7 +122,6 @@ class _Stream:
         self._request = request
         self._gate = gate
         self._reactor = reactor
-        self._may: Filter = gate.pulls(request)
         self._queue: deque[Event] = deque()
         self._paused = False
         self._sent = 0
@@ -143,19 +142,12 @@ class _Stream:
                 event = self._queue.popleft()
                 if event.number > self._sent:
                     await self.send(event.number, event.action.value, event.document())
-            if not await self._wait(HEARTBEAT_SECONDS) and not self.ended:
-                try:
-                    await self._gate.admit(self._request, Entry.ANYBODY, None)
-                except HttpError:
-                    return  # a token has run out, or an account is gone
-                self._may = self._gate.pulls(self._request)
-                if not self._paused:
-                    self._request.write(b":\n\n")
+            if not await self._wait(HEARTBEAT_SECONDS) and await self._allowed() is not None and not self._paused:
+                self._request.write(b":\n\n")
 
     async def write(self, content: bytes) -> None:
         """Send this when the client takes it."""
-        while self._paused and not self.ended:
-            await self._wait(HEARTBEAT_SECONDS)
+        await self._taken()
         if not self.ended:
             self._request.write(content)
 
@@ -166,13 +158,29 @@ class _Stream:
         """
         self._sent = max(self._sent, number)
         target = document["target"]
-        if not self._may(target["repository"]):
+        await self._taken()
+        may = await self._allowed()
+        if may is None or not may(target["repository"]):
             return
-        if not self._may(target.get("fromRepository", target["repository"])):
+        if not may(target.get("fromRepository", target["repository"])):
             del target["fromRepository"]
         target.pop("url", None)
         shown = {name: document[name] for name in ("id", "timestamp", "action", "target")}
-        await self.write(f"id: {number}\nevent: {action}\ndata: {as_json(shown)}\n\n".encode())
+        self._request.write(f"id: {number}\nevent: {action}\ndata: {as_json(shown)}\n\n".encode())
+
+    async def _taken(self) -> None:
+        """Wait until the client takes more, or is gone."""
+        while self._paused and not self.ended:
+            await self._wait(HEARTBEAT_SECONDS)
+
+    async def _allowed(self) -> Filter | None:
+        """From which repositories the asker may pull now; None where it may not listen any more, which ends it."""
+        if not self.ended and not self._gate.knows(self._request, Entry.ANYBODY, None):
+            try:
+                await self._gate.admit(self._request, Entry.ANYBODY, None)
+            except HttpError:  # a token has run out, or an account is gone
+                self.stopProducing()
+        return None if self.ended else self._gate.pulls(self._request)
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""

@@ -11,7 +11,7 @@ import pytest_twisted
 from ipfsreg.registry.events import recent
 from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.web import event_stream
-from tests.web.auth.guarded import Guarded, basic, guarded
+from tests.web.auth.guarded import Guarded, basic, bearer, guarded
 from tests.web.client import Connection, pause
 from tests.web.served import Serve, Served, image
 
@@ -27,12 +27,22 @@ class Listening:
         """The first so many events, each with its ``id`` and ``event``; there are no more."""
         while self._text.count("\ndata: ") < number:
             self._text += (await self.connection.read()).decode()
+        found = self._told()
+        assert len(found) == number
+        return found
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """All events until the daemon ended it."""
+        while not self._text.endswith("\r\n0\r\n\r\n"):
+            self._text += (await self.connection.read()).decode()
+        return self._told()
+
+    def _told(self) -> list[dict[str, Any]]:
         found = []
         for block in self._text.replace("\r\n", "\n").split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
             if "data" in fields:
                 found.append({**json.loads(fields.pop("data")), **fields})
-        assert len(found) == number
         return found
 
 
@@ -195,3 +205,36 @@ async def test_only_what_the_asker_may_pull_is_told(
     assert await repositories(reader, 6) == {"public/app", "team/app"}
     assert await repositories(deleter, 9) == {"public/app", "team/app", "secret/app"}
     assert (await daemon.ask("GET", "/events", basic("reader", "wrong"))).status == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_may_listen_is_asked_while_events_come_too(serve: Serve, tmp_path: Path) -> None:
+    """No pause is needed for a rule or an account to be gone: there may never be one."""
+    daemon: Guarded = await guarded(serve, tmp_path)
+    served = daemon.served
+    reader = await listen(served, headers=basic("reader"))
+    await daemon.push_image("team/app", "1", b"x", basic("writer"))
+    await reader.told(3)
+    file = served.directory / "ipfsreg.ini"
+    file.write_text(file.read_text().replace("allow @staff   pull            team/**", "allow @staff   pull   ipfs/*"))
+    await daemon.authority.reload()
+    await daemon.push_image("team/app", "2", b"x", basic("deleter"))
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    assert {event["target"]["repository"] for event in (await reader.told(6))[3:]} == {"public/app"}
+    users = tmp_path / "htpasswd"
+    users.write_text(users.read_text().replace("reader:", "other:"))
+    await daemon.authority.reload()
+    await daemon.push_image("public/app", "2", b"x", basic("deleter"))
+    assert len(await reader.rest()) == 6
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_runs_out_ends_it_while_events_come(serve: Serve, tmp_path: Path) -> None:
+    daemon: Guarded = await guarded(serve, tmp_path)
+    token = await daemon.token("reader", "repository:public/app:pull", seconds=1.01)
+    reader = await listen(daemon.served, headers=bearer(token))
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    await reader.told(3)
+    await pause(1.1)
+    await daemon.push_image("public/app", "2", b"x", basic("deleter"))
+    assert len(await reader.rest()) == 3

@@ -84,6 +84,7 @@ class KuboOptions(BackendOptions):
     network_timeout: Annotated[Duration, Field(gt=0)] = 60.0
     cache_size: Size = 0
     publish_key: Annotated[str, AfterValidator(_key)] | None = None
+    publish_past_rules: bool = False
     publish_every: Annotated[Duration, Field(gt=0)] = 60.0
     follow: Annotated[str, AfterValidator(_followed)] | None = None
     follow_every: Annotated[Duration, Field(gt=0)] = 60.0
@@ -135,6 +136,11 @@ class KuboOptions(BackendOptions):
     def publishes(self) -> str | None:
         """See `BackendOptions.publishes`."""
         return None if self.publish_key is None else "publish_key"
+
+    @property
+    def publishes_past_rules(self) -> bool:
+        """See `BackendOptions.publishes_past_rules`."""
+        return self.publish_past_rules
 
     def warnings(self) -> list[str]:
         """What the user should be told, though it may be meant so: one line each."""

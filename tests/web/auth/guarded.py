@@ -7,10 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+
 from ipfsreg.access.authority import Basic
 from ipfsreg.access.identity import Action
 from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
+from ipfsreg.web.app import Gateway
+from ipfsreg.web.auth.face import AccessControl
+from ipfsreg.web.event_stream import EventStreams
+from ipfsreg.web.http.forwarded import TrustedProxies
+from ipfsreg.web.pages.pages import PagesOptions
+from ipfsreg.web.routes import Routes
+from ipfsreg.web.site import SiteOptions, all_routes, make_pages
 from tests.access.helpers import HASH, PASSWORD
 from tests.web.client import Answer, query
 from tests.web.served import MANIFEST_TYPE, Serve, Served, digest_of, image
@@ -81,6 +90,24 @@ class Guarded:
         answer = await self.ask("PUT", f"/v2/{repository}/manifests/{tag}", who, manifest, Content_Type=MANIFEST_TYPE)
         assert answer.status == 201
         return manifest
+
+
+def routes_of(daemon: Guarded) -> Routes:
+    """Every route that there is, with all that can be switched on."""
+    parts = daemon.served.daemon.parts
+
+    async def metrics() -> bytes:
+        return b""
+
+    options = SiteOptions(
+        access=AccessControl(daemon.authority, "token", None, TrustedProxies()),
+        pages=PagesOptions(lambda _: True),
+        streams=EventStreams(1),
+        metrics=metrics,
+    )
+    gateway = Gateway(lambda _: True, None, lambda: "", lambda _: True)
+    pages = make_pages(parts.registry, parts.workers, options)
+    return all_routes(parts.registry, parts.workers, reactor, options, gateway, pages)
 
 
 async def guarded(

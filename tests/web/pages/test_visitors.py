@@ -4,14 +4,10 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
 
 from ipfsreg.access import watched
-from ipfsreg.web.app import NoAccessControl, make_routes
-from ipfsreg.web.http.forwarded import TrustedProxies
-from ipfsreg.web.pages.pages import Pages, PagesOptions
 from tests.access.helpers import HASH, PASSWORD
-from tests.web.auth.guarded import Guarded, basic, guarded
+from tests.web.auth.guarded import Guarded, basic, guarded, routes_of
 from tests.web.client import Answer
 from tests.web.served import Serve, digest_of
 
@@ -85,11 +81,7 @@ async def test_every_page_and_everybody(serve: Serve, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_no_page_is_missing(serve: Serve, tmp_path: Path) -> None:
-    daemon = await guarded(serve, tmp_path)
-    parts, clients = daemon.served.daemon.parts, TrustedProxies()
-    access = NoAccessControl()
-    pages = Pages(parts.registry, parts.workers, access.visitors, clients, PagesOptions(lambda _: True), None)
-    routes = make_routes(parts.registry, parts.workers, reactor, lambda: 0.0, None, clients, access, pages)
+    routes = routes_of(await guarded(serve, tmp_path))
     there = {name for name in routes.needs if name.startswith("page-")}
     assert {route for route, _, _ in matrix("sha256:0")} == there | {"home"}
 
