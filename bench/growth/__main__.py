@@ -11,17 +11,19 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import click
 
 from bench.errors import BenchError
-from bench.registries import IPFSREG, Registry, checkout_of
+from bench.registries import IPFSREG, checkout_of
 
 from . import curves, measure
-from .stored import SHAPES, Store
+from .places import PLACES
+from .stored import SHAPES, some_of
 
 _SIZES = (1_000, 10_000, 100_000)
 _LARGE = 1_000_000
@@ -46,9 +48,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(10), help="How many manifests, if not 10³ to 10⁵.")
 @click.option("--large", is_flag=True, help="A million as well: needs 40 GiB of disk, 10 million inodes, and hours.")
 @click.option("--shape", "shapes", multiple=True, type=click.Choice(SHAPES), default=SHAPES, show_default=True)
+@click.option("--backend", type=click.Choice(list(PLACES)), default="local", show_default=True)
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(measure.PARTS)), default=list(measure.PARTS))
 @click.option("--checkout", type=click.Path(path_type=Path, exists=True), help="Whose daemon runs, with its .venv.")
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
+@click.option("--keep", is_flag=True, help="Leave the stores in --dir, and use those that are there (local).")
+@click.option("--only-make", is_flag=True, help="Make the stores, and measure nothing.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
 @click.option("--before", type=click.Path(path_type=Path, exists=True), help="The --json of another run, for the plot.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curves, as SVG.")
@@ -56,34 +61,36 @@ def main(
     sizes: tuple[int, ...],
     large: bool,
     shapes: tuple[str, ...],
+    backend: str,
     parts: tuple[str, ...],
     checkout: Path | None,
     parent: Path | None,
+    keep: bool,
+    only_make: bool,
     json_file: Path | None,
     before: Path | None,
     plot: Path | None,
 ) -> None:
     """Measure how this registry grows, and print a table for each shape."""
     signal.signal(signal.SIGTERM, _end)
-    registry = _quiet(IPFSREG if checkout is None else checkout_of("checkout", checkout))
+    registry = IPFSREG if checkout is None else checkout_of("checkout", checkout)
     wanted = [*(sizes or _SIZES), *([_LARGE] if large else [])]
     runs: dict[str, dict[str, dict[int, float]]] = {}
     for shape in shapes:
-        found = runs.setdefault(shape, {})
+        found = runs.setdefault(shape if backend == "local" else f"{backend}, {shape}", {})
         for size in wanted:
-            with tempfile.TemporaryDirectory(prefix="growth-", dir=parent) as directory:
-                _say(f"{shape}, {size:,}: making the store")
-                some = list(Store(Path(directory) / "data").fill(shape, size))
-                try:
-                    for part in parts:
-                        for name, value in measure.PARTS[part](registry, Path(directory), shape, some):
+            _say(f"{shape}, {size:,}: making the store")
+            with (
+                _directory(parent, f"growth-{shape}-{size}" if keep else None) as directory,
+                PLACES[backend](registry, directory, shape, size) as placed,
+            ):
+                for part in () if only_make else parts:
+                    try:
+                        for name, value in measure.PARTS[part](placed, directory, shape, some_of(shape, size)):
                             found.setdefault(name, {})[size] = value
                             _say(f"{shape}, {size:,}: {name} {value:.3g} {measure.ALL[name]}")
-                except BenchError as error:
-                    raise click.ClickException(f"{shape}, {size:,}: {error}") from error
-                finally:
-                    _say("removing it")
-                    shutil.rmtree(Path(directory) / "data", ignore_errors=True)
+                    except BenchError as error:
+                        raise click.ClickException(f"{shape}, {size:,}: {error}") from error
             if json_file is not None:  # after each, since the next one may take hours
                 json_file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     click.echo(f"{registry.version()}\n")
@@ -93,6 +100,22 @@ def main(
         curves.plot({**(_of_file("before", before) if before else {}), **runs}, measure.ALL, _PICTURES, plot)
 
 
+@contextmanager
+def _directory(parent: Path | None, kept: str | None) -> Iterator[Path]:
+    """A directory that is removed afterwards, or one with a name that is kept."""
+    if kept is None:
+        directory = Path(tempfile.mkdtemp(prefix="growth-", dir=parent))
+    else:
+        directory = (parent or Path(tempfile.gettempdir())) / kept
+        directory.mkdir(exist_ok=True)
+    try:
+        yield directory
+    finally:
+        if kept is None:
+            _say("removing it")
+            shutil.rmtree(directory)
+
+
 def _of_file(what: str, file: Path) -> dict[str, dict[str, dict[int, float]]]:
     """The figures of another run."""
     runs = json.loads(file.read_text(encoding="utf-8"))
@@ -100,18 +123,6 @@ def _of_file(what: str, file: Path) -> dict[str, dict[str, dict[int, float]]]:
         f"{what}, {shape}": {name: {int(size): value for size, value in curve.items()} for name, curve in found.items()}
         for shape, found in runs.items()
     }
-
-
-def _quiet(registry: Registry) -> Registry:
-    """The same registry without what it would begin by itself in the middle of a measurement."""
-
-    def prepare(port: int, directory: Path) -> list[str]:
-        command = registry.prepare(port, directory)
-        with (directory / "ipfsreg.ini").open("a", encoding="utf-8") as config:
-            config.write("[gc]\ninterval = never\n[scrub]\ninterval = never\n")
-        return command
-
-    return replace(registry, prepare=prepare)
 
 
 _STARTED = time.perf_counter()

@@ -162,7 +162,7 @@ class Registry:
         self._base, self._storage = base, storage
         self._publishing: PublishQueue | None = None
 
-        self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index, workers))
+        self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index))
         self.tags = Tags(storage, base)
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
@@ -202,7 +202,7 @@ class Registry:
             withheld = None if visibility.everything else Withheld(storage, visibility.shows)
             source = ImageSource(storage, ipfs.content_by_cid if on_ipfs.from_network else None, withheld)
             self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
-        self.cid_refresh = CidRefresh(base, storage, self.tags, self.catalog)
+        self.cid_refresh = CidRefresh(base, storage, self.tags, self.referrers, self.catalog)
 
     # What follows is loaded and made when it is used: a start has no need of it, and takes as long as it takes to load.
 

@@ -44,7 +44,7 @@ async def tell_status(
     try:
         usage = await registry.used()
         known |= {"used": usage.of_all, "counted": usage.complete}
-        known["repositories"] = len(await registry.catalog.after(""))
+        known["repositories"] = await registry.catalog.count()
         if backend.read_only is None and backend.not_read_needlessly is None:
             known["garbage"] = await _garbage(registry, clock)
     except BucketError as error:

@@ -81,7 +81,7 @@ class CidIndex:
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
-        self._forgotten = False  # whether `tagged` and `cataloged` are not to be believed
+        self._forgotten = False  # whether `cid_table.BELIEVED` are not to be believed
         self.complete = False
         """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
@@ -181,7 +181,7 @@ class CidIndex:
     async def wanted_dag(self) -> tuple[Digest, int] | None:
         """A content whose DAG is to be computed, and its size in bytes; None where there is none."""
         row = await self.do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
-        return None if row is None else (_digest(row[0]), row[1])
+        return None if row is None else (content_of(row[0]), row[1])
 
     async def want_missing_dags(self) -> None:
         """All DAGs of blobs that it knows and that are not there are to be computed."""
@@ -206,7 +206,7 @@ class CidIndex:
             await self._workers.run(cid_table.remove_file, self._path)
         if self._connection is None:
             await self.open()
-        forget = [(f"DELETE FROM {table}", ()) for table in ("tagged", "cataloged")] if self._forgotten else []
+        forget = [(f"DELETE FROM {table}", ()) for table in cid_table.BELIEVED] if self._forgotten else []
         (self._pass,) = await self.do(
             lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone(), *forget
         )
@@ -250,7 +250,7 @@ class CidIndex:
 
     @property
     def knows_tagged(self) -> bool:
-        """Whether the tables `tagged` and `cataloged` are to be believed: nothing was lost since they were emptied."""
+        """Whether `cid_table.BELIEVED` are to be believed: nothing was lost since they were emptied."""
         return self._connection is not None and not self._forgotten
 
     def _miss(self) -> None:
@@ -304,9 +304,10 @@ def index_key(digest: Digest) -> bytes:
     return bytes((_ALGORITHMS[digest.algorithm],)) + bytes.fromhex(digest.hex)
 
 
-def _digest(key: bytes) -> Digest:
+def content_of(key: bytes) -> Digest:
+    """The content that is called so in the tables."""
     return Digest(_NAMES[key[0]], key[1:].hex())
 
 
 def _holder(row: Any) -> Holder:
-    return Holder(_digest(row[0]), Repository(row[1]), bool(row[2]))
+    return Holder(content_of(row[0]), Repository(row[1]), bool(row[2]))

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Statement = tuple[str, tuple[object, ...]]
 """SQL, and the values for its question marks."""
 
-_VERSION = 5
+_VERSION = 6
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -31,6 +31,8 @@ _OF_THE_DISK = {
 # it: a content counts with its size once that is known, for those who have it then and for those who come.
 # `wanted` are the contents whose DAG is to be computed.
 # `tags` has each tag with the content that it points to, and `tagged` the repositories all of whose tags are there.
+# `referrers` has each entry of a referrer with a hash of its type, and `referred` the repositories all of whose entries
+# are there.
 # `catalog` has the repositories with a manifest, all of them where there is a row in `cataloged`.
 # A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
 _SCHEMA = """
@@ -77,9 +79,17 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 CREATE INDEX tags_of ON tags (repository, content);
 CREATE TABLE tagged (repository TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE referrers (
+    repository TEXT NOT NULL, subject BLOB NOT NULL, content BLOB NOT NULL, type BLOB NOT NULL,
+    PRIMARY KEY (repository, subject, content)
+) WITHOUT ROWID;
+CREATE INDEX referrers_of ON referrers (repository, subject, type, content);
+CREATE TABLE referred (repository TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE catalog (repository TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE cataloged (always INTEGER PRIMARY KEY);
 """
+BELIEVED = ("tagged", "referred", "cataloged")
+"""The tables that say of what others have all."""
 MISSING_DAGS = """
 INSERT OR IGNORE INTO wanted SELECT content, size FROM sizes
 WHERE (size > ? OR substr(content, 1, 1) != ?) AND content NOT IN (SELECT content FROM dags)
@@ -153,8 +163,8 @@ def _open_file(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("UPDATE state SET complete = 0")
         if not complete:
-            connection.execute("DELETE FROM tagged")
-            connection.execute("DELETE FROM cataloged")
+            for table in BELIEVED:
+                connection.execute(f"DELETE FROM {table}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:

@@ -11,6 +11,7 @@ from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import RECORD_MAX, parse_record
 from ipfsreg.registry.repository.blobs import LINK_MAX, parse_link
 from ipfsreg.registry.repository.catalog import Catalog
+from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags
 
 SHARED_BUCKET_SECONDS = 3600.0
@@ -23,14 +24,16 @@ _READ_AT_ONCE = 64
 class CidRefresh:
     """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well.
 
-    In a bucket that nobody else writes to it has all tags read as well, where the index does not know them.
+    In a bucket that nobody else writes to it has all tags and referrers read as well, where the index does not know
+    them: also those of a repository for which somebody had to wait, since it has grown since the last pass.
 
     Where there are quotas, or DAGs are computed after the push, it looks for the sizes too, which means to read a
     small file for each content.
     """
 
-    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags, catalog: Catalog) -> None:
+    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags, referrers: Referrers, catalog: Catalog) -> None:
         self._bucket = bucket
+        self._referrers = referrers
         self._catalog = catalog
         self._tags = tags
         self._storage = storage
@@ -54,8 +57,9 @@ class CidRefresh:
             await self._tell(repository, throttle)
             if not self._bucket.shared:
                 await self._tags.learn(repository, throttle)
+                await self._referrers.learn(repository, throttle)
         await self._index.end_pass()
-        await self._catalog.prepare()
+        await self._catalog.prepare(throttle)
         await self._dags.want_missing()
         self._last = began
 
@@ -64,6 +68,11 @@ class CidRefresh:
         due = self._last is None or self._clock.seconds() - self._last >= SHARED_BUCKET_SECONDS
         if not self._index.complete or (self._bucket.shared and due) or await self._lacks_sizes():
             await self.run()
+        elif not self._bucket.shared:
+            throttle = self._storage.background()
+            await self._tags.learn_wanted(throttle)
+            await self._referrers.learn_wanted(throttle)
+            await self._catalog.prepare(throttle)
 
     async def _lacks_sizes(self) -> bool:
         # Once: a push tells its size. Before there were quotas, a pass did not.

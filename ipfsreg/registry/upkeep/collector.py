@@ -264,7 +264,7 @@ class Collector:
     async def _remove_referrer(self, repository: Repository, subject: Digest, digest: Digest, run: "_Run") -> None:
         async with self._guard.removing([manifest_key(repository, digest)], run.since) as may:
             if may and not run.report.dry_run:
-                await self._remove(layout.referrer(repository, subject, digest))
+                await self._records.remove_entry(repository, subject, digest)
 
     async def _remove_manifests(
         self, repository: Repository, group: Mapping[Digest, Digest | None], run: "_Run"

@@ -94,7 +94,7 @@ class TagRetention:
         if not rules:
             return
         try:
-            tags = await self._tags.in_order(repository)
+            tags = [tag async for some in self._tags.pages(repository) for tag in some]
         except NameUnknown:
             return
         newest = await self._newest(repository, rules, tags)

@@ -84,13 +84,11 @@ class RepositoryPages:
         rows: list[RepositoryRow] = []
         visitors = self._answers.visitors
         if visitors.may(request, Action.CATALOG):
-            names = await self._registry.catalog.after("")
+            part = self._registry.catalog, query, after[:_QUERY_MAX], REPOSITORIES_PAGE
             if visitors.is_open:
-                window = await self._workers.run(window_of, names, query, after[:_QUERY_MAX], REPOSITORIES_PAGE)
+                window = await window_of(*part)
             else:
-                window = await self._workers.run(
-                    allowed_window_of, names, query, after[:_QUERY_MAX], REPOSITORIES_PAGE, visitors.lists(request)
-                )
+                window = await allowed_window_of(*part, visitors.lists(request), self._workers)
             rows = await self._rows(window.names)
         return await self._answers.page(
             request,

@@ -60,7 +60,7 @@ class StatusPage:
             facts=facts,
             usage=await self._usage(),
             total_quota=limits.quotas.total,
-            repositories=None if problem else len(await registry.catalog.after("")),
+            repositories=None if problem else await registry.catalog.count(),
             collected_at=None if last is None else time_of(last[0]),
             collection=None if last is None else last[1],
             grace=limits.gc_grace,
