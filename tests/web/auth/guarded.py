@@ -13,6 +13,8 @@ from ipfsreg.access.authority import Basic
 from ipfsreg.access.identity import Action
 from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
+from ipfsreg.registry.events.events import CHANGES
+from ipfsreg.registry.events.recent import RecentEvents
 from ipfsreg.web.app import Gateway
 from ipfsreg.web.auth.face import AccessControl
 from ipfsreg.web.event_stream import EventStreams
@@ -102,7 +104,7 @@ def routes_of(daemon: Guarded) -> Routes:
     options = SiteOptions(
         access=AccessControl(daemon.authority, "token", None, TrustedProxies()),
         pages=PagesOptions(lambda _: True),
-        streams=EventStreams(1),
+        streams=EventStreams(1, RecentEvents(parts.registry.events, CHANGES)),
         metrics=metrics,
     )
     gateway = Gateway(lambda _: True, None, lambda: "", lambda _: True)
