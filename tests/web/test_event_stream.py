@@ -19,9 +19,9 @@ from tests.web.served import Serve, Served, image
 class Listening:
     """A client of `/events`, and what it was told."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, told: bytes) -> None:
         self.connection = connection
-        self._text = ""
+        self._text = told.decode()
 
     async def told(self, number: int) -> list[dict[str, Any]]:
         """The first so many events, each with its ``id`` and ``event``; there are no more."""
@@ -45,7 +45,7 @@ async def listen(served: Served, target: str = "/events", headers: Mapping[str, 
     assert beginning.startswith(b"HTTP/1.1 200 ")
     assert b"Content-Type: text/event-stream\r\n" in beginning
     assert b"Cache-Control: no-store\r\n" in beginning
-    return Listening(connection)
+    return Listening(connection, beginning.partition(b"retry: 3000")[2])
 
 
 @pytest_twisted.ensureDeferred
