@@ -34,7 +34,7 @@ class Alone:
         self._parts = parts
         self._registry = parts.registry
         self._workers = parts.workers
-        self._tasks = tasks_of(parts.registry, parts.backend, clock)
+        self._tasks = tasks_of(parts.registry, parts.backend)
 
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None

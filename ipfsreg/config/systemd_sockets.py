@@ -80,7 +80,7 @@ def _handed_over() -> Sequence[str]:
     if given.get("LISTEN_PID") != str(os.getpid()) or not (count.isascii() and count.isdecimal() and len(count) < 5):
         return ()
     names = given.get("LISTEN_FDNAMES", "").split(":")
-    return names if len(names) == int(count) else ["unknown"] * int(count)
+    return [name or "unknown" for name in names] if len(names) == int(count) else ["unknown"] * int(count)
 
 
 def _first_environment() -> Mapping[str, str]:

@@ -14,7 +14,8 @@ Whatever was used after the run began, or within the grace period, is left for t
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
@@ -38,6 +39,9 @@ from .keeping import Keeping
 
 EARLY_MAX = 200_000
 """Of so many manifests whose time lies in the future it is remembered when they were first seen."""
+
+ENOUGH_SECONDS = 2.0
+"""How long it is looked for what a run would free, for who only wants to know."""
 
 _NUMBERS = 20  # of so many manifests that are looked at in memory one counts as a step
 
@@ -132,7 +136,7 @@ class Collector:
         self._seen_early: dict[int, float] = {}
         self._one_at_a_time: DeferredLock = DeferredLock()
         self.last: tuple[float, Collection] | None = None
-        """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
+        """When the last run but dry ones ended, in seconds since 1970, and what it did; None before the first."""
         self.totals = CollectorTotals()
 
     async def run(
@@ -159,9 +163,16 @@ class Collector:
             report = await self._run(run)
             if not dry_run:
                 self.totals.add(report, self._clock.seconds() - began)
+                self.last = (self._now(), report)
             self._seen_early = run.seen_early
-            self.last = (self._now(), report)
             return report
+
+    async def would_free(self) -> Collection | None:
+        """What a run would free now; None where it takes longer than `ENOUGH_SECONDS` to find out."""
+        try:
+            return await Deferred.fromCoroutine(self.run(dry_run=True)).addTimeout(ENOUGH_SECONDS, self._clock)
+        except TookTooLong:
+            return None
 
     async def _run(self, run: "_Run") -> Collection:
         run.progress.begin(LOOKING)

@@ -11,6 +11,7 @@ from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Registry
 
+from .documents import Document
 from .text import clip, kind_of
 
 DEPTH_MAX = 4
@@ -18,6 +19,14 @@ NODES_MAX = 100
 
 _COSIGN: Mapping[str, str] = {"sig": "cosign signature", "att": "cosign attestation", "sbom": "cosign SBOM"}
 """Tags under which cosign stores things beside an image: ``sha256-<hex>.sig`` and so on."""
+
+
+_WORDS: Mapping[str, Sequence[str]] = {
+    "signature": ("signature", "Sigstore"),
+    "SBOM": ("SBOM",),
+    "attestation": ("attestation",),
+}
+"""What a list says of an image, by what stands in the names of kinds."""
 
 
 @dataclass
@@ -47,6 +56,16 @@ async def attached_to(registry: Registry, repository: Repository, digest: Digest
     tree.roots = await _referring(registry, repository, digest, tree, {digest}, 0)
     tree.roots += await _by_tag(registry, repository, digest)
     return tree
+
+
+async def kinds_attached(
+    registry: Registry, repository: Repository, digest: Digest, document: Document
+) -> Sequence[str]:
+    """Words for what refers to a manifest, or is listed in it: those of `_WORDS`, each once."""
+    descriptors, _ = await registry.referrers.list(repository, digest)
+    kinds = [kind_of(each.get("artifactType") or each.get("mediaType")) for each in descriptors[:NODES_MAX]]
+    kinds += ["attestation" for part in document.parts if part.attests][:1]
+    return [word for word, signs in _WORDS.items() if any(sign in kind for kind in kinds for sign in signs)]
 
 
 async def _referring(

@@ -62,6 +62,11 @@ def _visible(letter: str) -> str:
     return "�" if unicodedata.category(letter) in _HIDDEN else letter
 
 
+def is_link(text: str) -> bool:
+    """Whether text of a stranger is the address of a page, whole and nothing else, so that it may be one to follow."""
+    return text.startswith(("https://", "http://")) and not {*' "<>\\`\N{REPLACEMENT CHARACTER}…'} & {*text}
+
+
 def kind_of(media_type: str | None) -> str:
     """What a media type or artifact type is called; itself where it is none of `KINDS`."""
     return KINDS.get(media_type or "", clip(media_type, 100)) or "artifact"

@@ -103,7 +103,7 @@ class Member(Served):
     async def command(self, task: str, **arguments: str) -> dict[str, object]:
         """What the command asks of the daemon."""
         parts = self.daemon.parts
-        work = tasks_of(parts.registry, parts.backend, reactor)[task]
+        work = tasks_of(parts.registry, parts.backend)[task]
         assert not isinstance(work, Long | Listing)
         return await work(arguments)
 

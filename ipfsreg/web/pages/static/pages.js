@@ -1,4 +1,16 @@
 "use strict";
+// "/" leads to the search, as on many sites.
+const search = document.getElementById("filter") || document.getElementById("search");
+if (search) {
+  search.placeholder += " \u00a0 /";
+  search.setAttribute("aria-keyshortcuts", "/");
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+    event.preventDefault();
+    search.focus();
+    search.select();
+  });
+}
 // Copy buttons: they are hidden where there is no script, or no clipboard.
 if (navigator.clipboard) {
   const said = document.getElementById("said");
