@@ -206,7 +206,7 @@ def test_what_rules_keep_from_somebody_is_published_only_where_that_is_said(tmp_
     file = tmp_path / "i.ini"
     lines = "[registry]\nbackend = kubo\n[kubo]\npublish_key = mirror\n[access]\nrules = allow anyone pull\n"
     file.write_text(lines)
-    with pytest.raises(ConfigError, match=r"everything public .*; publish_past_rules = yes if that is meant"):
+    with pytest.raises(ConfigError, match=r"everything public, .*; publish_past_rules = yes if that is meant"):
         load_config(file, reactor, {})
     file.write_text(lines.replace("mirror", "mirror\npublish_past_rules = yes"))
     assert load_config(file, reactor, {}).backend.publishes == "publish_key"
