@@ -63,6 +63,7 @@ class StatusPage:
             repositories=None if problem else await registry.catalog.count(),
             collected_at=None if last is None else time_of(last[0]),
             collection=None if last is None else last[1],
+            collecting=registry.collector.progress,
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
