@@ -6,6 +6,7 @@ background. The exponent of a figure is the slope in logarithms: at 0 it does no
 """
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ from bench.registries import IPFSREG, checkout_of
 from . import curves, measure
 from .places import PLACES
 from .stored import SHAPES, some_of
+from .turns import HURRY
 
 _SIZES = (1_000, 10_000, 100_000)
 _LARGE = 1_000_000
@@ -54,6 +56,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
 @click.option("--keep", is_flag=True, help="Leave the stores in --dir, and use those that are there (local).")
 @click.option("--only-make", is_flag=True, help="Make the stores, and measure nothing.")
+@click.option("--hurry", is_flag=True, help="Let work in the background take no rests: a million takes long.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
 @click.option("--before", type=click.Path(path_type=Path, exists=True), help="The --json of another run, for the plot.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curves, as SVG.")
@@ -67,12 +70,15 @@ def main(
     parent: Path | None,
     keep: bool,
     only_make: bool,
+    hurry: bool,
     json_file: Path | None,
     before: Path | None,
     plot: Path | None,
 ) -> None:
     """Measure how this registry grows, and print a table for each shape."""
     signal.signal(signal.SIGTERM, _end)
+    if hurry:
+        os.environ[HURRY] = "1"
     registry = IPFSREG if checkout is None else checkout_of("checkout", checkout)
     wanted = [*(sizes or _SIZES), *([_LARGE] if large else [])]
     runs: dict[str, dict[str, dict[int, float]]] = {}

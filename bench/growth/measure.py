@@ -46,7 +46,8 @@ UNITS = {
 WORK = ("index of CIDs", "gc", "verify")
 OF_WORK = {
     "": SECONDS,
-    ", processor": CORES,
+    ", processor": SECONDS,
+    ", cores": CORES,
     ", memory": MIB,
     ", pull 99 %": MILLISECONDS,
     ", longest pull": MILLISECONDS,
@@ -177,7 +178,9 @@ def _work(daemon: Running, what: str, paths: Sequence[str], work: Callable[[], o
         work()
     took = time.perf_counter() - began
     yield what, took
-    yield f"{what}, processor", (daemon.cpu_seconds() - cpu) / took
+    processor = daemon.cpu_seconds() - cpu
+    yield f"{what}, processor", processor
+    yield f"{what}, cores", processor / took
     yield f"{what}, memory", (watched.peak - before) / _MIB
     yield f"{what}, pull 99 %", pulls.percentile(0.99)
     yield f"{what}, longest pull", max(pulls.latencies)

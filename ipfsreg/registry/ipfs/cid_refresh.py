@@ -3,6 +3,7 @@
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
@@ -42,11 +43,14 @@ class CidRefresh:
         self._clock = storage.clock
         self._sizes_wanted = storage.quotas.are_set or storage.dags.late
         self._last: float | None = None
+        self.progress = Progress()
+        """How far the pass is that is under way."""
 
     async def run(self) -> None:
         """One pass over everything."""
         throttle, began = self._storage.background(), self._clock.seconds()
         await self._index.begin_pass()
+        self.progress.begin("Listing what repositories have")
         async for digest in layout.all_dags(self._bucket):
             await throttle.step()
             if not await self._index.has_dag(digest):
@@ -58,6 +62,7 @@ class CidRefresh:
             if not self._bucket.shared:
                 await self._tags.learn(repository, throttle)
                 await self._referrers.learn(repository, throttle)
+        self.progress.begin("Ending the pass")
         await self._index.end_pass()
         await self._catalog.prepare(throttle)
         await self._dags.want_missing()
@@ -84,6 +89,7 @@ class CidRefresh:
             async for digest in digests(self._bucket, repository):
                 some.append(Holder(digest, repository, digests is layout.manifest_records))
                 await throttle.step()
+                self.progress.done += 1
                 if len(some) >= _AT_ONCE:
                     await self._held(some, throttle)
                     some = []

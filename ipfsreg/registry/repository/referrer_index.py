@@ -92,5 +92,5 @@ class ReferrerIndex:
 
 
 def _key_of(artifact_type: str | None) -> bytes:
-    # A client's string may be of any length, and no text that could be encoded. Two with one key are told apart later.
-    return sha256((artifact_type or "").encode("utf-8", "surrogatepass")).digest()[:8]
+    # A client's string may be of any length. Two with one key are told apart by whoever reads the entries.
+    return sha256((artifact_type or "").encode()).digest()[:8]

@@ -134,6 +134,8 @@ class Collector:
         self._now = storage.now
         self._clock = storage.clock
         self._seen_early: dict[int, float] = {}
+        self.progress: Progress | None = None
+        """How far the run is that is under way, if any."""
         self._one_at_a_time: DeferredLock = DeferredLock()
         self.last: tuple[float, Collection] | None = None
         """When the last run but dry ones ended, in seconds since 1970, and what it did; None before the first."""
@@ -158,9 +160,13 @@ class Collector:
             since = self._guard.now() - (self._times.grace if grace is None else grace)
             kept = self._times.untagged if untagged is None else untagged
             throttle = self._throttle()
-            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
+            self.progress = progress = progress or Progress()
+            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress)
             began = self._clock.seconds()
-            report = await self._run(run)
+            try:
+                report = await self._run(run)
+            finally:
+                self.progress = None
             if not dry_run:
                 self.totals.add(report, self._clock.seconds() - began)
                 self.last = (self._now(), report)
@@ -223,7 +229,7 @@ class Collector:
             if self._records.was_discarded(repository, contents.listed[number]):
                 contents.discard(number)
             if await self._may_go(repository, contents, [number], run):
-                pending.extend(keeping.removed(number))
+                pending.extend(await keeping.removed(number, run.throttle))
                 run.report.manifests += 1
             else:
                 waiting[number] = 1

@@ -105,6 +105,7 @@ class StatusPage:
             looks_for_garbage=self._options.looks_for_garbage,
             collected_at=None if last is None else time_of(last[0]),
             collection=None if last is None else last[1],
+            collecting=registry.collector.progress,
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )
