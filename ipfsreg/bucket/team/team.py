@@ -8,7 +8,7 @@ from typing import TypeVar
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, SetupError, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.encryption.documents import WRITING, DocumentError, Member, Role, encode_state
 from ipfsreg.encryption.keyring import Keyring
@@ -105,15 +105,9 @@ class Team:
         """Forget what was seen of a team that is about to end."""
         await self._workers.run(self._own.seen.note, lambda before: Seen())
 
-    async def renewed(self, than: Keyring) -> Keyring:
-        """See `KeyringSource`. `Unavailable` where the team cannot be read now."""
-        async with self._lock:
-            if self._keyring is than:
-                try:
-                    await self._refresh()
-                except (BucketError, SetupError) as error:
-                    raise Unavailable(f"who may write cannot be read anew: {error}") from None
-        return self.current()
+    async def has_all_generations(self) -> bool:
+        """Whether the storage names the same generations as when the team was read last. `BucketError`."""
+        return await self._documents.generations() == self.view.generations
 
     async def add(self, public: bytes, name: str | None, role: Role) -> Member:
         """Add a member, or give one another name or role. A role that is less makes a new generation.

@@ -238,6 +238,26 @@ async def test_documents_count_only_at_their_place_of_their_bucket(place: Place)
     assert bert.team.current().generation == 1
 
 
+@pytest.mark.parametrize("generations", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_a_member_s_own_damaged_keys_are_named_with_the_remedy(generations: int, place: Place) -> None:
+    anna, bert, storage = place.anna, place.bert, place.storage
+    await anna.adds(bert, WRITER)
+    for _ in range(generations - 1):
+        await anna.team.rotate()
+        await bert.team.refresh()
+    path = keys_path(anna.team.current().generation, bert.public)
+    storage.files[path] = storage.files[path][:-1]
+    await bert.team.refresh()  # a daemon that runs has them
+    assert bert.writes
+    bert.begin()
+    with pytest.raises(Corrupt, match=f"{path} is not as it was signed: .*team add {bert.public.hex()} --role"):
+        await bert.team.open()
+    await anna.adds(bert, WRITER)
+    await bert.team.open()
+    assert bert.writes
+
+
 @pytest.mark.parametrize("what", ["the bucket", "a record", "a record that is gone", "the newest keys", "all"])
 @pytest_twisted.ensureDeferred
 async def test_an_older_state_than_was_seen_is_refused(what: str, place: Place) -> None:

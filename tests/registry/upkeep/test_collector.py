@@ -18,6 +18,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Tag
 from tests.full import examples
 from tests.registry.clients import GRACE, UNTAGGED
+from tests.registry.encrypted_world import EncryptedWorld
 from tests.registry.known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
 from tests.registry.simulation import World
 
@@ -142,6 +143,15 @@ def test_nothing_that_anybody_relies_on_is_taken(
     Time stands still while the clients and the collectors run, so all of it is within any grace period.
     """
     play(World(directory, seed, 100_000 if cached else 0), *scenario, odds=0)
+
+
+@settings(max_examples=examples(20, 100), deadline=None)
+@given(scenario=scenarios(), seed=st.integers(0, 2**32), odds=st.sampled_from([0, 0.03]))
+def test_nor_where_the_bucket_is_encrypted(
+    directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int, odds: float
+) -> None:
+    """The encryption has steps and locks of its own between the registry and its storage."""
+    play(EncryptedWorld(directory, seed), *scenario, odds=odds)
 
 
 @settings(max_examples=examples(50, 150), deadline=None)
