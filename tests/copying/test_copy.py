@@ -331,3 +331,79 @@ def test_an_index_whose_parts_are_not_all_there(other: DaemonProcess, tmp_path: 
     assert (found["missing"], found["failed"]) == (1, 0)
     with other:
         assert Http(other.port).ask("GET", "/v2/sparse/manifests/all")[1] == index
+
+
+def test_a_published_image_goes_to_a_registry_that_takes_no_ipfs_urls(
+    other: DaemonProcess, tmp_path: Path, collection: Collection
+) -> None:
+    """Docker's takes no layers with URLs but those of http. The image is copied, and its view can be made anew."""
+    with docker_registry(tmp_path / "docker") as to, other:
+        source = Http(other.port)
+        source.push(collection)
+        view = json.loads(other.command("publish", "team/tools:v1", "--json").stdout)["view"]
+        found = copied(tmp_path, other.url, to.host)
+        assert (found["failed"], found["views_refused"]) == (0, 1)
+        to.check(collection)
+        again = copied(tmp_path, other.url, to.host)
+        assert (again["failed"], again["views_refused"], again["blobs"]) == (0, 1, 0)
+        content = source.ask("GET", f"/v2/team/tools/manifests/{view}")[1]
+        source.push_manifest("team/tools", "view", content, MANIFEST_TYPE)
+        found = copied(tmp_path, other.url, to.host, "team/tools", status=1)
+        (failure,) = found["failures"]
+        assert failure["name"] == "team/tools:view"
+        assert "takes no manifest whose layers have URLs" in failure["error"]
+        for digest in (each["digest"] for each in json.loads(content)["layers"]):
+            assert to.ask("GET", f"/v2/team/tools/blobs/{digest}")[0] == 200
+        words = [program("ipfsreg"), "copy", other.url, to.host, "team/tools:v1"]
+        said = fork_server.run(words, cwd=tmp_path, env=environment(tmp_path), timeout=60)
+        assert "Without 1 IPFS-enabled view:" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        (["team/tools:v1=tools:stable"], {"tools:stable"}),
+        (["team/tools:v1=tools"], {"tools:v1"}),
+        (["team/app=app", "zoo"], {"app:1", "app:1.0", "app:latest", "zoo:none"}),
+        (["team/tools:v1=a:1", "team/tools:v1=a:2", "team/tools=b"], {"a:1", "a:2", "b:v1"}),
+        (["team/t*", "--to-prefix", "from/old/"], {"from/old/team/tools:v1"}),
+        (["--to-prefix", "x", "--tag", "v1"], {"x/team/tools:v1"}),
+    ],
+)
+def test_under_other_names(
+    daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path, words: list[str], there: set[str]
+) -> None:
+    found = copied(tmp_path, daemon.url, other.config_file, *words)
+    assert found["failed"] == 0
+    with other:
+        to = Http(other.port)
+        repositories = json.loads(to.ask("GET", "/v2/_catalog")[1])["repositories"]
+        assert {f"{name}:{tag}" for name in repositories for tag in tags_of(to, name)} == there
+
+
+def test_a_whole_repository_under_another_name_has_its_referrers(
+    daemon: DaemonProcess, tmp_path: Path, collection: Collection
+) -> None:
+    """Also where a tag lists them, and in the registry that the images are in already."""
+    with docker_registry(tmp_path / "docker") as to:
+        copied(tmp_path, daemon.url, to.host, "team/app=mine")
+        copied(tmp_path, to.host, to.host, "mine=yours")
+        for name in ("mine", "yours"):
+            for (repository, subject), contents in collection.referrers.items():
+                assert repository == "team/app"
+                assert sorted(to.referrers(name, subject)) == sorted(map(sha256, contents))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["team/*=other"], "a pattern has no one name"),
+        (["team/app=other:1"], "many tags cannot become one"),
+        (["team/app="], "repository name must be"),
+        (["=other"], "repository name must be"),
+        (["team/app:1=other:"], "tag"),
+        (["--to-prefix", "Upper"], "repository name must be"),
+    ],
+)
+def test_what_cannot_be_renamed(daemon: DaemonProcess, tmp_path: Path, words: list[str], line: str) -> None:
+    assert line in refusal(tmp_path, daemon.url, tmp_path / "layout", *words, status=2)

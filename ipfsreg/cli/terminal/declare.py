@@ -1,5 +1,6 @@
 """Commands and groups as click declares them, with examples, and with mistakes told in one line."""
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,18 +51,21 @@ def group(function: Callable[..., Any]) -> Group:
     return click.group(cls=Group)(function)
 
 
-class Mistake(click.ClickException):
-    """A command line that means nothing, as one line that says what is wrong."""
+class OneLine(click.ClickException):
+    """Ends the program with one line on standard error."""
 
-    exit_code = 2
-
-    def __init__(self, error: click.UsageError) -> None:
-        where = error.ctx.command_path if error.ctx else "ipfsreg"
-        super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`")
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
     def show(self, file: Any = None) -> None:
         """See click."""
         click.echo(printable(self.message), err=True)
+
+
+def _mistake(error: click.UsageError) -> OneLine:
+    where = error.ctx.command_path if error.ctx else "ipfsreg"
+    return OneLine(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", 2)
 
 
 class MistakesInOneLine(Group):
@@ -82,4 +86,8 @@ class MistakesInOneLine(Group):
         except click.exceptions.NoArgsIsHelpError:  # that prints the help
             raise
         except click.UsageError as error:
-            raise Mistake(error) from None
+            raise _mistake(error) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads has enough: click ends without a word
+                raise
+            raise OneLine(f"ipfsreg: {error.filename or 'standard output'}: {error.strerror}", 1) from None

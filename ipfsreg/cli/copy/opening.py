@@ -1,96 +1,30 @@
-"""The two ends of `ipfsreg copy`: what a user may write for one, and how it is opened."""
+"""`ipfsreg copy` at work: its places are opened, and images copied. A kind of place that is not used is not loaded."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.client.address import RegistryAddress, parse_address
-from ipfsreg.client.errors import AccessDenied, RemoteError, Unknown, Unreachable
+from ipfsreg.cli.errors import control_error
+from ipfsreg.client.address import RegistryAddress
+from ipfsreg.client.errors import RemoteError
 from ipfsreg.client.registry import RegistryClient
-from ipfsreg.config.sections import Config
-from ipfsreg.copying.car import open_car, open_new_car
-from ipfsreg.copying.directory import DirectoryFiles, open_directory
+from ipfsreg.copying.copier import Copier
 from ipfsreg.copying.dry_run import DryRun, Holding
-from ipfsreg.copying.layout import LayoutSource, default_repository
-from ipfsreg.copying.places import Destination, Source
+from ipfsreg.copying.places import Destination, Selection, Source
+from ipfsreg.copying.renaming import Naming, Renamed
+from ipfsreg.copying.tally import Tally
 from ipfsreg.flow.workers import Workers
 
-from .access import reach
-from .command import load
-from .errors import ControlError, Exit
+from .places import Car, Configured, Layout, Where
 
-_PREFIXES = ("ini:", "oci:", "car:")
-_EXITS: tuple[tuple[type[RemoteError], Exit], ...] = (
-    (AccessDenied, Exit.REFUSED),
-    (Unknown, Exit.UNKNOWN),
-    (Unreachable, Exit.UNAVAILABLE),
-)
+if TYPE_CHECKING:
+    from ipfsreg.copying.layout import LayoutSource
 
-
-def control_error(error: RemoteError) -> ControlError:
-    """How a command ends that failed so."""
-    return ControlError(str(error), next((status for kind, status in _EXITS if isinstance(error, kind)), Exit.PROBLEM))
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A directory with an OCI image layout."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Car:
-    """A CAR file."""
-
-    path: Path
-
-
-Where = Config | RegistryAddress | Layout | Car
-
-
-class PlaceType(click.ParamType):
-    """One end of a copy."""
-
-    name = "place"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Where:
-        """See click."""
-        text = str(value)
-        prefix, rest = next(((each, text[len(each) :]) for each in _PREFIXES if text.startswith(each)), ("", text))
-        path = Path(rest)
-        if prefix == "ini:" or (not prefix and path.suffix == ".ini"):
-            return load(path)
-        if prefix == "car:" or (not prefix and path.suffix == ".car"):
-            return Car(path)
-        if prefix == "oci:" or path.is_dir() or not _is_host(text):
-            return Layout(path)
-        try:
-            return parse_address(text.removeprefix("docker://"))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _is_host(text: str) -> bool:
-    """Whether this is a registry rather than a directory that is not there yet."""
-    host, slash, _ = text.partition("/")
-    return "://" in text or (not slash and (host == "localhost" or "." in host[1:] or ":" in host))
-
-
-def check_different(source: Where, destination: Where) -> None:
-    """:raises click.UsageError: for a copy of something onto itself."""
-    one, other = (
-        each.backend.state_directory if isinstance(each, Config) else getattr(each, "path", each)
-        for each in (source, destination)
-    )
-    if one == other:
-        raise click.UsageError("SOURCE and DESTINATION are the same")
+_THREADS = 4
 
 
 class Opener:
@@ -115,9 +49,13 @@ class Opener:
     async def destination(self, where: Where) -> AsyncIterator[Destination]:
         """A place to copy to, which is made if need be."""
         if isinstance(where, Layout):
+            from ipfsreg.copying.directory import open_directory
+
             async with open_directory(where.path, self._workers) as layout:
                 yield layout
         elif isinstance(where, Car):
+            from ipfsreg.copying.car import open_new_car
+
             async with open_new_car(where.path, self._workers) as car:
                 yield car
         else:
@@ -137,18 +75,23 @@ class Opener:
             yield DryRun(holding)
 
     @asynccontextmanager
-    async def _layout(self, where: Layout | Car, read: Callable[[int], None]) -> AsyncIterator[LayoutSource]:
+    async def _layout(self, where: Layout | Car, read: Callable[[int], None]) -> "AsyncIterator[LayoutSource]":
         if isinstance(where, Layout):
+            from ipfsreg.copying.directory import DirectoryFiles
+            from ipfsreg.copying.layout import LayoutSource, default_repository
+
             layout = LayoutSource(DirectoryFiles(where.path, self._workers), default_repository(where.path.name))
             await layout.load()
             yield layout
         else:
+            from ipfsreg.copying.car import open_car
+
             async with open_car(where.path, self._workers, read) as car:
                 yield car
 
     @asynccontextmanager
     async def _registry(
-        self, where: Config | RegistryAddress, *, may_make_bucket: bool
+        self, where: Configured | RegistryAddress, *, may_make_bucket: bool
     ) -> AsyncIterator[RegistryClient]:
         if isinstance(where, RegistryAddress):
             client = RegistryClient(self._reactor, where, authorities=self._authorities)
@@ -158,9 +101,43 @@ class Opener:
             finally:
                 await client.close()
             return
+        from ipfsreg.cli.access import reach
+
         async with (
-            reach(where, self._reactor, may_make_bucket=may_make_bucket) as registry,
-            registry.client(f"the registry of {where.name}") as client,
+            reach(where.config, self._reactor, may_make_bucket=may_make_bucket) as registry,
+            registry.client(f"the registry of {where.config.name}") as client,
         ):
             await client.ping()
             yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What is to be copied, from where and to where. ``names`` say what images are called there."""
+
+    source: Where
+    destination: Where
+    names: Sequence[tuple[Selection, Naming]]
+    authorities: Path | None
+    dry_run: bool
+    jobs: int
+
+    async def run(self, reactor: Any, tally: Tally) -> None:
+        """Do it. What could not be copied is in the tally.
+
+        :raises ControlError: where it could not begin, or could not go on.
+        """
+        workers = Workers(reactor, _THREADS)
+        workers.startService()
+        opener = Opener(reactor, workers, self.authorities)
+        try:
+            async with (
+                opener.source(self.source, lambda amount: None) as source,
+                (opener.dry_run if self.dry_run else opener.destination)(self.destination) as destination,
+            ):
+                for selection, naming in self.names:
+                    await Copier(source, Renamed(destination, naming), tally, jobs=self.jobs).run(selection)
+        except RemoteError as error:
+            raise control_error(error) from None
+        finally:
+            workers.stopService()

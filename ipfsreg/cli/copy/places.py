@@ -1,0 +1,81 @@
+"""The two ends of `ipfsreg copy`: what a user may write for one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from ipfsreg.cli.command import load
+
+if TYPE_CHECKING:
+    from ipfsreg.client.address import RegistryAddress
+    from ipfsreg.config.sections import Config
+
+_PREFIXES = ("ini:", "oci:", "car:")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A directory with an OCI image layout."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """A CAR file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The registry of a configuration."""
+
+    config: "Config"
+
+    @property
+    def path(self) -> Path:
+        """Where its daemon would be found."""
+        return self.config.backend.state_directory
+
+
+Where: TypeAlias = "Configured | RegistryAddress | Layout | Car"
+
+
+class PlaceType(click.ParamType):
+    """One end of a copy."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Where:
+        """See click."""
+        text = str(value)
+        prefix, rest = next(((each, text[len(each) :]) for each in _PREFIXES if text.startswith(each)), ("", text))
+        path = Path(rest)
+        if prefix == "ini:" or (not prefix and path.suffix == ".ini"):
+            return Configured(load(path))
+        if prefix == "car:" or (not prefix and path.suffix == ".car"):
+            return Car(path)
+        if prefix == "oci:" or path.is_dir() or not _is_host(text):
+            return Layout(path)
+        from ipfsreg.client.address import parse_address
+
+        try:
+            return parse_address(text.removeprefix("docker://"))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _is_host(text: str) -> bool:
+    """Whether this is a registry rather than a directory that is not there yet."""
+    host, slash, _ = text.partition("/")
+    return "://" in text or (not slash and (host == "localhost" or "." in host[1:] or ":" in host))
+
+
+def check_different(source: Where, destination: Where) -> None:
+    """:raises click.UsageError: for a copy of something onto itself."""
+    one, other = (getattr(each, "path", each) for each in (source, destination))
+    if one == other:
+        raise click.UsageError("SOURCE and DESTINATION are the same")
