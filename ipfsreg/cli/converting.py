@@ -42,9 +42,7 @@ def decrypt(path: Path | None, output: Output) -> None:
 def _convert(path: Path | None, direction: Literal["encrypt", "decrypt"], output: Output) -> None:
     options = load(path).encryption
     if not options.enabled or options.convert != direction:
-        said = f"enabled = {'yes' if options.enabled else 'no'}" + (
-            f", convert = {options.convert}" if options.convert else ""
-        )
+        said = f"enabled = {'yes' if options.enabled else 'no'}, convert = {options.convert or 'nothing'}"
         fail_for(path, f"[encryption] enabled = yes and convert = {direction} (docs/encryption.md has the steps)", said)
     with output.progress("Converting") as progress:
         found = ask(path, "convert", {"direction": direction}, quiet=True, progress=progress)

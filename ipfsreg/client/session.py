@@ -51,6 +51,7 @@ class Session:
         self.transport = transport
         self._reactor = reactor
         self._find = find
+        self._answered = False
         self._logins = Logins(())
         self._finding = KeyedLock()
         self._authorization = Authorization(address, self._credentials, self._fetch, reactor.seconds)
@@ -88,10 +89,11 @@ class Session:
                     method, url, sent, body() if body else None, seconds or ANSWER_SECONDS
                 )
             except Unreachable:
-                if last:
+                if last or not self._answered:  # who has never answered may not be there at all
                     raise
                 await self._pause(tries, None)
                 continue
+            self._answered = True
             if answer.status in accept:
                 return answer
             if answer.status == 401 and ours and not renewed:

@@ -134,9 +134,11 @@ class Transport:
             return Unreachable(f"{self.name}: there is no host of that name")
         if isinstance(error, ConnectError) and not isinstance(error, ConnectingCancelledError):
             return Unreachable(f"{self.name} cannot be reached: {printable(str(error))}")
+        if type(error).__name__ == "VerificationError":  # service_identity's: it is trusted, but for other names
+            return Unreachable(f"{self.name} shows a certificate that is not for this name")
         text = printable(_reason(error)) or type(error).__name__
         if "certificate" in text:
-            return Unreachable(f"{self.name} shows a certificate that is not trusted: {text}")
+            return Unreachable(f"{self.name} shows a certificate that is not trusted (--ca FILE says who is): {text}")
         if text in _NO_TLS:
             return Unreachable(f"{self.name} does not speak TLS there; http is meant by http:// before its name")
         return Unreachable(f"{self.name} ended before its answer did: {text}")
@@ -144,10 +146,10 @@ class Transport:
 
 def _reason(error: Exception) -> str:
     """What an error says; OpenSSL's have lists of tuples of which the last element is for people."""
-    try:
-        return str(error.args[0][0][-1] if isinstance(error.args[0], list) else error)
-    except IndexError:
-        return str(error)
+    match error.args:
+        case ([(*_, reason), *_],):
+            return str(reason)
+    return str(error)
 
 
 class Answer:

@@ -106,6 +106,8 @@ class Selection:
                 if not self.names or any(fnmatchcase(repository, each.partition(":")[0]) for each in self.names):
                     yield repository
         except Refused as error:
+            if error.status == 401:  # with a login it may
+                raise
             told = f"{source.name} does not list its repositories, so name those to copy ({error})"
             raise type(error)(told, error.status, error.code) from None
 

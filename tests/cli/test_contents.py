@@ -270,18 +270,10 @@ def test_sizes_are_in_bytes_where_no_person_reads_them(daemon: DaemonProcess, im
 
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["ls"],
-        ["tags", "team/app"],
-        ["tags", "-l", "team/app"],
-        ["ls", "--json"],
-        ["inspect", "other"],
-        ["export", "other"],
-    ],
+    "words", ["ls", "tags team/app", "tags -l team/app", "ls --json", "inspect other", "export other"]
 )
-def test_a_result_that_cannot_be_written(daemon: DaemonProcess, words: list[str], alone: bool, tmp_path: Path) -> None:
-    command = [program("ipfsreg"), *words, "--config", str(daemon.config_file)]
+def test_a_result_that_cannot_be_written(daemon: DaemonProcess, words: str, alone: bool, tmp_path: Path) -> None:
+    command = [program("ipfsreg"), *words.split(), "--config", str(daemon.config_file)]
     with reached(daemon, "alone" if alone else "daemon", tmp_path), open("/dev/full", "wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 1

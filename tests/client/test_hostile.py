@@ -4,15 +4,18 @@ import gzip
 import json
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import LoopingCall
+from twisted.web.server import Site
 
 from ipfsreg.client import referrers as referrers_module
 from ipfsreg.client import session as session_module
@@ -22,14 +25,15 @@ from ipfsreg.client.authorization import NO_SCOPE, Authorization, Scope
 from ipfsreg.client.credentials import Credentials, Logins
 from ipfsreg.client.errors import AccessDenied, Refused, RemoteError, Unreachable, Untrustworthy
 from ipfsreg.client.registry import RegistryClient
-from ipfsreg.client.session import PAUSE_MAX
+from ipfsreg.client.session import PAUSE_MAX, Session
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
+from tests.docs.certificates import make_certificate
 
-from .scripted import Asked, Says, client_of, scripted
+from .scripted import Asked, Says, Scripted, client_of, scripted
 
 BOX = Repository("box")
 CONTENT = bytes(range(256)) * 1024
@@ -492,3 +496,61 @@ async def test_where_there_is_no_api_for_referrers_a_tag_lists_them() -> None:
         assert await client.referrers(BOX, DIGEST) == [first, second]
         assert list(stored) == [f"/v2/box/manifests/sha256-{DIGEST.hex}"]
         assert sum("/referrers/" in asked.target for asked in server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "line"),
+    [
+        ("127.0.0.1", True, None),
+        ("127.0.0.1", False, "shows a certificate that is not trusted"),
+        ("localhost", True, "shows a certificate that is not for this name"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_certificates(host: str, trusted: bool, line: str | None, tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    key, certificate = make_certificate(tmp_path)
+    context = PrivateCertificate.loadPEM(key.read_bytes() + certificate.read_bytes()).options()
+    resource = Scripted(lambda asked: Says())
+    port: Any = await SSL4ServerEndpoint(reactor, 0, context, interface="127.0.0.1").listen(Site(resource))
+    url = f"https://{host}:{port.getHost().port}"
+    async with client_of(url, authorities=certificate if trusted else None) as client:
+        if line is None:
+            await client.ping()
+        else:
+            with pytest.raises(Unreachable, match=line):
+                await client.ping()
+    assert len(resource.asked) == (line is None)
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_does_not_speak_tls() -> None:
+    from twisted.internet import reactor
+
+    class Plain(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            cast(ITransport, self.transport).write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    port: Any = await endpoint.listen(Factory.forProtocol(Plain))
+    async with client_of(f"https://127.0.0.1:{port.getHost().port}") as client:
+        with pytest.raises(Unreachable, match="does not speak TLS"):
+            await client.ping()
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_never_answered_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistyped address is told at once."""
+
+    async def no_pause(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(Session, "_pause", no_pause)
+    async with scripted(lambda asked: Says()) as server:
+        gone = server.url
+    async with client_of(gone) as client:
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await names(client.tags(BOX))
