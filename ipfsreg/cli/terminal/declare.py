@@ -54,18 +54,19 @@ def group(function: Callable[..., Any]) -> Group:
 class OneLine(click.ClickException):
     """Ends the program with one line on standard error."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
     def show(self, file: Any = None) -> None:
         """See click."""
         click.echo(printable(self.message), err=True)
 
 
-def _mistake(error: click.UsageError) -> OneLine:
-    where = error.ctx.command_path if error.ctx else "ipfsreg"
-    return OneLine(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", 2)
+class Mistake(OneLine):
+    """A command line that means nothing, as one line that says what is wrong."""
+
+    exit_code = 2
+
+    def __init__(self, error: click.UsageError) -> None:
+        where = error.ctx.command_path if error.ctx else "ipfsreg"
+        super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`")
 
 
 class MistakesInOneLine(Group):
@@ -86,8 +87,8 @@ class MistakesInOneLine(Group):
         except click.exceptions.NoArgsIsHelpError:  # that prints the help
             raise
         except click.UsageError as error:
-            raise _mistake(error) from None
+            raise Mistake(error) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has enough: click ends without a word
                 raise
-            raise OneLine(f"ipfsreg: {error.filename or 'standard output'}: {error.strerror}", 1) from None
+            raise OneLine(f"ipfsreg: {error.filename or 'standard output'}: {error.strerror}") from None
