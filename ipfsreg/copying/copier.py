@@ -88,6 +88,11 @@ class Copier:
                 self._tally.repositories += 1
                 idle -= selection.matching(repository)
                 lacking = selection.tags_of(repository)
+                for digest in selection.digests_of(repository):
+                    selected = True
+                    yield repository, digest
+                if not selection.means_tags(repository):
+                    continue
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:

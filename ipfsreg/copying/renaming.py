@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ipfsreg.client.uploading import From
 from ipfsreg.registry.descriptor import Descriptor
-from ipfsreg.registry.digest import Digest
+from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
 
@@ -19,6 +19,8 @@ class Naming:
     prefix: str = ""
     repository: Repository | None = None
     tag: Tag | None = None
+    digest: Digest | None = None
+    """What gets the tag, where that is no tag."""
 
     @property
     def renames(self) -> bool:
@@ -30,8 +32,8 @@ class Naming:
         return self.repository or parse_repository(f"{self.prefix}{source}")
 
     def reference_of(self, source: Tag | Digest) -> Tag | Digest:
-        """The tag there; a digest stays as it is."""
-        return source if self.tag is None or isinstance(source, Digest) else self.tag
+        """The tag there; a digest that is to get none stays as it is."""
+        return source if self.tag is None or (isinstance(source, Digest) and source != self.digest) else self.tag
 
 
 def parse_names(names: Sequence[str], patterns: Sequence[str], prefix: str = "") -> list[tuple[Selection, Naming]]:
@@ -51,9 +53,12 @@ def _renamed(text: str) -> Naming:
     repository, colon, tag = new.partition(":")
     if any(mark in name for mark in "*?["):
         raise NameInvalid(f"{text}: a pattern has no one name; --to-prefix is for all that is copied")
+    _, at, digest = name.partition("@")
     if colon and ":" not in name:
         raise NameInvalid(f"{text}: many tags cannot become one: name the tag on both sides")
-    return Naming("", parse_repository(repository), parse_tag(tag) if colon else None)
+    return Naming(
+        "", parse_repository(repository), parse_tag(tag) if colon else None, parse_digest(digest) if at else None
+    )
 
 
 class Renamed:

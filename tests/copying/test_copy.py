@@ -317,6 +317,25 @@ def test_what_is_wrong_is_one_line(daemon: DaemonProcess, other: DaemonProcess, 
     assert found["failures"][0]["name"] == "none/such"
 
 
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:1/team/app:1", "docker://registry.example/app", "registry.example/team/app", "localhost/app"]
+)
+def test_an_image_in_the_place_of_a_registry(tmp_path: Path, text: str) -> None:
+    """As `skopeo copy` and `crane cp` have it: no directory of that name is made."""
+    for words in ((text, "layout"), ("127.0.0.1:1", text)):
+        assert "name the registry alone" in refusal(tmp_path, *words, status=2)
+    assert list(tmp_path.iterdir()) == []
+    assert "no such directory" in refusal(tmp_path, "nothing", "layout", status=1)
+
+
+@pytest.mark.parametrize("name", ["dir.of.mine/layout", "./a.b/c", "../up.d/c", "/ABSOLUTE/x.y"])
+def test_names_of_directories(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
+    (tmp_path / "home" / "dir.of.mine").mkdir(parents=True)
+    name = name.replace("/ABSOLUTE", str(tmp_path))
+    assert copied(tmp_path / "home", daemon.url, name, "zoo")["images"] == 1
+    assert (tmp_path / "home" / name / "index.json").exists()
+
+
 def test_an_index_whose_parts_are_not_all_there(other: DaemonProcess, tmp_path: Path) -> None:
     layout = tmp_path / "sparse"
     image = make_image([random_layer("a", 5000)])
@@ -379,6 +398,22 @@ def test_under_other_names(
         to = Http(other.port)
         repositories = json.loads(to.ask("GET", "/v2/_catalog")[1])["repositories"]
         assert {f"{name}:{tag}" for name in repositories for tag in tags_of(to, name)} == there
+
+
+def test_by_a_digest(daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path, collection: Collection) -> None:
+    index, _ = collection.tags["team/app", "latest"]
+    name = f"team/app@{sha256(index)}"
+    with other:
+        to = Http(other.port)
+        found = copied(tmp_path, daemon.url, other.url, name)
+        assert (found["images"], found["failed"], tags_of(to, "team/app")) == (1, 0, [])
+        assert to.ask("GET", f"/v2/team/app/manifests/{sha256(index)}")[:2] == (200, index)
+        copied(tmp_path, daemon.url, other.url, f"{name}=new:pinned", "zoo")
+        assert (tags_of(to, "new"), tags_of(to, "zoo")) == (["pinned"], ["none"])
+        assert to.ask("GET", "/v2/new/manifests/pinned")[:2] == (200, index)
+        assert len(to.referrers("new", sha256(index))) == 1
+        gone = f"team/app@sha256:{'0' * 64}"
+        assert [each["name"] for each in copied(tmp_path, daemon.url, other.url, gone, status=1)["failures"]] == [gone]
 
 
 def test_a_whole_repository_under_another_name_has_its_referrers(

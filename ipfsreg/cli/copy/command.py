@@ -39,7 +39,7 @@ _JOBS = 8
 )
 @click.argument("source", type=PlaceType(), metavar="SOURCE")
 @click.argument("destination", type=PlaceType(), metavar="DESTINATION")
-@click.argument("names", nargs=-1, metavar="[REPOSITORY[:TAG][=NEW[:TAG]]]...")
+@click.argument("names", nargs=-1, metavar="[REPOSITORY[:TAG|@DIGEST][=NEW[:TAG]]]...")
 @click.option(
     "--tag", "patterns", multiple=True, metavar="PATTERN", help="Only these tags, such as 'v1.*'. May be given again."
 )

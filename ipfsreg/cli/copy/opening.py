@@ -80,6 +80,8 @@ class Opener:
             from ipfsreg.copying.directory import DirectoryFiles
             from ipfsreg.copying.layout import LayoutSource, default_repository
 
+            if not where.path.exists():
+                raise RemoteError(f"{where.path}: there is no such directory, and no registry is called so")
             layout = LayoutSource(DirectoryFiles(where.path, self._workers), default_repository(where.path.name))
             await layout.load()
             yield layout

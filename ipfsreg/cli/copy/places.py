@@ -58,8 +58,15 @@ class PlaceType(click.ParamType):
             return Configured(load(path))
         if prefix == "car:" or (not prefix and path.suffix == ".car"):
             return Car(path)
-        if prefix == "oci:" or path.is_dir() or not _is_host(text):
+        if prefix == "oci:" or path.is_dir():
             return Layout(path)
+        scheme, _, rest = text.rpartition("://")
+        host, slash, image = rest.partition("/")
+        if not scheme and (not _is_host(host) or (slash and Path(host).exists())):
+            return Layout(path)
+        if image.rstrip("/") not in {"", "v2"}:
+            told = f"{text}: name the registry alone, {host}, and {image} after DESTINATION"
+            self.fail(f"{told} (a directory is oci:{text})", param, ctx)
         from ipfsreg.client.address import parse_address
 
         try:
@@ -69,9 +76,7 @@ class PlaceType(click.ParamType):
 
 
 def _is_host(text: str) -> bool:
-    """Whether this is a registry rather than a directory that is not there yet."""
-    host, slash, _ = text.partition("/")
-    return "://" in text or (not slash and (host == "localhost" or "." in host[1:] or ":" in host))
+    return text == "localhost" or "." in text[1:].strip(".") or ":" in text
 
 
 def check_different(source: Where, destination: Where) -> None:
