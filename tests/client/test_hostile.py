@@ -132,6 +132,22 @@ async def test_referrers_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest_twisted.ensureDeferred
+async def test_more_referrers_than_memory_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(referrers_module, "REFERRERS_MAX", 1000)
+    pages = iter(range(10_000))
+
+    def answer(asked: Asked) -> Says:
+        page = next(pages)
+        listed = [Descriptor.of(OCI_IMAGE, f"{page} {each}".encode()).document for each in range(100)]
+        return document({"manifests": listed}, Link=f'</v2/box/referrers/{DIGEST}?page={page}>; rel="next"')
+
+    async with scripted(answer) as server, client_of(server.url) as client:
+        with pytest.raises(Untrustworthy, match="does not end"):
+            await client.referrers(BOX, DIGEST)
+        assert len(server.asked) == 11
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_next_page_elsewhere_is_not_asked_for() -> None:
     async with scripted(lambda asked: document({"tags": ["stolen"]})) as other:
         says = document({"tags": ["a"]}, Link=f'<{other.url}/v2/box/tags/list>; rel="next"')

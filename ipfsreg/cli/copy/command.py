@@ -14,7 +14,7 @@ from ipfsreg.cli.terminal.text import counted, sized
 from ipfsreg.flow.interrupt import interrupt_ends_at_once
 from ipfsreg.registry.errors import RegistryError
 
-from .places import PlaceType, Where, check_different
+from .places import PlaceType, Where, are_same
 
 if TYPE_CHECKING:
     from ipfsreg.copying.tally import Tally
@@ -92,8 +92,8 @@ def copy(
         selected = parse_names(names, patterns, prefix)
     except (RegistryError, ValueError) as error:
         fail(str(error))
-    if not all(naming.renames for _, naming in selected):
-        check_different(source, destination)
+    if are_same(source, destination) and not all(naming.renames for _, naming in selected):
+        raise click.UsageError("SOURCE and DESTINATION are the same")
     copying = Copy(source, destination, selected, ca, dry_run, jobs)
     tally = Tally()
     with output.progress("Copying", bytes_=True) as progress:

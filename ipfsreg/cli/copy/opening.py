@@ -1,7 +1,7 @@
 """`ipfsreg copy` at work: its places are opened, and images copied. A kind of place that is not used is not loaded."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,10 @@ class Opener:
         self._authorities = authorities
 
     @asynccontextmanager
-    async def source(self, where: Where, read: Callable[[int], None]) -> AsyncIterator[Source]:
-        """A place to copy from. ``read`` is told of the bytes that have to be read of a file before it can begin."""
+    async def source(self, where: Where) -> AsyncIterator[Source]:
+        """A place to copy from."""
         if isinstance(where, (Layout, Car)):
-            async with self._layout(where, read) as layout:
+            async with self._layout(where) as layout:
                 yield layout
         else:
             async with self._registry(where, may_make_bucket=False) as client:
@@ -71,11 +71,11 @@ class Opener:
                 with suppress(SetupError):  # there is nothing yet
                     holding = await until_end.enter_async_context(self._registry(where, may_make_bucket=False))
             elif await self._workers.run(os.path.lexists, where.path):
-                holding = await until_end.enter_async_context(self._layout(where, lambda amount: None))
+                holding = await until_end.enter_async_context(self._layout(where))
             yield DryRun(holding)
 
     @asynccontextmanager
-    async def _layout(self, where: Layout | Car, read: Callable[[int], None]) -> "AsyncIterator[LayoutSource]":
+    async def _layout(self, where: Layout | Car) -> "AsyncIterator[LayoutSource]":
         if isinstance(where, Layout):
             from ipfsreg.copying.directory import DirectoryFiles
             from ipfsreg.copying.layout import LayoutSource, default_repository
@@ -88,7 +88,7 @@ class Opener:
         else:
             from ipfsreg.copying.car import open_car
 
-            async with open_car(where.path, self._workers, read) as car:
+            async with open_car(where.path, self._workers) as car:
                 yield car
 
     @asynccontextmanager
@@ -134,7 +134,7 @@ class Copy:
         opener = Opener(reactor, workers, self.authorities)
         try:
             async with (
-                opener.source(self.source, lambda amount: None) as source,
+                opener.source(self.source) as source,
                 (opener.dry_run if self.dry_run else opener.destination)(self.destination) as destination,
             ):
                 for selection, naming in self.names:

@@ -1,6 +1,7 @@
 """The two ends of `ipfsreg copy`: what a user may write for one."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -9,6 +10,8 @@ import click
 from ipfsreg.cli.command import load
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ipfsreg.client.address import RegistryAddress
     from ipfsreg.config.sections import Config
 
@@ -29,11 +32,16 @@ class Car:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Configured:
-    """The registry of a configuration."""
+    """The registry of a configuration file."""
 
-    config: "Config"
+    file: Path
+
+    @cached_property
+    def config(self) -> "Config":
+        """Read once; what is wrong with it ends the program. A shell that completes a line does not ask for it."""
+        return load(self.file)
 
     @property
     def path(self) -> Path:
@@ -49,13 +57,19 @@ class PlaceType(click.ParamType):
 
     name = "place"
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        """See click. The shell knows the files."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Where:
         """See click."""
         text = str(value)
         prefix, rest = next(((each, text[len(each) :]) for each in _PREFIXES if text.startswith(each)), ("", text))
         path = Path(rest)
         if prefix == "ini:" or (not prefix and path.suffix == ".ini"):
-            return Configured(load(path))
+            return Configured(path)
         if prefix == "car:" or (not prefix and path.suffix == ".car"):
             return Car(path)
         if prefix == "oci:" or path.is_dir():
@@ -79,8 +93,7 @@ def _is_host(text: str) -> bool:
     return text == "localhost" or "." in text[1:].strip(".") or ":" in text
 
 
-def check_different(source: Where, destination: Where) -> None:
-    """:raises click.UsageError: for a copy of something onto itself."""
+def are_same(source: Where, destination: Where) -> bool:
+    """Whether these are two names of one place."""
     one, other = (getattr(each, "path", each) for each in (source, destination))
-    if one == other:
-        raise click.UsageError("SOURCE and DESTINATION are the same")
+    return one == other
