@@ -8,6 +8,7 @@ all the same. What arrived is checked: every manifest, and the length of every b
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -130,15 +132,34 @@ def _run(command: list[str], home: Path) -> tuple[float, float, float]:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, cwd=home)
         late = threading.Timer(_WITHIN, process.kill)
-        late.start()
+        peak = _Peak(process.pid)
+        for each in (late, peak):
+            each.start()
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         late.cancel()
+        peak.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         said = (home / "printed.txt").read_text(errors="replace")[-1000:]
         raise BenchError(f"{command[0]} ended with {process.returncode}: {said}")
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return seconds, used.ru_utime + used.ru_stime, peak.mebibytes
+
+
+class _Peak(threading.Thread):
+    """The most memory that a process has had; what `wait4` tells begins with that of who started it."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._file = Path(f"/proc/{pid}/status")
+        self.mebibytes = 0.0
+
+    def run(self) -> None:
+        """Look until the process is gone."""
+        with suppress(OSError):
+            while found := re.search(r"VmHWM:\s+(\d+) kB", self._file.read_text()):
+                self.mebibytes = int(found[1]) / 1024
+                time.sleep(0.02)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -48,6 +48,8 @@ class RegistryClient:
     for ``authorities`` and ``socket``.
     """
 
+    is_source = False  # see `Destination`
+
     def __init__(
         self,
         reactor: Any,

@@ -252,7 +252,8 @@ class Copier:
             self._places[digest] = repository
 
     async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
-        elsewhere, tally, location = self._places.get(digest), self._tally, None
+        elsewhere = repository if self._destination.is_source else self._places.get(digest)
+        tally, location = self._tally, None
         if elsewhere is not None:
             location = await self._destination.mount(repository, digest, elsewhere)
             if location is None:

@@ -49,6 +49,8 @@ class Destination(Protocol):
     """Where images go. A manifest that it has is whole, for it takes none before all that it refers to."""
 
     name: str
+    is_source: bool
+    """Whether the images come from the same place, under other names."""
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         """What there is, if there is something."""

@@ -62,10 +62,14 @@ def _renamed(text: str) -> Naming:
 
 
 class Renamed:
-    """A `Destination` that has images under the names of a `Naming`; who copies has those of the source."""
+    """A `Destination` that has images under the names of a `Naming`; who copies has those of the source.
 
-    def __init__(self, destination: Destination, naming: Naming) -> None:
+    ``is_source`` says that it is the source, which has the blobs of its repositories under their own names.
+    """
+
+    def __init__(self, destination: Destination, naming: Naming, *, is_source: bool = False) -> None:
         self.name = destination.name
+        self.is_source = is_source
         self._destination = destination
         self._to = naming.repository_of
         self._reference = naming.reference_of
@@ -80,7 +84,9 @@ class Renamed:
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
         """See `Destination`."""
-        return await self._destination.mount(self._to(repository), digest, self._to(source))
+        return await self._destination.mount(
+            self._to(repository), digest, source if self.is_source else self._to(source)
+        )
 
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None

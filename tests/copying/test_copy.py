@@ -422,7 +422,8 @@ def test_a_whole_repository_under_another_name_has_its_referrers(
     """Also where a tag lists them, and in the registry that the images are in already."""
     with docker_registry(tmp_path / "docker") as to:
         copied(tmp_path, daemon.url, to.host, "team/app=mine")
-        copied(tmp_path, to.host, to.host, "mine=yours")
+        found = copied(tmp_path, to.host, to.host, "mine=yours")
+        assert (found["mounted"] > 1, found["blobs"], found["bytes"]) == (True, 0, 0)
         for name in ("mine", "yours"):
             for (repository, subject), contents in collection.referrers.items():
                 assert repository == "team/app"

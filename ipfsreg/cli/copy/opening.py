@@ -19,7 +19,7 @@ from ipfsreg.copying.renaming import Naming, Renamed
 from ipfsreg.copying.tally import Tally
 from ipfsreg.flow.workers import Workers
 
-from .places import Car, Configured, Layout, Where
+from .places import Car, Configured, Layout, Where, are_same
 
 if TYPE_CHECKING:
     from ipfsreg.copying.layout import LayoutSource
@@ -137,8 +137,10 @@ class Copy:
                 opener.source(self.source) as source,
                 (opener.dry_run if self.dry_run else opener.destination)(self.destination) as destination,
             ):
+                is_source = are_same(self.source, self.destination) and not self.dry_run
                 for selection, naming in self.names:
-                    await Copier(source, Renamed(destination, naming), tally, jobs=self.jobs).run(selection)
+                    renamed = Renamed(destination, naming, is_source=is_source)
+                    await Copier(source, renamed, tally, jobs=self.jobs).run(selection)
         except RemoteError as error:
             raise control_error(error) from None
         finally:

@@ -53,7 +53,7 @@ def _padded(text: str, width: int, *, right: bool) -> str:
 class Bar:
     """A progress bar on standard error, which is gone at the end."""
 
-    def __init__(self, *, in_bytes: bool) -> None:
+    def __init__(self, label: str, *, in_bytes: bool) -> None:
         counts: list[ProgressColumn] = (
             [DownloadColumn(binary_units=True), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn(), _Rate()]
         )
@@ -65,7 +65,7 @@ class Bar:
             console=Console(stderr=True, highlight=False),
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None)
+        self._task = self._progress.add_task(label, total=None)
         self._done = 0
         self._progress.start()
 
