@@ -44,7 +44,7 @@ class Alone:
         ``heard`` is told the events of one that has any: ``progress`` now and then, and each page of ``items``.
         """
         if task not in self._tasks:
-            raise ControlError(f"the backend has no {task.partition('-')[0]}")
+            raise ControlError(f"the backend does not do {task}")
         work = self._tasks[task]
         if isinstance(work, Listing):
             async with aclosing(work.pages(arguments)) as pages:

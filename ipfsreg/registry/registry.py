@@ -269,7 +269,8 @@ class Registry:
     @cached_property
     def describer(self) -> "Describer":
         """What an image is, for people."""
-        from .ipfs.describing import Describer, StoredImages
+        from .ipfs.describing import Describer
+        from .ipfs.stored_images import StoredImages
 
         return Describer(StoredImages(self._storage, self.manifests, self.blobs, self.referrers))
 

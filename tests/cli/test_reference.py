@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from docs.commands import FILES, STATUSES
 from ipfsreg.cli.errors import Exit
@@ -120,6 +121,13 @@ def test_a_shell_completes_commands(shell: str, tmp_path: Path) -> None:
     )
     assert "verify" in shown.stdout.split()
     assert not registry.path.exists()
+
+
+@pytest.mark.parametrize("typed", ["ipfsreg copy ", "ipfsreg copy a.ini ", "ipfsreg import ", "ipfsreg ls --config "])
+def test_a_shell_completes_files(typed: str) -> None:
+    words = {"_IPFSREG_COMPLETE": "bash_complete", "COMP_WORDS": typed + "x", "COMP_CWORD": str(typed.count(" "))}
+    done = CliRunner().invoke(main, env=words, prog_name="ipfsreg")
+    assert done.output == "file,x\n"
 
 
 @pytest.mark.parametrize(

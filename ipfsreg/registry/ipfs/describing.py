@@ -10,17 +10,12 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from ipfsreg.flow.gather import gather
-from ipfsreg.registry.content.open_content import read_part
-from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.descriptor import Descriptor, read_descriptor, read_descriptors
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.documents import read_json
-from ipfsreg.registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
+from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown
 from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.repository.manifests import Manifests, StoredManifest
-from ipfsreg.registry.repository.referrers import Referrers
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -41,10 +36,26 @@ NO_SUMMARY: Document = {"digest": None, "artifact_type": None, "size": None, "pl
 """That of an image that is not here, or not whole."""
 
 
+class GivenManifest(Protocol):
+    """A manifest, whose content was compared with its digest."""
+
+    @property
+    def digest(self) -> Digest:
+        """By which it is known."""
+
+    @property
+    def media_type(self) -> str:
+        """As it was pushed."""
+
+    @property
+    def content(self) -> bytes:
+        """All of it."""
+
+
 class Images(Protocol):
     """Where images are read from: this registry, or one elsewhere."""
 
-    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> GivenManifest | None:
         """A manifest; None where there is none."""
 
     async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
@@ -58,47 +69,6 @@ class Images(Protocol):
 
     async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function that reads a document of that length."""
-
-
-class StoredImages:
-    """The images of this registry."""
-
-    def __init__(self, storage: Storage, manifests: Manifests, blobs: Blobs, referrers: Referrers) -> None:
-        self._storage = storage
-        self._manifests = manifests
-        self._blobs = blobs
-        self._referrers = referrers
-
-    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
-        """See `Images`."""
-        try:
-            return await self._manifests.get(repository, reference)
-        except ManifestUnknown:
-            return None
-
-    async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
-        """See `Images`."""
-        try:
-            opened = await self._blobs.open(repository, blob.digest)
-        except BlobUnknown:
-            return None
-        try:
-            return await read_part(self._storage.workers, opened.reader, 0, opened.size)
-        finally:
-            opened.reader.close()
-
-    async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
-        """See `Images`."""
-        found, _ = await self._referrers.list(repository, subject)
-        return found
-
-    async def cid(self, digest: Digest, size: int) -> str | None:
-        """See `Images`."""
-        return await self._storage.dags.cid_text(digest, size)
-
-    async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
-        """See `Images`."""
-        return await self._storage.parser.run(length, function, *arguments)
 
 
 class Describer:
@@ -141,7 +111,7 @@ class Describer:
             "created": max((each["created"] for each in platforms if each["created"]), default=None),
         }
 
-    async def _root(self, repository: Repository, reference: Tag | Digest) -> tuple[StoredManifest, "_Content"]:
+    async def _root(self, repository: Repository, reference: Tag | Digest) -> tuple[GivenManifest, "_Content"]:
         root = await self._images.manifest(repository, reference)
         if root is None:
             raise ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})
@@ -152,7 +122,7 @@ class Describer:
         return {"digest": str(digest), "media_type": media_type, "size": size, "cid": cid}
 
     async def _platforms(
-        self, repository: Repository, root: StoredManifest, content: "_Content", *, parts: bool
+        self, repository: Repository, root: GivenManifest, content: "_Content", *, parts: bool
     ) -> list[Document]:
         if not content.listed:
             return [await self._image(repository, root, content, None, parts=parts)]
@@ -174,7 +144,7 @@ class Describer:
     async def _image(
         self,
         repository: Repository,
-        stored: StoredManifest,
+        stored: GivenManifest,
         content: "_Content",
         platform: str | None,
         *,

@@ -10,8 +10,9 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
+from ipfsreg.registry.content.block_cid import is_one_block
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import is_one_block, no_cid
+from ipfsreg.registry.content.dags import no_cid
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest, digest_of
