@@ -16,12 +16,13 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLo
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
+from ipfsreg.flow.http_pool import BoundedPool
 from ipfsreg.flow.streams import Pieces, PiecesBody
 
 from .errors import Unreachable, Untrustworthy, printable
@@ -83,7 +84,7 @@ class Transport:
     ) -> None:
         self.reactor = reactor
         self.name = name
-        self._pool = HTTPConnectionPool(reactor)
+        self._pool = BoundedPool(reactor)
         self._pool.maxPersistentPerHost = connections
         self._pool.cachedConnectionTimeout = _IDLE_SECONDS
         if socket is not None:
