@@ -5,6 +5,7 @@ A program that a page makes the browser ask the API has no session there, whatev
 
 import hashlib
 import secrets
+from collections import deque
 from collections.abc import Callable
 
 from cachetools import TTLCache
@@ -23,7 +24,10 @@ from .guarded_gate import GuardedGate, not_looked_at, user_of
 
 SESSION_SECONDS = 12 * 3600
 SESSIONS_MAX = 10_000
-"""How many there are at once; for one more the oldest ends."""
+"""How many there are at once; for one more that ends which was used least lately."""
+
+SESSIONS_OF_USER = 50
+"""How many of these one user has; for one more his oldest ends. So nobody ends those of others by signing in again."""
 
 _COOKIE = "ipfsreg-session"
 
@@ -36,11 +40,17 @@ class Sessions:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._users: TTLCache[bytes, User] = TTLCache(SESSIONS_MAX, SESSION_SECONDS, timer=seconds)
+        self._of_user: TTLCache[str, deque[bytes]] = TTLCache(SESSIONS_MAX, SESSION_SECONDS, timer=seconds)
 
     def begin(self, user: User) -> str:
         """A new session of a user; answers its secret."""
         secret = secrets.token_urlsafe(32)
-        self._users[_hash(secret)] = user
+        own = self._of_user.get(user.name, deque())
+        if len(own) == SESSIONS_OF_USER:
+            self._users.pop(own.popleft(), None)
+        own.append(_hash(secret))
+        self._of_user[user.name] = own  # which is kept as long as the session that begins
+        self._users[own[-1]] = user
         return secret
 
     def find(self, secret: str) -> User | None:
@@ -49,7 +59,10 @@ class Sessions:
 
     def end(self, secret: str) -> None:
         """End a session, if it is one."""
-        self._users.pop(_hash(secret), None)
+        hash = _hash(secret)
+        user = self._users.pop(hash, None)
+        if user is not None and hash in (own := self._of_user.get(user.name, deque())):
+            own.remove(hash)
 
 
 def _hash(secret: str) -> bytes:

@@ -221,6 +221,21 @@ async def test_sessions_expire_and_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert kept.find("") is None
 
 
+def test_nobody_ends_the_sessions_of_others() -> None:
+    kept = sessions.Sessions(lambda: 0.0)
+    reader, writer = (User(name, Kind.PASSWORD) for name in ("reader", "writer"))
+    others = kept.begin(reader)
+    own = [kept.begin(writer) for _ in range(sessions.SESSIONS_MAX + 1)]
+    assert kept.find(others) == reader
+    assert [kept.find(each) for each in own[-sessions.SESSIONS_OF_USER :]] == [writer] * sessions.SESSIONS_OF_USER
+    assert not any(kept.find(each) for each in own[: -sessions.SESSIONS_OF_USER])
+    oldest = own[-sessions.SESSIONS_OF_USER]
+    for _ in range(sessions.SESSIONS_OF_USER):
+        kept.end(own[-1])  # what was signed out of does not count
+        own.append(kept.begin(writer))
+    assert kept.find(oldest) == writer
+
+
 @pytest_twisted.ensureDeferred
 async def test_deleting_is_in_the_audit_log(serve: Serve, tmp_path: Path) -> None:
     daemon, _ = await with_image(serve, tmp_path)
