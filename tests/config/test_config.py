@@ -162,6 +162,12 @@ def test_no_line_has_a_secret_in_it(tmp_path: Path, text: str) -> None:
     assert "my-secret" not in str(raised.value)
 
 
+def test_a_long_wrong_value_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, "[registry]\nthreads = 'http://me:my-secret@host' " + "x" * 900_000)
+    assert "it is \"'…@host' xxx" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "option",
     [
