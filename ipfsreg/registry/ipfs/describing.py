@@ -83,6 +83,8 @@ class StoredImages:
         except BlobUnknown:
             return None
         try:
+            if opened.size > CONFIG_MAX:  # whatever the descriptor says
+                return None
             return await read_part(self._storage.workers, opened.reader, 0, opened.size)
         finally:
             opened.reader.close()
