@@ -11,12 +11,20 @@ from .environment import variable_of
 from .kinds import Section
 
 _SHOWN_MAX = 200  # characters of a wrong value
+_LINE_MAX = 1000
 _SECRETS = {"authorization", "endpoints", "key", "secret", "token"}  # their values are never quoted
 _WORD = re.compile(r"[^\s'\"]+")
 
 
 class ConfigError(Exception):
-    """Something that the user has to change: one line that names file, section and option."""
+    """Something that the user has to change: one line that names file, section and option.
+
+    Whatever it quotes, it is no longer than `_LINE_MAX`, and has nothing in it that a terminal would obey.
+    """
+
+    def __init__(self, line: str) -> None:
+        shown = line if len(line) <= _LINE_MAX else f"{line[:_LINE_MAX]}…"
+        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in shown))
 
 
 def malformed(name: str, error: configparser.Error) -> ConfigError:

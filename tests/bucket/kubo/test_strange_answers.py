@@ -39,9 +39,7 @@ ANSWERS = {
     "a list of numbers": b'{"Objects":[{"Links":[1]}],"Keys":{"a":1},"Entries":[{}]}',
 }
 
-NAMES = (
-    list(ANSWERS) if FULL else ["a list", "depth in an object", "closed depth", "other kinds inside", "a long number"]
-)
+NAMES = list(ANSWERS) if FULL else ["null", "depth in an object", "closed depth", "an infinite size", "a long number"]
 
 
 @pytest.fixture(scope="module")
