@@ -23,6 +23,9 @@ SESSION_SECONDS = 12 * 3600.0
 SESSIONS_MAX = 10_000
 """How many there are at once; for one more the oldest ends."""
 
+SESSIONS_OF_USER = 50
+"""How many of these one user has; for one more the oldest of these ends, and nobody else's."""
+
 _FILE_MAX = 64 * 1024 * 1024
 
 
@@ -84,6 +87,9 @@ class Sessions:
         """A new session of a user; answers its secret when a restart would not end it."""
         secret = secrets.token_urlsafe(32)
         self._forget_ended()
+        own = [each.hash for each in self._sessions.values() if each.name == user.name]
+        for hash in own[: max(0, len(own) - SESSIONS_OF_USER + 1)]:
+            del self._sessions[hash]
         while len(self._sessions) >= SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
         session = _Session(

@@ -15,12 +15,13 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLo
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from ipfsreg.flow.http_pool import BoundedPool
 from ipfsreg.flow.streams import Pieces, PiecesBody
 
 from .endpoints import Endpoints
@@ -74,7 +75,7 @@ class Transport:
     ) -> None:
         self.reactor = reactor
         self.name = name
-        self._pool = HTTPConnectionPool(reactor)
+        self._pool = BoundedPool(reactor)
         self._pool.maxPersistentPerHost = connections
         self._pool.cachedConnectionTimeout = _IDLE_SECONDS
         endpoints = Endpoints(reactor, CONNECT_SECONDS, authorities=authorities, socket=socket)

@@ -111,7 +111,7 @@ class LimitOptions(Section):
 
     connections: OptionalCount = 4000
     connections_per_address: OptionalCount = 1000
-    requests: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BeforeValidator(or_none)] = None
+    requests: Annotated[Annotated[float, Field(ge=0.001, le=1e6)] | None, BeforeValidator(or_none)] = None
     header_size: Annotated[Size, Field(ge=8 * 1024, le=1024**2)] = 32 * 1024
     headers: Annotated[int, Field(ge=50, le=10_000)] = 500
     tags: Annotated[int, Field(ge=10, le=1000)] = 100

@@ -77,6 +77,19 @@ def test_they_are_bounded(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [found.find(secret) is not None for secret in secrets] == [False, False, True, True, True]
 
 
+def test_nobody_ends_the_sessions_of_others(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SESSIONS_MAX", 9)
+    monkeypatch.setattr(sessions, "SESSIONS_OF_USER", 4)
+    bob, own = kept.begin(BOB), [kept.begin() for _ in range(3)]
+    assert all(kept.sessions.find(each) for each in own)
+    own += [kept.begin() for _ in range(9)]
+    assert kept.sessions.find(bob) == BOB
+    assert [kept.sessions.find(each) is not None for each in own] == [False] * 8 + [True] * 4
+    result(kept.sessions.end(own.pop()))
+    own.append(kept.begin())  # what was signed out of does not count
+    assert all(kept.sessions.find(each) for each in own[-4:])
+
+
 def test_many_that_begin_at_once_are_written_together(kept: Kept) -> None:
     kept.threads.later = []
     beginning = [sessions.Deferred.fromCoroutine(kept.sessions.begin(ALICE)) for _ in range(20)]

@@ -166,6 +166,22 @@ def test_no_line_has_a_secret_in_it(tmp_path: Path, text: str) -> None:
     assert "my-secret" not in str(raised.value)
 
 
+def test_a_long_wrong_value_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, "[registry]\nthreads = 'http://me:my-secret@host' " + "x" * 900_000)
+    assert "it is \"'…@host' xxx" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\x1b]0;x\x07", "tcp:\x00", "\u202e"])
+@pytest.mark.parametrize("option", ["listen", "backend", "trusted_proxies", "allowed_hosts", "cors_origins"])
+def test_a_line_is_short_and_does_nothing_to_a_terminal(tmp_path: Path, option: str, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f"[registry]\n{option} = {text}")
+    line = str(raised.value)
+    assert len(line) < 1200
+    assert line.isprintable()
+
+
 @pytest.mark.parametrize(
     "option",
     [

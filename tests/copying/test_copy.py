@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -334,6 +335,40 @@ def test_names_of_directories(daemon: DaemonProcess, tmp_path: Path, name: str) 
     name = name.replace("/ABSOLUTE", str(tmp_path))
     assert copied(tmp_path / "home", daemon.url, name, "zoo")["images"] == 1
     assert (tmp_path / "home" / name / "index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        *(("oci-layout", kind) for kind in ("pipe", "link", "directory")),
+        *(("index.json", kind) for kind in ("pipe", "link", "file", "directory")),
+        *(("blobs/sha256", kind) for kind in ("pipe", "link", "link to nothing", "file")),
+        ("blobs", "link"),
+    ],
+)
+def test_a_layout_to_copy_to_that_is_a_trap(daemon: DaemonProcess, tmp_path: Path, what: str, kind: str) -> None:
+    """One line at once, and nothing is written or removed outside the layout."""
+    layout, outside = tmp_path / "layout", tmp_path / "outside"
+    write_layout(layout, {"1": make_image([random_layer("a", 5000)])})
+    (layout / "blobs" / "sha512").mkdir()
+    outside.mkdir()
+    (outside / f".x-{'0' * 16}").write_text("like a draft")
+    trap = layout / what
+    shutil.rmtree(trap) if trap.is_dir() else trap.unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(trap)
+        case "link":
+            trap.symlink_to(outside)
+        case "link to nothing":
+            trap.symlink_to(tmp_path / "nothing")
+        case "file":
+            trap.write_text("not JSON")
+        case _:
+            trap.mkdir()
+    assert str(trap) in refusal(tmp_path, daemon.url, layout, status=1).replace(": index.json", "/index.json")
+    assert [path.name for path in outside.iterdir()] == [f".x-{'0' * 16}"]
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_an_index_whose_parts_are_not_all_there(other: DaemonProcess, tmp_path: Path) -> None:

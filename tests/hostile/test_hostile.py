@@ -5,6 +5,7 @@ CARs each.
 """
 
 import asyncio
+import base64
 import hashlib
 import http.client
 import os
@@ -17,6 +18,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from tests.access.helpers import HASH, PASSWORD
 from tests.daemon_process import DaemonProcess
 from tests.full import FULL
 
@@ -39,6 +41,11 @@ GROWTH_MAX = 64 * 1024 * 1024
 
 pytestmark = pytest.mark.timeout(1800)  # bounded in count; how long that takes is the machine's matter
 
+EXPECTED = ("Publish", "A login from ", " may not ", "more refusals of ")
+"""What the log may say meanwhile: who was refused is told there, so many lines a minute of each address."""
+
+LOGIN = {"Authorization": "Basic " + base64.b64encode(f"reader:{PASSWORD}".encode()).decode()}
+
 SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
 
 
@@ -46,6 +53,23 @@ SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with an image in it."""
     with DaemonProcess(tmp_path_factory.mktemp("hostile")) as daemon:
+        Good(daemon).push()
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """One with access control, and with all that it can show to those who may see it."""
+    directory = tmp_path_factory.mktemp("guarded")
+    (directory / "htpasswd").write_text(f"reader:{HASH}\n")
+    config = {
+        "registry": {"trusted_proxies": "127.0.0.0/8"},
+        "auth": {"htpasswd": f"{directory}/htpasswd"},
+        "access": {"rules": "\n    allow reader *,catalog,admin **\n    allow anyone pull public/*"},
+        "metrics": {"enabled": "yes"},
+        "limits": {"uploads_per_user": "unlimited"},
+    }
+    with DaemonProcess(directory, config) as daemon:
         Good(daemon).push()
         yield daemon
 
@@ -87,7 +111,7 @@ class Good:
         source = ("127.0.0.2", 0)
         connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=60, source_address=source)
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, {**LOGIN, **(headers or {})})
             answer = connection.getresponse()
             content = answer.read()
         finally:
@@ -116,7 +140,7 @@ def run_beside_a_good_client(daemon: DaemonProcess, work: Callable[[], Awaitable
     logged = len(daemon.log.splitlines())
     result = asyncio.run(run())
     assert process.memory_info().rss - before < growth
-    news = [line for line in daemon.log.splitlines()[logged:] if "Publish" not in line]
+    news = [line for line in daemon.log.splitlines()[logged:] if not any(word in line for word in EXPECTED)]
     assert not news, news[:40]
     return result
 
@@ -127,6 +151,14 @@ def test_requests(daemon: DaemonProcess) -> None:
     assert counted[200] > 0
     assert counted[400] > 0
     assert counted[404] > 0
+    assert counted.total() > REQUESTS // 3
+
+
+def test_requests_where_one_has_to_log_in(guarded: DaemonProcess) -> None:
+    counted, failed = run_beside_a_good_client(guarded, lambda: send_all(guarded.port, requests(SEED + 1, REQUESTS)))
+    assert not failed, failed[:5]
+    for status in (200, 303, 400, 401, 403, 404):
+        assert counted[status] > 0, counted
     assert counted.total() > REQUESTS // 3
 
 

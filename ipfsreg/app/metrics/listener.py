@@ -21,7 +21,7 @@ from ipfsreg.web.http.server import HttpServer, RefusalFormat
 from ipfsreg.web.metrics import CONTENT_TYPE
 
 _LIMITS = HttpLimits(idle=60.0, stall=30.0, body=30.0)
-_BOUNDS = ConnectionBounds(32, 32)
+_BOUNDS = ConnectionBounds(64, 16)  # whoever holds all of one address keeps no scraper out
 
 
 class MetricsListener:

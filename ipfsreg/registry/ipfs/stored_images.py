@@ -13,7 +13,7 @@ from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.repository.manifests import Manifests, StoredManifest
 from ipfsreg.registry.repository.referrers import Referrers
 
-from .describing import Document
+from .describing import CONFIG_MAX, Document
 
 T = TypeVar("T")
 
@@ -41,6 +41,8 @@ class StoredImages:
         except BlobUnknown:
             return None
         try:
+            if opened.size > CONFIG_MAX:  # whatever the descriptor says
+                return None
             return await read_part(self._storage.workers, opened.reader, 0, opened.size)
         finally:
             opened.reader.close()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.node.node import Found
-from ipfsreg.bucket.kubo.rpc.client import ANSWER_MAX, parsed
+from ipfsreg.bucket.kubo.rpc.client import ANSWER_MAX, parsed, reading
 
 from .reader import CidReader, Route
 
@@ -53,10 +53,11 @@ class NodeContents:
     async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
         found = await self._ask("ls", f"/ipfs/{cid}")
-        links = [
-            Child(each["Name"], each["Hash"], each["Type"] == _DIRECTORY_LINK)
-            for each in found["Objects"][0]["Links"] or ()
-        ]
+        with reading("ls"):
+            links = [
+                Child(str(each["Name"]), str(each["Hash"]), each["Type"] == _DIRECTORY_LINK)
+                for each in found["Objects"][0]["Links"] or ()
+            ]
         return sorted(links, key=lambda link: link.name)
 
     async def read(self, cid: str, size: int) -> bytes:
