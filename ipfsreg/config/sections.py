@@ -198,7 +198,7 @@ class EncryptionOptions(Section):
     """``[encryption]``. ``owner`` is the public key of the bucket's founder, in hexadecimal digits."""
 
     enabled: bool = False
-    key: Directory = user_config_path("ipfsreg").absolute() / "member.key"
+    key: Directory = Field(default_factory=lambda: user_config_path("ipfsreg").absolute() / "member.key")
     passphrase_file: Directory | None = None
     owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     convert: Literal["encrypt", "decrypt"] | None = None
