@@ -2,7 +2,7 @@
 // "/" leads to the search, as on many sites.
 const search = document.getElementById("filter") || document.getElementById("search");
 if (search) {
-  search.placeholder += " \u00a0 /";
+  if (matchMedia("(hover: hover)").matches) search.placeholder += " (press /)";
   search.setAttribute("aria-keyshortcuts", "/");
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
