@@ -297,7 +297,9 @@ async def test_documents_that_are_not_what_they_should_be(registry: Served) -> N
         {
             "schemaVersion": 2,
             "mediaType": INDEX_TYPE,
-            "manifests": [{"mediaType": MANIFEST_TYPE, "digest": digest_of(b"not here"), "size": 10**25}],
+            "manifests": [
+                {"mediaType": MANIFEST_TYPE, "digest": digest_of(b"not here"), "size": size} for size in (500, 10**25)
+            ],
         }
     ).encode()
     assert (await registry.push(lost, "lost", media_type=INDEX_TYPE)).status == 201
