@@ -22,7 +22,7 @@ from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.registry.repository.tag_times import PushedTag, TagTimes
 from ipfsreg.registry.repository.tags import Tags
 
-from .tag_rules import RetentionPolicy, TagRule, rule_for
+from .tag_rules import RetentionPolicy, TagRule, rules_for
 
 _AT_ONCE = 50
 _OF_ANOTHER = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(\.[A-Za-z0-9_.-]+)?")
@@ -100,18 +100,16 @@ class TagRetention:
         newest = await self._newest(repository, rules, tags)
         throttle = self._storage.throttle()
         for begin in range(0, len(tags), _AT_ONCE):
-            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) is not None]
+            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rules_for(rules, tag)]
             await throttle.step(_AT_ONCE)
             pulled = {} if self._times is None else await self._times.last_pulls(repository, part)
 
-            async def judge(seen: _Seen, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen] | None:
-                rule = rule_for(rules, seen.tag)
-                if rule is None:
-                    return None
-                kept, reason = await self._judge(repository, rule, seen, newest.get(rule), pulled.get(seen.tag))
+            async def judge(seen: _Seen, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen]:
+                about = rules_for(rules, seen.tag)
+                kept, reason = await self._judge(repository, about, seen, newest, pulled.get(seen.tag))
                 return Verdict(repository, seen.tag, kept, reason), seen
 
-            yield [each for each in await gather(judge, await self._look(repository, part)) if each is not None]
+            yield await gather(judge, await self._look(repository, part))
 
     async def run(self, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
         """Delete what is not kept."""
@@ -149,17 +147,16 @@ class TagRetention:
         heaps: dict[TagRule, list[_Rank]] = {rule: [] for rule in rules if rule.newest is not None}
         throttle = self._storage.throttle()
         for begin in range(0, len(tags) if heaps else 0, _AT_ONCE):
-            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) in heaps]
+            part = [tag for tag in tags[begin : begin + _AT_ONCE] if heaps.keys() & {*rules_for(rules, tag)}]
             await throttle.step(_AT_ONCE)
             for seen in await self._look(repository, part):
-                rule = rule_for(rules, seen.tag)
-                if rule is None or rule.newest is None:
-                    continue
-                heap, rank = heaps[rule], _rank(seen)
-                if len(heap) < rule.newest:
-                    heappush(heap, rank)
-                else:
-                    heappushpop(heap, rank)
+                for rule in rules_for(rules, seen.tag):
+                    if rule.newest is None:
+                        continue
+                    if len(heaps[rule]) < rule.newest:
+                        heappush(heaps[rule], _rank(seen))
+                    else:
+                        heappushpop(heaps[rule], _rank(seen))
         return {rule: heap[0] for rule, heap in heaps.items() if heap}
 
     async def _look(self, repository: Repository, tags: Sequence[Tag]) -> list[_Seen]:
@@ -183,25 +180,41 @@ class TagRetention:
         return [seen for seen in await gather(look, tags) if seen is not None]
 
     async def _judge(
-        self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
+        self,
+        repository: Repository,
+        rules: Sequence[TagRule],
+        seen: _Seen,
+        newest: dict[TagRule, _Rank],
+        pulled: float | None,
     ) -> tuple[bool, str]:
-        now, tag = self._storage.now(), seen.tag
-        if rule.everything:
-            return True, f"kept by the rule {rule.text!r}"
+        tag = seen.tag
+        for rule in rules:
+            if rule.everything:
+                return True, f"kept by the rule {rule.text!r}"
         if self._policy.immutable.protects(repository, tag):
             return True, "it is immutable"
         subject = await self._subject_of(repository, tag)
         if subject is not None:
             return True, f"it belongs to {subject}, which is there"
+        for rule in rules:
+            reason = await self._kept_by(repository, rule, seen, newest.get(rule), pulled)
+            if reason is not None:
+                return True, reason
+        return False, f"nothing keeps it in {' or '.join(repr(rule.text) for rule in rules)}"
+
+    async def _kept_by(
+        self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
+    ) -> str | None:
+        now = self._storage.now()
         if rule.newest is not None and newest is not None and _rank(seen) >= newest:
-            return True, f"it is one of the {rule.newest} newest"
+            return f"it is one of the {rule.newest} newest"
         if rule.pushed is not None and (seen.pushed is None or now - seen.pushed < rule.pushed):
-            return True, "it was pushed lately"
+            return "it was pushed lately"
         if rule.pulled is not None and self._was_pulled(rule.pulled, pulled):
-            return True, "it was pulled lately, or may have been"
+            return "it was pulled lately, or may have been"
         if rule.referred and await self._storage.bucket.list(layout.referrers(repository, seen.digest)):
-            return True, "something refers to it"
-        return False, f"nothing in the rule {rule.text!r} keeps it"
+            return "something refers to it"
+        return None
 
     def _was_pulled(self, within: float, pulled: float | None) -> bool:
         since = self._storage.now() - within

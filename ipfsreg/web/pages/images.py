@@ -45,10 +45,11 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class PlatformRow:
-    """An image of an index. ``size`` are the bytes of its layers; None where the repository does not have it."""
+    """An image of an index, which the repository may lack. ``size`` are the bytes of its layers, as far as known."""
 
     part: Part
     size: int | None
+    is_here: bool = True
 
 
 class ImagePages:
@@ -110,9 +111,9 @@ class ImagePages:
 
         async def row(part: Part) -> PlatformRow:
             try:
-                return PlatformRow(part, (await self._contents.document(repository, part.digest))[1].size)
+                return PlatformRow(part, await self._contents.size_of(repository, part))
             except (RegistryError, BucketError):
-                return PlatformRow(part, None)
+                return PlatformRow(part, None, is_here=False)
 
         return await gather(row, document.parts, AT_ONCE)
 

@@ -182,13 +182,13 @@ class RepositoryPages:
         )
 
     async def _sizes(self, repository: Repository, parts: Sequence[Part]) -> list[int]:
-        found = []
+        found: list[int | None] = []
         for part in parts:  # one after the other: a page looks at several tags at a time
             try:
-                found.append((await self._contents.document(repository, part.digest))[1].size)
+                found.append(await self._contents.size_of(repository, part))
             except (RegistryError, BucketError):
                 continue
-        return found
+        return [size for size in found if size is not None]
 
 
 def _image_in(query: str) -> tuple[Repository, Tag | Digest] | None:

@@ -24,6 +24,8 @@ KINDS: Mapping[str, str] = {
     "application/sarif+json": "scan report (SARIF)",
     "application/vnd.ipfsreg.published.v1+json": "IPFS view",
     "application/vnd.cncf.helm.config.v1+json": "Helm chart",
+    "application/vnd.cncf.helm.chart.content.v1.tar+gzip": "chart",
+    "application/vnd.cncf.helm.chart.provenance.v1.prov": "chart provenance",
     "application/vnd.oci.image.config.v1+json": "image",
     "application/vnd.docker.container.image.v1+json": "image",
     "application/vnd.oci.empty.v1+json": "artifact",

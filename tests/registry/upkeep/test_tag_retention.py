@@ -109,10 +109,10 @@ def daemon(tmp_path: Path) -> DaemonProcess:
 
 EXPECTED = {
     "team/app:v1": (True, "kept by the rule 'team/app v* all'"),
-    "team/app:pr-1": (False, "nothing in the rule 'team/** pr-* pushed 7d' keeps it"),
+    "team/app:pr-1": (False, "nothing keeps it in 'team/** pr-* pushed 7d'"),
     "team/app:pr-2": (True, "it was pushed lately"),
     "box:nightly-0": (True, "something refers to it"),
-    "box:nightly-1": (False, "nothing in the rule '** nightly-* newest 2, referred' keeps it"),
+    "box:nightly-1": (False, "nothing keeps it in '** nightly-* newest 2, referred'"),
     "box:nightly-2": (True, "it is one of the 2 newest"),
     "box:nightly-3": (True, "it is one of the 2 newest"),
 }
@@ -134,6 +134,28 @@ def test_a_dry_run_says_why_and_a_run_does_what_it_said(daemon: DaemonProcess, r
     assert tags(daemon, "box") == ["nightly-0", "nightly-2", "nightly-3", "pr-1", "signature"]
     daemon.stop()
     daemon.check_log()
+
+
+def test_a_tag_that_any_rule_keeps_is_kept(tmp_path: Path) -> None:
+    """As on Harbor and zot, in whatever order the rules stand; what is not meant is said with an exclamation mark."""
+    rules = "\n".join(["** * pushed 1d", "box v* all", "box !v*,!x1 newest 1", "!box,!other/* * newest 9"])
+    with DaemonProcess(tmp_path, {"retention": {"rules": rules}}) as daemon:
+        for number, tag in enumerate(("v1", "x1", "y1", "y2")):
+            assert push(daemon, "box", tag, number)[0] == 201
+        for repository in ("other/app", "third"):
+            assert push(daemon, repository, "1", 7)[0] == 201
+    for number in range(4):
+        age(daemon, "box", number, (9 - number) * DAY)
+    for repository in ("other/app", "third"):
+        age(daemon, repository, 7, 2 * DAY)
+    assert verdicts(daemon) == {
+        "box:v1": (True, "kept by the rule 'box v* all'"),
+        "box:x1": (False, "nothing keeps it in '** * pushed 1d'"),
+        "box:y1": (False, "nothing keeps it in '** * pushed 1d' or 'box !v*,!x1 newest 1'"),
+        "box:y2": (True, "it is one of the 1 newest"),
+        "other/app:1": (False, "nothing keeps it in '** * pushed 1d'"),
+        "third:1": (True, "it is one of the 9 newest"),
+    }
 
 
 def test_each_tag_has_its_own_time(tmp_path: Path) -> None:
@@ -241,6 +263,7 @@ def test_of_two_pushes_of_an_immutable_tag_at_once_one_wins(tmp_path: Path) -> N
         ("rules", "a b newest 0", "newest has a number from 1"),
         ("rules", "a b pushed soon", "a time is a number"),
         ("rules", "a b pushed 1d, pushed 2d", "said twice"),
+        ("rules", "a ! all", "a pattern has 1 to"),
         ("rules", "a b all of it", "is none of"),
         ("immutable", "v1", "has no colon"),
         ("immutable", "team/*:", "a pattern has 1 to"),

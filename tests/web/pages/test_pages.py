@@ -1,13 +1,14 @@
 """Pages over HTTP: what is answered to whom, and that nothing of strangers becomes markup."""
 
 import json
+from html import escape
 from urllib.parse import quote
 
 import pytest
 import pytest_twisted
 
 from ipfsreg.web.pages import repositories
-from tests.web.client import query
+from tests.web.client import pause, query
 from tests.web.served import (
     CONFIG_TYPE,
     INDEX_TYPE,
@@ -125,6 +126,76 @@ async def test_every_page(registry: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("team/app:v1", "/repositories/team/app:v1"),
+        ("registry.example.org:5000/team/app:v1", "/repositories/team/app:v1"),
+        (f"team/app@{digest_of(b'x')}", f"/repositories/team/app@{digest_of(b'x')}"),
+        ("127.0.0.1:5000/app", None),
+        ("app:", None),
+        ("//evil.example/:x", None),
+        ("javascript:alert(1)", None),
+        ("a:b\r\nSet-Cookie: x=y", None),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_search_for_an_image_by_its_name_leads_there(registry: Served, name: str, target: str | None) -> None:
+    answer = await Visitor(registry).get(query("/", q=name))
+    assert (answer.status, answer.headers.get("location")) == ((303, [target]) if target else (200, None))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_attached_is_told_with_each_tag(registry: Served) -> None:
+    manifest = await registry.push_image("v1", "team/app")
+    subject = descriptor(manifest, MANIFEST_TYPE)
+    for artifact_type in ("application/vnd.dev.sigstore.bundle.v0.3+json", "application/spdx+json"):
+        referrer = image(artifactType=artifact_type, subject=subject)
+        assert (await registry.push(referrer, digest_of(referrer), "team/app")).status == 201
+    await registry.push_image("v2", "team/app", [b"more"])
+    rows = (await Visitor(registry).get("/repositories/team/app")).content.decode().split('<li class="row tag">')[1:]
+    assert ['class="chip has"' in row for row in rows] == [False, True]
+    assert ">signature</li>" in rows[1]
+    assert ">SBOM</li>" in rows[1]
+    assert 'data-copy="docker pull 127.0.0.1:5000/team/app:v1"' in rows[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_addresses_of_pages_are_links_and_nothing_else_is(registry: Served) -> None:
+    there = "https://git.example.org/a?b=c&d=%20"
+    others = (
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "https://a b",
+        'https://a"onclick="x',
+        "//evil.example",
+        "https",
+    )
+    annotations = {"source": there, **{str(number): text for number, text in enumerate(others)}}
+    await registry.push_blob(b"{}")
+    assert (await registry.push(image(annotations=annotations), "v1")).status == 201
+    page = (await Visitor(registry).get("/repositories/box:v1")).content.decode()
+    assert f'<a href="{escape(there)}" rel="noopener noreferrer nofollow">' in page
+    assert page.count('rel="noopener') == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_collection_would_free(serve: Serve) -> None:
+    registry = await serve(gc={"grace": "0s", "untagged": "0s"})
+    status = text_of(await Visitor(registry).get("/status"))
+    assert "It has not run since the daemon started" in status
+    assert "0 bytes would be freed by a run now" in " ".join(status.split())
+    await registry.push_blob(b"x" * 5000)
+    await pause(0.02)
+    assert "5.00 kB would be freed by a run now" in " ".join(text_of(await Visitor(registry).get("/status")).split())
+    await registry.daemon.registry.collector.run()
+    status = " ".join(text_of(await Visitor(registry).get("/status")).split())
+    assert "0 bytes would be freed by a run now" in status
+    assert "freed 5.00 kB" in status
+    assert "free of" in status
+    assert "0 unfinished uploads" in status
+
+
+@pytest.mark.parametrize(
     ("target", "status", "word"),
     [
         ("/repositories/none", 404, "Repository name not known"),
@@ -226,7 +297,9 @@ async def test_documents_that_are_not_what_they_should_be(registry: Served) -> N
         {
             "schemaVersion": 2,
             "mediaType": INDEX_TYPE,
-            "manifests": [{"mediaType": MANIFEST_TYPE, "digest": digest_of(b"not here"), "size": 10**25}],
+            "manifests": [
+                {"mediaType": MANIFEST_TYPE, "digest": digest_of(b"not here"), "size": size} for size in (500, 10**25)
+            ],
         }
     ).encode()
     assert (await registry.push(lost, "lost", media_type=INDEX_TYPE)).status == 201
