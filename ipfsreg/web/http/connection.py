@@ -19,9 +19,11 @@ from .framing import BadChunk
 from .head import BadRequest
 from .incoming import Incoming
 from .limits import BEHIND_TLS_PIECE, DRAIN_MAX, FIRST_PIECE, REQUESTS_AT_ONCE, HttpLimits, next_piece
-from .output import IWire, Output
+from .output import Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
+from .unread import Unread
+from .wire import IWire
 
 _TLS_HANDSHAKE = b"\x16"
 
@@ -32,6 +34,7 @@ class Server(Protocol):
     reactor: Any
     clock: Callable[[], float]
     limits: HttpLimits
+    unread: Unread
 
     def handle(self, request: Request) -> None:
         """Answer a request, now or later."""
@@ -111,7 +114,7 @@ class Connection(protocol.Protocol):
         """See `Protocol`."""
         self.peer = self.wire.getPeer()
         self.secure = ISSLTransport.providedBy(self.transport)
-        self.output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
+        self.output = Output(self.wire, self._server, secure=self.secure, taken=self._taken, moved=self._moved)
         with suppress(OSError, AttributeError):  # a Unix socket
             self.wire.setTcpNoDelay(True)
         self._read_at_once(FIRST_PIECE)
