@@ -63,8 +63,6 @@ class SessionGate(GuardedGate):
 
     def __init__(self, authority: Authority, challenge: Challenge, clients: TrustedProxies) -> None:
         super().__init__(authority, challenge, clients)
-        self._authority = authority
-        self._clients = clients
         self._sessions = Sessions(MonotonicClock().seconds)
 
     def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
