@@ -25,8 +25,6 @@ class SessionGate(GuardedGate):
 
     def __init__(self, authority: Authority, challenge: Challenge, clients: TrustedProxies) -> None:
         super().__init__(authority, challenge, clients)
-        self._authority = authority
-        self._clients = clients
         self._sessions = authority.sessions
 
     def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
