@@ -39,7 +39,7 @@ def steps_of(config: Mapping[str, Any], most: int) -> Iterator[Step]:
 
 
 def platform_of(value: Any) -> tuple[str, ...]:
-    """``os``, ``architecture`` and ``variant`` of a descriptor's platform or of a configuration: those that are there."""
+    """``os``, ``architecture`` and ``variant`` of a descriptor's platform or a configuration: those that are there."""
     if not isinstance(value, Mapping):
         return ()
     parts = (value.get(name) for name in ("os", "architecture", "variant"))
