@@ -23,6 +23,9 @@ SESSION_SECONDS = 12 * 3600.0
 SESSIONS_MAX = 10_000
 """How many there are at once; for one more the oldest ends."""
 
+SESSIONS_OF_USER = 50
+"""How many of them may be one user's; for one more his oldest ends, and nobody else's."""
+
 _FILE_MAX = 64 * 1024 * 1024
 
 
@@ -84,7 +87,10 @@ class Sessions:
         """A new session of a user; answers its secret when a restart would not end it."""
         secret = secrets.token_urlsafe(32)
         self._forget_ended()
-        while len(self._sessions) >= SESSIONS_MAX:
+        own = [each.hash for each in self._sessions.values() if (each.name, each.kind) == (user.name, user.kind)]
+        if len(own) >= SESSIONS_OF_USER:
+            del self._sessions[own[0]]
+        if len(self._sessions) >= SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
         session = _Session(
             hash=_hash(secret),

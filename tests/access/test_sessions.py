@@ -77,6 +77,13 @@ def test_they_are_bounded(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [found.find(secret) is not None for secret in secrets] == [False, False, True, True, True]
 
 
+def test_one_user_ends_no_session_of_another(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SESSIONS_OF_USER", 2)
+    bob, alice = kept.begin(BOB), [kept.begin() for _ in range(4)]
+    assert kept.sessions.find(bob) == BOB
+    assert [kept.sessions.find(secret) is not None for secret in alice] == [False, False, True, True]
+
+
 def test_many_that_begin_at_once_are_written_together(kept: Kept) -> None:
     kept.threads.later = []
     beginning = [sessions.Deferred.fromCoroutine(kept.sessions.begin(ALICE)) for _ in range(20)]
