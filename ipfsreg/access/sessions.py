@@ -87,10 +87,10 @@ class Sessions:
         """A new session of a user; answers its secret when a restart would not end it."""
         secret = secrets.token_urlsafe(32)
         self._forget_ended()
-        own = [each.hash for each in self._sessions.values() if each.name == user.name]
-        for hash in own[: max(0, len(own) - SESSIONS_OF_USER + 1)]:
-            del self._sessions[hash]
-        while len(self._sessions) >= SESSIONS_MAX:
+        own = [each.hash for each in self._sessions.values() if (each.name, each.kind) == (user.name, user.kind)]
+        if len(own) >= SESSIONS_OF_USER:
+            del self._sessions[own[0]]
+        if len(self._sessions) >= SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
         session = _Session(
             hash=_hash(secret),

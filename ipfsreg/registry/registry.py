@@ -325,8 +325,9 @@ class Registry:
         return Usage(found.pop("", 0), found, self._index.complete)
 
     def _pulled(self, event: Event) -> None:
-        if self.tag_times is not None and event.target.tag is not None:
-            self.tag_times.pulled(event.target.repository, event.target.tag)
+        target = event.target
+        if self.tag_times is not None and target.is_manifest:
+            self.tag_times.pulled(target.repository, target.tag or str(target.digest))
 
     def _tagged(self, repository: Repository, digest: Digest, tags: Sequence[Tag]) -> None:
         if self.tag_times is not None:

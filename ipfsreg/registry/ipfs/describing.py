@@ -6,7 +6,6 @@ others: it is checked, and what has no end is cut off.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from ipfsreg.flow.gather import gather
@@ -14,6 +13,7 @@ from ipfsreg.registry.descriptor import Descriptor, read_descriptor, read_descri
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown
+from ipfsreg.registry.image_config import IMAGE_CONFIGS, platform_of, steps_of, time_text
 from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 
@@ -27,10 +27,6 @@ REFERRERS_MAX = 1000
 HISTORY_MAX = 1000
 CONFIG_MAX = 4 * 1024**2
 """Bytes of the longest configuration that is read."""
-
-_CONFIGS = {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
-_TIME_MAX = 64
-
 
 NO_SUMMARY: Document = {"digest": None, "artifact_type": None, "size": None, "platforms": [], "created": None}
 """That of an image that is not here, or not whole."""
@@ -152,7 +148,7 @@ class Describer:
     ) -> Document:
         config = _Config(None, None, [])
         described = content.config
-        if described is not None and described.media_type in _CONFIGS and described.size <= CONFIG_MAX:
+        if described is not None and described.media_type in IMAGE_CONFIGS and described.size <= CONFIG_MAX:
             raw = await self._images.blob(repository, described)
             if raw is not None:
                 config = await self._images.reading(len(raw), _read_config, raw)
@@ -176,7 +172,7 @@ class Describer:
 
 def _kind(manifest: Manifest) -> str | None:
     """What kind of artifact it is; None for an image that can be run."""
-    return None if manifest.artifact_type in _CONFIGS else manifest.artifact_type or None
+    return None if manifest.artifact_type in IMAGE_CONFIGS else manifest.artifact_type or None
 
 
 def _nothing(platform: str | None) -> Document:
@@ -228,38 +224,9 @@ def _read_config(content: bytes) -> _Config:
         document = read_json(content)
     except ManifestInvalid:
         return _Config(None, None, [])
-    history = document.get("history")
-    steps = [
-        {
-            "created": _time(step.get("created")),
-            "created_by": _text(step.get("created_by")),
-            "comment": _text(step.get("comment")),
-            "empty_layer": step.get("empty_layer") is True,
-        }
-        for step in (history if isinstance(history, list) else [])[:HISTORY_MAX]
-        if isinstance(step, dict)
-    ]
-    return _Config(_platform(document), _time(document.get("created")), steps)
+    steps = [step._asdict() for step in steps_of(document, HISTORY_MAX)]
+    return _Config(_platform(document), time_text(document.get("created")), steps)
 
 
 def _platform(value: Any) -> str | None:
-    """``os/architecture/variant`` of a platform, or of a configuration."""
-    if not isinstance(value, dict):
-        return None
-    parts = [value.get(name) for name in ("os", "architecture", "variant")]
-    return "/".join(each for each in parts if isinstance(each, str) and each) or None
-
-
-def _time(value: Any) -> str | None:
-    """A time of ISO 8601 as it was written, or None for anything else."""
-    if not isinstance(value, str) or len(value) > _TIME_MAX:
-        return None
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return value
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return "/".join(platform_of(value)) or None

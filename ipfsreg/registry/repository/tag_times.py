@@ -1,4 +1,6 @@
-"""When each tag was last pulled and pushed, as far as this daemon saw it: a file that can be lost.
+"""When each tag was last pushed, and when manifests were last pulled by tag or digest, as far as this daemon saw it.
+
+It is a file that can be lost.
 
 A pull or push only changes memory. The file is written once a minute, and when the daemon stops.
 """
@@ -21,6 +23,9 @@ WRITE_SECONDS = 60.0
 
 UNWRITTEN_MAX = 100_000
 """Tags whose pull or push waits to be written. Of those above it is not known, which is said of pulls."""
+
+DIGEST_SECONDS = 366 * 86400.0
+"""How long pulls by digest are remembered. Those by tag are until the tag goes."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pulls (
@@ -71,9 +76,9 @@ class TagTimes:
         await self.write()
         await shield(self._close())
 
-    def pulled(self, repository: str, tag: str) -> None:
-        """A tag was pulled now."""
-        key = (repository, tag)
+    def pulled(self, repository: str, reference: str) -> None:
+        """A manifest was pulled now, by a tag or a digest."""
+        key = (repository, reference)
         if key in self._pulled or len(self._pulled) < UNWRITTEN_MAX:
             self._pulled[key] = self._now()
         else:
@@ -102,19 +107,19 @@ class TagTimes:
             self._pulled, self._pushed = pulled | self._pulled, pushed | self._pushed
             self._log.error("When tags were pulled cannot be written: {error}. It is tried again.", error=error)
 
-    async def last_pulls(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, float]:
-        """When some tags were last pulled, as far as it is known, in seconds since 1970.
+    async def last_pulls(self, repository: Repository, references: Sequence[str]) -> dict[str, float]:
+        """When there was the last pull by each tag or digest, as far as it is known, in seconds since 1970.
 
         :raises sqlite3.Error: where the file cannot be read.
         """
-        rows = await shield(self._with_connection(partial(_rows, "pulls", repository, tags))) or {}
-        found = {tag: at for tag, (_, _, at) in rows.items()}
-        return found | {tag: at for tag in tags if (at := self._pulled.get((repository, tag))) is not None}
+        rows = await shield(self._with_connection(partial(_rows, "pulls", repository, references))) or {}
+        found = {reference: at for reference, (_, _, at) in rows.items()}
+        return found | {each: at for each in references if (at := self._pulled.get((repository, each))) is not None}
 
     async def last_pushes(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, PushedTag]:
         """When some tags were last pushed, as far as it is known. :raises sqlite3.Error: as `last_pulls`."""
         rows = await shield(self._with_connection(partial(_rows, "pushes", repository, tags))) or {}
-        found = {tag: PushedTag(digest, at) for tag, (_, _, digest, at) in rows.items()}
+        found = {Tag(tag): PushedTag(digest, at) for tag, (_, _, digest, at) in rows.items()}
         return found | {tag: each for tag in tags if (each := self._pushed.get((repository, tag))) is not None}
 
     async def forget(self, repository: Repository, tags: Sequence[Tag]) -> None:
@@ -155,6 +160,7 @@ def _open_file(path: Path | None, now: float) -> tuple[sqlite3.Connection, float
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
+        connection.execute("DELETE FROM pulls WHERE tag LIKE '%:%' AND at < ?", (now - DIGEST_SECONDS,))
         (since,) = connection.execute("SELECT max(at) FROM since").fetchone()
         if since is None or since > now:
             connection.execute("INSERT INTO since VALUES (?)", (now,))
@@ -175,11 +181,11 @@ def _write(
 
 
 def _rows(
-    table: str, repository: str, tags: Sequence[Tag], connection: sqlite3.Connection
-) -> dict[Tag, tuple[Any, ...]]:
+    table: str, repository: str, names: Sequence[str], connection: sqlite3.Connection
+) -> dict[str, tuple[Any, ...]]:
     query = f"SELECT * FROM {table} WHERE repository = ? AND tag = ?"
-    rows = ((tag, connection.execute(query, (repository, tag)).fetchone()) for tag in tags)
-    return {tag: row for tag, row in rows if row is not None}
+    rows = ((name, connection.execute(query, (repository, name)).fetchone()) for name in names)
+    return {name: row for name, row in rows if row is not None}
 
 
 def _forget(keys: Sequence[tuple[str, str]], connection: sqlite3.Connection) -> None:

@@ -1,7 +1,7 @@
 """Deleting the tags that no rule of ``[retention]`` keeps; the collector then frees what they alone needed."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
 
@@ -48,6 +48,11 @@ class _Seen:
     tag: Tag
     digest: Digest
     pushed: float | None
+
+    @property
+    def references(self) -> tuple[str, str]:
+        """What it is pulled by."""
+        return self.tag, str(self.digest)
 
 
 @dataclass
@@ -102,14 +107,17 @@ class TagRetention:
         for begin in range(0, len(tags), _AT_ONCE):
             part = [tag for tag in tags[begin : begin + _AT_ONCE] if rules_for(rules, tag)]
             await throttle.step(_AT_ONCE)
-            pulled = {} if self._times is None else await self._times.last_pulls(repository, part)
+            looked = await self._look(repository, part)
+            references = [each for seen in looked for each in seen.references]
+            pulled = {} if self._times is None else await self._times.last_pulls(repository, references)
 
-            async def judge(seen: _Seen, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen]:
+            async def judge(seen: _Seen, pulled: Mapping[str, float] = pulled) -> tuple[Verdict, _Seen]:
                 about = rules_for(rules, seen.tag)
-                kept, reason = await self._judge(repository, about, seen, newest, pulled.get(seen.tag))
+                last = max((pulled[each] for each in seen.references if each in pulled), default=None)
+                kept, reason = await self._judge(repository, about, seen, newest, last)
                 return Verdict(repository, seen.tag, kept, reason), seen
 
-            yield await gather(judge, await self._look(repository, part))
+            yield await gather(judge, looked)
 
     async def run(self, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
         """Delete what is not kept."""

@@ -13,7 +13,7 @@ keeps a tag where one of its conditions holds:
 ``all``          always
 ``newest N``     it is one of the N that were pushed last, of those in its repository that the rule is about
 ``pushed TIME``  it was pushed within that time
-``pulled TIME``  it was pulled within that time, or may have been
+``pulled TIME``  its manifest was pulled by the tag or by digest within that time, or may have been
 ``referred``     something refers to its manifest, such as a signature
 """
 

@@ -209,14 +209,20 @@ def test_what_was_pulled_is_kept_and_known_after_a_restart(tmp_path: Path) -> No
     with DaemonProcess(tmp_path, {"retention": {"rules": "box * pulled 30d"}}) as daemon:
         push(daemon, "box", "pulled", 1)
         push(daemon, "box", "idle", 2)
+        push(daemon, "box", "pinned", 3)
+        assert ask(daemon, "GET", f"/v2/box/manifests/{digest(manifest(3))}")[0] == 200
         assert ask(daemon, "GET", "/v2/box/manifests/pulled")[0] == 200
         assert verdicts(daemon)["box:idle"] == (True, "it was pulled lately, or may have been")  # nobody knows yet
-    for number in (1, 2):
+    for number in (1, 2, 3):
         age(daemon, "box", number, 99 * DAY)
     with closing(sqlite3.connect(daemon.path / "pulls.sqlite")) as file, file:
         file.execute("UPDATE since SET at = ?", (time.time() - 31 * DAY,))
     with daemon:
-        assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == {"box:pulled": True, "box:idle": False}
+        assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == {
+            "box:pulled": True,
+            "box:idle": False,
+            "box:pinned": True,
+        }
     with closing(sqlite3.connect(daemon.path / "pulls.sqlite")) as file, file:
         file.execute("UPDATE pulls SET at = ?", (time.time() - 30 * DAY - 60,))
     assert not verdicts(daemon)["box:pulled"][0]

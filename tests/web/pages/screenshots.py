@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.clients.programs import require_program
 from tests.daemon_process import DaemonProcess
@@ -29,7 +30,7 @@ def make(directory: Path) -> None:
             fill(push)
             push.close()
             arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-            browser = playwright.chromium.launch(executable_path=require_program("chromium"), args=arguments)
+            browser: Any = playwright.chromium.launch(executable_path=require_program("chromium"), args=arguments)
             for name, target, look, height in PICTURES:
                 viewport = {"width": WIDTH, "height": height}
                 page = browser.new_page(base_url=daemon.url, color_scheme=look, viewport=viewport)
