@@ -136,7 +136,8 @@ def _list(daemon: Running, target: str, key: str, count: int) -> tuple[float, in
         took = time.perf_counter() - started
     finally:
         client.close()
-    listed = [name for page in pages for name in json.loads(page)[key]]
+    # distribution v3 says null where nothing is left.
+    listed = [name for page in pages for name in json.loads(page)[key] or ()]
     wanted = count if key == "tags" else count + 1
     if len(set(listed)) != wanted or len(listed) != wanted:
         raise ListingError(f"GET {target} of {daemon.name}: {len(set(listed))} of {wanted}, {len(listed)} entries")
