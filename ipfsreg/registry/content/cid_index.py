@@ -185,7 +185,9 @@ class CidIndex:
 
     async def want_missing_dags(self) -> None:
         """All DAGs of blobs that it knows and that are not there are to be computed."""
-        await self.do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
+        for part in await self.do(cid_table.parts):
+            values = part | {"chunk": PROFILE.chunk, "sha256": bytes((SHA2_256,))}
+            await self.do(_nothing, (cid_table.MISSING_DAGS, values))
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
@@ -215,12 +217,9 @@ class CidIndex:
     async def end_pass(self) -> None:
         """End a pass: what the index was not told of is gone."""
         # What was told just before this pass may have been stored after the pass went by: it goes after the next one.
-        news: list[cid_table.Statement] = [
-            (f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")
-        ]
-        for table, column, needed in (("blocks", "dag", "id FROM dags"), ("sizes", "content", "content FROM holders")):
-            news.append((f"DELETE FROM {table} WHERE {column} NOT IN (SELECT {needed})", ()))
-        await self.do(_nothing, *news)
+        for part in await self.do(cid_table.parts):
+            values = part | {"pass": self._pass - 1}
+            await self.do(_nothing, *((statement, values) for statement in cid_table.END_PASS))
         self.complete = not self._missed
 
     async def settled(self) -> None:

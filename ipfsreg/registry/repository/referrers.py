@@ -131,7 +131,7 @@ class Referrers:
                 if not await self._learn(repository, some, throttle):
                     return
                 some = []
-        if await self._learn(repository, some, throttle):
+        if not some or await self._learn(repository, some, throttle):
             self._index.has_all(repository)
 
     async def _learn(self, repository: Repository, some: Sequence[tuple[Digest, Digest]], throttle: Throttle) -> bool:
