@@ -175,8 +175,7 @@ def remove(path: Path | None, who: str, output: Output) -> None:
     What he could read until now he may have copied, and he can read it as long as it is stored as it is.
     """
     removed = _ask(path, "team-remove", {"who": who}, quiet=output.as_json)
-    later = "but for what other daemons push until they notice ([encryption] refresh)"
-    _print(removed, output, f"{removed['name']} reads nothing new from now on, {later}.")
+    _print(removed, output, f"{removed['name']} reads nothing new from now on.")
 
 
 @team.command(examples=["ipfsreg team rotate", "ipfsreg team rotate --reencrypt"], result="{generation}")

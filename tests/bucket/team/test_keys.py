@@ -1,5 +1,6 @@
 """How often the team is read for its keys: as often as it has to be, whatever a storage does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.bucket.interface import Entry
 from ipfsreg.bucket.team.keys import PAUSE, TeamKeys
 from ipfsreg.encryption.documents import BUCKET, Role
 from ipfsreg.encryption.keyring import Keyring
@@ -31,7 +33,7 @@ class SlowBucket(MemoryBucket):
         held, self.held = self.held or succeed(None), None
         return held.addCallback(lambda _: super(SlowBucket, self).get(path, limit))
 
-    def list(self, directory: str) -> "Deferred[object]":  # type: ignore[override]
+    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
         self.listings += 1
         return super().list(directory)
 
@@ -72,7 +74,8 @@ async def test_many_readers_of_forged_files_share_a_reading(place: Place) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_who_asks_while_the_team_is_read_gets_what_is_read_later(place: Place) -> None:
-    place.storage.held = held = Deferred()
+    held: Deferred[None] = Deferred()
+    place.storage.held = held
     first, later = place.renewed(), [place.renewed() for _ in range(3)]
     held.callback(None)
     before = await first
