@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
+from ipfsreg.flow.clock import TimeOfDay
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.repository.tag_times import WRITE_SECONDS
@@ -24,6 +25,11 @@ CIDS_SECONDS = 60.0
 SEEN_SECONDS = 60.0
 COMPLETE_SECONDS = 1.0
 TELL_SECONDS = 60.0
+AWAY_SECONDS = 7 * 86400.0
+"""A daemon that did not run for longer does not know that the clock is right."""
+
+WRONG_TIME_SECONDS = 23 * 3600.0
+"""For how long nobody is believed who has set the clock ahead, since tags that are deleted are gone."""
 
 
 async def note_seen(state: StateDirectory) -> None:
@@ -79,7 +85,19 @@ class PeriodicJobs(MultiService):
         retention = registry.tag_retention
         if backend.bucket.shared and retention.needs_pulls:
             self._log.warn("[retention] rules: what is pulled through other daemons does not count as pulled here.")
-        yield Repeated("apply [retention]", interval, retention.run)
+        seen = self._parts.state.last_seen()
+        away = max(0.0, registry.now() - seen - AWAY_SECONDS) if seen else 0.0
+        yield Repeated("apply [retention]", interval, partial(self._retain, TimeOfDay(away)))
+
+    async def _retain(self, time_of_day: TimeOfDay) -> None:
+        ahead = time_of_day.ahead(WRONG_TIME_SECONDS)
+        if not ahead:
+            await self._parts.registry.tag_retention.run()
+            return
+        self._log.warn(
+            "[retention] is not applied today: the clock was set ahead by {days:.1f} days, or so it seems.",
+            days=ahead / 86400,
+        )
 
     def _gc_interval(self) -> float | None:
         # The collector knows what this daemon's clients rely on, and not what those of others do.

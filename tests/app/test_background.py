@@ -13,7 +13,7 @@ from ipfsreg.app.background import PeriodicJobs
 from ipfsreg.app.configuration import load_config
 from ipfsreg.app.parts import Parts
 from ipfsreg.registry.upkeep.collector import Collection, Interrupted
-from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy
+from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy, parse_tag_rules
 
 
 class Exclusive:
@@ -48,8 +48,10 @@ class Collector:
         return Collection(dry_run=False)
 
 
-def background(exclusion: Exclusive | None, collector: Collector, interval: str | None = None) -> dict[str, Any]:
-    """What a daemon does by itself, by name."""
+def background(
+    exclusion: Exclusive | None, collector: Collector, interval: str | None = None, **registry_more: Any
+) -> dict[str, Any]:
+    """What a daemon does by itself, by name. It was last seen at 1 second after 1970."""
     config = load_config(None, reactor, {})
     if interval is not None:
         gc = type(config.gc).model_validate({"interval": interval})
@@ -74,7 +76,9 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         pulls=None,
         limits=SimpleNamespace(retention=RetentionPolicy()),
     )
-    parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=None))
+    vars(registry).update(registry_more)
+    state = SimpleNamespace(last_seen=lambda: 1.0)
+    parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=state))
     return {each.what: each for each in PeriodicJobs(config, parts, reactor)._jobs()}
 
 
@@ -94,6 +98,26 @@ async def test_one_daemon_on_one_node_collects_by_default(log: list[LogEvent]) -
     collector.running.callback(None)
     await done
     assert exclusion.calls == ["begin 3600", "end"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_tag_is_deleted_by_a_clock_that_may_be_wrong(log: list[LogEvent]) -> None:
+    """Here since nobody knows what became of the clock while the daemon was away; see `TimeOfDay` for the rest."""
+    runs: list[str] = []
+
+    async def run() -> None:
+        runs.append("run")
+
+    async def applied(now: float) -> list[str]:
+        retention = SimpleNamespace(needs_pulls=False, run=run)
+        limits = SimpleNamespace(retention=RetentionPolicy(parse_tag_rules("** * pushed 7d")))
+        more = {"tag_retention": retention, "limits": limits, "now": lambda: now}
+        await background(None, Collector(), **more)["apply [retention]"].work()
+        return runs
+
+    assert await applied(365 * 86400.0) == []
+    assert "[retention] is not applied today: the clock was set ahead by 358.0 days, or so it seems." in said(log)
+    assert await applied(6 * 86400.0) == ["run"]
 
 
 @pytest_twisted.ensureDeferred

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hashlib
 import http.client
+import json
 import os
 import random
 import threading
@@ -23,7 +24,7 @@ from tests.daemon_process import DaemonProcess
 from tests.full import FULL
 
 from .client import send_all, statuses
-from .documents import LONG, OCI_IMAGE, manifests, mutations
+from .documents import LONG, OCI_IMAGE, OCI_INDEX, manifests, mutations
 from .requests import REPOSITORY, requests
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ T = TypeVar("T")
 REQUESTS = 100_000 if FULL else 3_000
 MANIFESTS = 10_000 if FULL else 1_500
 CARS = 10_000 if FULL else 500
+UNREAD = 500 if FULL else 100
 LONG_ONES = list(LONG) if FULL else ["brackets", "annotations"]
 AT_ONCE = 64 if FULL else 16
 PEAK_MAX = 128 * 1024 * 1024
@@ -87,9 +89,10 @@ class Good:
         name = REPOSITORY.decode()
         self._ask(201, "POST", f"/v2/{name}/blobs/uploads/?digest={self._digest}", self._blob)
         part = f'{{"mediaType":"a/b","digest":"{self._digest}","size":{len(self._blob)}}}'
-        manifest = f'{{"schemaVersion":2,"config":{part},"layers":[{part}]}}'.encode()
-        kind = "application/vnd.oci.image.manifest.v1+json"
-        self._ask(201, "PUT", f"/v2/{name}/manifests/v1", manifest, {"Content-Type": kind})
+        self.put(f'{{"schemaVersion":2,"config":{part},"layers":[{part}]}}'.encode(), "v1")
+
+    def put(self, manifest: bytes, tag: str, kind: str = OCI_IMAGE) -> None:
+        self._ask(201, "PUT", f"/v2/{REPOSITORY.decode()}/manifests/{tag}", manifest, {"Content-Type": kind})
 
     def pull(self) -> None:
         name = REPOSITORY.decode()
@@ -247,3 +250,30 @@ async def _import(socket: Path, content: bytes) -> bytes:
         return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.transport.abort()
+
+
+def test_answers_that_nobody_reads(tmp_path: Path) -> None:
+    """Neither what waits for such clients, nor what is read for them at the same time, nor what is left of them."""
+    with DaemonProcess(tmp_path) as daemon:
+        good = Good(daemon)
+        good.push()
+        notes = {f"{number:08}": "a" * 2000 for number in range(1500)}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "annotations": notes}
+        good.put(json.dumps(index).encode(), "long", OCI_INDEX)
+        target = f"/v2/{REPOSITORY.decode()}/manifests/long"
+        with Peak(daemon.pid) as peak:
+            run_beside_a_good_client(daemon, lambda: leave_unread(daemon.port, target, UNREAD), growth=GROWTH_MAX)
+        assert peak.growth < PEAK_MAX
+
+
+async def leave_unread(port: int, target: str, count: int) -> None:
+    """Ask for something long that many times, read none of it, and go in the end."""
+    writers = []
+    for _ in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        writers.append(writer)
+    await asyncio.sleep(3)
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.sleep(0.5)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from ipfsreg.bucket.bulk import get_each
@@ -25,11 +26,15 @@ from .referrer_index import ReferrerIndex
 DESCRIPTORS_PAGE = 1024 * 1024
 """The bytes of descriptors in one page: the rest is left to the next."""
 
+_PAGES_AT_ONCE = 8  # a page is some MiB of objects while it is made, however many ask for one
 _AT_ONCE = 64
 _WANTED = 1000
 _SHORT = 16 * 1024  # a descriptor that is not longer is read with others in one call of a thread
 _MORE_THAN_MANIFEST = 64 * 1024
 """A descriptor has its manifest's annotations, and at most so many bytes more."""
+
+
+_Page = tuple[list[dict[str, Any]], Digest | None]
 
 
 class Referrers:
@@ -46,6 +51,7 @@ class Referrers:
         self._stored = stored
         self._index = ReferrerIndex(storage.index)
         self._wanted: set[Repository] = set()  # those with a long list
+        self._turn: DeferredSemaphore = DeferredSemaphore(_PAGES_AT_ONCE)
 
     async def add(
         self, repository: Repository, subject: Digest, digest: Digest, size: int, manifest: Manifest
@@ -69,12 +75,18 @@ class Referrers:
         subject: Digest,
         artifact_type: str | None = None,
         after: Digest | None = None,
-    ) -> tuple[list[dict[str, Any]], Digest | None]:
+    ) -> _Page:
         """The descriptors of the manifests that refer to a subject, in the order of their digests.
 
         A page of them: from behind ``after``, until there are `DESCRIPTORS_PAGE` bytes. The second value is the digest
         of the last one of this page where more may follow, else None.
         """
+        async with self._turn:
+            return await self._page(repository, subject, artifact_type, after)
+
+    async def _page(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, after: Digest | None
+    ) -> _Page:
         found: list[dict[str, Any]] = []
         length = 0
         last = after

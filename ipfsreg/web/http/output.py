@@ -24,6 +24,10 @@ from .unread import UNCOUNTED, Unread
 from .wire import IWire
 
 
+def _nothing() -> None:
+    """Where nobody is to be told."""
+
+
 @implementer(IPullProducer)
 class SocketOutlet:
     """A plain connection's. ``drained`` is called when the socket has taken all that it did not take at once.
@@ -61,6 +65,10 @@ class SocketOutlet:
         """End the connection when it has sent everything."""
         self._wire.loseConnection()
 
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._drained = _nothing
+
     def resumeProducing(self) -> None:
         """The transport's side: see `write`."""
         if not self._asked:
@@ -92,6 +100,10 @@ class TlsOutlet:
         """End the connection when it has sent everything."""
         self._wire.unregisterProducer()  # it would be waited for
         self._wire.loseConnection()
+
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._drained = _nothing
 
     def pauseProducing(self) -> None:
         """The transport's side: more is waiting than it likes."""
@@ -188,6 +200,9 @@ class Output:
         """The connection is no more."""
         self._is_over = True
         self._all_taken()
+        # So that nothing holds the connection, nor the transport with all that it has not sent.
+        self._taken = self._moved = _nothing
+        self._outlet.forget()
         if self._sender is not None:
             self._sender.stop()
         producer, self._producer = self._producer, None

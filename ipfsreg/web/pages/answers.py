@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipfsreg.access.identity import Action
+from ipfsreg.bucket.errors import BucketError
 from ipfsreg.web.errors import HttpError, answer_failure
 from ipfsreg.web.gate import Entry, Needs
 from ipfsreg.web.gateway.accept import preferred
@@ -168,6 +169,8 @@ class Answers:
         title = _TITLES.get(status, HTTPStatus(status).phrase)
         try:
             return await self.page(request, "error.html", title, status=status, code=status, message=clip(message, 500))
+        except BucketError:
+            return document
         except Exception:
             self._log.failure("the page for an error failed", Failure())
             return document

@@ -1,5 +1,9 @@
 """Clients that ask for much and read nothing."""
 
+import gc
+import weakref
+
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -38,3 +42,25 @@ async def test_the_one_with_the_most_loses_its_oldest(listen: Listen) -> None:
         assert (await connection.answer()).content == LONG
         assert (await connection.ask("GET", "/")).content == LONG  # and it goes on
     other.close()
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_is_gone_leaves_nothing(listen: Listen, reads: bool) -> None:
+    """Python would look for objects that hold each other only after many more: with what each was to be sent."""
+    served = listen(answer)
+    connection = await served.connect()
+    (gone,) = map(weakref.ref, served.server.connections)
+    gc.disable()
+    try:
+        if reads:
+            await connection.ask("GET", "/")
+        else:
+            connection.wire.pauseProducing()
+            connection.begin("GET", "/")
+            await until(lambda: any(each.output.congested for each in served.server.connections))
+        connection.close()
+        await until(lambda: not served.server.connections)
+        await until(lambda: gone() is None)
+    finally:
+        gc.enable()

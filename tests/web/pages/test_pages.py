@@ -1,5 +1,6 @@
 """Pages over HTTP: what is answered to whom, and that nothing of strangers becomes markup."""
 
+import errno
 import json
 from html import escape
 from urllib.parse import quote
@@ -7,7 +8,7 @@ from urllib.parse import quote
 import pytest
 import pytest_twisted
 
-from ipfsreg.web.pages import repositories
+from ipfsreg.web.pages import rendering, repositories
 from tests.web.client import pause, query
 from tests.web.served import (
     CONFIG_TYPE,
@@ -464,3 +465,17 @@ async def test_a_storage_that_does_not_answer(registry: Served) -> None:
     assert "The storage does not answer" in text_of(status)
     bucket.unlink()
     (registry.store / "elsewhere").rename(bucket)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_that_cannot_be_loaded_are_an_outage(registry: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise OSError(errno.EMFILE, "Too many open files", "a template")
+
+    monkeypatch.setattr(rendering, "_load", fails)
+    for _ in range(2):
+        answer = await Visitor(registry).get("/")
+        assert answer.error == (503, "UNAVAILABLE")
+        assert answer["retry-after"] == "10"
+    monkeypatch.undo()
+    assert (await Visitor(registry).get("/")).status == 200
