@@ -81,7 +81,7 @@ class ImagePages:
         registry = self._registry
         manifest, document = await self._contents.document(repository, reference)
         config = await self._contents.config(repository, document)
-        tree = await attached_to(registry, repository, manifest.digest)
+        tree = await attached_to(registry, repository, manifest.digest, document)
         cid = await self._cid(repository, manifest)
         platforms = await self._platforms(repository, document)
         is_digest = isinstance(reference, Digest)

@@ -2,7 +2,8 @@
 
 import errno
 import json
-from html import escape
+import re
+from html import escape, unescape
 from urllib.parse import quote
 
 import pytest
@@ -158,6 +159,30 @@ async def test_what_is_attached_is_told_with_each_tag(registry: Served) -> None:
     assert ">signature</li>" in rows[1]
     assert ">SBOM</li>" in rows[1]
     assert 'data-copy="docker pull 127.0.0.1:5000/team/app:v1"' in rows[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_attached_to_the_images_of_an_index_is_in_its_tree(registry: Served) -> None:
+    await registry.push_blob(b"{}")
+    images = [image(annotations={"for": name}) for name in ("amd64", "arm64")]
+    attestation = image(annotations={"in-toto": "x"})
+    for manifest in (*images, attestation):
+        assert (await registry.push(manifest, digest_of(manifest))).status == 201
+    sbom = image(artifactType="application/spdx+json", subject=descriptor(images[0], MANIFEST_TYPE))
+    assert (await registry.push(sbom, digest_of(sbom))).status == 201
+    listed = [
+        descriptor(manifest, MANIFEST_TYPE, platform={"os": "linux", "architecture": name})
+        for manifest, name in zip(images, ("amd64", "arm64"), strict=True)
+    ]
+    attests = {"vnd.docker.reference.digest": digest_of(images[0])}
+    listed.append(descriptor(attestation, MANIFEST_TYPE, annotations=attests))
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": listed}).encode()
+    assert (await registry.push(index, "v1", media_type=INDEX_TYPE)).status == 201
+    page = (await Visitor(registry).get("/repositories/box:v1")).content.decode()
+    markup = page.partition('id="attached"')[2].partition("</section>")[0]
+    tree = " ".join(unescape(re.sub("<[^>]*>", " ", markup)).split())
+    short = [digest_of(each)[:19] for each in (images[0], sbom, attestation)]
+    assert tree.endswith(f"more linux/amd64 {short[0]} SPDX SBOM {short[1]} build attestation {short[2]}")
 
 
 @pytest_twisted.ensureDeferred
