@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import pytest_twisted
@@ -30,6 +31,10 @@ async def test_the_one_with_the_most_loses_its_oldest(listen: Listen) -> None:
     other = await connect(TCP4ClientEndpoint(reactor, "127.0.0.1", served.port, bindAddress=("127.0.0.2", 0)))
     other.wire.pauseProducing()
     other.begin("GET", "/")
+
+    def has_connections(number: int) -> bool:
+        return len(served.server.connections) == number
+
     greedy = []
     for number in range(20):
         connection = await served.connect()
@@ -37,7 +42,7 @@ async def test_the_one_with_the_most_loses_its_oldest(listen: Listen) -> None:
         connection.begin("GET", "/")
         greedy.append(connection)
         most = min(number + 2, 6)
-        await until(lambda most=most: bool(len(served.server.connections) == most))
+        await until(partial(has_connections, most))
     for connection in (other, greedy[-1]):
         connection.wire.resumeProducing()
         assert (await connection.answer()).content == LONG
