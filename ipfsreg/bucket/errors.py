@@ -47,6 +47,10 @@ class Corrupt(BucketError):
     """What the storage holds cannot be what was put there."""
 
 
+class Altered(Corrupt):
+    """An encrypted file is not as a member of its team wrote it."""
+
+
 class TooLarge(BucketError):
     """A file is larger than the caller wants in memory, or than the storage takes."""
 

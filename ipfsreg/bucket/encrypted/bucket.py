@@ -23,7 +23,7 @@ from .access import INLINE, NotBelieved, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .replacing import Replace, ReplacingBucket
-from .sealing import SealedCopy, seal_between, write_all
+from .sealing import SealedCopy, new_file, seal_between, write_all
 from .spool import SealedSpool
 
 T = TypeVar("T")
@@ -248,7 +248,7 @@ class EncryptedBucket(BucketWrapper):
                 await self._put(path, content)
             return stored_size(reader.size)
         copy = self._directory / f"{secrets.token_hex(8)}{self._spool.suffix}"
-        descriptor = await self._workers.run(_new_file, copy)
+        descriptor = await self._workers.run(new_file, copy)
         try:
             await self._workers.run(self._spool.begin, descriptor)
             appender = await self._workers.run(self._spool.appender, descriptor, 0)
@@ -287,7 +287,7 @@ class EncryptedBucket(BucketWrapper):
         waiting: list[bytes] = []
         try:
             if size > _MOVED_IN_MEMORY:
-                descriptor = await self._workers.run(_new_file, copy)
+                descriptor = await self._workers.run(new_file, copy)
             async with aclosing(stored.pieces(0, size)) as pieces:
                 async for piece in pieces:
                     part = seal_between(seal, at, offset, piece)
@@ -392,11 +392,6 @@ def _decrypt_entries(names: Names, directory: str, entries: Sequence[Entry]) -> 
             name, strange = entry.name, True
         found.append(Entry(name, entry.is_directory, strange))
     return sorted(found)
-
-
-def _new_file(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _remove_copies(directory: Path) -> None:

@@ -22,6 +22,9 @@ from .view import TeamReader, View
 
 T = TypeVar("T")
 
+_TOLD_AT_ONCE = 5
+"""So many documents that do not count are named in the log by one reading."""
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -289,14 +292,16 @@ class Team:
     def _tell(self, view: View, member: Member | None) -> None:
         problems = view.problems
         if member is None or not member.is_member:
-            problems += ("this daemon's member was removed: it reads what there was before, and nothing new",)
+            own = "this daemon's member was removed: it reads what there was before, and nothing new"
+            problems = (own, *problems)
         elif view.generation != view.newest:
-            problems += (
-                f"this daemon's member has no key of generation {view.newest} yet: an owner's daemon makes it",
-            )
-        for problem in problems:
-            if problem not in self._told:
-                self._log.error("{name}: {problem}", name=self.name, problem=problem)
+            own = f"this daemon's member has no key of generation {view.newest} yet: an owner's daemon makes it"
+            problems = (own, *problems)
+        new = [problem for problem in problems if problem not in self._told]
+        if len(new) > _TOLD_AT_ONCE:  # whoever has the storage can make any number of them, again and again
+            new[_TOLD_AT_ONCE:] = [f"{len(new) - _TOLD_AT_ONCE} more documents do not count: see `ipfsreg team list`"]
+        for problem in new:
+            self._log.error("{name}: {problem}", name=self.name, problem=problem)
         self._told = problems
 
     def _no_keys(self, member: Member | None) -> str:

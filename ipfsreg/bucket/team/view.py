@@ -85,7 +85,7 @@ class TeamReader:
             raise Corrupt(f"{self._documents.name}: {problems[0]}")
         if keys and max(keys) < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
-        return View(bucket, roster, keys, newest, generations, (*found.problems, *roster.problems, *problems))
+        return View(bucket, roster, keys, newest, generations, (*problems, *roster.problems, *found.problems))
 
     async def read_state(self, view: View, seen: Seen, top: Mapping[str, str]) -> int:
         """The number of the state that the storage is in; ``top`` are the CIDs at its top by name.

@@ -8,7 +8,7 @@ from cachetools import LRUCache
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound, TooLarge, Unchangeable
+from ipfsreg.bucket.errors import Altered, Corrupt, KeyMissing, NotFound, TooLarge, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.shield import shield
@@ -87,13 +87,15 @@ class ContentStore:
     async def open(self, digest: Digest, size: int) -> IReader | None:
         """Open the content, or None where it is not there or has another length.
 
-        :raises Corrupt: where it is damaged. It is out of the way then, if that was not the way's fault.
+        :raises Altered: where it is encrypted and does not hold. On this disk it is out of the way then.
         """
         try:
             reader = await self._bucket.open(layout.blob(digest))
         except NotFound:
             return None
-        except Corrupt:
+        except Corrupt as error:
+            if not isinstance(error, Altered) and not self._bucket.shared:
+                return None
             await self._found_damaged(digest)
             raise
         if reader.size is not None and reader.size != size:

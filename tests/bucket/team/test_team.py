@@ -238,6 +238,25 @@ async def test_documents_count_only_at_their_place_of_their_bucket(place: Place)
     assert bert.team.current().generation == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_storage_does_not_fill_the_log(place: Place, log: list[LogEvent]) -> None:
+    anna, bert = place.anna, place.bert
+    await anna.adds(bert, WRITER)
+    await anna.team.remove(bert.public)
+    for turn in range(3):
+        for number in range(1000):
+            place.storage.files[f"encryption/members/{turn}\n{number}"] = b""
+        del log[:]
+        await bert.team.refresh()
+        lines = [formatEvent(event) or "" for event in log]
+        assert len(lines) <= 7
+        assert not any("\n" in line for line in lines)
+        assert any("this daemon's member was removed" in line for line in lines) == (turn == 0)
+        assert any("more documents do not count" in line for line in lines)
+        for path in [path for path in place.storage.files if "\n" in path]:
+            del place.storage.files[path]
+
+
 @pytest.mark.parametrize("generations", [1, 2])
 @pytest_twisted.ensureDeferred
 async def test_a_member_s_own_damaged_keys_are_named_with_the_remedy(generations: int, place: Place) -> None:
