@@ -102,6 +102,7 @@ def main(
         click.echo(f"[{time.perf_counter() - started:6.0f} s] {line}", err=True)
 
     figures: dict[str, list[Figure]] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ipfsreg-bench-", dir=parent, ignore_cleanup_errors=True) as directory:
         described = machine.describe(Path(directory))
         versions = {registry.name: registry.version() for registry in registries}
@@ -110,7 +111,8 @@ def main(
             try:
                 figures[name] = SCENARIOS[name](lab)
             except BenchError as error:
-                raise click.ClickException(f"{name}: {error}") from error
+                failed.append(f"{name}: {error}")
+                say(failed[-1])
 
     everything = [figure for found in figures.values() for figure in found]
     for what, value in {**described, **versions}.items():
@@ -135,6 +137,8 @@ def main(
             "figures": {name: [figure.as_json() for figure in found] for name, found in figures.items()},
         }
         report.write_json(json_file, document)
+    if failed:
+        raise click.ClickException("; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ def _list(daemon: Running, target: str, key: str, count: int) -> tuple[float, in
         took = time.perf_counter() - started
     finally:
         client.close()
+    # distribution v3 says null where nothing is left.
     listed = [name for page in pages for name in json.loads(page)[key] or ()]
     wanted = count if key == "tags" else count + 1
     if len(set(listed)) != wanted or len(listed) != wanted:

@@ -1,6 +1,7 @@
 """A file of users and passwords as Docker's registry has it: what ``htpasswd -B`` writes."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,7 +13,7 @@ PASSWORD_MAX = 1024
 USERS_MAX = 10_000
 
 _BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
-_BCRYPT_BYTES = 72
+BCRYPT_BYTES = 72
 """Of how many bytes of a password bcrypt takes notice, by Docker's registry and by htpasswd too."""
 
 _COST_MAX = 14
@@ -57,6 +58,11 @@ class Htpasswd:
     def __len__(self) -> int:
         return len(self._accounts)
 
+    @property
+    def names(self) -> Iterable[str]:
+        """Its users."""
+        return self._accounts
+
     def find(self, name: str) -> Account | None:
         """The account of a user."""
         return self._accounts.get(name)
@@ -68,7 +74,7 @@ class Htpasswd:
         """
         account = self._accounts.get(name)
         given = password.encode("utf-8", "surrogatepass")
-        right = bcrypt.checkpw(given[:_BCRYPT_BYTES], (account or self._nobody).hash)
+        right = bcrypt.checkpw(given[:BCRYPT_BYTES], (account or self._nobody).hash)
         # A NUL ends a password for the C programs that make such files.
         sound = 0 < len(given) <= PASSWORD_MAX and b"\0" not in given
         return account if right and sound else None
@@ -88,8 +94,10 @@ def parse_htpasswd(content: bytes) -> Htpasswd:
         if not colon:
             raise ValueError(f"line {number}: not a name, a colon and a bcrypt hash")
         name = raw_name.decode("utf-8")
-        if not _NAME.fullmatch(name) or name in _RESERVED or name.startswith(ROBOT):
-            raise ValueError(f"line {number}: {name[:80]!r} cannot be a user's name here; change it")
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
         if name in found:
             raise ValueError(f"line {number}: {name!r} is there already")
         if len(found) >= USERS_MAX:
@@ -97,6 +105,15 @@ def parse_htpasswd(content: bytes) -> Htpasswd:
         _check_hash(number, name, hash)
         found[name] = hash
     return Htpasswd(found)
+
+
+def check_name(name: str) -> None:
+    """See that a user may have that name.
+
+    :raises ValueError: with one line.
+    """
+    if not _NAME.fullmatch(name) or name in _RESERVED or name.startswith(ROBOT):
+        raise ValueError(f"{name[:80]!r} cannot be a user's name here; change it")
 
 
 def _check_hash(number: int, name: str, hash: bytes) -> None:

@@ -4,8 +4,6 @@ A secret is 256 random bits. So its SHA-256 is all that needs to be stored, and 
 is for what people can remember and others can guess, and this can be guessed by nobody.
 """
 
-import fcntl
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +14,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ipfsreg.flow.durable import write_durably
-
+from .changing import changing
 from .errors import AccessFileError
 from .htpasswd import ROBOT
 from .identity import Action, Grant, Kind, User
 from .rules import parse_repositories
-from .watched import FILE_MAX, load_file
+from .watched import load_file
 
 SECRET_PREFIX = "ipfsreg_"
 """What secrets begin with, so that programs which look for leaked ones know them."""
@@ -169,18 +166,10 @@ class RobotsFile:
 
     @contextmanager
     def _changing(self) -> Iterator[list[Robot]]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            with open(os.open(f"{self._path}.lock", flags, 0o600), "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                robots = self._read()
-                yield robots
-                content = _File(robots=robots).model_dump_json(indent=1).encode()
-                if len(content) > FILE_MAX:
-                    raise AccessFileError(f"{self._path} would be longer than {FILE_MAX} bytes; revoke a robot first")
-                write_durably(self._path.resolve(), content)
-        except OSError as error:
-            raise AccessFileError(f"{self._path}: {error.strerror}") from None
+        with changing(self._path, 0o600) as replace:
+            robots = self._read()
+            yield robots
+            replace(_File(robots=robots).model_dump_json(indent=1).encode())
 
 
 def _hash(secret: str) -> str:

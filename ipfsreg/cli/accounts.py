@@ -1,8 +1,9 @@
-"""Commands about access: ``ipfsreg token`` and ``ipfsreg access``. They need no daemon; one that runs takes notice."""
+"""Who has access: ``ipfsreg user``, ``token`` and ``access``. They need no daemon; one that runs takes notice."""
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import click
 
 from ipfsreg.access.errors import AccessFileError
-from ipfsreg.access.htpasswd import ROBOT, parse_htpasswd
+from ipfsreg.access.htpasswd import PASSWORD_MAX, ROBOT, parse_htpasswd
+from ipfsreg.access.htpasswd_file import HtpasswdFile
 from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind, User
 from ipfsreg.access.robots import NO_ROBOTS, Robot, RobotsFile, parse_robots
 from ipfsreg.access.rules import parse_actions, parse_rules
@@ -133,6 +135,92 @@ def revoke(path: Path | None, name: str, output: Output) -> None:
     name = name.removeprefix(ROBOT)
     _with_robots(load(path), lambda file: file.revoke(name))
     output.show({"name": f"{ROBOT}{name}"}, f"{ROBOT}{name} is gone.")
+
+
+@group
+def user() -> None:
+    """Users with a password: the file of [auth] htpasswd."""
+
+
+_from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+
+
+@user.command(
+    examples=["ipfsreg user add alice", 'printf %s "$PASSWORD" | ipfsreg user add bob --password-stdin'],
+    result="{names: [name]}",
+)
+@config_option
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_from_stdin
+@output_option
+def add(path: Path | None, names: tuple[str, ...], password_stdin: bool, output: Output) -> None:
+    """Add the users NAME; the passwords are asked for. What they may is for the rules of [access] to say."""
+    if password_stdin and len(names) > 1:
+        fail("--password-stdin is for one user")
+    with _users(path) as file:
+        for name in names:
+            file.check_new(name)
+        for name in names:
+            file.add(name, _password(name, password_stdin))
+            output.note(f"{name} can log in from now on.")
+    output.show({"names": list(names)})
+
+
+@user.command(examples=["ipfsreg user password alice"], result="{name}")
+@config_option
+@click.argument("name")
+@_from_stdin
+@output_option
+def password(path: Path | None, name: str, password_stdin: bool, output: Output) -> None:
+    """Give the user NAME another password. Logins with the old one end."""
+    with _users(path) as file:
+        file.check_known(name)
+        file.set_password(name, _password(name, password_stdin))
+    output.note(f"{name} has another password.")
+    output.show({"name": name})
+
+
+@user.command(examples=["ipfsreg user remove bob"], result="{name}")
+@config_option
+@click.argument("name")
+@output_option
+def remove(path: Path | None, name: str, output: Output) -> None:
+    """Take the user NAME away. A daemon that runs lets them in no more from the next second on."""
+    with _users(path) as file:
+        file.remove(name)
+    output.show({"name": name}, f"{name} is gone.")
+
+
+@user.command("list", examples=["ipfsreg user list"], result="{users: [name]}")
+@config_option
+@output_option
+def list_users(path: Path | None, output: Output) -> None:
+    """List the users."""
+    with _users(path) as file:
+        names = file.names()
+    output.show({"users": names}, *names)
+
+
+@contextmanager
+def _users(path: Path | None) -> Iterator[HtpasswdFile]:
+    config = load(path)
+    file = config.auth.htpasswd
+    if file is None:
+        fail(f"{config.name} names no file for users: add htpasswd = FILE to its section [auth]")
+    if not file.parent.is_dir():
+        fail(f"the directory {file.parent} is not there; make it, or change [auth] htpasswd", Exit.PROBLEM)
+    try:
+        yield HtpasswdFile(file)
+    except AccessFileError as error:
+        fail(str(error), Exit.PROBLEM)
+
+
+def _password(name: str, from_stdin: bool) -> str:
+    if from_stdin:
+        given = sys.stdin.buffer.read(PASSWORD_MAX + 2).decode("utf-8", "surrogateescape")
+        return given.removesuffix("\n").removesuffix("\r")
+    answer: str = click.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
 
 
 @group

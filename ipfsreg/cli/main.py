@@ -34,6 +34,7 @@ _COMMANDS = {
     "tags": ("contents", "List the tags of a repository."),
     "team": ("team", "Say who may read and write an encrypted bucket."),
     "token": ("accounts", "Make and list robot accounts."),
+    "user": ("accounts", "Add and remove users with a password."),
     "verify": ("upkeep", "Compare everything with its digest."),
 }
 """The module that each command is in, and its line in the help: it is loaded when the command is used."""

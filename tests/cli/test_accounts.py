@@ -2,11 +2,13 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from ipfsreg.access.htpasswd import Htpasswd, parse_htpasswd
 from ipfsreg.access.robots import parse_robots
 from ipfsreg.cli.main import main
 from tests.access.helpers import HASH
@@ -37,11 +39,11 @@ class Cli:
         (directory / "htpasswd").write_text(f"alice:{HASH}\n")
         (directory / "data").mkdir()
 
-    def run(self, *arguments: str) -> Result:
-        return self.runner.invoke(main, list(arguments))
+    def run(self, *arguments: str, typed: str = "") -> Result:
+        return self.runner.invoke(main, list(arguments), input=typed)
 
-    def fails(self, *arguments: str, status: int = 1) -> str:
-        result = self.run(*arguments)
+    def fails(self, *arguments: str, status: int = 1, typed: str = "") -> str:
+        result = self.run(*arguments, typed=typed)
         assert (result.exit_code, result.stdout) == (status, "")
         (line,) = result.stderr.splitlines()
         return line
@@ -101,6 +103,70 @@ def test_root_makes_no_file_that_the_daemon_cannot_read(cli: Cli) -> None:
     os.chown(cli.directory / "data", 12345, -1)
     assert "belongs to another user" in cli.fails("token", "create", "x")
     assert not list((cli.directory / "data").iterdir())
+
+
+def users(cli: Cli) -> Htpasswd:
+    return parse_htpasswd((cli.directory / "htpasswd").read_bytes())
+
+
+def test_users_are_added_listed_and_removed(cli: Cli) -> None:
+    file = cli.directory / "htpasswd"
+    file.write_text(f"# who works here\nalice:{HASH}\n\n")
+    made = cli.run("user", "add", "bob", "carol", typed="b\nb\nc\nother\nc\nc\n")
+    assert (made.exit_code, made.stdout) == (0, "")
+    assert "bob can log in" in made.stderr
+    assert [bool(users(cli).check(*each)) for each in (("bob", "b"), ("carol", "c"), ("bob", "c"))] == [1, 1, 0]
+    assert file.read_text().startswith(f"# who works here\nalice:{HASH}\n\nbob:$2b$")
+    assert cli.run("user", "list").stdout == "alice\nbob\ncarol\n"
+    assert cli.run("user", "password", "bob", "--password-stdin", typed="new\n").exit_code == 0
+    assert users(cli).check("bob", "new")
+    assert not users(cli).check("bob", "b")
+    assert cli.run("user", "remove", "bob").stdout == "bob is gone.\n"
+    assert json.loads(cli.run("user", "list", "--json").stdout) == {"users": ["alice", "carol"]}
+    assert {each.name for each in cli.directory.iterdir()} == {"data", "htpasswd", "ipfsreg.ini"}
+
+
+def test_the_file_of_users_is_made_and_keeps_its_mode_and_its_link(cli: Cli) -> None:
+    file, elsewhere = cli.directory / "htpasswd", cli.directory / "data" / "users"
+    file.unlink()
+    cli.run("user", "add", "bob", "--password-stdin", typed="b")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    file.chmod(0o604)
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    assert cli.run("user", "add", "carol", "--password-stdin", typed="c").exit_code == 0
+    assert file.is_symlink()
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o604
+    assert cli.run("user", "list").stdout == "bob\ncarol\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_leaves_the_file_of_users_to_whose_it_is(cli: Cli) -> None:
+    file = cli.directory / "htpasswd"
+    os.chown(file, 12345, 12346)
+    cli.run("user", "add", "bob", "--password-stdin", typed="b")
+    assert (file.stat().st_uid, file.stat().st_gid) == (12345, 12346)
+    file.unlink()
+    os.chown(cli.directory, 12345, 12347)
+    cli.run("user", "add", "bob", "--password-stdin", typed="b")
+    assert (file.stat().st_uid, file.stat().st_gid) == (12345, 12347)
+
+
+def test_users_who_cannot_be_are_one_line_and_change_nothing(cli: Cli) -> None:
+    before = (cli.directory / "htpasswd").read_bytes()
+    assert "alice is in" in cli.fails("user", "add", "bob", "alice")
+    assert "'robot+ci' cannot be a user's name" in cli.fails("user", "add", "robot+ci")
+    assert "'a:b' cannot be a user's name" in cli.fails("user", "add", "a:b")
+    assert "there is no bob in" in cli.fails("user", "remove", "bob")
+    assert "there is no bob in" in cli.fails("user", "password", "bob")
+    assert "at most 72 bytes" in cli.fails("user", "add", "bob", "--password-stdin", typed="x" * 73)
+    assert "a password is not empty" in cli.fails("user", "add", "bob", "--password-stdin")
+    assert "--password-stdin is for one user" in cli.fails("user", "add", "b", "c", "--password-stdin", status=2)
+    assert (cli.directory / "htpasswd").read_bytes() == before
+    (cli.directory / "htpasswd").write_text("alice:$apr1$secret\n")
+    assert "htpasswd: line 1: the password of 'alice' is MD5 (apr1)" in cli.fails("user", "add", "bob")
+    (cli.directory / "ipfsreg.ini").write_text("[local]\npath = data\n")
+    assert "names no file for users: add htpasswd = FILE" in cli.fails("user", "list", status=2)
 
 
 def test_the_verdict_and_the_rule(cli: Cli) -> None:

@@ -44,7 +44,7 @@ def test_every_document_can_be_found_from_the_readme() -> None:
 
 
 def test_the_readme_tells_which_backends_there_are() -> None:
-    rows = {row[0].split("`")[1]: row[-1] for row in table("README.md", "ipfsreg")}
+    rows = {row[0].split("`")[1]: row[-1] for row in table("README.md", "Backends")}
     assert {name for name, state in rows.items() if state != "planned"} == set(BACKENDS)
     assert next(iter(BACKENDS)) == "local"
 
