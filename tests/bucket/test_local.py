@@ -310,10 +310,10 @@ async def test_the_order_that_makes_it_durable(local: LocalStorage, monkeypatch:
         "mkdir bucket/a",
         "mkdir bucket/a/b",
         "fsync drafts/*",
-        "replace bucket/a/b/f",
-        "fsync bucket/a/b",
         "fsync bucket",
         "fsync bucket/a",
+        "replace bucket/a/b/f",
+        "fsync bucket/a/b",
     ]
     assert await made_by(local.bucket.put("a/b/f", b"2")) == [
         "fsync drafts/*",

@@ -188,26 +188,6 @@ def test_a_second_read_asks_nobody(scheduler: Scheduler, bucket: ScheduledBucket
         outcome(scheduler, cache.get("f", 3))
 
 
-def test_what_was_written_is_known(scheduler: Scheduler, bucket: ScheduledBucket) -> None:
-    cache = SmallFileCache(bucket, 10_000)
-    outcome(scheduler, cache.put("f", b""))
-    assert outcome(scheduler, cache.get("f", 100)) == b""
-    outcome(scheduler, cache.put("f", b"content"))
-    assert outcome(scheduler, cache.get("f", 100)) == b"content"
-    assert asked(scheduler) == ["put f", "put f"]
-
-
-def test_of_two_writes_at_once_nobody_knows_which_came_last(scheduler: Scheduler, bucket: ScheduledBucket) -> None:
-    cache = SmallFileCache(bucket, 10_000)
-    first, second = cache.put("f", b"1"), cache.put("f", b"2")
-    scheduler.fire(scheduler.pending[1])
-    scheduler.fire_all()
-    assert first.called
-    assert second.called
-    assert bucket.files["f"] == b"1"
-    assert outcome(scheduler, cache.get("f", 100)) == b"1"
-
-
 def test_what_is_known_is_written_all_the_same(scheduler: Scheduler, bucket: ScheduledBucket) -> None:
     """The file itself may have been damaged since it was read: a push has to heal it."""
     cache = SmallFileCache(bucket, 10_000)

@@ -82,16 +82,16 @@ async def test_what_they_were_given_is_not_kept(workers: Workers) -> None:
 @pytest_twisted.ensureDeferred
 async def test_they_end_when_all_is_done() -> None:
     workers = Workers(reactor, 2)
-    done: list[object] = []
+    done: list[int] = []
+    before = set(threading.enumerate())
 
-    def slowly(number: int) -> None:
+    def work(number: int) -> None:
         sleep(0.01)
         done.append(number)
 
-    before = set(threading.enumerate())
-    first = workers.run(done.append, "given before the start")
+    first = workers.run(work, 0)  # given before the start
     workers.startService()
-    others = [workers.run(slowly, number) for number in range(8)]
+    others = [workers.run(work, number) for number in range(1, 9)]
     workers.stopService()
     assert set(threading.enumerate()) <= before
     assert len(done) == 9

@@ -21,7 +21,7 @@ _ENTRY_OVERHEAD = 400  # what a cached entry costs beside its content, roughly, 
 
 
 class SmallFileCache(BucketWrapper):
-    """A bucket whose `get` answers from memory what was read or written; everything else goes to the wrapped bucket.
+    """A bucket whose `get` answers from memory what it knows; everything else goes to the wrapped bucket.
 
     All writes to the wrapped bucket must come through here, and each goes on to its end though its Deferred is
     cancelled. ``memory`` bounds the cache, in bytes; ``clock`` answers seconds, counted from any moment.
@@ -57,24 +57,22 @@ class SmallFileCache(BucketWrapper):
         if path in self._being_changed:
             # What is read now may be of before or after the change, and not durable yet.
             return self._bucket.get(path, limit)
-        token = self._loading[path] = object()
+        token = object()
+        self._loading[path] = token
 
         def loaded(result: bytes | Failure) -> bytes | Failure:
-            self._keep(path, token, result)
+            # A change that began meanwhile took the token away: what was read may be older than it.
+            if self._loading.get(path) is token:
+                del self._loading[path]
+                if isinstance(result, bytes) and _cost(result) <= self._files.maxsize:
+                    self._files[path] = result
             return result
 
         return self._bucket.get(path, limit).addBoth(loaded)
 
-    def _keep(self, path: str, token: object, found: bytes | Failure | None) -> None:
-        # A change that began meanwhile took the token away: what was found may be older than it.
-        if self._loading.get(path) is token:
-            del self._loading[path]
-            if isinstance(found, bytes) and _cost(found) <= self._files.maxsize:
-                self._files[path] = found
-
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`. Written also where the same content is known: the file itself may be damaged."""
-        return self._changing(self._bucket.put(path, content), path, content=content)
+        return self._changing(self._bucket.put(path, content), path)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
@@ -88,24 +86,17 @@ class SmallFileCache(BucketWrapper):
         """See `IBucket.remove`."""
         return self._changing(self._bucket.remove(path), path)
 
-    def _changing(self, change: "Deferred[None]", *paths: str, content: bytes | None = None) -> "Deferred[None]":
-        token = None
-        if content is not None and paths[0] not in self._being_changed:  # of two nobody knows which comes last
-            token = object()
+    def _changing(self, change: "Deferred[None]", *paths: str) -> "Deferred[None]":
         for path in paths:
             self._files.pop(path, None)
             self._loading.pop(path, None)
             self._being_changed[path] += 1
-        if token is not None:
-            self._loading[paths[0]] = token
 
         def changed(result: None | Failure) -> None | Failure:
             for path in paths:
                 self._being_changed[path] -= 1
                 if not self._being_changed[path]:
                     del self._being_changed[path]
-            if token is not None:
-                self._keep(paths[0], token, result or content)
             return result
 
         return shield(change.addBoth(changed))

@@ -13,7 +13,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
@@ -80,12 +80,11 @@ class FileTree:
         name = str(next(self._numbers))
         with closing(open_beneath(*self._drafts, DIRECTORY)) as drafts, draft(drafts, name, 0o666) as descriptor:
             write_all(descriptor, content)
-
-            def place(to: int, last: str) -> None:
-                os.fsync(descriptor)  # so late that a journal takes new directories along
-                os.replace(name, last, src_dir_fd=drafts, dst_dir_fd=to)
-
-            self._place(path, place)
+            self._place(
+                path,
+                lambda to, last: os.replace(name, last, src_dir_fd=drafts, dst_dir_fd=to),
+                lambda: os.fsync(descriptor),
+            )
 
     def take(self, source: Path, path: str) -> None:
         """Make a file from outside the tree one of it, atomically and durably.
@@ -179,13 +178,16 @@ class FileTree:
             return found
         raise _damage(f"{self._top}/{path}", kind_of(found.st_mode) or "a directory")
 
-    def _place(self, path: str, place: Callable[[int, str], None]) -> None:
-        """Have a file put into its directory, which is made if need be, and make its name there durable."""
+    def _place(self, path: str, place: Callable[[int, str], None], sync: Callable[[], None] | None = None) -> None:
+        """Have a file put into its directory, which is made if need be, and make its name there durable.
+
+        ``sync`` makes the content durable. It is called after directories were made: a journal takes them along.
+        """
         parent, name = _split(path)
         # A removal may take an emptied directory away between its creation and the rename: then once more.
         for _ in range(10):
             try:
-                with self._made(parent) as directory:
+                with self._made(parent, sync) as directory:
                     try:
                         place(directory, name)
                     except OSError as error:
@@ -209,29 +211,29 @@ class FileTree:
             raise _damage(f"{self._top}/{path}", "a directory with something in it") from None
 
     @contextmanager
-    def _made(self, path: str) -> Iterator[int]:
-        """Open a directory for a block, made if it is missing. After the block it and all above it are durable.
-
-        What is new is synced at the end, so that a journal takes it all in one go.
-        """
+    def _made(self, path: str, sync: Callable[[], None] | None = None) -> Iterator[int]:
+        """Open a directory for a block, made durably if it is missing; ``sync`` is called in between."""
         parts = path.split("/")
         if len(parts) > _TOGETHER:
             with self._made("/".join(parts[:-_TOGETHER])):
                 pass
-        new: list[tuple[str, int]] = []  # each with its open parent
-        try:
-            with closing(self._make(path, new)) as directory:
-                yield directory
-        finally:
+        new: list[tuple[str, int]] = []
+        with ExitStack() as opened:
             try:
+                directory = self._make(path, new, opened)
+                if sync is not None:
+                    sync()
+            finally:
                 for _, parent in new:
                     os.fsync(parent)
                 self._are_durable([each for each, _ in new])
-            finally:
-                for _, parent in new:
-                    os.close(parent)
+            yield directory
 
-    def _make(self, path: str, new: list[tuple[str, int]]) -> int:
+    def _make(self, path: str, new: list[tuple[str, int]], opened: ExitStack) -> int:
+        """Open a directory, made if it is missing.
+
+        ``new`` is given those on its way whose names may not be durable, each with its open parent.
+        """
         names: list[str] = []
         while True:
             try:
@@ -245,6 +247,7 @@ class FileTree:
                     raise
             path, name = _split(path)
             names.append(name)
+        opened.callback(os.close, directory)
         for name in reversed(names):
             path = name if path == _TOP else f"{path}/{name}"
             new.append((path, directory))
@@ -253,6 +256,7 @@ class FileTree:
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=directory)
             directory = self._directory(path)
+            opened.callback(os.close, directory)
         return directory
 
     def _are_durable(self, paths: Sequence[str]) -> None:
