@@ -108,6 +108,22 @@ async def test_nothing_of_it_is_had_by_cid(daemon: Guarded) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_image_by_cid_that_is_not_ones_own_looks_like_none_whoever_has_pulled_it(daemon: Guarded) -> None:
+    """What it lists is remembered then, and nobody else may learn whether a layer is one of it."""
+    manifest, _ = await cids(daemon)
+    none = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+    paths = ["manifests/latest", "tags/list"]
+    for content in (SECRET, b"{}", b"no such content"):
+        paths += [f"manifests/{digest_of(content)}", f"blobs/{digest_of(content)}"]
+    for path in paths:
+        await daemon.ask("GET", f"/v2/ipfs/{manifest}/{path}", basic("deleter"))
+        answers = [await daemon.ask("GET", f"/v2/ipfs/{cid}/{path}", READER) for cid in (manifest, none)]
+        told = [(each.status, each.content.replace(none.encode(), manifest.encode())) for each in answers]
+        assert told[0] == told[1]
+        assert told[0][0] == 404
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_shared_is_had_through_the_shared_repository(daemon: Guarded) -> None:
     """The same content in a repository that the reader may pull is the reader's, and no longer when it goes."""
     _, layer = await cids(daemon)
