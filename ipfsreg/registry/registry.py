@@ -32,7 +32,7 @@ from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
 from .ipfs.image_source import ImageSource
 from .ipfs.withheld import Withheld
-from .names import Repository
+from .names import Repository, Tag
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
@@ -268,6 +268,12 @@ class Registry:
         from .ipfs.describing import Describer, StoredImages
 
         return Describer(StoredImages(self._storage, self.manifests, self.blobs, self.referrers))
+
+    async def describer_of(self, repository: Repository, tags: Sequence[Tag]) -> "Describer":
+        """As `describer`, with the images of some tags read together."""
+        from .ipfs.read_ahead import read_ahead
+
+        return await read_ahead(self.describer, self._base, self._storage.workers, repository, tags)
 
     @property
     def small_files(self) -> Hits:
