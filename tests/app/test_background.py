@@ -73,7 +73,7 @@ def background(
         uploads=SimpleNamespace(expire=None),
         cid_refresh=SimpleNamespace(run_if_needed=None),
         scrubber=SimpleNamespace(run=None),
-        pulls=None,
+        tag_times=None,
         limits=SimpleNamespace(retention=RetentionPolicy()),
     )
     vars(registry).update(registry_more)

@@ -51,17 +51,20 @@ async def list_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[
             yield [{"tag": tag} for tag in page]
         return
 
-    from ipfsreg.registry.ipfs.describing import NO_SUMMARY  # not loaded before it is used
-
-    async def summary(tag: Tag) -> dict[str, Any]:
-        try:
-            return {"tag": tag} | await registry.describer.summary(repository, tag)
-        except (ManifestUnknown, ManifestInvalid, Corrupt):
-            return {"tag": tag} | NO_SUMMARY
+    from ipfsreg.registry.ipfs.describing import NO_SUMMARY, Describer  # not loaded before it is used
 
     async for page in pages:
         for begin in range(0, len(page), LONG_PAGE):
-            yield await gather(summary, page[begin : begin + LONG_PAGE])
+            some = page[begin : begin + LONG_PAGE]
+            describer = await registry.describer_of(repository, some)
+
+            async def summary(tag: Tag, describer: Describer = describer) -> dict[str, Any]:
+                try:
+                    return {"tag": tag} | await describer.summary(repository, tag)
+                except (ManifestUnknown, ManifestInvalid, Corrupt):
+                    return {"tag": tag} | NO_SUMMARY
+
+            yield await gather(summary, some)
 
 
 async def _tags_of(registry: Registry, repository: Repository) -> AsyncGenerator[Sequence[Tag], None]:

@@ -71,12 +71,12 @@ class Describer:
     """Makes the documents. All of it fails with `ManifestUnknown` where there is no such image."""
 
     def __init__(self, images: Images) -> None:
-        self._images = images
+        self.images = images
 
     async def describe(self, repository: Repository, reference: Tag | Digest) -> Document:
         """All that there is to say of an image."""
         root, content = await self._root(repository, reference)
-        found = await self._images.referrers(repository, root.digest)
+        found = await self.images.referrers(repository, root.digest)
         return {
             **await self._head(root.digest, root.media_type, len(root.content)),
             "artifact_type": _kind(content.manifest),
@@ -108,13 +108,13 @@ class Describer:
         }
 
     async def _root(self, repository: Repository, reference: Tag | Digest) -> tuple[GivenManifest, "_Content"]:
-        root = await self._images.manifest(repository, reference)
+        root = await self.images.manifest(repository, reference)
         if root is None:
             raise ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})
-        return root, await self._images.reading(len(root.content), _read, root.content, root.media_type)
+        return root, await self.images.reading(len(root.content), _read, root.content, root.media_type)
 
     async def _head(self, digest: Digest, media_type: str, size: int) -> Document:
-        cid = await self._images.cid(digest, size)
+        cid = await self.images.cid(digest, size)
         return {"digest": str(digest), "media_type": media_type, "size": size, "cid": cid}
 
     async def _platforms(
@@ -125,10 +125,10 @@ class Describer:
 
         async def one(each: tuple[int, tuple[Descriptor, str | None]]) -> Document:
             number, (descriptor, platform) = each
-            stored = await self._images.manifest(repository, descriptor.digest) if number < PLATFORMS_MAX else None
+            stored = await self.images.manifest(repository, descriptor.digest) if number < PLATFORMS_MAX else None
             if stored is not None:
                 try:
-                    inner = await self._images.reading(len(stored.content), _read, stored.content, stored.media_type)
+                    inner = await self.images.reading(len(stored.content), _read, stored.content, stored.media_type)
                     return await self._image(repository, stored, inner, platform, parts=parts)
                 except ManifestInvalid:  # it is there, and nobody can use it
                     pass
@@ -149,9 +149,9 @@ class Describer:
         config = _Config(None, None, [])
         described = content.config
         if described is not None and described.media_type in IMAGE_CONFIGS and described.size <= CONFIG_MAX:
-            raw = await self._images.blob(repository, described)
+            raw = await self.images.blob(repository, described)
             if raw is not None:
-                config = await self._images.reading(len(raw), _read_config, raw)
+                config = await self.images.reading(len(raw), _read_config, raw)
         blobs = [*([described] if described else []), *content.layers]
         document = {
             **await self._head(stored.digest, stored.media_type, len(stored.content)),

@@ -209,12 +209,18 @@ async def read_tags(
     """All tags of a repository in any order, some at a time, with where they point, or why that is not known."""
     async for tags in layout.tags(bucket, repository):
         for begin in range(0, len(tags), _READ_AT_ONCE):
-            part = tags[begin : begin + _READ_AT_ONCE]
-            contents = await get_each(bucket, [(layout.tag(repository, tag), _TAG_MAX) for tag in part])
-            yield [
-                (tag, _target(repository, tag, content) if isinstance(content, bytes) else content)
-                for tag, content in zip(part, contents, strict=True)
-            ]
+            yield await read_named(bucket, repository, tags[begin : begin + _READ_AT_ONCE])
+
+
+async def read_named(
+    bucket: IBucket, repository: Repository, tags: Sequence[Tag]
+) -> Sequence[tuple[Tag, Digest | BucketError]]:
+    """As `read_tags`, of some tags."""
+    contents = await get_each(bucket, [(layout.tag(repository, tag), _TAG_MAX) for tag in tags])
+    return [
+        (tag, _target(repository, tag, content) if isinstance(content, bytes) else content)
+        for tag, content in zip(tags, contents, strict=True)
+    ]
 
 
 def _target(repository: Repository, tag: Tag, content: bytes) -> Digest | BucketError:
