@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from ipfsreg.bucket.errors import BucketError, database_error
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.names import Repository, Tag
@@ -75,14 +76,14 @@ class PullTimes:
         written, self._unwritten = self._unwritten, {}
         try:
             await shield(self._with_connection(partial(_write, [(*key, at) for key, at in written.items()])))
-        except (sqlite3.Error, OSError) as error:
+        except BucketError as error:
             self._unwritten = written | self._unwritten
             self._log.error("When tags were pulled cannot be written: {error}. It is tried again.", error=error)
 
     async def last(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, float]:
         """When some tags were last pulled, as far as it is known, in seconds since 1970.
 
-        :raises sqlite3.Error: where the file cannot be read.
+        :raises BucketError: where the file cannot be read.
         """
         found = await shield(self._with_connection(partial(_read, repository, list(tags))))
         return found | {tag: at for tag in tags if (at := self._unwritten.get((repository, tag))) is not None}
@@ -97,7 +98,10 @@ class PullTimes:
         async with self._lock:
             if self._connection is None:
                 return {}
-            return await self._workers.run(work, self._connection)
+            try:
+                return await self._workers.run(work, self._connection)
+            except sqlite3.Error as error:
+                raise database_error(error, self._path or Path(":memory:")) from None
 
     async def _close(self) -> None:
         async with self._lock:
