@@ -84,6 +84,7 @@ class EventRoutes:
         self._listening[client] += 1
         try:
             request.registerProducer(stream, True)
+            request.end_with_client(stream.stopProducing)
             request.write(b"retry: 3000\n\n")
             if number is not None:
                 await self._tell_again(stream, number, actions)

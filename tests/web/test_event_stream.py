@@ -106,8 +106,12 @@ async def test_one_address_cannot_take_all_places(serve: Serve) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_clients_that_go_are_forgotten_and_more_than_may_be_are_refused(serve: Serve) -> None:
+    """Those too that close their side properly, as browsers do, and are not heard of again."""
     registry = await serve(events={"clients": 2})
-    first, _ = await listen(registry), await listen(registry)
+    first, second = await listen(registry), await listen(registry)
+    second.connection.wire.loseConnection()
+    await pause(0.05)
+    await listen(registry)
     answer = await registry.ask("GET", "/events")
     assert answer.error == (503, "UNAVAILABLE")
     assert "retry-after" in answer

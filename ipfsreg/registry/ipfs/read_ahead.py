@@ -1,6 +1,6 @@
 """The images of many tags, read together: a list of 100,000 would wait for a thread half a million times."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ipfsreg.bucket.bulk import IBulkReads, get_each
@@ -18,7 +18,7 @@ from ipfsreg.registry.repository.blobs import LINK_MAX, parse_link
 from ipfsreg.registry.repository.manifests import StoredManifest
 from ipfsreg.registry.repository.tags import read_named
 
-from .describing import Describer, Document, Images
+from .describing import Describer, Document, GivenManifest, Images
 
 T = TypeVar("T")
 
@@ -31,13 +31,13 @@ class ReadAhead:
     """`Images` of which some are here already. The others, and whatever is not as it should be, ``images`` reads."""
 
     def __init__(
-        self, images: Images, manifests: dict[Tag, StoredManifest], blobs: dict[tuple[Digest, int], bytes]
+        self, images: Images, manifests: Mapping[Tag, GivenManifest], blobs: dict[tuple[Digest, int], bytes]
     ) -> None:
         self._images = images
         self._manifests = manifests
         self._blobs = blobs
 
-    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> GivenManifest | None:
         """See `Images`."""
         known = None if isinstance(reference, Digest) else self._manifests.get(reference)
         return known or await self._images.manifest(repository, reference)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from ipfsreg.bucket.errors import BucketError, database_error
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.names import Repository, Tag
@@ -103,21 +104,21 @@ class TagTimes:
         pushes = [(*key, *each) for key, each in pushed.items()]
         try:
             await shield(self._with_connection(partial(_write, pulls, pushes)))
-        except (sqlite3.Error, OSError) as error:
+        except BucketError as error:
             self._pulled, self._pushed = pulled | self._pulled, pushed | self._pushed
             self._log.error("When tags were pulled cannot be written: {error}. It is tried again.", error=error)
 
     async def last_pulls(self, repository: Repository, references: Sequence[str]) -> dict[str, float]:
         """When there was the last pull by each tag or digest, as far as it is known, in seconds since 1970.
 
-        :raises sqlite3.Error: where the file cannot be read.
+        :raises BucketError: where the file cannot be read.
         """
         rows = await shield(self._with_connection(partial(_rows, "pulls", repository, references))) or {}
         found = {reference: at for reference, (_, _, at) in rows.items()}
         return found | {each: at for each in references if (at := self._pulled.get((repository, each))) is not None}
 
     async def last_pushes(self, repository: Repository, tags: Sequence[Tag]) -> dict[Tag, PushedTag]:
-        """When some tags were last pushed, as far as it is known. :raises sqlite3.Error: as `last_pulls`."""
+        """When some tags were last pushed, as far as it is known. :raises BucketError: as `last_pulls`."""
         rows = await shield(self._with_connection(partial(_rows, "pushes", repository, tags))) or {}
         found = {Tag(tag): PushedTag(digest, at) for tag, (_, _, digest, at) in rows.items()}
         return found | {tag: each for tag in tags if (each := self._pushed.get((repository, tag))) is not None}
@@ -134,7 +135,10 @@ class TagTimes:
         async with self._lock:
             if self._connection is None:
                 return None
-            return await self._workers.run(work, self._connection)
+            try:
+                return await self._workers.run(work, self._connection)
+            except sqlite3.Error as error:
+                raise database_error(error, self._path or Path(":memory:")) from None
 
     async def _close(self) -> None:
         async with self._lock:
