@@ -16,6 +16,7 @@ from ipfsreg.web.app import Gateway, make_routes
 from ipfsreg.web.auth.face import AccessControl
 from ipfsreg.web.http.forwarded import TrustedProxies
 from tests.daemon_process import DaemonProcess
+from tests.full import examples
 from tests.web.auth.guarded import guarded
 from tests.web.served import Serve
 
@@ -25,7 +26,7 @@ METHODS = ("get", "put", "post", "patch", "delete")
 OPERATIONS = [
     (path, method) for path, operations in SCHEMA["paths"].items() for method in METHODS if method in operations
 ]
-EXAMPLES = 25
+EXAMPLES = examples(6, 25)
 """How many requests are made of each operation."""
 
 

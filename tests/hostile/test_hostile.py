@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 REQUESTS = 100_000 if FULL else 3_000
 MANIFESTS = 10_000 if FULL else 1_500
-CARS = 10_000 if FULL else 500
+CARS = 10_000 if FULL else 150
 LONG_ONES = list(LONG) if FULL else ["brackets", "annotations"]
 AT_ONCE = 64 if FULL else 16
 PEAK_MAX = 128 * 1024 * 1024

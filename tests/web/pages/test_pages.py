@@ -1,6 +1,7 @@
 """Pages over HTTP: what is answered to whom, and that nothing of strangers becomes markup."""
 
 import json
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
@@ -32,6 +33,14 @@ POLICY = {
     "base-uri 'none'",
     "frame-ancestors 'none'",
 }
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def one_image(serve_all: Serve) -> AsyncIterator[Served]:
+    """A daemon with ``team/app:v1``, for tests that change nothing."""
+    served = await serve_all()
+    await served.push_image("v1", "team/app")
+    yield served
 
 
 async def push_hostile(registry: Served, repository: str = "box") -> tuple[str, bytes]:
@@ -140,10 +149,10 @@ async def test_every_page(registry: Served) -> None:
         ("/status/x", 404, "No such endpoint"),
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_there_is_a_page(registry: Served, target: str, status: int, word: str) -> None:
-    await registry.push_image("v1", "team/app")
-    page = await Visitor(registry).get(target)
+async def test_what_is_not_there_is_a_page(one_image: Served, target: str, status: int, word: str) -> None:
+    page = await Visitor(one_image).get(target)
     assert (page.status, page["content-type"]) == (status, "text/html; charset=utf-8")
     assert word in text_of(page)
     assert "content-security-policy" in page
@@ -207,10 +216,10 @@ async def test_nothing_of_strangers_becomes_markup(registry: Served) -> None:
 
 
 @pytest.mark.parametrize("host", ['"><script>', "evil.example", "a b", "x" * 5000])
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_a_hostile_host_header(registry: Served, host: str) -> None:
-    await registry.push_image("v1")
-    answer = await registry.ask("GET", "/repositories/box:v1", {"Host": host, "Accept": "text/html"})
+async def test_a_hostile_host_header(one_image: Served, host: str) -> None:
+    answer = await one_image.ask("GET", "/repositories/team/app:v1", {"Host": host, "Accept": "text/html"})
     assert answer.status in (200, 400)
     assert b"<script>" not in answer.content
 
