@@ -212,6 +212,23 @@ def run(
 
 _REACTOR = "twisted.internet.reactor"
 
+
+def _use_once() -> None:
+    """Look through `twistd`'s plugins and make a daemon, which is not started: much is compiled for the first."""
+    from twisted.application.service import IServiceMaker
+    from twisted.internet.task import Clock
+    from twisted.plugin import getPlugins
+
+    from ipfsreg.app.assembly import make_daemon
+    from ipfsreg.app.configuration import load_config
+
+    list(getPlugins(IServiceMaker))
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "ipfsreg.ini")
+        file.write_text(f"[local]\npath = {directory}\n")
+        make_daemon(load_config(file, Clock()), Clock(), print)
+
+
 _status: int | None = None
 """With what a command ends by itself."""
 
@@ -219,13 +236,10 @@ _status: int | None = None
 def _serve() -> None:
     atexit.register(_end_at_once)  # before what the libraries register, which is called in the opposite order
     # Klein wants the reactor when it is loaded, for a method that nobody here calls; each command makes its own.
-    from twisted.application.service import IServiceMaker
-    from twisted.plugin import getPlugins
-
     sys.modules[_REACTOR] = types.ModuleType(_REACTOR)
     for name in LOADED:
         importlib.import_module(name)
-    list(getPlugins(IServiceMaker))  # as `twistd` looks through what there is for it
+    _use_once()
     del sys.modules[_REACTOR]
     gc.collect()
     gc.freeze()

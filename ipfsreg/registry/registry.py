@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,10 @@ from twisted.python.failure import Failure
 
 from ipfsreg.bucket.cache.small_files import SmallFileCache
 from ipfsreg.bucket.capabilities import Capabilities
-from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.hits import Hits
 
-from . import layout
 from .content.cid_index import CidIndex
 from .content.guard import Guard
 from .content.quotas import QuotaLimits
@@ -32,6 +30,7 @@ from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
 from .ipfs.image_source import ImageSource
 from .ipfs.withheld import Withheld
+from .layout_version import check_layout, check_there
 from .names import Repository, Tag
 from .readiness import Readiness
 from .repository.blobs import Blobs
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from .ipfs.importing import Importer
     from .ipfs.publish_queue import PublishQueue
     from .ipfs.publishing import Publisher
-    from .original import OriginalLayout
     from .upkeep.collector import Collector
     from .upkeep.scrubber import Scrubber
     from .upkeep.tag_retention import TagRetention
@@ -149,11 +147,11 @@ class Registry:
             from .original import OriginalLayout
 
             original = OriginalLayout(bucket, workers, clock)
-            base = gate = self._gate = GatedBucket(original, partial(_check_both, original))
+            base = gate = self._gate = GatedBucket(original, original.check)
             self._stored = GatedBucket(bucket, lambda _: gate.passed())
         since = 0.0 if daemon_seen is None else max(0.0, runtime.now() - daemon_seen)
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
-        self.readiness = Readiness(lambda: _check_there(base), clock)
+        self.readiness = Readiness(lambda: check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
@@ -301,7 +299,7 @@ class Registry:
         await self.uploads.start()
         await self._storage.workers.run(shutil.rmtree, self._imports, True)  # what a killed daemon left
         if self._gate is None:
-            await _check_layout(self.bucket)
+            await check_layout(self.bucket)
         else:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
@@ -354,48 +352,3 @@ class Registry:
             self._log.error(
                 "{name} cannot be used yet: {error}. Each request tries again.", name=self.name, error=failure.value
             )
-
-
-async def _check_there(bucket: IBucket) -> None:
-    try:
-        await bucket.get(layout.VERSION_FILE, 64)
-    except NotFound:
-        raise Unavailable(f"{bucket.name} has no {layout.VERSION_FILE} any more") from None
-
-
-async def _check_both(original: "OriginalLayout", bucket: IBucket) -> None:
-    await _check_layout(bucket)
-    await original.look()
-
-
-async def _check_plain(bucket: IBucket) -> None:
-    """See that what has no layout is not encrypted: nothing plain may be put there."""
-    try:
-        await bucket.stat(layout.ENCRYPTED)
-    except NotFound:
-        return
-    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
-    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
-
-
-async def _check_layout(bucket: IBucket) -> None:
-    try:
-        found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
-    except NotFound:
-        await _check_plain(bucket)
-        try:
-            await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
-        except Unchangeable:
-            raise Unavailable(f"{bucket.name}: there is no registry: it has no {layout.VERSION_FILE}", 60) from None
-        return
-    if found != str(layout.VERSION):
-        raise SetupError(
-            f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
-            "run the ipfsreg that wrote it, or choose another directory or bucket"
-        )
-    try:
-        await bucket.stat(layout.ENCRYPTED)
-    except NotFound:
-        return
-    why = f"{bucket.name} is being converted: it needs [encryption] enabled = yes and convert, to the end of that"
-    raise Unavailable(why, 60) if bucket.shared else SetupError(why)

@@ -351,6 +351,8 @@ def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
             (tags / f"v{number:05}").write_text(f"{image.digest}\n")
         with reached(daemon, way, tmp_path / "home") as run:
             assert said(run("tags", "box")).split() == ["0", *(f"v{number:05}" for number in range(1, 2500))]
+            if way != WAYS[0]:
+                return  # what is written, and to whom, is the same
             head = subprocess.run(
                 f"{program('ipfsreg')} tags box -c {daemon.config_file} | head -n 1",
                 shell=True,

@@ -125,7 +125,7 @@ class CatalogBesideChanges(RuleBasedStateMachine):
 
 
 TestCatalogBesideChanges = CatalogBesideChanges.TestCase
-TestCatalogBesideChanges.settings = settings(max_examples=examples(50, 150), stateful_step_count=25, deadline=None)
+TestCatalogBesideChanges.settings = settings(max_examples=examples(20, 150), stateful_step_count=25, deadline=None)
 
 
 def test_one_listing_for_all_who_ask_at_once() -> None:

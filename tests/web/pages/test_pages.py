@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+from collections.abc import AsyncIterator
 from html import escape, unescape
 from urllib.parse import quote
 
@@ -35,6 +36,14 @@ POLICY = {
     "base-uri 'none'",
     "frame-ancestors 'none'",
 }
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def one_image(serve_all: Serve) -> AsyncIterator[Served]:
+    """A daemon with ``team/app:v1``, for tests that change nothing."""
+    served = await serve_all()
+    await served.push_image("v1", "team/app")
+    yield served
 
 
 async def push_hostile(registry: Served, repository: str = "box") -> tuple[str, bytes]:
@@ -237,10 +246,10 @@ async def test_what_a_collection_would_free(serve: Serve) -> None:
         ("/status/x", 404, "No such endpoint"),
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_there_is_a_page(registry: Served, target: str, status: int, word: str) -> None:
-    await registry.push_image("v1", "team/app")
-    page = await Visitor(registry).get(target)
+async def test_what_is_not_there_is_a_page(one_image: Served, target: str, status: int, word: str) -> None:
+    page = await Visitor(one_image).get(target)
     assert (page.status, page["content-type"]) == (status, "text/html; charset=utf-8")
     assert word in text_of(page)
     assert "content-security-policy" in page
@@ -304,10 +313,10 @@ async def test_nothing_of_strangers_becomes_markup(registry: Served) -> None:
 
 
 @pytest.mark.parametrize("host", ['"><script>', "evil.example", "a b", "x" * 5000])
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_a_hostile_host_header(registry: Served, host: str) -> None:
-    await registry.push_image("v1")
-    answer = await registry.ask("GET", "/repositories/box:v1", {"Host": host, "Accept": "text/html"})
+async def test_a_hostile_host_header(one_image: Served, host: str) -> None:
+    answer = await one_image.ask("GET", "/repositories/team/app:v1", {"Host": host, "Accept": "text/html"})
     assert answer.status in (200, 400)
     assert b"<script>" not in answer.content
 
