@@ -27,6 +27,9 @@ from .places import PLACES
 from .stored import SHAPES, some_of
 from .turns import HURRY
 
+_Runs = dict[str, dict[str, dict[int, float]]]
+"""Figures by the shape (and the backend, if that is not ``local``), the figure's name, and how many manifests."""
+
 _SIZES = (1_000, 10_000, 100_000)
 _LARGE = 1_000_000
 _PICTURES = (
@@ -35,10 +38,12 @@ _PICTURES = (
     "push",
     "tags page after a push",
     "catalog page after a push",
-    "delete, first",
+    "all tags",
     "delete",
     "referrers page",
-    *(f"{what}{of}" for what in measure.WORK for of in ("", ", memory", ", longest pull")),
+    "referrers, none match",
+    "clients, longest turn, processor",
+    *(f"{what}{of}" for of in (", processor", ", memory", ", longest turn, processor") for what in measure.WORK),
 )
 
 
@@ -58,6 +63,13 @@ def _end(number: int, frame: FrameType | None) -> None:
 @click.option("--only-make", is_flag=True, help="Make the stores, and measure nothing.")
 @click.option("--hurry", is_flag=True, help="Let work in the background take no rests: a million takes long.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="The --json of another run, whose figures are put beside those of this one. Without --size nothing is run.",
+)
 @click.option("--before", type=click.Path(path_type=Path, exists=True), help="The --json of another run, for the plot.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curves, as SVG.")
 def main(
@@ -72,6 +84,7 @@ def main(
     only_make: bool,
     hurry: bool,
     json_file: Path | None,
+    others: tuple[Path, ...],
     before: Path | None,
     plot: Path | None,
 ) -> None:
@@ -80,11 +93,15 @@ def main(
     if hurry:
         os.environ[HURRY] = "1"
     registry = IPFSREG if checkout is None else checkout_of("checkout", checkout)
-    wanted = [*(sizes or _SIZES), *([_LARGE] if large else [])]
-    runs: dict[str, dict[str, dict[int, float]]] = {}
+    wanted = [*(sizes or (() if others else _SIZES)), *([_LARGE] if large else [])]
+    runs: _Runs = {}
+    for file in others:
+        for run, curves_of in _of_file(file).items():
+            for name, curve in curves_of.items():
+                runs.setdefault(run, {}).setdefault(name, {}).update(curve)
     for shape in shapes:
-        found = runs.setdefault(shape if backend == "local" else f"{backend}, {shape}", {})
         for size in wanted:
+            found = runs.setdefault(shape if backend == "local" else f"{backend}, {shape}", {})
             _say(f"{shape}, {size:,}: making the store")
             with (
                 _directory(parent, f"growth-{shape}-{size}" if keep else None) as directory,
@@ -94,16 +111,18 @@ def main(
                     try:
                         for name, value in measure.PARTS[part](placed, directory, shape, some_of(shape, size)):
                             found.setdefault(name, {})[size] = value
+                            if json_file is not None:  # at once, since the next one may take hours
+                                json_file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
                             _say(f"{shape}, {size:,}: {name} {value:.3g} {measure.ALL[name]}")
                     except BenchError as error:
                         raise click.ClickException(f"{shape}, {size:,}: {error}") from error
-            if json_file is not None:  # after each, since the next one may take hours
-                json_file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     click.echo(f"{registry.version()}\n")
-    for shape, found in runs.items():
-        click.echo(f"{shape}\n\n{curves.table(found, measure.ALL, wanted)}\n")
+    for run, found in runs.items():
+        columns = sorted({size for curve in found.values() for size in curve})
+        click.echo(f"{run}\n\n{curves.table(found, measure.ALL, columns)}\n")
     if plot is not None:
-        curves.plot({**(_of_file("before", before) if before else {}), **runs}, measure.ALL, _PICTURES, plot)
+        earlier = {} if before is None else {f"before, {run}": found for run, found in _of_file(before).items()}
+        curves.plot({**earlier, **runs}, measure.ALL, _PICTURES, plot)
 
 
 @contextmanager
@@ -122,12 +141,12 @@ def _directory(parent: Path | None, kept: str | None) -> Iterator[Path]:
             shutil.rmtree(directory)
 
 
-def _of_file(what: str, file: Path) -> dict[str, dict[str, dict[int, float]]]:
+def _of_file(file: Path) -> _Runs:
     """The figures of another run."""
     runs = json.loads(file.read_text(encoding="utf-8"))
     return {
-        f"{what}, {shape}": {name: {int(size): value for size, value in curve.items()} for name, curve in found.items()}
-        for shape, found in runs.items()
+        run: {name: {int(size): value for size, value in curve.items()} for name, curve in found.items()}
+        for run, found in runs.items()
     }
 
 
