@@ -19,12 +19,12 @@ class HeadersTooLong(Exception):
     """A server sends headers, or interim answers, without an end."""
 
 
-class BoundedPool(HTTPConnectionPool):  # type: ignore[misc]
+class BoundedPool(HTTPConnectionPool):
     """A pool whose connections end where the headers of an answer are longer than `HEAD_MAX`."""
 
     def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> "Deferred[Any]":
         """See `HTTPConnectionPool`."""
-        return super().getConnection(key, _Endpoint(endpoint))  # type: ignore[no-any-return]
+        return super().getConnection(key, _Endpoint(endpoint))
 
 
 @implementer(IStreamClientEndpoint)
@@ -36,7 +36,8 @@ class _Endpoint:
         factory = WrappingFactory(protocolFactory)
         factory.protocol = _Connection
         factory.noisy = False
-        return self._endpoint.connect(factory).addCallback(lambda connection: connection.wrappedProtocol)
+        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        return connecting.addCallback(lambda connection: connection.wrappedProtocol)
 
 
 class _Connection(ProtocolWrapper):
@@ -44,6 +45,8 @@ class _Connection(ProtocolWrapper):
 
     Then it pauses the transport, for somebody to take the body; a short answer without one is not longer either.
     """
+
+    transport: Any
 
     _came = 0
     _in_head = True
@@ -68,7 +71,7 @@ class _Connection(ProtocolWrapper):
             self._end(Failure(HeadersTooLong(f"headers of more than {HEAD_MAX} bytes")))
             self.transport.abortConnection()
 
-    def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
+    def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:  # type: ignore[assignment]
         self._end(reason)
 
     def _end(self, reason: Failure) -> None:

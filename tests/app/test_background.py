@@ -111,7 +111,7 @@ async def test_no_tag_is_deleted_by_a_clock_that_may_be_wrong(log: list[LogEvent
     async def applied(now: float) -> list[str]:
         retention = SimpleNamespace(needs_pulls=False, run=run)
         limits = SimpleNamespace(retention=RetentionPolicy(parse_tag_rules("** * pushed 7d")))
-        more = {"tag_retention": retention, "limits": limits, "now": lambda: now}
+        more: dict[str, Any] = {"tag_retention": retention, "limits": limits, "now": lambda: now}
         await background(None, Collector(), **more)["apply [retention]"].work()
         return runs
 

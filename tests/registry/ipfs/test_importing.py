@@ -302,7 +302,7 @@ async def test_a_disk_without_room_for_the_index_of_blocks(tmp_path: Path, monke
     connect = sqlite3.connect
 
     def small(*args: Any, **more: Any) -> sqlite3.Connection:
-        connection = connect(*args, **more)
+        connection: sqlite3.Connection = connect(*args, **more)
         connection.execute("PRAGMA max_page_count = 4")
         return connection
 

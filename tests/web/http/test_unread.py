@@ -36,7 +36,8 @@ async def test_the_one_with_the_most_loses_its_oldest(listen: Listen) -> None:
         connection.wire.pauseProducing()
         connection.begin("GET", "/")
         greedy.append(connection)
-        await until(lambda number=number: len(served.server.connections) == min(number + 2, 6))
+        most = min(number + 2, 6)
+        await until(lambda most=most: len(served.server.connections) == most)  # type: ignore[misc]
     for connection in (other, greedy[-1]):
         connection.wire.resumeProducing()
         assert (await connection.answer()).content == LONG
