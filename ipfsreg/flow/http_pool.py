@@ -46,14 +46,15 @@ class _Connection(ProtocolWrapper):
     Then it pauses the transport, for somebody to take the body; a short answer without one is not longer either.
     """
 
-    transport: Any  # one of TCP, TLS or a Unix socket
+    transport: Any
+
     _came = 0
     _in_head = True
     _ended = False
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         written = b"".join(data)
-        if written[: written.find(b"\r\n")].endswith(b" HTTP/1.1"):  # no chunk of a body begins like that
+        if written.partition(b"\r\n")[0].endswith(b" HTTP/1.1"):  # no chunk of a body begins like that
             self._came, self._in_head = 0, True
         self.transport.write(written)
 
@@ -70,7 +71,7 @@ class _Connection(ProtocolWrapper):
             self._end(Failure(HeadersTooLong(f"headers of more than {HEAD_MAX} bytes")))
             self.transport.abortConnection()
 
-    def connectionLost(self, reason: Any = CONNECTION_DONE) -> None:
+    def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:  # type: ignore[assignment]
         self._end(reason)
 
     def _end(self, reason: Failure) -> None:

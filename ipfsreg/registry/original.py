@@ -144,10 +144,6 @@ class OriginalLayout(BucketWrapper):
         ``bucket`` is this one, as its user sees it.
         """
         await check_layout(bucket)
-        await self.look()
-
-    async def look(self) -> None:
-        """Find out whether there is anything of the original program."""
         self._active = await _is_original(self._bucket)
 
     @_if_active

@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from functools import partial
 
 import pytest
 import pytest_twisted
@@ -31,10 +30,6 @@ async def test_the_one_with_the_most_loses_its_oldest(listen: Listen) -> None:
     other = await connect(TCP4ClientEndpoint(reactor, "127.0.0.1", served.port, bindAddress=("127.0.0.2", 0)))
     other.wire.pauseProducing()
     other.begin("GET", "/")
-
-    def has_connections(number: int) -> bool:
-        return len(served.server.connections) == number
-
     greedy = []
     for number in range(20):
         connection = await served.connect()
@@ -42,7 +37,7 @@ async def test_the_one_with_the_most_loses_its_oldest(listen: Listen) -> None:
         connection.begin("GET", "/")
         greedy.append(connection)
         most = min(number + 2, 6)
-        await until(partial(has_connections, most))
+        await until(lambda most=most: len(served.server.connections) == most)  # type: ignore[misc]
     for connection in (other, greedy[-1]):
         connection.wire.resumeProducing()
         assert (await connection.answer()).content == LONG
