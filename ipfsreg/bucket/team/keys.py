@@ -33,15 +33,18 @@ class TeamKeys:
         return self._team.current()
 
     async def fresh(self) -> Keyring:
-        """See `KeyringSource`. `BucketError` where nobody can say whether there is a newer generation."""
+        """See `KeyringSource`. `Unavailable` where nobody can say whether there is a newer generation."""
         if self._clock.seconds() - self._looked_at >= PAUSE:
             await self._looking.outcome()
         return self.current()
 
     async def _look(self) -> None:
         begun = self._clock.seconds()
-        if not await self._team.has_all_generations():
-            await self._team.refresh()
+        try:
+            if not await self._team.has_all_generations():
+                await self._team.refresh()
+        except BucketError as error:
+            raise Unavailable(f"whether there is a newer key cannot be read: {error}") from None
         self._looked_at = begun
 
     async def renewed(self) -> Keyring:
