@@ -137,9 +137,10 @@ class Catalog:
             return False
         for repository, present in self._changes:
             kept.changed(repository, present=present)
-        if doubts == self._doubts:
-            kept.end()
-        return doubts == self._doubts
+        if doubts != self._doubts:
+            return False
+        kept.end()
+        return await kept.knows()  # it believes nothing where it has lost something since its last pass
 
     def _changed(self, repository: Repository, *, present: bool) -> None:
         if self._kept is not None:
