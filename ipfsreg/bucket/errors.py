@@ -48,6 +48,10 @@ class Corrupt(BucketError):
     """What the storage holds cannot be what was put there."""
 
 
+class InTheWay(Corrupt):
+    """Something is where a directory on the way belongs: nobody knows what would be below it."""
+
+
 class TooLarge(BucketError):
     """A file is larger than the caller wants in memory, or than the storage takes."""
 
