@@ -52,6 +52,10 @@ class InTheWay(Corrupt):
     """Something is where a directory on the way belongs: nobody knows what would be below it."""
 
 
+class Altered(Corrupt):
+    """An encrypted file is not as a member of its team wrote it."""
+
+
 class TooLarge(BucketError):
     """A file is larger than the caller wants in memory, or than the storage takes."""
 

@@ -59,6 +59,8 @@ class DirectoryFiles:
 class LayoutDirectory(LayoutSource):
     """A layout to copy to, which is also a `Destination`. One command at a time has it open for that."""
 
+    is_source = False
+
     def __init__(self, directory: Path, workers: Workers) -> None:
         super().__init__(DirectoryFiles(directory, workers), default_repository(directory.name))
         self._directory = directory

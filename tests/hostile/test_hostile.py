@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 REQUESTS = 100_000 if FULL else 3_000
 MANIFESTS = 10_000 if FULL else 1_500
-CARS = 10_000 if FULL else 500
+CARS = 10_000 if FULL else 150
 UNREAD = 500 if FULL else 100
 LONG_ONES = list(LONG) if FULL else ["brackets", "annotations"]
 AT_ONCE = 64 if FULL else 16

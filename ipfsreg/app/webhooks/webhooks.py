@@ -19,8 +19,8 @@ from twisted.web.http_headers import Headers
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
 from ipfsreg.flow.http_pool import BoundedPool
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.events.event import ENVELOPE, envelope
-from ipfsreg.registry.events.event_log import EventLog, LoggedEvent
+from ipfsreg.registry.events.event import ENVELOPE, LoggedEvent, envelope
+from ipfsreg.registry.events.event_log import EventLog
 
 from .counts import EventCounts, WebhookCounts
 from .secret import read_secret

@@ -271,7 +271,7 @@ class Connection(protocol.Protocol):
             return False
         self._patience.step()
         self.request = request = Request(self, head)
-        self._phase = _Phase.ANSWER if head.length == 0 else _Phase.BODY
+        self._phase = _Phase.ANSWER if head.fields.length == 0 else _Phase.BODY
         self._server.handle(request)
         return True
 

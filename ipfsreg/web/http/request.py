@@ -87,9 +87,11 @@ class Request:
         self.method = head.method
         self.uri = head.target
         self.path, _, self._query = head.target.partition(b"?")
-        self.is_1_1 = head.is_1_1
-        self.headers = head.headers
-        self.body = Body(channel, head.length, expects_continue=head.expects_continue)
+        self.fields = fields = head.fields
+        """Its headers, and what is remembered of requests with the same ones."""
+        self.is_1_1 = fields.is_1_1
+        self.headers = fields.headers
+        self.body = Body(channel, fields.length, expects_continue=fields.expects_continue)
         self.code = 200
         self.answer = Answer.AWAITED
         self.user: object = None
@@ -100,7 +102,7 @@ class Request:
         """Whether the client went away, so that nobody reads an answer."""
         self.sent_length = 0
         self._channel = channel
-        self._keeps = head.keep_alive
+        self._keeps = fields.keep_alive
         self._args: dict[bytes, list[bytes]] | None = None
         self._identifier: str | None = None
         self._headers: Headers | Mapping[str, object] = {}

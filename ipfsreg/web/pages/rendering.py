@@ -93,6 +93,7 @@ def _load() -> Loaded:
         "kind": text.kind_of,
         "clip": text.clip,
     }
+    environment.tests["link"] = text.is_link
     environment.globals |= {
         "paths": paths,
         "asset": lambda name: f"{paths.ASSETS}/{name}?v={assets[name].version}",
