@@ -6,27 +6,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ipfsreg.access.errors import AccessFileError
 from ipfsreg.access.htpasswd import PASSWORD_MAX, ROBOT, parse_htpasswd
-from ipfsreg.access.htpasswd_file import HtpasswdFile
 from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind, User
-from ipfsreg.access.robots import NO_ROBOTS, Robot, RobotsFile, parse_robots
 from ipfsreg.access.rules import Verdict, parse_actions, parse_rules
-from ipfsreg.access.watched import load_file
-from ipfsreg.app.access_config import robots_path
-from ipfsreg.app.state_directory import check_user
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.config.sections import Config
 
 from .command import config_option, fail, load
 from .errors import Exit
 from .terminal.declare import group
 from .terminal.output import Output, output_option
 from .upkeep import Time
+
+if TYPE_CHECKING:
+    from ipfsreg.access.htpasswd_file import HtpasswdFile
+    from ipfsreg.access.robots import Robot, RobotsFile
+    from ipfsreg.config.sections import Config
 
 
 class Actions(click.ParamType):
@@ -81,7 +80,7 @@ def create(
     now = time.time()
     until = None if expires is None else now + expires
 
-    def make(file: RobotsFile) -> str:
+    def make(file: "RobotsFile") -> str:
         return file.create(name, patterns, granted, now, until)
 
     secret = _with_robots(load(path), make)
@@ -100,7 +99,7 @@ def create(
 @output_option
 def list_(path: Path | None, output: Output) -> None:
     """List the robots: what they are for, and until when."""
-    robots = _with_robots(load(path), RobotsFile.all)
+    robots = _with_robots(load(path), lambda file: file.all())
     if not robots:
         output.note("There are no robots.")
     document = [
@@ -116,7 +115,7 @@ def list_(path: Path | None, output: Output) -> None:
     output.show({"robots": document}, *map(_robot, robots))
 
 
-def _robot(robot: Robot) -> str:
+def _robot(robot: "Robot") -> str:
     what = "by the rules"
     if robot.repositories:
         what = f"{','.join(action.value for action in robot.actions)} {','.join(robot.repositories)}"
@@ -202,7 +201,9 @@ def list_users(path: Path | None, output: Output) -> None:
 
 
 @contextmanager
-def _users(path: Path | None) -> Iterator[HtpasswdFile]:
+def _users(path: Path | None) -> "Iterator[HtpasswdFile]":
+    from ipfsreg.access.htpasswd_file import HtpasswdFile
+
     config = load(path)
     file = config.auth.htpasswd
     if file is None:
@@ -267,7 +268,11 @@ def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[st
         sys.exit(Exit.PROBLEM)
 
 
-def _user(config: Config, name: str, groups: frozenset[str]) -> User:
+def _user(config: "Config", name: str, groups: frozenset[str]) -> User:
+    from ipfsreg.access.robots import NO_ROBOTS, parse_robots
+    from ipfsreg.access.watched import load_file
+    from ipfsreg.app.access_config import robots_path
+
     if name == "anonymous":
         return ANONYMOUS
     try:
@@ -285,7 +290,11 @@ def _user(config: Config, name: str, groups: frozenset[str]) -> User:
     return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
 
 
-def _with_robots(config: Config, work: Callable[[RobotsFile], Any]) -> Any:
+def _with_robots(config: "Config", work: "Callable[[RobotsFile], Any]") -> Any:
+    from ipfsreg.access.robots import RobotsFile
+    from ipfsreg.app.access_config import robots_path
+    from ipfsreg.app.state_directory import check_user
+
     file = robots_path(config)
     try:
         if not file.parent.is_dir():

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from platformdirs import user_data_path
+from pydantic import Field
 
 from .kinds import Directory, Section
 
-DEFAULT_DIRECTORY = user_data_path("ipfsreg")
-"""Where a backend keeps what it has on this disk, unless its section says otherwise."""
+
+def default_directory() -> Path:
+    """Where a backend keeps what it has on this disk, unless its section says otherwise."""
+    return user_data_path("ipfsreg")
 
 
 class BackendOptions(Section):
@@ -47,4 +50,4 @@ class BackendOptions(Section):
 class PathOptions(BackendOptions):
     """For backends whose ``path`` is the directory on this disk."""
 
-    path: Directory = DEFAULT_DIRECTORY
+    path: Directory = Field(default_factory=default_directory)

@@ -24,6 +24,7 @@ from ipfsreg.access.logins import AT_ONCE, WAITING_OF_CLIENT_MAX, Logins
 from ipfsreg.access.robots import NO_ROBOTS, RobotsFile, parse_robots
 from ipfsreg.access.rules import parse_rules
 from ipfsreg.access.scopes import parse_scopes
+from ipfsreg.access.sessions import Sessions
 from ipfsreg.access.signing_keys import SigningKeys
 from ipfsreg.access.throttling import FORGOTTEN_SECONDS, FREE, HAMMERED
 from ipfsreg.access.tokens import Tokens, TokenTimes
@@ -84,7 +85,8 @@ class World:
         tokens = Tokens(SigningKeys(at("keys"), workers, now, times.offline), "registry.example.org", now, times)
         rules = WatchedFile(at("rules"), lambda content: parse_rules(content.decode()), workers, self.time)
         providers = IdentityProviders(logins, issuers, parse_certificate_users("cn ** ="))
-        authority = Authority(rules, providers, tokens, AuditLog(at("audit"), workers, now))
+        sessions = Sessions(at("sessions"), workers, now)
+        authority = Authority(rules, providers, tokens, sessions, AuditLog(at("audit"), workers, now))
         authority.load()
         return authority
 

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.daemon_process import DaemonProcess
+from tests.full import examples
 from tests.web.auth.guarded import guarded, routes_of
 from tests.web.served import Serve
 
@@ -22,7 +23,7 @@ METHODS = ("get", "put", "post", "patch", "delete")
 OPERATIONS = [
     (path, method) for path, operations in SCHEMA["paths"].items() for method in METHODS if method in operations
 ]
-EXAMPLES = 25
+EXAMPLES = examples(6, 25)
 """How many requests are made of each operation."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from ipfsreg.bucket.authorities import check_authorities
-from ipfsreg.config.backend_options import DEFAULT_DIRECTORY, BackendOptions
+from ipfsreg.config.backend_options import BackendOptions, default_directory
 from ipfsreg.config.kinds import Directory, Duration, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
@@ -69,7 +69,7 @@ class KuboOptions(BackendOptions):
 
     directory_option: ClassVar[str] = "directory"
 
-    directory: Directory = DEFAULT_DIRECTORY
+    directory: Directory = Field(default_factory=default_directory)
     api: NodeAddress = None
     ca: Annotated[Directory | None, AfterValidator(check_authorities)] = None
     index: NodeAddress = None

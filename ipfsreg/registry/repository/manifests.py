@@ -10,8 +10,9 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
+from ipfsreg.registry.content.block_cid import is_one_block
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import is_one_block, no_cid
+from ipfsreg.registry.content.dags import no_cid
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest, digest_of
@@ -59,7 +60,7 @@ class PutManifest:
 class Manifests:
     """Pushing, reading and deleting manifests, with their tags and referrers.
 
-    ``tagged`` is told of each manifest that was pushed with a tag, once it is durable. Tags that are ``immutable`` stay
+    ``tagged`` is told of each manifest that was pushed with tags, once it is durable. Tags that are ``immutable`` stay
     where they point to.
     """
 
@@ -72,7 +73,7 @@ class Manifests:
         blobs: Blobs,
         tags: Tags,
         referrers: Referrers,
-        tagged: Callable[[Repository, Digest], None] | None = None,
+        tagged: Callable[[Repository, Digest, Sequence[Tag]], None] | None = None,
         immutable: ImmutableTags = NONE_IMMUTABLE,
     ) -> None:
         self._storage = storage
@@ -231,7 +232,7 @@ class Manifests:
             for tag in pointing:
                 await self._point(repository, tag, digest)
         if pointing and self._tagged is not None:
-            self._tagged(repository, digest)
+            self._tagged(repository, digest, pointing)
         return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:

@@ -5,7 +5,7 @@ of routes finds the handler (`ipfsreg.web.routes`), and hands this on as it is.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol
@@ -40,6 +40,8 @@ class RequestChannel(BodySource, Protocol):
 
     secure: bool
     output: Output
+    read_to_end: bool
+    """Whether the client has said that it sends nothing more."""
 
     @property
     def host(self) -> IAddress:
@@ -107,6 +109,7 @@ class Request:
         self._more: list[tuple[str, object]] = []
         self._is_chunked = False
         self._declared: int | None = None
+        self._at_end: Callable[[], None] | None = None
 
     @property
     def args(self) -> dict[bytes, list[bytes]]:
@@ -212,9 +215,21 @@ class Request:
         if not self.gone and self.answer is not Answer.COMPLETE:
             self._channel.drop()
 
+    def end_with_client(self, end: Callable[[], None]) -> None:
+        """Have an answer without an end ended when the client says that it sends nothing more: that is how one goes."""
+        self._at_end = end
+        if self._channel.read_to_end:
+            end()
+
+    def client_has_sent_all(self) -> None:
+        """The connection's side: the client said so. It still reads answers that have an end."""
+        if self._at_end is not None:
+            self._at_end()
+
     def client_gone(self) -> None:
         """The connection's side: nobody reads the answer any more, and no more of the body comes."""
         self.gone = True
+        self._at_end = None
         self.body.lost(ClientGone("the client went away before its request was whole"))
 
     def give_up_body(self) -> None:

@@ -19,13 +19,23 @@ SECRET = b"a layer of secret/app, which reader and writer must not have"
 READER, WRITER, OWNER = basic("reader"), basic("writer"), basic("owner")
 
 
+async def _daemon(serve: Serve, directory: Path) -> Guarded:
+    started = await guarded(serve, directory)
+    await started.push_image("secret/app", "1", SECRET, OWNER)
+    await started.push_image("team/app", "1", b"team's layer", WRITER)
+    return started
+
+
 @pytest_twisted.async_yield_fixture()
 async def daemon(serve: Serve, tmp_path: Path) -> AsyncIterator[Guarded]:
     """With ``secret/app``, of which the owner knows, and ``team/app``."""
-    started = await guarded(serve, tmp_path)
-    await started.push_image("secret/app", "1", SECRET, OWNER)
-    await started.push_image("team/app", "1", b"team's layer", WRITER)
-    yield started
+    yield await _daemon(serve, tmp_path)
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def shared(serve_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
+    """The same, for all tests that change nothing."""
+    yield await _daemon(serve_all, tmp_path_factory.mktemp("guarded"))
 
 
 async def cids(daemon: Guarded) -> list[str]:
@@ -234,12 +244,13 @@ async def test_pages_of_the_catalog_name_nothing_that_the_asker_may_not_pull(dae
         "Bearer a.b.c",
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_credentials_that_cannot_be_read_are_nobodys(daemon: Guarded, authorization: str) -> None:
+async def test_credentials_that_cannot_be_read_are_nobodys(shared: Guarded, authorization: str) -> None:
     good, bad = (str(each["Authorization"]) for each in (OWNER, basic("owner", "wrong")))
     header = {"Authorization": authorization.format(good=good, bad=bad)}
     for target in ("/v2/", "/v2/secret/app/tags/list", "/v2/public/app/tags/list", "/ipfs/bafkqaaa?format=raw"):
-        answer = await daemon.ask("GET", target, header)
+        answer = await shared.ask("GET", target, header)
         assert answer.status == 401
         assert b"secret" not in answer.content
 
@@ -259,9 +270,10 @@ async def test_credentials_that_cannot_be_read_are_nobodys(daemon: Guarded, auth
         "http://other.test/v2/secret/app/tags/list",
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_no_way_to_write_a_path_leads_around_the_rules(daemon: Guarded, path: str) -> None:
+async def test_no_way_to_write_a_path_leads_around_the_rules(shared: Guarded, path: str) -> None:
     for method in ("GET", "HEAD"):
-        answer = await daemon.ask(method, path, READER)
+        answer = await shared.ask(method, path, READER)
         assert answer.status in {400, 403, 404}
         assert "1" not in answer.content.decode().replace("v1", "")
