@@ -3,6 +3,8 @@
 import os
 from typing import Protocol
 
+from ipfsreg.flow.durable import write_all
+
 
 class Appender(Protocol):
     """Appends to a spool file, in order. For threads.
@@ -107,10 +109,8 @@ class _PlainAppender:
         self.lasting = offset
 
     def write(self, data: bytes | bytearray) -> None:
-        view = memoryview(data)
-        self.lasting += len(view)
-        while view:
-            view = view[os.writev(self._descriptor, [view]) :]
+        self.lasting += len(data)
+        write_all(self._descriptor, data)
 
     def flush(self) -> None:
         pass

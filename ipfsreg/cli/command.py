@@ -1,35 +1,30 @@
-"""What all commands share: the configuration, how they end, and how they have the registry do something."""
+"""What all commands share: their options, the configuration, and how they have the registry do something.
 
-import gc
-import signal
+Each of these loads what it needs when it is called: `--help` and a shell that completes a line do without any of it.
+"""
+
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
-from twisted.python.failure import Failure
 
-from ipfsreg.app.configuration import load_config, make_backend
-from ipfsreg.app.control.events import Event
-from ipfsreg.app.control.failures import TELLING, http_status
-from ipfsreg.bucket.opened import Opened
-from ipfsreg.config.endpoints import listens_as
-from ipfsreg.config.errors import ConfigError
-from ipfsreg.config.file import find_config
-from ipfsreg.config.sections import Config
-from ipfsreg.flow.clock import run_by_monotonic_clock
-from ipfsreg.flow.workers import Workers
+from ipfsreg.flow.interrupt import interrupt_ends_at_once
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_reference
 
-from .access import RegistryAccess, reach
-from .errors import ControlError, Exit
+from .errors import Exit
 from .terminal.progress import ProgressBar
 from .terminal.text import printable
+
+if TYPE_CHECKING:
+    from ipfsreg.app.control.events import Event
+    from ipfsreg.bucket.opened import Opened
+    from ipfsreg.config.sections import Config
+
+    from .access import RegistryAccess
 
 T = TypeVar("T")
 
@@ -89,9 +84,14 @@ def fail(message: str, status: Exit = Exit.USAGE) -> NoReturn:
     sys.exit(status)
 
 
-def load(path: Path | None, *, for_daemon: bool = False) -> Config:
+def load(path: Path | None, *, for_daemon: bool = False) -> "Config":
     """The configuration of that file, or of the one that is found; what is wrong with it ends the program."""
-    from twisted.internet import reactor
+    with interrupt_ends_at_once():
+        from twisted.internet import reactor
+
+        from ipfsreg.app.configuration import load_config
+        from ipfsreg.config.errors import ConfigError
+        from ipfsreg.config.file import find_config
 
     try:
         return load_config(path or find_config(), reactor, for_daemon=for_daemon)
@@ -119,7 +119,9 @@ def image_name(path: Path | None, given: str, elsewhere: Elsewhere | None = None
     return name
 
 
-def _is_this_registry(config: Config, host: str) -> bool:
+def _is_this_registry(config: "Config", host: str) -> bool:
+    from ipfsreg.config.endpoints import listens_as
+
     address, _, port = host.rpartition(":")
     return port.isdecimal() and any(
         listens_as(endpoint, address.strip("[]"), int(port)) for endpoint in config.registry.listen
@@ -135,20 +137,21 @@ def ask(
     scratch: bool = False,
     quiet: bool = False,
     progress: ProgressBar | None = None,
-    items: list[Any] | None = None,
+    each: Callable[[Any], None] | None = None,
 ) -> dict[str, Any]:
     """Have the registry do a task, and answer its result; see `with_registry`.
 
     ``elsewhere`` is another registry, where the protocol can do the task. ``progress`` shows how far it
-    is, and ``items`` gets what a task has listed.
+    is, and ``each`` is called with whatever a task lists, as it comes.
     """
 
-    def heard(event: Event) -> None:
+    def heard(event: "Event") -> None:
         if progress is not None and "progress" in event:
             progress.at(**event["progress"])
         elif "items" in event:
-            if items is not None:
-                items.extend(event["items"])
+            if each is not None:
+                for item in event["items"]:
+                    each(item)
             if progress is not None:
                 progress.advance(len(event["items"]))
 
@@ -159,36 +162,63 @@ def ask(
     if path is not None:
         fail("--config and --registry name two registries: leave one out")
 
-    async def reached(reactor: Any) -> dict[str, Any]:
+    with interrupt_ends_at_once():
         from .remote import reach_remote  # a client of other registries, and only for them
 
+    async def reached(reactor: Any) -> dict[str, Any]:
         async with reach_remote(elsewhere.url, elsewhere.authorities, reactor) as registry:
             return await registry.do(task, arguments or {}, heard)
 
     return with_reactor(reached)
 
 
-def ask_server(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
-    """As `ask`, for what concerns the server that has the bucket, so that no daemon need have been here."""
+def ask_server(path: Path | None, backend: str, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+    """As `ask`, for what concerns the server that has the bucket, so that no daemon need have been here.
+
+    Where the configuration has another ``backend``, that ends the program.
+    """
+    need_backend(path, backend)
     return ask(path, task, arguments, scratch=True)
 
 
-def backend_of(config: Config) -> Opened:
+def need_backend(path: Path | None, backend: str) -> None:
+    """End the program where this command is for another backend than the configuration names."""
+    named = load(path).registry.backend
+    if named != backend:
+        fail_for(path, f"the backend {backend}", f"[registry] backend = {named}")
+
+
+def fail_for(path: Path | None, needed: str, said: str) -> NoReturn:
+    """End the program where this command needs something else than the configuration says."""
+    from ipfsreg.config.file import find_config
+
+    found = path or find_config()
+    told = f"{found} says {said}" if found else f"without a configuration file it is {said}"
+    fail(f"`{click.get_current_context().command_path}` needs {needed}, and {told}")
+
+
+def backend_of(config: "Config") -> "Opened":
     """The backend of a configuration, to look at and not to be opened."""
     from twisted.internet import reactor
+
+    from ipfsreg.app.configuration import make_backend
+    from ipfsreg.flow.workers import Workers
 
     return make_backend(config, Workers(reactor, config.registry.threads), reactor)
 
 
-def describe_storage(path: Path | None) -> str:
+def describe_storage(path: Path | None, config: "Config | None" = None) -> str:
     """What to call the storage that a command uses, and why it is that one."""
+    from ipfsreg.config.file import find_config
+
     found = path or find_config()
-    return f"{backend_of(load(path)).bucket.name}, {f'as {found} says' if found else 'without a configuration file'}"
+    said = f"as {found} says" if found else "without a configuration file"
+    return f"{backend_of(config or load(path)).bucket.name}, {said}"
 
 
 def with_registry(
     path: Path | None,
-    work: Callable[[RegistryAccess], Coroutine[Any, Any, T]],
+    work: "Callable[[RegistryAccess], Coroutine[Any, Any, T]]",
     *,
     may_make_bucket: bool = False,
     scratch: bool = False,
@@ -202,7 +232,9 @@ def with_registry(
     unless ``quiet``.
     """
     config = load(path)
-    storage = describe_storage(path)
+    storage = describe_storage(path, config)
+    with interrupt_ends_at_once():
+        from .access import reach
 
     async def reached(reactor: Any) -> T:
         async with reach(config, reactor, may_make_bucket=may_make_bucket, scratch=scratch) as registry:
@@ -221,39 +253,10 @@ def with_reactor(work: Callable[[Any], Coroutine[Any, Any, T]], say: Callable[[o
     A failure that a user can understand ends the program with one line, for which ``say`` has the words. Interrupted,
     the work is cancelled, and the program ends when that has been cleaned up after.
     """
-    from twisted.internet import reactor
+    with interrupt_ends_at_once():
+        from .running import Failed, run
 
-    run_by_monotonic_clock(reactor)
-    outcome: list[T | Failure] = []
-    interrupted = False
-
-    def main(reactor: Any) -> "Deferred[None]":
-        done = Deferred.fromCoroutine(work(reactor)).addBoth(outcome.append)
-        reactor.addSystemEventTrigger("before", "shutdown", stop, done)
-        return done
-
-    def stop(done: "Deferred[None]") -> "Deferred[None]":
-        nonlocal interrupted
-        interrupted = not done.called
-        if interrupted:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the program at once
-        done.cancel()
-        return done
-
-    gc.freeze()  # see `run`
-    gc.enable()
     try:
-        react(main)
-    except SystemExit:
-        if interrupted:
-            raise click.Abort from None
-    (result,) = outcome
-    if not isinstance(result, Failure):
-        return result
-    error = result.value
-    if isinstance(error, ControlError):
-        fail(say(error), error.status)
-    if isinstance(error, TELLING):
-        fail(say(error), Exit.of(http_status(error)))
-    result.raiseException()
-    raise AssertionError("not reached")
+        return run(work)
+    except Failed as error:
+        fail(say(error.why), error.status)

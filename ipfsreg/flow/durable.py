@@ -28,8 +28,8 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """A file to write to in several pieces; at the end of the block it is there as by `write_durably`."""
     name = f".{path.name}-{secrets.token_hex(8)}"
     with closing(os.open(path.parent, DIRECTORY)) as directory:
-        with draft(directory, name, mode) as file:
-            os.fchmod(file.fileno(), mode)  # whatever the umask says
+        with draft(directory, name, mode) as descriptor, os.fdopen(descriptor, "wb", closefd=False) as file:
+            os.fchmod(descriptor, mode)  # whatever the umask says
             yield file
             sync_file(file)
             os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -58,16 +58,26 @@ def _remove_drafts(directory: Path, name: str) -> None:
 
 
 @contextmanager
-def draft(directory: int, name: str, mode: int) -> Iterator[IO[bytes]]:
-    """A new file in an open directory. The block fills it and gives it another name; where it fails, the file goes."""
+def draft(directory: int, name: str, mode: int) -> Iterator[int]:
+    """A new file in an open directory, open to be written to.
+
+    The block fills it and gives it another name; where it fails, the file goes.
+    """
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
+        with closing(descriptor):
+            yield descriptor
     except BaseException:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
         raise
+
+
+def write_all(descriptor: int, content: bytes | bytearray) -> None:
+    """Write content to an open file."""
+    view = memoryview(content)
+    while view:
+        view = view[os.writev(descriptor, [view]) :]
 
 
 @contextmanager

@@ -19,6 +19,8 @@ async def gather(work: Callable[[A], Awaitable[T]], arguments: Iterable[A], limi
     under way goes on unobserved. Cancelled, it cancels what is under way.
     """
     waiting = list(enumerate(arguments))
+    if len(waiting) == 1:
+        return [await work(waiting[0][1])]
     waiting.reverse()
     results: dict[int, T] = {}
 

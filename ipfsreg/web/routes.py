@@ -136,6 +136,7 @@ class Dispatcher:
         self._handlers = routes.handlers
         self._failed = failed
         self._unmatched = unmatched or failed
+        self._rules = self._app.url_map.bind("registry")  # no rule of ours depends on host, scheme or script name
         self._known = lru_cache(maxsize=PATHS_REMEMBERED)(self._match)
 
     def __call__(self, request: Request) -> None:
@@ -171,14 +172,12 @@ class Dispatcher:
     def _match(self, path: bytes, method: bytes) -> _Match:
         if not path.startswith(b"/"):
             raise NotFound
-        # No rule of ours depends on host, scheme or script name.
         try:
             text = unquote_to_bytes(path).decode()
         except UnicodeDecodeError:
             raise NameInvalid("the path is not UTF-8") from None
-        adapter = self._app.url_map.bind("registry", path_info=text)
         try:
-            rule, arguments = adapter.match(method=method.decode("ascii"), return_rule=True)
+            rule, arguments = self._rules.match(text, method.decode("ascii"), return_rule=True)
         except (NameInvalid, TagInvalid, DigestInvalid) as error:
             raise _as_answered(error, method, text) from None
         return rule, dict(arguments)

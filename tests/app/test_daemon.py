@@ -17,7 +17,6 @@ from ipfsreg.app.state_directory import StateDirectory
 from ipfsreg.cli.daemon_client import DaemonClient
 from ipfsreg.config.sections import RegistryOptions
 from ipfsreg.flow.periodic import Periodic
-from ipfsreg.flow.workers import Workers
 from tests.web.client import pause, query, until
 from tests.web.served import LOCAL, Serve, Served, digest_of
 
@@ -326,14 +325,3 @@ async def test_a_service_manager_that_is_gone_changes_nothing(
     assert (await registry.ask("GET", "/v2/")).status == 200
     await registry.stop()
     assert sum("service manager" in formatEvent(event) for event in log) == 2
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_threads_end_with_the_daemon(serve: Serve) -> None:
-    workers = Workers(reactor, 3)
-    workers.startService()
-    assert await workers.run(lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        await workers.run(lambda: 1 // 0)
-    workers.stopService()
-    assert not any(thread.is_alive() for thread in workers._pool.threads)

@@ -300,7 +300,6 @@ def _path_of(descriptor: int) -> str:
 async def test_the_order_that_makes_it_durable(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     source = local.spooled(b"a file")
     calls = Calls(monkeypatch, local.directory)
-    new_directory = ["mkdir bucket/a", "fsync bucket", "mkdir bucket/a/b", "fsync bucket/a"]
 
     async def made_by(write: Awaitable[None]) -> list[str]:
         calls.made.clear()
@@ -308,8 +307,11 @@ async def test_the_order_that_makes_it_durable(local: LocalStorage, monkeypatch:
         return list(calls.made)
 
     assert await made_by(local.bucket.put("a/b/f", b"")) == [
+        "mkdir bucket/a",
+        "mkdir bucket/a/b",
         "fsync drafts/*",
-        *new_directory,
+        "fsync bucket",
+        "fsync bucket/a",
         "replace bucket/a/b/f",
         "fsync bucket/a/b",
     ]
@@ -357,6 +359,53 @@ async def test_a_directory_that_another_thread_is_making_is_made_durable_too(
     assert not first.called
     late.set()
     await first
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_directory_whose_sync_failed_is_made_durable_by_the_next_writer(
+    local: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, broken, synced = os.fsync, True, []
+
+    def failing_fsync(descriptor: int) -> None:
+        path = os.path.relpath(_path_of(descriptor), local.top)
+        if broken and path in {".", "d"}:
+            raise OSError(errno.EIO, "it fails")
+        fsync(descriptor)
+        synced.append(path)
+
+    monkeypatch.setattr(os, "fsync", failing_fsync)
+    for name in ("first", "second"):
+        with pytest.raises(Unavailable):
+            await local.bucket.put(f"d/e/{name}", b"")
+    broken = False
+    synced.clear()
+    await local.bucket.put("d/e/third", b"")
+    assert {"d/e", "d", "."} <= set(synced)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_way_of_new_directories(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are made durable, and only some are open at a time."""
+    fsync, synced, most = os.fsync, set(), 0
+    before = len(os.listdir("/proc/self/fd"))
+
+    def counting_fsync(descriptor: int) -> None:
+        nonlocal most
+        fsync(descriptor)
+        synced.add(_path_of(descriptor))
+        most = max(most, len(os.listdir("/proc/self/fd")))
+
+    monkeypatch.setattr(os, "fsync", counting_fsync)
+    names = [f"d{number}" for number in range(60)]
+    await local.bucket.put("/".join([*names, "f"]), b"content")
+    above = local.top
+    for name in names:
+        assert str(above) in synced
+        above /= name
+    assert str(above) in synced
+    assert most - before < 30
+    assert await local.bucket.get("/".join([*names, "f"]), 10) == b"content"
 
 
 @pytest_twisted.ensureDeferred

@@ -53,6 +53,7 @@ class LocalBucket:
         self._tree = FileTree(self._top, self._drafts)
         self._workers = workers
         self._marked: int | None = None  # the open mark, so that no other file can get its inode
+        self._identity: tuple[int, int] | None = None
 
     def start(self) -> "Deferred[None]":
         """See `IBucket.start`. Drafts of a daemon that was killed are thrown away."""
@@ -82,7 +83,9 @@ class LocalBucket:
                         raise SetupError(f"{self._drafts / draft} is a directory, and only files are there") from None
             self._close_mark()
             self._marked = os.open(self._mark, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-            if (kind := kind_of(os.fstat(self._marked).st_mode)) is not None:
+            found = os.fstat(self._marked)
+            self._identity = found.st_dev, found.st_ino
+            if (kind := kind_of(found.st_mode)) is not None:
                 raise SetupError(f"{self._mark} is {kind} and not the file that marks a bucket")
         except OSError as error:
             raise SetupError(f"cannot use {error.filename or self._top}: {error.strerror}; change `path`") from error
@@ -129,7 +132,7 @@ class LocalBucket:
     def _close_mark(self) -> None:
         if self._marked is not None:
             os.close(self._marked)
-            self._marked = None
+            self._marked = self._identity = None
 
     def stat(self, path: str) -> "Deferred[Stat]":
         """See `IBucket.stat`."""
@@ -249,11 +252,10 @@ class LocalBucket:
 
     def _check_mark(self) -> None:
         try:
-            found = self._mark.lstat()
-            mine = found if self._marked is None else os.fstat(self._marked)
+            found = os.lstat(self._mark)
         except OSError as error:
             raise Unavailable(f"{self._top} is not there any more; is its volume mounted? ({error})") from error
-        if (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino):
+        if self._identity not in (None, (found.st_dev, found.st_ino)):
             raise Unavailable(
                 f"{self._top} is another one than at the start: was it removed, or is another volume mounted?"
             )

@@ -10,24 +10,25 @@ place of a directory; but an empty directory is nobody's, and gives way.
 
 import errno
 import os
-import secrets
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import Corrupt, InTheWay, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, Listing
-from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory, sync_file
+from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory, write_all
 
 from .beneath import kind_of, open_beneath, stranger_on
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO would wait for somebody to write to it
 _STRANGE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
+_TOGETHER = 16  # new directories, at most, that are synced at the end: each keeps one open
 _DIRECTORY_THERE = {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
 
@@ -43,6 +44,7 @@ class FileTree:
         self._drafts = os.path.realpath(drafts.parent), drafts.name
         self._lock = Lock()
         self._being_made: Counter[str] = Counter()
+        self._numbers = count()  # of the drafts
 
     def size(self, path: str) -> int:
         """A file's length in bytes."""
@@ -75,11 +77,14 @@ class FileTree:
 
     def write(self, path: str, content: bytes) -> None:
         """Create or replace a file atomically and durably, by way of one among the drafts."""
-        name = secrets.token_hex(16)
-        with closing(open_beneath(*self._drafts, DIRECTORY)) as drafts, draft(drafts, name, 0o666) as file:
-            file.write(content)
-            sync_file(file)
-            self._place(path, lambda to, last: os.replace(name, last, src_dir_fd=drafts, dst_dir_fd=to))
+        name = str(next(self._numbers))
+        with closing(open_beneath(*self._drafts, DIRECTORY)) as drafts, draft(drafts, name, 0o666) as descriptor:
+            write_all(descriptor, content)
+            self._place(
+                path,
+                lambda to, last: os.replace(name, last, src_dir_fd=drafts, dst_dir_fd=to),
+                lambda: os.fsync(descriptor),
+            )
 
     def take(self, source: Path, path: str) -> None:
         """Make a file from outside the tree one of it, atomically and durably.
@@ -158,7 +163,7 @@ class FileTree:
             return open_beneath(self._top, path, flags)
         except OSError as error:
             if error.errno in _STRANGE and (found := stranger_on(self._top, path)) is not None:
-                raise _damage(*found) from None
+                raise _damage(*found, on_the_way=found[0] != f"{self._top}/{path}") from None
             raise
 
     def _directory(self, path: str) -> int:
@@ -173,13 +178,16 @@ class FileTree:
             return found
         raise _damage(f"{self._top}/{path}", kind_of(found.st_mode) or "a directory")
 
-    def _place(self, path: str, place: Callable[[int, str], None]) -> None:
-        """Have a file put into its directory, which is made if need be, and make its name there durable."""
+    def _place(self, path: str, place: Callable[[int, str], None], sync: Callable[[], None] | None = None) -> None:
+        """Have a file put into its directory, which is made if need be, and make its name there durable.
+
+        ``sync`` makes the content durable. It is called after directories were made: a journal takes them along.
+        """
         parent, name = _split(path)
         # A removal may take an emptied directory away between its creation and the rename: then once more.
         for _ in range(10):
             try:
-                with closing(self._made(parent)) as directory:
+                with self._made(parent, sync) as directory:
                     try:
                         place(directory, name)
                     except OSError as error:
@@ -202,32 +210,62 @@ class FileTree:
                 raise
             raise _damage(f"{self._top}/{path}", "a directory with something in it") from None
 
-    def _made(self, path: str) -> int:
-        """Open a directory, made durably if it is missing."""
-        try:
-            descriptor = self._directory(path)
-        except FileNotFoundError:
-            if path == _TOP:
-                raise
-        else:
-            # One that another thread is making may not be durable yet: then it is made so here as well.
-            if path not in self._being_made:
-                return descriptor
-            os.close(descriptor)
-        with self._lock:
-            self._being_made[path] += 1
-        try:
-            parent, name = _split(path)
-            with closing(self._made(parent)) as directory:
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=directory)
-                os.fsync(directory)
-        finally:
+    @contextmanager
+    def _made(self, path: str, sync: Callable[[], None] | None = None) -> Iterator[int]:
+        """Open a directory for a block, made durably if it is missing; ``sync`` is called in between."""
+        parts = path.split("/")
+        if len(parts) > _TOGETHER:
+            with self._made("/".join(parts[:-_TOGETHER])):
+                pass
+        new: list[tuple[str, int]] = []
+        with ExitStack() as opened:
+            try:
+                directory = self._make(path, new, opened)
+                if sync is not None:
+                    sync()
+            finally:
+                for _, parent in new:
+                    os.fsync(parent)
+                self._are_durable([each for each, _ in new])
+            yield directory
+
+    def _make(self, path: str, new: list[tuple[str, int]], opened: ExitStack) -> int:
+        """Open a directory, made if it is missing.
+
+        ``new`` is given those on its way whose names may not be durable, each with its open parent.
+        """
+        names: list[str] = []
+        while True:
+            try:
+                directory = self._directory(path)
+                # One that another thread is making may not be durable yet: then it is made so here as well.
+                if path not in self._being_made:
+                    break
+                os.close(directory)
+            except FileNotFoundError:
+                if path == _TOP:
+                    raise
+            path, name = _split(path)
+            names.append(name)
+        opened.callback(os.close, directory)
+        for name in reversed(names):
+            path = name if path == _TOP else f"{path}/{name}"
+            new.append((path, directory))
             with self._lock:
-                self._being_made[path] -= 1
-                if not self._being_made[path]:
-                    del self._being_made[path]
-        return self._directory(path)
+                self._being_made[path] += 1
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=directory)
+            directory = self._directory(path)
+            opened.callback(os.close, directory)
+        return directory
+
+    def _are_durable(self, paths: Sequence[str]) -> None:
+        # Those whose sync failed are never told of here: whoever comes next tries again.
+        with self._lock:
+            for each in paths:
+                self._being_made[each] -= 1
+                if not self._being_made[each]:
+                    del self._being_made[each]
 
     def _left(self, directory: str) -> None:
         """Make durable that a file has gone from a directory, and remove the directories that this empties."""
@@ -281,5 +319,7 @@ def _entry(found: "os.DirEntry[str]") -> Entry:
     return Entry(found.name, is_directory, not is_directory and not found.is_file(follow_symlinks=False))
 
 
-def _damage(path: str, kind: str) -> Corrupt:
-    return Corrupt(f"{path} is {kind}, which does not belong there; it is not looked into: remove it")
+def _damage(path: str, kind: str, *, on_the_way: bool = False) -> Corrupt:
+    return (InTheWay if on_the_way else Corrupt)(
+        f"{path} is {kind}, which does not belong there; it is not looked into: remove it"
+    )

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cachetools import LRUCache
+from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Altered, Corrupt, KeyMissing, NotFound, TooLarge, Unchangeable
@@ -25,6 +26,8 @@ _SHORT = 1 << 13  # of such contents the digests of some are remembered: at most
 _REMEMBERED = 1 << 10
 
 _INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
+_LONG_AT_ONCE = 8
+"""So many longer contents are read and hashed at once: else all that are asked for at a time would wait in memory."""
 
 
 def content_key(digest: Digest) -> tuple[str, Digest]:
@@ -46,6 +49,7 @@ class ContentStore:
         self._workers = workers
         self._small = small
         self._changing = KeyedLock()
+        self._long: DeferredSemaphore = DeferredSemaphore(_LONG_AT_ONCE)
         self._checked = CheckedReads(workers, self._put_away) if verify_reads else None
         self._stored: LRUCache[Digest, object] = LRUCache(_REMEMBERED)
         """What was stored lately: a mark that each time is another one."""
@@ -107,6 +111,12 @@ class ContentStore:
 
         :raises Corrupt: where what came is not the content, but may be so because of the way and not of the storage.
         """
+        if size <= _INLINE:
+            return await self._get(digest, size)
+        async with self._long:
+            return await self._get(digest, size)
+
+    async def _get(self, digest: Digest, size: int) -> bytes | None:
         try:
             content = await self._bucket.get(layout.blob(digest), max(size, self._small))
         except NotFound:

@@ -167,20 +167,20 @@ class Blobs:
         digest: Digest,
         source: Repository | None,
         may_read: Callable[[str], bool] | None = None,
-    ) -> bool:
-        """Give a repository a blob that another has: no transfer.
+    ) -> int | None:
+        """Give a repository a blob that another has: no transfer. Answers its length in bytes.
 
         Where no ``source`` is named, that is any repository that is not private and for which ``may_read`` says yes.
-        Answers False where there is no such blob: then it has to be uploaded.
+        Answers None where there is no such blob: then it has to be uploaded.
         """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
             size = await self._size_elsewhere(digest, source, may_read)
             if size is None:
                 use.found_nothing()
-                return False
+                return None
             async with self._quotas.room(repository, digest, size):
                 await self._link(repository, digest, size)
-            return True
+            return size
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Take a blob from a repository; the collector frees the content when no repository has it.

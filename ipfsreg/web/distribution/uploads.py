@@ -65,11 +65,10 @@ class UploadRoutes:
         """Mount a blob, take a whole one, or begin a session."""
         mounted = await self._mount(request, repository)
         if mounted is not None:
-            source = parameter(request, "from")
-            size = await self._blobs.linked_size(repository, mounted)
-            target = Target(repository, mounted, media_type=BLOB, size=size, source=source)
+            blob, size = mounted
+            target = Target(repository, blob, media_type=BLOB, size=size, source=parameter(request, "from"))
             await self._teller.changed(request, EventAction.MOUNT, target)
-            return await self._created(request, repository, mounted, size)
+            return await self._created(request, repository, blob, size)
         digest = _digest_parameter(request)
         algorithm = parameter(request, "digest-algorithm")
         if algorithm is not None and algorithm not in HEX_LENGTHS:
@@ -115,7 +114,8 @@ class UploadRoutes:
         await upload.cancel()
         return reply(request, 204, {})
 
-    async def _mount(self, request: Request, repository: Repository) -> Digest | None:
+    async def _mount(self, request: Request, repository: Repository) -> tuple[Digest, int] | None:
+        """The blob that was mounted, and its length; None where nothing was."""
         wanted = parameter(request, "mount")
         if wanted is None:
             return None
@@ -126,10 +126,10 @@ class UploadRoutes:
             source = None if named is None else parse_repository(named)
             if source is not None and pulls is not None and not pulls(source):
                 return None  # as if it were not there
-            mounted = await self._blobs.mount(repository, digest, source, pulls)
+            size = await self._blobs.mount(repository, digest, source, pulls)
         except (DigestInvalid, NameInvalid):
             return None  # a mount that cannot be becomes an ordinary upload
-        return digest if mounted else None
+        return None if size is None else (digest, size)
 
     async def _finish(self, request: Request, upload: Upload, digest: Digest) -> None:
         with _telling_the_offset(request, upload):
@@ -141,11 +141,11 @@ class UploadRoutes:
         await self._teller.changed(request, EventAction.PUSH, target)
         return await self._created(request, upload.repository, digest, upload.received)
 
-    async def _created(self, request: Request, repository: Repository, digest: Digest, size: int | None) -> bytes:
+    async def _created(self, request: Request, repository: Repository, digest: Digest, size: int) -> bytes:
         headers = {
             "Location": path(repository, "blobs", digest),
             "Docker-Content-Digest": digest,
-            CID_HEADER: None if size is None else await self._dags.cid_text(digest, size),
+            CID_HEADER: await self._dags.cid_text(digest, size),
         }
         return reply(request, 201, headers)
 

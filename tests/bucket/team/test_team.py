@@ -26,6 +26,7 @@ from ipfsreg.encryption.documents import (
     keys_path,
     member_path,
 )
+from tests.full import examples
 
 from .memory import Killed, MemoryBucket
 from .people import AtOnce, Person
@@ -516,7 +517,7 @@ async def test_killed_at_any_moment_the_team_works_and_the_change_can_be_made_ag
         pytest.fail("the change has no end")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(20, 60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_hostile_bytes_in_every_document(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     async def run() -> None:

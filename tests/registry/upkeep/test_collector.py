@@ -133,7 +133,7 @@ def play(world: World, before: list[Step], clients: list[list[Step]], odds: floa
     assert not world.problems
 
 
-@settings(max_examples=examples(120, 400), deadline=None)
+@settings(max_examples=examples(50, 400), deadline=None)
 @given(scenario=scenarios(), seed=st.integers(0, 2**32), cached=st.booleans())
 def test_nothing_that_anybody_relies_on_is_taken(
     directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int, cached: bool
@@ -145,7 +145,7 @@ def test_nothing_that_anybody_relies_on_is_taken(
     play(World(directory, seed, 100_000 if cached else 0), *scenario, odds=0)
 
 
-@settings(max_examples=examples(20, 100), deadline=None)
+@settings(max_examples=examples(10, 100), deadline=None)
 @given(scenario=scenarios(), seed=st.integers(0, 2**32), odds=st.sampled_from([0, 0.03]))
 def test_nor_where_the_bucket_is_encrypted(
     directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int, odds: float
@@ -154,7 +154,7 @@ def test_nor_where_the_bucket_is_encrypted(
     play(EncryptedWorld(directory, seed), *scenario, odds=odds)
 
 
-@settings(max_examples=examples(50, 150), deadline=None)
+@settings(max_examples=examples(20, 150), deadline=None)
 @given(scenario=scenarios(), seed=st.integers(0, 2**32))
 def test_nor_where_the_storage_fails_now_and_then(
     directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int
