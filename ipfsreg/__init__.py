@@ -1,8 +1,15 @@
 """ipfsreg: a container registry whose storage is IPFS, as a Twisted daemon."""
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("ipfsreg")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    """The version, which is looked for when somebody asks: that takes as long as all else that `--help` does."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ipfsreg")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"

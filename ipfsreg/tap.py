@@ -2,6 +2,7 @@
 
 import gc
 import os
+import platform
 import resource
 import sys
 from functools import partial
@@ -10,12 +11,14 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.protocol import Factory
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from twisted.python import usage
 from zope.interface import provider
 
+from . import __version__
 from .flow.interrupt import interrupt_ends_at_once
 
+_log = Logger()
 _EXIT_USAGE = 2
 _DESCRIPTORS = 65536
 _PID_FILE = "twistd.pid"  # twistd's default
@@ -49,7 +52,7 @@ def makeService(options: Options) -> IService:
         from .app.reloading import Reloadable, Reloading
         from .bucket.errors import SetupError
         from .config.errors import ConfigError
-        from .config.file import find_config
+        from .config.file import NO_FILE, find_config
         from .flow.clock import run_by_monotonic_clock
 
     run_by_monotonic_clock(reactor)
@@ -62,6 +65,12 @@ def makeService(options: Options) -> IService:
     except (ConfigError, SetupError) as error:
         _say(error)
         raise SystemExit(_EXIT_USAGE) from None
+    _log.info(
+        "ipfsreg {version} on Python {python}, {configured}.",
+        version=__version__,
+        python=platform.python_version(),
+        configured="without a configuration file" if config.name == NO_FILE else f"configured by {config.name}",
+    )
     reloadables = [] if log_file is None else [Reloadable("the log file", partial(reopen, log_file))]
     observer = None if options.parent is None else log_observer(options.parent, log_file, config.log)
     service = LoggingTo(observer)

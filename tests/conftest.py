@@ -15,7 +15,7 @@ from .full import FULL, examples
 from .web.served import Serve, Served
 
 # How long an example takes says something of the machine and nothing of the code.
-settings.register_profile("any machine", deadline=None, max_examples=examples(40, 100))
+settings.register_profile("any machine", deadline=None, max_examples=examples(20, 100))
 settings.load_profile("any machine")
 
 if not FULL:
@@ -83,13 +83,11 @@ def clean_log(log: list[LogEvent]) -> Iterator[list[LogEvent]]:
     assert not [formatEvent(event) for event in log if event.get("log_level") == LogLevel.critical]
 
 
-@pytest_twisted.async_yield_fixture()
-async def serve(tmp_path: Path, clean_log: list[LogEvent]) -> AsyncIterator[Serve]:
-    """Starts daemons: ``await serve(registry={"idle_timeout": "1s"})``. Each is stopped at the end."""
+async def _serving(where: Path) -> AsyncIterator[Serve]:
     running: list[Served] = []
 
     async def start(**options: Mapping[str, object]) -> Served:
-        directory = tmp_path / str(len(running))
+        directory = where / str(len(running))
         directory.mkdir()
         served = Served(directory, options)
         running.append(served)
@@ -99,6 +97,20 @@ async def serve(tmp_path: Path, clean_log: list[LogEvent]) -> AsyncIterator[Serv
     yield start
     for served in running:
         await served.stop()
+
+
+@pytest_twisted.async_yield_fixture()
+async def serve(tmp_path: Path, clean_log: list[LogEvent]) -> AsyncIterator[Serve]:
+    """Starts daemons: ``await serve(registry={"idle_timeout": "1s"})``. Each is stopped at the end."""
+    async for start in _serving(tmp_path):
+        yield start
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def serve_all(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve]:
+    """As `serve`, for daemons that several tests of a module share: who uses one uses ``clean_log`` too."""
+    async for start in _serving(tmp_path_factory.mktemp("served")):
+        yield start
 
 
 @pytest_twisted.async_yield_fixture()

@@ -144,7 +144,7 @@ class DaemonProcess:
             raise RuntimeError(f"the daemon did not stop within {deadline} s:\n{self.log}") from None
         self._process = None
         # Twisted, having shut down on a signal, ends the process with that same signal.
-        if code not in (0, -signal.SIGTERM) or "Server Shut Down" not in self.log:
+        if code not in (0, -signal.SIGTERM) or "Stopped." not in self.log:
             raise RuntimeError(f"the daemon ended with code {code}:\n{self.log}")
 
     def kill(self) -> None:

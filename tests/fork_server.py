@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -26,27 +27,39 @@ LOADED = (
     "cbor2",
     "click",
     "durationpy",
+    "encodings.idna",
+    "encodings.utf_8_sig",
     "google.protobuf.internal.python_message",
     "h11",
     "httptools",
     "ipfsreg.access.rules",
     "ipfsreg.access.watched",
     "ipfsreg.app.access_file",
+    "ipfsreg.app.assembly",
     "ipfsreg.app.certificates",
     "ipfsreg.app.control.tasks",
+    "ipfsreg.app.log_output",
     "ipfsreg.app.peer_id",
     "ipfsreg.app.reloading",
-    "ipfsreg.bucket.local.bucket",
-    "ipfsreg.config.endpoints",
-    "ipfsreg.config.errors",
-    "ipfsreg.config.kinds",
-    "ipfsreg.config.webhook_options",
-    "ipfsreg.flow.interrupt",
+    "ipfsreg.bucket.local.backend",
+    "ipfsreg.cli.accounts",
+    "ipfsreg.cli.alone",
+    "ipfsreg.cli.contents",
+    "ipfsreg.cli.converting",
+    "ipfsreg.cli.copy",
+    "ipfsreg.cli.daemon_client",
+    "ipfsreg.cli.images",
+    "ipfsreg.cli.main",
+    "ipfsreg.cli.remote",
+    "ipfsreg.cli.retention",
+    "ipfsreg.cli.team",
+    "ipfsreg.cli.upkeep",
     "ipfsreg.registry.events.event_log",
-    "ipfsreg.registry.registry",
+    "ipfsreg.registry.upkeep.collector",
+    "ipfsreg.registry.ipfs.exporting",
+    "ipfsreg.registry.upkeep.verifier",
+    "ipfsreg.tap",
     "ipfsreg.web.browsers",
-    "ipfsreg.web.distribution.answers",
-    "ipfsreg.web.gate",
     "ipfsreg.web.gateway.trustless",
     "ipfsreg.web.http.access_log",
     "ipfsreg.web.pages.contents",
@@ -197,17 +210,37 @@ def run(
     return subprocess.CompletedProcess(list(arguments), status, *said)
 
 
+_REACTOR = "twisted.internet.reactor"
+
+
+def _use_once() -> None:
+    """Look through `twistd`'s plugins and make a daemon, which is not started: much is compiled for the first."""
+    from twisted.application.service import IServiceMaker
+    from twisted.internet.task import Clock
+    from twisted.plugin import getPlugins
+
+    from ipfsreg.app.assembly import make_daemon
+    from ipfsreg.app.configuration import load_config
+
+    list(getPlugins(IServiceMaker))
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "ipfsreg.ini")
+        file.write_text(f"[local]\npath = {directory}\n")
+        make_daemon(load_config(file, Clock()), Clock(), print)
+
+
 _status: int | None = None
 """With what a command ends by itself."""
 
 
 def _serve() -> None:
     atexit.register(_end_at_once)  # before what the libraries register, which is called in the opposite order
+    # Klein wants the reactor when it is loaded, for a method that nobody here calls; each command makes its own.
+    sys.modules[_REACTOR] = types.ModuleType(_REACTOR)
     for name in LOADED:
         importlib.import_module(name)
-    unshared = {"twisted.internet.reactor", "ipfsreg.config.backend_options"} & sys.modules.keys()
-    if unshared:
-        raise RuntimeError(f"loaded before the fork: {unshared}")
+    _use_once()
+    del sys.modules[_REACTOR]
     gc.collect()
     gc.freeze()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands

@@ -1,6 +1,10 @@
 """Whether tests run at their full length: ``IPFSREG_FULL_TESTS=1`` in the environment, as `.ci/run` has it."""
 
 import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 FULL = os.environ.get("IPFSREG_FULL_TESTS") == "1"
 
@@ -8,3 +12,8 @@ FULL = os.environ.get("IPFSREG_FULL_TESTS") == "1"
 def examples(few: int, many: int) -> int:
     """How many examples hypothesis tries: ``many`` at full length, else ``few``."""
     return many if FULL else few
+
+
+def some(few: int, cases: Sequence[T]) -> Sequence[T]:
+    """All the cases of a test at full length, else a ``few`` of them, from all over the list."""
+    return cases if FULL else [cases[number * len(cases) // few] for number in range(few)]

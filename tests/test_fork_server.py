@@ -9,10 +9,12 @@ import pytest
 
 from . import fork_server
 from .daemon_process import DaemonProcess, program
+from .full import some
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["check"], ["check", "--config", "missing.ini"], ["cid", "box"], ["nosuch"]]
+    "arguments",
+    some(2, [["--version"], ["check"], ["check", "--config", "missing.ini"], ["cid", "box"], ["nosuch"]]),
 )
 def test_commands(tmp_path: Path, arguments: list[str]) -> None:
     command = [program("ipfsreg"), *arguments]

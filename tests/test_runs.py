@@ -24,6 +24,7 @@ def options() -> list[str]:
     settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["timeout"] > 0
     return [
+        *("-p", "xdist", "-p", "pytest_timeout"),
         *shlex.split(settings["addopts"]),
         *shlex.split(workers.replace("$(JOBS)", str(JOBS))),
         *("--override-ini", "timeout=1", "--override-ini", f"timeout_method={settings['timeout_method']}"),
@@ -38,6 +39,7 @@ def run(where: Path, *files: str) -> tuple[int, str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *options(), "-p", "no:cacheprovider", str(where)],
         cwd=where,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # the others only make each start slower
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

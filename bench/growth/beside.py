@@ -10,7 +10,7 @@ from types import TracebackType
 
 from bench.images import MANIFEST
 
-PAUSE = 0.002
+PAUSE = 0.005
 """Seconds between two pulls."""
 
 

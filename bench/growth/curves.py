@@ -27,7 +27,7 @@ def table(curves: Mapping[str, Curve], units: Mapping[str, str], sizes: Sequence
     for name, curve in curves.items():
         slope = exponent(curve)
         cells = [_number(curve[size]) if size in curve else "" for size in sizes]
-        rows.append([name, units[name], *cells, "" if slope is None else f"{slope:.2f}"])
+        rows.append([name, units.get(name, ""), *cells, "" if slope is None else f"{slope:.2f}"])
     headers = ["figure", "unit", *(f"{size:,}" for size in sizes), "exponent"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
@@ -55,7 +55,7 @@ def plot(runs: Mapping[str, Mapping[str, Curve]], units: Mapping[str, str], want
         for run, curves in runs.items():
             curve = curves.get(name, {})
             style = "--" if run.startswith("before") else "-"
-            colour = "tab:orange" if run.endswith("spread") else "tab:blue"
+            colour = "tab:green" if "kubo" in run else "tab:orange" if run.endswith("spread") else "tab:blue"
             axis.plot(list(curve), list(curve.values()), style, color=colour, marker=".", label=run)
         axis.set(title=f"{name}, {units[name]}", xscale="log", yscale="log")
         axis.title.set_fontsize(9)

@@ -19,6 +19,7 @@ from bench.registries import Registry, Running, running
 
 from .beside import Pulls
 from .stored import REFERRED, SHARED, SUBJECT, Tagged, descriptor, manifest
+from .turns import Turns, file_in
 
 MILLISECONDS, SECONDS, MIB, CORES = "ms", "s", "MiB", "cores"
 
@@ -27,6 +28,8 @@ UNITS = {
     "memory, idle": MIB,
     "push": MILLISECONDS,
     "tags page, first": MILLISECONDS,
+    "all tags": MILLISECONDS,
+    "all tags, longest turn": MILLISECONDS,
     "tags page after a push": MILLISECONDS,
     "catalog page, first": MILLISECONDS,
     "catalog page after a push": MILLISECONDS,
@@ -35,16 +38,21 @@ UNITS = {
     "referrers page, first": MILLISECONDS,
     "referrers page": MILLISECONDS,
     "referrers, none match": MILLISECONDS,
+    "clients, longest turn": MILLISECONDS,
+    "clients, longest turn, processor": MILLISECONDS,
 }
 """What is measured of clients, with its unit."""
 
 WORK = ("index of CIDs", "gc", "verify")
 OF_WORK = {
     "": SECONDS,
-    ", processor": CORES,
+    ", processor": SECONDS,
+    ", cores": CORES,
     ", memory": MIB,
     ", pull 99 %": MILLISECONDS,
     ", longest pull": MILLISECONDS,
+    ", longest turn": MILLISECONDS,
+    ", longest turn, processor": MILLISECONDS,
 }
 """What is measured of work in the background, with its unit: ``gc, longest pull`` is a figure."""
 
@@ -100,11 +108,16 @@ def of_clients(registry: Registry, directory: Path, shape: str, some: Sequence[T
         yield "start to ready", daemon.ready_after
         yield from _work(daemon, "index of CIDs", paths, lambda: _index_made(daemon))
         yield "memory, idle", memory.idle_bytes(daemon) / _MIB
-        client = Client(daemon.port)
+        client, turns = Client(daemon.port), Turns(file_in(directory))
         repository = some[0].repository
-        yield from _pages(client, repository, shape)
+        yield from _pages(client, repository)
         yield from _deletions(client, some)
         yield from _referrers(client)
+        yield "clients, longest turn", turns.longest
+        yield "clients, longest turn, processor", turns.longest_processor
+        turns.reset()
+        yield "all tags", client.timed(200, "GET", f"/v2/{repository}/tags/list")
+        yield "all tags, longest turn", turns.longest
 
 
 def of_upkeep(registry: Registry, directory: Path, shape: str, some: Sequence[Tagged]) -> Iterator[tuple[str, float]]:
@@ -124,7 +137,7 @@ def _asked_for(some: Sequence[Tagged]) -> list[str]:
     return [each.path for each in some[len(some) // 2 :]]
 
 
-def _pages(client: Client, repository: str, shape: str) -> Iterator[tuple[str, float]]:
+def _pages(client: Client, repository: str) -> Iterator[tuple[str, float]]:
     tags, catalog = f"/v2/{repository}/tags/list?n=100", "/v2/_catalog?n=100"
     yield "tags page, first", client.timed(200, "GET", tags)
     yield "catalog page, first", client.timed(200, "GET", catalog)
@@ -157,16 +170,23 @@ def _referrers(client: Client) -> Iterator[tuple[str, float]]:
 
 
 def _work(daemon: Running, what: str, paths: Sequence[str], work: Callable[[], object]) -> Iterator[tuple[str, float]]:
+    turns = Turns(file_in(daemon.directory))
+    turns.reset()
     before, cpu = memory.proportional_bytes(daemon), daemon.cpu_seconds()
     began = time.perf_counter()
     with memory.PeakMemory(daemon) as watched, Pulls(daemon.port, paths) as pulls:
         work()
     took = time.perf_counter() - began
     yield what, took
-    yield f"{what}, processor", (daemon.cpu_seconds() - cpu) / took
+    processor = daemon.cpu_seconds() - cpu
+    yield f"{what}, processor", processor
+    yield f"{what}, cores", processor / took
     yield f"{what}, memory", (watched.peak - before) / _MIB
     yield f"{what}, pull 99 %", pulls.percentile(0.99)
     yield f"{what}, longest pull", max(pulls.latencies)
+    yield f"{what}, longest turn", turns.longest
+    yield f"{what}, longest turn, processor", turns.longest_processor
+    turns.reset()
 
 
 def _index_made(daemon: Running) -> None:

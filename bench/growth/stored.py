@@ -1,13 +1,12 @@
 """A registry with any number of images, written directly in the layout: to push a million would take a day.
 
-Every manifest has a config of its own; one layer is shared. Nothing is fsynced.
+Every manifest has a config of its own; one layer is shared. Nothing is fsynced. What ended early goes on where it was.
 """
 
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,8 @@ SUBJECT_OF = 10
 
 REFERRED = "referred"
 """The repository with the `SUBJECT`."""
+
+_REMEMBERED = 1000  # manifests, after which it is noted how far it is
 
 
 @dataclass(frozen=True)
@@ -69,28 +70,43 @@ def tagged(shape: str, number: int) -> tuple[str, str]:
     return "all", f"build-{number}"
 
 
+def some_of(shape: str, number: int) -> list[Tagged]:
+    """A thousand of so many manifests, or all of them."""
+    found = []
+    for each in range(0, number, max(1, number // 1000)):
+        repository, tag = tagged(shape, each)
+        content, _ = manifest(f"image {each}")
+        found.append(Tagged(repository, tag, f"sha256:{_hex(content)}"))
+    return found
+
+
 class Store:
     """The directory of a daemon with the backend ``local``."""
 
     def __init__(self, path: Path) -> None:
         self._bucket = path / "bucket"
+        self._position = path / "made"
         self._made: set[str] = set()
 
-    def fill(self, shape: str, number: int) -> Iterator[Tagged]:
-        """Write so many manifests with their tags, and others that refer to one; some of the former are yielded."""
+    def fill(self, shape: str, number: int) -> None:
+        """Write so many manifests with their tags, and others that refer to one."""
         self._write("layout-version", b"1\n")
         self._write(".bucket", b"")
-        (self._bucket.parent / "drafts").mkdir()
+        (self._bucket.parent / "drafts").mkdir(exist_ok=True)
         self._write(f"blobs/{_spread(SHARED)}", SHARED)
-        for each in range(number):
-            repository, tag = tagged(shape, each)
-            content = self.add(repository, f"image {each}", None)
-            self._write(f"repositories/{repository}/_tags/{tag}", f"sha256:{_hex(content)}\n".encode())
-            if each % max(1, number // 1000) == 0:
-                yield Tagged(repository, tag, f"sha256:{_hex(content)}")
         self.add(REFERRED, "the subject", None)
-        for each in range(number // SUBJECT_OF):
-            self.add(REFERRED, f"signature {each}", descriptor(SUBJECT, MANIFEST))
+        signatures = number // SUBJECT_OF
+        begin = int(self._position.read_bytes()) if self._position.exists() else 0
+        for each in range(begin, number + signatures):
+            if each % _REMEMBERED == 0:
+                self._position.write_bytes(b"%d" % each)
+            if each < number:
+                repository, tag = tagged(shape, each)
+                content = self.add(repository, f"image {each}", None)
+                self._write(f"repositories/{repository}/_tags/{tag}", f"sha256:{_hex(content)}\n".encode())
+            else:
+                self.add(REFERRED, f"signature {each - number}", descriptor(SUBJECT, MANIFEST))
+        self._position.write_bytes(b"%d" % (number + signatures))
 
     def add(self, repository: str, name: str, subject: dict[str, object] | None) -> bytes:
         """Write one manifest with what it needs, and answer it."""

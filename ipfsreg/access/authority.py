@@ -13,6 +13,7 @@ from .logins import Logins
 from .refusals import Refusals
 from .rules import Rules, Verdict
 from .scopes import Granted, Scope
+from .sessions import Sessions
 from .tokens import Issued, Tokens
 from .watched import WatchedFile
 
@@ -49,13 +50,20 @@ class Authority:
     """The one face of access control. It knows neither HTTP nor storage; errors are those of `access.errors`."""
 
     def __init__(
-        self, rules: WatchedFile[Rules], providers: IdentityProviders, tokens: Tokens, audit: AuditLog | None = None
+        self,
+        rules: WatchedFile[Rules],
+        providers: IdentityProviders,
+        tokens: Tokens,
+        sessions: Sessions,
+        audit: AuditLog | None = None,
     ) -> None:
         self._rules = rules
         self._logins = providers.logins
         self._issuers = providers.issuers
         self._certificates = providers.certificates
         self._tokens = tokens
+        self.sessions = sessions
+        """Of browsers: see `renew`."""
         self._audit = audit
         self._refusals = Refusals(audit, rules.clock.seconds)
         issuers = None if providers.issuers is None else providers.issuers.file
@@ -85,6 +93,7 @@ class Authority:
         for file in self._files:
             file.load()
         self._tokens.load()
+        self.sessions.load()
         if self._audit is not None:
             self._audit.load()
 

@@ -12,7 +12,9 @@ PASSWORD_MAX = 1024
 
 USERS_MAX = 10_000
 
-_BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+"""A salt has 128 bits, so its last letter is one of four; bcrypt fails on any other."""
+
 BCRYPT_BYTES = 72
 """Of how many bytes of a password bcrypt takes notice, by Docker's registry and by htpasswd too."""
 

@@ -13,7 +13,7 @@ from ipfsreg.flow.workers import Workers
 
 from .compact import looks_like_token
 from .errors import BadCredentials, TooManyAttempts
-from .htpasswd import ROBOT, Htpasswd
+from .htpasswd import ROBOT, Account, Htpasswd
 from .identity import Kind, User
 from .issuers import Issuers
 from .remembered import Remembered
@@ -76,14 +76,7 @@ class Logins:
 
     async def _user(self, digest: bytes, name: str, password: str, client: str) -> User:
         if name.startswith(ROBOT):
-            # Nobody guesses 256 bits: a robot with its secret is let in whatever has failed at its address.
-            robot = self.robots and self.robots.value.check(name, password)
-            if not robot:
-                self._throttle.begin(client, name)
-                raise BadCredentials(f"a wrong secret for {name[:80]!r}")
-            if self._has_expired(robot):
-                raise BadCredentials(f"{name} has expired")
-            return robot
+            return await self._robot(name, password, client)
         if self._issuers is not None and looks_like_token(password) and self._issuers.named(name):
             return await self._issuers.identify(password, name)
         if self.htpasswd is None:
@@ -95,6 +88,19 @@ class Logins:
             return User(name, Kind.PASSWORD, stamp=account.stamp)
         return await self._check_once(self.htpasswd, digest, name, password, client)
 
+    async def _robot(self, name: str, secret: str, client: str) -> User:
+        # Nobody guesses 256 bits: a robot with its secret is let in whatever has failed at its address.
+        robot = self.robots and self.robots.value.check(name, secret)
+        if not robot:
+            self._throttle.begin(client, name)
+            robot = self.robots and (await self.robots.reload()).check(name, secret)  # it may have been made just now
+            if not robot:
+                raise BadCredentials(f"a wrong secret for {name[:80]!r}")
+            self._throttle.succeeded(client, name)
+        if self._has_expired(robot):
+            raise BadCredentials(f"{name} has expired")
+        return robot
+
     async def _check_once(
         self, htpasswd: WatchedFile[Htpasswd], digest: bytes, name: str, password: str, client: str
     ) -> User:
@@ -104,18 +110,20 @@ class Logins:
             if self._waiting.total() >= WAITING_MAX or self._waiting[client] >= WAITING_OF_CLIENT_MAX:
                 raise TooManyAttempts(1.0)
             self._throttle.begin(client, name)
-            work = partial(self._check_password, htpasswd.value, digest, name, password, client)
+            work = partial(self._check_password, htpasswd, digest, name, password, client)
             flight = self._checking[digest] = SingleFlight(work)
             self._waiting[client] += 1
         return await flight.outcome()
 
-    async def _check_password(self, users: Htpasswd, digest: bytes, name: str, password: str, client: str) -> User:
+    async def _check_password(
+        self, htpasswd: WatchedFile[Htpasswd], digest: bytes, name: str, password: str, client: str
+    ) -> User:
         try:
-            await self._threads.acquire()
-            try:
-                account = await self._workers.run(users.check, name, password)
-            finally:
-                self._threads.release()
+            known = htpasswd.value
+            account = await self._computed(known, name, password)
+            # The user, or the password, may have come into the file just now.
+            if account is None and (now := await htpasswd.reload()).find(name) != known.find(name):
+                account = await self._computed(now, name, password)
         except BaseException:
             self._throttle.withdrawn(client, name)
             raise
@@ -128,6 +136,13 @@ class Logins:
             raise BadCredentials(f"a wrong password for {name[:80]!r}")
         self._throttle.succeeded(client, name)
         return User(name, Kind.PASSWORD, stamp=account.stamp)
+
+    async def _computed(self, users: Htpasswd, name: str, password: str) -> Account | None:
+        await self._threads.acquire()
+        try:
+            return await self._workers.run(users.check, name, password)
+        finally:
+            self._threads.release()
 
     def _has_expired(self, user: User) -> bool:
         return user.expires is not None and user.expires <= self._now()

@@ -16,7 +16,6 @@ and delete. The repositories are a list of patterns; without any, all. ``catalog
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cachetools import LRUCache
 
@@ -29,9 +28,6 @@ RULES_MAX = 1000
 
 USERS_REMEMBERED = 500
 """Users of whom it is known which rules are about them."""
-
-DECISIONS_REMEMBERED = 4096
-"""What was decided lately: a client asks for many things of one repository. A few MiB at most."""
 
 _ACTIONS = {action.value: frozenset({action}) for action in Action} | {"*": REPOSITORY_ACTIONS}
 _WORDS = ("users", "anonymous", "anyone")
@@ -81,29 +77,26 @@ class Rules:
         self._rules = rules
         self._groups = groups
         self._of_users: LRUCache[tuple[str, bool, frozenset[str]], tuple[Rule, ...]] = LRUCache(USERS_REMEMBERED)
-        self._decided = lru_cache(DECISIONS_REMEMBERED)(self._decide)
 
     def __len__(self) -> int:
         return len(self._rules)
 
     def decide(self, user: User, action: Action, repository: str | None) -> Verdict:
         """Whether a user may do this; ``repository`` is None for `Action.CATALOG` and `Action.ADMIN`."""
-        outside = self._outside(user, action, repository)
-        if outside is not None:
-            return outside
-        decided = self._decided(user.name, user.is_anonymous, user.groups, action, repository)
-        return _FOR_THE_ROBOT if decided.rule is None and user.grants is not None else decided
+        return self.decider(user, action)(repository)
 
     def decider(self, user: User, action: Action) -> Callable[[str | None], Verdict]:
         """`decide` for one user and action, when many repositories are asked about: who it is, is looked at once."""
-        rules = self._rules_for(user.name, user.is_anonymous, user.groups, action)
+        rules = self._rules_for(user, action)
 
         def verdict(repository: str | None) -> Verdict:
             outside = self._outside(user, action, repository)
             if outside is not None:
                 return outside
-            decided = _first(rules, action, repository)
-            return _FOR_THE_ROBOT if decided.rule is None and user.grants is not None else decided
+            rule = next((rule for rule in rules if rule.is_about(repository, action)), None)
+            if rule is None:
+                return _NO_RULE if user.grants is None else _FOR_THE_ROBOT
+            return Verdict(rule.allow, rule, rule.text)
 
         return verdict
 
@@ -114,13 +107,8 @@ class Rules:
                 return Verdict(False, None, f"the {what} was not made for that", lacks_scope=limit is user.scope)
         return None
 
-    def _decide(
-        self, name: str, is_anonymous: bool, groups: frozenset[str], action: Action, repository: str | None
-    ) -> Verdict:
-        return _first(self._rules_for(name, is_anonymous, groups, action), action, repository)
-
-    def _rules_for(self, name: str, is_anonymous: bool, groups: frozenset[str], action: Action) -> list[Rule]:
-        key = name, is_anonymous, groups
+    def _rules_for(self, user: User, action: Action) -> list[Rule]:
+        key = user.name, user.is_anonymous, user.groups
         found = self._of_users.get(key)
         if found is None:
             found = self._of_users[key] = tuple(rule for rule in self._rules if self._is_for(rule, *key))
@@ -138,11 +126,6 @@ class Rules:
 
 _NO_RULE = Verdict(False, None, "no rule allows it")
 _FOR_THE_ROBOT = Verdict(True, None, "the robot was made for that, and no rule denies it")
-
-
-def _first(rules: list[Rule], action: Action, repository: str | None) -> Verdict:
-    rule = next((rule for rule in rules if rule.is_about(repository, action)), None)
-    return _NO_RULE if rule is None else Verdict(rule.allow, rule, rule.text)
 
 
 def parse_rules(text: str) -> Rules:

@@ -103,7 +103,7 @@ class WatchedFile(Generic[T]):
         return self.value
 
     async def reload(self) -> T:
-        """As `latest`, but it is looked at now, whenever that was done last."""
+        """As `latest`, but it is looked at now, whenever that was done last. All who ask at once share a look."""
         if self._look.is_under_way:
             await self.latest()  # that one may have read it before it changed
         self._looked = self.clock.seconds() - LOOK_SECONDS

@@ -13,6 +13,7 @@ from ipfsreg.access.identity import ANONYMOUS
 from ipfsreg.access.issuers import Fetch, Issuers, parse_issuers
 from ipfsreg.access.logins import Logins
 from ipfsreg.access.robots import NO_ROBOTS, parse_robots
+from ipfsreg.access.sessions import Sessions
 from ipfsreg.access.signing_keys import SigningKeys
 from ipfsreg.access.tokens import Tokens, TokenTimes
 from ipfsreg.access.watched import WatchedFile
@@ -48,7 +49,8 @@ def make_authority(
 ) -> Authority:
     """The authority of a configuration that has rules, to be loaded once the state directory is locked.
 
-    Its keys for tokens are `token-keys.json` in the state directory. ``fetch`` gets the keys of other issuers.
+    Its keys for tokens are `token-keys.json` in the state directory, and the sessions of browsers `sessions.json`.
+    ``fetch`` gets the keys of other issuers.
     """
     auth, state = config.auth, config.backend.state_directory
     audit = AuditLog(config.log.audit, workers, now) if config.log.audit else None
@@ -75,4 +77,6 @@ def make_authority(
     times = TokenTimes(int(auth.token_lifetime), int(auth.login_lifetime))
     keys = SigningKeys(state / "token-keys.json", workers, now, times.offline)
     tokens = Tokens(keys, auth.service, now, times)
-    return Authority(watched(rules_path(config), rules_in), IdentityProviders(logins, issuers, users), tokens, audit)
+    providers = IdentityProviders(logins, issuers, users)
+    sessions = Sessions(state / "sessions.json", workers, now)
+    return Authority(watched(rules_path(config), rules_in), providers, tokens, sessions, audit)

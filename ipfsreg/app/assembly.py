@@ -20,6 +20,7 @@ from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HeadBounds, HttpLimits
 from ipfsreg.web.pages.pages import PagesOptions
+from ipfsreg.web.pages.status import StatusOptions
 from ipfsreg.web.site import SiteOptions, make_handler, make_site
 
 from .access_config import is_access_controlled
@@ -112,11 +113,11 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
 def make_control(parts: Parts, reactor: Any, started: float | None = None) -> ControlServer:
     """The socket at which commands reach a registry that is open; ``started`` is when its daemon has."""
     return ControlServer(
-        tasks_of(parts.registry, parts.backend, reactor, started),
+        tasks_of(parts.registry, parts.backend, started),
         parts.state.control_socket,
         reactor,
         Streams(parts.registry),
-        make_handler(parts.registry, parts.workers, reactor, parts.backend.read_only),
+        make_handler(parts.registry, parts.workers, reactor, SiteOptions(read_only=parts.backend.read_only)),
     )
 
 
@@ -176,10 +177,17 @@ def _site_options(config: Config, parts: Parts, proxies: TrustedProxies, watchin
         _access(config, parts, proxies),
         ConnectionBounds(config.limits.connections, config.limits.connections_per_address, proxies.is_proxy),
         config.limits.requests,
-        PagesOptions(parts.visibility.shows, parts.backend.told, config.auth.url) if config.pages.enabled else None,
+        _pages(config, parts) if config.pages.enabled else None,
         watching.streams,
         watching.metrics,
     )
+
+
+def _pages(config: Config, parts: Parts) -> PagesOptions:
+    backend = parts.backend
+    looks = backend.read_only is None and backend.not_read_needlessly is None
+    status = StatusOptions(backend.told, config.backend.state_directory, looks_for_garbage=looks)
+    return PagesOptions(parts.visibility.shows, config.auth.url, status)
 
 
 def _gateway(config: Config, parts: Parts) -> Gateway | None:

@@ -1,17 +1,21 @@
 """What a daemon does by itself, again and again, while it serves its clients."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.opened import LOOK_SECONDS, Repeated
 from ipfsreg.config.sections import Config
+from ipfsreg.flow.clock import TimeOfDay
 from ipfsreg.flow.periodic import Periodic
-from ipfsreg.registry.repository.pull_times import WRITE_SECONDS
+from ipfsreg.flow.progress import Progress
+from ipfsreg.registry.repository.tag_times import WRITE_SECONDS
 
 from .parts import Parts
 from .state_directory import AHEAD_SECONDS, StateDirectory
@@ -20,6 +24,12 @@ EXPIRE_UPLOADS_SECONDS = 600.0
 CIDS_SECONDS = 60.0
 SEEN_SECONDS = 60.0
 COMPLETE_SECONDS = 1.0
+TELL_SECONDS = 60.0
+AWAY_SECONDS = 7 * 86400.0
+"""A daemon that did not run for longer does not know that the clock is right."""
+
+WRONG_TIME_SECONDS = 23 * 3600.0
+"""For how long nobody is believed who has set the clock ahead, since tags that are deleted are gone."""
 
 
 async def note_seen(state: StateDirectory) -> None:
@@ -48,7 +58,7 @@ class PeriodicJobs(MultiService):
         registry, pin = self._parts.registry, self._config.pin
         yield Repeated("note that the daemon runs", SEEN_SECONDS, partial(note_seen, self._parts.state))
         yield Repeated("expire upload sessions", EXPIRE_UPLOADS_SECONDS, registry.uploads.expire)
-        yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, registry.cid_refresh.run_if_needed, 0.0)
+        yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, self._refresh, 0.0)
         if self._parts.backend.ipfs.late_dags:
             yield Repeated("compute the CIDs of what was pushed", COMPLETE_SECONDS, registry.complete_dags, 0.0)
         yield from self._parts.backend.repeated
@@ -56,8 +66,8 @@ class PeriodicJobs(MultiService):
         if interval is not None:
             alone = self._parts.backend.exclusion is not None and "interval" not in self._config.gc.model_fields_set
             yield Repeated("collect garbage", interval, self._collect_alone if alone else self._collect)
-        if registry.pulls is not None:
-            yield Repeated("note when tags were pulled", WRITE_SECONDS, registry.pulls.write)
+        if registry.tag_times is not None:
+            yield Repeated("note when tags were pulled and pushed", WRITE_SECONDS, registry.tag_times.write)
         yield from self._retention()
         interval = self._scrub_interval()
         if interval is not None:
@@ -75,7 +85,19 @@ class PeriodicJobs(MultiService):
         retention = registry.tag_retention
         if backend.bucket.shared and retention.needs_pulls:
             self._log.warn("[retention] rules: what is pulled through other daemons does not count as pulled here.")
-        yield Repeated("apply [retention]", interval, retention.run)
+        seen = self._parts.state.last_seen()
+        away = max(0.0, registry.now() - seen - AWAY_SECONDS) if seen else 0.0
+        yield Repeated("apply [retention]", interval, partial(self._retain, TimeOfDay(away)))
+
+    async def _retain(self, time_of_day: TimeOfDay) -> None:
+        ahead = time_of_day.ahead(WRONG_TIME_SECONDS)
+        if not ahead:
+            await self._parts.registry.tag_retention.run()
+            return
+        self._log.warn(
+            "[retention] is not applied today: the clock was set ahead by {days:.1f} days, or so it seems.",
+            days=ahead / 86400,
+        )
 
     def _gc_interval(self) -> float | None:
         # The collector knows what this daemon's clients rely on, and not what those of others do.
@@ -110,6 +132,26 @@ class PeriodicJobs(MultiService):
             return None
         return scrub.interval
 
+    async def _refresh(self) -> None:
+        refresh = self._parts.registry.cid_refresh
+        with self._telling("Bringing the index of CIDs up to date", lambda: refresh.progress):
+            await refresh.run_if_needed()
+
+    @contextmanager
+    def _telling(self, what: str, progress: Callable[[], Progress | None]) -> Iterator[None]:
+        """Log now and then how far something is that takes long."""
+
+        def tell() -> None:
+            self._log.info("{what}. {progress}.", what=what, progress=progress() or "It waits")
+
+        telling = LoopingCall(tell)
+        telling.clock = self._reactor
+        telling.start(TELL_SECONDS, now=False)
+        try:
+            yield
+        finally:
+            telling.stop()
+
     async def _scrub(self) -> None:
         await self._parts.registry.scrubber.run()
 
@@ -136,7 +178,9 @@ class PeriodicJobs(MultiService):
         await exclusion.end()
 
     async def _collect(self, goes_on: Callable[[], bool] = lambda: True) -> None:
-        collection = await self._parts.registry.collector.run(goes_on=goes_on)
+        collector = self._parts.registry.collector
+        with self._telling("Collecting garbage", lambda: collector.progress):
+            collection = await collector.run(goes_on=goes_on)
         if collection.contents or collection.manifests or collection.blob_links:
             self._log.info(
                 "Collected {manifests} manifests and {contents} contents: {freed} bytes freed.",

@@ -88,12 +88,18 @@ class Daemon(Service):
         await note_seen(self.parts.state)
         self._background.startService()
         url, host = self._listeners.addresses()
-        trial = "docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox"
-        if self.parts.backend.read_only is not None:
-            trial = "curl {url}_catalog"
-        self._log.info(f"Ready: {{url}} on {{bucket}}. Try: {trial}", url=url, bucket=self.registry.name, host=host)
+        self._log.info(
+            f"Ready: {{url}} on {{bucket}}. Try: {self._trial}", url=url, bucket=self.registry.name, host=host
+        )
         self.ready = self._served = True
         notify("READY=1")
+
+    @property
+    def _trial(self) -> str:
+        if self.parts.backend.read_only is not None:
+            return "docker pull {host}/IMAGE"
+        login = "" if self.parts.authority is None else "docker login {host} && "
+        return login + "docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox"
 
     def _could_not_start(self, failure: Failure) -> None:
         error = failure.value
@@ -127,3 +133,4 @@ class Daemon(Service):
         finally:
             self.parts.workers.stopService()  # else the threads keep the process
             self.parts.state.release()
+        self._log.info("Stopped.")

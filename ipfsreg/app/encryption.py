@@ -1,6 +1,7 @@
 """The encryption of the bucket as the configuration says: the member's key, and what is wrong with it."""
 
 import os
+import resource
 from typing import Any
 
 from ipfsreg.bucket.errors import SetupError
@@ -20,7 +21,11 @@ SEEN_FILE = "encryption.json"
 
 
 def encrypt(config: Config, backend: Opened, workers: Workers, reactor: Any, passphrase: str) -> Opened:
-    """The backend with an encrypted bucket. ``passphrase`` is that of the member's key, where nothing else says it."""
+    """The backend with an encrypted bucket. ``passphrase`` is that of the member's key, where nothing else says it.
+
+    From here on this process leaves no core file, which would have the keys.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     options, directory = config.encryption, config.backend.state_directory
     owner = None if options.owner is None else bytes.fromhex(options.owner)
     own = Own(

@@ -9,6 +9,8 @@ from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
+from ipfsreg.flow.http_pool import BoundedPool
+
 _CONNECT_SECONDS = 5.0
 
 
@@ -20,7 +22,7 @@ class Fetcher:
     """GET over https, whose server has to show a certificate for its name, or http. Follows no redirects."""
 
     def __init__(self, reactor: Any) -> None:
-        self._agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS)
+        self._agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=BoundedPool(reactor, persistent=False))
 
     async def __call__(self, url: str, limit: int) -> bytes:
         """The body of an answer with status 200. To cancel it is to drop the connection; who calls has a deadline.

@@ -26,6 +26,9 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import LogOptions
 from ipfsreg.web.http.request_id import current
 
+_QUIET = ("log_legacy", "twisted.scripts")
+"""What Twisted has to say of its ports and of twistd is for who asks for it."""
+
 _PLAIN = (str, int, float, bool)
 _NOT_FIELDS = frozenset({"message", "time", "system", "format", "isError", "request_id"})
 
@@ -70,11 +73,17 @@ def log_observer(twistd: Mapping[str, Any], file: LogFile | None, options: LogOp
         return None
     out = sys.stdout if file is None else cast(IO[Any], file)
     form = _as_json if options.format == "json" else _as_text
+    return FilteringLogObserver(FileLogObserver(out, form), [_levels(options)])
+
+
+def _levels(options: LogOptions) -> LogLevelFilterPredicate:
+    levels = {namespace: level for namespace, _, level in (each.rpartition("=") for each in options.level)}
     predicate = LogLevelFilterPredicate()
-    for each in options.level:
-        namespace, _, level = each.rpartition("=")
+    if levels.get("", "info") == "info":
+        levels = dict.fromkeys(_QUIET, "warn") | levels
+    for namespace, level in levels.items():
         predicate.setLogLevelForNamespace(namespace, LogLevel.lookupByName(level))
-    return FilteringLogObserver(FileLogObserver(out, form), [predicate])
+    return predicate
 
 
 class LoggingTo(MultiService):

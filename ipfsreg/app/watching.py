@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipfsreg.config.sections import Config
 from ipfsreg.registry.events.event import EventAction
+from ipfsreg.registry.events.events import CHANGES
+from ipfsreg.registry.events.recent import RecentEvents
 from ipfsreg.web.event_stream import EventStreams
 from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
@@ -59,8 +61,14 @@ def make_watching(
     if measures is not None:
         observers.append(measures.requests.answered)
         metrics = _expose(measures, config, parts, webhooks, reactor)
-    clients, log = config.events.clients, None if webhooks is None else webhooks.log
-    return Watching(tuple(observers), EventStreams(clients, log) if clients else None, metrics)
+    return Watching(tuple(observers), _make_streams(config, parts, webhooks), metrics)
+
+
+def _make_streams(config: Config, parts: Parts, webhooks: "Webhooks | None") -> EventStreams | None:
+    if not config.events.clients:
+        return None
+    history = RecentEvents(parts.registry.events, CHANGES) if webhooks is None else webhooks.log
+    return EventStreams(config.events.clients, history)
 
 
 def _make_webhooks(config: Config, parts: Parts, reactor: Any) -> "Webhooks":
@@ -69,8 +77,8 @@ def _make_webhooks(config: Config, parts: Parts, reactor: Any) -> "Webhooks":
     from .webhooks.event_logging import EventLogging
     from .webhooks.webhooks import Webhooks
 
-    # A pull of which nobody wants to know costs nothing.
-    wanted = {
+    # A pull of which nobody wants to know costs nothing. Changes are wanted by who comes back to `/events`.
+    wanted = CHANGES | {
         action for action in EventAction if any(action.value not in each.ignored for each in config.webhooks.endpoints)
     }
     readers = [endpoint.name for endpoint in config.webhooks.endpoints]

@@ -1,6 +1,7 @@
 """The few, typed failures of a bucket. An outage must never look like an absence."""
 
 import errno
+from pathlib import Path
 
 
 class BucketError(Exception):
@@ -47,6 +48,14 @@ class Corrupt(BucketError):
     """What the storage holds cannot be what was put there."""
 
 
+class InTheWay(Corrupt):
+    """Something is where a directory on the way belongs: nobody knows what would be below it."""
+
+
+class Altered(Corrupt):
+    """An encrypted file is not as a member of its team wrote it."""
+
+
 class TooLarge(BucketError):
     """A file is larger than the caller wants in memory, or than the storage takes."""
 
@@ -71,6 +80,9 @@ _IN_THE_WAY = {
 }
 
 
+_SQLITE_FULL = 13  # its own number, so that nobody loads it for this
+
+
 def bucket_error(error: OSError, path: str | None = None) -> BucketError:
     """The bucket's error for one of the operating system's; never `NotFound`. ``path`` is what it is about."""
     where = path or error.filename or "this disk"
@@ -85,3 +97,9 @@ def bucket_error(error: OSError, path: str | None = None) -> BucketError:
     if error.errno == errno.EIO:
         return Unavailable(f"the disk failed at {where}: {error.strerror}")
     return Unavailable(f"the disk does not answer as it should at {where}: {error.strerror}")
+
+
+def database_error(error: Exception, where: Path) -> BucketError:
+    """As `bucket_error`, for one of SQLite's about a file of this disk."""
+    number = errno.ENOSPC if getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL else errno.EIO
+    return bucket_error(OSError(number, str(error)), str(where))

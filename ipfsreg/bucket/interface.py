@@ -121,12 +121,15 @@ class IBucket(Interface):
         """
 
 
+_NO_NAMES = {"", ".", ".."}
+
+
 def check_path(path: str) -> str:
     """Answer a path, and refuse what is none.
 
     :raises ValueError: for an empty path or segment, ``.``, ``..``, or a NUL.
     """
-    if "\0" in path or any(segment in {"", ".", ".."} for segment in path.split("/")):
+    if "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
         raise ValueError(f"not a path in a bucket: {path!r}")
     return path
 

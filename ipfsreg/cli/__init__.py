@@ -9,7 +9,7 @@ def run() -> None:
     """Run the command.
 
     What is made until the reactor runs are modules, which stay. Looking through them for garbage would take a fifth of
-    the start; `with_reactor` begins with that.
+    the start; `running.run` begins with that.
     """
     gc.disable()
     with interrupt_ends_at_once():

@@ -6,27 +6,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ipfsreg.access.errors import AccessFileError
 from ipfsreg.access.htpasswd import PASSWORD_MAX, ROBOT, parse_htpasswd
-from ipfsreg.access.htpasswd_file import HtpasswdFile
 from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind, User
-from ipfsreg.access.robots import NO_ROBOTS, Robot, RobotsFile, parse_robots
-from ipfsreg.access.rules import parse_actions, parse_rules
-from ipfsreg.access.watched import load_file
-from ipfsreg.app.access_config import robots_path
-from ipfsreg.app.state_directory import check_user
+from ipfsreg.access.rules import Verdict, parse_actions, parse_rules
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.config.sections import Config
 
 from .command import config_option, fail, load
 from .errors import Exit
 from .terminal.declare import group
 from .terminal.output import Output, output_option
 from .upkeep import Time
+
+if TYPE_CHECKING:
+    from ipfsreg.access.htpasswd_file import HtpasswdFile
+    from ipfsreg.access.robots import Robot, RobotsFile
+    from ipfsreg.config.sections import Config
 
 
 class Actions(click.ParamType):
@@ -81,7 +80,7 @@ def create(
     now = time.time()
     until = None if expires is None else now + expires
 
-    def make(file: RobotsFile) -> str:
+    def make(file: "RobotsFile") -> str:
         return file.create(name, patterns, granted, now, until)
 
     secret = _with_robots(load(path), make)
@@ -100,7 +99,7 @@ def create(
 @output_option
 def list_(path: Path | None, output: Output) -> None:
     """List the robots: what they are for, and until when."""
-    robots = _with_robots(load(path), RobotsFile.all)
+    robots = _with_robots(load(path), lambda file: file.all())
     if not robots:
         output.note("There are no robots.")
     document = [
@@ -116,7 +115,7 @@ def list_(path: Path | None, output: Output) -> None:
     output.show({"robots": document}, *map(_robot, robots))
 
 
-def _robot(robot: Robot) -> str:
+def _robot(robot: "Robot") -> str:
     what = "by the rules"
     if robot.repositories:
         what = f"{','.join(action.value for action in robot.actions)} {','.join(robot.repositories)}"
@@ -202,7 +201,9 @@ def list_users(path: Path | None, output: Output) -> None:
 
 
 @contextmanager
-def _users(path: Path | None) -> Iterator[HtpasswdFile]:
+def _users(path: Path | None) -> "Iterator[HtpasswdFile]":
+    from ipfsreg.access.htpasswd_file import HtpasswdFile
+
     config = load(path)
     file = config.auth.htpasswd
     if file is None:
@@ -239,14 +240,15 @@ def access() -> None:
 @click.argument("what", nargs=-1, required=True, metavar="[REPOSITORY] ACTION")
 @output_option
 def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...], output: Output) -> None:
-    """Say whether USER may do ACTION to REPOSITORY, and by which rule (exit status 1 where not).
+    """Say whether USER may do ACTION to REPOSITORY, and by which rule.
+
+    The exit status is 0 where USER may, 1 where not, and 2 where the question or the configuration is wrong. Without
+    rules everybody may do everything.
 
     USER is a name as rules have it, such as alice or robot+ci, or anonymous. ACTION is pull, push or delete; catalog
     and admin concern no repository.
     """
     config = load(path)
-    if config.access.rules is None:
-        fail(f"{config.name} has no rules in [access], so everybody may do everything")
     *where, word = what
     try:
         (action,) = parse_actions(word)
@@ -254,16 +256,23 @@ def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[st
         fail(f"{word!r} is not one of {', '.join(action.value for action in Action)}")
     if len(where) != (action in REPOSITORY_ACTIONS):
         fail(f"{word} {'needs one' if action in REPOSITORY_ACTIONS else 'concerns no'} repository")
-    verdict = parse_rules(config.access.rules).decide(
-        _user(config, user, frozenset(groups)), action, where[0] if where else None
-    )
+    if config.access.rules is None:
+        reason = f"{config.name} has no rules in [access], so everybody may do everything"
+        verdict = Verdict(True, None, reason)
+    else:
+        asker = _user(config, user, frozenset(groups))
+        verdict = parse_rules(config.access.rules).decide(asker, action, where[0] if where else None)
     document = {"allowed": bool(verdict), "reason": verdict.reason}
     output.show(document, f"{'allowed' if verdict else 'denied'}: {verdict.reason}")
     if not verdict:
         sys.exit(Exit.PROBLEM)
 
 
-def _user(config: Config, name: str, groups: frozenset[str]) -> User:
+def _user(config: "Config", name: str, groups: frozenset[str]) -> User:
+    from ipfsreg.access.robots import NO_ROBOTS, parse_robots
+    from ipfsreg.access.watched import load_file
+    from ipfsreg.app.access_config import robots_path
+
     if name == "anonymous":
         return ANONYMOUS
     try:
@@ -281,7 +290,11 @@ def _user(config: Config, name: str, groups: frozenset[str]) -> User:
     return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
 
 
-def _with_robots(config: Config, work: Callable[[RobotsFile], Any]) -> Any:
+def _with_robots(config: "Config", work: "Callable[[RobotsFile], Any]") -> Any:
+    from ipfsreg.access.robots import RobotsFile
+    from ipfsreg.app.access_config import robots_path
+    from ipfsreg.app.state_directory import check_user
+
     file = robots_path(config)
     try:
         if not file.parent.is_dir():

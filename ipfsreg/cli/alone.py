@@ -34,7 +34,7 @@ class Alone:
         self._parts = parts
         self._registry = parts.registry
         self._workers = parts.workers
-        self._tasks = tasks_of(parts.registry, parts.backend, clock)
+        self._tasks = tasks_of(parts.registry, parts.backend)
 
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
@@ -44,7 +44,7 @@ class Alone:
         ``heard`` is told the events of one that has any: ``progress`` now and then, and each page of ``items``.
         """
         if task not in self._tasks:
-            raise ControlError(f"the backend has no {task.partition('-')[0]}")
+            raise ControlError(f"the backend does not do {task}")
         work = self._tasks[task]
         if isinstance(work, Listing):
             async with aclosing(work.pages(arguments)) as pages:

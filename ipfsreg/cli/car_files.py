@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from twisted.internet.threads import deferToThread
-
 from ipfsreg.flow.durable import replacing
 
 from .command import fail
@@ -23,6 +21,7 @@ def output_file(name: str) -> Iterator[IO[bytes]]:
     """A file to write to, which has its name only once it is whole; ``-`` is standard output."""
     if name == STANDARD:
         yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
         return
     path = Path(name)
     if path.exists() and not path.is_file():  # a pipe, or a device
@@ -54,6 +53,8 @@ def input_file(name: str) -> Iterator[IO[bytes]]:
 
 async def pieces_of(file: IO[bytes], moved: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     """What is in a file; ``moved`` is told the length of each piece that was taken."""
+    from twisted.internet.threads import deferToThread
+
     while piece := await deferToThread(file.read, READ_AT_ONCE):
         yield piece
         moved(len(piece))

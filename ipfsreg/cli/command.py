@@ -137,20 +137,21 @@ def ask(
     scratch: bool = False,
     quiet: bool = False,
     progress: ProgressBar | None = None,
-    items: list[Any] | None = None,
+    each: Callable[[Any], None] | None = None,
 ) -> dict[str, Any]:
     """Have the registry do a task, and answer its result; see `with_registry`.
 
     ``elsewhere`` is another registry, where the protocol can do the task. ``progress`` shows how far it
-    is, and ``items`` gets what a task has listed.
+    is, and ``each`` is called with whatever a task lists, as it comes.
     """
 
     def heard(event: "Event") -> None:
         if progress is not None and "progress" in event:
             progress.at(**event["progress"])
         elif "items" in event:
-            if items is not None:
-                items.extend(event["items"])
+            if each is not None:
+                for item in event["items"]:
+                    each(item)
             if progress is not None:
                 progress.advance(len(event["items"]))
 
@@ -171,9 +172,29 @@ def ask(
     return with_reactor(reached)
 
 
-def ask_server(path: Path | None, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
-    """As `ask`, for what concerns the server that has the bucket, so that no daemon need have been here."""
+def ask_server(path: Path | None, backend: str, task: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+    """As `ask`, for what concerns the server that has the bucket, so that no daemon need have been here.
+
+    Where the configuration has another ``backend``, that ends the program.
+    """
+    need_backend(path, backend)
     return ask(path, task, arguments, scratch=True)
+
+
+def need_backend(path: Path | None, backend: str) -> None:
+    """End the program where this command is for another backend than the configuration names."""
+    named = load(path).registry.backend
+    if named != backend:
+        fail_for(path, f"the backend {backend}", f"[registry] backend = {named}")
+
+
+def fail_for(path: Path | None, needed: str, said: str) -> NoReturn:
+    """End the program where this command needs something else than the configuration says."""
+    from ipfsreg.config.file import find_config
+
+    found = path or find_config()
+    told = f"{found} says {said}" if found else f"without a configuration file it is {said}"
+    fail(f"`{click.get_current_context().command_path}` needs {needed}, and {told}")
 
 
 def backend_of(config: "Config") -> "Opened":
@@ -186,12 +207,13 @@ def backend_of(config: "Config") -> "Opened":
     return make_backend(config, Workers(reactor, config.registry.threads), reactor)
 
 
-def describe_storage(path: Path | None) -> str:
+def describe_storage(path: Path | None, config: "Config | None" = None) -> str:
     """What to call the storage that a command uses, and why it is that one."""
     from ipfsreg.config.file import find_config
 
     found = path or find_config()
-    return f"{backend_of(load(path)).bucket.name}, {f'as {found} says' if found else 'without a configuration file'}"
+    said = f"as {found} says" if found else "without a configuration file"
+    return f"{backend_of(config or load(path)).bucket.name}, {said}"
 
 
 def with_registry(
@@ -210,7 +232,7 @@ def with_registry(
     unless ``quiet``.
     """
     config = load(path)
-    storage = describe_storage(path)
+    storage = describe_storage(path, config)
     with interrupt_ends_at_once():
         from .access import reach
 

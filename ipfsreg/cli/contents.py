@@ -1,7 +1,8 @@
 """Commands about what a registry has: ``ipfsreg ls``, ``tags``, ``inspect`` and ``rm``."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from .command import Elsewhere, ask, config_option, fail, image_argument, image_
 from .errors import Exit
 from .terminal.declare import command
 from .terminal.output import Output, output_option
-from .terminal.table import Column, Table
-from .terminal.text import ago, counted, in_bytes
+from .terminal.table import Cell, Column, Table
+from .terminal.text import ago, counted, in_bytes, sized
 
 long_option = click.option("--long", "-l", "long", is_flag=True, help="Look at each, and show more: takes longer.")
 
 _SIZE = Column("SIZE", right=True)
-_DIGEST = Column("DIGEST", shrink=True)
+_DIGEST = Column("DIGEST", long=True)
 
 
 @command(
@@ -36,16 +37,13 @@ def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Outpu
 
     With --long also how many tags each has, and what it uses: what it shares with others counts for each.
     """
-    found: list[dict[str, Any]] = []
-    arguments = {"long": "1"} if long else {}
-    with output.progress("Listing") as progress:
-        ask(path, "ls", arguments, elsewhere=elsewhere, progress=progress, items=found)
-    document = {"repositories": found}
-    if long:
-        rows = ([each["name"], each["tags"], _size(each["size"])] for each in found)
-        output.show(document, Table(["REPOSITORY", Column("TAGS", right=True), _SIZE], rows))
-    else:
-        output.show(document, *(each["name"] for each in found))
+    table = [Column("REPOSITORY"), Column("TAGS", right=True), _SIZE] if long else None
+
+    def row(each: dict[str, Any]) -> Sequence[Cell]:
+        return [each["name"], each["tags"], _size(each["size"])] if long else [each["name"]]
+
+    asking = partial(ask, path, "ls", {"long": "1"} if long else {}, elsewhere=elsewhere)
+    _list(output, {}, "repositories", table, row, asking)
 
 
 @command(
@@ -60,25 +58,35 @@ def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Outpu
 def tags(path: Path | None, elsewhere: Elsewhere | None, long: bool, repository: str, output: Output) -> None:
     """List the tags of REPOSITORY. With --long also what each is: digest, size, age and platforms."""
     name = _repository_name(path, repository, elsewhere)
+    table = [Column("TAG"), _SIZE, Column("CREATED"), Column("PLATFORMS"), _DIGEST] if long else None
+
+    def row(each: dict[str, Any]) -> Sequence[Cell]:
+        if not long:
+            return [each["tag"]]
+        created = ago(each["created"]) if sys.stdout.isatty() else each["created"]
+        platforms = ",".join(each["platforms"]) or each["artifact_type"]
+        return [each["tag"], _size(each["size"]), created, platforms, each["digest"]]
+
+    asking = partial(ask, path, "tags", {"name": name} | ({"long": "1"} if long else {}), elsewhere=elsewhere)
+    _list(output, {"repository": name}, "tags", table, row, asking)
+
+
+def _list(
+    output: Output,
+    document: dict[str, Any],
+    field: str,
+    table: Sequence[Column] | None,
+    row: Callable[[dict[str, Any]], Sequence[Cell]],
+    asking: Callable[..., Any],
+) -> None:
+    """Show what `ask` lists: as it comes where rows go to a pipe or have no columns, else when all of it is there."""
+    if not output.as_json and (table is None or not sys.stdout.isatty()):
+        asking(each=lambda each: output.row(row(each)))
+        return
     found: list[dict[str, Any]] = []
-    arguments = {"name": name} | ({"long": "1"} if long else {})
     with output.progress("Listing") as progress:
-        ask(path, "tags", arguments, elsewhere=elsewhere, progress=progress, items=found)
-    document = {"repository": name, "tags": found}
-    if long:
-        rows = (
-            [
-                each["tag"],
-                _size(each["size"]),
-                ago(each["created"]) if sys.stdout.isatty() else each["created"],
-                ",".join(each["platforms"]) or each["artifact_type"],
-                each["digest"],
-            ]
-            for each in found
-        )
-        output.show(document, Table(["TAG", _SIZE, "CREATED", "PLATFORMS", _DIGEST], rows))
-    else:
-        output.show(document, *(each["tag"] for each in found))
+        asking(progress=progress, each=found.append)
+    output.show(document | {field: found}, Table(table or [], map(row, found)))
 
 
 @command(
@@ -181,10 +189,10 @@ def _platform(found: dict[str, Any]) -> Iterator[str | Table]:
     yield f"  CID:     {found['cid'] or 'not known yet'}"
     if found["created"]:
         yield f"  Created: {found['created']}"
-    yield f"  Size:    {in_bytes(found['total_size'])}"
+    yield f"  Size:    {sized(found['total_size'])}"
     if found["layers"]:
         yield Table(
-            ["LAYER", _SIZE, _DIGEST, Column("CID", shrink=True)],
+            ["LAYER", _SIZE, _DIGEST, Column("CID", long=True)],
             (
                 [str(number), _size(each["size"]), each["digest"], each["cid"]]
                 for number, each in enumerate(found["layers"], 1)

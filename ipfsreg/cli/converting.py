@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .command import ask, config_option, describe_storage, fail, load
+from .command import ask, config_option, describe_storage, fail_for, load
 from .errors import Exit
 from .terminal.declare import command
 from .terminal.output import Output, output_option
-from .terminal.text import counted, in_bytes
+from .terminal.text import counted, sized
 
 _RESULT = "{storage, files, bytes, damaged: [path, ...]}"
 
@@ -42,11 +42,12 @@ def decrypt(path: Path | None, output: Output) -> None:
 def _convert(path: Path | None, direction: Literal["encrypt", "decrypt"], output: Output) -> None:
     options = load(path).encryption
     if not options.enabled or options.convert != direction:
-        fail(f"[encryption] has to say enabled = yes and convert = {direction}; docs/encryption.md has the steps")
+        said = f"enabled = {'yes' if options.enabled else 'no'}, convert = {options.convert or 'nothing'}"
+        fail_for(path, f"[encryption] enabled = yes and convert = {direction} (docs/encryption.md has the steps)", said)
     with output.progress("Converting") as progress:
         found = ask(path, "convert", {"direction": direction}, quiet=True, progress=progress)
     storage = describe_storage(path)
-    lines = [f"Converted {counted(found['files'], 'file')}, {in_bytes(found['bytes'])}, of {storage}."]
+    lines = [f"Converted {counted(found['files'], 'file')}, {sized(found['bytes'])}, of {storage}."]
     lines += [f"Damaged, and left as it is: {each}" for each in found["damaged"]]
     output.show({"storage": storage} | found, *lines)
     if found["damaged"]:

@@ -4,22 +4,21 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlencode
 
-from treq.client import HTTPClient
-from treq.content import collect
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
-from twisted.web.client import URI, Agent, ResponseFailed
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, ResponseDone, ResponseFailed
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
 
-from ipfsreg.app.control.events import EVENTS, Event
-from ipfsreg.app.control.streams import MISSING_HEADER, ROOT_HEADER
+from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Event
 from ipfsreg.app.state_directory import short_name
+from ipfsreg.client.endpoints import Endpoints
 from ipfsreg.flow.streams import PiecesBody
 
 from .errors import ControlError, Exit
@@ -33,18 +32,6 @@ SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
 
 _URL = "http://daemon/"
-_EVENTS: Mapping[bytes | str, bytes | str] = {"Accept": f"{EVENTS}, */*"}
-
-
-@implementer(IAgentEndpointFactory)
-class _SocketFactory:
-    def __init__(self, reactor: Any, name: str) -> None:
-        self._reactor = reactor
-        self._name = name
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = UNIXClientEndpoint(self._reactor, self._name, timeout=SIGN_OF_LIFE_SECONDS)
-        return endpoint
 
 
 class DaemonClient:
@@ -62,16 +49,12 @@ class DaemonClient:
     ) -> dict[str, Any]:
         """See `Alone`."""
 
-        async def asking(client: HTTPClient) -> dict[str, Any]:
-            response: Any = await client.post(
-                _URL + task, params=dict(arguments), headers=dict(_EVENTS), unbuffered=True
-            )
-            await _check(response)
+        async def asking(agent: Agent) -> dict[str, Any]:
+            response = await _post(agent, task, arguments, accept=f"{EVENTS}, */*")
             if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
-                result: dict[str, Any] = await response.json()
-                return result
+                return _json(await _content(response))
             events = _Events(heard)
-            await collect(response, events.received)
+            await _read(response, events.received)
             if events.result is None:
                 raise self._error("ended before it had an answer")
             return events.result
@@ -81,18 +64,17 @@ class DaemonClient:
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
         """See `Alone`."""
 
-        async def asking(client: HTTPClient) -> dict[str, Any]:
-            response: Any = await client.post(f"{_URL}export", params={"name": name}, unbuffered=True)
-            await _check(response)
-            began(response.length)
+        async def asking(agent: Agent) -> dict[str, Any]:
+            response = await _post(agent, "export", {"name": name})
+            began(cast(int, response.length))
             try:
-                await collect(response, write)
+                await _read(response, write)
             except ResponseFailed:
                 raise ControlError(
                     "the daemon could not read all of the image, or was stopped; its log says why"
                 ) from None
-            (root,) = response.headers.getRawHeaders(ROOT_HEADER)
-            (missing,) = response.headers.getRawHeaders(MISSING_HEADER)
+            (root,) = response.headers.getRawHeaders(ROOT_HEADER, ())
+            (missing,) = response.headers.getRawHeaders(MISSING_HEADER, ())
             return {"root": root, "missing": int(missing)}
 
         return await self._talk(asking)
@@ -103,9 +85,10 @@ class DaemonClient:
         """See `Alone`."""
         body = PiecesBody(pieces, length)
 
-        async def asking(client: HTTPClient) -> dict[str, Any]:
+        async def asking(agent: Agent) -> dict[str, Any]:
             try:
-                return await _post(client, "import", {} if name is None else {"name": name}, data=body)
+                response = await _post(agent, "import", {} if name is None else {"name": name}, body)
+                return _json(await _content(response))
             finally:
                 body.stopProducing()  # an answer that came early leaves it waiting
 
@@ -119,23 +102,24 @@ class DaemonClient:
         async with registry_at(self._reactor, self._socket, name) as client:
             yield client
 
-    async def _talk(self, asking: Callable[[HTTPClient], Coroutine[Any, Any, T]]) -> T:
+    async def _talk(self, asking: Callable[[Agent], Coroutine[Any, Any, T]]) -> T:
         """Give a client that reaches the daemon and nobody else."""
         if not self._socket.is_socket():
             raise self._error("does not listen; is it just starting or stopping?")
         with short_name(self._socket) as name:
-            client = HTTPClient(Agent.usingEndpointFactory(self._reactor, _SocketFactory(self._reactor, name)))
+            endpoints = Endpoints(self._reactor, SIGN_OF_LIFE_SECONDS, socket=name)
+            agent = Agent.usingEndpointFactory(self._reactor, endpoints)
             try:
-                await _sign_of_life(client)
+                await self._sign_of_life(agent)
             except ConnectError as error:
                 raise self._error(f"does not answer ({error}); is it just starting or stopping?") from None
             except ResponseFailed as error:
                 hung = any(reason.check(CancelledError) for reason in error.reasons)
                 raise self._error("does not answer; is it hung?" if hung else "ended before it had an answer") from None
-            return await self._while_alive(client, Deferred.fromCoroutine(asking(client)))
+            return await self._while_alive(agent, Deferred.fromCoroutine(asking(agent)))
 
-    async def _while_alive(self, client: HTTPClient, work: "Deferred[T]") -> T:
-        watch = Deferred.fromCoroutine(self._watch(client))
+    async def _while_alive(self, agent: Agent, work: "Deferred[T]") -> T:
+        watch = Deferred.fromCoroutine(self._watch(agent))
         watch.addCallbacks(lambda _: work.cancel(), lambda _: None)
         try:
             return await work
@@ -149,16 +133,26 @@ class DaemonClient:
         finally:
             watch.cancel()
 
-    async def _watch(self, client: HTTPClient) -> None:
+    async def _watch(self, agent: Agent) -> None:
         """Return when there is no sign of life any more."""
         try:
             while True:
                 await deferLater(self._reactor, SIGN_OF_LIFE_SECONDS, lambda: None)
-                await _sign_of_life(client)
+                await self._sign_of_life(agent)
         except CancelledError:
             raise
         except Exception:
             return
+
+    async def _sign_of_life(self, agent: Agent) -> None:
+        asked: Deferred[IResponse] = agent.request(b"GET", _URL.encode())
+        late = self._reactor.callLater(SIGN_OF_LIFE_SECONDS, asked.cancel)
+        try:
+            response = await asked
+        finally:
+            if late.active():
+                late.cancel()
+        await _content(response)
 
     def _error(self, what: str) -> ControlError:
         return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
@@ -184,18 +178,51 @@ class _Events:
                 self._heard(event)
 
 
-async def _sign_of_life(client: HTTPClient) -> None:
-    response = await client.get(_URL, timeout=SIGN_OF_LIFE_SECONDS)
-    await response.content()
+class _Reader(Protocol):
+    """Gives a body to a function, piece by piece."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.ended: Deferred[None] = Deferred()
+        self._write = write
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        if not self.ended.called:
+            try:
+                self._write(data)
+            except Exception:
+                self.ended.errback()
+                cast(Any, self.transport).stopProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `Protocol`."""
+        if not self.ended.called:
+            self.ended.callback(None) if reason.check(ResponseDone) else self.ended.errback(reason)
 
 
-async def _post(client: HTTPClient, task: str, arguments: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    response: Any = await client.post(_URL + task, params=dict(arguments), **more)
-    await _check(response)
-    result: dict[str, Any] = await response.json()
-    return result
+async def _read(response: IResponse, write: Callable[[bytes], None]) -> None:
+    reader = _Reader(write)
+    response.deliverBody(reader)
+    await reader.ended
 
 
-async def _check(response: Any) -> None:
+async def _content(response: IResponse) -> bytes:
+    pieces: list[bytes] = []
+    await _read(response, pieces.append)
+    return b"".join(pieces)
+
+
+async def _post(
+    agent: Agent, task: str, arguments: Mapping[str, str], body: IBodyProducer | None = None, accept: str = "*/*"
+) -> IResponse:
+    """The answer to a task, which is 200. :raises ControlError: where it is another."""
+    url = f"{_URL}{task}?{urlencode(arguments)}".encode()
+    response: IResponse = await agent.request(b"POST", url, Headers({"Accept": [accept]}), body)
     if response.code != 200:
-        raise ControlError((await response.text()).strip(), Exit.of(response.code))
+        raise ControlError((await _content(response)).decode(errors="replace").strip(), Exit.of(response.code))
+    return response
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(content)
+    return found

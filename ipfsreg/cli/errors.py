@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from ipfsreg.client.errors import Refused, RemoteError, Unreachable
+
 
 class Exit(IntEnum):
     """With what a command ends. docs/commands.md promises these."""
@@ -34,3 +36,10 @@ class ControlError(Exception):
     def __init__(self, message: str, status: Exit = Exit.PROBLEM) -> None:
         super().__init__(message)
         self.status = status
+
+
+def control_error(error: RemoteError) -> ControlError:
+    """What a failure of a registry elsewhere is to a command."""
+    if isinstance(error, Unreachable):
+        return ControlError(str(error), Exit.UNAVAILABLE)
+    return ControlError(str(error), Exit.of(error.status) if isinstance(error, Refused) else Exit.PROBLEM)

@@ -75,7 +75,13 @@ def publish(path: Path | None, name: str, output: Output) -> None:
 @config_option
 @image_argument
 @click.option(
-    "--output", "-o", "to", default=STANDARD, metavar="FILE", help="The CAR file to write; - is standard output."
+    "--output",
+    "-o",
+    "to",
+    type=click.Path(),
+    default=STANDARD,
+    metavar="FILE",
+    help="The CAR file to write; - is standard output.",
 )
 @output_option
 def export(path: Path | None, name: str, to: str, output: Output) -> None:
@@ -115,7 +121,7 @@ def export(path: Path | None, name: str, to: str, output: Output) -> None:
     result="{file, name, digest, missing: [digest]}",
 )
 @config_option
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path())
 @click.argument("name", metavar="[NAME[:TAG]]", required=False)
 @output_option
 def import_(path: Path | None, file: str, name: str | None, output: Output) -> None:

@@ -1,13 +1,16 @@
 """The ``ipfsreg`` command: checks a configuration, and has the registry do what its protocol has no word for."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
-from ipfsreg import __version__
 from ipfsreg.flow.interrupt import interrupt_ends_at_once
 
 from .terminal.declare import MistakesInOneLine
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "access": ("accounts", "What the rules of [access] mean."),
@@ -15,7 +18,7 @@ _COMMANDS = {
     "check": ("upkeep", "Say whether the configuration file is in order."),
     "cid": ("images", "Print an image's CID."),
     "completion": ("completion", "Print a script that completes commands in a shell."),
-    "copy": ("copy", "Copy images from one registry, layout or CAR to another."),
+    "copy": ("copy.command", "Copy images from one registry, layout or CAR to another."),
     "decrypt": ("converting", "Convert an encrypted bucket to a plain one, in place."),
     "encrypt": ("converting", "Convert the bucket to an encrypted one, in place."),
     "export": ("images", "Write an image to a CAR file."),
@@ -55,14 +58,32 @@ class _Group(MistakesInOneLine):
         command: click.Command = getattr(module, "import_" if cmd_name == "import" else cmd_name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """See click, which would load every command for its line of help."""
+        from click.shell_completion import CompletionItem
+
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        commands = ((name, line) for name, (_, line) in _COMMANDS.items() if name.startswith(incomplete))
+        return [CompletionItem(name, help=line) for name, line in commands] + options
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in sorted(_COMMANDS.items())])
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="ipfsreg")
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from ipfsreg import __version__
+
+        click.echo(f"ipfsreg, version {__version__}")
+        context.exit()
+
+
+@click.group("ipfsreg", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
+)
 def main() -> None:
     """Look after an ipfsreg registry. The daemon itself is started with `twistd -n ipfsreg`.
 

@@ -7,18 +7,17 @@ from typing import Any, TypeVar
 
 from ipfsreg.app.control.events import Event
 from ipfsreg.client.address import parse_address
-from ipfsreg.client.errors import Refused, RemoteError, Unknown, Unreachable
-from ipfsreg.client.registry import RegistryClient
+from ipfsreg.client.errors import Refused, RemoteError, Unknown
+from ipfsreg.client.registry import RegistryClient, RemoteManifest
 from ipfsreg.flow.gather import gather
-from ipfsreg.registry.content.dags import block_cid_text, is_one_block
+from ipfsreg.registry.content.block_cid import block_cid_text, is_one_block
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown
-from ipfsreg.registry.ipfs.describing import Describer
+from ipfsreg.registry.ipfs.describing import NO_SUMMARY, Describer
 from ipfsreg.registry.names import Repository, Tag, parse_reference, parse_repository
-from ipfsreg.registry.repository.manifests import StoredManifest
 
-from .errors import ControlError, Exit
+from .errors import ControlError, Exit, control_error
 
 T = TypeVar("T")
 
@@ -53,7 +52,7 @@ class Remote:
                 raise ControlError(f"{self._client.name} does not list its repositories", Exit.UNKNOWN) from None
             raise ControlError(f"{named}: {error}", Exit.UNKNOWN) from None
         except RemoteError as error:
-            raise ControlError(str(error), _exit_of(error)) from None
+            raise control_error(error) from None
         except ManifestUnknown:
             raise ControlError(f"{self._client.name} has no image {arguments['name']}", Exit.UNKNOWN) from None
 
@@ -74,14 +73,7 @@ class Remote:
             try:
                 return {"tag": tag} | await self._describer.summary(repository, tag)
             except (ManifestUnknown, ManifestInvalid):
-                return {
-                    "tag": tag,
-                    "digest": None,
-                    "artifact_type": None,
-                    "size": None,
-                    "platforms": [],
-                    "created": None,
-                }
+                return {"tag": tag} | NO_SUMMARY
 
         async for page in _pages(self._client.tags(repository), LONG_PAGE if arguments.get("long") else PAGE):
             yield await gather(summary, page) if arguments.get("long") else [{"tag": tag} for tag in page]
@@ -148,12 +140,11 @@ class _RemoteImages:
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
 
-    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> RemoteManifest | None:
         try:
-            found = await self._client.manifest(repository, reference)
+            return await self._client.manifest(repository, reference)
         except Unknown:
             return None
-        return StoredManifest(found.digest, found.media_type, found.content)
 
     async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
         try:
@@ -181,9 +172,3 @@ async def _pages(values: AsyncGenerator[T, None], length: int) -> AsyncGenerator
                 page = []
     if page:
         yield page
-
-
-def _exit_of(error: RemoteError) -> Exit:
-    if isinstance(error, Unreachable):
-        return Exit.UNAVAILABLE
-    return Exit.of(error.status) if isinstance(error, Refused) else Exit.PROBLEM

@@ -51,7 +51,7 @@ def retention(path: Path | None, dry_run: bool, repository: str | None, output: 
 def _try(path: Path | None, arguments: dict[str, str], output: Output) -> None:
     found: list[dict[str, Any]] = []
     with output.progress("Looking at tags") as progress:
-        ask(path, "retention-verdicts", arguments, quiet=True, progress=progress, items=found)
+        ask(path, "retention-verdicts", arguments, quiet=True, progress=progress, each=found.append)
     rows = (
         [f"{each['repository']}:{each['tag']}", "keep" if each["kept"] else "delete", each["reason"]] for each in found
     )
@@ -63,7 +63,7 @@ def _try(path: Path | None, arguments: dict[str, str], output: Output) -> None:
         "repositories": len({each["repository"] for each in found}),
         "verdicts": found,
     }
-    output.show(document, Table(["TAG", "VERDICT", Column("WHY", shrink=True)], rows))
+    output.show(document, Table(["TAG", "VERDICT", Column("WHY", long=True)], rows))
 
 
 def _name(text: str) -> str:

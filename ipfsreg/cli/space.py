@@ -3,20 +3,17 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
-
-from ipfsreg.bucket.space.backend import make_space_client
-from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
-from ipfsreg.bucket.space.options import SpaceOptions, check_bucket
-from ipfsreg.bucket.space.setup import LostSecret, set_up
 
 from .command import ask_server, config_option, load, with_reactor
 from .errors import Exit
 from .terminal.declare import group
 from .terminal.output import Output, output_option
+
+if TYPE_CHECKING:
+    from ipfsreg.bucket.space.options import SpaceOptions
 
 
 @group
@@ -39,6 +36,9 @@ def init(path: Path | None, url: str | None, token_file: Path | None, output: Ou
     Nothing that is there is ever replaced. The token, which the daemon tells once, is stored in a file that only
     you can read, and so are the words from which the key pair can be made again.
     """
+    from ipfsreg.bucket.space.backend import make_space_client
+    from ipfsreg.bucket.space.setup import LostSecret, set_up
+
     options = _options(path, url, token_file)
 
     async def work(reactor: Any) -> Sequence[str]:
@@ -59,6 +59,10 @@ def init(path: Path | None, url: str | None, token_file: Path | None, output: Ou
 @output_option
 def create(path: Path | None, bucket: str, output: Output) -> None:
     """Make BUCKET, whatever its name is like. One that is there stays as it is."""
+    from ipfsreg.bucket.space.backend import make_space_client
+    from ipfsreg.bucket.space.bucket_finder import check_account, create_bucket
+    from ipfsreg.bucket.space.options import check_bucket
+
     try:
         check_bucket(bucket)
     except ValueError as error:
@@ -87,7 +91,7 @@ def backup() -> None:
 @output_option
 def on(path: Path | None, output: Output) -> None:
     """Begin to mirror the bucket."""
-    ask_server(path, "backup-switch", {"to": "on"})
+    ask_server(path, "space", "backup-switch", {"to": "on"})
     output.show(
         {"backup": "on"}, "The backup is on: the Space Daemon sends the bucket's files to its hub, one after the other."
     )
@@ -98,7 +102,7 @@ def on(path: Path | None, output: Output) -> None:
 @output_option
 def off(path: Path | None, output: Output) -> None:
     """Mirror the bucket no more."""
-    ask_server(path, "backup-switch", {"to": "off"})
+    ask_server(path, "space", "backup-switch", {"to": "off"})
     output.show({"backup": "off"}, "The backup is off.")
 
 
@@ -109,7 +113,7 @@ def off(path: Path | None, output: Output) -> None:
 @output_option
 def show_backup_status(path: Path | None, output: Output) -> None:
     """Show how much of the bucket is on the hub."""
-    found = ask_server(path, "backup-status")
+    found = ask_server(path, "space", "backup-status")
     usage = found["usage"]
     output.show(
         found,
@@ -121,7 +125,11 @@ def show_backup_status(path: Path | None, output: Output) -> None:
     )
 
 
-def _options(path: Path | None, url: str | None = None, token_file: Path | None = None) -> SpaceOptions:
+def _options(path: Path | None, url: str | None = None, token_file: Path | None = None) -> "SpaceOptions":
+    from pydantic import ValidationError
+
+    from ipfsreg.bucket.space.options import SpaceOptions
+
     options = load(path).backends["space"]
     given = {name: value for name, value in (("url", url), ("token_file", token_file)) if value is not None}
     try:

@@ -14,7 +14,7 @@ from ipfsreg.encryption.documents import NAME_MAX, Role, is_name
 from ipfsreg.encryption.key_text import parse_recovery_text, to_recovery_text
 from ipfsreg.encryption.member_key import MemberKey, parse_public_key
 
-from .command import ask, config_option, fail, load
+from .command import ask, config_option, fail, fail_for, load
 from .errors import Exit
 from .terminal.declare import group
 from .terminal.output import Output, output_option
@@ -140,7 +140,7 @@ def team() -> None:
 @output_option
 def list_(path: Path | None, output: Output) -> None:
     """Show who is in the team (exit status 1 where the storage gives documents that do not count)."""
-    found = ask(path, "team-list", quiet=output.as_json)
+    found = _ask(path, "team-list", quiet=output.as_json)
     members = (f"{each['role']:<8} {each['key']}  {each['name']}{_notes(each, found)}" for each in found["members"])
     output.show(found, *members, f"New content is of generation {found['generation']}.")
     for problem in found["problems"]:
@@ -174,9 +174,8 @@ def remove(path: Path | None, who: str, output: Output) -> None:
 
     What he could read until now he may have copied, and he can read it as long as it is stored as it is.
     """
-    removed = ask(path, "team-remove", {"who": who}, quiet=output.as_json)
-    later = "but for what other daemons push until they notice ([encryption] refresh)"
-    _print(removed, output, f"{removed['name']} reads nothing new from now on, {later}.")
+    removed = _ask(path, "team-remove", {"who": who}, quiet=output.as_json)
+    _print(removed, output, f"{removed['name']} reads nothing new from now on.")
 
 
 @team.command(examples=["ipfsreg team rotate", "ipfsreg team rotate --reencrypt"], result="{generation}")
@@ -185,7 +184,7 @@ def remove(path: Path | None, who: str, output: Output) -> None:
 @output_option
 def rotate(path: Path | None, reencrypt: bool, output: Output) -> None:
     """Have new content encrypted with a new key, and old content's keys encrypted with it in the background."""
-    found = ask(path, "team-rotate", {"reencrypt": "1"} if reencrypt else {}, quiet=output.as_json)
+    found = _ask(path, "team-rotate", {"reencrypt": "1"} if reencrypt else {}, quiet=output.as_json)
     _print(found, output, f"New content is of generation {found['generation']}.")
 
 
@@ -197,7 +196,7 @@ def rewrap(path: Path | None, output: Output) -> None:
 
     It can be stopped at any moment, and goes on when it is run again (exit status 1 where some of it is damaged).
     """
-    found = ask(path, "team-rewrap", quiet=output.as_json)
+    found = _ask(path, "team-rewrap", quiet=output.as_json)
     _print(found, output, f"{found['changed']} of {found['files']} files are of generation {found['generation']} now.")
     for damaged in found["damaged"]:
         output.note(f"Damaged, and left as it is: {damaged}")
@@ -221,8 +220,14 @@ def recovery(path: Path | None, name: str, output: Output) -> None:
     output.show({"name": name, "key": key.public.hex(), "secret": text}, *text.splitlines())
 
 
+def _ask(path: Path | None, task: str, arguments: dict[str, str] | None = None, *, quiet: bool) -> dict[str, Any]:
+    if not load(path).encryption.enabled:
+        fail_for(path, "an encrypted bucket", "[encryption] enabled = no")
+    return ask(path, task, arguments, quiet=quiet)
+
+
 def _add(path: Path | None, key: str, role: str, name: str | None, *, quiet: bool) -> dict[str, Any]:
-    return ask(path, "team-add", {"key": key, "role": role} | ({} if name is None else {"name": name}), quiet=quiet)
+    return _ask(path, "team-add", {"key": key, "role": role} | ({} if name is None else {"name": name}), quiet=quiet)
 
 
 def _print(found: dict[str, Any], output: Output, text: str | None = None) -> None:

@@ -3,25 +3,22 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ipfsreg.bucket.errors import SetupError
-from ipfsreg.bucket.textile.archive import news
-from ipfsreg.bucket.textile.server.identity import Identity, check_public_key, load_identity, save_identity
-from ipfsreg.bucket.textile.sharing import EVERYBODY, ROLES
-from ipfsreg.bucket.textile.tasks import SEPARATOR
-from ipfsreg.registry import layout
 from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import parse_repository
 
-from .access import RegistryAccess
-from .command import ask_server, config_option, fail, with_registry
+from .command import ask_server, config_option, fail, need_backend, with_registry
 from .errors import Exit
 from .terminal.declare import group
 from .terminal.output import Output, output_option
 from .terminal.text import printable
+
+if TYPE_CHECKING:
+    from .access import RegistryAccess
 
 _ARCHIVES = (
     "{buckets: [{bucket, current, history: [archive]}]}; an archive, as current is one or null, is {cid, state, "
@@ -37,6 +34,9 @@ class PublicKey(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """See click."""
+        from ipfsreg.bucket.textile.server.identity import check_public_key
+        from ipfsreg.bucket.textile.sharing import EVERYBODY
+
         if value == EVERYBODY:
             return EVERYBODY
         try:
@@ -62,6 +62,8 @@ def make(file: Path, output: Output) -> None:
     Who makes a bucket owns it, and nobody else can push to it: daemons on one bucket share one FILE, which is what
     [textile] identity_file names. It holds the private key: keep it secret, and keep a copy.
     """
+    from ipfsreg.bucket.textile.server.identity import Identity, save_identity
+
     made = Identity.generate()
     try:
         save_identity(made, file)
@@ -75,6 +77,8 @@ def make(file: Path, output: Output) -> None:
 @output_option
 def show(file: Path, output: Output) -> None:
     """Print the public key of the pair in FILE."""
+    from ipfsreg.bucket.textile.server.identity import load_identity
+
     try:
         found = load_identity(file).public_key
     except SetupError as error:
@@ -83,6 +87,9 @@ def show(file: Path, output: Output) -> None:
 
 
 def _directories_of(context: click.Context, parameter: click.Parameter, repository: str | None) -> str:
+    from ipfsreg.bucket.textile.tasks import SEPARATOR
+    from ipfsreg.registry import layout
+
     try:
         return "" if repository is None else SEPARATOR.join(layout.directories_of(parse_repository(repository)))
     except NameInvalid as error:
@@ -127,14 +134,14 @@ def share() -> None:
 @config_option
 @repository_option
 @click.argument("who", type=PublicKey())
-@click.argument("role", type=click.Choice([role for role in ROLES if role != "none"]))
+@click.argument("role", type=click.Choice(["reader", "writer", "admin"]))
 @output_option
 def share_grant(path: Path | None, paths: str, who: str, role: str, output: Output) -> None:
     """Give WHO (a public key, or *) a ROLE. On all of an encrypted bucket that is refused.
 
     No role lets WHO push, and none is enough for a pull from an encrypted bucket; see `ipfsreg share --help`.
     """
-    _show_roles(output, ask_server(path, "share-grant", {"who": who, "role": role, "paths": paths}))
+    _show_roles(output, ask_server(path, "textile", "share-grant", {"who": who, "role": role, "paths": paths}))
 
 
 @share.command(
@@ -148,7 +155,7 @@ def share_grant(path: Path | None, paths: str, who: str, role: str, output: Outp
 @output_option
 def share_revoke(path: Path | None, paths: str, who: str, output: Output) -> None:
     """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
-    roles = ask_server(path, "share-grant", {"who": who, "role": "none", "paths": paths})
+    roles = ask_server(path, "textile", "share-grant", {"who": who, "role": "none", "paths": paths})
     _show_roles(output, roles)
     if roles["roles"].get(who, "none") != "none":
         fail(f"{who} still has a role here: as the bucket's owner, or given on the whole bucket", Exit.PROBLEM)
@@ -164,7 +171,7 @@ def share_revoke(path: Path | None, paths: str, who: str, output: Output) -> Non
 @output_option
 def list_(path: Path | None, paths: str, output: Output) -> None:
     """Show who has which role."""
-    _show_roles(output, ask_server(path, "share-list", {"paths": paths}))
+    _show_roles(output, ask_server(path, "textile", "share-list", {"paths": paths}))
 
 
 @group
@@ -177,7 +184,7 @@ def archive() -> None:
 @output_option
 def archive_start(path: Path | None, output: Output) -> None:
     """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
-    found = ask_server(path, "archive-start")
+    found = ask_server(path, "textile", "archive-start")
     output.show(found, *_once(each.get("why") or "The archive was started." for each in found["buckets"]))
     if any(each["state"] == "refused" for each in found["buckets"]):
         sys.exit(Exit.PROBLEM)
@@ -192,7 +199,7 @@ def archive_start(path: Path | None, output: Output) -> None:
 @output_option
 def archive_status(path: Path | None, output: Output) -> None:
     """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
-    found = ask_server(path, "archive-status")
+    found = ask_server(path, "textile", "archive-status")
     output.show(found, *(line for bucket in found["buckets"] for line in _archives(bucket)))
     _exit_if_bad(found["buckets"])
 
@@ -205,8 +212,9 @@ def archive_watch(path: Path | None, output: Output) -> None:
 
     With --json there is one document, as of `archive status`, at the end.
     """
+    from ipfsreg.bucket.textile.archive import news
 
-    async def follow(registry: RegistryAccess) -> dict[str, Any]:
+    async def follow(registry: "RegistryAccess") -> dict[str, Any]:
         seen: dict[str, list[str]] = {}
         while True:
             buckets: list[dict[str, Any]] = (await registry.do("archive-watch", {}))["buckets"]
@@ -219,6 +227,7 @@ def archive_watch(path: Path | None, output: Output) -> None:
             if all(bucket["ended"] for bucket in buckets):
                 return await registry.do("archive-status", {})
 
+    need_backend(path, "textile")
     ended = with_registry(path, follow, scratch=True)
     output.show(ended, *_once("The bucket was never archived." for each in ended["buckets"] if not each["current"]))
     _exit_if_bad(ended["buckets"])

@@ -6,19 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import TypeAdapter, ValidationError
-
-from ipfsreg.app.preflight import find_problem
-from ipfsreg.config.file import find_config
-from ipfsreg.config.kinds import Duration
 
 from .command import ask, backend_of, config_option, describe_storage, fail, load
 from .errors import Exit
 from .terminal.declare import command
 from .terminal.output import Output, output_option
-from .terminal.text import counted, in_bytes, in_words
-
-_TIME: TypeAdapter[float] = TypeAdapter(Duration)
+from .terminal.text import counted, in_words, sized
 
 
 class Time(click.ParamType):
@@ -28,8 +21,13 @@ class Time(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See click."""
+        from pydantic import TypeAdapter, ValidationError
+
+        from ipfsreg.config.kinds import Duration
+
+        time: TypeAdapter[float] = TypeAdapter(Duration)
         try:
-            return _TIME.validate_python(value)
+            return time.validate_python(value)
         except ValidationError as error:
             self.fail(error.errors()[0]["msg"].removeprefix("Value error, "), param, ctx)
 
@@ -39,8 +37,11 @@ class Time(click.ParamType):
 @output_option
 def check(path: Path | None, output: Output) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
-    found = path or find_config()
     config = load(path, for_daemon=True)
+    from ipfsreg.app.preflight import find_problem
+    from ipfsreg.config.file import find_config
+
+    found = path or find_config()
     problem = find_problem(config, backend_of(config))
     if problem is not None:
         fail(problem)
@@ -87,7 +88,7 @@ def gc(path: Path | None, dry_run: bool, untagged: float | None, now: bool, outp
 def _collected(found: dict[str, Any]) -> Iterator[str]:
     did = "Would free" if found["dry_run"] else "Freed"
     yield (
-        f"{did} {in_bytes(found['freed'])}: {counted(found['manifests'], 'manifest')} and "
+        f"{did} {sized(found['freed'])}: {counted(found['manifests'], 'manifest')} and "
         f"{counted(found['blob_links'], 'blob')} taken out of their repositories, "
         f"{counted(found['contents'], 'file')} deleted that no repository needs any more."
     )
@@ -133,7 +134,7 @@ def verify(path: Path | None, output: Output) -> None:
 
 
 def _verified(found: dict[str, Any], *, whole: bool) -> Iterator[str]:
-    yield f"Read {found['contents']} contents, {in_bytes(found['bytes'])}."
+    yield f"Read {found['contents']} contents, {sized(found['bytes'])}."
     for what, digests in (("damaged, moved to quarantine", "damaged"), ("missing", "missing")):
         for digest in found[digests]:
             yield f"{digest} is {what}. Used by: {', '.join(found['images'].get(digest) or ['no image'])}"
@@ -186,9 +187,9 @@ def _told(storage: str, found: dict[str, Any]) -> Iterator[str]:
         yield f"Repositories:  {found['repositories']}"
     if found["used"] is not None:
         at_least = "" if found["counted"] else "at least "
-        yield f"Used:          {at_least}{in_bytes(found['used'])}"
-    yield f"Uploads:       {uploads['count']} unfinished, {in_bytes(uploads['bytes'])}"
+        yield f"Used:          {at_least}{sized(found['used'])}"
+    yield f"Uploads:       {uploads['count']} unfinished, {sized(uploads['bytes'])}"
     if garbage is not None:
-        yield f"Garbage:       gc would free {in_bytes(garbage['bytes'])} in {counted(garbage['contents'], 'file')}"
+        yield f"Garbage:       gc would free {sized(garbage['bytes'])} in {counted(garbage['contents'], 'file')}"
     elif not (found["read_only"] or found["error"]):
         yield "Garbage:       `ipfsreg gc --dry-run` finds out, which takes some time"

@@ -24,8 +24,8 @@ Scope = tuple[str, ...]
 CATALOG: Scope = ("registry:catalog:*",)
 NO_SCOPE: Scope = ()
 
-Fetch = Callable[[str, Mapping[str, str], bytes | None], Awaitable[bytes]]
-"""Asks a token server: its URL, headers, and the body of a POST or None for GET."""
+Fetch = Callable[[Scope, str, Mapping[str, str], bytes | None], Awaitable[bytes]]
+"""Asks a token server for a scope: its URL, headers, and the body of a POST or None for GET."""
 
 _LIFE_DEFAULT = 60
 _LIFE_MAX = 3600
@@ -36,6 +36,12 @@ _TOKEN_MAX = 16 * 1024  # characters, as long as servers take a header
 def scope_of(repository: str, actions: str = "pull") -> Scope:
     """The scope of something that is done to a repository; several actions have commas between them."""
     return (f"repository:{repository}:{actions}",)
+
+
+def repository_of(scope: Scope) -> str:
+    """The repository whose credentials count; empty where it is about none."""
+    kind, _, rest = scope[0].partition(":") if scope else ("", "", "")
+    return rest.rpartition(":")[0] if kind == "repository" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Authorization:
     def __init__(
         self,
         address: RegistryAddress,
-        credentials: Callable[[], Awaitable[Credentials | None]],
+        credentials: Callable[[Scope], Awaitable[Credentials | None]],
         fetch: Fetch,
         seconds: Callable[[], float],
     ) -> None:
@@ -79,7 +85,7 @@ class Authorization:
         if challenge is None:
             return None
         if challenge.is_basic:
-            found = await self._credentials()
+            found = await self._credentials(scope)
             return None if found is None else _basic(found)
         async with self._asking.of(scope):
             token = self._tokens.get(scope)
@@ -92,18 +98,22 @@ class Authorization:
 
         :raises AccessDenied: where there is none to try.
         """
+        if not self._address.origin.is_private:  # who answers, and names a token server, may be anybody
+            raise AccessDenied(
+                f"{self._address.name} wants credentials, which are not sent over http to another machine", 401
+            )
         challenge = self._read(challenges, scope)
         known = self._tokens.get(scope)
         if known is not None and known.header == sent:
             del self._tokens[scope]
         self._challenge = challenge
-        if challenge.is_basic and (sent is not None or await self._credentials() is None):
-            raise self.denied(401, await self._credentials() is not None)
+        if challenge.is_basic and (sent is not None or await self._credentials(scope) is None):
+            raise await self.denied(401, scope)
 
-    def denied(self, status: int, known: bool) -> AccessDenied:
-        """What to tell the user, who is ``known`` where there were credentials."""
+    async def denied(self, status: int, scope: Scope) -> AccessDenied:
+        """What to tell the user."""
         name = self._address.name
-        if not known:
+        if await self._credentials(scope) is None:
             return AccessDenied(f"{name} wants to know who asks: `docker login {name}`", status)
         return AccessDenied(f"{name} refuses the credentials that `docker login {name}` stored", status)
 
@@ -128,18 +138,18 @@ class Authorization:
         return _Challenge(True)
 
     async def _new_token(self, challenge: _Challenge, scope: Scope) -> _Token:
-        found = await self._credentials()
+        found = await self._credentials(scope)
         scopes = dict.fromkeys([*scope, *self._told.get(scope, "").split()])
         fields = [("service", challenge.service)] if challenge.service else []
         if found is not None and found.identity_token:
             body = [*fields, ("grant_type", "refresh_token"), ("client_id", "ipfsreg"), ("scope", " ".join(scopes))]
             content = urlencode([*body, ("refresh_token", found.identity_token)]).encode()
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = await self._fetch(challenge.realm, headers, content)
+            answer = await self._fetch(scope, challenge.realm, headers, content)
         else:
             query = urlencode([*fields, *(("scope", each) for each in scopes)])
             url = f"{challenge.realm}{'&' if '?' in challenge.realm else '?'}{query}"
-            answer = await self._fetch(url, {} if found is None else {"Authorization": _basic(found)}, None)
+            answer = await self._fetch(scope, url, {} if found is None else {"Authorization": _basic(found)}, None)
         return self._parse(answer)
 
     def _parse(self, answer: bytes) -> _Token:

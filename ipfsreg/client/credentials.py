@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,34 @@ class Credentials:
     identity_token: str = field(repr=False, default="")
 
 
-def find_credentials(registry: str, environment: Mapping[str, str] = os.environ) -> Credentials | None:
-    """The credentials for a registry, by its name as in `docker login`; None where there are none.
+class Logins:
+    """What is stored for one registry: of each file that has something, the credentials by namespace.
+
+    That is ``""`` for all of the registry, or a repository or what is before one of its slashes.
+    """
+
+    def __init__(self, files: Sequence[Mapping[str, Credentials]]) -> None:
+        self._files = files
+
+    def of(self, repository: str) -> Credentials | None:
+        """The credentials of the first file that has any, for the longest namespace; ``""`` is for no repository."""
+        for stored in self._files:
+            namespace = repository
+            while namespace and namespace not in stored:
+                namespace = namespace.rpartition("/")[0]
+            if namespace in stored:
+                return stored[namespace]
+        return None
+
+
+def find_credentials(registry: str, environment: Mapping[str, str] = os.environ) -> Logins:
+    """The credentials for a registry, by its name as in `docker login`.
 
     It reads files and may run a helper: call it in a thread.
 
     :raises CredentialsError: where a file or a helper is broken.
     """
+    found: list[Mapping[str, Credentials]] = []
     for path in _files(environment):
         try:
             content = read_small_file(path, CONFIG_MAX)
@@ -51,23 +72,28 @@ def find_credentials(registry: str, environment: Mapping[str, str] = os.environ)
             continue
         except OSError as error:
             raise CredentialsError(f"{path}: {error.strerror}") from None
-        found = _in_file(path, content, registry)
-        if found is not None:
-            return found
-    return None
+        stored = _in_file(path, content, registry)
+        found += [stored] if stored else []
+        if "" in stored:  # no later file is asked for anything, nor is its helper
+            break
+    return Logins(found)
 
 
 def _files(environment: Mapping[str, str]) -> Iterator[Path]:
+    """In the order of containers-auth.json(5); what a variable names comes before what is in the usual places."""
+    home = Path(environment.get("HOME") or Path.home())
     if named := environment.get("REGISTRY_AUTH_FILE"):
         yield Path(named)
-    home = Path(environment.get("HOME") or Path.home())
-    yield Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if directory := environment.get("DOCKER_CONFIG"):
+        yield Path(directory) / "config.json"
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         yield Path(runtime) / "containers" / "auth.json"
     yield Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json"
+    if not directory:
+        yield home / ".docker" / "config.json"
 
 
-def _in_file(path: Path, content: bytes, registry: str) -> Credentials | None:
+def _in_file(path: Path, content: bytes, registry: str) -> dict[str, Credentials]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -77,15 +103,17 @@ def _in_file(path: Path, content: bytes, registry: str) -> Credentials | None:
     auths, helpers = (_object(document, name) for name in ("auths", "credHelpers"))
     helper = helpers.get(registry) or document.get("credsStore")
     if helper:
-        found = _ask_helper(path, str(helper), registry)
-        if found is not None:
-            return found
+        told = _ask_helper(path, str(helper), registry)
+        if told is not None:
+            return {"": told}
+    found: dict[str, Credentials] = {}
     for key, entry in auths.items():
-        if _host_of(key) == registry and isinstance(entry, dict):
-            found = _entry(path, key, entry)
-            if found is not None:
-                return found
-    return None
+        host, namespace = _parts_of(key)
+        if host == registry and isinstance(entry, dict):
+            read = _entry(path, key, entry)
+            if read is not None:
+                found.setdefault(namespace, read)
+    return found
 
 
 def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -93,10 +121,10 @@ def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _host_of(key: str) -> str:
-    """Old versions wrote ``https://HOST/v1/``, and for Docker Hub all do."""
-    host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return "docker.io" if host == "index.docker.io" else host
+def _parts_of(key: str) -> tuple[str, str]:
+    """Host and namespace. Old versions wrote ``https://HOST/v1/``, and for Docker Hub all do."""
+    host, _, namespace = key.rpartition("://")[2].partition("/")
+    return "docker.io" if host == "index.docker.io" else host, "" if "://" in key else namespace.rstrip("/")
 
 
 def _entry(path: Path, key: str, entry: Mapping[str, Any]) -> Credentials | None:

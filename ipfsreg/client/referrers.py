@@ -24,6 +24,9 @@ PAGE_MAX = 16 * 1024**2
 
 PAGES_MAX = 1000
 
+REFERRERS_MAX = 100_000
+"""Of one manifest: all of their descriptors are in memory."""
+
 _TAG_MAX = 128
 
 
@@ -81,6 +84,8 @@ class RemoteReferrers:
             answer = await self._session.request("GET", url, scope_of(repository))
             for each in self._read(await answer.content(PAGE_MAX)):
                 found[each.digest] = each
+            if len(found) > REFERRERS_MAX:
+                break
             url = next_page(self._session, answer)
             if not url:
                 return list(found.values())

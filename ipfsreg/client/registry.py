@@ -44,9 +44,11 @@ class RemoteManifest:
 class RegistryClient:
     """A registry. Everything it does fails with a `RemoteError`, and ends in bounded time.
 
-    ``find`` has the credentials, by default those of `docker login`; None is for nobody in particular. See `Transport`
+    ``find`` has the logins, by default those of `docker login`; None is for nobody in particular. See `Transport`
     for ``authorities`` and ``socket``.
     """
+
+    is_source = False  # see `Destination`
 
     def __init__(
         self,

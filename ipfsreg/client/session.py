@@ -9,12 +9,13 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid
 
 from .address import RegistryAddress, join_url, origin_of
-from .authorization import NO_SCOPE, Authorization, Scope
-from .credentials import Credentials, CredentialsError
+from .authorization import NO_SCOPE, Authorization, Scope, repository_of
+from .credentials import Credentials, CredentialsError, Logins
 from .errors import AccessDenied, Refused, RemoteError, Unknown, Unreachable, Untrustworthy, printable
 from .transport import Answer, Body, Transport
 
@@ -36,7 +37,7 @@ _DOCUMENT_MAX = 64 * 1024
 _BUSY = frozenset({429, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-FindCredentials = Callable[[str], Credentials | None]
+FindCredentials = Callable[[str], Logins]
 """Finds the credentials for a registry by its name. It may block, and is called in a thread, once."""
 
 
@@ -50,7 +51,9 @@ class Session:
         self.transport = transport
         self._reactor = reactor
         self._find = find
-        self._found: Credentials | None = None
+        self._answered = False
+        self._logins = Logins(())
+        self._finding = KeyedLock()
         self._authorization = Authorization(address, self._credentials, self._fetch, reactor.seconds)
 
     async def request(
@@ -79,10 +82,6 @@ class Session:
             ours = origin_of(url) == self.address.origin
             authorization = await self._authorization.header(scope) if ours else None
             if authorization is not None:
-                if not self.address.origin.is_private:
-                    raise AccessDenied(
-                        f"{self.address.name} wants credentials, which are not sent over http to another machine", 401
-                    )
                 sent["Authorization"] = authorization
             last = tries >= TRIES or not again
             try:
@@ -90,10 +89,11 @@ class Session:
                     method, url, sent, body() if body else None, seconds or ANSWER_SECONDS
                 )
             except Unreachable:
-                if last:
+                if last or not self._answered:  # who has never answered may not be there at all
                     raise
                 await self._pause(tries, None)
                 continue
+            self._answered = True
             if answer.status in accept:
                 return answer
             if answer.status == 401 and ours and not renewed:
@@ -108,30 +108,32 @@ class Session:
                 await answer.drop()
                 url = self.location(answer)
             else:
-                raise await self._refusal(method, answer)
+                raise await self._refusal(method, answer, scope)
 
     def location(self, answer: Answer) -> str:
         """Where an answer leads to.
 
         :raises Untrustworthy: where it leads nowhere, or out of TLS.
         """
-        url = join_url(answer.url, answer.header("Location") or ":")
+        location = answer.header("Location")
+        url = join_url(answer.url, location) if location else None
         if url is None:
             raise Untrustworthy(f"{self.address.name} leads to what is no URL")
         if answer.url.startswith("https:") and not url.startswith("https:"):
             raise Untrustworthy(f"{self.address.name} leads from https to http")
         return url
 
-    async def _credentials(self) -> Credentials | None:
-        find, self._find = self._find, None
-        if find is not None:
-            try:
-                self._found = await deferToThread(find, self.address.name)
-            except CredentialsError as error:
-                raise RemoteError(str(error)) from None
-        return self._found
+    async def _credentials(self, scope: Scope) -> Credentials | None:
+        async with self._finding.of(self):
+            find, self._find = self._find, None
+            if find is not None:
+                try:
+                    self._logins = await deferToThread(find, self.address.name)
+                except CredentialsError as error:
+                    raise RemoteError(str(error)) from None
+        return self._logins.of(repository_of(scope))
 
-    async def _fetch(self, url: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
+    async def _fetch(self, scope: Scope, url: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
         """Ask a token server. It follows no redirect: the password was for this one."""
         tries = 0
         while True:
@@ -145,7 +147,7 @@ class Session:
                 continue
             found = await answer.content(_DOCUMENT_MAX)
             if answer.status in {401, 403}:
-                raise self._authorization.denied(answer.status, self._found is not None)
+                raise await self._authorization.denied(answer.status, scope)
             if answer.status != 200:
                 raise Refused(f"the token server of {self.address.name} answered {answer.status}", answer.status)
             return found
@@ -154,7 +156,7 @@ class Session:
         pause = _FIRST_PAUSE * 2 ** (tries - 1)
         await deferLater(self._reactor, min(max(pause, seconds_of(retry_after)), PAUSE_MAX), lambda: None)
 
-    async def _refusal(self, method: str, answer: Answer) -> RemoteError:
+    async def _refusal(self, method: str, answer: Answer, scope: Scope) -> RemoteError:
         code, message = "", ""
         if method != "HEAD":
             with suppress(Unreachable, Untrustworthy):
@@ -162,7 +164,7 @@ class Session:
         said = f": {printable(message)}" if message else ""
         name, status = self.address.name, answer.status
         if status == 401:
-            return self._authorization.denied(status, self._found is not None)
+            return await self._authorization.denied(status, scope)
         if status == 403:
             return AccessDenied(f"{name} does not allow it{said}", status, code)
         if status == 404:

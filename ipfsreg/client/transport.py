@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from ipfsreg.flow.http_pool import BoundedPool
 from ipfsreg.flow.streams import Pieces, PiecesBody
 
+from .endpoints import Endpoints
 from .errors import Unreachable, Untrustworthy, printable
 
 CONNECT_SECONDS = 15.0
@@ -38,6 +39,8 @@ STALL_BYTES = 16 * 1024
 
 _IDLE_SECONDS = 20  # for which a connection is kept for the next request; servers close theirs after a minute or so
 _DRAINED = 64 * 1024  # bytes of an unwanted body that are read so that the connection can be used again
+
+_NO_TLS = {"wrong version number", "packet length too long", "http request", "record layer failure"}
 
 T = TypeVar("T")
 
@@ -60,17 +63,6 @@ class Body:
         return cls(pieces(), len(content))
 
 
-@implementer(IAgentEndpointFactory)
-class _SocketFactory:
-    def __init__(self, reactor: Any, name: str) -> None:
-        self._reactor = reactor
-        self._name = name
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = UNIXClientEndpoint(self._reactor, self._name, timeout=CONNECT_SECONDS)
-        return endpoint
-
-
 class Transport:
     """Connections that are used again. ``name`` is the registry's, for messages.
 
@@ -83,19 +75,11 @@ class Transport:
     ) -> None:
         self.reactor = reactor
         self.name = name
-        self._pool = HTTPConnectionPool(reactor)
+        self._pool = BoundedPool(reactor)
         self._pool.maxPersistentPerHost = connections
         self._pool.cachedConnectionTimeout = _IDLE_SECONDS
-        if socket is not None:
-            self._agent = Agent.usingEndpointFactory(reactor, _SocketFactory(reactor, socket), self._pool)
-            return
-        trusted = []
-        if authorities is not None:
-            from ipfsreg.bucket.authorities import load_authorities  # OpenSSL, only where it is used
-
-            trusted = [load_authorities(authorities)]
-        policy = BrowserLikePolicyForHTTPS(*trusted)
-        self._agent = Agent(reactor, policy, connectTimeout=CONNECT_SECONDS, pool=self._pool)
+        endpoints = Endpoints(reactor, CONNECT_SECONDS, authorities=authorities, socket=socket)
+        self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, seconds: float
@@ -151,10 +135,22 @@ class Transport:
             return Unreachable(f"{self.name}: there is no host of that name")
         if isinstance(error, ConnectError) and not isinstance(error, ConnectingCancelledError):
             return Unreachable(f"{self.name} cannot be reached: {printable(str(error))}")
-        text = printable(str(error)) or type(error).__name__
+        if type(error).__name__ == "VerificationError":  # service_identity's: it is trusted, but for other names
+            return Unreachable(f"{self.name} shows a certificate that is not for this name")
+        text = printable(_reason(error)) or type(error).__name__
         if "certificate" in text:
-            return Unreachable(f"{self.name} shows a certificate that is not trusted: {text}")
+            return Unreachable(f"{self.name} shows a certificate that is not trusted (--ca FILE says who is): {text}")
+        if text in _NO_TLS:
+            return Unreachable(f"{self.name} does not speak TLS there; http is meant by http:// before its name")
         return Unreachable(f"{self.name} ended before its answer did: {text}")
+
+
+def _reason(error: Exception) -> str:
+    """What an error says; OpenSSL's have lists of tuples of which the last element is for people."""
+    match error.args:
+        case ([(*_, reason), *_],):
+            return str(reason)
+    return str(error)
 
 
 class Answer:

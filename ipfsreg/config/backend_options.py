@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from platformdirs import user_data_path
+from pydantic import Field
 
 from .kinds import Directory, Section
 
-DEFAULT_DIRECTORY = user_data_path("ipfsreg")
-"""Where a backend keeps what it has on this disk, unless its section says otherwise."""
+
+def default_directory() -> Path:
+    """Where a backend keeps what it has on this disk, unless its section says otherwise."""
+    return user_data_path("ipfsreg")
 
 
 class BackendOptions(Section):
@@ -31,6 +34,11 @@ class BackendOptions(Section):
         """The option by which everything in the bucket is made public, where one is set."""
         return None
 
+    @property
+    def publishes_past_rules(self) -> bool:
+        """Whether that is meant, though the rules of ``[access]`` would keep some of it from somebody."""
+        return False
+
     def problem(self) -> str | None:
         """What has to be set or made before a daemon can use the backend, in one line; None where nothing has to.
 
@@ -42,4 +50,4 @@ class BackendOptions(Section):
 class PathOptions(BackendOptions):
     """For backends whose ``path`` is the directory on this disk."""
 
-    path: Directory = DEFAULT_DIRECTORY
+    path: Directory = Field(default_factory=default_directory)

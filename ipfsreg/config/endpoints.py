@@ -139,15 +139,15 @@ def server_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
-def is_for_this_machine(description: str, reactor: Any) -> bool:
+def is_for_this_machine(description: str) -> bool:
     """Whether programs on this machine alone reach an endpoint that was found good, as far as it says so."""
     kind, parts = _parts_of(description)
     if kind == "unix":
         return True
     if kind == systemd_sockets.KIND:
         try:
-            return systemd_sockets.is_loopback_socket(parts, reactor)
-        except ValueError:  # nobody can listen on it
+            return systemd_sockets.is_loopback_socket(parts)
+        except ValueError:  # it is not there, or nobody can listen on it
             return True
     interface = parts.get("interface", "")
     return kind in _PORTS and (
@@ -168,11 +168,9 @@ def scheme_of(description: str) -> str:
 
 def _inherited_endpoint(parts: dict[str, str], reactor: Any) -> IStreamServerEndpoint:
     try:
-        found = systemd_sockets.inherited_socket(parts, reactor)
+        found = systemd_sockets.inherited_socket(parts)
     except ValueError as error:
         raise EndpointError(str(error)) from None
-    if found is None:
-        raise EndpointError("systemd has not handed over such a socket: is its socket unit enabled and started?")
     return cast(IStreamServerEndpoint, AdoptedStreamServerEndpoint(reactor, *found))
 
 

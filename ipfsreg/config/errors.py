@@ -11,12 +11,20 @@ from .environment import variable_of
 from .kinds import Section
 
 _SHOWN_MAX = 200  # characters of a wrong value
+_LINE_MAX = 1000
 _SECRETS = {"authorization", "endpoints", "key", "secret", "token"}  # their values are never quoted
-_CREDENTIALS = re.compile(r"[^\s'\"]*@")  # nor is what a URL has before its host
+_WORD = re.compile(r"[^\s'\"]+")
 
 
 class ConfigError(Exception):
-    """Something that the user has to change: one line that names file, section and option."""
+    """Something that the user has to change: one line that names file, section and option.
+
+    Whatever it quotes, it is no longer than `_LINE_MAX`, and has nothing in it that a terminal would obey.
+    """
+
+    def __init__(self, line: str) -> None:
+        shown = line if len(line) <= _LINE_MAX else f"{line[:_LINE_MAX]}…"
+        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in shown))
 
 
 def malformed(name: str, error: configparser.Error) -> ConfigError:
@@ -53,8 +61,8 @@ def refused(
         if not option:  # what is wrong concerns several options, and says which
             return ConfigError(f"{name}: [{section}]: {what}")
         if option not in _SECRETS:
-            value = _CREDENTIALS.sub("…@", repr(in_file.get(option, in_environment.get(option))))
-            what += f" (it is {_short(value)})"
+            value = repr(in_file.get(option, in_environment.get(option)))
+            what += f" (it is {_short(_WORD.sub(_without_credentials, value))})"
     if option in in_environment and option not in in_file:
         return ConfigError(f"{variable_of(section, option)} in the environment: {what}")
     return ConfigError(f"{name}: [{section}] {option}: {what}")
@@ -64,6 +72,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """The end of a line about a word that is not known: the one that may have been meant."""
     matches = get_close_matches(word, list(known), n=1)
     return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def _without_credentials(word: re.Match[str]) -> str:
+    """A word without what a URL has before its host."""
+    _, at, rest = word[0].rpartition("@")
+    return f"…@{rest}" if at else rest
 
 
 def _short(text: str) -> str:

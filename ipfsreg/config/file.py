@@ -20,6 +20,9 @@ from .small_file import CONFIG_MAX, read_small_file
 SYSTEM_FILE = Path("/etc/ipfsreg.ini")
 """Where the configuration is looked for last."""
 
+NO_FILE = "configuration"
+"""What the configuration is called where it has no file."""
+
 Backends = Mapping[str, Callable[[], type[BackendOptions]]]
 """What loads the options of a backend's section, by its name."""
 
@@ -70,7 +73,7 @@ def read_config(
 
     :raises ConfigError: for anything that has to be changed.
     """
-    name = "configuration" if path is None else str(path)
+    name = NO_FILE if path is None else str(path)
     in_file = {} if path is None else _parse(name, path)
     for section in in_file:
         if section not in SECTIONS and section not in backends:
@@ -102,12 +105,19 @@ def read_config(
         problem = config.backend.problem()
         if problem is not None:
             raise ConfigError(f"{name}: [{backend}] {problem}")
-    if config.backend.publishes is not None and config.gateway.private:
-        raise ConfigError(
-            f"{name}: [{backend}] {config.backend.publishes}: it makes everything public, also the repositories of "
-            "[gateway] private; take one of the two away"
-        )
+    _check_published(config)
     return config
+
+
+def _check_published(config: Config) -> None:
+    backend = config.backend
+    public = f"{config.name}: [{config.registry.backend}] {backend.publishes}: it makes everything public,"
+    if backend.publishes is not None and config.gateway.private:
+        raise ConfigError(f"{public} also the repositories of [gateway] private; take one of the two away")
+    is_encrypted = config.encryption.enabled and config.encryption.convert is None
+    keeps_from_somebody = config.access.rules is not None and not is_encrypted
+    if backend.publishes is not None and keeps_from_somebody and not backend.publishes_past_rules:
+        raise ConfigError(f"{public} whatever the rules of [access] say; publish_past_rules = yes if that is meant")
 
 
 def _is_there(path: Path) -> bool:
@@ -158,22 +168,25 @@ def _validated(
 
 def _check_listen(config: Config, reactor: Any) -> None:
     listen = config.registry.listen
-    for endpoint in listen:
+    everywhere = [("registry", endpoint) for endpoint in listen] + [("metrics", each) for each in config.metrics.listen]
+    seen: set[str] = set()
+    for section, endpoint in everywhere:
         try:
             check_endpoint(endpoint, reactor)
         except EndpointError as error:
-            raise ConfigError(f"{config.name}: [registry] listen: {error}") from None
-        if listen.count(endpoint) > 1 and not is_any_port(endpoint):
-            raise ConfigError(f"{config.name}: [registry] listen: {endpoint!r} is there twice")
-    for endpoint in config.metrics.listen:
-        try:
-            check_endpoint(endpoint, reactor)
-        except EndpointError as error:
-            raise ConfigError(f"{config.name}: [metrics] listen: {error}") from None
+            raise ConfigError(f"{config.name}: [{section}] listen: {error}") from None
+        if endpoint in seen and not is_any_port(endpoint):
+            raise ConfigError(f"{config.name}: [{section}] listen: {endpoint!r} is there twice")
+        seen.add(endpoint)
+        if section == "metrics" and has_tls(endpoint):
+            raise ConfigError(
+                f"{config.name}: [metrics] listen: {endpoint!r}: the certificates of [tls] are for clients only; "
+                "metrics are plain HTTP here, or with enabled = yes and no listen on the port of clients"
+            )
     with_tls = [endpoint for endpoint in listen if has_tls(endpoint)]
     if with_tls and not config.tls.certificate:
         raise ConfigError(f"{config.name}: [registry] listen: {with_tls[0]!r} needs [tls] certificate and key")
-    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint, reactor)]
+    open_to_all = [endpoint for endpoint in listen if not is_for_this_machine(endpoint)]
     if open_to_all and config.access.rules is None and not config.auth.insecure:
         raise ConfigError(
             f"{config.name}: [registry] listen: {open_to_all[0]!r} lets whoever reaches it push and delete: add "

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ipfsreg.ipfs.multiaddr import to_multiaddr
 
@@ -111,7 +111,7 @@ class LimitOptions(Section):
 
     connections: OptionalCount = 4000
     connections_per_address: OptionalCount = 1000
-    requests: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BeforeValidator(or_none)] = None
+    requests: Annotated[Annotated[float, Field(ge=0.001, le=1e6)] | None, BeforeValidator(or_none)] = None
     header_size: Annotated[Size, Field(ge=8 * 1024, le=1024**2)] = 32 * 1024
     headers: Annotated[int, Field(ge=50, le=10_000)] = 500
     tags: Annotated[int, Field(ge=10, le=1000)] = 100
@@ -198,7 +198,7 @@ class EncryptionOptions(Section):
     """``[encryption]``. ``owner`` is the public key of the bucket's founder, in hexadecimal digits."""
 
     enabled: bool = False
-    key: Directory = user_config_path("ipfsreg").absolute() / "member.key"
+    key: Directory = Field(default_factory=lambda: user_config_path("ipfsreg").absolute() / "member.key")
     passphrase_file: Directory | None = None
     owner: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     convert: Literal["encrypt", "decrypt"] | None = None
@@ -222,15 +222,24 @@ class EventOptions(Section):
 
 
 class MetricsOptions(Section):
-    """``[metrics]``. Where ``listen`` has endpoints, it is there that they are, and nowhere else."""
+    """``[metrics]``. Where ``listen`` has endpoints, it is there that they are, and nowhere else.
 
-    enabled: bool = False
+    ``enabled`` is None where nothing is said of it: `are_wanted` says what counts.
+    """
+
+    enabled: bool | None = None
     listen: Listed = ()
+
+    @model_validator(mode="after")
+    def _fit(self) -> Any:
+        if self.listen and self.enabled is False:
+            raise ValueError("enabled = no says that there are none, and listen where they are: take one out")
+        return self
 
     @property
     def are_wanted(self) -> bool:
         """Whether anything is counted."""
-        return self.enabled or bool(self.listen)
+        return bool(self.enabled or self.listen)
 
 
 SECTIONS: Mapping[str, type[Section]] = {

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -49,8 +49,8 @@ class _CarFiles:
 
 
 @asynccontextmanager
-async def open_car(file: Path, workers: Workers, moved: Callable[[int], None]) -> AsyncIterator[LayoutSource]:
-    """The images in a CAR. ``moved`` is told how many bytes of the file were read.
+async def open_car(file: Path, workers: Workers) -> AsyncIterator[LayoutSource]:
+    """The images in a CAR.
 
     A CAR has its blocks in any order, so they are brought into one on this disk first, and compared with their CIDs.
 
@@ -64,7 +64,6 @@ async def open_car(file: Path, workers: Workers, moved: Callable[[int], None]) -
             await spool.open()
             while piece := await workers.run(opened.read, _PIECE):
                 await spool.feed(piece)
-                moved(len(piece))
             roots = await spool.finish()
             if len(roots) != 1:
                 raise Untrustworthy(f"{file} has {len(roots)} roots, and that of one layout is needed")
@@ -89,7 +88,7 @@ async def open_new_car(file: Path, workers: Workers) -> AsyncIterator[LayoutDire
     directory = file.with_name(f".{file.name}.layout")
     async with open_directory(directory, workers) as layout:
         if await workers.run(file.exists):  # what is in it stays in it
-            async with open_car(file, workers, lambda length: None) as before:
+            async with open_car(file, workers) as before:
                 tally = Tally()
                 await Copier(before, layout, tally).run(Selection())
                 for failure in tally.failures:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from cachetools import LRUCache
 from twisted.internet.defer import DeferredSemaphore
 
-from ipfsreg.client.errors import RemoteError, Unknown, Unreachable
+from ipfsreg.client.errors import AccessDenied, Refused, RemoteError, Unknown, Unreachable
 from ipfsreg.client.referrers import referrers_tag
 from ipfsreg.client.registry import RemoteManifest
 from ipfsreg.flow.gather import for_each, gather
@@ -18,6 +18,7 @@ from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest
 from ipfsreg.registry.errors import RegistryError
+from ipfsreg.registry.ipfs.ipfs_view import PUBLISHED
 from ipfsreg.registry.manifest import INDEXES, Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 
@@ -38,6 +39,10 @@ _REMEMBERED = 100_000  # blobs and manifests that need not be asked for again
 
 class _TooDeep(RemoteError):
     pass
+
+
+class _UrlsRefused(RemoteError):
+    """The destination takes no manifest with such URLs. Docker's registry takes only those of http."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,11 @@ class Copier:
                 self._tally.repositories += 1
                 idle -= selection.matching(repository)
                 lacking = selection.tags_of(repository)
+                for digest in selection.digests_of(repository):
+                    selected = True
+                    yield repository, digest
+                if not selection.means_tags(repository):
+                    continue
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:
@@ -141,16 +151,16 @@ class Copier:
     async def _take(self, image: _Image, reference: Tag | Digest, found: RemoteManifest) -> None:
         """A manifest that the destination does not have, with all below it."""
         manifest = parse_manifest(found.content, found.media_type)
-        wanted = [(digest, size, False) for digest, size in dict(manifest.blobs).items()]
-        for digest in manifest.foreign:
-            size = await self._source.blob_size(image.repository, digest)
+
+        async def blob(each: tuple[Digest, int | None]) -> None:
+            digest, size = each
+            may_be_missing = size is None
+            if size is None:
+                size = await self._source.blob_size(image.repository, digest)
             if size is not None:
-                wanted.append((digest, size, True))
+                await self._blob(image.repository, digest, size, may_be_missing)
 
-        async def blob(each: tuple[Digest, int, bool]) -> None:
-            await self._blob(image.repository, *each)
-
-        await gather(blob, wanted, self._jobs)
+        await gather(blob, [*dict(manifest.blobs).items(), *((each, None) for each in manifest.foreign)], self._jobs)
         await self._children(image, manifest)
         # One referrer of a manifest after the other: olareg 0.1.2 lists only some of those that come at once.
         async with self._busy.of((image.repository, manifest.subject) if manifest.subject else object()):
@@ -198,7 +208,12 @@ class Copier:
         below = image.below
 
         async def referrer(each: Descriptor) -> None:
-            await self._untagged(below, each.digest)
+            try:
+                await self._untagged(below, each.digest)
+            except _UrlsRefused:
+                if each.artifact_type != PUBLISHED:
+                    raise
+                self._tally.views_refused += 1  # `ipfsreg publish` makes it of the image wherever it is wanted
 
         await gather(referrer, found, self._jobs)
         listed = {each.digest for each in await self._destination.referrers(image.repository, subject)}
@@ -210,7 +225,15 @@ class Copier:
         self, image: _Image, reference: Tag | Digest, found: RemoteManifest, manifest: Manifest | None
     ) -> None:
         self._tally.manifests += 1
-        listed = await self._destination.put_manifest(image.repository, reference, found.content, found.media_type)
+        try:
+            listed = await self._destination.put_manifest(image.repository, reference, found.content, found.media_type)
+        except Refused as error:
+            if manifest is None or not manifest.foreign or isinstance(error, (AccessDenied, Unknown)):
+                raise
+            raise _UrlsRefused(
+                f"{self._destination.name} takes no manifest whose layers have URLs, as an IPFS-enabled view's do; "
+                f"without them its digest would be another one ({error})"
+            ) from None
         if manifest is not None and manifest.subject is not None and not listed:
             descriptor = manifest.descriptor(found.digest, len(found.content))
             await self._destination.note_referrer(image.repository, manifest.subject, descriptor)
@@ -229,7 +252,8 @@ class Copier:
             self._places[digest] = repository
 
     async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
-        elsewhere, tally, location = self._places.get(digest), self._tally, None
+        elsewhere = repository if self._destination.is_source else self._places.get(digest)
+        tally, location = self._tally, None
         if elsewhere is not None:
             location = await self._destination.mount(repository, digest, elsewhere)
             if location is None:

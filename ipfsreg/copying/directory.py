@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 from ipfsreg.bucket.errors import Corrupt, bucket_error
 from ipfsreg.bucket.file_reader import FileReader
@@ -49,15 +50,16 @@ class DirectoryFiles:
             return None
         except OSError as error:
             raise bucket_error(error) from error
-        file = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.close()
+            os.close(descriptor)
             raise Corrupt("it is not a file")
-        return FileReader(file, self._workers)
+        return FileReader(os.fdopen(descriptor, "rb"), self._workers)
 
 
 class LayoutDirectory(LayoutSource):
     """A layout to copy to, which is also a `Destination`. One command at a time has it open for that."""
+
+    is_source = False
 
     def __init__(self, directory: Path, workers: Workers) -> None:
         super().__init__(DirectoryFiles(directory, workers), default_repository(directory.name))
@@ -133,7 +135,7 @@ async def open_directory(directory: Path, workers: Workers) -> AsyncIterator[Lay
     with ExitStack() as until_end:
         try:
             await workers.run(_prepare, directory)
-            lock = until_end.enter_context((directory / VERSION).open("rb"))
+            lock = until_end.enter_context(await workers.run(_open_version, directory))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for algorithm in HEX_LENGTHS:
                 await workers.run(remove_drafts_in, directory / "blobs" / algorithm)
@@ -157,8 +159,20 @@ def _prepare(directory: Path) -> None:
         write_durably(directory / VERSION, _VERSION_CONTENT, _MODE)
     if not (directory / INDEX).exists():
         write_durably(directory / INDEX, _INDEX_EMPTY, _MODE)
-    for algorithm in HEX_LENGTHS:
-        (directory / "blobs" / algorithm).mkdir(parents=True, exist_ok=True)
+    for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
+        path = directory / below
+        path.mkdir(exist_ok=True)
+        if path.is_symlink():
+            raise RemoteError(f"{path} is a link: what is copied to {directory} stays in it")
+
+
+def _open_version(directory: Path) -> IO[bytes]:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(directory / VERSION, flags)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise RemoteError(f"{directory / VERSION} is not a file")
 
 
 def _encode(listed: list[Descriptor]) -> bytes:

@@ -26,6 +26,8 @@ class Holding(Protocol):
 class DryRun:
     """A `Destination` that changes nothing. ``holding`` is what is there; None is for what has yet to be made."""
 
+    is_source = False
+
     def __init__(self, holding: Holding | None) -> None:
         self.name = "" if holding is None else holding.name
         self._holding = holding

@@ -9,8 +9,8 @@ from ipfsreg.client.errors import Refused
 from ipfsreg.client.registry import RemoteManifest
 from ipfsreg.client.uploading import From
 from ipfsreg.registry.descriptor import Descriptor
-from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
+from ipfsreg.registry.digest import Digest, parse_digest
+from ipfsreg.registry.names import Repository, Tag, parse_reference
 
 
 class Source(Protocol):
@@ -49,6 +49,8 @@ class Destination(Protocol):
     """Where images go. A manifest that it has is whole, for it takes none before all that it refers to."""
 
     name: str
+    is_source: bool
+    """Whether the images come from the same place, under other names."""
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         """What there is, if there is something."""
@@ -78,7 +80,7 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which images are meant: ``names`` of repositories, each alone or with a tag, and patterns of tags.
+    """Which images are meant: ``names`` of repositories, each alone or with a tag or digest, and patterns of tags.
 
     In both ``*``, ``?`` and ``[…]`` mean what they do in a shell, but ``*`` goes over slashes too. Without names it is
     all repositories, without patterns all tags.
@@ -90,47 +92,60 @@ class Selection:
     def __post_init__(self) -> None:
         for name in self.names:
             if not _is_pattern(name):
-                repository, colon, tag = name.partition(":")
-                parse_repository(repository)
-                if colon:
-                    parse_tag(tag)
+                parse_reference(name)
 
     async def repositories(self, source: Source) -> AsyncGenerator[Repository, None]:
         """The repositories that are meant. Where all have names, the source need not be able to list its own."""
         if self.names and not any(map(_is_pattern, self.names)):
-            for name in dict.fromkeys(each.partition(":")[0] for each in self.names):
+            for name in dict.fromkeys(_split(each)[0] for each in self.names):
                 yield Repository(name)
             return
         try:
             async for repository in source.repositories():
-                if not self.names or any(fnmatchcase(repository, each.partition(":")[0]) for each in self.names):
+                if not self.names or self.matching(repository):
                     yield repository
         except Refused as error:
+            if error.status == 401:  # with a login it may
+                raise
             told = f"{source.name} does not list its repositories, so name those to copy ({error})"
             raise type(error)(told, error.status, error.code) from None
 
     def matching(self, repository: Repository) -> set[str]:
         """The ``names`` by which a repository is meant."""
-        return {each for each in self.names if fnmatchcase(repository, each.partition(":")[0])}
+        return {each for each in self.names if fnmatchcase(repository, _split(each)[0])}
 
     def names_it(self, repository: Repository) -> bool:
         """Whether a repository is meant by its name, and not only by a pattern."""
-        return any(each.partition(":")[0] == repository for each in self.names)
+        return any(_split(each)[0] == repository for each in self.names)
 
     def tags_of(self, repository: Repository) -> set[str]:
         """The tags of a repository that are meant by their names, and not only by a pattern."""
-        named = (each.partition(":") for each in self.names if not _is_pattern(each))
-        return {tag for name, _, tag in named if tag and name == repository}
+        named = (_split(each) for each in self.names if not _is_pattern(each))
+        return {tag for name, tag, _ in named if tag and name == repository}
+
+    def digests_of(self, repository: Repository) -> list[Digest]:
+        """The images of a repository that are meant by their digests."""
+        return [parse_digest(digest) for name, _, digest in map(_split, self.names) if digest and name == repository]
+
+    def means_tags(self, repository: Repository) -> bool:
+        """Whether any of its tags may be meant."""
+        return not self.names or any("@" not in each for each in self.matching(repository))
 
     def means(self, repository: Repository, reference: Tag | Digest) -> bool:
-        """Whether an image of a repository that was yielded is meant."""
+        """Whether an image that a repository lists is meant."""
         text = reference if isinstance(reference, str) else ""
-        named = [each.partition(":") for each in self.names]
-        wanted = [tag or "*" for name, _, tag in named if fnmatchcase(repository, name)] or ["*"]
+        wanted = [_split(each)[1] or "*" for each in self.matching(repository) if "@" not in each] or ["*"]
         return all(
             not patterns or patterns == ["*"] or any(fnmatchcase(text, each) for each in patterns)
             for patterns in (wanted if "*" not in wanted else [], list(self.patterns))
         )
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """Repository, tag and digest."""
+    repository, _, digest = name.partition("@")
+    repository, _, tag = repository.partition(":")
+    return repository, tag, digest
 
 
 def _is_pattern(name: str) -> bool:

@@ -1,7 +1,7 @@
 """What a copy has done, and how far it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 NAMED_MAX = 1000
@@ -27,6 +27,8 @@ class Tally:
     mounted: int = 0
     missing: int = 0
     """Manifests that an index lists and that the source does not have."""
+    views_refused: int = 0
+    """IPFS-enabled views of images, whose URLs the destination does not take. They can be made of the images anew."""
     failed: int = 0
     failures: list[dict[str, str]] = field(default_factory=list)
 
@@ -39,5 +41,4 @@ class Tally:
     @property
     def document(self) -> dict[str, Any]:
         """As `--json` shows it."""
-        names = ("repositories", "images", "images_there", "manifests", "blobs", "bytes", "blobs_there", "bytes_there")
-        return {name: getattr(self, name) for name in (*names, "mounted", "missing", "failed", "failures")}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("moved", "expected")}

@@ -53,8 +53,11 @@ class KeyringSource(Protocol):
     def current(self) -> Keyring:
         """The key ring as it is now. It may be called in any thread."""
 
-    async def renewed(self, than: Keyring) -> Keyring:
-        """One that was read later than an earlier one."""
+    async def fresh(self) -> Keyring:
+        """The one to store something with: nearly as the storage has it at the moment."""
+
+    async def renewed(self) -> Keyring:
+        """One that is read after this call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,10 @@ class FixedKeyring:
         """See `KeyringSource`."""
         return self.keyring
 
-    async def renewed(self, than: Keyring) -> Keyring:
+    async def fresh(self) -> Keyring:
+        """See `KeyringSource`."""
+        return self.keyring
+
+    async def renewed(self) -> Keyring:
         """See `KeyringSource`."""
         return self.keyring

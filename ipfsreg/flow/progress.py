@@ -15,6 +15,12 @@ class Progress:
     total: int | None = None
     moved: int = 0
 
+    def __str__(self) -> str:
+        """For people, such as ``Reading contents: 1,000 of 20,000``."""
+        if not self.done and self.total is None:
+            return self.what
+        return f"{self.what}: {self.done:,}" + ("" if self.total is None else f" of {self.total:,}")
+
     def begin(self, what: str, total: int | None = None) -> None:
         """Something new begins."""
         self.what, self.done, self.total, self.moved = what, 0, total, 0

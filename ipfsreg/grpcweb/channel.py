@@ -7,8 +7,10 @@ from typing import Any, Required, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IPolicyForHTTPS
+
+from ipfsreg.flow.http_pool import BoundedPool
 
 from .call import Call, Stream
 from .connections import Connections
@@ -93,7 +95,7 @@ class Channel:
         self._message_limit = message_limit
         self._ping_interval = ping_interval
         self._connections = Connections(reactor, tls_policy or BrowserLikePolicyForHTTPS())
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool = BoundedPool(reactor, persistent=True)
         self._pool.retryAutomatically = False
         self._pool.maxPersistentPerHost = _IDLE_CONNECTIONS
         # Shorter than servers and proxies keep theirs: a request must not meet a connection being closed.

@@ -35,6 +35,7 @@ from .descriptor import read_text
 from .digest import Digest, digest_of
 from .documents import read_json
 from .errors import ManifestInvalid
+from .layout_version import check_layout
 from .manifest import DOCKER_IMAGE, parse_manifest
 from .names import Repository
 from .record import Record
@@ -137,8 +138,12 @@ class OriginalLayout(BucketWrapper):
         self._reading_all = SingleFlight(self._read_all)
         self._all_read = False
 
-    async def look(self) -> None:
-        """Find out whether there is anything of the original program: else all goes straight to the bucket."""
+    async def check(self, bucket: IBucket) -> None:
+        """`check_layout`, and whether there is anything of the original program: else all goes straight to the bucket.
+
+        ``bucket`` is this one, as its user sees it.
+        """
+        await check_layout(bucket)
         self._active = await _is_original(self._bucket)
 
     @_if_active

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,10 @@ from twisted.python.failure import Failure
 
 from ipfsreg.bucket.cache.small_files import SmallFileCache
 from ipfsreg.bucket.capabilities import Capabilities
-from ipfsreg.bucket.errors import NotFound, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.hits import Hits
 
-from . import layout
 from .content.cid_index import CidIndex
 from .content.guard import Guard
 from .content.quotas import QuotaLimits
@@ -32,15 +30,16 @@ from .ipfs.held_content import HeldContent
 from .ipfs.image_reader import ImagesByCid
 from .ipfs.image_source import ImageSource
 from .ipfs.withheld import Withheld
-from .names import Repository
+from .layout_version import check_layout, check_there
+from .names import Repository, Tag
 from .readiness import Readiness
 from .repository.blobs import Blobs
 from .repository.catalog import Catalog
 from .repository.catalog_index import CatalogIndex
 from .repository.manifests import Manifests
-from .repository.pull_times import PullTimes
 from .repository.records import Records
 from .repository.referrers import Referrers
+from .repository.tag_times import TagTimes
 from .repository.tags import Tags
 from .runtime import Runtime
 from .upkeep.tag_rules import RetentionPolicy
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from .ipfs.importing import Importer
     from .ipfs.publish_queue import PublishQueue
     from .ipfs.publishing import Publisher
-    from .original import OriginalLayout
     from .upkeep.collector import Collector
     from .upkeep.scrubber import Scrubber
     from .upkeep.tag_retention import TagRetention
@@ -149,11 +147,11 @@ class Registry:
             from .original import OriginalLayout
 
             original = OriginalLayout(bucket, workers, clock)
-            base = gate = self._gate = GatedBucket(original, partial(_check_both, original))
+            base = gate = self._gate = GatedBucket(original, original.check)
             self._stored = GatedBucket(bucket, lambda _: gate.passed())
         since = 0.0 if daemon_seen is None else max(0.0, runtime.now() - daemon_seen)
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
-        self.readiness = Readiness(lambda: _check_there(base), clock)
+        self.readiness = Readiness(lambda: check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
         self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
@@ -162,13 +160,13 @@ class Registry:
         self._base, self._storage = base, storage
         self._publishing: PublishQueue | None = None
 
-        self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index, workers))
+        self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index))
         self.tags = Tags(storage, base)
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = self._records = Records(storage, self.catalog, self.referrers)
-        tagged, immutable = (self._publish if on_ipfs.publish else None), limits.retention.immutable
-        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, tagged, immutable)
+        immutable = limits.retention.immutable
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, self._tagged, immutable)
 
         environment = UploadEnvironment(
             self.blobs,
@@ -190,7 +188,11 @@ class Registry:
             directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
         )
 
-        self.pulls = self._pull_times(directory, runtime, kept=ipfs.cids) if limits.retention.notes_pulls else None
+        self.tag_times: TagTimes | None = None
+        if limits.retention.notes_times:
+            self.tag_times = TagTimes(directory / "pulls.sqlite" if ipfs.cids else None, workers, runtime.now)
+            if limits.retention.notes_pulls:
+                self.events.subscribe(self._pulled, {EventAction.PULL})
         held = self._held = HeldContent(storage, self.manifests, self.blobs)
         self.blocks = Blocks(base, held, storage)
         self.images_by_cid: ImagesByCid | None = None
@@ -198,7 +200,7 @@ class Registry:
             withheld = None if visibility.everything else Withheld(storage, visibility.shows)
             source = ImageSource(storage, ipfs.content_by_cid if on_ipfs.from_network else None, withheld)
             self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
-        self.cid_refresh = CidRefresh(base, storage, self.tags, self.catalog)
+        self.cid_refresh = CidRefresh(base, storage, self.tags, self.referrers, self.catalog)
 
     # What follows is loaded and made when it is used: a start has no need of it, and takes as long as it takes to load.
 
@@ -208,7 +210,7 @@ class Registry:
         from .upkeep.tag_retention import TagRetention
 
         policy = self.limits.retention
-        return TagRetention(policy, self._storage, self.manifests, self.tags, self.pulls, self.events)
+        return TagRetention(policy, self._storage, self.manifests, self.tags, self.tag_times, self.events)
 
     @cached_property
     def collector(self) -> "Collector":
@@ -265,9 +267,16 @@ class Registry:
     @cached_property
     def describer(self) -> "Describer":
         """What an image is, for people."""
-        from .ipfs.describing import Describer, StoredImages
+        from .ipfs.describing import Describer
+        from .ipfs.stored_images import StoredImages
 
         return Describer(StoredImages(self._storage, self.manifests, self.blobs, self.referrers))
+
+    async def describer_of(self, repository: Repository, tags: Sequence[Tag]) -> "Describer":
+        """As `describer`, with the images of some tags read together."""
+        from .ipfs.read_ahead import read_ahead
+
+        return await read_ahead(self.describer, self._base, self._storage.workers, repository, tags)
 
     @property
     def small_files(self) -> Hits:
@@ -285,12 +294,12 @@ class Registry:
         """
         await self._bucket.start()
         await self._index.open()
-        if self.pulls is not None:
-            await self.pulls.start()
+        if self.tag_times is not None:
+            await self.tag_times.start()
         await self.uploads.start()
         await self._storage.workers.run(shutil.rmtree, self._imports, True)  # what a killed daemon left
         if self._gate is None:
-            await _check_layout(self.bucket)
+            await check_layout(self.bucket)
         else:
             # A bucket on the network may not answer for long. The daemon is up meanwhile, and answers 503.
             self._checking = ensureDeferred(self._gate.passed()).addErrback(self._cannot_be_used_yet)
@@ -307,8 +316,8 @@ class Registry:
             self._checking.cancel()
         await self.dags.stop()
         await self._index.close()
-        if self.pulls is not None:
-            await self.pulls.stop()
+        if self.tag_times is not None:
+            await self.tag_times.stop()
         await self._bucket.stop()
 
     async def used(self, repositories: Sequence[Repository] = ()) -> Usage:
@@ -319,15 +328,17 @@ class Registry:
         found = await self._index.used(repositories)
         return Usage(found.pop("", 0), found, self._index.complete)
 
-    def _pull_times(self, directory: Path, runtime: Runtime, *, kept: bool) -> PullTimes:
-        pulls = PullTimes(directory / "pulls.sqlite" if kept else None, runtime.workers, runtime.now)
+    def _pulled(self, event: Event) -> None:
+        target = event.target
+        if self.tag_times is not None and target.is_manifest:
+            self.tag_times.pulled(target.repository, target.tag or str(target.digest))
 
-        def note(event: Event) -> None:
-            if event.target.tag is not None:
-                pulls.noted(event.target.repository, event.target.tag)
-
-        self.events.subscribe(note, {EventAction.PULL})
-        return pulls
+    def _tagged(self, repository: Repository, digest: Digest, tags: Sequence[Tag]) -> None:
+        if self.tag_times is not None:
+            for tag in tags:
+                self.tag_times.pushed(repository, tag, str(digest))
+        if self._on_ipfs.publish:
+            self._publish(repository, digest)
 
     def _publish(self, repository: Repository, digest: Digest) -> None:
         if self._publishing is None:
@@ -341,48 +352,3 @@ class Registry:
             self._log.error(
                 "{name} cannot be used yet: {error}. Each request tries again.", name=self.name, error=failure.value
             )
-
-
-async def _check_there(bucket: IBucket) -> None:
-    try:
-        await bucket.get(layout.VERSION_FILE, 64)
-    except NotFound:
-        raise Unavailable(f"{bucket.name} has no {layout.VERSION_FILE} any more") from None
-
-
-async def _check_both(original: "OriginalLayout", bucket: IBucket) -> None:
-    await _check_layout(bucket)
-    await original.look()
-
-
-async def _check_plain(bucket: IBucket) -> None:
-    """See that what has no layout is not encrypted: nothing plain may be put there."""
-    try:
-        await bucket.stat(layout.ENCRYPTED)
-    except NotFound:
-        return
-    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
-    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
-
-
-async def _check_layout(bucket: IBucket) -> None:
-    try:
-        found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
-    except NotFound:
-        await _check_plain(bucket)
-        try:
-            await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
-        except Unchangeable:
-            raise Unavailable(f"{bucket.name}: there is no registry: it has no {layout.VERSION_FILE}", 60) from None
-        return
-    if found != str(layout.VERSION):
-        raise SetupError(
-            f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
-            "run the ipfsreg that wrote it, or choose another directory or bucket"
-        )
-    try:
-        await bucket.stat(layout.ENCRYPTED)
-    except NotFound:
-        return
-    why = f"{bucket.name} is being converted: it needs [encryption] enabled = yes and convert, to the end of that"
-    raise Unavailable(why, 60) if bucket.shared else SetupError(why)

@@ -5,14 +5,16 @@ import sqlite3
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from ipfsreg.registry.events.event import Event, EventAction, as_json
-from ipfsreg.registry.events.events import EVERYTHING, Events
+from ipfsreg.registry.events.events import CHANGES, Events
+from ipfsreg.registry.events.recent import History
 
 from .errors import HttpError
 from .gate import Entry, Filter, Gate
@@ -21,9 +23,6 @@ from .http.request import Request
 from .replies import parameter, reply
 from .routes import Routes
 
-if TYPE_CHECKING:
-    from ipfsreg.registry.events.event_log import EventLog
-
 HEARTBEAT_SECONDS = 15.0
 """How often something is sent where nothing happens, and it is looked again whether the asker may listen."""
 
@@ -31,18 +30,18 @@ QUEUE_MAX = 1000
 """Events that wait for one client. One that is further behind is sent away, and may come back."""
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-_USUAL = EVERYTHING - {EventAction.PULL}
-_PAGE = 200
+_PAGE = 50  # takes a millisecond or two
 _LATER = {"Retry-After": 60}
 _NUMBER_MAX = 18  # digits
+_MISSED = b"event: missed\ndata: {}\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class EventStreams:
-    """At most ``most`` listen at once. What they missed they are told from ``log``, where there is one."""
+    """At most ``most`` listen at once. What they missed they are told from ``history``."""
 
     most: int
-    log: "EventLog | None" = None
+    history: History
 
     @property
     def most_of_client(self) -> int:
@@ -85,9 +84,10 @@ class EventRoutes:
         self._listening[client] += 1
         try:
             request.registerProducer(stream, True)
+            request.end_with_client(stream.stopProducing)
             request.write(b"retry: 3000\n\n")
-            if number is not None and self._streams.log is not None:
-                await self._tell_again(stream, self._streams.log, number, actions)
+            if number is not None:
+                await self._tell_again(stream, number, actions)
             await stream.run()
         finally:
             self._listening[client] -= 1
@@ -96,13 +96,12 @@ class EventRoutes:
             request.unregisterProducer()
         return b""
 
-    async def _tell_again(
-        self, stream: "_Stream", log: "EventLog", number: int, actions: Collection[EventAction]
-    ) -> None:
-        words = {action.value for action in actions}
+    async def _tell_again(self, stream: "_Stream", number: int, actions: Collection[EventAction]) -> None:
+        words, history = {action.value for action in actions}, self._streams.history
         try:
-            await log.flush()
-            while events := await log.after(number, _PAGE):
+            if not await history.knows_all_after(number):
+                await stream.write(_MISSED)
+            while events := await history.after(number, _PAGE):
                 for each in events:
                     number = each.number
                     if each.action in words:
@@ -110,6 +109,7 @@ class EventRoutes:
                         await stream.send(number, each.action, document)
                 if stream.ended:
                     return
+                await deferLater(self._reactor, 0, lambda: None)
         except sqlite3.Error:
             return  # the log says so where it is written; what comes now can be told all the same
 
@@ -123,7 +123,6 @@ class _Stream:
         self._request = request
         self._gate = gate
         self._reactor = reactor
-        self._may: Filter = gate.pulls(request)
         self._queue: deque[Event] = deque()
         self._paused = False
         self._sent = 0
@@ -144,31 +143,45 @@ class _Stream:
                 event = self._queue.popleft()
                 if event.number > self._sent:
                     await self.send(event.number, event.action.value, event.document())
-            if not await self._wait(HEARTBEAT_SECONDS) and not self.ended:
-                try:
-                    await self._gate.admit(self._request, Entry.ANYBODY, None)
-                except HttpError:
-                    return  # a token has run out, or an account is gone
-                self._may = self._gate.pulls(self._request)
-                if not self._paused:
-                    self._request.write(b":\n\n")
+            if not await self._wait(HEARTBEAT_SECONDS) and await self._allowed() is not None and not self._paused:
+                self._request.write(b":\n\n")
+
+    async def write(self, content: bytes) -> None:
+        """Send this when the client takes it."""
+        await self._taken()
+        if not self.ended:
+            self._request.write(content)
 
     async def send(self, number: int, action: str, document: dict[str, Any]) -> None:
         """Send an event if the asker may pull from its repository, when the client takes it.
 
         Who did it is nobody's business who may only pull, nor is from where.
         """
-        while self._paused and not self.ended:
-            await self._wait(HEARTBEAT_SECONDS)
         self._sent = max(self._sent, number)
         target = document["target"]
-        if self.ended or not self._may(target["repository"]):
+        await self._taken()
+        may = await self._allowed()
+        if may is None or not may(target["repository"]):
             return
-        if not self._may(target.get("fromRepository", target["repository"])):
+        if not may(target.get("fromRepository", target["repository"])):
             del target["fromRepository"]
         target.pop("url", None)
         shown = {name: document[name] for name in ("id", "timestamp", "action", "target")}
         self._request.write(f"id: {number}\nevent: {action}\ndata: {as_json(shown)}\n\n".encode())
+
+    async def _taken(self) -> None:
+        """Wait until the client takes more, or is gone."""
+        while self._paused and not self.ended:
+            await self._wait(HEARTBEAT_SECONDS)
+
+    async def _allowed(self) -> Filter | None:
+        """From which repositories the asker may pull now; None where it may not listen any more, which ends it."""
+        if not self.ended and not self._gate.knows(self._request, Entry.ANYBODY, None):
+            try:
+                await self._gate.admit(self._request, Entry.ANYBODY, None)
+            except HttpError:  # a token has run out, or an account is gone
+                self.stopProducing()
+        return None if self.ended else self._gate.pulls(self._request)
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
@@ -207,7 +220,7 @@ class _Stream:
 def _actions(text: str | None) -> frozenset[EventAction]:
     """The actions that are asked for. :raises HttpError: for a word that is none."""
     if text is None:
-        return _USUAL
+        return CHANGES
     known = {action.value: action for action in EventAction}
     words = text.split(",")[:8]
     if not words or not known.keys() >= set(words):

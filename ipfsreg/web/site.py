@@ -1,9 +1,9 @@
 """The registry's face on HTTP: its application behind a server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
@@ -35,8 +35,7 @@ LOGGED_PARAMETERS = frozenset(
 """The parameters of queries whose values may be in a log: no secret is ever in one of these."""
 
 _READING = frozenset({b"GET", b"HEAD"})
-_NO_PROXIES = TrustedProxies()
-_NO_ACCESS_CONTROL = NoAccessControl()
+_LIMITS = HttpLimits(idle=60.0, stall=60.0)
 _CHANGES_NOTHING = frozenset(path.encode() for path in (TOKEN_PATH, SIGN_IN, SIGN_OUT))
 
 
@@ -49,7 +48,7 @@ class SiteOptions:
     request that has its whole answer.
     """
 
-    limits: HttpLimits
+    limits: HttpLimits = _LIMITS
     observers: tuple[Callable[[Request], None], ...] = ()
     browsers: BrowserRules = field(default_factory=BrowserRules)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
@@ -62,45 +61,44 @@ class SiteOptions:
     metrics: MetricsText | None = None
 
 
-class AddsRoutes(Protocol):
-    """What has routes of its own."""
-
-    def add_to(self, routes: Routes) -> None:
-        """Add the routes."""
-
-
 def make_handler(
     registry: Registry,
     workers: Workers,
     reactor: Any,
-    read_only: str | None,
+    options: SiteOptions,
     gateway: Gateway | None = None,
-    proxies: TrustedProxies = _NO_PROXIES,
-    access: AccessFace = _NO_ACCESS_CONTROL,
     pages: Pages | None = None,
-    more: Sequence[AddsRoutes] = (),
 ) -> Handler:
-    """All routes of the registry; see `SiteOptions`. Without ``access`` everybody may do everything."""
-    routes = make_routes(registry, workers, reactor, MonotonicClock().seconds, gateway, proxies, access, pages)
-    for each in more:
-        each.add_to(routes)
+    """All routes of the registry, without what is before them at a port that others reach."""
+    routes = all_routes(registry, workers, reactor, options, gateway, pages)
     handler: Handler = Dispatcher(routes, answer_failure, None if pages is None else pages.unmatched)
-    return handler if read_only is None else _only_reading(handler, read_only)
+    return handler if options.read_only is None else _only_reading(handler, options.read_only)
+
+
+def all_routes(
+    registry: Registry,
+    workers: Workers,
+    reactor: Any,
+    options: SiteOptions,
+    gateway: Gateway | None,
+    pages: Pages | None,
+) -> Routes:
+    """Every route that there is with these options."""
+    clock, access = MonotonicClock().seconds, options.access
+    routes = make_routes(registry, workers, reactor, clock, gateway, options.proxies, access, pages)
+    if options.metrics is not None:
+        MetricsRoute(options.metrics).add_to(routes)
+    if options.streams is not None:
+        EventRoutes(registry.events, options.streams, access.gate, options.proxies, reactor).add_to(routes)
+    return routes
 
 
 def make_site(
     registry: Registry, workers: Workers, reactor: Any, options: SiteOptions, gateway: Gateway | None
 ) -> HttpServer:
     """The registry's server."""
-    pages = _pages(registry, workers, options)
-    more: list[AddsRoutes] = []
-    if options.metrics is not None:
-        more.append(MetricsRoute(options.metrics))
-    if options.streams is not None:
-        more.append(EventRoutes(registry.events, options.streams, options.access.gate, options.proxies, reactor))
-    handler = make_handler(
-        registry, workers, reactor, options.read_only, gateway, options.proxies, options.access, pages, more
-    )
+    pages = make_pages(registry, workers, options)
+    handler = make_handler(registry, workers, reactor, options, gateway, pages)
     handler = for_browsers(handler, options.browsers)
     if pages is not None:
         handler = pages.for_known_names(handler, options.browsers)
@@ -117,7 +115,8 @@ def make_site(
     )
 
 
-def _pages(registry: Registry, workers: Workers, options: SiteOptions) -> Pages | None:
+def make_pages(registry: Registry, workers: Workers, options: SiteOptions) -> Pages | None:
+    """The pages, where there are any."""
     if options.pages is None:
         return None
     return Pages(registry, workers, options.access.visitors, options.proxies, options.pages, options.read_only)

@@ -27,11 +27,11 @@ class Visitors(Gate, Protocol):
         :raises HttpError: 429 or 503 where they were not looked at.
         """
 
-    def sign_out(self, request: Request) -> None:
+    async def sign_out(self, request: Request) -> None:
         """End the session of the request."""
 
     def session(self, request: Request) -> str:
-        """What tells the request's session from others; empty where there is none. A secret."""
+        """The secret that the request's session has and no other; empty where there is none."""
 
 
 class OpenVisitors(OpenGate):
@@ -51,7 +51,7 @@ class OpenVisitors(OpenGate):
         """See `Visitors`."""
         return False
 
-    def sign_out(self, request: Request) -> None:
+    async def sign_out(self, request: Request) -> None:
         """See `Visitors`."""
 
     def session(self, request: Request) -> str:

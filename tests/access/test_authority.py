@@ -24,6 +24,7 @@ from ipfsreg.access.logins import AT_ONCE, WAITING_OF_CLIENT_MAX, Logins
 from ipfsreg.access.robots import NO_ROBOTS, RobotsFile, parse_robots
 from ipfsreg.access.rules import parse_rules
 from ipfsreg.access.scopes import parse_scopes
+from ipfsreg.access.sessions import Sessions
 from ipfsreg.access.signing_keys import SigningKeys
 from ipfsreg.access.throttling import FORGOTTEN_SECONDS, FREE, HAMMERED
 from ipfsreg.access.tokens import Tokens, TokenTimes
@@ -84,7 +85,8 @@ class World:
         tokens = Tokens(SigningKeys(at("keys"), workers, now, times.offline), "registry.example.org", now, times)
         rules = WatchedFile(at("rules"), lambda content: parse_rules(content.decode()), workers, self.time)
         providers = IdentityProviders(logins, issuers, parse_certificate_users("cn ** ="))
-        authority = Authority(rules, providers, tokens, AuditLog(at("audit"), workers, now))
+        sessions = Sessions(at("sessions"), workers, now)
+        authority = Authority(rules, providers, tokens, sessions, AuditLog(at("audit"), workers, now))
         authority.load()
         return authority
 
@@ -283,6 +285,55 @@ def test_a_password_that_is_changed_counts_no_more_and_neither_does_any_token_of
             result(world.authority.redeem(issued.offline_token, HERE))
         if name == "changed":
             assert world.who(Basic("alice", "new"), "198.51.100.1").name == "alice"
+
+
+def test_who_has_just_been_made_can_log_in_at_once(world: World) -> None:
+    """No second has passed since the files were looked at."""
+    world.who(ALICE)
+    secret = world.robots.create("ci", ("team/*",), frozenset({Action.PUSH}), TODAY, None)
+    assert world.who(Basic("robot+ci", secret)).name == "robot+ci"
+    world.robots.revoke("ci")
+    secret = world.robots.create("ci", ("team/*",), frozenset({Action.PUSH}), TODAY, None)
+    assert world.who(Basic("robot+ci", secret)).name == "robot+ci"
+    new = bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()
+    world.write("htpasswd", f"alice:{new}\ncarol:{HASH}\n")
+    assert world.who(Basic("carol", PASSWORD)).name == "carol"
+    world.write("htpasswd", f"alice:{HASH}\ncarol:{new}\n")
+    assert world.who(Basic("carol", "new")).name == "carol"
+    # None of that counted as a failure.
+    for number in range(FREE):
+        with pytest.raises(BadCredentials):
+            world.who(Basic("robot+x" if number % 2 else "nobody", "guess"))
+
+
+def test_who_guesses_makes_the_files_be_read_no_oftener_than_it_may_guess(world: World) -> None:
+    world.who(ALICE)
+    reads: list[Path] = []
+    for file in (world.authority._logins.robots, world.authority._logins.htpasswd):
+        assert file is not None
+        count_reads(file, reads)
+    for number in range(1000):
+        for name in ("robot+ci", f"robot+{number}", f"user{number}"):
+            with pytest.raises((BadCredentials, TooManyAttempts)):
+                world.who(Basic(name, f"guess {number}"))
+    assert len(reads) == FREE
+    world.threads.later = []
+    asked = [begun(world.authority.identify(Basic("robot+ci", "x"), f"198.51.100.{n}")) for n in range(200)]
+    assert len(world.threads.later) <= 2  # one read for all of them, and a line of the audit log
+    world.threads.finish()
+    for each in asked:
+        with pytest.raises((BadCredentials, TooManyAttempts)):
+            result(each)
+
+
+def count_reads(file: WatchedFile[Any], reads: list[Path]) -> None:
+    read = file._read
+
+    def counted() -> Any:
+        reads.append(file.path)
+        return read()
+
+    file._read = counted  # type: ignore[method-assign]
 
 
 def test_a_robot_that_is_revoked_or_expired(world: World) -> None:

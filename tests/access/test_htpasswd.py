@@ -55,9 +55,10 @@ WRONG = {
     "alice:$argon2id$secret": "is Argon2",
     "alice:$2x$05$" + "a" * 53: "is bcrypt's broken form 2x",
     "alice:$2b$05$tooshort": "is no bcrypt hash",
-    "alice:$2b$31$" + "a" * 53: "bcrypt's cost for 'alice' has to be from 4 to 14",
+    "alice:$2b$31$" + "." * 53: "bcrypt's cost for 'alice' has to be from 4 to 14",
     f"\n\nalice:{HASH}\nalice:{HASH}": "line 4: 'alice' is there already",
     f"alice:{HASH}:more": "is no bcrypt hash",
+    f"alice:{HASH[:28]}z{HASH[29:]}": "is no bcrypt hash",  # a salt that bcrypt fails on
     f":{HASH}": "cannot be a user's name here",
     f"robot+x:{HASH}": "'robot+x' cannot be a user's name here",
     f"users:{HASH}": "cannot be a user's name here",

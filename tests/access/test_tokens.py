@@ -15,6 +15,7 @@ from ipfsreg.access.identity import ANONYMOUS, Action, Kind, User
 from ipfsreg.access.scopes import Granted, parse_scopes
 from ipfsreg.access.signing_keys import ROTATION_SECONDS, SigningKeys
 from ipfsreg.access.tokens import LEEWAY_SECONDS, Tokens, TokenTimes
+from tests.full import examples
 
 from .helpers import TODAY, Threads, Time, as_workers
 
@@ -220,7 +221,7 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Service:
     return Service(tmp_path_factory.mktemp("keys"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(60, 300))
 @given(st.data())
 def test_whatever_is_changed_in_a_token_it_is_not_good(lasting: Service, data: st.DataObject) -> None:
     tokens = [lasting.token(), lasting.token(ANONYMOUS, ""), lasting.token(scope="registry:catalog:*")]

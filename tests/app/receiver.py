@@ -17,6 +17,8 @@ class Receiver:
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.refused = 0
+        self.asked = 0
+        """How many requests there were, answered or not."""
         self._release = threading.Event()
         self._came = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
@@ -62,6 +64,9 @@ class Receiver:
             assert self._came.wait_for(lambda: wanted(self), seconds), [self.events, self.refused]
 
     def _take(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        with self._came:
+            self.asked += 1
+            self._came.notify_all()
         if self.status == 0:
             self._release.wait(30)
             return

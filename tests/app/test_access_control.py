@@ -102,7 +102,6 @@ async def test_from_a_file_to_verdicts_and_everything_read_again(access: Running
         "htpasswd",
         "ipfsreg.ini",
         "robots.json",
-        "robots.json.lock",
         "token-keys.json",
     ]
 

@@ -7,13 +7,15 @@ from typing import Any, cast
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.app.background import PeriodicJobs
+from ipfsreg.app.background import TELL_SECONDS, PeriodicJobs
 from ipfsreg.app.configuration import load_config
 from ipfsreg.app.parts import Parts
+from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.upkeep.collector import Collection, Interrupted
-from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy
+from ipfsreg.registry.upkeep.tag_rules import RetentionPolicy, parse_tag_rules
 
 
 class Exclusive:
@@ -39,6 +41,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.running: Deferred[None] | None = None
+        self.progress: Progress | None = None
 
     async def run(self, *, goes_on: Callable[[], bool]) -> Collection:
         self.running = Deferred()
@@ -48,8 +51,14 @@ class Collector:
         return Collection(dry_run=False)
 
 
-def background(exclusion: Exclusive | None, collector: Collector, interval: str | None = None) -> dict[str, Any]:
-    """What a daemon does by itself, by name."""
+def background(
+    exclusion: Exclusive | None,
+    collector: Collector,
+    interval: str | None = None,
+    clock: Any = reactor,
+    **registry_more: Any,
+) -> dict[str, Any]:
+    """What a daemon does by itself, by name. It was last seen at 1 second after 1970."""
     config = load_config(None, reactor, {})
     if interval is not None:
         gc = type(config.gc).model_validate({"interval": interval})
@@ -71,11 +80,13 @@ def background(exclusion: Exclusive | None, collector: Collector, interval: str 
         uploads=SimpleNamespace(expire=None),
         cid_refresh=SimpleNamespace(run_if_needed=None),
         scrubber=SimpleNamespace(run=None),
-        pulls=None,
+        tag_times=None,
         limits=SimpleNamespace(retention=RetentionPolicy()),
     )
-    parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=None))
-    return {each.what: each for each in PeriodicJobs(config, parts, reactor)._jobs()}
+    vars(registry).update(registry_more)
+    state = SimpleNamespace(last_seen=lambda: 1.0)
+    parts = cast(Parts, SimpleNamespace(registry=registry, backend=backend, state=state))
+    return {each.what: each for each in PeriodicJobs(config, parts, clock)._jobs()}
 
 
 def said(log: list[LogEvent]) -> str:
@@ -94,6 +105,26 @@ async def test_one_daemon_on_one_node_collects_by_default(log: list[LogEvent]) -
     collector.running.callback(None)
     await done
     assert exclusion.calls == ["begin 3600", "end"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_tag_is_deleted_by_a_clock_that_may_be_wrong(log: list[LogEvent]) -> None:
+    """Here since nobody knows what became of the clock while the daemon was away; see `TimeOfDay` for the rest."""
+    runs: list[str] = []
+
+    async def run() -> None:
+        runs.append("run")
+
+    async def applied(now: float) -> list[str]:
+        retention = SimpleNamespace(needs_pulls=False, run=run)
+        limits = SimpleNamespace(retention=RetentionPolicy(parse_tag_rules("** * pushed 7d")))
+        more: dict[str, Any] = {"tag_retention": retention, "limits": limits, "now": lambda: now}
+        await background(None, Collector(), **more)["apply [retention]"].work()
+        return runs
+
+    assert await applied(365 * 86400.0) == []
+    assert "[retention] is not applied today: the clock was set ahead by 358.0 days, or so it seems." in said(log)
+    assert await applied(6 * 86400.0) == ["run"]
 
 
 @pytest_twisted.ensureDeferred
@@ -129,6 +160,23 @@ async def test_a_configured_interval_is_for_who_knows_better() -> None:
     done.addErrback(lambda _: None)
     await done
     assert "collect garbage" not in background(exclusion, collector, "never")
+
+
+def test_a_long_run_says_how_far_it_is(log: list[LogEvent]) -> None:
+    collector, clock = Collector(), Clock()
+    done = Deferred.fromCoroutine(background(None, collector, "1h", clock)["collect garbage"].work())
+    clock.advance(TELL_SECONDS - 1)
+    assert "Collecting garbage" not in said(log)
+    collector.progress = Progress("Reading manifests of all", 12_000, 100_000)
+    clock.advance(1)
+    assert formatEvent(log[-1]) == "Collecting garbage. Reading manifests of all: 12,000 of 100,000."
+    collector.progress.begin("Looking through repositories")
+    clock.advance(TELL_SECONDS)
+    assert formatEvent(log[-1]) == "Collecting garbage. Looking through repositories."
+    assert collector.running is not None
+    collector.running.callback(None)
+    assert done.called
+    assert not clock.getDelayedCalls()
 
 
 def test_where_nobody_knows_of_others_nothing_is_collected(log: list[LogEvent]) -> None:

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import Context
+
+from ipfsreg.cli.main import main
 
 OTHER_BACKENDS = ("ipfsreg.bucket.kubo", "ipfsreg.bucket.textile", "ipfsreg.bucket.space", "ipfsreg.grpcweb")
 CLIENTS = ("treq", "twisted.web.client", "rich", "twisted.conch", "h11", "wsproto", "google.protobuf", "nacl")
@@ -65,12 +68,35 @@ def test_a_daemon_with_a_local_bucket(tmp_path: Path) -> None:
     assert modules & {*OTHER_BACKENDS, *CLIENTS, *ACCESS, *PAGES, *WATCHING, *LATER} == set()
 
 
+ALL = (*OTHER_BACKENDS, *CLIENTS, *ACCESS, *SERVER)
+SLOW = ("twisted", "pydantic", "OpenSSL", "asyncio", "importlib.metadata")
+REMOTE = set(CLIENTS) - {"twisted.web.client"}
+
+
 @pytest.mark.parametrize(
     ("argument", "more", "unused"),
     [
-        ("check", ["--config", "x.ini"], (*OTHER_BACKENDS, *CLIENTS, *ACCESS, *SERVER)),
-        ("--version", [], (*OTHER_BACKENDS, *CLIENTS, *ACCESS, *SERVER, "twisted", "pydantic")),
+        ("check", ["--config", "x.ini"], ALL),
+        ("--help", [], (*ALL, *SLOW)),
+        ("--version", [], (*ALL, "twisted", "pydantic")),
+        *((name, ["--help"], (*OTHER_BACKENDS, "pydantic", *SERVER)) for name in main.list_commands(Context(main))),
+        *((name, ["--help"], (*ALL, *SLOW)) for name in ("copy", "ls", "gc", "export", "share", "space", "retention")),
     ],
 )
 def test_a_command(tmp_path: Path, argument: str, more: list[str], unused: tuple[str, ...]) -> None:
     assert loaded_by(COMMAND.format(argument=argument, more=more), tmp_path) & set(unused) == set()
+
+
+@pytest.mark.parametrize("words", [["ls", "--registry", "localhost:1"], ["copy", "localhost:1", "localhost:2"]])
+def test_a_registry_elsewhere_needs_no_configuration(tmp_path: Path, words: list[str]) -> None:
+    code = COMMAND.replace("assert not end.code", "assert end.code == 5")
+    loaded = loaded_by(code.format(argument=words[0], more=words[1:]), tmp_path)
+    assert "twisted.web.client" in loaded
+    assert loaded & {*OTHER_BACKENDS, *REMOTE, *SERVER, "pydantic", "sqlite3", "ipfsreg.app.configuration"} == set()
+
+
+@pytest.mark.parametrize("typed", ["ipfsreg ", "ipfsreg inspect --", "ipfsreg copy --to", "ipfsreg share "])
+def test_what_completes_a_line_is_quick(tmp_path: Path, typed: str) -> None:
+    words = {"_IPFSREG_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    loaded = loaded_by(f"import os; os.environ.update({words!r})" + COMMAND.format(argument="", more=[]), tmp_path)
+    assert loaded & {*ALL, *SLOW} == set()

@@ -82,7 +82,7 @@ def test_a_log_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
         os.kill(daemon.pid, signal.SIGUSR1)
         os.kill(daemon.pid, signal.SIGHUP)
         wait_for(file.exists)
-    assert "Server Shut Down" in file.read_text()
+    assert "Stopped." in file.read_text()
 
 
 def test_the_service_manager_is_told(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_daemon_whose_terminal_was_closed_stops_in_order(tmp_path: Path) -> No
     os.close(ours)
     os.waitpid(process, 0)
     assert "The terminal was closed, so the daemon stops." in daemon.log
-    assert "Server Shut Down" in daemon.log
+    assert "Stopped." in daemon.log
 
 
 def test_one_that_is_to_outlive_its_terminal_does(tmp_path: Path) -> None:

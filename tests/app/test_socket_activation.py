@@ -36,9 +36,13 @@ def configured(directory: Path, listen: str, more: str = "") -> Path:
 
 
 @contextmanager
-def service(config: Path, given: socket.socket, name: str = NAME) -> Iterator["subprocess.Popen[bytes]"]:
-    """The daemon as systemd starts it: the socket is descriptor 3, and the environment says so."""
-    hand_over = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name} exec "$@"'
+def service(
+    config: Path, given: socket.socket, name: str | None = NAME, count: int = 1
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The daemon as systemd starts it: the socket is descriptor 3 and those behind it, and the environment says so."""
+    names = "" if name is None else f"LISTEN_FDNAMES={name}"
+    sockets = " ".join(f"{number}<&{given.fileno()}" for number in range(3, 3 + count))
+    hand_over = f'exec {sockets}; LISTEN_PID=$$ LISTEN_FDS={count} {names} exec "$@"'
     daemon = [*DAEMON, "--config", str(config)]
     with (config.parent / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -94,8 +98,14 @@ def test_tls_over_it(tmp_path: Path, listening: socket.socket) -> None:
     assert "https://" in (tmp_path / "log").read_text()
 
 
-def refusal(config: Path, given: socket.socket, name: str = NAME) -> str:
-    with pytest.raises(AssertionError), service(config, given, name) as process:
+@pytest.mark.parametrize("listen", ["systemd:index=0", "systemd:name=unknown"])
+def test_nobody_has_to_name_it(tmp_path: Path, listening: socket.socket, listen: str) -> None:
+    with service(configured(tmp_path, listen), listening, None):
+        assert asking(listening).getresponse().status == 200
+
+
+def refusal(config: Path, given: socket.socket, name: str = NAME, count: int = 1) -> str:
+    with pytest.raises(AssertionError), service(config, given, name, count) as process:
         process.wait(SECONDS)
     return (config.parent / "log").read_text()
 
@@ -129,8 +139,22 @@ def test_each_mistake_is_one_line(tmp_path: Path, listen: str, line: str) -> Non
 @pytest.mark.parametrize("listen", ["systemd:name=other.socket", "systemd:index=1"])
 def test_another_socket_than_was_handed_over(tmp_path: Path, listening: socket.socket, listen: str) -> None:
     said = refusal(configured(tmp_path, listen), listening)
-    assert "has not handed over such a socket" in said
+    line = f"[registry] listen: {listen}: systemd has not handed over that one; there is index=0 with name={NAME}"
+    assert line in said
     assert "Traceback" not in said
+
+
+def test_two_of_one_name(tmp_path: Path, listening: socket.socket) -> None:
+    """As of a unit with two ``ListenStream=``: nobody would take the connections of the other one."""
+    said = refusal(configured(tmp_path, "systemd:name=a"), listening, "a:a", 2)
+    assert "2 of that name: list each by its index (index=0 with name=a, index=1 with name=a)" in said
+
+
+def test_nothing_was_handed_over(tmp_path: Path) -> None:
+    command = [*DAEMON, "--config", str(configured(tmp_path, "systemd:index=0"))]
+    done = fork_server.run(command, cwd=tmp_path, env={"HOME": str(tmp_path)})
+    assert done.returncode == 2
+    assert "systemd has handed over no socket: is its socket unit enabled" in done.stdout + done.stderr
 
 
 def test_a_unix_socket_is_refused(tmp_path: Path) -> None:

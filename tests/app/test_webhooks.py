@@ -163,6 +163,19 @@ def test_nothing_is_lost_while_the_receiver_is_away_and_the_daemon_is_killed(tmp
     receiver.stop()
 
 
+def test_a_kill_while_a_receiver_is_being_told_loses_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    """It was sent and is not answered: nobody knows whether it came, so it is sent again, with the same id."""
+    receiver.status = 0
+    with DaemonProcess(tmp_path, options(f"ci {receiver.url} ignore=application/octet-stream")) as daemon:
+        push(daemon, "1")
+        receiver.wait(lambda it: it.asked == 1)
+        push_manifest(daemon, "2", image(layers=[b"layer"]))
+        daemon.kill()
+        receiver.status = 200
+        daemon.start()
+        receiver.wait(lambda it: [event["target"]["tag"] for event in it.events] == ["1", "2"])
+
+
 @pytest.mark.parametrize("status", [500, 404, 302, 0])
 def test_an_endpoint_that_does_not_take_them_holds_up_nobody(tmp_path: Path, receiver: Receiver, status: int) -> None:
     receiver.status = status

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import main
-from tests.clients.programs import thorough
+from tests.clients.programs import TOOLS, require_program, thorough
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHIN = 120
@@ -148,3 +148,14 @@ def test_what_encryption_costs(tmp_path: Path) -> None:
     for way in ("plain", "encrypted"):
         (rate,) = figures[f"8 MiB layer in, {way}"]["samples"]["ipfsreg"]
         assert rate > 0
+
+
+@thorough
+def test_copying_beside_other_programs() -> None:
+    for name in ("docker-registry", "skopeo"):
+        require_program(name)
+    require_program("regsync", path=str(TOOLS / "bin"))
+    words = [sys.executable, "-m", "bench.copying", "--quick", "--rounds", "1", "--to", "docker-registry"]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=WITHIN, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("ipfsreg copy", "skopeo sync", "regsync", "nothing to do"))

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from bench.growth import curves, measure
-from bench.growth.stored import REFERRED, SHAPES, SUBJECT, Store
+from bench.growth.stored import REFERRED, SHAPES, SUBJECT, Store, some_of
 from ipfsreg.registry.digest import digest_of, parse_digest
 from ipfsreg.registry.names import Repository, Tag
 from tests.clients.programs import thorough
@@ -23,13 +23,13 @@ WITHIN = 120
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest_twisted.ensureDeferred
 async def test_what_is_made_is_a_whole_registry(tmp_path: Path, shape: str) -> None:
-    some = list(Store(tmp_path).fill(shape, 30))
+    Store(tmp_path).fill(shape, 30)
     place = await Place(tmp_path).start()
     try:
         report = await place.registry.verifier.verify()
         assert (report.damaged, report.missing, report.unreadable, report.mended, report.strays) == ([], [], [], [], {})
         assert report.contents == 1 + 2 * (30 + 1 + 3)
-        for each in some:
+        for each in some_of(shape, 30):
             found = await place.registry.manifests.resolve(Repository(each.repository), Tag(each.tag))
             assert found == parse_digest(each.digest)
         descriptors, _ = await place.registry.referrers.list(Repository(REFERRED), digest_of(SUBJECT))

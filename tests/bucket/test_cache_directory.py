@@ -125,7 +125,7 @@ class Accounting(RuleBasedStateMachine):
         self.temporary.cleanup()
 
 
-Accounting.TestCase.settings = settings(max_examples=examples(20, 40), stateful_step_count=30, deadline=None)
+Accounting.TestCase.settings = settings(max_examples=examples(10, 40), stateful_step_count=30, deadline=None)
 test_accounting = Accounting.TestCase
 
 

@@ -128,10 +128,10 @@ class Reads(RuleBasedStateMachine):
 
 
 TestReads = Reads.TestCase
-TestReads.settings = settings(max_examples=examples(30, 60), stateful_step_count=30, deadline=None)
+TestReads.settings = settings(max_examples=examples(15, 60), stateful_step_count=30, deadline=None)
 
 
-@settings(max_examples=examples(400, 2500), deadline=None)
+@settings(max_examples=examples(150, 2500), deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(5, 40))
 def test_many_reads_at_random(seed: int, steps: int) -> None:
     """The same machine driven in another way: far more steps in the same time, though they shrink less well."""

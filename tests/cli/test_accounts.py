@@ -187,8 +187,15 @@ def test_the_verdict_and_the_rule(cli: Cli) -> None:
     assert "'fetch' is not one of pull, push" in cli.fails("access", "check", "alice", "a", "fetch", status=2)
     assert "pull needs one repository" in cli.fails("access", "check", "alice", "pull", status=2)
     assert "catalog concerns no repository" in cli.fails("access", "check", "alice", "a", "catalog", status=2)
+
+
+def test_without_rules_everybody_may_do_everything(cli: Cli) -> None:
     (cli.directory / "ipfsreg.ini").write_text("[local]\npath = data\n")
-    assert "everybody may do everything" in cli.fails("access", "check", "alice", "a", "pull", status=2)
+    allowed = "allowed: ipfsreg.ini has no rules in [access], so everybody may do everything"
+    for asked in (("alice", "a", "delete"), ("anonymous", "admin"), ("robot+x", "a", "push")):
+        assert cli.verdict(*asked) == allowed
+    assert json.loads(cli.run("access", "check", "alice", "catalog", "--json").stdout)["allowed"] is True
+    assert "'fetch' is not one of pull, push" in cli.fails("access", "check", "alice", "a", "fetch", status=2)
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ def test_commands_answer_the_same_with_the_daemon_and_alone(tmp_path: Path) -> N
     deleted = len(image(layers=[b"deleted layer"])) + len(b"deleted layer")
     assert dry == (
         0,
-        f"Would free {deleted}B: 1 manifest and 1 blob taken out of their repositories, 2 files deleted that no "
+        f"Would free {deleted} bytes: 1 manifest and 1 blob taken out of their repositories, 2 files deleted that no "
         "repository needs any more.\n",
     )
     assert freed == (0, dry[1].replace("Would free", "Freed"))
@@ -302,11 +302,11 @@ def test_a_command_keeps_what_the_last_daemons_clients_rely_on(tmp_path: Path) -
             client.ask("DELETE", "/v2/box/manifests/deleted", 202)
             end()
             kept = daemon.command("gc")
-            assert "\nFreed 0B: 0 manifests" in kept.stdout, kept
+            assert "\nFreed 0 bytes: 0 manifests" in kept.stdout, kept
             assert "1 thing that somebody pushed or asked for in the last 1 hour ([gc] grace)" in kept.stdout
             seen = daemon.path / "last-seen"
             os.utime(seen, (0, seen.stat().st_mtime - 3000))
-            assert "\nFreed 0B" in daemon.command("gc").stdout
+            assert "\nFreed 0 bytes" in daemon.command("gc").stdout
             os.utime(seen, (0, seen.stat().st_mtime - 900))
             assert "1 manifest and 2 blobs taken out of their repositories, 3 files" in daemon.command("gc").stdout
             daemon.start()
@@ -448,13 +448,13 @@ def test_an_overwritten_tag_is_freed_on_demand(tmp_path: Path) -> None:
         client.push_image("t", b"first")
         client.push_image("t", b"second")
         kept = daemon.command("gc", "--now").stdout
-        assert "\nFreed 0B" in kept
+        assert "\nFreed 0 bytes" in kept
         assert (
             "\nKept for now: 1 manifest without a tag, which [gc] untagged keeps for 1 day. "
             "To free them: ipfsreg gc --untagged 0\n"
         ) in kept
         assert "for 1 hour" in daemon.command("gc", "--untagged", "1h").stdout
-        assert "\nFreed 0B" in daemon.command("gc").stdout
+        assert "\nFreed 0 bytes" in daemon.command("gc").stdout
         would = daemon.command("gc", "--untagged", "0", "--dry-run").stdout
         freed = daemon.command("gc", "--untagged", "0").stdout
         assert freed == would.replace("Would free", "Freed")

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -210,11 +211,13 @@ def test_deleting(way: str, image: Image, tmp_path: Path) -> None:
             assert said(run("ls")) == ""
 
 
-def on_terminal(arguments: Sequence[str], typed: bytes = b"", cwd: Path | None = None) -> tuple[int, str]:
+def on_terminal(
+    arguments: Sequence[str], typed: bytes = b"", cwd: Path | None = None, columns: int = 100
+) -> tuple[int, str]:
     """Run a command with a terminal; answers its status, and all that the terminal has got."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ.update({"TERM": "xterm", "COLUMNS": "100", "HOME": str(cwd)})
+        os.environ.update({"TERM": "xterm", "COLUMNS": str(columns), "HOME": str(cwd)})
         os.execv(arguments[0], list(arguments))
     if typed:
         os.write(terminal, typed)
@@ -246,6 +249,43 @@ def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> N
         assert said(daemon.command("tags", "box")) == "1"
         status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], b"y\n", cwd=tmp_path)
         assert (status, "Deleted box:1" in shown) == (0, True)
+
+
+def test_no_digest_is_cut_where_the_terminal_is_narrow(daemon: DaemonProcess, image: Image, tmp_path: Path) -> None:
+    config = ["--config", str(daemon.config_file)]
+    layers = [each["digest"] for each in json.loads(image.manifest)["layers"]]
+    for columns in (60, 100, 400):
+        for words, digests in ((["tags", "-l", "team/app"], [image.digest]), (["inspect", "team/app:1"], layers)):
+            _, shown = on_terminal([program("ipfsreg"), *words, *config], cwd=tmp_path, columns=columns)
+            assert all(digest in shown for digest in digests), shown
+            assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
+def test_sizes_are_in_bytes_where_no_person_reads_them(daemon: DaemonProcess, image: Image) -> None:
+    size = sum(map(len, image.blobs.values()))
+    assert f"  Size:    {size} bytes" in said(daemon.command("inspect", "other")).splitlines()
+    used = next(line for line in said(daemon.command("status")).splitlines() if line.startswith("Used:"))
+    assert re.fullmatch(r"Used: +\d{4,} bytes", used)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(
+    "words", ["ls", "tags team/app", "tags -l team/app", "ls --json", "inspect other", "export other"]
+)
+def test_a_result_that_cannot_be_written(daemon: DaemonProcess, words: str, alone: bool, tmp_path: Path) -> None:
+    command = [program("ipfsreg"), *words.split(), "--config", str(daemon.config_file)]
+    with reached(daemon, "alone" if alone else "daemon", tmp_path), open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert (line, "Traceback" in done.stderr) == ("ipfsreg: standard output: No space left on device", False)
+
+
+def test_who_reads_may_have_enough(daemon: DaemonProcess) -> None:
+    for words in ("ls", "tags -l team/app", "inspect team/app:multi"):
+        line = f"{program('ipfsreg')} {words} --config {daemon.config_file} | true; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
+        assert (done.stdout in {"0\n", "1\n"}, done.stderr) == (True, "")
 
 
 def test_the_status(tmp_path: Path, image: Image) -> None:
@@ -311,6 +351,8 @@ def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
             (tags / f"v{number:05}").write_text(f"{image.digest}\n")
         with reached(daemon, way, tmp_path / "home") as run:
             assert said(run("tags", "box")).split() == ["0", *(f"v{number:05}" for number in range(1, 2500))]
+            if way != WAYS[0]:
+                return  # what is written, and to whom, is the same
             head = subprocess.run(
                 f"{program('ipfsreg')} tags box -c {daemon.config_file} | head -n 1",
                 shell=True,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.full import some
+
 INTERRUPTED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, {handler})
@@ -40,7 +42,9 @@ def interrupted(
     )
 
 
-@pytest.mark.parametrize("module", ["ipfsreg.cli.main", "twisted.internet.ssl", "pydantic", "ipfsreg.cli.upkeep"])
+@pytest.mark.parametrize(
+    "module", some(2, ["ipfsreg.cli.main", "twisted.internet.ssl", "pydantic", "ipfsreg.cli.upkeep"])
+)
 def test_a_command_that_is_interrupted_while_it_loads_says_nothing(tmp_path: Path, module: str) -> None:
     ended = interrupted(tmp_path, COMMAND, module, "ipfsreg", "check")
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
@@ -52,7 +56,7 @@ def test_a_script_that_ignores_the_signal_goes_on(tmp_path: Path) -> None:
     assert ended.stdout.startswith("OK: ")
 
 
-@pytest.mark.parametrize("module", ["ipfsreg.app.assembly", "pydantic"])
+@pytest.mark.parametrize("module", some(1, ["ipfsreg.app.assembly", "pydantic"]))
 def test_nor_does_the_daemon(tmp_path: Path, module: str) -> None:
     ended = interrupted(tmp_path, DAEMON, module, "twistd", "-n", "ipfsreg")
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

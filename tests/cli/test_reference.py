@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from docs.commands import FILES, STATUSES
 from ipfsreg.cli.errors import Exit
 from ipfsreg.cli.main import main
 from ipfsreg.cli.terminal.declare import Command
+from tests import fork_server
 from tests.clients.programs import require_program
 from tests.daemon_process import DaemonProcess, program
 
@@ -97,9 +99,8 @@ def test_the_manual_page_is_in_order() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands(shell: str, tmp_path: Path) -> None:
     registry = DaemonProcess(tmp_path)
-    script = subprocess.run(
-        [program("ipfsreg"), "completion", shell], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    command = [program("ipfsreg"), "completion", shell]
+    script = fork_server.run(command, cwd=tmp_path, env={"HOME": str(tmp_path)}).stdout
     assert "_IPFSREG_COMPLETE" in script
     require_program(shell)
     (tmp_path / "script").write_text(script)
@@ -122,6 +123,13 @@ def test_a_shell_completes_commands(shell: str, tmp_path: Path) -> None:
     assert not registry.path.exists()
 
 
+@pytest.mark.parametrize("typed", ["ipfsreg copy ", "ipfsreg copy a.ini ", "ipfsreg import ", "ipfsreg ls --config "])
+def test_a_shell_completes_files(typed: str) -> None:
+    words = {"_IPFSREG_COMPLETE": "bash_complete", "COMP_WORDS": typed + "x", "COMP_CWORD": str(typed.count(" "))}
+    done = CliRunner().invoke(main, env=words, prog_name="ipfsreg")
+    assert done.output == "file,x\n"
+
+
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
@@ -132,9 +140,7 @@ def test_a_shell_completes_commands(shell: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_in_one_line(typed: list[str], line: str, tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [program("ipfsreg"), *typed], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = fork_server.run([program("ipfsreg"), *typed], cwd=tmp_path, env={"HOME": str(tmp_path)})
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(line)
     assert ended.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -197,6 +198,27 @@ def test_without_a_member_s_key_a_start_is_one_clear_line(anna: DaemonProcess, t
     (anna.directory / "member.key").unlink()
     (tmp_path / "kept.key").rename(anna.directory / "member.key")
     anna.start()
+
+
+def test_own_damaged_keys_are_one_line_that_names_the_file_and_the_remedy(anna: DaemonProcess) -> None:
+    anna.stop()
+    (keys,) = (anna.path / "bucket/encryption/keys/1").iterdir()
+    content = keys.read_bytes()
+    keys.write_bytes(content[:-1])
+    before = len(anna.log)
+    with pytest.raises(RuntimeError):
+        anna.start()
+    said = [line for line in anna.log[before:].splitlines() if keys.name in line]
+    assert len(said) == 1
+    assert f"encryption/keys/1/{keys.name} is not as it was signed" in said[0]
+    assert f"`ipfsreg team add {keys.name} --role owner`" in said[0]
+    keys.write_bytes(content)
+    anna.start()
+
+
+def test_a_daemon_with_keys_leaves_no_core_file(anna: DaemonProcess) -> None:
+    limits = Path(f"/proc/{anna.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
 
 
 def test_a_daemon_without_encryption_leaves_an_encrypted_bucket_alone(anna: DaemonProcess) -> None:

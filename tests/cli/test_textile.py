@@ -42,8 +42,11 @@ class Program:
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Program:
+def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
     program = Program()
+    monkeypatch.chdir(tmp_path)
+    for name in ("ipfsreg.ini", "x.ini"):
+        Path(name).write_text("[registry]\nbackend = textile\n", encoding="utf-8")
     for module in (command, textile):
         monkeypatch.setattr(module, "with_registry", program.with_registry)
     return program
@@ -181,3 +184,32 @@ def test_archive_watch_of_one_that_fails(program: Program) -> None:
         {"buckets": [{"bucket": "a", "current": {"state": "failed"}, "history": []}]},
     ]
     assert program("archive", "watch").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (["share", "list"], "the backend textile"),
+        (["share", "grant", "*", "reader"], "the backend textile"),
+        (["share", "revoke", "*"], "the backend textile"),
+        (["archive", "start"], "the backend textile"),
+        (["archive", "status"], "the backend textile"),
+        (["archive", "watch"], "the backend textile"),
+        (["space", "backup", "on"], "the backend space"),
+        (["space", "backup", "off"], "the backend space"),
+        (["space", "backup", "status"], "the backend space"),
+    ],
+)
+def test_a_command_of_another_backend(program: Program, words: list[str], needed: str) -> None:
+    Path("local.ini").write_text("", encoding="utf-8")
+    done = program(*words, "--config", "local.ini")
+    assert (done.exit_code, done.stdout) == (2, "")
+    path = " ".join(each for each in words if each.isalpha() and each != "reader")
+    assert done.stderr == f"ipfsreg: `ipfsreg {path}` needs {needed}, and local.ini says [registry] backend = local\n"
+
+
+@pytest.mark.parametrize("words", [["list"], ["remove", "anna"], ["rotate"], ["rewrap"]])
+def test_a_team_without_encryption(program: Program, words: list[str]) -> None:
+    done = program("team", *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "needs an encrypted bucket, and ipfsreg.ini says [encryption] enabled = no" in done.stderr

@@ -10,7 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from ipfsreg.client.address import parse_address
-from ipfsreg.client.credentials import Credentials
+from ipfsreg.client.credentials import Credentials, Logins
 from ipfsreg.client.registry import RegistryClient
 
 
@@ -97,7 +97,8 @@ async def client_of(url: str, credentials: Credentials | None = None, **more: An
     """A client, closed at the end."""
     from twisted.internet import reactor
 
-    client = RegistryClient(reactor, parse_address(url), find=lambda name: credentials, **more)
+    logins = Logins([{"": credentials}] if credentials else ())
+    client = RegistryClient(reactor, parse_address(url), find=lambda name: logins, **more)
     try:
         yield client
     finally:

@@ -16,6 +16,10 @@ from ipfsreg.client.credentials import Credentials, CredentialsError, find_crede
 HOST = "registry.example:5000"
 
 
+def found(registry: str, environment: dict[str, str], repository: str = "") -> Credentials | None:
+    return find_credentials(registry, environment).of(repository)
+
+
 def stored(path: Path, document: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document))
@@ -33,29 +37,54 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("place", [".docker/config.json", "run/containers/auth.json", ".config/containers/auth.json"])
 @pytest.mark.parametrize("key", [HOST, f"https://{HOST}/v1/", f"http://{HOST}"])
 def test_where_the_programs_store_it(tmp_path: Path, environment: dict[str, str], place: str, key: str) -> None:
-    assert find_credentials(HOST, environment) is None
+    assert found(HOST, environment) is None
     stored(tmp_path / place, {"auths": {"other.example": auth("a", "b"), key: auth("alice", "a:word")}})
-    assert find_credentials(HOST, environment) == Credentials("alice", "a:word")
-    assert find_credentials("registry.example", environment) is None
+    assert found(HOST, environment) == Credentials("alice", "a:word")
+    assert found("registry.example", environment) is None
 
 
 def test_places_that_variables_name(tmp_path: Path, environment: dict[str, str]) -> None:
     stored(tmp_path / "elsewhere" / "config.json", {"auths": {HOST: auth("docker", "1")}})
     environment["DOCKER_CONFIG"] = str(tmp_path / "elsewhere")
-    assert find_credentials(HOST, environment) == Credentials("docker", "1")
+    assert found(HOST, environment) == Credentials("docker", "1")
     stored(tmp_path / "auth.json", {"auths": {HOST: {"username": "podman", "password": "2"}}})
     environment["REGISTRY_AUTH_FILE"] = str(tmp_path / "auth.json")
-    assert find_credentials(HOST, environment) == Credentials("podman", "2")
+    assert found(HOST, environment) == Credentials("podman", "2")
+
+
+def test_the_order_of_the_places(tmp_path: Path, environment: dict[str, str]) -> None:
+    """As containers-auth.json(5) has it."""
+    for number, place in enumerate([".docker/config.json", ".config/containers/auth.json", "run/containers/auth.json"]):
+        stored(tmp_path / place, {"auths": {HOST: auth(str(number), "x")}})
+        assert found(HOST, environment) == Credentials(str(number), "x")
+
+
+@pytest.mark.parametrize(
+    ("repository", "user"),
+    [("team/app", "app"), ("team/app/part", "app"), ("team/tools", "team"), ("teams", "all"), ("", "all")],
+)
+def test_the_longest_namespace_counts(tmp_path: Path, environment: dict[str, str], repository: str, user: str) -> None:
+    names = {"all": HOST, "team": f"{HOST}/team", "app": f"{HOST}/team/app", "no": f"{HOST}/team/app/part/more"}
+    stored(tmp_path / "run/containers/auth.json", {"auths": {key: auth(name, "x") for name, key in names.items()}})
+    assert found(HOST, environment, repository) == Credentials(user, "x")
+
+
+def test_a_namespace_of_one_file_and_the_registry_of_another(tmp_path: Path, environment: dict[str, str]) -> None:
+    stored(tmp_path / "run/containers/auth.json", {"auths": {f"{HOST}/team": auth("team", "x")}})
+    assert found(HOST, environment) is None
+    stored(tmp_path / ".docker/config.json", {"auths": {HOST: auth("all", "x"), f"{HOST}/team": auth("no", "x")}})
+    assert found(HOST, environment, "team/app") == Credentials("team", "x")
+    assert found(HOST, environment, "other") == Credentials("all", "x")
 
 
 def test_the_hub_has_a_key_of_its_own(tmp_path: Path, environment: dict[str, str]) -> None:
     stored(tmp_path / ".docker/config.json", {"auths": {"https://index.docker.io/v1/": auth("alice", "x")}})
-    assert find_credentials(parse_address("docker.io").name, environment) == Credentials("alice", "x")
+    assert found(parse_address("docker.io").name, environment) == Credentials("alice", "x")
 
 
 def test_an_identity_token(tmp_path: Path, environment: dict[str, str]) -> None:
     stored(tmp_path / ".docker/config.json", {"auths": {HOST: {"auth": "", "identitytoken": "long"}}})
-    assert find_credentials(HOST, environment) == Credentials("", "", "long")
+    assert found(HOST, environment) == Credentials("", "", "long")
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -77,7 +106,7 @@ def test_what_is_broken_is_named(tmp_path: Path, environment: dict[str, str], do
     file.parent.mkdir()
     file.write_text(document)
     with pytest.raises(CredentialsError, match=named) as told:
-        find_credentials(HOST, environment)
+        found(HOST, environment)
     assert str(file) in str(told.value)
     assert "secret" not in str(told.value)
 
@@ -87,10 +116,10 @@ def test_any_document_is_answered(tmp_path_factory: pytest.TempPathFactory, docu
     home = tmp_path_factory.mktemp("home")
     stored(home / ".docker" / "config.json", {"auths": {HOST: document}})
     try:
-        found = find_credentials(HOST, {"HOME": str(home)})
+        answer = found(HOST, {"HOME": str(home)})
     except CredentialsError:
         return
-    assert found is None or isinstance(found, Credentials)
+    assert answer is None or isinstance(answer, Credentials)
 
 
 class Helper:
@@ -122,7 +151,7 @@ def test_a_helper_is_asked(
     Helper(tmp_path / "bin", f"read name\ntest \"$name\" = {HOST} && echo '{answer}'")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     stored(tmp_path / ".docker/config.json", setting)
-    assert find_credentials(HOST, environment) == expected
+    assert found(HOST, environment) == expected
 
 
 @pytest.mark.parametrize(
@@ -142,10 +171,10 @@ def test_a_helper_that_does_not_help(
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     stored(tmp_path / ".docker/config.json", {"credsStore": "test"})
     if named is None:
-        assert find_credentials(HOST, environment) is None
+        assert found(HOST, environment) is None
         return
     with pytest.raises(CredentialsError, match=named) as told:
-        find_credentials(HOST, environment)
+        found(HOST, environment)
     assert "my-secret" not in str(told.value)
 
 

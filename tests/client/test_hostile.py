@@ -1,24 +1,39 @@
 """Registries that lie, stall, never end, or lead elsewhere."""
 
+import gzip
 import json
-from collections.abc import AsyncGenerator
-from typing import Any
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
+from twisted.internet.interfaces import ITransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.task import LoopingCall
+from twisted.web.server import Site
 
 from ipfsreg.client import referrers as referrers_module
 from ipfsreg.client import session as session_module
 from ipfsreg.client import transport as transport_module
-from ipfsreg.client.credentials import Credentials
+from ipfsreg.client.address import parse_address
+from ipfsreg.client.authorization import NO_SCOPE, Authorization, Scope
+from ipfsreg.client.credentials import Credentials, Logins
 from ipfsreg.client.errors import AccessDenied, Refused, RemoteError, Unreachable, Untrustworthy
-from ipfsreg.client.session import PAUSE_MAX
+from ipfsreg.client.registry import RegistryClient
+from ipfsreg.client.session import PAUSE_MAX, Session
+from ipfsreg.flow.gather import gather
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
+from tests.docs.certificates import make_certificate
 
-from .scripted import Asked, Says, client_of, scripted
+from .scripted import Asked, Says, Scripted, client_of, scripted
 
 BOX = Repository("box")
 CONTENT = bytes(range(256)) * 1024
@@ -117,6 +132,22 @@ async def test_referrers_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest_twisted.ensureDeferred
+async def test_more_referrers_than_memory_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(referrers_module, "REFERRERS_MAX", 1000)
+    pages = iter(range(10_000))
+
+    def answer(asked: Asked) -> Says:
+        page = next(pages)
+        listed = [Descriptor.of(OCI_IMAGE, f"{page} {each}".encode()).document for each in range(100)]
+        return document({"manifests": listed}, Link=f'</v2/box/referrers/{DIGEST}?page={page}>; rel="next"')
+
+    async with scripted(answer) as server, client_of(server.url) as client:
+        with pytest.raises(Untrustworthy, match="does not end"):
+            await client.referrers(BOX, DIGEST)
+        assert len(server.asked) == 11
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_next_page_elsewhere_is_not_asked_for() -> None:
     async with scripted(lambda asked: document({"tags": ["stolen"]})) as other:
         says = document({"tags": ["a"]}, Link=f'<{other.url}/v2/box/tags/list>; rel="next"')
@@ -170,6 +201,81 @@ async def test_redirects_without_an_end() -> None:
         assert len(server.asked) < 10
 
 
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "ftp://elsewhere/", "", "http://[", "https://a b/", "//user\\@x:y/"]
+)
+@pytest_twisted.ensureDeferred
+async def test_an_upload_to_nowhere(location: str) -> None:
+    async def source(offset: int) -> AsyncGenerator[bytes, None]:
+        raise AssertionError("nothing is sent")
+        yield b""
+
+    begun = Says(202, headers={"Location": location})
+    async with scripted(lambda asked: begun) as server, client_of(server.url) as client:
+        with pytest.raises(Untrustworthy, match="no URL"):
+            await client.upload(BOX, DIGEST, len(CONTENT), source)
+        assert [asked.method for asked in server.asked] == ["POST"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_packed_is_not_unpacked() -> None:
+    """A few KiB could become gigabytes. No packing is asked for, so it can be no manifest and no blob."""
+    bomb = gzip.compress(bytes(50 * 1024**2))
+
+    def answer(asked: Asked) -> Says:
+        assert asked.headers["accept-encoding"] == "identity"
+        return Says(200, bomb, {"Content-Encoding": "gzip"})
+
+    async with scripted(answer) as server, client_of(server.url) as client:
+        with pytest.raises(Untrustworthy):
+            await client.manifest(BOX, DIGEST)
+        with pytest.raises(Untrustworthy):
+            await names(client.blob(BOX, DIGEST, len(CONTENT)))
+        with pytest.raises(Untrustworthy):
+            await names(client.tags(BOX))
+
+
+@pytest.mark.parametrize(
+    ("began", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-Header: %s\r\n" % (b"x" * 1000)),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000),
+        (b"", b"HTTP/1.1 200 " + b"x" * 1000),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_head_without_an_end(began: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "TRIES", 1)
+    sent = 0
+
+    class Endless(Protocol):
+        def connectionMade(self) -> None:
+            cast(ITransport, self.transport).write(began)
+            self.calls = LoopingCall(self.go_on)
+            self.calls.start(0)
+
+        def go_on(self) -> None:
+            nonlocal sent
+            sent += 20 * len(more)
+            cast(ITransport, self.transport).write(more * 20)
+
+        def connectionLost(self, reason: object = None) -> None:
+            self.calls.stop()
+            gone.callback(None)
+
+    from twisted.internet import reactor
+
+    gone: Deferred[None] = Deferred()
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    port: Any = await endpoint.listen(Factory.forProtocol(Endless))
+    async with client_of(f"http://127.0.0.1:{port.getHost().port}") as client:
+        with pytest.raises(Unreachable):
+            await client.ping()
+    await gone
+    await port.stopListening()
+    assert sent < 64 * 1024**2
+
+
 @pytest.mark.parametrize("location", ["ftp://elsewhere/", "", "http://", "http://[", "javascript:x"])
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_to_nowhere(location: str) -> None:
@@ -190,6 +296,39 @@ async def test_token_servers_that_are_not_asked(challenge: str) -> None:
             with pytest.raises((Untrustworthy, AccessDenied)):
                 await client.ping()
         assert all("authorization" not in asked.headers for asked in server.asked)
+
+
+@pytest.mark.parametrize("challenge", ['Bearer realm="https://elsewhere.example/token"', "Basic"])
+@pytest_twisted.ensureDeferred
+async def test_no_password_for_what_is_said_over_http_by_another_machine(challenge: str) -> None:
+    """Whoever is on the way may have named the token server."""
+
+    async def credentials(scope: Scope) -> Credentials:
+        return USER
+
+    async def fetch(scope: Scope, url: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
+        raise AssertionError(url)
+
+    authorization = Authorization(parse_address("http://registry.example"), credentials, fetch, lambda: 0.0)
+    with pytest.raises(AccessDenied, match="not sent over http"):
+        await authorization.challenged([challenge], NO_SCOPE, None)
+    assert await authorization.header(NO_SCOPE) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_credentials_of_the_repository_that_is_asked() -> None:
+    def answer(asked: Asked) -> Says:
+        user = b64decode(asked.headers.get("authorization", "").removeprefix("Basic ")).decode()
+        return basic(asked, document({"tags": [user.partition(":")[0]]}))
+
+    from twisted.internet import reactor
+
+    logins = Logins([{"": USER, "team": Credentials("team", "x")}])
+    async with scripted(answer) as server:
+        client = RegistryClient(reactor, parse_address(server.url), find=lambda name: logins)
+        found = await gather(lambda name: names(client.tags(Repository(name))), ["box", "team/app", "teams"])
+        await client.close()
+    assert found == [["alice"], ["team"], ["alice"]]
 
 
 @pytest.mark.parametrize("token", [b"{}", b'{"token": 5}', b'{"token": "a\\nb"}', b"x", b'{"token": "' + b"a" * 60_000])
@@ -373,3 +512,61 @@ async def test_where_there_is_no_api_for_referrers_a_tag_lists_them() -> None:
         assert await client.referrers(BOX, DIGEST) == [first, second]
         assert list(stored) == [f"/v2/box/manifests/sha256-{DIGEST.hex}"]
         assert sum("/referrers/" in asked.target for asked in server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "line"),
+    [
+        ("127.0.0.1", True, None),
+        ("127.0.0.1", False, "shows a certificate that is not trusted"),
+        ("localhost", True, "shows a certificate that is not for this name"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_certificates(host: str, trusted: bool, line: str | None, tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    key, certificate = make_certificate(tmp_path)
+    context = PrivateCertificate.loadPEM(key.read_bytes() + certificate.read_bytes()).options()
+    resource = Scripted(lambda asked: Says())
+    port: Any = await SSL4ServerEndpoint(reactor, 0, context, interface="127.0.0.1").listen(Site(resource))
+    url = f"https://{host}:{port.getHost().port}"
+    async with client_of(url, authorities=certificate if trusted else None) as client:
+        if line is None:
+            await client.ping()
+        else:
+            with pytest.raises(Unreachable, match=line):
+                await client.ping()
+    assert len(resource.asked) == (line is None)
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_does_not_speak_tls() -> None:
+    from twisted.internet import reactor
+
+    class Plain(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            cast(ITransport, self.transport).write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    port: Any = await endpoint.listen(Factory.forProtocol(Plain))
+    async with client_of(f"https://127.0.0.1:{port.getHost().port}") as client:
+        with pytest.raises(Unreachable, match="does not speak TLS"):
+            await client.ping()
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_never_answered_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistyped address is told at once."""
+
+    async def no_pause(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(Session, "_pause", no_pause)
+    async with scripted(lambda asked: Says()) as server:
+        gone = server.url
+    async with client_of(gone) as client:
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await names(client.tags(BOX))

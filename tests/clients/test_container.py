@@ -85,7 +85,7 @@ def test_it_runs_without_rights_keeps_what_was_pushed_and_says_that_it_is_health
         log = engine.docker("logs", container)
         assert "Traceback" not in log
         assert log.count("Ready: ") == 2
-        assert "Server Shut Down" in log
+        assert "Stopped." in log
     finally:
         engine.docker("rm", "--force", "--volumes", container)
 

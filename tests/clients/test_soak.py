@@ -42,6 +42,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(4 * SECONDS + 400)
 def test_many_clients_beside_the_garbage_collector(daemon: DaemonProcess, tmp_path: Path) -> None:
     shared = [random_layer(size, size) for size in SHARED_SIZES]
     env = client_environment(tmp_path / "home")
@@ -77,7 +78,7 @@ def test_many_clients_beside_the_garbage_collector(daemon: DaemonProcess, tmp_pa
 
 def collect_garbage(daemon: DaemonProcess, *options: str) -> int:
     """Run `ipfsreg gc` beside the running daemon; how many stored contents it freed."""
-    result = daemon.command("gc", *options, deadline=300)  # it rests beside clients
+    result = daemon.command("gc", *options, deadline=2 * SECONDS + 300)  # it rests beside clients
     assert result.returncode == 0, result.stdout + result.stderr
     found = re.search(r"(\d+) files? deleted", result.stdout)
     assert found, result.stdout

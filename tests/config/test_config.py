@@ -84,6 +84,10 @@ WRONG = {
     "[gc]\ngraze = 1h": "[gc] graze: unknown option; did you mean grace?",
     "[local]\nqqq = 1": "[local] qqq: unknown option",
     "[registry]\nlisten = tcp:5001, tcp:5000, tcp:5001": "[registry] listen: 'tcp:5001' is there twice",
+    "[metrics]\nlisten = tcp:9464\nenabled = no": "[metrics]: enabled = no says that there are none, and listen where",
+    "[metrics]\nlisten = tcp:5000:interface=127.0.0.1": "[metrics] listen: 'tcp:5000:interface=127.0.0.1' is there",
+    "[metrics]\nlisten = tls:9464": "[metrics] listen: 'tls:9464': the certificates of [tls] are for clients only",
+    "[metrics]\nlisten = systemd:index=1:tls=yes": "[metrics] listen: 'systemd:index=1:tls=yes': the certificates of",
     "[registry]\nbackend = locale": "[registry] backend: 'locale' is not one of",
     "[registry]\nbackend =": "[registry] backend: '' is not one of",
     "[registry]\nthreads = many": "[registry] threads: Input should be a valid integer",
@@ -160,6 +164,22 @@ def test_no_line_has_a_secret_in_it(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text + "\n[local]\nunknown = 1")
     assert "my-secret" not in str(raised.value)
+
+
+def test_a_long_wrong_value_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, "[registry]\nthreads = 'http://me:my-secret@host' " + "x" * 900_000)
+    assert "it is \"'…@host' xxx" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\x1b]0;x\x07", "tcp:\x00", "\u202e"])
+@pytest.mark.parametrize("option", ["listen", "backend", "trusted_proxies", "allowed_hosts", "cors_origins"])
+def test_a_line_is_short_and_does_nothing_to_a_terminal(tmp_path: Path, option: str, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f"[registry]\n{option} = {text}")
+    line = str(raised.value)
+    assert len(line) < 1200
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(

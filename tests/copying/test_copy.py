@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -317,6 +318,59 @@ def test_what_is_wrong_is_one_line(daemon: DaemonProcess, other: DaemonProcess, 
     assert found["failures"][0]["name"] == "none/such"
 
 
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:1/team/app:1", "docker://registry.example/app", "registry.example/team/app", "localhost/app"]
+)
+def test_an_image_in_the_place_of_a_registry(tmp_path: Path, text: str) -> None:
+    """As `skopeo copy` and `crane cp` have it: no directory of that name is made."""
+    for words in ((text, "layout"), ("127.0.0.1:1", text)):
+        assert "name the registry alone" in refusal(tmp_path, *words, status=2)
+    assert list(tmp_path.iterdir()) == []
+    assert "no such directory" in refusal(tmp_path, "nothing", "layout", status=1)
+
+
+@pytest.mark.parametrize("name", ["dir.of.mine/layout", "./a.b/c", "../up.d/c", "/ABSOLUTE/x.y"])
+def test_names_of_directories(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
+    (tmp_path / "home" / "dir.of.mine").mkdir(parents=True)
+    name = name.replace("/ABSOLUTE", str(tmp_path))
+    assert copied(tmp_path / "home", daemon.url, name, "zoo")["images"] == 1
+    assert (tmp_path / "home" / name / "index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        *(("oci-layout", kind) for kind in ("pipe", "link", "directory")),
+        *(("index.json", kind) for kind in ("pipe", "link", "file", "directory")),
+        *(("blobs/sha256", kind) for kind in ("pipe", "link", "link to nothing", "file")),
+        ("blobs", "link"),
+    ],
+)
+def test_a_layout_to_copy_to_that_is_a_trap(daemon: DaemonProcess, tmp_path: Path, what: str, kind: str) -> None:
+    """One line at once, and nothing is written or removed outside the layout."""
+    layout, outside = tmp_path / "layout", tmp_path / "outside"
+    write_layout(layout, {"1": make_image([random_layer("a", 5000)])})
+    (layout / "blobs" / "sha512").mkdir()
+    outside.mkdir()
+    (outside / f".x-{'0' * 16}").write_text("like a draft")
+    trap = layout / what
+    shutil.rmtree(trap) if trap.is_dir() else trap.unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(trap)
+        case "link":
+            trap.symlink_to(outside)
+        case "link to nothing":
+            trap.symlink_to(tmp_path / "nothing")
+        case "file":
+            trap.write_text("not JSON")
+        case _:
+            trap.mkdir()
+    assert str(trap) in refusal(tmp_path, daemon.url, layout, status=1).replace(": index.json", "/index.json")
+    assert [path.name for path in outside.iterdir()] == [f".x-{'0' * 16}"]
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_an_index_whose_parts_are_not_all_there(other: DaemonProcess, tmp_path: Path) -> None:
     layout = tmp_path / "sparse"
     image = make_image([random_layer("a", 5000)])
@@ -331,3 +385,96 @@ def test_an_index_whose_parts_are_not_all_there(other: DaemonProcess, tmp_path: 
     assert (found["missing"], found["failed"]) == (1, 0)
     with other:
         assert Http(other.port).ask("GET", "/v2/sparse/manifests/all")[1] == index
+
+
+def test_a_published_image_goes_to_a_registry_that_takes_no_ipfs_urls(
+    other: DaemonProcess, tmp_path: Path, collection: Collection
+) -> None:
+    """Docker's takes no layers with URLs but those of http. The image is copied, and its view can be made anew."""
+    with docker_registry(tmp_path / "docker") as to, other:
+        source = Http(other.port)
+        source.push(collection)
+        view = json.loads(other.command("publish", "team/tools:v1", "--json").stdout)["view"]
+        found = copied(tmp_path, other.url, to.host)
+        assert (found["failed"], found["views_refused"]) == (0, 1)
+        to.check(collection)
+        again = copied(tmp_path, other.url, to.host)
+        assert (again["failed"], again["views_refused"], again["blobs"]) == (0, 1, 0)
+        content = source.ask("GET", f"/v2/team/tools/manifests/{view}")[1]
+        source.push_manifest("team/tools", "view", content, MANIFEST_TYPE)
+        found = copied(tmp_path, other.url, to.host, "team/tools", status=1)
+        (failure,) = found["failures"]
+        assert failure["name"] == "team/tools:view"
+        assert "takes no manifest whose layers have URLs" in failure["error"]
+        for digest in (each["digest"] for each in json.loads(content)["layers"]):
+            assert to.ask("GET", f"/v2/team/tools/blobs/{digest}")[0] == 200
+        words = [program("ipfsreg"), "copy", other.url, to.host, "team/tools:v1"]
+        said = fork_server.run(words, cwd=tmp_path, env=environment(tmp_path), timeout=60)
+        assert "Without 1 IPFS-enabled view:" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        (["team/tools:v1=tools:stable"], {"tools:stable"}),
+        (["team/tools:v1=tools"], {"tools:v1"}),
+        (["team/app=app", "zoo"], {"app:1", "app:1.0", "app:latest", "zoo:none"}),
+        (["team/tools:v1=a:1", "team/tools:v1=a:2", "team/tools=b"], {"a:1", "a:2", "b:v1"}),
+        (["team/t*", "--to-prefix", "from/old/"], {"from/old/team/tools:v1"}),
+        (["--to-prefix", "x", "--tag", "v1"], {"x/team/tools:v1"}),
+    ],
+)
+def test_under_other_names(
+    daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path, words: list[str], there: set[str]
+) -> None:
+    found = copied(tmp_path, daemon.url, other.config_file, *words)
+    assert found["failed"] == 0
+    with other:
+        to = Http(other.port)
+        repositories = json.loads(to.ask("GET", "/v2/_catalog")[1])["repositories"]
+        assert {f"{name}:{tag}" for name in repositories for tag in tags_of(to, name)} == there
+
+
+def test_by_a_digest(daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path, collection: Collection) -> None:
+    index, _ = collection.tags["team/app", "latest"]
+    name = f"team/app@{sha256(index)}"
+    with other:
+        to = Http(other.port)
+        found = copied(tmp_path, daemon.url, other.url, name)
+        assert (found["images"], found["failed"], tags_of(to, "team/app")) == (1, 0, [])
+        assert to.ask("GET", f"/v2/team/app/manifests/{sha256(index)}")[:2] == (200, index)
+        copied(tmp_path, daemon.url, other.url, f"{name}=new:pinned", "zoo")
+        assert (tags_of(to, "new"), tags_of(to, "zoo")) == (["pinned"], ["none"])
+        assert to.ask("GET", "/v2/new/manifests/pinned")[:2] == (200, index)
+        assert len(to.referrers("new", sha256(index))) == 1
+        gone = f"team/app@sha256:{'0' * 64}"
+        assert [each["name"] for each in copied(tmp_path, daemon.url, other.url, gone, status=1)["failures"]] == [gone]
+
+
+def test_a_whole_repository_under_another_name_has_its_referrers(
+    daemon: DaemonProcess, tmp_path: Path, collection: Collection
+) -> None:
+    """Also where a tag lists them, and in the registry that the images are in already."""
+    with docker_registry(tmp_path / "docker") as to:
+        copied(tmp_path, daemon.url, to.host, "team/app=mine")
+        found = copied(tmp_path, to.host, to.host, "mine=yours")
+        assert (found["mounted"] > 1, found["blobs"], found["bytes"]) == (True, 0, 0)
+        for name in ("mine", "yours"):
+            for (repository, subject), contents in collection.referrers.items():
+                assert repository == "team/app"
+                assert sorted(to.referrers(name, subject)) == sorted(map(sha256, contents))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["team/*=other"], "a pattern has no one name"),
+        (["team/app=other:1"], "many tags cannot become one"),
+        (["team/app="], "repository name must be"),
+        (["=other"], "repository name must be"),
+        (["team/app:1=other:"], "tag"),
+        (["--to-prefix", "Upper"], "repository name must be"),
+    ],
+)
+def test_what_cannot_be_renamed(daemon: DaemonProcess, tmp_path: Path, words: list[str], line: str) -> None:
+    assert line in refusal(tmp_path, daemon.url, tmp_path / "layout", *words, status=2)

@@ -251,7 +251,7 @@ def test_make_run(tmp_path: Path) -> None:
         pass
     text = output.read_text()
     assert f": http://127.0.0.1:{port}/v2/ on local directory {tmp_path / 'store'}. Try: docker " in text
-    assert "Server Shut Down" in text
+    assert "Stopped." in text
     assert "pip install" not in text
 
 

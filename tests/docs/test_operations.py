@@ -12,6 +12,7 @@ import pytest
 from ipfsreg.registry.digest import digest_of
 from tests.clients.programs import require_program, run
 from tests.daemon_process import DaemonProcess, program
+from tests.marks import full
 
 from .documents import CHECKOUT, block, table
 
@@ -86,6 +87,7 @@ def test_the_site_builds(mkdocs: str, tmp_path: Path) -> None:
         assert not re.search(r"\.(css|js|woff2?)\b", address), f"loaded from elsewhere: {address}"
 
 
+@full
 def test_a_dead_link_fails_the_site(mkdocs: str, tmp_path: Path) -> None:
     copied = tmp_path / "checkout"
     copied.mkdir()

@@ -17,12 +17,20 @@ async def send(port: int, content: bytes) -> list[int]:
     try:
         writer.write(content)
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
+        answer = await asyncio.wait_for(_read(reader), WAIT_SECONDS)
     except (ConnectionError, BrokenPipeError):
         return []
     finally:
         writer.transport.abort()
     return statuses(answer)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """What is answered; of events, which have no end, the beginning."""
+    answer = b""
+    while b"\r\nContent-Type: text/event-stream" not in answer and (piece := await reader.read(64 * 1024)):
+        answer += piece
+    return answer
 
 
 def statuses(answer: bytes) -> list[int]:

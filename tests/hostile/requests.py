@@ -31,6 +31,33 @@ _TARGETS = (
     b"GET /ipfs/%b?format=car&dag-scope=entity&entity-bytes=0:9" % CID,
     b"HEAD /ipfs/%b?format=raw" % CID,
     b"GET /routing/v1/providers/%b?filter-protocols=x&filter-addrs=!p2p-circuit" % CID,
+    b"GET /v2/%b/tags/list?n=1&last=v0" % REPOSITORY,
+    b"GET /v2/%b/referrers/%b?artifactType=a/b&last=%b" % (REPOSITORY, DIGEST, DIGEST),
+    b"GET /ipfs/%b/index.json?format=car&car-dups=y" % CID,
+    b"GET /ipfs/%b" % CID,
+    b"GET /v2/ipfs/%b/blobs/%b" % (CID, DIGEST),
+    b"GET /v2/ipns/k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8/box/manifests/v1",
+    b"GET /v2/ipns/example.test/%b/manifests/v1" % REPOSITORY,
+    b"GET /readyz",
+    b"GET /livez",
+    b"GET /metrics",
+    b"GET /events?actions=push,delete&since=1",
+    b"HEAD /events",
+    b"GET /auth/token?service=ipfsreg&scope=repository:%b:pull,push&scope=registry:catalog:*&offline_token=true"
+    % REPOSITORY,
+    b"POST /auth/token",
+    b"GET /repositories?name=%b" % REPOSITORY,
+    b"GET /repositories/%b?q=v&after=v0&order=a&deleted=v2" % REPOSITORY,
+    b"GET /repositories/%b:v1" % REPOSITORY,
+    b"GET /repositories/%b@%b" % (REPOSITORY, DIGEST),
+    b"GET /repositories/%b:v2/delete" % REPOSITORY,
+    b"POST /repositories/%b:v2/delete" % REPOSITORY,
+    b"GET /?q=h&after=a",
+    b"GET /status",
+    b"GET /sign-in?then=/status",
+    b"POST /sign-in",
+    b"POST /sign-out",
+    b"GET /assets/style.css?v=1",
 )
 _HEADERS = (
     b"Accept: application/vnd.oci.image.manifest.v1+json, */*;q=0.5",
@@ -55,8 +82,30 @@ _HEADERS = (
     b"Docker-Upload-UUID: x",
     b"Forwarded: for=127.0.0.1",
     b"X-Forwarded-Proto: https",
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    b"Accept: " + b"a/b;q=0.1," * 300,
+    b"Content-Type: application/x-www-form-urlencoded",
+    b"Cookie: ipfsreg-form=aaaaaaaaaaaaaaaa; ipfsreg-session=bbbbbbbbbbbbbbbb",
+    b"Cookie: " + b"ipfsreg-session=;" * 200,
+    b"Authorization: Basic cmVhZGVyOmNvcnJlY3QgaG9yc2U=",
+    b"Authorization: Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.",
+    b"Authorization: Bearer eyJhbGciOiJIUzI1NiIsImtpZCI6Ii4uLy4uL2V0Yy9wYXNzd2QifQ.eyJleHAiOjFlOTk5fQ.AAAA",
+    b"Last-Event-ID: 1",
+    b"Sec-Fetch-Site: same-origin",
+    b"Sec-Fetch-Site: cross-site",
+    b"Access-Control-Request-Method: GET",
+    b"X-Request-ID: fuzz-1",
+    b"TE: trailers",
+    b"Trailer: X",
 )
-_BODIES = (b"", b"0123456789", b"{}", b"[" * 200, b"5\r\nhello\r\n0\r\n\r\n", b"a" * 2000, b"\0" * 100)
+_BEFORE = (b"", b"", b"::1, ", b"fe80::1%25eth0,", b"::ffff:")
+_BODIES = (
+    b"", b"0123456789", b"{}", b"[" * 200, b"5\r\nhello\r\n0\r\n\r\n", b"a" * 2000, b"\0" * 100,
+    b"username=reader&password=password&grant_type=password&service=ipfsreg&scope=repository:a:pull&access_type=offline",
+    b"grant_type=refresh_token&refresh_token=eyJhbGciOiJIUzI1NiJ9.e30.AAAA&service=ipfsreg",
+    b"name=reader&password=password&then=//elsewhere.test/&token=" + b"a" * 64,
+    b"&" * 3000, b"a=%" * 900,
+)  # fmt: skip
 _NASTY = (
     b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b"\x7f", b"\x80", b"\xff", b"\xc3\x28", b"%", b"%00", b"%2f",
     b"%2e%2e", b"%ff", b"%zz", b"..", b"//", b"/", b"?", b"#", b"&", b"=", b":", b";", b",", b'"', b"'", b"\\",
@@ -71,6 +120,8 @@ def requests(seed: int, count: int) -> Iterator[bytes]:
     chance = random.Random(seed)
     for _ in range(count):
         lines = [chance.choice(_TARGETS) + b" HTTP/1.1", b"Host: 127.0.0.1"]
+        # Where that is believed, each comes from somewhere else, so that no one is kept out for what others did.
+        lines.append(b"X-Forwarded-For: %b10.0.%d.%d" % (chance.choice(_BEFORE), *chance.randbytes(2)))
         lines += chance.sample(_HEADERS, chance.randrange(5))
         body = chance.choice(_BODIES)
         if body and chance.random() < 0.7:

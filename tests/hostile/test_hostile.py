@@ -5,8 +5,10 @@ CARs each.
 """
 
 import asyncio
+import base64
 import hashlib
 import http.client
+import json
 import os
 import random
 import threading
@@ -17,18 +19,20 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from tests.access.helpers import HASH, PASSWORD
 from tests.daemon_process import DaemonProcess
 from tests.full import FULL
 
 from .client import send_all, statuses
-from .documents import LONG, OCI_IMAGE, manifests, mutations
+from .documents import LONG, OCI_IMAGE, OCI_INDEX, manifests, mutations
 from .requests import REPOSITORY, requests
 
 T = TypeVar("T")
 
 REQUESTS = 100_000 if FULL else 3_000
 MANIFESTS = 10_000 if FULL else 1_500
-CARS = 10_000 if FULL else 500
+CARS = 10_000 if FULL else 150
+UNREAD = 500 if FULL else 100
 LONG_ONES = list(LONG) if FULL else ["brackets", "annotations"]
 AT_ONCE = 64 if FULL else 16
 PEAK_MAX = 128 * 1024 * 1024
@@ -39,6 +43,11 @@ GROWTH_MAX = 64 * 1024 * 1024
 
 pytestmark = pytest.mark.timeout(1800)  # bounded in count; how long that takes is the machine's matter
 
+EXPECTED = ("Publish", "A login from ", " may not ", "more refusals of ")
+"""What the log may say meanwhile: who was refused is told there, so many lines a minute of each address."""
+
+LOGIN = {"Authorization": "Basic " + base64.b64encode(f"reader:{PASSWORD}".encode()).decode()}
+
 SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
 
 
@@ -46,6 +55,23 @@ SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon with an image in it."""
     with DaemonProcess(tmp_path_factory.mktemp("hostile")) as daemon:
+        Good(daemon).push()
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """One with access control, and with all that it can show to those who may see it."""
+    directory = tmp_path_factory.mktemp("guarded")
+    (directory / "htpasswd").write_text(f"reader:{HASH}\n")
+    config = {
+        "registry": {"trusted_proxies": "127.0.0.0/8"},
+        "auth": {"htpasswd": f"{directory}/htpasswd"},
+        "access": {"rules": "\n    allow reader *,catalog,admin **\n    allow anyone pull public/*"},
+        "metrics": {"enabled": "yes"},
+        "limits": {"uploads_per_user": "unlimited"},
+    }
+    with DaemonProcess(directory, config) as daemon:
         Good(daemon).push()
         yield daemon
 
@@ -63,9 +89,10 @@ class Good:
         name = REPOSITORY.decode()
         self._ask(201, "POST", f"/v2/{name}/blobs/uploads/?digest={self._digest}", self._blob)
         part = f'{{"mediaType":"a/b","digest":"{self._digest}","size":{len(self._blob)}}}'
-        manifest = f'{{"schemaVersion":2,"config":{part},"layers":[{part}]}}'.encode()
-        kind = "application/vnd.oci.image.manifest.v1+json"
-        self._ask(201, "PUT", f"/v2/{name}/manifests/v1", manifest, {"Content-Type": kind})
+        self.put(f'{{"schemaVersion":2,"config":{part},"layers":[{part}]}}'.encode(), "v1")
+
+    def put(self, manifest: bytes, tag: str, kind: str = OCI_IMAGE) -> None:
+        self._ask(201, "PUT", f"/v2/{REPOSITORY.decode()}/manifests/{tag}", manifest, {"Content-Type": kind})
 
     def pull(self) -> None:
         name = REPOSITORY.decode()
@@ -87,7 +114,7 @@ class Good:
         source = ("127.0.0.2", 0)
         connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=60, source_address=source)
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, {**LOGIN, **(headers or {})})
             answer = connection.getresponse()
             content = answer.read()
         finally:
@@ -116,7 +143,7 @@ def run_beside_a_good_client(daemon: DaemonProcess, work: Callable[[], Awaitable
     logged = len(daemon.log.splitlines())
     result = asyncio.run(run())
     assert process.memory_info().rss - before < growth
-    news = [line for line in daemon.log.splitlines()[logged:] if "Publish" not in line]
+    news = [line for line in daemon.log.splitlines()[logged:] if not any(word in line for word in EXPECTED)]
     assert not news, news[:40]
     return result
 
@@ -127,6 +154,14 @@ def test_requests(daemon: DaemonProcess) -> None:
     assert counted[200] > 0
     assert counted[400] > 0
     assert counted[404] > 0
+    assert counted.total() > REQUESTS // 3
+
+
+def test_requests_where_one_has_to_log_in(guarded: DaemonProcess) -> None:
+    counted, failed = run_beside_a_good_client(guarded, lambda: send_all(guarded.port, requests(SEED + 1, REQUESTS)))
+    assert not failed, failed[:5]
+    for status in (200, 303, 400, 401, 403, 404):
+        assert counted[status] > 0, counted
     assert counted.total() > REQUESTS // 3
 
 
@@ -215,3 +250,30 @@ async def _import(socket: Path, content: bytes) -> bytes:
         return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.transport.abort()
+
+
+def test_answers_that_nobody_reads(tmp_path: Path) -> None:
+    """Neither what waits for such clients, nor what is read for them at the same time, nor what is left of them."""
+    with DaemonProcess(tmp_path) as daemon:
+        good = Good(daemon)
+        good.push()
+        notes = {f"{number:08}": "a" * 2000 for number in range(1500)}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "annotations": notes}
+        good.put(json.dumps(index).encode(), "long", OCI_INDEX)
+        target = f"/v2/{REPOSITORY.decode()}/manifests/long"
+        with Peak(daemon.pid) as peak:
+            run_beside_a_good_client(daemon, lambda: leave_unread(daemon.port, target, UNREAD), growth=GROWTH_MAX)
+        assert peak.growth < PEAK_MAX
+
+
+async def leave_unread(port: int, target: str, count: int) -> None:
+    """Ask for something long that many times, read none of it, and go in the end."""
+    writers = []
+    for _ in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        writers.append(writer)
+    await asyncio.sleep(3)
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.sleep(0.5)

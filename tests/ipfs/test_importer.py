@@ -38,7 +38,7 @@ def test_nodes_that_are_full(importer: Import, chunks: int, more: int) -> None:
     assert str(file_dag(content(length), profile).cid) == importer(length, profile)
 
 
-@settings(max_examples=examples(60, 200), deadline=None)
+@settings(max_examples=examples(20, 200), deadline=None)
 @given(
     length=st.integers(0, 3000),
     profile=st.builds(Profile, chunk=st.integers(1, 64), links=st.integers(2, 12)),

@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError, Unavailable
+from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.content_hash import leaves_of
 from ipfsreg.registry.digest import Digest, digest_of
@@ -78,7 +79,6 @@ class Clients:
         self.catalog: list[Repository] | None = None
         self.failing = self.has_failed = False
         self.clock = ScheduledClock(self.scheduler)
-        self.bucket = ScheduledBucket(self.scheduler)
         limits = RegistryLimits(
             cache_memory=self.cache_memory,
             max_manifest_size=100_000,
@@ -92,9 +92,14 @@ class Clients:
         )
         workers = ScheduledWorkers(self.scheduler)
         directory = Path(mkdtemp(dir=self.directory))
+        self.bucket = self.make_bucket(workers, directory)
         self.registry = Registry(self.bucket, directory, Runtime(workers, self.clock, steady=self.clock), limits)
         self.registry.dags.index._path = Path(":memory:")  # hundreds of worlds a second, each with its own
         self.run([("start", self.registry.start)], in_order=True)
+
+    def make_bucket(self, workers: Workers, directory: Path) -> Any:
+        """The bucket of this world: a `ScheduledBucket`, or one like it."""
+        return ScheduledBucket(self.scheduler)
 
     # Running.
 

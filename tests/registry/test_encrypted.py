@@ -1,20 +1,22 @@
 """A registry whose bucket is encrypted: it does all that another does, and leaves nothing plain on the disk."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.logger import LogEvent, formatEvent
+from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from ipfsreg.bucket.errors import PathTooLong, SetupError
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, PathTooLong, SetupError
 from ipfsreg.encryption.chunks import CHUNK, HEADER_SIZE, SEAL_SIZE, stored_size
+from ipfsreg.encryption.names import names_of
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.quotas import QuotaLimits
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, Denied, DigestInvalid, QuotaExceeded, UploadLost
 from ipfsreg.registry.names import Repository, Tag
+from tests.bucket.encrypted.keys import FIXED
 from tests.registry.uploads.uploading import CONTENT, REPOSITORY, SHA256
 
 from .encrypted_place import EncryptedPlace
@@ -46,6 +48,22 @@ def assert_nothing_is_plain(directory: Path, *secrets: bytes) -> None:
 def stored_files(place: Place, size: int) -> list[Path]:
     """The files in the bucket that have so many bytes of content."""
     return [path for path in place.files.rglob("*") if path.is_file() and path.stat().st_size == stored_size(size)]
+
+
+def change(at: int) -> Callable[[bytes], bytes]:
+    """Change a bit of the byte ``at``."""
+    return lambda file: file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "the header": change(2),
+    "the seal": change(HEADER_SIZE + 100),
+    "a generation that nobody made": lambda file: file[:HEADER_SIZE] + (7).to_bytes(4) + file[HEADER_SIZE + 4 :],
+    "a generation that cannot be": lambda file: file[:HEADER_SIZE] + b"\xff" * 4 + file[HEADER_SIZE + 4 :],
+    "a chunk": change(HEADER_SIZE + SEAL_SIZE + 100),
+    "the end is cut off": lambda file: file[:-1],
+    "nothing is left": lambda file: b"",
+}
 
 
 async def blob(place: Place) -> bytes:
@@ -190,6 +208,57 @@ async def test_damage_is_told_by_the_name_of_the_file_and_heals(place: Place, lo
     await place.push_blob(REPOSITORY, CONTENT)
     assert await blob(place) == CONTENT
     assert not (await place.registry.verifier.verify()).damaged
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("what", DAMAGE)
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_blob_is_told_and_healed_by_pushing_it_again(
+    tmp_path: Path, log: list[LogEvent], what: str, shared: bool
+) -> None:
+    """Read before or not, by clients that look whether it is there or do not."""
+    for was_read in (False, True):
+        place = EncryptedPlace(tmp_path / str(was_read))
+        await place.start(shared=shared)
+        try:
+            await place.push_blob(REPOSITORY, CONTENT)
+            file = place.files / names_of(FIXED.keyring.name_key).path(layout.blob(SHA256))
+            file.write_bytes(DAMAGE[what](file.read_bytes()))
+            del log[:]
+            if was_read:
+                with pytest.raises((Corrupt, KeyMissing, BlobUnknown)) as refusal:
+                    await blob(place)
+                lines = [formatEvent(event) or "" for event in log if event["log_level"] == LogLevel.error]
+                told = str(refusal.value)  # a bucket's error is logged by who answers the client
+                assert SHA256.hex in told or any(SHA256.hex in line for line in lines)
+                if isinstance(refusal.value, Corrupt) and not shared:
+                    with pytest.raises(BlobUnknown):
+                        await place.registry.blobs.size(REPOSITORY, SHA256)
+            await place.push_blob(REPOSITORY, CONTENT)
+            if not (what == "a chunk" and shared and not was_read):  # nobody looked at it
+                assert await blob(place) == CONTENT
+        finally:
+            await place.stop()
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_link_is_mended_or_named(place: Place, log: list[LogEvent], what: str) -> None:
+    await place.push_blob(REPOSITORY, CONTENT)
+    path = layout.blob_link(REPOSITORY, SHA256)
+    file = place.files / names_of(FIXED.keyring.name_key).path(path)
+    file.write_bytes(DAMAGE[what](file.read_bytes()))
+    del log[:]
+    if what == "a generation that nobody made":  # for all that this daemon knows, others can read it
+        for use in (place.registry.blobs.size(REPOSITORY, SHA256), blob(place)):
+            with pytest.raises(KeyMissing, match=path):
+                await use
+        await place.push_blob(REPOSITORY, CONTENT)
+    else:
+        assert await blob(place) == CONTENT
+        lines = [formatEvent(event) or "" for event in log if event["log_level"] == LogLevel.error]
+        assert [path in line for line in lines] == [True]
+    assert await place.registry.blobs.size(REPOSITORY, SHA256) == len(CONTENT)
 
 
 @pytest_twisted.ensureDeferred

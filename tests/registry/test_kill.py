@@ -315,7 +315,7 @@ def test_a_kill_while_garbage_is_collected(tmp_path: Path) -> None:
         check(daemon, kept)
     with_all = daemon.command("gc", "--now")
     assert with_all.returncode == 0, with_all.stderr
-    assert "Freed 0B" in daemon.command("gc", "--now").stdout
+    assert "Freed 0 bytes" in daemon.command("gc", "--now").stdout
     check(daemon, kept)
     assert len(list((daemon.path / "bucket").glob("repositories/app/_manifests/*/*/*"))) == len(kept.tags)
     daemon.stop()

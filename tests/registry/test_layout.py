@@ -46,7 +46,7 @@ async def tags_of(bucket: Memory, repository: Repository) -> list[Tag]:
     st.lists(st.tuples(some_repositories.map(Repository), some_digests, some_digests), max_size=4, unique=True),
     st.lists(some_digests, max_size=4, unique=True),
 )
-@settings(max_examples=examples(50, 150), deadline=None)
+@settings(max_examples=examples(20, 150), deadline=None)
 def test_everything_is_found_again(
     some_tags: list[tuple[Repository, Tag]],
     links: list[tuple[Repository, Digest]],
@@ -158,7 +158,7 @@ def test_memory_answers() -> None:
 
 
 @given(some_repositories.map(Repository), tags.map(Tag), some_digests, some_digests)
-@settings(max_examples=examples(50, 150), deadline=None)
+@settings(max_examples=examples(20, 150), deadline=None)
 def test_what_the_layout_names_belongs_there(repository: Repository, tag: Tag, digest: Digest, subject: Digest) -> None:
     """With all directories on the way; and nothing of it belongs there as the other kind."""
     for path in (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ipfsreg.registry.content import cid_table
 from ipfsreg.registry.names import Repository
+from tests.full import examples
 from tests.web.client import pause, query
 from tests.web.served import MANIFEST_TYPE, Serve, Served, digest_of, image
 
@@ -116,7 +117,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(50, 200))
 @given(STEPS, st.booleans())
 def test_the_count_is_that_of_all_that_is_held(steps: list[tuple[str, bytes, str]], manifest: bool) -> None:
     connection = cid_table.sqlite3.connect(":memory:", isolation_level=None)

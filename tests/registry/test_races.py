@@ -18,6 +18,7 @@ from ipfsreg.registry.repository.manifests import StoredManifest
 from tests.bucket.scheduled import Event
 
 from .clients import GRACE, UNTAGGED
+from .encrypted_world import EncryptedWorld
 from .known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
 from .simulation import World
 
@@ -28,9 +29,9 @@ T, U = TAGS
 OLD, NEW = IMAGES[0], IMAGES[1]
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
+@pytest.fixture(params=[World, EncryptedWorld])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    world: World = request.param(tmp_path)
     world.run([("first", partial(world.push, A, OLD, T))])
     return world
 

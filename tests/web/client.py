@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from ipfsreg.web.http.output import IWire
+from ipfsreg.web.http.wire import IWire
 
 PATIENCE = 10.0
 """How many seconds a test waits for anything before it fails."""

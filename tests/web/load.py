@@ -9,12 +9,15 @@ import http.client
 import json
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
+
+from tests.full import FULL
 
 from .served import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, digest_of, image
 
 MEBIBYTE = bytes(1024 * 1024)
-LAYER_MEBIBYTES = 64
+LAYER_MEBIBYTES = 64 if FULL else 24
 
 
 class Client:
@@ -89,6 +92,7 @@ class Client:
         return answered
 
 
+@cache
 def layer_digest() -> str:
     """The digest of the layer."""
     digest = hashlib.sha256()

@@ -9,9 +9,6 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from ipfsreg.app.assembly import make_daemon
-from ipfsreg.app.configuration import load_config
-
 from .client import Answer, Connection, connect, pause, query
 
 Serve = Callable[..., Any]
@@ -51,6 +48,10 @@ class Served:
 
     def __init__(self, directory: Path, options: Mapping[str, Mapping[str, object]]) -> None:
         from twisted.internet import reactor
+
+        # Where there is no daemon, as in a client's process, what it is made of is not loaded.
+        from ipfsreg.app.assembly import make_daemon
+        from ipfsreg.app.configuration import load_config
 
         self.directory = directory
         self.failures: list[str] = []

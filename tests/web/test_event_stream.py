@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from ipfsreg.registry.events import recent
 from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.web import event_stream
-from tests.web.auth.guarded import Guarded, basic, guarded
+from tests.web.auth.guarded import Guarded, basic, bearer, guarded
 from tests.web.client import Connection, pause
 from tests.web.served import Serve, Served, image
 
@@ -18,20 +19,30 @@ from tests.web.served import Serve, Served, image
 class Listening:
     """A client of `/events`, and what it was told."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, told: bytes) -> None:
         self.connection = connection
-        self._text = ""
+        self._text = told.decode()
 
     async def told(self, number: int) -> list[dict[str, Any]]:
         """The first so many events, each with its ``id`` and ``event``; there are no more."""
         while self._text.count("\ndata: ") < number:
             self._text += (await self.connection.read()).decode()
+        found = self._told()
+        assert len(found) == number
+        return found
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """All events until the daemon ended it."""
+        while not self._text.endswith("\r\n0\r\n\r\n"):
+            self._text += (await self.connection.read()).decode()
+        return self._told()
+
+    def _told(self) -> list[dict[str, Any]]:
         found = []
         for block in self._text.replace("\r\n", "\n").split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
             if "data" in fields:
-                found.append({**json.loads(fields["data"]), "id": fields["id"], "event": fields["event"]})
-        assert len(found) == number
+                found.append({**json.loads(fields.pop("data")), **fields})
         return found
 
 
@@ -44,7 +55,7 @@ async def listen(served: Served, target: str = "/events", headers: Mapping[str, 
     assert beginning.startswith(b"HTTP/1.1 200 ")
     assert b"Content-Type: text/event-stream\r\n" in beginning
     assert b"Cache-Control: no-store\r\n" in beginning
-    return Listening(connection)
+    return Listening(connection, beginning.partition(b"retry: 3000")[2])
 
 
 @pytest_twisted.ensureDeferred
@@ -95,8 +106,12 @@ async def test_one_address_cannot_take_all_places(serve: Serve) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_clients_that_go_are_forgotten_and_more_than_may_be_are_refused(serve: Serve) -> None:
+    """Those too that close their side properly, as browsers do, and are not heard of again."""
     registry = await serve(events={"clients": 2})
-    first, _ = await listen(registry), await listen(registry)
+    first, second = await listen(registry), await listen(registry)
+    second.connection.wire.loseConnection()
+    await pause(0.05)
+    await listen(registry)
     answer = await registry.ask("GET", "/events")
     assert answer.error == (503, "UNAVAILABLE")
     assert "retry-after" in answer
@@ -125,11 +140,14 @@ async def test_a_client_that_takes_nothing_is_sent_away(registry: Served, monkey
     assert text.count(b"\ndata: ") < number
 
 
+LOGGED = {"webhooks": {"endpoints": "ci http://127.0.0.1:1/ ignore=push"}}
+"""With webhooks there is a log of what happened, also over a restart, whatever these want to know."""
+
+
+@pytest.mark.parametrize("options", [{}, LOGGED], ids=["in memory", "logged"])
 @pytest_twisted.ensureDeferred
-async def test_who_comes_back_is_told_what_it_missed(serve: Serve, tmp_path: Path) -> None:
-    """Where there are webhooks there is a log of what happened, also over a restart."""
-    hooks = {"endpoints": "ci http://127.0.0.1:1/"}
-    registry = await serve(webhooks=hooks)
+async def test_who_comes_back_is_told_what_it_missed(serve: Serve, options: dict[str, Any]) -> None:
+    registry = await serve(**options)
     listening = await listen(registry)
     await registry.push_image("1")
     seen = await listening.told(2)
@@ -145,6 +163,30 @@ async def test_who_comes_back_is_told_what_it_missed(serve: Serve, tmp_path: Pat
     assert (await by_query.told(4))[0]["id"] == seen[1]["id"]
     for junk in ("x", "-1", "9" * 40, "\xb2"):
         await listen(registry, headers={"Last-Event-ID": junk})
+    await registry.stop()
+    restarted = await serve(local={"path": registry.store}, **options)
+    after = await listen(restarted, headers={"Last-Event-ID": seen[-1]["id"]})
+    if options:
+        assert [event["target"]["tag"] for event in await after.told(3)] == ["2", "3", "4"]
+    else:
+        assert (await after.told(1))[0]["event"] == "missed"
+    await restarted.push(image(), "5")
+    assert (await after.told(4 if options else 2))[-1]["target"]["tag"] == "5"
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_was_missed_than_is_remembered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "RECENT_MAX", 3)
+    registry = await serve()
+    listening = await listen(registry)
+    await registry.push_blob(b"{}")
+    for tag in "1234":
+        await registry.push(image(), tag)
+    ids = [event["id"] for event in await listening.told(5)]
+    for place, told in ((0, ["missed", "2", "3", "4"]), (1, ["2", "3", "4"]), (3, ["4"])):
+        again = await listen(registry, headers={"Last-Event-ID": ids[place]})
+        found = await again.told(len(told))
+        assert [event.get("target", {}).get("tag", event["event"]) for event in found] == told
 
 
 @pytest_twisted.ensureDeferred
@@ -167,3 +209,36 @@ async def test_only_what_the_asker_may_pull_is_told(
     assert await repositories(reader, 6) == {"public/app", "team/app"}
     assert await repositories(deleter, 9) == {"public/app", "team/app", "secret/app"}
     assert (await daemon.ask("GET", "/events", basic("reader", "wrong"))).status == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_may_listen_is_asked_while_events_come_too(serve: Serve, tmp_path: Path) -> None:
+    """No pause is needed for a rule or an account to be gone: there may never be one."""
+    daemon: Guarded = await guarded(serve, tmp_path)
+    served = daemon.served
+    reader = await listen(served, headers=basic("reader"))
+    await daemon.push_image("team/app", "1", b"x", basic("writer"))
+    await reader.told(3)
+    file = served.directory / "ipfsreg.ini"
+    file.write_text(file.read_text().replace("allow @staff   pull            team/**", "allow @staff   pull   ipfs/*"))
+    await daemon.authority.reload()
+    await daemon.push_image("team/app", "2", b"x", basic("deleter"))
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    assert {event["target"]["repository"] for event in (await reader.told(6))[3:]} == {"public/app"}
+    users = tmp_path / "htpasswd"
+    users.write_text(users.read_text().replace("reader:", "other:"))
+    await daemon.authority.reload()
+    await daemon.push_image("public/app", "2", b"x", basic("deleter"))
+    assert len(await reader.rest()) == 6
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_runs_out_ends_it_while_events_come(serve: Serve, tmp_path: Path) -> None:
+    daemon: Guarded = await guarded(serve, tmp_path)
+    token = await daemon.token("reader", "repository:public/app:pull", seconds=1.01)
+    reader = await listen(daemon.served, headers=bearer(token))
+    await daemon.push_image("public/app", "1", b"x", basic("deleter"))
+    await reader.told(3)
+    await pause(1.1)
+    await daemon.push_image("public/app", "2", b"x", basic("deleter"))
+    assert len(await reader.rest()) == 3

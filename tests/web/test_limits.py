@@ -96,7 +96,14 @@ def test_the_table_of_clients_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("connections", "0"), ("requests", "0"), ("requests", "nan"), ("total_size", "-1"), ("connection", "1")],
+    [
+        ("connections", "0"),
+        ("requests", "0"),
+        ("requests", "nan"),
+        ("requests", "1e-320"),
+        ("total_size", "-1"),
+        ("connection", "1"),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_limit_is_refused_by_name(serve: Serve, tmp_path: Path, option: str, value: str) -> None:

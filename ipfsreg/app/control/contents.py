@@ -1,8 +1,8 @@
 """Tasks about what a registry has: its repositories, tags and images, and taking them away."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.flow.gather import gather
@@ -17,8 +17,6 @@ from ipfsreg.registry.registry import Registry
 from .events import Arguments
 from .unknown import explained
 
-T = TypeVar("T")
-
 _ORIGIN = Origin("ipfsreg rm", agent="ipfsreg rm")
 """Whoever can open the control socket."""
 
@@ -31,12 +29,13 @@ LONG_PAGE = 50
 
 async def list_repositories(registry: Registry, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
     """The repositories that have a manifest, by ``name``. With ``long`` also how many tags, and how many bytes."""
-    names = await registry.catalog.after("")
-    if not arguments.get("long"):
-        for page in _pages(names, PAGE):
+    is_long = arguments.get("long")
+    last = ""
+    while page := await registry.catalog.after(last, LONG_PAGE if is_long else PAGE):
+        last = page[-1]
+        if not is_long:
             yield [{"name": name} for name in page]
-        return
-    for page in _pages(names, LONG_PAGE):
+            continue
         sizes = {}
         with suppress(Unavailable):  # the count cannot be read; that was logged
             sizes = dict((await registry.used(page)).of_repositories)
@@ -46,25 +45,35 @@ async def list_repositories(registry: Registry, arguments: Arguments) -> AsyncGe
 async def list_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
     """The tags of the repository ``name``. With ``long`` each with the summary of its image, where that is whole."""
     repository = parse_repository(arguments["name"])
-    try:
-        tags = await registry.tags.in_order(repository)
-    except NameUnknown:
-        raise NameUnknown(f"there is no repository {repository}") from None
+    pages = _tags_of(registry, repository)
     if not arguments.get("long"):
-        for page in _pages(tags, PAGE):
+        async for page in pages:
             yield [{"tag": tag} for tag in page]
         return
 
-    from ipfsreg.registry.ipfs.describing import NO_SUMMARY  # not loaded before it is used
+    from ipfsreg.registry.ipfs.describing import NO_SUMMARY, Describer  # not loaded before it is used
 
-    async def summary(tag: Tag) -> dict[str, Any]:
+    async for page in pages:
+        for begin in range(0, len(page), LONG_PAGE):
+            some = page[begin : begin + LONG_PAGE]
+            describer = await registry.describer_of(repository, some)
+
+            async def summary(tag: Tag, describer: Describer = describer) -> dict[str, Any]:
+                try:
+                    return {"tag": tag} | await describer.summary(repository, tag)
+                except (ManifestUnknown, ManifestInvalid, Corrupt):
+                    return {"tag": tag} | NO_SUMMARY
+
+            yield await gather(summary, some)
+
+
+async def _tags_of(registry: Registry, repository: Repository) -> AsyncGenerator[Sequence[Tag], None]:
+    async with aclosing(registry.tags.pages(repository)) as pages:
         try:
-            return {"tag": tag} | await registry.describer.summary(repository, tag)
-        except (ManifestUnknown, ManifestInvalid, Corrupt):
-            return {"tag": tag} | NO_SUMMARY
-
-    for page in _pages(tags, LONG_PAGE):
-        yield await gather(summary, page)
+            async for page in pages:
+                yield page
+        except NameUnknown:
+            raise NameUnknown(f"there is no repository {repository}") from None
 
 
 async def inspect_image(registry: Registry, arguments: Arguments) -> dict[str, Any]:
@@ -99,10 +108,7 @@ async def _delete(registry: Registry, repository: Repository, reference: Tag | D
 
 
 async def _remove_all(registry: Registry, repository: Repository, progress: Progress) -> dict[str, Any]:
-    try:
-        tags = await registry.tags.in_order(repository)
-    except NameUnknown:
-        raise NameUnknown(f"there is no repository {repository}") from None
+    tags = [tag async for page in _tags_of(registry, repository) for tag in page]
     registry.manifests.check_can_delete(repository, tags)  # all of it goes, or nothing
     manifests = [each async for each in layout.manifest_records(registry.bucket, repository)]
     # The tags go first: with each manifest those that point to it are looked for.
@@ -120,8 +126,3 @@ async def _tags_in(registry: Registry, repository: Repository) -> int:
         return await registry.tags.count(repository)
     except NameUnknown:  # it was deleted meanwhile
         return 0
-
-
-def _pages(values: Sequence[T], length: int) -> Iterator[Sequence[T]]:
-    for begin in range(0, len(values), length):
-        yield values[begin : begin + length]

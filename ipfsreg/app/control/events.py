@@ -22,6 +22,12 @@ Event: TypeAlias = dict[str, Any]
 EVENTS = "application/x-ndjson"
 """The media type of events: JSON, one in each line."""
 
+ROOT_HEADER = "X-Root"
+"""The CID of an exported image's directory."""
+
+MISSING_HEADER = "X-Missing"
+"""How many of the manifests that the image lists are not in the CAR."""
+
 EVERY_SECONDS = 0.25
 """How often it is told how far something is."""
 

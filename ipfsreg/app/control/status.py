@@ -1,12 +1,8 @@
 """The task that tells how a registry is."""
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg import __version__
 from ipfsreg.bucket.errors import BucketError
@@ -15,12 +11,9 @@ from ipfsreg.registry.registry import Registry
 
 from .events import Arguments
 
-ENOUGH_SECONDS = 2.0
-"""How long it is looked for what a run of the collector would free."""
-
 
 async def tell_status(
-    registry: Registry, backend: Opened, clock: IReactorTime, started: float | None, arguments: Arguments
+    registry: Registry, backend: Opened, started: float | None, arguments: Arguments
 ) -> dict[str, Any]:
     """What runs, what is used, and what could be freed; where the storage does not answer, ``error`` says why.
 
@@ -44,19 +37,11 @@ async def tell_status(
     try:
         usage = await registry.used()
         known |= {"used": usage.of_all, "counted": usage.complete}
-        known["repositories"] = len(await registry.catalog.after(""))
+        known["repositories"] = await registry.catalog.count()
         if backend.read_only is None and backend.not_read_needlessly is None:
-            known["garbage"] = await _garbage(registry, clock)
+            found = await registry.collector.would_free()
+            fields = ("manifests", "contents", "skipped")
+            known["garbage"] = found and {"bytes": found.freed, **{name: getattr(found, name) for name in fields}}
     except BucketError as error:
         known["error"] = str(error)
     return known
-
-
-async def _garbage(registry: Registry, clock: IReactorTime) -> Mapping[str, Any] | None:
-    """What the collector would free now; None where it takes long to find out."""
-    looking = Deferred.fromCoroutine(registry.collector.run(dry_run=True)).addTimeout(ENOUGH_SECONDS, clock)
-    try:
-        found = await looking
-    except TimeoutError:
-        return None
-    return {"bytes": found.freed, "manifests": found.manifests, "contents": found.contents, "skipped": found.skipped}

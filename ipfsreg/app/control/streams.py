@@ -13,13 +13,8 @@ from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import Routes
 from ipfsreg.web.sending import send_pieces
 
+from .events import MISSING_HEADER, ROOT_HEADER
 from .unknown import explained
-
-ROOT_HEADER = "X-Root"
-"""The CID of an exported image's directory."""
-
-MISSING_HEADER = "X-Missing"
-"""How many of the manifests that the image lists are not in the CAR."""
 
 
 class Streams:

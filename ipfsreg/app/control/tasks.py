@@ -5,8 +5,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeAlias
 
-from twisted.internet.interfaces import IReactorTime
-
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.flow.progress import Progress
 from ipfsreg.registry.errors import ReadOnly
@@ -81,16 +79,14 @@ async def _refuse(task: str, why: str, arguments: TaskArguments) -> dict[str, An
     raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
 
 
-def tasks_of(
-    registry: Registry, backend: Opened, clock: IReactorTime, started: float | None = None
-) -> Mapping[str, AnyTask]:
+def tasks_of(registry: Registry, backend: Opened, started: float | None = None) -> Mapping[str, AnyTask]:
     """All tasks of a registry and its backend. ``started`` is when the daemon has; None for a command alone."""
     tasks: dict[str, AnyTask] = {
         "ls": Listing(partial(list_repositories, registry)),
         "tags": Listing(partial(list_tags, registry)),
         "inspect": partial(inspect_image, registry),
         "rm": Long(partial(remove, registry)),
-        "status": partial(tell_status, registry, backend, clock, started),
+        "status": partial(tell_status, registry, backend, started),
         "gc": Long(partial(run_collector, registry)),
         "retention": Long(partial(apply_retention, registry)),
         "retention-verdicts": Listing(partial(judge_tags, registry)),

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
+from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
 from ipfsreg.registry.names import Repository, Tag
@@ -28,22 +29,22 @@ async def _instead(registry: Registry, repository: Repository, reference: Tag | 
     is_tag = not isinstance(reference, Digest)
     lacking = f"there is no image {repository}{':' if is_tag else '@'}{reference}"
     try:
-        tags: Sequence[Tag] = await registry.tags.in_order(repository)
+        tags: Sequence[Tag] = await registry.tags.in_order(repository, None, _SHOWN)
     except NameUnknown:
         tags = ()
     if tags:
         plural = "" if len(tags) == 1 else "s"
-        return f"{lacking}; {repository} has the tag{plural} {_some(tags)}"
-    repositories = await registry.catalog.after("")
-    if repository in repositories:
+        return f"{lacking}; {repository} has the tag{plural} {_some(tags, await registry.tags.count(repository))}"
+    repositories = await registry.catalog.after("", _SHOWN)
+    if await layout.has_manifests(registry.bucket, repository):
         return f"{lacking}; {repository} has no tags, so name it by its digest: {repository}@sha256:…"
     if not repositories:
         return f"{lacking}, nor any other: nothing was pushed yet"
     host, slash, rest = repository.partition("/")
     host_hint = f"; without its host an image is {rest}" if slash and ("." in host or host == "localhost") else ""
-    return f"{lacking}; there are {_some(repositories)}{host_hint}"
+    return f"{lacking}; there are {_some(repositories, await registry.catalog.count())}{host_hint}"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _some(names: Sequence[str], count: int) -> str:
+    more = count - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

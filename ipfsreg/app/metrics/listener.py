@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -20,7 +21,7 @@ from ipfsreg.web.http.server import HttpServer, RefusalFormat
 from ipfsreg.web.metrics import CONTENT_TYPE
 
 _LIMITS = HttpLimits(idle=60.0, stall=30.0, body=30.0)
-_BOUNDS = ConnectionBounds(32, 32)
+_BOUNDS = ConnectionBounds(64, 16)  # whoever holds all of one address keeps no scraper out
 
 
 class MetricsListener:
@@ -46,6 +47,7 @@ class MetricsListener:
             except Exception as error:  # each kind of endpoint has its own
                 why = error.socketError if isinstance(error, CannotListenError) else error
                 raise SetupError(f"[metrics] listen: {endpoint}: {why}") from None
+            self._log.info("Metrics: {where}.", where=_where(self.ports[-1]))
 
     async def stop(self) -> None:
         """See `Watcher`."""
@@ -69,3 +71,10 @@ class MetricsListener:
         self._log.failure("Metrics could not be told", failure)
         request.prepare(HTTPStatus.INTERNAL_SERVER_ERROR, {})
         request.end()
+
+
+def _where(port: IListeningPort) -> str:
+    address = port.getHost()
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        return f"/metrics at {address}"
+    return f"http://{f'[{address.host}]' if ':' in address.host else address.host}:{address.port}/metrics"

@@ -17,9 +17,10 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
+from ipfsreg.flow.http_pool import BoundedPool
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.events.event import ENVELOPE, envelope
-from ipfsreg.registry.events.event_log import EventLog, LoggedEvent
+from ipfsreg.registry.events.event import ENVELOPE, LoggedEvent, envelope
+from ipfsreg.registry.events.event_log import EventLog
 
 from .counts import EventCounts, WebhookCounts
 from .secret import read_secret
@@ -47,7 +48,7 @@ class Webhooks:
     """
 
     def __init__(self, options: WebhookOptions, log: EventLog, workers: Workers, reactor: Any) -> None:
-        agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS)
+        agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=BoundedPool(reactor, persistent=False))
         self._workers = workers
         self.log = log
         self.endpoints = [Sender(each, options.timeout, log, agent, reactor) for each in options.endpoints]

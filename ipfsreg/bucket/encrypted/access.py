@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ipfsreg.bucket.errors import Corrupt, KeyMissing, PathTooLong, Unchangeable
+from ipfsreg.bucket.errors import Altered, Corrupt, KeyMissing, PathTooLong, Unchangeable
 from ipfsreg.encryption.chunks import Damaged
 from ipfsreg.encryption.file_format import NotAWriter
 from ipfsreg.encryption.keyring import Keyring, UnknownGeneration
@@ -13,7 +13,7 @@ INLINE = 64 * 1024
 """What is shorter is encrypted and decrypted faster than a thread is woken."""
 
 
-class NotBelieved(Corrupt):
+class NotBelieved(Altered):
     """A file that was signed by who might not write it, as far as the keys of the moment tell."""
 
 
@@ -25,7 +25,7 @@ def named(path: str, keyring: Keyring) -> Iterator[None]:
     except Corrupt as error:
         raise Corrupt(f"{path}: {error}") from error
     except Damaged as error:
-        kind = NotBelieved if isinstance(error, NotAWriter) else Corrupt
+        kind = NotBelieved if isinstance(error, NotAWriter) else Altered
         raise kind(f"{path} was altered or damaged where it is stored: {error}") from None
     except UnknownGeneration as error:
         why = f"is written with the key of generation {error.args[0]}, which this daemon's member has not"

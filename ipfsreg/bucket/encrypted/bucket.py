@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound, PathTooLong, TooLarge, bucket_error
+from ipfsreg.bucket.errors import BucketError, Corrupt, KeyMissing, NotFound, PathTooLong, TooLarge, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.encryption.chunks import plain_size, stored_size
@@ -23,7 +23,7 @@ from .access import INLINE, NotBelieved, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .replacing import Replace, ReplacingBucket
-from .sealing import SealedCopy, seal_between, write_all
+from .sealing import SealedCopy, new_file, seal_between, write_all
 from .spool import SealedSpool
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class EncryptedBucket(BucketWrapper):
         try:
             return await read(keyring)
         except (NotBelieved, KeyMissing):
-            return await read(await self._keys.renewed(keyring))
+            return await read(await self._keys.renewed())
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
@@ -118,7 +118,7 @@ class EncryptedBucket(BucketWrapper):
         return ensureDeferred(self._alone(self._put(path, content), path))
 
     async def _put(self, path: str, content: bytes) -> None:
-        keyring = for_writing(self._keys.current())
+        keyring = await self._to_write()
         token = _new(keyring, path)
         stored = await self._computed(len(content), encode_file, keyring, path, content)
         await self._asked(path, self._bucket.put(token, stored))
@@ -129,7 +129,14 @@ class EncryptedBucket(BucketWrapper):
         return ensureDeferred(self._alone(self._put_file(path, source), path))
 
     async def _put_file(self, path: str, source: Path) -> None:
-        keyring = for_writing(self._keys.current())
+        keyring = await self._to_write()
+        await self._store_file(path, source, keyring)
+        # What is long is under way for some time, and a generation may have begun meanwhile. It is stored all the same.
+        with suppress(BucketError):
+            if (await self._keys.fresh()).generation != keyring.generation:
+                await self._seal_again(path, reencrypt=False)
+
+    async def _store_file(self, path: str, source: Path, keyring: Keyring) -> None:
         token = _new(keyring, path)
         if self._spool.is_sealed(source):
             try:
@@ -168,7 +175,7 @@ class EncryptedBucket(BucketWrapper):
         return ensureDeferred(self._alone(self._move(source, destination), *paths))
 
     async def _move(self, source: str, destination: str) -> None:
-        keyring = for_writing(self._keys.current())
+        keyring = await self._to_write()
         found, wanted = _where(keyring, source), _new(keyring, destination)
         try:
             stored = await self._asked(source, self._bucket.open(found))
@@ -197,31 +204,32 @@ class EncryptedBucket(BucketWrapper):
         seal, unless it is to be ``reencrypt``ed. What others replaced meanwhile is left alone. `Corrupt` where the file
         does not hold.
         """
-        async with self._changing.of(check_path(path)):
-            keyring = for_writing(self._keys.current())
-            token = _where(keyring, path)
-            before = await self._asked(path, self._bucket.stat(token))
-            stored = await self._asked(path, self._bucket.open(token))
-            if stored.size is None:
-                stored = FirstRead(stored)
-            try:
-                with named(path, keyring):
-                    header, seal = await read_head(stored, keyring, path)
-                if seal.generation == keyring.generation:
-                    return 0
-                writing = self._while_still(before)
-                if reencrypt or seal.size <= _MOVED_IN_MEMORY:
-                    return await writing._encrypt_again(
-                        path, EncryptedReader(stored, header, seal, path, self._workers), before
-                    )
-                new = make_seal(keyring, path, header, seal.key, seal.public, seal.size)
-                size = stored_size(seal.size)
-                if await self._bucket.stat(token) != before:
-                    return 0
-                await writing._store_with(stored, size, new, header.seal_at(size), token)
-                return size
-            finally:
-                stored.close()
+        return await self._alone(self._seal_again(path, reencrypt=reencrypt), check_path(path))
+
+    async def _seal_again(self, path: str, *, reencrypt: bool) -> int:
+        keyring = await self._to_write()
+        token = _where(keyring, path)
+        before = await self._asked(path, self._bucket.stat(token))
+        stored = await self._asked(path, self._bucket.open(token))
+        if stored.size is None:
+            stored = FirstRead(stored)
+        try:
+            with named(path, keyring):
+                header, seal = await read_head(stored, keyring, path)
+            if seal.generation == keyring.generation:
+                return 0
+            writing = self._while_still(before)
+            if reencrypt or seal.size <= _MOVED_IN_MEMORY:
+                reader = EncryptedReader(stored, header, seal, path, self._workers)
+                return await writing._encrypt_again(path, reader, before)
+            new = make_seal(keyring, path, header, seal.key, seal.public, seal.size)
+            size = stored_size(seal.size)
+            if await self._bucket.stat(token) != before:
+                return 0
+            await writing._store_with(stored, size, new, header.seal_at(size), token)
+            return size
+        finally:
+            stored.close()
 
     def _while_still(self, before: Stat) -> "EncryptedBucket":
         """This bucket, but that what is stored replaces only what is still as it was."""
@@ -240,7 +248,7 @@ class EncryptedBucket(BucketWrapper):
                 await self._put(path, content)
             return stored_size(reader.size)
         copy = self._directory / f"{secrets.token_hex(8)}{self._spool.suffix}"
-        descriptor = await self._workers.run(_new_file, copy)
+        descriptor = await self._workers.run(new_file, copy)
         try:
             await self._workers.run(self._spool.begin, descriptor)
             appender = await self._workers.run(self._spool.appender, descriptor, 0)
@@ -256,6 +264,11 @@ class EncryptedBucket(BucketWrapper):
             os.close(descriptor)
             await self._workers.run(copy.unlink, missing_ok=True)
         return stored_size(reader.size)
+
+    async def _to_write(self) -> Keyring:
+        """The keys for what is stored now. :raises Unchangeable: where this daemon's member may only read."""
+        for_writing(self._keys.current())
+        return for_writing(await self._keys.fresh())
 
     async def _alone(self, work: Coroutine[Any, Any, T], *paths: str) -> T:
         """Do some work while nobody else changes the files at these paths."""
@@ -274,7 +287,7 @@ class EncryptedBucket(BucketWrapper):
         waiting: list[bytes] = []
         try:
             if size > _MOVED_IN_MEMORY:
-                descriptor = await self._workers.run(_new_file, copy)
+                descriptor = await self._workers.run(new_file, copy)
             async with aclosing(stored.pieces(0, size)) as pieces:
                 async for piece in pieces:
                     part = seal_between(seal, at, offset, piece)
@@ -379,11 +392,6 @@ def _decrypt_entries(names: Names, directory: str, entries: Sequence[Entry]) -> 
             name, strange = entry.name, True
         found.append(Entry(name, entry.is_directory, strange))
     return sorted(found)
-
-
-def _new_file(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _remove_copies(directory: Path) -> None:

@@ -23,7 +23,7 @@ from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.workers import Workers
 
-from .sealing import write_all
+from .sealing import new_file, write_all
 
 T = TypeVar("T")
 
@@ -224,7 +224,7 @@ class ConvertingBucket(BucketWrapper):
                     waiting.append(piece)
                     if length > _IN_MEMORY:
                         if descriptor is None:
-                            descriptor = await self._workers.run(_new_file, draft)
+                            descriptor = await self._workers.run(new_file, draft)
                         await self._workers.run(_write, descriptor, waiting)
                         waiting = []
             if descriptor is None:
@@ -267,10 +267,6 @@ _TO_THE_END = 1 << 62
 
 def _length_of(reader: IReader) -> int:
     return _TO_THE_END if reader.size is None else reader.size
-
-
-def _new_file(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _write(descriptor: int, pieces: Sequence[bytes]) -> None:

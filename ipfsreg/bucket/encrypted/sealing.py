@@ -18,7 +18,7 @@ class SealedCopy:
         assert keyring.member is not None
         self._plain = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._copy = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._copy = new_file(copy)
         except BaseException:
             os.close(self._plain)
             raise
@@ -55,6 +55,12 @@ class SealedCopy:
         if len(plain) != min(CHUNK, self._size - begin):
             raise OSError("a file became shorter while it was read")
         return plain
+
+
+def new_file(path: Path) -> int:
+    """A descriptor of a file that was not there, and is for this user alone; its directory is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def seal_between(seal: bytes, at: int, offset: int, piece: bytes) -> bytes:

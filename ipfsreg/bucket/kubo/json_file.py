@@ -52,6 +52,6 @@ def _read(path: Path) -> dict[str, Any]:
         remove_drafts(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

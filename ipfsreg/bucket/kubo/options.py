@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from ipfsreg.bucket.authorities import check_authorities
-from ipfsreg.config.backend_options import DEFAULT_DIRECTORY, BackendOptions
+from ipfsreg.config.backend_options import BackendOptions, default_directory
 from ipfsreg.config.kinds import Directory, Duration, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 
@@ -69,7 +69,7 @@ class KuboOptions(BackendOptions):
 
     directory_option: ClassVar[str] = "directory"
 
-    directory: Directory = DEFAULT_DIRECTORY
+    directory: Directory = Field(default_factory=default_directory)
     api: NodeAddress = None
     ca: Annotated[Directory | None, AfterValidator(check_authorities)] = None
     index: NodeAddress = None
@@ -84,6 +84,7 @@ class KuboOptions(BackendOptions):
     network_timeout: Annotated[Duration, Field(gt=0)] = 60.0
     cache_size: Size = 0
     publish_key: Annotated[str, AfterValidator(_key)] | None = None
+    publish_past_rules: bool = False
     publish_every: Annotated[Duration, Field(gt=0)] = 60.0
     follow: Annotated[str, AfterValidator(_followed)] | None = None
     follow_every: Annotated[Duration, Field(gt=0)] = 60.0
@@ -135,6 +136,11 @@ class KuboOptions(BackendOptions):
     def publishes(self) -> str | None:
         """See `BackendOptions.publishes`."""
         return None if self.publish_key is None else "publish_key"
+
+    @property
+    def publishes_past_rules(self) -> bool:
+        """See `BackendOptions.publishes_past_rules`."""
+        return self.publish_past_rules
 
     def warnings(self) -> list[str]:
         """What the user should be told, though it may be meant so: one line each."""

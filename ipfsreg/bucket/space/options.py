@@ -17,14 +17,16 @@ from ipfsreg.config.kinds import Directory, Duration, Size
 from ipfsreg.config.small_file import SECRET_MAX, read_small_file
 from ipfsreg.grpcweb.channel import check_server
 
-DEFAULT_TOKEN_FILE = user_config_path("ipfsreg") / "space-token"
-"""Where `ipfsreg space init` puts the token, and where it is looked for, unless something else is said."""
-
 BUCKET_MAX = 200
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 NO_TOKEN = "holds no token of a Space Daemon, which is two words of letters with a dot between"
+
+
+def default_token_file() -> Path:
+    """Where `ipfsreg space init` puts the token, and where it is looked for, unless something else is said."""
+    return user_config_path("ipfsreg") / "space-token"
 
 
 def check_bucket(name: str) -> str:
@@ -45,7 +47,7 @@ class SpaceOptions(PathOptions):
 
     url: Annotated[str, AfterValidator(check_server)] = "http://127.0.0.1:9998"
     token: Annotated[SecretStr, AfterValidator(_checked_token)] | None = None
-    token_file: Directory = DEFAULT_TOKEN_FILE
+    token_file: Directory = Field(default_factory=default_token_file)
     bucket: Annotated[str, AfterValidator(check_bucket)] = "ddocker"
     cache_size: Size = 10 * 1024**3
     timeout: Annotated[Duration, Field(gt=60)] = 90.0

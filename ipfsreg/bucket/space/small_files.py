@@ -5,7 +5,6 @@ here the content is known: only the CID has to be asked for, to see that nobody 
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -172,6 +171,6 @@ def _read(line: bytes) -> Kept | None:
         path, cid, content = json.loads(line)
         if isinstance(path, str) and isinstance(cid, str) and line.endswith(b"\n"):
             return path, cid, base64.b64decode(content, validate=True)
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError):
         pass
     return None

@@ -16,6 +16,7 @@ from ipfsreg.encryption.names import names_of
 from ipfsreg.flow.workers import Workers
 
 from .converting import Converting, Direction
+from .keys import TeamKeys
 from .rewrap import REWRAP_SECONDS, Rewrapping
 from .tasks import team_tasks
 from .team import Own, Team
@@ -69,7 +70,7 @@ def team_backend(backend: Opened, own: Own, workers: Workers, clock: IReactorTim
         await opened()
         await team.refresh()
 
-    encrypted = encrypted_backend(backend, own.load_key, team, opened, workers, own.seen.path.parent)
+    encrypted = encrypted_backend(backend, own.load_key, TeamKeys(team, clock), opened, workers, own.seen.path.parent)
     bucket = encrypted.bucket
     assert isinstance(bucket, OpenedByKeys)
     if backend.sign_states is not None and own.convert != "decrypt":

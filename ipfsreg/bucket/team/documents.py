@@ -64,7 +64,9 @@ class TeamDocuments:
     async def records(self, bucket_id: bytes) -> SignedRecords:
         """All members' records."""
         names = await self._names(MEMBERS)
-        problems = [f"{MEMBERS}/{name[:80]} is no member's record" for name in names if parse_member_name(name) is None]
+        problems = [
+            f"{name[:80]!r} in {MEMBERS} is no member's record" for name in names if parse_member_name(name) is None
+        ]
         keys = [public for public in map(parse_member_name, names) if public is not None]
 
         async def read(public: bytes) -> Signed | None:

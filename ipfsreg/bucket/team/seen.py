@@ -57,7 +57,7 @@ class SeenFile:
                 self._last = Seen()
             except OSError as error:
                 raise SetupError(f"cannot read {self.path}: {error.strerror}") from None
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError):
                 raise SetupError(
                     f"{self.path} is damaged; it says which state of the encrypted bucket was seen last. Remove it if "
                     "the storage is to be trusted as it is now"

@@ -8,7 +8,7 @@ from typing import TypeVar
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, SetupError, Unavailable, Unchangeable
+from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.encryption.documents import WRITING, DocumentError, Member, Role, encode_state
 from ipfsreg.encryption.keyring import Keyring
@@ -21,6 +21,9 @@ from .seen import Seen, SeenFile
 from .view import TeamReader, View
 
 T = TypeVar("T")
+
+_TOLD_AT_ONCE = 5
+"""So many documents that do not count are named in the log by one reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +108,9 @@ class Team:
         """Forget what was seen of a team that is about to end."""
         await self._workers.run(self._own.seen.note, lambda before: Seen())
 
-    async def renewed(self, than: Keyring) -> Keyring:
-        """See `KeyringSource`. `Unavailable` where the team cannot be read now."""
-        async with self._lock:
-            if self._keyring is than:
-                try:
-                    await self._refresh()
-                except (BucketError, SetupError) as error:
-                    raise Unavailable(f"who may write cannot be read anew: {error}") from None
-        return self.current()
+    async def has_all_generations(self) -> bool:
+        """Whether the storage names the same generations as when the team was read last. `BucketError`."""
+        return await self._documents.generations() == self.view.generations
 
     async def add(self, public: bytes, name: str | None, role: Role) -> Member:
         """Add a member, or give one another name or role. A role that is less makes a new generation.
@@ -295,14 +292,16 @@ class Team:
     def _tell(self, view: View, member: Member | None) -> None:
         problems = view.problems
         if member is None or not member.is_member:
-            problems += ("this daemon's member was removed: it reads what there was before, and nothing new",)
+            own = "this daemon's member was removed: it reads what there was before, and nothing new"
+            problems = (own, *problems)
         elif view.generation != view.newest:
-            problems += (
-                f"this daemon's member has no key of generation {view.newest} yet: an owner's daemon makes it",
-            )
-        for problem in problems:
-            if problem not in self._told:
-                self._log.error("{name}: {problem}", name=self.name, problem=problem)
+            own = f"this daemon's member has no key of generation {view.newest} yet: an owner's daemon makes it"
+            problems = (own, *problems)
+        new = [problem for problem in problems if problem not in self._told]
+        if len(new) > _TOLD_AT_ONCE:  # whoever has the storage can make any number of them, again and again
+            new[_TOLD_AT_ONCE:] = [f"{len(new) - _TOLD_AT_ONCE} more documents do not count: see `ipfsreg team list`"]
+        for problem in new:
+            self._log.error("{name}: {problem}", name=self.name, problem=problem)
         self._told = problems
 
     def _no_keys(self, member: Member | None) -> str:

@@ -11,6 +11,8 @@ from ipfsreg.encryption.documents import (
     DocumentError,
     GenerationKeys,
     Member,
+    Role,
+    keys_path,
     parse_keys,
     parse_state,
 )
@@ -29,12 +31,13 @@ class RolledBack(Corrupt):
 @dataclass(frozen=True, slots=True)
 class View:
     """A team as it was read. ``keys`` are those that this member has, by generation; ``newest`` is the generation
-    that new files should have, for which he may lack the key."""
+    that new files should have, for which he may lack the key. ``generations`` are those that the storage names."""
 
     bucket: BucketDocument
     roster: Roster
     keys: dict[int, GenerationKeys]
     newest: int
+    generations: list[int]
     problems: tuple[str, ...] = ()
 
     @property
@@ -75,11 +78,14 @@ class TeamReader:
             said = record.payload.get("counter")
             if isinstance(said, int) and said < counter:
                 raise RolledBack(self._older(f"the record of {public.hex()} is older than it was"))
-        keys, problems = await self._own_keys(key, bucket.bucket_id, roster, known)
+        generations = await self._documents.generations()
+        keys, problems = await self._own_keys(key, bucket.bucket_id, roster, generations, known)
         newest = max([*keys, *map(_last_known, roster.members.values())], default=0)
+        if problems and max(keys, default=0) < max(seen.generation, 1):
+            raise Corrupt(f"{self._documents.name}: {problems[0]}")
         if keys and max(keys) < seen.generation:
             raise RolledBack(self._older(f"the keys of generation {seen.generation} are not there any more"))
-        return View(bucket, roster, keys, newest, (*found.problems, *roster.problems, *problems))
+        return View(bucket, roster, keys, newest, generations, (*problems, *roster.problems, *found.problems))
 
     async def read_state(self, view: View, seen: Seen, top: Mapping[str, str]) -> int:
         """The number of the state that the storage is in; ``top`` are the CIDs at its top by name.
@@ -130,9 +136,16 @@ class TeamReader:
         )
 
     async def _own_keys(
-        self, key: MemberKey, bucket_id: bytes, roster: Roster, known: dict[int, GenerationKeys]
+        self,
+        key: MemberKey,
+        bucket_id: bytes,
+        roster: Roster,
+        generations: list[int],
+        known: dict[int, GenerationKeys],
     ) -> tuple[dict[int, GenerationKeys], list[str]]:
         problems: list[str] = []
+        member = roster.members.get(key.public)
+        role = Role.READER if member is None else member.role
 
         async def read(generation: int) -> GenerationKeys | None:
             if generation in known:
@@ -142,13 +155,14 @@ class TeamReader:
                 if signed is None:
                     return None
                 if not roster.is_owner(signed.signer):
-                    raise DocumentError(f"the keys of generation {generation} are signed by one who is no owner")
+                    raise DocumentError(f"{keys_path(generation, key.public)} is signed by one who is no owner")
                 return parse_keys(key, generation, signed)
             except DocumentError as error:
-                problems.append(str(error))
+                again = f"`ipfsreg team add {key.public.hex()} --role {role}`"
+                problems.append(f"{error}: have an owner run {again}, which makes this member's keys anew")
                 return None
 
-        found = [keys for keys in await gather(read, await self._documents.generations()) if keys is not None]
+        found = [keys for keys in await gather(read, generations) if keys is not None]
         if len({keys.name_key for keys in found}) > 1:
             raise Corrupt(f"{self._documents.name}: the generations have different keys for names")
         return {keys.generation: keys for keys in found}, problems

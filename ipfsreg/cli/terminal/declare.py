@@ -1,5 +1,6 @@
 """Commands and groups as click declares them, with examples, and with mistakes told in one line."""
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +51,15 @@ def group(function: Callable[..., Any]) -> Group:
     return click.group(cls=Group)(function)
 
 
-class Mistake(click.ClickException):
+class OneLine(click.ClickException):
+    """Ends the program with one line on standard error."""
+
+    def show(self, file: Any = None) -> None:
+        """See click."""
+        click.echo(printable(self.message), err=True)
+
+
+class Mistake(OneLine):
     """A command line that means nothing, as one line that says what is wrong."""
 
     exit_code = 2
@@ -58,10 +67,6 @@ class Mistake(click.ClickException):
     def __init__(self, error: click.UsageError) -> None:
         where = error.ctx.command_path if error.ctx else "ipfsreg"
         super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`")
-
-    def show(self, file: Any = None) -> None:
-        """See click."""
-        click.echo(printable(self.message), err=True)
 
 
 class MistakesInOneLine(Group):
@@ -83,3 +88,7 @@ class MistakesInOneLine(Group):
             raise
         except click.UsageError as error:
             raise Mistake(error) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads has enough: click ends without a word
+                raise
+            raise OneLine(f"ipfsreg: {error.filename or 'standard output'}: {error.strerror}") from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,28 +15,45 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from .table import Column
 
+_GAP = "  "
+
 
 def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Draw a table on standard output, as wide as its content and no wider than the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for each in columns:
-        justify = "right" if each.right else "left"
-        # What may shrink counts as a text that can be wrapped, and is then cut off since it has no blank.
-        table.add_column(Text(each.head), justify=justify, no_wrap=not each.shrink, overflow="ellipsis")  # type: ignore[arg-type]
+    """Draw a table on standard output. Where it is wider than that, ``long`` cells come below their rows."""
+    rows = list(rows)
+    widths = [max(map(cell_len, (each.head, *(row[at] for row in rows)))) for at, each in enumerate(columns)]
+    console = Console(highlight=False)
+    if sum(widths) + len(_GAP) * (len(columns) - 1) <= console.width:
+        below: list[int] = []
+    else:
+        below = [at for at, each in enumerate(columns) if each.long]
+    beside = [at for at in range(len(columns)) if at not in below]
+
+    def line(row: Sequence[str]) -> str:
+        return _GAP.join(_padded(row[at], widths[at], right=columns[at].right) for at in beside).rstrip()
+
+    heads = line([each.head for each in columns])
+    console.print(Text(heads, style="bold"), soft_wrap=True)
+    console.print(Text("─" * min(console.width, max(map(cell_len, (heads, *map(line, rows)))))))
     for row in rows:
-        table.add_row(*map(Text, row))
-    Console(highlight=False, soft_wrap=False).print(table)
+        console.print(Text(line(row)), soft_wrap=True)
+        for at in below:
+            console.print(Text(_GAP + row[at]), soft_wrap=True)
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    padding = " " * (width - cell_len(text))
+    return padding + text if right else text + padding
 
 
 class Bar:
     """A progress bar on standard error, which is gone at the end."""
 
-    def __init__(self, *, in_bytes: bool) -> None:
+    def __init__(self, label: str, *, in_bytes: bool) -> None:
         counts: list[ProgressColumn] = (
             [DownloadColumn(binary_units=True), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn(), _Rate()]
         )
@@ -48,7 +65,7 @@ class Bar:
             console=Console(stderr=True, highlight=False),
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None)
+        self._task = self._progress.add_task(label, total=None)
         self._done = 0
         self._progress.start()
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -32,6 +32,10 @@ class Output:
                 click.echo(printable(part))
             else:
                 _show_table(part)
+
+    def row(self, cells: Sequence[Cell]) -> None:
+        """Say one row of a list, before the next one is known: its cells, separated by tabs."""
+        click.echo("\t".join(map(_in_cell, cells)))
 
     def note(self, text: str) -> None:
         """Tell a person something beside the result, on standard error. Scripts find it in the document."""

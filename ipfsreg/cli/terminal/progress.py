@@ -84,7 +84,7 @@ class ProgressBar:
         from .drawing import Bar
 
         with self._lock:
-            self._bar = Bar(in_bytes=self._bytes)
+            self._bar = Bar(printable(self._label), in_bytes=self._bytes)
             self._update()
 
     def _update(self) -> None:

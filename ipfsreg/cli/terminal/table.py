@@ -10,19 +10,19 @@ Cell: TypeAlias = str | int | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a `Table`. ``right`` is for numbers; one that may ``shrink`` is cut off where there is no room."""
+    """A column of a `Table`. ``right`` is for numbers; one that is ``long`` has lines of its own where room lacks."""
 
     head: str
     right: bool = False
-    shrink: bool = False
+    long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of cells below the heads of their columns.
 
-    A terminal gets it drawn, with its heads. Anything else gets a line for each row, the cells separated by tabs and
-    never cut off, for `cut` and `awk`.
+    A terminal gets it drawn, with its heads. Anything else gets a line for each row, the cells separated by tabs, for
+    `cut` and `awk`. Nothing is ever cut off.
     """
 
     columns: Sequence[str | Column]

@@ -1,5 +1,6 @@
 """Numbers, times and other people's text as a person reads them."""
 
+import sys
 from datetime import UTC, datetime
 
 _UNITS = (("year", 365 * 86400), ("month", 30 * 86400), ("week", 7 * 86400), ("day", 86400), ("hour", 3600))
@@ -21,9 +22,18 @@ def counted(number: int, what: str) -> str:
 
 def in_bytes(length: int) -> str:
     """A length such as ``1.5MiB``."""
-    from pydantic import ByteSize  # `ipfsreg --help` does without pydantic
+    if length < 1024:
+        return f"{length}B"
+    size, units = length / 1024, iter("KMGTP")
+    unit = next(units)
+    while size >= 1024 and unit != "P":
+        size, unit = size / 1024, next(units)
+    return f"{size:.1f}{unit}iB"
 
-    return str(ByteSize(length).human_readable())
+
+def sized(length: int) -> str:
+    """A length in a sentence: ``1.5MiB`` for a person, and ``1572864 bytes`` where standard output is no terminal."""
+    return in_bytes(length) if sys.stdout.isatty() else counted(length, "byte")
 
 
 def in_words(seconds: float) -> str:

@@ -81,7 +81,7 @@ class CidIndex:
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
-        self._forgotten = False  # whether `tagged` and `cataloged` are not to be believed
+        self._forgotten = False  # whether `cid_table.BELIEVED` are not to be believed
         self.complete = False
         """Whether it knows all that the bucket has. If not, content that it does not know may be there."""
 
@@ -181,11 +181,13 @@ class CidIndex:
     async def wanted_dag(self) -> tuple[Digest, int] | None:
         """A content whose DAG is to be computed, and its size in bytes; None where there is none."""
         row = await self.do(lambda of: of.execute("SELECT content, size FROM wanted LIMIT 1").fetchone())
-        return None if row is None else (_digest(row[0]), row[1])
+        return None if row is None else (content_of(row[0]), row[1])
 
     async def want_missing_dags(self) -> None:
         """All DAGs of blobs that it knows and that are not there are to be computed."""
-        await self.do(_nothing, (cid_table.MISSING_DAGS, (PROFILE.chunk, bytes((SHA2_256,)))))
+        for part in await self.do(cid_table.parts):
+            values = part | {"chunk": PROFILE.chunk, "sha256": bytes((SHA2_256,))}
+            await self.do(_nothing, (cid_table.MISSING_DAGS, values))
 
     async def remove_dag(self, digest: Digest) -> None:
         """The DAG of a content is stored no more."""
@@ -206,7 +208,7 @@ class CidIndex:
             await self._workers.run(cid_table.remove_file, self._path)
         if self._connection is None:
             await self.open()
-        forget = [(f"DELETE FROM {table}", ()) for table in ("tagged", "cataloged")] if self._forgotten else []
+        forget = [(f"DELETE FROM {table}", ()) for table in cid_table.BELIEVED] if self._forgotten else []
         (self._pass,) = await self.do(
             lambda of: of.execute("UPDATE state SET pass = pass + 1 RETURNING pass").fetchone(), *forget
         )
@@ -215,12 +217,9 @@ class CidIndex:
     async def end_pass(self) -> None:
         """End a pass: what the index was not told of is gone."""
         # What was told just before this pass may have been stored after the pass went by: it goes after the next one.
-        news: list[cid_table.Statement] = [
-            (f"DELETE FROM {table} WHERE pass < ?", (self._pass - 1,)) for table in ("holders", "dags")
-        ]
-        for table, column, needed in (("blocks", "dag", "id FROM dags"), ("sizes", "content", "content FROM holders")):
-            news.append((f"DELETE FROM {table} WHERE {column} NOT IN (SELECT {needed})", ()))
-        await self.do(_nothing, *news)
+        for part in await self.do(cid_table.parts):
+            values = part | {"pass": self._pass - 1}
+            await self.do(_nothing, *((statement, values) for statement in cid_table.END_PASS))
         self.complete = not self._missed
 
     async def settled(self) -> None:
@@ -250,7 +249,7 @@ class CidIndex:
 
     @property
     def knows_tagged(self) -> bool:
-        """Whether the tables `tagged` and `cataloged` are to be believed: nothing was lost since they were emptied."""
+        """Whether `cid_table.BELIEVED` are to be believed: nothing was lost since they were emptied."""
         return self._connection is not None and not self._forgotten
 
     def _miss(self) -> None:
@@ -304,9 +303,10 @@ def index_key(digest: Digest) -> bytes:
     return bytes((_ALGORITHMS[digest.algorithm],)) + bytes.fromhex(digest.hex)
 
 
-def _digest(key: bytes) -> Digest:
+def content_of(key: bytes) -> Digest:
+    """The content that is called so in the tables."""
     return Digest(_NAMES[key[0]], key[1:].hex())
 
 
 def _holder(row: Any) -> Holder:
-    return Holder(_digest(row[0]), Repository(row[1]), bool(row[2]))
+    return Holder(content_of(row[0]), Repository(row[1]), bool(row[2]))

@@ -1,22 +1,25 @@
 """The tables of the index of CIDs, in SQLite. Everything here is for threads."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.ipfs.cid import SHA2_256, SHA2_512
 from ipfsreg.ipfs.file_dag import BlockPlace, FileDag
 from ipfsreg.registry.names import Repository
 
 T = TypeVar("T")
 
-Statement = tuple[str, tuple[object, ...]]
-"""SQL, and the values for its question marks."""
+Statement = tuple[str, tuple[object, ...] | Mapping[str, object]]
+"""SQL, and its values."""
 
-_VERSION = 5
+_ROWS_AT_ONCE = 10_000
+
+_VERSION = 6
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -31,6 +34,8 @@ _OF_THE_DISK = {
 # it: a content counts with its size once that is known, for those who have it then and for those who come.
 # `wanted` are the contents whose DAG is to be computed.
 # `tags` has each tag with the content that it points to, and `tagged` the repositories all of whose tags are there.
+# `referrers` has each entry of a referrer with a hash of its type, and `referred` the repositories all of whose entries
+# are there.
 # `catalog` has the repositories with a manifest, all of them where there is a row in `cataloged`.
 # A row of `blocks` whose DAG is gone leads nowhere, since the numbers of DAGs are never used again.
 _SCHEMA = """
@@ -77,14 +82,29 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 CREATE INDEX tags_of ON tags (repository, content);
 CREATE TABLE tagged (repository TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE referrers (
+    repository TEXT NOT NULL, subject BLOB NOT NULL, content BLOB NOT NULL, type BLOB NOT NULL,
+    PRIMARY KEY (repository, subject, content)
+) WITHOUT ROWID;
+CREATE INDEX referrers_of ON referrers (repository, subject, type, content);
+CREATE TABLE referred (repository TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE catalog (repository TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE cataloged (always INTEGER PRIMARY KEY);
 """
+BELIEVED = ("tagged", "referred", "cataloged")
+"""The tables that say of what others have all."""
 MISSING_DAGS = """
-INSERT OR IGNORE INTO wanted SELECT content, size FROM sizes
-WHERE (size > ? OR substr(content, 1, 1) != ?) AND content NOT IN (SELECT content FROM dags)
+INSERT OR IGNORE INTO wanted SELECT content, size FROM sizes WHERE content >= :first AND content < :end
+AND (size > :chunk OR substr(content, 1, 1) != :sha256) AND content NOT IN (SELECT content FROM dags)
 AND EXISTS (SELECT 1 FROM holders WHERE holders.content = sizes.content AND NOT manifest)
 """
+END_PASS = (
+    "DELETE FROM holders WHERE content >= :first AND content < :end AND pass < :pass",
+    "DELETE FROM dags WHERE content >= :first AND content < :end AND pass < :pass",
+    "DELETE FROM sizes WHERE content >= :first AND content < :end AND content NOT IN (SELECT content FROM holders)",
+    "DELETE FROM blocks WHERE hash >= :first_hash AND hash < :end_hash AND dag NOT IN (SELECT id FROM dags)",
+)
+"""What removes that of which no pass since ``:pass`` was told, in a range of `parts`."""
 HOLDERS = "SELECT content, repository, manifest FROM holders WHERE content = ?"
 BLOCKS = """
 SELECT holders.content, repository, manifest, size, level, number FROM blocks
@@ -123,6 +143,23 @@ def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> set[b
     return {key for key in keys if connection.execute(known, (key,)).fetchone() is None}
 
 
+def parts(connection: sqlite3.Connection) -> list[dict[str, object]]:
+    """Ranges that are all there is, for statements that look at every row: others have their turns in between."""
+    (count,) = connection.execute("SELECT count(*) FROM holders").fetchone()
+    number = 1 + count // _ROWS_AT_ONCE
+    edges = [each * 65536 // number for each in range(number + 1)]
+    return [
+        {
+            "first": (code * 65536 + first).to_bytes(3, "big"),
+            "end": (code * 65536 + end).to_bytes(3, "big"),
+            "first_hash": first.to_bytes(2, "big"),
+            "end_hash": end.to_bytes(2, "big") if end < 65536 else b"\xff" * 65,
+        }
+        for code in (SHA2_256, SHA2_512)
+        for first, end in pairwise(edges)
+    ]
+
+
 def open_table(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
     """Open the file, or make it; None is memory. Answers the number of its last pass, and whether it is complete."""
     try:
@@ -153,8 +190,8 @@ def _open_file(path: Path | None) -> tuple[sqlite3.Connection, int, bool]:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("UPDATE state SET complete = 0")
         if not complete:
-            connection.execute("DELETE FROM tagged")
-            connection.execute("DELETE FROM cataloged")
+            for table in BELIEVED:
+                connection.execute(f"DELETE FROM {table}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:

@@ -6,7 +6,6 @@ content the hashes of the leaves are kept in a small file beside it (docs/layout
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 
 from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
@@ -16,12 +15,12 @@ from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
 from ipfsreg.flow.workers import Workers
-from ipfsreg.ipfs.cid import CID, raw_cid
 from ipfsreg.ipfs.file_dag import PROFILE, FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, Hash, new_hash
 from ipfsreg.registry.errors import Denied
 
+from .block_cid import block_cid, block_cid_text, is_one_block
 from .cid_index import CidIndex
 from .content_hash import ContentHash
 from .open_content import read_part
@@ -41,23 +40,6 @@ class _Head(BaseModel):
     size: int
     chunk: int
     links: int
-
-
-def is_one_block(digest: Digest, size: int) -> bool:
-    """Whether a content's CID is its digest in another form."""
-    return digest.algorithm == "sha256" and size <= PROFILE.chunk
-
-
-@lru_cache(maxsize=10_000)
-def block_cid(digest: Digest) -> CID:
-    """The CID of a content that is one block."""
-    return raw_cid(bytes.fromhex(digest.hex))
-
-
-@lru_cache(maxsize=10_000)
-def block_cid_text(digest: Digest) -> str:
-    """As `block_cid`, as text."""
-    return str(block_cid(digest))
 
 
 class Dags:

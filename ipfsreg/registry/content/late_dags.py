@@ -21,8 +21,9 @@ from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 
+from .block_cid import is_one_block
 from .cid_index import CidIndex
-from .dags import Dags, is_one_block
+from .dags import Dags
 from .guard import Guard
 from .store import content_key
 

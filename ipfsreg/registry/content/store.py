@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
 
+from cachetools import LRUCache
+from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unchangeable
+from ipfsreg.bucket.errors import Altered, Corrupt, KeyMissing, NotFound, TooLarge, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.shield import shield
@@ -16,6 +18,7 @@ from ipfsreg.registry.digest import Digest, digest_of
 
 from .checked_reads import CheckedReads
 from .open_content import check_content
+from .told_damage import TellingReader
 
 _NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
 
@@ -23,6 +26,8 @@ _SHORT = 1 << 13  # of such contents the digests of some are remembered: at most
 _REMEMBERED = 1 << 10
 
 _INLINE = 1 << 16  # what is shorter is hashed faster than a thread is woken
+_LONG_AT_ONCE = 8
+"""So many longer contents are read and hashed at once: else all that are asked for at a time would wait in memory."""
 
 
 def content_key(digest: Digest) -> tuple[str, Digest]:
@@ -44,7 +49,12 @@ class ContentStore:
         self._workers = workers
         self._small = small
         self._changing = KeyedLock()
+        self._long: DeferredSemaphore = DeferredSemaphore(_LONG_AT_ONCE)
         self._checked = CheckedReads(workers, self._put_away) if verify_reads else None
+        self._stored: LRUCache[Digest, object] = LRUCache(_REMEMBERED)
+        """What was stored lately: a mark that each time is another one."""
+        self._doubted: LRUCache[Digest, None] = LRUCache(_REMEMBERED)
+        """What a shared bucket gave damaged. It may have been the way; a push of it is stored all the same."""
 
     async def whole_size(self, digest: Digest, expected: int | None) -> int | None:
         """The content's length in bytes, or None where it is not there whole.
@@ -75,25 +85,38 @@ class ContentStore:
         return None if found is None else found.size
 
     async def open(self, digest: Digest, size: int) -> IReader | None:
-        """Open the content, or None where it is not there or has another length."""
+        """Open the content, or None where it is not there or has another length.
+
+        :raises Altered: where it is encrypted and does not hold. On this disk it is out of the way then.
+        """
         try:
             reader = await self._bucket.open(layout.blob(digest))
         except NotFound:
             return None
-        except Corrupt:
-            if self._bucket.shared:
-                raise
-            return None
+        except Corrupt as error:
+            if not isinstance(error, Altered) and not self._bucket.shared:
+                return None
+            await self._found_damaged(digest)
+            raise
         if reader.size is not None and reader.size != size:
             reader.close()
             return None
-        return reader if self._checked is None else self._checked.reader(reader, digest, size)
+        if self._checked is not None:
+            return self._checked.reader(reader, digest, size)
+        # What the kernel sends nobody looks at.
+        return reader if reader.file is not None else TellingReader(reader, lambda: self._found_damaged(digest))
 
     async def get(self, digest: Digest, size: int) -> bytes | None:
         """Small content, verified, or None where it is not there whole. ``size`` is what its record says.
 
         :raises Corrupt: where what came is not the content, but may be so because of the way and not of the storage.
         """
+        if size <= _INLINE:
+            return await self._get(digest, size)
+        async with self._long:
+            return await self._get(digest, size)
+
+    async def _get(self, digest: Digest, size: int) -> bytes | None:
         try:
             content = await self._bucket.get(layout.blob(digest), max(size, self._small))
         except NotFound:
@@ -116,20 +139,23 @@ class ContentStore:
                 damaged = True
             except (TooLarge, Corrupt):
                 damaged = True
-            except NotFound:
+            except (NotFound, KeyMissing):
                 damaged = False
             if damaged and not self._bucket.shared:
                 await self._quarantine(digest)  # what a remote bucket gave may only be a bad transfer: it is replaced
             await self._bucket.put(layout.blob(digest), content)
 
     async def put_file(self, digest: Digest, source: Path, size: int) -> None:
-        """Store a verified, fsynced file of the spool durably, unless it is there.
+        """Store a verified, fsynced file of the spool durably, unless it is there as far as a look at it tells.
 
         Several callers with the same content at once end with one transfer and one stored copy.
         """
+        before = self._stored.get(digest)
         async with self._changing.of(digest):
-            if await self._needs_putting(digest, size):
+            if await self._needs_putting(digest, size, was_stored=self._stored.get(digest) is not before):
                 await self._bucket.put_file(layout.blob(digest), source)
+                self._doubted.pop(digest, None)
+                self._stored[digest] = object()
 
     async def quarantine_if(self, digest: Digest, damaged: Callable[[], Awaitable[bool]]) -> bool:
         """Take content out of the way if it is (still) damaged, so that it is missing and can be pushed again.
@@ -142,12 +168,26 @@ class ContentStore:
             await self._quarantine(digest)
             return True
 
-    async def _needs_putting(self, digest: Digest, size: int) -> bool:
-        found = await self._stat(digest)
+    async def _needs_putting(self, digest: Digest, size: int, *, was_stored: bool) -> bool:
+        try:
+            found = await self._stat(digest)
+        except Corrupt:
+            return True
         if found is not None and found.size not in {None, size}:
             await self._quarantine(digest)
             return True
-        return found is None
+        if found is None or was_stored:
+            return found is None
+        if not self._bucket.shared:
+            return True  # to replace it costs less than to read whether it is whole
+        return digest in self._doubted or not await self._can_be_opened(digest)
+
+    async def _can_be_opened(self, digest: Digest) -> bool:
+        try:
+            (await self._bucket.open(layout.blob(digest))).close()
+        except (NotFound, Corrupt, KeyMissing):
+            return False
+        return True
 
     async def _stat(self, digest: Digest) -> Stat | None:
         try:
@@ -166,6 +206,12 @@ class ContentStore:
         if len(content) <= _INLINE:
             return digest_of(content, digest.algorithm) == digest
         return await self._workers.run(digest_of, content, digest.algorithm) == digest
+
+    async def _found_damaged(self, digest: Digest) -> None:
+        if self._bucket.shared:
+            self._doubted[digest] = None
+        else:
+            await self._put_away(digest)
 
     async def _put_away(self, digest: Digest) -> None:
         await shield(self.quarantine_if(digest, lambda: self._is_damaged(digest)))

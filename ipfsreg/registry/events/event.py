@@ -121,6 +121,23 @@ class Event:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as it was written down; ``document`` is JSON."""
+
+    number: int
+    action: str
+    media_type: str
+    repository: str
+    document: str
+
+    @classmethod
+    def of(cls, event: Event, instance: str = "") -> "LoggedEvent":
+        """An event that happens. ``instance`` is what to call the daemon."""
+        target, document = event.target, as_json(event.document(instance))
+        return cls(event.number, event.action.value, target.media_type, target.repository, document)
+
+
 def envelope(documents: list[str]) -> bytes:
     """The content of a notification from events that are JSON already."""
     return f'{{"events": [{", ".join(documents)}]}}'.encode()

@@ -3,7 +3,6 @@
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.workers import Workers
 
-from .event import Event, EventAction, as_json
+from .event import Event, EventAction, LoggedEvent
 
 PULLS_SECONDS = 0.5
 """How long pulls wait to be written together. Nobody waits for that; a kill loses those that wait."""
@@ -36,17 +35,6 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE TABLE IF NOT EXISTS positions (reader TEXT PRIMARY KEY, number INTEGER NOT NULL, lost INTEGER NOT NULL);
 """
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """An event as it was written down; ``document`` is JSON."""
-
-    number: int
-    action: str
-    media_type: str
-    repository: str
-    document: str
 
 
 class EventLog:
@@ -110,8 +98,7 @@ class EventLog:
         if len(self._waiting) >= WAITING_MAX:
             self._missed(1, "too many events at once")
             return None
-        target, document = event.target, as_json(event.document(self._instance))
-        logged = LoggedEvent(event.number, event.action.value, target.media_type, target.repository, document)
+        logged = LoggedEvent.of(event, self._instance)
         if event.action is EventAction.PULL:
             self._waiting.append((logged, None))
             if self._later is None and not self._writing:
@@ -133,6 +120,14 @@ class EventLog:
     async def after(self, number: int, most: int) -> Sequence[LoggedEvent]:
         """The events that follow a number, at most so many. :raises sqlite3.Error:"""
         return await self._run(partial(self._after, number, most))
+
+    async def knows_all_after(self, number: int) -> bool:
+        """Whether `after` leaves out none that follows a number: what waits is written first, and none has gone.
+
+        :raises sqlite3.Error:
+        """
+        await self.flush()
+        return number >= await self._run(self._oldest)
 
     async def position(self, reader: str) -> int:
         """The number of the event that a reader has read last. :raises sqlite3.Error:"""
@@ -265,6 +260,10 @@ class EventLog:
         columns = "number, action, media_type, repository, document"
         query = f"SELECT {columns} FROM events WHERE number > ? ORDER BY number LIMIT ?"
         return [LoggedEvent(*row) for row in self._database.execute(query, (number, most))]
+
+    def _oldest(self) -> float:
+        (number,) = self._database.execute("SELECT min(number) FROM events").fetchone()
+        return float("inf") if number is None else int(number)
 
     def _position(self, reader: str) -> int:
         (number,) = self._database.execute("SELECT number FROM positions WHERE reader = ?", (reader,)).fetchone()

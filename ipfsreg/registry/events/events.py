@@ -16,6 +16,7 @@ Listener = Callable[[Event], "Deferred[None] | None"]
 """Is called in the reactor and returns soon. A Deferred fires when the event would outlive the daemon."""
 
 EVERYTHING = frozenset(EventAction)
+CHANGES = EVERYTHING - {EventAction.PULL}
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +54,10 @@ class Events:
     def wants(self, action: EventAction) -> bool:
         """Whether anybody listens to this."""
         return bool(self._listening[action])
+
+    def newest(self) -> int:
+        """A number that is not smaller than those of all events until now, and smaller than those of all to come."""
+        return max(self._last, int(self._now() * 1e6) - 1)
 
     def after(self, number: int) -> None:
         """Have the numbers of all events be larger."""

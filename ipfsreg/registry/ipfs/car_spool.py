@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
-from ipfsreg.bucket.errors import bucket_error
+from ipfsreg.bucket.errors import bucket_error, database_error
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import CARInvalid, CARReader, PayloadReader
 from ipfsreg.ipfs.cid import CID, IDENTITY, BlockDamaged, verify_block
@@ -99,6 +99,8 @@ class CarSpool:
             raise ImportInvalid(str(error)) from None
         except OSError as error:
             raise bucket_error(error) from error
+        except sqlite3.Error as error:
+            raise database_error(error, self._directory) from error
 
     def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._using:

@@ -3,6 +3,7 @@
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
@@ -11,6 +12,7 @@ from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import RECORD_MAX, parse_record
 from ipfsreg.registry.repository.blobs import LINK_MAX, parse_link
 from ipfsreg.registry.repository.catalog import Catalog
+from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import Tags
 
 SHARED_BUCKET_SECONDS = 3600.0
@@ -23,14 +25,16 @@ _READ_AT_ONCE = 64
 class CidRefresh:
     """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well.
 
-    In a bucket that nobody else writes to it has all tags read as well, where the index does not know them.
+    In a bucket that nobody else writes to it has all tags and referrers read as well, where the index does not know
+    them: also those of a repository for which somebody had to wait, since it has grown since the last pass.
 
     Where there are quotas, or DAGs are computed after the push, it looks for the sizes too, which means to read a
     small file for each content.
     """
 
-    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags, catalog: Catalog) -> None:
+    def __init__(self, bucket: IBucket, storage: Storage, tags: Tags, referrers: Referrers, catalog: Catalog) -> None:
         self._bucket = bucket
+        self._referrers = referrers
         self._catalog = catalog
         self._tags = tags
         self._storage = storage
@@ -39,11 +43,14 @@ class CidRefresh:
         self._clock = storage.clock
         self._sizes_wanted = storage.quotas.are_set or storage.dags.late
         self._last: float | None = None
+        self.progress = Progress()
+        """How far the pass is that is under way."""
 
     async def run(self) -> None:
         """One pass over everything."""
         throttle, began = self._storage.background(), self._clock.seconds()
         await self._index.begin_pass()
+        self.progress.begin("Listing what repositories have")
         async for digest in layout.all_dags(self._bucket):
             await throttle.step()
             if not await self._index.has_dag(digest):
@@ -54,8 +61,10 @@ class CidRefresh:
             await self._tell(repository, throttle)
             if not self._bucket.shared:
                 await self._tags.learn(repository, throttle)
+                await self._referrers.learn(repository, throttle)
+        self.progress.begin("Ending the pass")
         await self._index.end_pass()
-        await self._catalog.prepare()
+        await self._catalog.prepare(throttle)
         await self._dags.want_missing()
         self._last = began
 
@@ -64,6 +73,11 @@ class CidRefresh:
         due = self._last is None or self._clock.seconds() - self._last >= SHARED_BUCKET_SECONDS
         if not self._index.complete or (self._bucket.shared and due) or await self._lacks_sizes():
             await self.run()
+        elif not self._bucket.shared:
+            throttle = self._storage.background()
+            await self._tags.learn_wanted(throttle)
+            await self._referrers.learn_wanted(throttle)
+            await self._catalog.prepare(throttle)
 
     async def _lacks_sizes(self) -> bool:
         # Once: a push tells its size. Before there were quotas, a pass did not.
@@ -75,6 +89,7 @@ class CidRefresh:
             async for digest in digests(self._bucket, repository):
                 some.append(Holder(digest, repository, digests is layout.manifest_records))
                 await throttle.step()
+                self.progress.done += 1
                 if len(some) >= _AT_ONCE:
                     await self._held(some, throttle)
                     some = []

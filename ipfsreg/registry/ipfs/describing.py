@@ -6,21 +6,16 @@ others: it is checked, and what has no end is cut off.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from ipfsreg.flow.gather import gather
-from ipfsreg.registry.content.open_content import read_part
-from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.descriptor import Descriptor, read_descriptor, read_descriptors
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.documents import read_json
-from ipfsreg.registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
+from ipfsreg.registry.errors import ManifestInvalid, ManifestUnknown
+from ipfsreg.registry.image_config import IMAGE_CONFIGS, platform_of, steps_of, time_text
 from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.repository.blobs import Blobs
-from ipfsreg.registry.repository.manifests import Manifests, StoredManifest
-from ipfsreg.registry.repository.referrers import Referrers
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -33,18 +28,30 @@ HISTORY_MAX = 1000
 CONFIG_MAX = 4 * 1024**2
 """Bytes of the longest configuration that is read."""
 
-_CONFIGS = {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
-_TIME_MAX = 64
-
-
 NO_SUMMARY: Document = {"digest": None, "artifact_type": None, "size": None, "platforms": [], "created": None}
 """That of an image that is not here, or not whole."""
+
+
+class GivenManifest(Protocol):
+    """A manifest, whose content was compared with its digest."""
+
+    @property
+    def digest(self) -> Digest:
+        """By which it is known."""
+
+    @property
+    def media_type(self) -> str:
+        """As it was pushed."""
+
+    @property
+    def content(self) -> bytes:
+        """All of it."""
 
 
 class Images(Protocol):
     """Where images are read from: this registry, or one elsewhere."""
 
-    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
+    async def manifest(self, repository: Repository, reference: Tag | Digest) -> GivenManifest | None:
         """A manifest; None where there is none."""
 
     async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
@@ -60,57 +67,16 @@ class Images(Protocol):
         """Call a function that reads a document of that length."""
 
 
-class StoredImages:
-    """The images of this registry."""
-
-    def __init__(self, storage: Storage, manifests: Manifests, blobs: Blobs, referrers: Referrers) -> None:
-        self._storage = storage
-        self._manifests = manifests
-        self._blobs = blobs
-        self._referrers = referrers
-
-    async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
-        """See `Images`."""
-        try:
-            return await self._manifests.get(repository, reference)
-        except ManifestUnknown:
-            return None
-
-    async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
-        """See `Images`."""
-        try:
-            opened = await self._blobs.open(repository, blob.digest)
-        except BlobUnknown:
-            return None
-        try:
-            return await read_part(self._storage.workers, opened.reader, 0, opened.size)
-        finally:
-            opened.reader.close()
-
-    async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
-        """See `Images`."""
-        found, _ = await self._referrers.list(repository, subject)
-        return found
-
-    async def cid(self, digest: Digest, size: int) -> str | None:
-        """See `Images`."""
-        return await self._storage.dags.cid_text(digest, size)
-
-    async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
-        """See `Images`."""
-        return await self._storage.parser.run(length, function, *arguments)
-
-
 class Describer:
     """Makes the documents. All of it fails with `ManifestUnknown` where there is no such image."""
 
     def __init__(self, images: Images) -> None:
-        self._images = images
+        self.images = images
 
     async def describe(self, repository: Repository, reference: Tag | Digest) -> Document:
         """All that there is to say of an image."""
         root, content = await self._root(repository, reference)
-        found = await self._images.referrers(repository, root.digest)
+        found = await self.images.referrers(repository, root.digest)
         return {
             **await self._head(root.digest, root.media_type, len(root.content)),
             "artifact_type": _kind(content.manifest),
@@ -141,28 +107,28 @@ class Describer:
             "created": max((each["created"] for each in platforms if each["created"]), default=None),
         }
 
-    async def _root(self, repository: Repository, reference: Tag | Digest) -> tuple[StoredManifest, "_Content"]:
-        root = await self._images.manifest(repository, reference)
+    async def _root(self, repository: Repository, reference: Tag | Digest) -> tuple[GivenManifest, "_Content"]:
+        root = await self.images.manifest(repository, reference)
         if root is None:
             raise ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})
-        return root, await self._images.reading(len(root.content), _read, root.content, root.media_type)
+        return root, await self.images.reading(len(root.content), _read, root.content, root.media_type)
 
     async def _head(self, digest: Digest, media_type: str, size: int) -> Document:
-        cid = await self._images.cid(digest, size)
+        cid = await self.images.cid(digest, size)
         return {"digest": str(digest), "media_type": media_type, "size": size, "cid": cid}
 
     async def _platforms(
-        self, repository: Repository, root: StoredManifest, content: "_Content", *, parts: bool
+        self, repository: Repository, root: GivenManifest, content: "_Content", *, parts: bool
     ) -> list[Document]:
         if not content.listed:
             return [await self._image(repository, root, content, None, parts=parts)]
 
         async def one(each: tuple[int, tuple[Descriptor, str | None]]) -> Document:
             number, (descriptor, platform) = each
-            stored = await self._images.manifest(repository, descriptor.digest) if number < PLATFORMS_MAX else None
+            stored = await self.images.manifest(repository, descriptor.digest) if number < PLATFORMS_MAX else None
             if stored is not None:
                 try:
-                    inner = await self._images.reading(len(stored.content), _read, stored.content, stored.media_type)
+                    inner = await self.images.reading(len(stored.content), _read, stored.content, stored.media_type)
                     return await self._image(repository, stored, inner, platform, parts=parts)
                 except ManifestInvalid:  # it is there, and nobody can use it
                     pass
@@ -174,7 +140,7 @@ class Describer:
     async def _image(
         self,
         repository: Repository,
-        stored: StoredManifest,
+        stored: GivenManifest,
         content: "_Content",
         platform: str | None,
         *,
@@ -182,10 +148,10 @@ class Describer:
     ) -> Document:
         config = _Config(None, None, [])
         described = content.config
-        if described is not None and described.media_type in _CONFIGS and described.size <= CONFIG_MAX:
-            raw = await self._images.blob(repository, described)
+        if described is not None and described.media_type in IMAGE_CONFIGS and described.size <= CONFIG_MAX:
+            raw = await self.images.blob(repository, described)
             if raw is not None:
-                config = await self._images.reading(len(raw), _read_config, raw)
+                config = await self.images.reading(len(raw), _read_config, raw)
         blobs = [*([described] if described else []), *content.layers]
         document = {
             **await self._head(stored.digest, stored.media_type, len(stored.content)),
@@ -206,7 +172,7 @@ class Describer:
 
 def _kind(manifest: Manifest) -> str | None:
     """What kind of artifact it is; None for an image that can be run."""
-    return None if manifest.artifact_type in _CONFIGS else manifest.artifact_type or None
+    return None if manifest.artifact_type in IMAGE_CONFIGS else manifest.artifact_type or None
 
 
 def _nothing(platform: str | None) -> Document:
@@ -258,38 +224,9 @@ def _read_config(content: bytes) -> _Config:
         document = read_json(content)
     except ManifestInvalid:
         return _Config(None, None, [])
-    history = document.get("history")
-    steps = [
-        {
-            "created": _time(step.get("created")),
-            "created_by": _text(step.get("created_by")),
-            "comment": _text(step.get("comment")),
-            "empty_layer": step.get("empty_layer") is True,
-        }
-        for step in (history if isinstance(history, list) else [])[:HISTORY_MAX]
-        if isinstance(step, dict)
-    ]
-    return _Config(_platform(document), _time(document.get("created")), steps)
+    steps = [step._asdict() for step in steps_of(document, HISTORY_MAX)]
+    return _Config(_platform(document), time_text(document.get("created")), steps)
 
 
 def _platform(value: Any) -> str | None:
-    """``os/architecture/variant`` of a platform, or of a configuration."""
-    if not isinstance(value, dict):
-        return None
-    parts = [value.get(name) for name in ("os", "architecture", "variant")]
-    return "/".join(each for each in parts if isinstance(each, str) and each) or None
-
-
-def _time(value: Any) -> str | None:
-    """A time of ISO 8601 as it was written, or None for anything else."""
-    if not isinstance(value, str) or len(value) > _TIME_MAX:
-        return None
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return value
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return "/".join(platform_of(value)) or None

@@ -14,8 +14,8 @@ from cachetools import LRUCache, TTLCache
 
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.cid import CID, DAG_PB, CIDInvalid, parse_cid
+from ipfsreg.registry.content.block_cid import block_cid_text, is_one_block
 from ipfsreg.registry.content.cid_index import Allowed
-from ipfsreg.registry.content.dags import block_cid_text, is_one_block
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.verified_reader import VerifiedReader
 from ipfsreg.registry.digest import Digest, digest_of
@@ -78,15 +78,18 @@ class ImagesByCid:
         self._allowed = allowed
         self._source = source
         self._images: LRUCache[CID, _Image] = LRUCache(DESCRIPTORS_MAX, getsizeof=lambda image: len(image.listed) + 1)
+        self._sees_all = True
         self._late: TTLCache[CID, NotInTime] = TTLCache(_LATE_MAX, _LATE_SECONDS)
         self._reading = KeyedLock()
 
     def seen_by(self, pulls: Allowed) -> "ImagesByCid":
         """The same for an asker who may pull from some repositories only.
 
-        What images list is remembered for all of them, and their content read for each.
+        What images list is remembered for all of them, and their content read for each. An image whose root the asker
+        may not have is none to it.
         """
         seen = copy(self)
+        seen._sees_all = False
         seen._allowed = lambda repository: pulls(repository) and self._allowed(repository)
         seen._source = self._source.seen_by(pulls)
         return seen
@@ -173,7 +176,7 @@ class ImagesByCid:
     async def _image(self, cid: CID) -> _Image:
         """What is known of an image; the first time, what its CID is of."""
         image = self._images.get(cid)
-        if image is not None:
+        if image is not None and (self._sees_all or await self._sees(image)):
             return image
         late = self._late.get(cid)
         if late is not None:
@@ -183,6 +186,13 @@ class ImagesByCid:
         except NotInTime as error:
             self._late[cid] = error
             raise
+
+    async def _sees(self, image: _Image) -> bool:
+        try:
+            await self._content(image, image.root)
+        except (ManifestUnknown, NotInTime):
+            return False
+        return True
 
     async def _first_look(self, cid: CID) -> _Image:
         content = await self._held.document(cid, self._allowed)

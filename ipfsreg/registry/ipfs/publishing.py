@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.ipfs.cid import CID, parse_cid
 from ipfsreg.registry import layout
-from ipfsreg.registry.content.dags import block_cid_text
+from ipfsreg.registry.content.block_cid import block_cid_text
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.descriptor import Descriptor, encode_json
 from ipfsreg.registry.digest import Digest, digest_of

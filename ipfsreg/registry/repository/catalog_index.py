@@ -1,4 +1,4 @@
-"""The names of the repositories in the file of the index of CIDs, so that they are not listed after each start.
+"""The names of the repositories in the file of the index of CIDs: neither listed after each start, nor kept in memory.
 
 It is told of every change after that was made, and holds what a `Catalog` would. Like `TagIndex` it is for a bucket
 that nobody else writes to, and it is not believed after a kill or a loss, until all names are listed again.
@@ -7,21 +7,18 @@ that nobody else writes to, and it is not believed after a kill or a loss, until
 import json
 from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import Any
 
 from ipfsreg.bucket.errors import Unavailable
-from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.cid_index import CidIndex
 from ipfsreg.registry.names import Repository
-
-_AT_ONCE = 10_000
 
 
 class CatalogIndex:
     """The table of repositories in a `CidIndex`. Where that cannot be used, nothing is known."""
 
-    def __init__(self, index: CidIndex, workers: Workers) -> None:
+    def __init__(self, index: CidIndex) -> None:
         self._index = index
-        self._workers = workers
 
     def changed(self, repository: Repository, *, present: bool) -> None:
         """A repository has a manifest now, or none any more."""
@@ -32,30 +29,54 @@ class CatalogIndex:
         """What it has may be wrong."""
         self._index.tell("DELETE FROM cataloged")
 
-    async def names(self) -> list[Repository] | None:
-        """The names in lexical order; None where they are not known."""
+    async def knows(self) -> bool:
+        """Whether it has all names."""
+        return await self._rows("SELECT 1") is not None
 
-        def look(of: Connection) -> list[Repository] | None:
+    async def some(
+        self, after: str, most: int | None, part: str = "", *, backwards: bool = False
+    ) -> list[Repository] | None:
+        """As `Catalog.after`; None where the names are not known."""
+        those = f"repository {'<' if backwards and after else '>'} ? AND instr(repository, ?)"
+        order = "repository DESC" if backwards else "repository"
+        query = f"SELECT repository FROM catalog WHERE {those} ORDER BY {order} LIMIT ?"
+        return await self._rows(query, after, part, -1 if most is None else most)
+
+    async def count(self, part: str, until: str | None) -> int | None:
+        """As `Catalog.count`; None where the names are not known."""
+        those, values = ("instr(repository, ?)", [part]) if part else ("1", [])
+        if until is not None:
+            those, values = f"repository <= ? AND {those}", [until, *values]
+        rows = await self._rows(f"SELECT count(*) FROM catalog WHERE {those}", *values)
+        return None if rows is None else rows[0]
+
+    async def _rows(self, query: str, *values: object) -> list[Any] | None:
+        """The first column of a query."""
+
+        def look(of: Connection) -> list[Any] | None:
             if not self._index.knows_tagged or of.execute("SELECT 1 FROM cataloged").fetchone() is None:
                 return None
-            return [Repository(name) for (name,) in of.execute("SELECT repository FROM catalog ORDER BY repository")]
+            return [each for (each,) in of.execute(query, values)]
 
         try:
             return await self._index.do(look)
         except Unavailable:
             return None
 
-    async def prepared(self, names: Sequence[Repository]) -> Sequence[str]:
-        """Names that were listed, for `keep`."""
-        return await self._workers.run(_in_pieces, names)
-
-    def keep(self, prepared: Sequence[str]) -> None:
-        """From now on it has these names, and each change that it is told of from now on."""
+    def begin(self) -> None:
+        """The names are going to be listed: `add` tells of them, and `end` ends it."""
+        self._index.tell("DELETE FROM cataloged")
         self._index.tell("DELETE FROM catalog")
-        for piece in prepared:
-            self._index.tell("INSERT OR IGNORE INTO catalog SELECT value FROM json_each(?)", piece)
+
+    async def add(self, names: Sequence[Repository]) -> bool:
+        """Some names. Answers whether they are kept."""
+        self._index.tell("INSERT OR IGNORE INTO catalog SELECT value FROM json_each(?)", json.dumps(names))
+        try:
+            await self._index.settled()
+        except Unavailable:  # it was logged
+            return False
+        return True
+
+    def end(self) -> None:
+        """From now on it has all names."""
         self._index.tell("INSERT OR IGNORE INTO cataloged VALUES (1)")
-
-
-def _in_pieces(names: Sequence[Repository]) -> list[str]:
-    return [json.dumps(names[begin : begin + _AT_ONCE]) for begin in range(0, len(names), _AT_ONCE)]

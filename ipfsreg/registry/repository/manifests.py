@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.errors import Corrupt, InTheWay
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
+from ipfsreg.registry.content.block_cid import is_one_block
 from ipfsreg.registry.content.content_hash import leaves_of
-from ipfsreg.registry.content.dags import is_one_block, no_cid
+from ipfsreg.registry.content.dags import no_cid
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest, digest_of
@@ -59,7 +60,7 @@ class PutManifest:
 class Manifests:
     """Pushing, reading and deleting manifests, with their tags and referrers.
 
-    ``tagged`` is told of each manifest that was pushed with a tag, once it is durable. Tags that are ``immutable`` stay
+    ``tagged`` is told of each manifest that was pushed with tags, once it is durable. Tags that are ``immutable`` stay
     where they point to.
     """
 
@@ -72,7 +73,7 @@ class Manifests:
         blobs: Blobs,
         tags: Tags,
         referrers: Referrers,
-        tagged: Callable[[Repository, Digest], None] | None = None,
+        tagged: Callable[[Repository, Digest, Sequence[Tag]], None] | None = None,
         immutable: ImmutableTags = NONE_IMMUTABLE,
     ) -> None:
         self._storage = storage
@@ -108,8 +109,8 @@ class Manifests:
         try:
             found = await reading
         except Corrupt as error:
-            if self._storage.bucket.shared:
-                raise  # it may have been the transfer
+            if self._storage.bucket.shared or isinstance(error, InTheWay):
+                raise  # it may have been the transfer; and what is in the way keeps pushes out as well
             path = path_of(repository, reference)
             if path not in self._told:
                 self._told[path] = None
@@ -231,7 +232,7 @@ class Manifests:
             for tag in pointing:
                 await self._point(repository, tag, digest)
         if pointing and self._tagged is not None:
-            self._tagged(repository, digest)
+            self._tagged(repository, digest, pointing)
         return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:

@@ -102,7 +102,11 @@ class Records:
         self._discarded.discard((repository, digest))
         # An entry without a record is not shown, and the collector takes it.
         if subject is not None:
-            await self._referrers.remove(repository, subject, digest)
+            await self.remove_entry(repository, subject, digest)
+
+    async def remove_entry(self, repository: Repository, subject: Digest, digest: Digest) -> None:
+        """Take away what says that a manifest, which is not there, refers to a subject."""
+        await self._referrers.remove(repository, subject, digest)
 
     async def _whole(self, repository: Repository, digest: Digest) -> Record | None:
         try:

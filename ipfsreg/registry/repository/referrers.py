@@ -1,13 +1,16 @@
 """Which manifests refer to a subject (distribution-spec, "Listing Referrers")."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.descriptor import Descriptor, encode_json, read_descriptor
@@ -18,14 +21,20 @@ from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import RECORD_MAX, Record, manifest_key, parse_record, read_record
 
+from .referrer_index import ReferrerIndex
+
 DESCRIPTORS_PAGE = 1024 * 1024
 """The bytes of descriptors in one page: the rest is left to the next."""
 
-_FEW = 64  # so many are read one by one, from memory where they were asked for before
+_PAGES_AT_ONCE = 8  # a page is some MiB of objects while it is made, however many ask for one
 _AT_ONCE = 64
+_WANTED = 1000
 _SHORT = 16 * 1024  # a descriptor that is not longer is read with others in one call of a thread
 _MORE_THAN_MANIFEST = 64 * 1024
 """A descriptor has its manifest's annotations, and at most so many bytes more."""
+
+
+_Page = tuple[list[dict[str, Any]], Digest | None]
 
 
 class Referrers:
@@ -40,6 +49,9 @@ class Referrers:
         self._storage = storage
         self._bucket = storage.bucket
         self._stored = stored
+        self._index = ReferrerIndex(storage.index)
+        self._wanted: set[Repository] = set()  # those with a long list
+        self._turn: DeferredSemaphore = DeferredSemaphore(_PAGES_AT_ONCE)
 
     async def add(
         self, repository: Repository, subject: Digest, digest: Digest, size: int, manifest: Manifest
@@ -47,15 +59,15 @@ class Referrers:
         """Note that a manifest refers to a subject, durably."""
         descriptor = manifest.descriptor(digest, size)
         content = await self._storage.parser.run(size, encode_json, descriptor.document)
+        self._index.refers(repository, subject, digest, descriptor.artifact_type)
         await self._bucket.put(layout.referrer(repository, subject, digest), content)
         return descriptor
 
     async def remove(self, repository: Repository, subject: Digest, digest: Digest) -> None:
         """Forget that a manifest refers to a subject."""
-        try:
+        with suppress(NotFound):
             await self._bucket.remove(layout.referrer(repository, subject, digest))
-        except NotFound:
-            return
+        self._index.removed(repository, subject, digest)
 
     async def list(
         self,
@@ -63,33 +75,87 @@ class Referrers:
         subject: Digest,
         artifact_type: str | None = None,
         after: Digest | None = None,
-    ) -> tuple[list[dict[str, Any]], Digest | None]:
+    ) -> _Page:
         """The descriptors of the manifests that refer to a subject, in the order of their digests.
 
         A page of them: from behind ``after``, until there are `DESCRIPTORS_PAGE` bytes. The second value is the digest
         of the last one of this page where more may follow, else None.
         """
+        async with self._turn:
+            return await self._page(repository, subject, artifact_type, after)
+
+    async def _page(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, after: Digest | None
+    ) -> _Page:
         found: list[dict[str, Any]] = []
         length = 0
         last = after
-        entries = await self._bucket.list(layout.referrers(repository, subject))
-        digests = await self._storage.workers.run(layout.referring, entries, after)
         throttle = self._storage.throttle()
-        for begin in range(0, len(digests), _AT_ONCE):
-            some = digests[begin : begin + _AT_ONCE]
-            quickly = {} if len(digests) <= _FEW else await self._short_and_whole(repository, subject, some)
-            await throttle.step(_AT_ONCE)
-            for digest in some:
-                if length >= DESCRIPTORS_PAGE:
-                    return found, last
-                descriptor = quickly.get(digest) or await self._whole(repository, subject, digest)
-                if descriptor is None:
-                    continue
-                if artifact_type is None or descriptor.artifact_type == artifact_type:
-                    found.append(descriptor.document)
-                    length += _length(descriptor)
-                last = digest
+        async with aclosing(self._referring(repository, subject, artifact_type, after)) as referring:
+            async for some in referring:
+                quickly = {} if len(some) < _AT_ONCE else await self._short_and_whole(repository, subject, some)
+                await throttle.step(_AT_ONCE)
+                for digest in some:
+                    if length >= DESCRIPTORS_PAGE:
+                        return found, last
+                    descriptor = quickly.get(digest) or await self._whole(repository, subject, digest)
+                    if descriptor is None:
+                        continue
+                    if artifact_type is None or descriptor.artifact_type == artifact_type:
+                        found.append(descriptor.document)
+                        length += _length(descriptor)
+                    last = digest
         return found, None
+
+    async def _referring(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, after: Digest | None
+    ) -> AsyncGenerator[Sequence[Digest], None]:
+        """The manifests that may refer to a subject and be of a type, `_AT_ONCE` at a time, in order."""
+        known: Sequence[Digest] | None = None
+        while not self._bucket.shared:
+            known = await self._index.some(repository, subject, artifact_type, after, _AT_ONCE)
+            if known is None:
+                break
+            yield known
+            if len(known) < _AT_ONCE:
+                return
+            after = known[-1]
+        entries = await self._bucket.list(layout.referrers(repository, subject))
+        if len(entries) > _AT_ONCE and len(self._wanted) < _WANTED and not self._bucket.shared:
+            self._wanted.add(repository)
+        digests = await self._storage.workers.run(layout.referring, entries, after)
+        for begin in range(0, len(digests), _AT_ONCE):
+            yield digests[begin : begin + _AT_ONCE]
+
+    async def learn_wanted(self, throttle: Throttle) -> None:
+        """Have the index know the repositories whose long lists had to be looked for in a directory."""
+        while self._wanted:
+            await self.learn(self._wanted.pop(), throttle)
+
+    async def learn(self, repository: Repository, throttle: Throttle) -> None:
+        """Have the index know all of a repository, of a bucket that nobody else writes to."""
+        if await self._index.knows(repository):
+            return
+        some: list[tuple[Digest, Digest]] = []
+        async for each in layout.referrer_entries(self._stored, repository):
+            some.append(each)
+            if len(some) == _AT_ONCE:
+                if not await self._learn(repository, some, throttle):
+                    return
+                some = []
+        if not some or await self._learn(repository, some, throttle):
+            self._index.has_all(repository)
+
+    async def _learn(self, repository: Repository, some: Sequence[tuple[Digest, Digest]], throttle: Throttle) -> bool:
+        contents = await get_each(self._stored, [(layout.referrer(repository, *each), _SHORT) for each in some])
+        descriptors = await self._storage.workers.run(_descriptors, contents)
+        for (subject, digest), descriptor in zip(some, descriptors, strict=True):
+            if descriptor is None or descriptor.digest != digest:
+                self._index.found(repository, subject, digest)
+            else:
+                self._index.refers(repository, subject, digest, descriptor.artifact_type)
+        await throttle.step(len(some))
+        return await self._index.settled()
 
     async def _short_and_whole(
         self, repository: Repository, subject: Digest, digests: Sequence[Digest]
@@ -172,6 +238,18 @@ def _parsed_all(digests: Sequence[Digest], contents: Sequence[bytes | BucketErro
             if descriptor.digest == digest:
                 found[digest] = descriptor
     return found
+
+
+def _descriptors(contents: Sequence[bytes | BucketError]) -> list[Descriptor | None]:
+    """Those that could be read and are short."""
+
+    def read(content: bytes | BucketError) -> Descriptor | None:
+        try:
+            return _parsed(content) if isinstance(content, bytes) else None
+        except ManifestInvalid:
+            return None
+
+    return [read(content) for content in contents]
 
 
 def _parsed(content: bytes) -> Descriptor:

@@ -80,17 +80,16 @@ class TagIndex:
     async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag] | None:
         """The tags that may point to a manifest, and no other does; None where that is not known."""
         query = "SELECT tag FROM tags WHERE repository = ? AND content = ?"
-        rows = await self._rows(repository, query, index_key(digest))
-        return None if rows is None else [Tag(tag) for (tag,) in rows]
+        return await self._rows(repository, query, index_key(digest))
 
     async def count(self, repository: Repository) -> int | None:
         """How many tags a repository has; None where that is not known."""
         query = "SELECT count(*) FROM (SELECT DISTINCT folded, tag FROM tags WHERE repository = ?)"
         rows = await self._rows(repository, query)
-        return None if rows is None else int(rows[0][0])
+        return None if rows is None else rows[0]
 
     async def in_order(
-        self, repository: Repository, after: str | None, most: int, part: str = "", *, backwards: bool = False
+        self, repository: Repository, after: str | None, most: int | None, part: str = "", *, backwards: bool = False
     ) -> list[Tag] | None:
         """The next tags behind ``after`` in lexical order, so many at the most; None where they are not known.
 
@@ -105,12 +104,15 @@ class TagIndex:
             values.append(part.lower())
         order = "folded DESC, tag DESC" if backwards else "folded, tag"
         query = f"SELECT DISTINCT folded, tag FROM tags {those} ORDER BY {order} LIMIT ?"
-        rows = await self._rows(repository, query, *values, most)
-        return None if rows is None else [Tag(tag) for _, tag in rows]
+        return await self._rows(repository, query, *values, -1 if most is None else most)
 
     async def _rows(self, repository: Repository, query: str, *values: object) -> list[Any] | None:
+        """The last column of a query."""
+
         def look(of: Connection) -> list[Any] | None:
-            return of.execute(query, (repository, *values)).fetchall() if self._has_all(of, repository) else None
+            if not self._has_all(of, repository):
+                return None
+            return [row[-1] for row in of.execute(query, (repository, *values))]
 
         try:
             return await self._index.do(look)

@@ -1,6 +1,6 @@
 """The tags of a repository."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 
@@ -17,9 +17,13 @@ from ipfsreg.registry.names import Repository, Tag, is_tag
 
 from .tag_index import TagIndex
 
+PAGE = 1000
+"""How many tags are read from the index at a time."""
+
 _TAG_MAX = 256
-_MANY = 1 << 62
 _READ_AT_ONCE = 64
+_LONG = 1000  # a list of so many is not made a second time
+_WANTED = 1000
 
 
 class Tags:
@@ -37,6 +41,7 @@ class Tags:
         self._changing = KeyedLock()
         self._learning = KeyedLock()
         self._hurried: set[Repository] = set()
+        self._wanted: set[Repository] = set()  # long ones that had to be listed
 
     def changing(self, repository: Repository, tag: Tag) -> AbstractAsyncContextManager[None]:
         """A lock on a tag, for callers that read it before they change it."""
@@ -89,7 +94,7 @@ class Tags:
         :raises NameUnknown: as `in_order`.
         """
         known = None if self._bucket.shared else await self._index.count(repository)
-        return len(await self.in_order(repository)) if known is None else known
+        return sum([len(some) async for some in self.pages(repository)]) if known is None else known
 
     async def in_order(
         self,
@@ -108,14 +113,50 @@ class Tags:
         """
         found = None
         if not self._bucket.shared:
-            number = _MANY if most is None else most
-            found = await self._index.in_order(repository, after, number, part, backwards=backwards)
+            found = await self._index.in_order(repository, after, most, part, backwards=backwards)
         if found is None:
-            entries = await self._bucket.list(layout.tags_of(repository))
-            found = await self._workers.run(_sorted_tags, entries, after, most, part.lower(), backwards=backwards)
-        if not found and after is None and not await layout.is_there(self._bucket, repository):
-            raise NameUnknown("repository name not known to registry", {"name": repository})
+            found = await self._listed(repository, after, most, part, backwards=backwards)
+        if not found and after is None:
+            await self._check_there(repository)
         return found
+
+    async def pages(self, repository: Repository, after: str | None = None) -> AsyncGenerator[Sequence[Tag], None]:
+        """All tags behind ``after`` in lexical order, some at a time, however many there are.
+
+        :raises NameUnknown: before the first ones, as `in_order`.
+        """
+        is_first = after is None
+        known: Sequence[Tag] | None = None
+        while not self._bucket.shared:
+            known = await self._index.in_order(repository, after, PAGE)
+            if not known:
+                break
+            is_first = False
+            yield known
+            after = known[-1]
+        rest = await self._listed(repository, after) if known is None else ()
+        if is_first and not rest:
+            await self._check_there(repository)
+        for begin in range(0, len(rest), PAGE):
+            yield rest[begin : begin + PAGE]
+
+    async def _listed(
+        self,
+        repository: Repository,
+        after: str | None,
+        most: int | None = None,
+        part: str = "",
+        *,
+        backwards: bool = False,
+    ) -> list[Tag]:
+        entries = await self._bucket.list(layout.tags_of(repository))
+        if len(entries) >= _LONG and len(self._wanted) < _WANTED and not self._bucket.shared:
+            self._wanted.add(repository)
+        return await self._workers.run(_sorted_tags, entries, after, most, part.lower(), backwards=backwards)
+
+    async def _check_there(self, repository: Repository) -> None:
+        if not await layout.is_there(self._bucket, repository):
+            raise NameUnknown("repository name not known to registry", {"name": repository})
 
     async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag]:
         """The tags that may point to a digest, and no others do. The caller keeps others from pointing to it."""
@@ -134,6 +175,11 @@ class Tags:
         async for some in read_tags(self._stored, repository):
             found += [tag for tag, target in some if target == digest]
         return found
+
+    async def learn_wanted(self, throttle: Throttle) -> None:
+        """Have the index know the repositories with many tags that had to be listed for somebody."""
+        while self._wanted:
+            await self.learn(self._wanted.pop(), throttle)
 
     async def learn(self, repository: Repository, throttle: Throttle) -> None:
         """Have the index know the tags of a repository, of a bucket that nobody else writes to."""
@@ -163,12 +209,18 @@ async def read_tags(
     """All tags of a repository in any order, some at a time, with where they point, or why that is not known."""
     async for tags in layout.tags(bucket, repository):
         for begin in range(0, len(tags), _READ_AT_ONCE):
-            part = tags[begin : begin + _READ_AT_ONCE]
-            contents = await get_each(bucket, [(layout.tag(repository, tag), _TAG_MAX) for tag in part])
-            yield [
-                (tag, _target(repository, tag, content) if isinstance(content, bytes) else content)
-                for tag, content in zip(part, contents, strict=True)
-            ]
+            yield await read_named(bucket, repository, tags[begin : begin + _READ_AT_ONCE])
+
+
+async def read_named(
+    bucket: IBucket, repository: Repository, tags: Sequence[Tag]
+) -> Sequence[tuple[Tag, Digest | BucketError]]:
+    """As `read_tags`, of some tags."""
+    contents = await get_each(bucket, [(layout.tag(repository, tag), _TAG_MAX) for tag in tags])
+    return [
+        (tag, _target(repository, tag, content) if isinstance(content, bytes) else content)
+        for tag, content in zip(tags, contents, strict=True)
+    ]
 
 
 def _target(repository: Repository, tag: Tag, content: bytes) -> Digest | BucketError:

@@ -14,7 +14,8 @@ Whatever was used after the run began, or within the grace period, is left for t
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import NotFound
@@ -38,6 +39,9 @@ from .keeping import Keeping
 
 EARLY_MAX = 200_000
 """Of so many manifests whose time lies in the future it is remembered when they were first seen."""
+
+ENOUGH_SECONDS = 2.0
+"""How long it is looked for what a run would free, for who only wants to know."""
 
 _NUMBERS = 20  # of so many manifests that are looked at in memory one counts as a step
 
@@ -130,9 +134,11 @@ class Collector:
         self._now = storage.now
         self._clock = storage.clock
         self._seen_early: dict[int, float] = {}
+        self.progress: Progress | None = None
+        """How far the run is that is under way, if any."""
         self._one_at_a_time: DeferredLock = DeferredLock()
         self.last: tuple[float, Collection] | None = None
-        """When the last run of this program ended, in seconds since 1970, and what it did; None before the first."""
+        """When the last run but dry ones ended, in seconds since 1970, and what it did; None before the first."""
         self.totals = CollectorTotals()
 
     async def run(
@@ -154,14 +160,25 @@ class Collector:
             since = self._guard.now() - (self._times.grace if grace is None else grace)
             kept = self._times.untagged if untagged is None else untagged
             throttle = self._throttle()
-            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress or Progress())
+            self.progress = progress = progress or Progress()
+            run = _Run(Collection(dry_run), since, kept, self._now(), throttle, goes_on, progress)
             began = self._clock.seconds()
-            report = await self._run(run)
+            try:
+                report = await self._run(run)
+            finally:
+                self.progress = None
             if not dry_run:
                 self.totals.add(report, self._clock.seconds() - began)
+                self.last = (self._now(), report)
             self._seen_early = run.seen_early
-            self.last = (self._now(), report)
             return report
+
+    async def would_free(self) -> Collection | None:
+        """What a run would free now; None where it takes longer than `ENOUGH_SECONDS` to find out."""
+        try:
+            return await Deferred.fromCoroutine(self.run(dry_run=True)).addTimeout(ENOUGH_SECONDS, self._clock)
+        except TookTooLong:
+            return None
 
     async def _run(self, run: "_Run") -> Collection:
         run.progress.begin(LOOKING)
@@ -212,7 +229,7 @@ class Collector:
             if self._records.was_discarded(repository, contents.listed[number]):
                 contents.discard(number)
             if await self._may_go(repository, contents, [number], run):
-                pending.extend(keeping.removed(number))
+                pending.extend(await keeping.removed(number, run.throttle))
                 run.report.manifests += 1
             else:
                 waiting[number] = 1
@@ -264,7 +281,7 @@ class Collector:
     async def _remove_referrer(self, repository: Repository, subject: Digest, digest: Digest, run: "_Run") -> None:
         async with self._guard.removing([manifest_key(repository, digest)], run.since) as may:
             if may and not run.report.dry_run:
-                await self._remove(layout.referrer(repository, subject, digest))
+                await self._records.remove_entry(repository, subject, digest)
 
     async def _remove_manifests(
         self, repository: Repository, group: Mapping[Digest, Digest | None], run: "_Run"

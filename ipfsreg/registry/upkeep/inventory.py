@@ -7,7 +7,7 @@ parsed many at a time in threads, and what is kept of each are some numbers in a
 from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from ipfsreg.bucket.bulk import get_each
@@ -25,7 +25,7 @@ from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import RECORD_MAX, Record, parse_record
 from ipfsreg.registry.repository.tags import read_tags
 
-from .compact import Beginnings, Digests, sealed
+from .compact import Beginnings, Digests, sealed, zeros
 
 T = TypeVar("T")
 
@@ -71,13 +71,13 @@ class Inventory:
         """Every manifest that the repository had when it was listed, whole or not."""
         self.links = links
         """Every blob that the repository had when it was listed."""
-        self.released = array("d", repeat(0.0, len(listed)))
+        self.released = array("d", bytes(8 * len(listed)))
         """When each manifest was pushed, or last lost a tag: seconds since 1970."""
         self.unreadable: list[str] = []
         """The paths of tags and records that say nothing sensible."""
         self._damaged = 0
         self._state = bytearray(len(listed))
-        self._at = array("I", repeat(0, len(listed)))
+        self._at = zeros(len(listed))
         self._references = array("I")  # of each: how many manifests and links it refers to, and these
         self._subject_at: array[int] | None = None
         self._subjects = bytearray(1)  # of each: how long its algorithm's name is, that, and the digest
@@ -154,7 +154,7 @@ class Inventory:
 
     def _note_subject(self, number: int, subject: Digest) -> None:
         if self._subject_at is None:
-            self._subject_at = array("I", repeat(0, len(self.listed)))
+            self._subject_at = zeros(len(self.listed))
         self._subject_at[number] = len(self._subjects)
         for part in (subject.algorithm.encode(), bytes.fromhex(subject.hex)):
             self._subjects.append(len(part))

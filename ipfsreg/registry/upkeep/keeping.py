@@ -2,10 +2,11 @@
 
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import repeat
+from itertools import chain
 
 from ipfsreg.flow.throttle import Throttle
 
+from .compact import zeros
 from .inventory import Inventory
 
 _STEPS = 20  # of so many numbers that are looked at one counts as a step of a `Throttle`
@@ -20,9 +21,9 @@ class Keeping:
     def __init__(self, contents: Inventory) -> None:
         self._contents = contents
         length = len(contents.listed)
-        self._keepers = array("I", repeat(0, length))
+        self._keepers = zeros(length)
         # Those with the same subject are a chain, from the last one found to the first; a link is a number and one.
-        self._last, self._before = (array("I", repeat(0, length if contents.has_subjects else 0)) for _ in range(2))
+        self._last, self._before = (zeros(length if contents.has_subjects else 0) for _ in range(2))
 
     @classmethod
     async def of(cls, contents: Inventory, throttle: Throttle) -> "Keeping":
@@ -45,15 +46,14 @@ class Keeping:
         """Those that nothing keeps."""
         return array("I", [each async for each in _whole(self._contents, throttle) if not self._keepers[each]])
 
-    def removed(self, number: int) -> list[int]:
+    async def removed(self, number: int, throttle: Throttle) -> "array[int]":
         """A manifest is taken out of the inventory; answers those that nothing keeps any more."""
         self._contents.removed(number)
-        free = []
-        for each in (*self._contents.manifests(number), *self._referring(number)):
-            if self._contents.is_whole(each):
-                self._keepers[each] -= 1
-                if not self._keepers[each]:
-                    free.append(each)
+        free = array("I")
+        async for each in self._kept_by(number, throttle):
+            self._keepers[each] -= 1
+            if not self._keepers[each]:
+                free.append(each)
         return free
 
     async def unreachable(self, kept: Callable[[int], bool], throttle: Throttle) -> "array[int]":
@@ -65,13 +65,19 @@ class Keeping:
                 reached[root] = 1
                 pending.append(root)
             while pending:
-                number = pending.pop()
-                await throttle.step(self._contents.weight(number) - 1)
-                for each in (*self._contents.manifests(number), *self._referring(number)):
-                    if self._contents.is_whole(each) and not reached[each]:
+                async for each in self._kept_by(pending.pop(), throttle):
+                    if not reached[each]:
                         reached[each] = 1
                         pending.append(each)
         return array("I", [each async for each in _whole(self._contents, throttle) if not reached[each]])
+
+    async def _kept_by(self, number: int, throttle: Throttle) -> AsyncIterator[int]:
+        """What a manifest lists, and what refers to it: there may be a million."""
+        for count, each in enumerate(chain(self._contents.manifests(number), self._referring(number)), 1):
+            if self._contents.is_whole(each):
+                yield each
+            if count % _STEPS == 0:
+                await throttle.step()
 
     def _referring(self, subject: int) -> Iterator[int]:
         at = self._last[subject] if self._last else 0

@@ -1,7 +1,7 @@
 """Deleting the tags that no rule of ``[retention]`` keeps; the collector then frees what they alone needed."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
 
@@ -17,12 +17,12 @@ from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.events.event import EventAction, Origin, Target
 from ipfsreg.registry.events.events import Events
 from ipfsreg.registry.names import Repository, Tag
-from ipfsreg.registry.record import read_record
+from ipfsreg.registry.record import Record, read_record
 from ipfsreg.registry.repository.manifests import Manifests
-from ipfsreg.registry.repository.pull_times import PullTimes
+from ipfsreg.registry.repository.tag_times import PushedTag, TagTimes
 from ipfsreg.registry.repository.tags import Tags
 
-from .tag_rules import RetentionPolicy, TagRule, rule_for
+from .tag_rules import RetentionPolicy, TagRule, rules_for
 
 _AT_ONCE = 50
 _OF_ANOTHER = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(\.[A-Za-z0-9_.-]+)?")
@@ -43,11 +43,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A tag as it was found: ``pushed`` is that of its manifest's record, None where that is not whole."""
+    """A tag as it was found. ``pushed`` is None where its manifest's record is not whole."""
 
     tag: Tag
     digest: Digest
     pushed: float | None
+
+    @property
+    def references(self) -> tuple[str, str]:
+        """What it is pulled by."""
+        return self.tag, str(self.digest)
 
 
 @dataclass
@@ -62,7 +67,7 @@ class RetentionRun:
 class TagRetention:
     """Applies rules to the tags of all repositories, or of one.
 
-    ``bucket`` of ``storage`` is read for what each tag points to. ``pulls`` is None where nobody notes them.
+    ``bucket`` of ``storage`` is read for what each tag points to. ``times`` is None where nobody notes them.
     """
 
     _log = Logger()
@@ -73,14 +78,14 @@ class TagRetention:
         storage: Storage,
         manifests: Manifests,
         tags: Tags,
-        pulls: PullTimes | None,
+        times: TagTimes | None,
         events: Events,
     ) -> None:
         self._policy = policy
         self._storage = storage
         self._manifests = manifests
         self._tags = tags
-        self._pulls = pulls
+        self._times = times
         self._events = events
 
     @property
@@ -94,24 +99,25 @@ class TagRetention:
         if not rules:
             return
         try:
-            tags = await self._tags.in_order(repository)
+            tags = [tag async for some in self._tags.pages(repository) for tag in some]
         except NameUnknown:
             return
         newest = await self._newest(repository, rules, tags)
         throttle = self._storage.throttle()
         for begin in range(0, len(tags), _AT_ONCE):
-            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) is not None]
+            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rules_for(rules, tag)]
             await throttle.step(_AT_ONCE)
-            pulled = {} if self._pulls is None else await self._pulls.last(repository, part)
+            looked = await self._look(repository, part)
+            references = [each for seen in looked for each in seen.references]
+            pulled = {} if self._times is None else await self._times.last_pulls(repository, references)
 
-            async def judge(tag: Tag, pulled: dict[Tag, float] = pulled) -> tuple[Verdict, _Seen] | None:
-                rule, seen = rule_for(rules, tag), await self._look(repository, tag)
-                if rule is None or seen is None:
-                    return None
-                kept, reason = await self._judge(repository, rule, seen, newest.get(rule), pulled.get(tag))
-                return Verdict(repository, tag, kept, reason), seen
+            async def judge(seen: _Seen, pulled: Mapping[str, float] = pulled) -> tuple[Verdict, _Seen]:
+                about = rules_for(rules, seen.tag)
+                last = max((pulled[each] for each in seen.references if each in pulled), default=None)
+                kept, reason = await self._judge(repository, about, seen, newest, last)
+                return Verdict(repository, seen.tag, kept, reason), seen
 
-            yield [each for each in await gather(judge, part) if each is not None]
+            yield await gather(judge, looked)
 
     async def run(self, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
         """Delete what is not kept."""
@@ -149,55 +155,78 @@ class TagRetention:
         heaps: dict[TagRule, list[_Rank]] = {rule: [] for rule in rules if rule.newest is not None}
         throttle = self._storage.throttle()
         for begin in range(0, len(tags) if heaps else 0, _AT_ONCE):
-            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rule_for(rules, tag) in heaps]
+            part = [tag for tag in tags[begin : begin + _AT_ONCE] if heaps.keys() & {*rules_for(rules, tag)}]
             await throttle.step(_AT_ONCE)
-            for seen in await gather(lambda tag: self._look(repository, tag), part):
-                rule = None if seen is None else rule_for(rules, seen.tag)
-                if seen is None or rule is None or rule.newest is None:
-                    continue
-                heap, rank = heaps[rule], _rank(seen)
-                if len(heap) < rule.newest:
-                    heappush(heap, rank)
-                else:
-                    heappushpop(heap, rank)
+            for seen in await self._look(repository, part):
+                for rule in rules_for(rules, seen.tag):
+                    if rule.newest is None:
+                        continue
+                    if len(heaps[rule]) < rule.newest:
+                        heappush(heaps[rule], _rank(seen))
+                    else:
+                        heappushpop(heaps[rule], _rank(seen))
         return {rule: heap[0] for rule, heap in heaps.items() if heap}
 
-    async def _look(self, repository: Repository, tag: Tag) -> _Seen | None:
-        try:
-            digest = await self._tags.get(repository, tag)
+    async def _look(self, repository: Repository, tags: Sequence[Tag]) -> list[_Seen]:
+        """Those of some tags that are there and whole."""
+        # What others push to a bucket is not noted here.
+        noted = self._times is not None and not self._storage.bucket.shared
+        pushes = await self._times.last_pushes(repository, tags) if noted and self._times is not None else {}
+
+        async def look(tag: Tag) -> _Seen | None:
+            try:
+                digest = await self._tags.get(repository, tag)
+                record = None if digest is None else await read_record(self._storage.bucket, repository, digest)
+            except Corrupt:
+                return None  # damage is for `verify`
             if digest is None:
                 return None
-            record = await read_record(self._storage.bucket, repository, digest)
-        except Corrupt:
-            return None  # damage is for `verify`
-        # A time that lies ahead was noted by a wrong clock, and counts as now.
-        pushed = None if record is None else min(record.released, self._storage.now())
-        return _Seen(tag, digest, pushed)
+            pushed = None if record is None else _pushed(pushes.get(tag), digest, record)
+            # A time that lies ahead was noted by a wrong clock, and counts as now.
+            return _Seen(tag, digest, None if pushed is None else min(pushed, self._storage.now()))
+
+        return [seen for seen in await gather(look, tags) if seen is not None]
 
     async def _judge(
-        self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
+        self,
+        repository: Repository,
+        rules: Sequence[TagRule],
+        seen: _Seen,
+        newest: dict[TagRule, _Rank],
+        pulled: float | None,
     ) -> tuple[bool, str]:
-        now, tag = self._storage.now(), seen.tag
-        if rule.everything:
-            return True, f"kept by the rule {rule.text!r}"
+        tag = seen.tag
+        for rule in rules:
+            if rule.everything:
+                return True, f"kept by the rule {rule.text!r}"
         if self._policy.immutable.protects(repository, tag):
             return True, "it is immutable"
         subject = await self._subject_of(repository, tag)
         if subject is not None:
             return True, f"it belongs to {subject}, which is there"
+        for rule in rules:
+            reason = await self._kept_by(repository, rule, seen, newest.get(rule), pulled)
+            if reason is not None:
+                return True, reason
+        return False, f"nothing keeps it in {' or '.join(repr(rule.text) for rule in rules)}"
+
+    async def _kept_by(
+        self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
+    ) -> str | None:
+        now = self._storage.now()
         if rule.newest is not None and newest is not None and _rank(seen) >= newest:
-            return True, f"it is one of the {rule.newest} newest"
+            return f"it is one of the {rule.newest} newest"
         if rule.pushed is not None and (seen.pushed is None or now - seen.pushed < rule.pushed):
-            return True, "it was pushed lately"
+            return "it was pushed lately"
         if rule.pulled is not None and self._was_pulled(rule.pulled, pulled):
-            return True, "it was pulled lately, or may have been"
+            return "it was pulled lately, or may have been"
         if rule.referred and await self._storage.bucket.list(layout.referrers(repository, seen.digest)):
-            return True, "something refers to it"
-        return False, f"nothing in the rule {rule.text!r} keeps it"
+            return "something refers to it"
+        return None
 
     def _was_pulled(self, within: float, pulled: float | None) -> bool:
         since = self._storage.now() - within
-        if self._pulls is None or self._pulls.since > since:
+        if self._times is None or self._times.since > since:
             return True  # nobody knows
         return pulled is not None and pulled >= since
 
@@ -214,16 +243,19 @@ class TagRetention:
 
     async def _delete(self, repository: Repository, seen: _Seen) -> bool:
         async def is_as_seen() -> bool:
-            record = await read_record(self._storage.bucket, repository, seen.digest)
-            pushed = None if record is None else min(record.released, self._storage.now())
-            return pushed == seen.pushed
+            return [seen] == await self._look(repository, [seen.tag])
 
         if not await self._manifests.delete_tag_if(repository, seen.tag, seen.digest, is_as_seen):
             return False  # it was pushed again meanwhile
         await self._events.changed(EventAction.DELETE, Target(repository, tag=seen.tag), _ORIGIN)
-        if self._pulls is not None:
-            await self._pulls.forget(repository, [seen.tag])
+        if self._times is not None:
+            await self._times.forget(repository, [seen.tag])
         return True
+
+
+def _pushed(noted: PushedTag | None, digest: Digest, record: Record) -> float:
+    """When a tag was pushed: a manifest has one time for all of its tags, and gets another one when it loses a tag."""
+    return noted.at if noted is not None and noted.digest == str(digest) else record.released
 
 
 def _rank(seen: _Seen) -> _Rank:

@@ -1,18 +1,19 @@
 """The rules of ``[retention]``: which tags are kept, and until when.
 
-One rule a line: patterns of repositories, patterns of tags, and what keeps a tag. The first rule that is about a tag
-decides; a tag that no rule is about is kept::
+One rule a line: patterns of repositories, patterns of tags, and what keeps a tag. A tag is kept where one of the rules
+that are about it keeps it, in whatever order they stand, and where no rule is about it::
 
-    team/app       v*          all
-    team/**        pr-*        pushed 7d
-    **             nightly-*   newest 10, pulled 30d, referred
+    team/app       v*               all
+    team/**        pr-*             pushed 7d
+    **             !v*,!pr-*        newest 10, pulled 30d, referred
 
-Patterns are separated by commas, and are those of `Pattern`. A tag is kept where one of the conditions holds:
+Patterns are separated by commas, and are those of `Pattern`; with ``!`` before it, one says what is not meant. A rule
+keeps a tag where one of its conditions holds:
 
 ``all``          always
 ``newest N``     it is one of the N that were pushed last, of those in its repository that the rule is about
 ``pushed TIME``  it was pushed within that time
-``pulled TIME``  it was pulled within that time, or may have been
+``pulled TIME``  its manifest was pulled by the tag or by digest within that time, or may have been
 ``referred``     something refers to its manifest, such as a signature
 """
 
@@ -34,12 +35,33 @@ _TIME: TypeAdapter[float] = TypeAdapter(Positive, config=LATER)
 
 
 @dataclass(frozen=True, slots=True)
+class Patterns:
+    """What one of the first patterns matches, or anything where there are none, and none of the others."""
+
+    wanted: tuple[Pattern, ...]
+    unwanted: tuple[Pattern, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Patterns":
+        """Read patterns that are separated by commas. :raises ValueError: where one is none."""
+        words = text.split(",")
+        wanted = tuple(Pattern(word) for word in words if not word.startswith("!"))
+        return cls(wanted, tuple(Pattern(word[1:]) for word in words if word.startswith("!")))
+
+    def match(self, name: str) -> bool:
+        """Whether a name is meant."""
+        if self.wanted and not any(pattern.matches(name) for pattern in self.wanted):
+            return False
+        return not any(pattern.matches(name) for pattern in self.unwanted)
+
+
+@dataclass(frozen=True, slots=True)
 class TagRule:
     """One line; ``text`` is as it was written. Times are in seconds; None is a condition that it does not have."""
 
     text: str
-    repositories: tuple[Pattern, ...]
-    tags: tuple[Pattern, ...]
+    repositories: "Patterns"
+    tags: "Patterns"
     everything: bool = False
     newest: int | None = None
     pushed: float | None = None
@@ -48,12 +70,12 @@ class TagRule:
 
     def is_about(self, repository: Repository) -> bool:
         """Whether it may be about tags of a repository."""
-        return any(pattern.matches(repository) for pattern in self.repositories)
+        return self.repositories.match(repository)
 
 
 @dataclass(frozen=True, slots=True)
 class TagRules:
-    """Rules in their order."""
+    """All of them."""
 
     rules: tuple[TagRule, ...] = ()
 
@@ -67,9 +89,9 @@ class TagRules:
         return tuple(rule for rule in self.rules if rule.is_about(repository))
 
 
-def rule_for(rules: tuple[TagRule, ...], tag: Tag) -> TagRule | None:
-    """The first of a repository's rules that is about a tag."""
-    return next((rule for rule in rules if any(pattern.matches(tag) for pattern in rule.tags)), None)
+def rules_for(rules: tuple[TagRule, ...], tag: Tag) -> tuple[TagRule, ...]:
+    """Those of a repository's rules that are about a tag."""
+    return tuple(rule for rule in rules if rule.tags.match(tag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +101,11 @@ class RetentionPolicy:
     rules: TagRules = field(default_factory=TagRules)
     immutable: ImmutableTags = field(default_factory=ImmutableTags)
     notes_pulls: bool = False
+
+    @property
+    def notes_times(self) -> bool:
+        """Whether it is noted when tags were pushed, and maybe pulled."""
+        return self.notes_pulls or bool(self.rules.rules)
 
 
 def parse_tag_rules(text: str) -> TagRules:
@@ -103,7 +130,7 @@ def parse_tag_rules(text: str) -> TagRules:
 def _parse(words: list[str]) -> TagRule:
     if len(words) < 3:
         raise ValueError("a rule is repositories, tags, and what keeps a tag, as in team/* pr-* pushed 7d")
-    repositories, tags = (tuple(Pattern(each) for each in word.split(",")) for word in words[:2])
+    repositories, tags = map(Patterns.parse, words[:2])
     kept: dict[str, object] = {}
     for condition in " ".join(words[2:]).split(","):
         name, value = _condition(condition.split())

@@ -33,10 +33,11 @@ class GuardedGate:
         """See `Gate`."""
         if needs is Entry.EVERYBODY:
             return True
-        user = self._recent.admits(request, self._clients.address_of(request), needs, repository)
-        if user is not None:
-            request.identify(user)
-        return user is not None
+        user = self._recent.admits(request, needs, repository)
+        if user is None:
+            return False
+        request.identify(user)
+        return True
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
         """See `Gate`."""
@@ -48,7 +49,7 @@ class GuardedGate:
         if action is not None:
             self._check(request, user, action, repository)
         if epoch == self._authority.epoch:  # while it was waited for, nothing has changed that it may depend on
-            self._recent.remember(request, self._clients.address_of(request), user, needs, repository)
+            self._recent.remember(request, user, needs, repository)
 
     def pulls(self, request: Request) -> Filter:
         """See `Gate`."""

@@ -5,6 +5,7 @@ Implementation" with OAuth 2.
 """
 
 import json
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 
 from ipfsreg.access.authority import Authority, Basic
@@ -41,27 +42,16 @@ class TokenRoutes:
     async def get(self, request: Request) -> bytes:
         """A token for the credentials of the request; without any, one for what everybody may."""
         scopes = self._checked(parameter(request, "service"), parameters(request, "scope"))
-        try:
-            user = await self._authority.identify(credentials_of(request), self._clients.address_of(request))
-        except BadCredentials:
-            return _refusal(request)
-        except (TooManyAttempts, Unavailable) as error:
-            raise not_looked_at(error) from None
         offline = parameter(request, "offline_token") == "true"
-        return self._answer(request, user, scopes, offline=offline)
+        return await self._answer(request, self._of_header(request), scopes, offline=offline)
 
     async def post(self, request: Request) -> bytes:
         """A token for the password or the offline token of a form."""
         form = await read_form(request, self._memory)
         fields = {name: values[0] for name, values in form.items()}
         scopes = self._checked(fields.get("service"), form.get("scope", []))
-        try:
-            user = await self._of_form(fields, self._clients.address_of(request))
-        except BadCredentials:
-            return _refusal(request)
-        except (TooManyAttempts, Unavailable) as error:
-            raise not_looked_at(error) from None
-        return self._answer(request, user, scopes, offline=fields.get("access_type") == "offline")
+        asker = self._of_form(fields, self._clients.address_of(request))
+        return await self._answer(request, asker, scopes, offline=fields.get("access_type") == "offline")
 
     def _checked(self, service: str | None, scopes: list[str]) -> tuple[Scope, ...]:
         if service and service != self._authority.service:
@@ -71,6 +61,9 @@ class TokenRoutes:
         except BadScope as error:
             raise HttpError(400, "UNSUPPORTED", str(error)) from None
 
+    async def _of_header(self, request: Request) -> User:
+        return await self._authority.identify(credentials_of(request), self._clients.address_of(request))
+
     async def _of_form(self, form: dict[str, str], address: str) -> User:
         grant = form.get("grant_type")
         if grant == "refresh_token":
@@ -79,9 +72,16 @@ class TokenRoutes:
             return await self._authority.identify(Basic(form.get("username", ""), form.get("password", "")), address)
         raise HttpError(400, "UNSUPPORTED", "grant_type is password or refresh_token")
 
-    def _answer(self, request: Request, user: User, scopes: tuple[Scope, ...], *, offline: bool) -> bytes:
+    async def _answer(
+        self, request: Request, asker: Awaitable[User], scopes: tuple[Scope, ...], *, offline: bool
+    ) -> bytes:
         try:
+            user = await asker
             issued = self._authority.issue_token(user, scopes, offline=offline)
+        except BadCredentials:
+            return _refusal(request)
+        except (TooManyAttempts, Unavailable) as error:
+            raise not_looked_at(error) from None
         except BadScope as error:
             raise HttpError(400, "UNSUPPORTED", str(error)) from None
         if not user.is_anonymous:

@@ -1,29 +1,39 @@
 """``/v2/``, ``/v2/_catalog``, ``/v2/<name>/tags/list`` and ``/v2/<name>/referrers/<digest>``."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from urllib.parse import quote, urlencode
 
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.access.identity import Action
+from ipfsreg.flow.streams import next_or_none
 from ipfsreg.flow.throttle import Turns
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import PaginationInvalid
 from ipfsreg.registry.manifest import OCI_INDEX
-from ipfsreg.registry.names import Repository
+from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.referrers import Referrers
+from ipfsreg.registry.repository.tags import PAGE as TAGS_AT_ONCE
 from ipfsreg.registry.repository.tags import Tags
 from ipfsreg.web.gate import Entry, Gate
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.replies import parameter, reply
 from ipfsreg.web.routes import Routes
+from ipfsreg.web.sending import send_pieces
 
 from .converters import path
 
 CATALOG_PAGE = 1000
 """How many repositories one answer lists where the client does not say."""
+
+PAGE_MAX = 10_000
+"""How many names one answer lists at the most, whatever number the client wants: it is told where to go on.
+
+distribution-spec, "Listing Tags": there MAY be fewer than ``n`` where there is a ``Link``. Without ``n`` there are all.
+"""
 
 STEP_SECONDS = 0.002
 """For how long the rules are asked about names before others have their turn."""
@@ -64,43 +74,60 @@ class ListingRoutes:
     async def catalog(self, request: Request) -> bytes:
         """The repositories, in lexical order."""
         number = _number(request)
-        names = await self._catalog.after(parameter(request, "last") or "")
-        most = CATALOG_PAGE if number is None else number
-        if not self._gate.is_open:
-            names = await self._visible(request, names, most + 1)
+        most = CATALOG_PAGE if number is None else min(number, PAGE_MAX)
+        last = parameter(request, "last") or ""
+        # One more than fits says that there is a next page.
+        if self._gate.is_open:
+            names = await self._catalog.after(last, most + 1)
+        else:
+            names = await self._visible(request, last, most + 1)
         page = names[:most]
         _link_to_next(request, path("_catalog"), names, page)
         return _json(request, {"repositories": page})
 
-    async def _visible(self, request: Request, names: Sequence[Repository], most: int) -> list[Repository]:
-        """The first ones that the asker may see. One more than fits says that there is a next page.
+    async def _visible(self, request: Request, last: str, most: int) -> list[Repository]:
+        """The first ones that the asker may see.
 
         Where the rules hide nearly everything, that is a walk through all names, in turns with everything else.
         """
         is_visible = self._gate.lists(request)
         found: list[Repository] = []
         until = self._seconds() + STEP_SECONDS
-        for name in names:
-            if is_visible(name):
-                found.append(name)
-                if len(found) == most:
-                    break
-            if self._seconds() >= until:
-                await self._turns.next()
-                if request.gone:
-                    break
-                until = self._seconds() + STEP_SECONDS
+        while names := await self._catalog.after(last, CATALOG_PAGE):
+            for name in names:
+                if is_visible(name):
+                    found.append(name)
+                    if len(found) == most:
+                        return found
+                if self._seconds() >= until:
+                    await self._turns.next()
+                    if request.gone:
+                        return found
+                    until = self._seconds() + STEP_SECONDS
+            last = names[-1]
         return found
 
     async def tags(self, request: Request, repository: Repository) -> bytes:
         """The tags of a repository, in lexical order."""
         number = _number(request)
         last = parameter(request, "last")
-        # One more than fits says that there is a next page.
-        tags = await self._tags.in_order(repository, last, None if number is None else number + 1)
-        page = tags if number is None else tags[:number]
+        if number is None:
+            return await self._all_tags(request, repository, last)
+        most = min(number, PAGE_MAX)
+        tags = await self._tags.in_order(repository, last, most + 1)
+        page = tags[:most]
         _link_to_next(request, path(repository, "tags/list"), tags, page)
         return _json(request, {"name": repository, "tags": page})
+
+    async def _all_tags(self, request: Request, repository: Repository, last: str | None) -> bytes:
+        """An answer that is made while it is sent, for there may be a million."""
+        async with aclosing(self._tags.pages(repository, last)) as pages:
+            first = await next_or_none(pages) or []
+            if len(first) < TAGS_AT_ONCE:
+                return _json(request, {"name": repository, "tags": first})
+            request.prepare(200, {"Content-Type": "application/json"})
+            await send_pieces(request, _list_of_tags(repository, first, pages))
+        return b""
 
     async def referrers(self, request: Request, repository: Repository, subject: Digest) -> bytes:
         """The manifests that refer to a subject, as an image index."""
@@ -119,6 +146,17 @@ class ListingRoutes:
         return _json(request, index, OCI_INDEX)
 
 
+async def _list_of_tags(
+    repository: Repository, first: Sequence[Tag], rest: AsyncIterator[Sequence[Tag]]
+) -> AsyncGenerator[bytes, None]:
+    """The same JSON as of a short list, in pieces."""
+    end = b"]}"
+    yield _encoded({"name": repository, "tags": first}).removesuffix(end)
+    async for some in rest:
+        yield b"," + _encoded(some)[1:-1]
+    yield end
+
+
 def _number(request: Request) -> int | None:
     text = parameter(request, "n")
     if text is None:
@@ -135,5 +173,8 @@ def _link_to_next(request: Request, where: str, names: Sequence[str], page: Sequ
 
 
 def _json(request: Request, document: object, media_type: str = "application/json") -> bytes:
-    content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    return reply(request, 200, {"Content-Type": media_type}, content)
+    return reply(request, 200, {"Content-Type": media_type}, _encoded(document))
+
+
+def _encoded(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -19,9 +19,11 @@ from .framing import BadChunk
 from .head import BadRequest
 from .incoming import Incoming
 from .limits import BEHIND_TLS_PIECE, DRAIN_MAX, FIRST_PIECE, REQUESTS_AT_ONCE, HttpLimits, next_piece
-from .output import IWire, Output
+from .output import Output
 from .patience import Awaited, Patience
 from .request import Answer, Request
+from .unread import Unread
+from .wire import IWire
 
 _TLS_HANDSHAKE = b"\x16"
 
@@ -32,6 +34,7 @@ class Server(Protocol):
     reactor: Any
     clock: Callable[[], float]
     limits: HttpLimits
+    unread: Unread
 
     def handle(self, request: Request) -> None:
         """Answer a request, now or later."""
@@ -68,7 +71,6 @@ _OVER = (_Phase.CLOSING, _Phase.LINGERING)
 @implementer(IHalfCloseableProtocol)
 class Connection(protocol.Protocol):
     """A connection. ``request`` is being answered now; the next request is not looked at before it is over.
-
     ``incoming`` is what has come and waits, ``output`` what goes out.
     """
 
@@ -86,7 +88,7 @@ class Connection(protocol.Protocol):
         self._advancing = False
         self._later: IDelayedCall | None = None
         self._reading = True
-        self._read_to_end = False
+        self.read_to_end = False
         self._keeps = True
         self._patience = Patience(server.reactor, server.clock, server.limits, self._too_late)
 
@@ -111,7 +113,7 @@ class Connection(protocol.Protocol):
         """See `Protocol`."""
         self.peer = self.wire.getPeer()
         self.secure = ISSLTransport.providedBy(self.transport)
-        self.output = Output(self.wire, self._server.reactor, secure=self.secure, taken=self._taken, moved=self._moved)
+        self.output = Output(self.wire, self._server, secure=self.secure, taken=self._taken, moved=self._moved)
         with suppress(OSError, AttributeError):  # a Unix socket
             self.wire.setTcpNoDelay(True)
         self._read_at_once(FIRST_PIECE)
@@ -133,7 +135,9 @@ class Connection(protocol.Protocol):
 
     def readConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol`: the client sends nothing more, but may still want its answers."""
-        self._read_to_end = True
+        self.read_to_end = True
+        if self.request is not None:
+            self.request.client_has_sent_all()
         if self._phase in _OVER:
             self._close()
         else:
@@ -150,7 +154,6 @@ class Connection(protocol.Protocol):
         self._patience.stop()
         if self._later is not None:
             self._later.cancel()
-            self._later = None
         self._forsake()
         self.output.lost()
         self._server.lost(self)
@@ -244,12 +247,12 @@ class Connection(protocol.Protocol):
     def _step(self) -> bool:
         """Take the next thing out of the buffer; False where that has to wait."""
         if self._phase is _Phase.HEAD:
-            return bool(self.incoming or self._read_to_end) and self._take_head()
+            return bool(self.incoming or self.read_to_end) and self._take_head()
         if self._phase is _Phase.BODY and self.request is not None and self._waits_for_body():
             if self.incoming:
                 self._take_body(self.request.body)
                 return True
-            if self._read_to_end:
+            if self.read_to_end:
                 self._end_within_body()
         return False
 
@@ -263,12 +266,12 @@ class Connection(protocol.Protocol):
             self._refuse(error)
             return False
         if head is None:
-            if self._read_to_end:
+            if self.read_to_end:
                 self._close()
             return False
         self._patience.step()
         self.request = request = Request(self, head)
-        self._phase = _Phase.ANSWER if head.length == 0 else _Phase.BODY
+        self._phase = _Phase.ANSWER if head.fields.length == 0 else _Phase.BODY
         self._server.handle(request)
         return True
 
@@ -323,7 +326,7 @@ class Connection(protocol.Protocol):
         """As `_close`, where the client may still be sending: what it sends is thrown away for a while."""
         self.incoming.clear()
         self._forsake()
-        if self.secure or self._read_to_end:
+        if self.secure or self.read_to_end:
             self._close()
         else:
             self._phase = _Phase.LINGERING
@@ -354,7 +357,7 @@ class Connection(protocol.Protocol):
             reading = not self.incoming
         else:
             reading = len(self.incoming) <= self._server.limits.head.size
-        if reading is not self._reading and not self._read_to_end:
+        if reading is not self._reading and not self.read_to_end:
             self._reading = reading
             self.wire.resumeProducing() if reading else self.wire.pauseProducing()
         self._patience.wait_for(self._awaited())

@@ -14,6 +14,8 @@ from .limits import HEAD_MAX, HEADERS_MAX
 END = b"\r\n\r\n"
 
 _CONTROLS = bytes(range(0x21)) + b"\x7f"
+_KNOWN_MOST = 2  # one for lists and manifests, say, and one for blobs
+_KNOWN_LENGTH = 4096  # in bytes
 _LENGTH_DIGITS = 18  # more than any disk has
 
 
@@ -27,34 +29,61 @@ class BadRequest(Exception):
 
 
 @dataclass(slots=True)
-class Head:
-    """A request without its body.
+class Fields:
+    """The version and the headers of a request.
 
     ``headers`` have lower-case names; several values of a name are joined by commas (RFC 9110, 5.3). ``length`` is the
     body's in bytes, or None for a chunked one. ``keep_alive`` says whether the client can go on with the connection.
     """
 
-    method: bytes
-    target: bytes
     is_1_1: bool
     headers: dict[bytes, bytes]
     length: int | None = 0
     keep_alive: bool = True
     expects_continue: bool = False
+    remembered: object = None
+    """What a handler likes to remember of all requests that have the very same fields on the same connection."""
 
 
-def parse_head(data: bytes, most: int = HEADERS_MAX) -> Head:
+@dataclass(slots=True)
+class Head:
+    """A request without its body."""
+
+    method: bytes
+    target: bytes
+    fields: Fields
+
+
+def parse_head(data: bytes, most: int = HEADERS_MAX, known: dict[bytes, Fields] | None = None) -> Head:
     """Read a head, from the request line to the empty line with which it ends. It has ``most`` headers at most.
+
+    ``known`` are fields that the client has sent lately, which it mostly sends again; this keeps it.
 
     :raises BadRequest: where it is not a request of HTTP/1.1 or 1.0.
     """
     end = data.find(b"\r\n")
     method, target, is_1_1 = _parse_line(data[:end])
-    if data.count(b"\r\n") - 2 > most:
+    text = data[end - len(b"1.1") :]  # the version is a part of what they mean
+    fields = None if known is None else known.get(text)
+    if fields is None:
+        fields = _parse_fields(text, most, is_1_1=is_1_1)
+        if known is not None and len(text) <= _KNOWN_LENGTH:
+            if len(known) >= _KNOWN_MOST:
+                known.clear()
+            known[text] = fields
+    return Head(method, target, fields)
+
+
+def _parse_fields(text: bytes, most: int, *, is_1_1: bool) -> Fields:
+    """The headers of a head, from the version in its request line to its end.
+
+    :raises BadRequest: where they are not headers.
+    """
+    if text.count(b"\r\n") - 2 > most:
         raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {most} headers")
     fields = _Fields()
     try:
-        HttpRequestParser(fields).feed_data(b"GET / HTTP/1.1" + data[end:])
+        HttpRequestParser(fields).feed_data(b"GET / HTTP/1.1" + text[len(b"1.1") :])
     except HttpParserUpgrade:
         pass  # nobody has to accept an offer to speak another protocol
     except HttpParserError as error:
@@ -66,7 +95,7 @@ def parse_head(data: bytes, most: int = HEADERS_MAX) -> Head:
     connection = headers.get(b"connection")
     closes = connection is not None and b"close" in [token.strip() for token in connection.lower().split(b",")]
     expects_continue = is_1_1 and headers.get(b"expect", b"").lower() == b"100-continue"
-    return Head(method, target, is_1_1, headers, length, is_1_1 and not closes, expects_continue)
+    return Fields(is_1_1, headers, length, is_1_1 and not closes, expects_continue)
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes, bool]:

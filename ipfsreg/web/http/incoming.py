@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .framing import Chunked, Sized
-from .head import END, Head, check_beginning, parse_head
+from .head import END, Fields, Head, check_beginning, parse_head
 from .limits import HeadBounds
 
 
@@ -13,6 +13,7 @@ class Incoming:
     def __init__(self, bounds: HeadBounds) -> None:
         self._bounds = bounds
         self._data = b""
+        self._known: dict[bytes, Fields] = {}
         self._framing: Sized | Chunked = Sized(0)
 
     def __len__(self) -> int:
@@ -41,10 +42,11 @@ class Incoming:
             check_beginning(data if end < 0 else data[:end], self._bounds.size)
             return None
         end += len(END)
-        head = parse_head(data[:end], self._bounds.count)
+        head = parse_head(data[:end], self._bounds.count, self._known)
         self._data = data[end:]
-        if head.length != 0:
-            self._framing = Chunked() if head.length is None else Sized(head.length)
+        length = head.fields.length
+        if length != 0:
+            self._framing = Chunked() if length is None else Sized(length)
         return head
 
     def take_body(self) -> tuple[Sequence[bytes], float, bool]:

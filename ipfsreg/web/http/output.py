@@ -6,26 +6,26 @@ Bytes are written at once where the socket takes them, and go through the transp
 import os
 from collections.abc import Callable
 from socket import socket
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
-    IConsumer,
     IProducer,
     IPullProducer,
     IPushProducer,
-    ISystemHandle,
-    ITCPTransport,
 )
 from zope.interface import implementer
 
 from ipfsreg.flow.sendfile import SocketGone, SocketSender
 from ipfsreg.flow.workers import Workers
 
+from .unread import UNCOUNTED, Unread
+from .wire import IWire
 
-class IWire(ITCPTransport, IConsumer, IPushProducer, ISystemHandle):
-    """What every transport of ours can do: TCP, TLS over it, and Unix sockets, which have all that matters here."""
+
+def _nothing() -> None:
+    """Where nobody is to be told."""
 
 
 @implementer(IPullProducer)
@@ -65,6 +65,10 @@ class SocketOutlet:
         """End the connection when it has sent everything."""
         self._wire.loseConnection()
 
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._drained = _nothing
+
     def resumeProducing(self) -> None:
         """The transport's side: see `write`."""
         if not self._asked:
@@ -97,6 +101,10 @@ class TlsOutlet:
         self._wire.unregisterProducer()  # it would be waited for
         self._wire.loseConnection()
 
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._drained = _nothing
+
     def pauseProducing(self) -> None:
         """The transport's side: more is waiting than it likes."""
         self.congested = True
@@ -110,14 +118,23 @@ class TlsOutlet:
         """The transport's side: the connection is gone."""
 
 
+class OutputServer(Protocol):
+    """What all outputs of a server share."""
+
+    reactor: Any
+    unread: Unread
+
+
 class Output:
     """``taken`` is called when the client has taken everything, ``moved`` when it has taken a part of a file."""
 
     def __init__(
-        self, wire: IWire, reactor: Any, *, secure: bool, taken: Callable[[], None], moved: Callable[[], None]
+        self, wire: IWire, server: OutputServer, *, secure: bool, taken: Callable[[], None], moved: Callable[[], None]
     ) -> None:
         self._wire = wire
-        self._reactor = reactor
+        self._reactor = server.reactor
+        self._unread = server.unread
+        self._waits = 0
         self._outlet = (TlsOutlet if secure else SocketOutlet)(wire, self._drained)
         self._taken = taken
         self._moved = moved
@@ -143,6 +160,9 @@ class Output:
             return True
         if self._producer is not None:
             self._producer.pauseProducing()
+        self._waits += len(data)
+        if self._waits > UNCOUNTED:
+            self._unread.add(self._wire, len(data))
         return False
 
     def register_producer(self, producer: IProducer) -> None:
@@ -179,6 +199,10 @@ class Output:
     def lost(self) -> None:
         """The connection is no more."""
         self._is_over = True
+        self._all_taken()
+        # So that nothing holds the connection, nor the transport with all that it has not sent.
+        self._taken = self._moved = _nothing
+        self._outlet.forget()
         if self._sender is not None:
             self._sender.stop()
         producer, self._producer = self._producer, None
@@ -186,7 +210,13 @@ class Output:
             producer.stopProducing()
         self._wake()
 
+    def _all_taken(self) -> None:
+        if self._waits > UNCOUNTED:
+            self._unread.taken(self._wire)
+        self._waits = 0
+
     def _drained(self) -> None:
+        self._all_taken()
         self._wake()
         if self._producer is not None:
             self._producer.resumeProducing()

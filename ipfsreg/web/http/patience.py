@@ -11,6 +11,10 @@ from .limits import LEAST_RATE, LINGER_SECONDS, HttpLimits
 _LEAST = 0.01  # seconds, between two looks: the two clocks never quite agree
 
 
+def _nothing(*_: object) -> None:
+    """In place of what would be called: a connection that is gone, and all that holds it, is freed at once."""
+
+
 class Deadline:
     """Calls ``expired`` when the time is over, by a clock that nobody can set.
 
@@ -41,8 +45,9 @@ class Deadline:
         self._due = None
 
     def stop(self) -> None:
-        """As `clear`, for good."""
+        """As `clear`, for good: whoever was to be called is forgotten."""
         self._due = None
+        self._expired = _nothing
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -130,6 +135,7 @@ class Patience:
 
     def stop(self) -> None:
         """Wait for nothing any more."""
+        self._awaited, self._expired = Awaited.NOTHING, _nothing
         self._deadline.stop()
 
     def _too_late(self) -> None:

@@ -5,7 +5,7 @@ of routes finds the handler (`ipfsreg.web.routes`), and hands this on as it is.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol
@@ -40,6 +40,8 @@ class RequestChannel(BodySource, Protocol):
 
     secure: bool
     output: Output
+    read_to_end: bool
+    """Whether the client has said that it sends nothing more."""
 
     @property
     def host(self) -> IAddress:
@@ -85,9 +87,11 @@ class Request:
         self.method = head.method
         self.uri = head.target
         self.path, _, self._query = head.target.partition(b"?")
-        self.is_1_1 = head.is_1_1
-        self.headers = head.headers
-        self.body = Body(channel, head.length, expects_continue=head.expects_continue)
+        self.fields = fields = head.fields
+        """Its headers, and what is remembered of requests with the same ones."""
+        self.is_1_1 = fields.is_1_1
+        self.headers = fields.headers
+        self.body = Body(channel, fields.length, expects_continue=fields.expects_continue)
         self.code = 200
         self.answer = Answer.AWAITED
         self.user: object = None
@@ -98,13 +102,14 @@ class Request:
         """Whether the client went away, so that nobody reads an answer."""
         self.sent_length = 0
         self._channel = channel
-        self._keeps = head.keep_alive
+        self._keeps = fields.keep_alive
         self._args: dict[bytes, list[bytes]] | None = None
         self._identifier: str | None = None
         self._headers: Headers | Mapping[str, object] = {}
         self._more: list[tuple[str, object]] = []
         self._is_chunked = False
         self._declared: int | None = None
+        self._at_end: Callable[[], None] | None = None
 
     @property
     def args(self) -> dict[bytes, list[bytes]]:
@@ -210,9 +215,21 @@ class Request:
         if not self.gone and self.answer is not Answer.COMPLETE:
             self._channel.drop()
 
+    def end_with_client(self, end: Callable[[], None]) -> None:
+        """Have an answer without an end ended when the client says that it sends nothing more: that is how one goes."""
+        self._at_end = end
+        if self._channel.read_to_end:
+            end()
+
+    def client_has_sent_all(self) -> None:
+        """The connection's side: the client said so. It still reads answers that have an end."""
+        if self._at_end is not None:
+            self._at_end()
+
     def client_gone(self) -> None:
         """The connection's side: nobody reads the answer any more, and no more of the body comes."""
         self.gone = True
+        self._at_end = None
         self.body.lost(ClientGone("the client went away before its request was whole"))
 
     def give_up_body(self) -> None:

@@ -18,6 +18,7 @@ from .connection_limits import ConnectionBounds, ConnectionCount, Refusals, Refu
 from .headers import CommonHeaders, encode
 from .limits import HttpLimits
 from .request import Request
+from .unread import Unread
 
 Handler = Callable[[Request], None]
 """Is called with each request when its headers have arrived, and sees to it that it gets an answer."""
@@ -60,6 +61,7 @@ class HttpServer(ServerFactory):
         self.reactor = reactor
         self.clock = MonotonicClock().seconds
         self.limits = limits
+        self.unread = Unread()
         self.connections: dict[Connection, str] = {}
         """All of them, and what each is counted as."""
         self._handler = handler

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipfsreg.access.identity import Action
+from ipfsreg.bucket.errors import BucketError
 from ipfsreg.web.errors import HttpError, answer_failure
 from ipfsreg.web.gate import Entry, Needs
 from ipfsreg.web.gateway.accept import preferred
@@ -65,18 +66,26 @@ class Place:
 class Answers:
     """Makes pages out of templates for whom the gate admits.
 
-    ``read_only`` says why nothing can be changed; None where it can.
+    ``read_only`` says why nothing can be changed; None where it can. ``url`` is the registry's own where a proxy hides
+    it.
     """
 
     _log = Logger()
 
     def __init__(
-        self, rendering: Rendering, visitors: Visitors, clients: TrustedProxies, read_only: str | None
+        self,
+        rendering: Rendering,
+        visitors: Visitors,
+        clients: TrustedProxies,
+        read_only: str | None,
+        url: str | None,
     ) -> None:
         self.rendering = rendering
         self.visitors = visitors
         self.forms = FormTokens(visitors, clients)
         self.read_only = read_only
+        self._clients = clients
+        self._url = url
 
     def add(
         self, routes: Routes, path: str, methods: Sequence[str], name: str, handler: RouteHandler, needs: Needs
@@ -108,8 +117,11 @@ class Answers:
     ) -> bytes:
         """Answer with a page."""
         visitors = self.visitors
+        host, secure = self._host(request)
         values = {
             "title": title,
+            "host": host,
+            "secure": secure,
             "where": where,
             "visitor": visitors.name(request),
             "can_sign_in": visitors.can_sign_in,
@@ -120,6 +132,15 @@ class Answers:
             **more,
         }
         return reply(request, status, HEADERS, await self.rendering.page(template, values))
+
+    def _host(self, request: Request) -> tuple[str, bool]:
+        """What image names begin with, and whether clients come by TLS."""
+        if self._url is not None:
+            scheme, _, host = self._url.partition("://")
+            return host.rstrip("/"), scheme == "https"
+        header = request.header("host") or ""
+        host = "".join(each for each in header if each.isascii() and (each.isalnum() or each in ".-_:[]"))
+        return host[:270] or "localhost", self._clients.is_secure(request)
 
     def may_delete(self, request: Request, repository: str) -> bool:
         """Whether the visitor may delete tags of a repository."""
@@ -148,6 +169,8 @@ class Answers:
         title = _TITLES.get(status, HTTPStatus(status).phrase)
         try:
             return await self.page(request, "error.html", title, status=status, code=status, message=clip(message, 500))
+        except BucketError:
+            return document
         except Exception:
             self._log.failure("the page for an error failed", Failure())
             return document

@@ -11,13 +11,24 @@ from ipfsreg.registry.ipfs.ipfs_view import CID_ANNOTATION, PUBLISHED
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Registry
 
+from .documents import Document
 from .text import clip, kind_of
 
 DEPTH_MAX = 4
 NODES_MAX = 100
+LISTED_MAX = 12
+"""Of so many images of an index it is looked what refers to them."""
 
 _COSIGN: Mapping[str, str] = {"sig": "cosign signature", "att": "cosign attestation", "sbom": "cosign SBOM"}
 """Tags under which cosign stores things beside an image: ``sha256-<hex>.sig`` and so on."""
+
+
+_WORDS: Mapping[str, Sequence[str]] = {
+    "signature": ("signature", "Sigstore"),
+    "SBOM": ("SBOM",),
+    "attestation": ("attestation",),
+}
+"""What a list says of an image, by what stands in the names of kinds."""
 
 
 @dataclass
@@ -41,12 +52,37 @@ class Tree:
     cid: str = ""
 
 
-async def attached_to(registry: Registry, repository: Repository, digest: Digest) -> Tree:
-    """The tree of what refers to a manifest, at most `NODES_MAX` of it."""
+async def attached_to(registry: Registry, repository: Repository, digest: Digest, document: Document) -> Tree:
+    """The tree of what refers to a manifest, at most `NODES_MAX` of it, and to the images that it lists.
+
+    What an index lists as an attestation of one of its images, as BuildKit does, is there as well.
+    """
     tree = Tree()
     tree.roots = await _referring(registry, repository, digest, tree, {digest}, 0)
     tree.roots += await _by_tag(registry, repository, digest)
+    listed = {}
+    for part in document.images[:LISTED_MAX] if document.is_index else ():
+        found = await _referring(registry, repository, part.digest, tree, {digest, part.digest}, 1)
+        listed[str(part.digest)] = Attached(
+            part.digest, part.platform or kind_of(part.media_type), part.size, children=found
+        )
+    for part in document.parts:
+        if part.attests:
+            of = listed.get(part.attests)
+            beside = tree.roots if of is None else of.children
+            beside.append(Attached(part.digest, "build attestation", part.size))
+    tree.roots += [each for each in listed.values() if each.children]
     return tree
+
+
+async def kinds_attached(
+    registry: Registry, repository: Repository, digest: Digest, document: Document
+) -> Sequence[str]:
+    """Words for what refers to a manifest, or is listed in it: those of `_WORDS`, each once."""
+    descriptors, _ = await registry.referrers.list(repository, digest)
+    kinds = [kind_of(each.get("artifactType") or each.get("mediaType")) for each in descriptors[:NODES_MAX]]
+    kinds += ["attestation" for part in document.parts if part.attests][:1]
+    return [word for word, signs in _WORDS.items() if any(sign in kind for kind in kinds for sign in signs)]
 
 
 async def _referring(

@@ -12,6 +12,7 @@ from typing import Any
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import DigestInvalid
+from ipfsreg.registry.image_config import IMAGE_CONFIGS, platform_of, steps_of
 from ipfsreg.registry.manifest import IMAGES, INDEXES
 
 from .text import clip, clip_lines, read_time
@@ -22,9 +23,6 @@ SHOWN = 200
 RAW_MAX = 32 * 1024
 """Characters that are shown of a document itself."""
 
-IMAGE_CONFIGS = frozenset(
-    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
-)
 _TITLE = "org.opencontainers.image.title"
 _ATTESTS = "vnd.docker.reference.digest"
 
@@ -131,21 +129,17 @@ def read_config(content: bytes) -> Config:
     inner = document.get("config")
     inner = inner if isinstance(inner, dict) else {}
     return Config(
-        platform=platform_of(document),
+        platform=_platform(document),
         created=read_time(document.get("created")),
         settings=list(_settings(document, inner)),
         labels=_pairs(inner.get("Labels")),
-        history=list(_history(document.get("history"))),
+        history=list(_history(document)),
         raw=_raw(content),
     )
 
 
-def platform_of(value: object) -> str:
-    """A platform such as ``linux/arm64/v8`` out of a descriptor's or a configuration's fields; empty for none."""
-    if not isinstance(value, Mapping):
-        return ""
-    names = [value.get(field) for field in ("os", "architecture", "variant")]
-    found = "/".join(clip(name, 32) for name in names if isinstance(name, str) and name)
+def _platform(value: object) -> str:
+    found = "/".join(clip(name, 32) for name in platform_of(value))
     return "" if found == "unknown/unknown" else found
 
 
@@ -172,15 +166,13 @@ def _command(value: object) -> str:
     return " ".join(word if word and not set(word) & set(" \"'\\$") else repr(word) for word in words)
 
 
-def _history(value: object) -> Iterator[Step]:
+def _history(config: Mapping[str, Any]) -> Iterator[Step]:
     layer = 0
-    for each in islice(_list(value), SHOWN):
-        step = each if isinstance(each, dict) else {}
+    for step in steps_of(config, SHOWN):
         made = None
-        if not step.get("empty_layer"):
+        if not step.empty_layer:
             made, layer = layer, layer + 1
-        command = clip(step.get("created_by"), 2000)
-        yield Step(_readable(command), read_time(step.get("created")), clip(step.get("comment"), 200), made)
+        yield Step(_readable(clip(step.created_by, 2000)), read_time(step.created), clip(step.comment, 200), made)
 
 
 def _readable(command: str) -> str:
@@ -207,7 +199,7 @@ def _part(value: object) -> Part | None:
         clip(value.get("mediaType"), 120),
         size if type(size) is int and size >= 0 else 0,
         clip(notes.get(_TITLE), 120),
-        platform_of(value.get("platform")),
+        _platform(value.get("platform")),
         clip(notes.get(_ATTESTS), 140),
     )
 

@@ -1,7 +1,7 @@
 """Whether a form that was sent is one of our own: protection against forgery across sites (CSRF).
 
-A form has a token that is made of a secret of this process, of a cookie that only this browser has, and of its session.
-A page of another site can send neither the cookie (``SameSite=Strict``) nor a token that goes with it.
+A form has a token that is made of a cookie that only this browser has, and of the secret of its session, or of this
+process where it has none. A page of another site can send neither the cookie (``SameSite=Strict``) nor such a token.
 """
 
 import hashlib
@@ -45,12 +45,17 @@ class FormTokens:
 
         :raises HttpError: 403 where it is not.
         """
-        given = form.get(FIELD, [""])[0]
-        own = read_cookie(request, cookie_name(_COOKIE, secure=self._clients.is_secure(request)))
-        if not own or not hmac.compare_digest(given.encode(), self._made(own, request).encode()):
+        if not self.is_ours(request, form):
             message = "this form is not from this registry, or too old: go back, load the page anew, and send it again"
             raise HttpError(403, "DENIED", message)
 
+    def is_ours(self, request: Request, form: Mapping[str, Sequence[str]]) -> bool:
+        """Whether a form is one of ours."""
+        given = form.get(FIELD, [""])[0]
+        own = read_cookie(request, cookie_name(_COOKIE, secure=self._clients.is_secure(request)))
+        return bool(own and hmac.compare_digest(given.encode(), self._made(own, request).encode()))
+
     def _made(self, own: str, request: Request) -> str:
-        framed = f"{len(own)},{own}{self._visitors.session(request)}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, framed, hashlib.sha256).hexdigest()
+        # A session outlives the process, and so do the forms that were shown in it.
+        key = self._visitors.session(request).encode() or self._key
+        return hmac.new(key, own.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

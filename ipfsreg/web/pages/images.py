@@ -11,7 +11,6 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.registry import Registry
 from ipfsreg.registry.repository.manifests import StoredManifest
-from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.routes import Routes
 
@@ -46,17 +45,17 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class PlatformRow:
-    """An image of an index. ``size`` are the bytes of its layers; None where the repository does not have it."""
+    """An image of an index, which the repository may lack. ``size`` are the bytes of its layers, as far as known."""
 
     part: Part
     size: int | None
+    is_here: bool = True
 
 
 class ImagePages:
     """What there is to see of one manifest.
 
-    ``shows`` says whether a repository's content is to be had by CID, and ``url`` is the registry's own where a proxy
-    hides it.
+    ``shows`` says whether a repository's content is to be had by CID.
     """
 
     def __init__(
@@ -64,16 +63,12 @@ class ImagePages:
         registry: Registry,
         answers: Answers,
         contents: Contents,
-        clients: TrustedProxies,
         shows: Callable[[str], bool],
-        url: str | None,
     ) -> None:
         self._registry = registry
         self._answers = answers
         self._contents = contents
-        self._clients = clients
         self._shows = shows
-        self._url = url
 
     def add_to(self, routes: Routes) -> None:
         """Add the routes."""
@@ -86,9 +81,8 @@ class ImagePages:
         registry = self._registry
         manifest, document = await self._contents.document(repository, reference)
         config = await self._contents.config(repository, document)
-        tree = await attached_to(registry, repository, manifest.digest)
+        tree = await attached_to(registry, repository, manifest.digest, document)
         cid = await self._cid(repository, manifest)
-        host, secure = self._host(request)
         platforms = await self._platforms(repository, document)
         is_digest = isinstance(reference, Digest)
         return await self._answers.page(
@@ -108,8 +102,6 @@ class ImagePages:
             tree=tree,
             cid=cid,
             by_cid=cid if registry.images_by_cid is not None else None,
-            host=host,
-            secure=secure,
             may_delete=not is_digest and self._answers.may_delete(request, repository),
         )
 
@@ -119,9 +111,9 @@ class ImagePages:
 
         async def row(part: Part) -> PlatformRow:
             try:
-                return PlatformRow(part, (await self._contents.document(repository, part.digest))[1].size)
+                return PlatformRow(part, await self._contents.size_of(repository, part))
             except (RegistryError, BucketError):
-                return PlatformRow(part, None)
+                return PlatformRow(part, None, is_here=False)
 
         return await gather(row, document.parts, AT_ONCE)
 
@@ -130,15 +122,6 @@ class ImagePages:
             return await self._registry.manifests.cid(manifest) if self._shows(repository) else None
         except (RegistryError, BucketError):
             return None
-
-    def _host(self, request: Request) -> tuple[str, bool]:
-        """What image names begin with, and whether clients come by TLS."""
-        if self._url is not None:
-            scheme, _, host = self._url.partition("://")
-            return host.rstrip("/"), scheme == "https"
-        header = request.header("host") or ""
-        host = "".join(each for each in header if each.isascii() and (each.isalnum() or each in ".-_:[]"))
-        return host[:270] or "localhost", self._clients.is_secure(request)
 
 
 def _layers(document: Document, config: Config | None) -> Sequence[LayerRow]:

@@ -1,7 +1,7 @@
 """All pages together."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
 
@@ -27,7 +27,7 @@ from .paths import ASSETS
 from .rendering import Rendering
 from .repositories import RepositoryPages
 from .signing_in import SignInPages
-from .status import StatusPage, Told
+from .status import StatusOptions, StatusPage
 
 _UNKNOWN_NAME = (
     "Browsers are answered under names that the registry knows, since a stranger's page could make any other name lead "
@@ -35,21 +35,17 @@ _UNKNOWN_NAME = (
 )
 
 
-async def _nothing() -> Mapping[str, str]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class PagesOptions:
     """What pages show beside what the registry has.
 
-    ``shows`` says whether a repository's content is to be had by CID, ``told`` what the storage's server says of
-    itself. ``url`` is the registry's own where a proxy hides it.
+    ``shows`` says whether a repository's content is to be had by CID. ``url`` is the registry's own where a proxy hides
+    it.
     """
 
     shows: Callable[[str], bool]
-    told: Callable[[], Awaitable[Mapping[str, str]]] = _nothing
     url: str | None = None
+    status: StatusOptions = field(default_factory=StatusOptions)
 
 
 class Pages:
@@ -65,14 +61,13 @@ class Pages:
         read_only: str | None,
     ) -> None:
         self._rendering = Rendering(workers, registry.now)
-        self._answers = Answers(self._rendering, visitors, clients, read_only)
+        self._answers = Answers(self._rendering, visitors, clients, read_only, options.url)
         self._registry = registry
         self._teller = Teller(registry.events, clients)
-        told: Told = options.told
         contents = Contents(registry, workers)
         self._repositories = RepositoryPages(registry, workers, self._answers, contents)
-        self._images = ImagePages(registry, self._answers, contents, clients, options.shows, options.url)
-        self._status = StatusPage(registry, self._answers, told)
+        self._images = ImagePages(registry, self._answers, contents, options.shows)
+        self._status = StatusPage(registry, workers, self._answers, options.status)
         self.home: RouteHandler = self._answers.guarded(self._repositories.home, Entry.ANYBODY)
         """Answers ``/`` where a page is wanted."""
         self.unmatched: Unmatched = self._answers.failed

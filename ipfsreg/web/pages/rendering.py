@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
@@ -15,6 +16,7 @@ from . import paths, text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_AGAIN_SECONDS = 10
 _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
@@ -51,13 +53,19 @@ class Rendering:
         return await self._workers.run(self._render, loaded, template, values)
 
     async def loaded(self) -> Loaded:
-        """What pages are made of."""
+        """What pages are made of.
+
+        :raises Unavailable: where it cannot be read now, as with too many open files.
+        """
         if self._loaded is None:
             self._loaded = await self._loading.outcome()
         return self._loaded
 
     async def _load(self) -> Loaded:
-        return await self._workers.run(_load)
+        try:
+            return await self._workers.run(_load)
+        except OSError as error:
+            raise Unavailable(f"the files of the pages cannot be read: {error.strerror}", _AGAIN_SECONDS) from None
 
     def _render(self, loaded: Loaded, template: str, values: Mapping[str, Any]) -> bytes:
         now = datetime.fromtimestamp(self._now(), UTC)
@@ -85,6 +93,7 @@ def _load() -> Loaded:
         "kind": text.kind_of,
         "clip": text.clip,
     }
+    environment.tests["link"] = text.is_link
     environment.globals |= {
         "paths": paths,
         "asset": lambda name: f"{paths.ASSETS}/{name}?v={assets[name].version}",

@@ -1,6 +1,7 @@
 """``/`` and ``/repositories/<name>``: the repositories, and the tags of one."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,7 @@ from ipfsreg.flow.gather import gather
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
-from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.names import Repository, Tag, parse_reference
 from ipfsreg.registry.registry import Registry
 from ipfsreg.web.gate import Entry
 from ipfsreg.web.http.request import Request
@@ -21,9 +22,10 @@ from ipfsreg.web.replies import parameter
 from ipfsreg.web.routes import Routes
 
 from .answers import Answers, Place
+from .attached import kinds_attached
 from .contents import Contents
 from .documents import Part
-from .paths import HOME, REPOSITORIES, repository_path
+from .paths import HOME, REPOSITORIES, image_path, repository_path
 from .text import clip, time_of
 from .windows import Window, allowed_window_of, tags_window, window_of
 
@@ -51,7 +53,10 @@ class RepositoryRow:
 
 @dataclass(frozen=True, slots=True)
 class TagRow:
-    """A tag in a list. ``smallest`` and ``largest`` are the bytes of its images; without a digest it cannot be read."""
+    """A tag in a list. ``smallest`` and ``largest`` are the bytes of its images; without a digest it cannot be read.
+
+    ``attached`` has words for what refers to it: that it has a signature, an SBOM.
+    """
 
     tag: Tag
     digest: Digest | None = None
@@ -60,6 +65,7 @@ class TagRow:
     smallest: int | None = None
     largest: int | None = None
     pushed: datetime | None = None
+    attached: Sequence[str] = ()
 
 
 class RepositoryPages:
@@ -80,17 +86,18 @@ class RepositoryPages:
     async def home(self, request: Request) -> bytes:
         """The repositories that the visitor may pull; a word about them where the visitor may not list any."""
         query, after = _query(request), parameter(request, "after") or ""
+        image = _image_in(query)
+        if image is not None:
+            return self._answers.redirect(request, image_path(*image))
         window: Window[Repository] | None = None
         rows: list[RepositoryRow] = []
         visitors = self._answers.visitors
         if visitors.may(request, Action.CATALOG):
-            names = await self._registry.catalog.after("")
+            part = self._registry.catalog, query, after[:_QUERY_MAX], REPOSITORIES_PAGE
             if visitors.is_open:
-                window = await self._workers.run(window_of, names, query, after[:_QUERY_MAX], REPOSITORIES_PAGE)
+                window = await window_of(*part)
             else:
-                window = await self._workers.run(
-                    allowed_window_of, names, query, after[:_QUERY_MAX], REPOSITORIES_PAGE, visitors.lists(request)
-                )
+                window = await allowed_window_of(*part, visitors.lists(request), self._workers)
             rows = await self._rows(window.names)
         return await self._answers.page(
             request,
@@ -99,7 +106,7 @@ class RepositoryPages:
             query=query,
             window=window,
             rows=rows,
-            host=request.header("host") or "localhost",
+            problem=bool(rows) and all(row.tags is None for row in rows),
         )
 
     async def open(self, request: Request) -> bytes:
@@ -160,6 +167,7 @@ class RepositoryPages:
                 sizes = await self._sizes(repository, document.images[:PLATFORMS_SIZED])
             elif (config := await self._contents.config(repository, document)) is not None:
                 platforms = [config.platform] if config.platform else []
+            attached = await kinds_attached(self._registry, repository, manifest.digest, document)
         except (RegistryError, BucketError):
             return TagRow(tag)
         return TagRow(
@@ -170,16 +178,27 @@ class RepositoryPages:
             min(sizes, default=None),
             max(sizes, default=None),
             time_of(manifest.noted),
+            attached,
         )
 
     async def _sizes(self, repository: Repository, parts: Sequence[Part]) -> list[int]:
-        found = []
+        found: list[int | None] = []
         for part in parts:  # one after the other: a page looks at several tags at a time
             try:
-                found.append((await self._contents.document(repository, part.digest))[1].size)
+                found.append(await self._contents.size_of(repository, part))
             except (RegistryError, BucketError):
                 continue
-        return found
+        return [size for size in found if size is not None]
+
+
+def _image_in(query: str) -> tuple[Repository, Tag | Digest] | None:
+    """The image that is searched for by a name such as ``HOST/team/app:1.0``, or None."""
+    if not {":", "@"} & set(query.rpartition("/")[2]):
+        return None
+    for text in (query, query.partition("/")[2]):
+        with suppress(RegistryError):
+            return parse_reference(text)
+    return None
 
 
 def _query(request: Request) -> str:

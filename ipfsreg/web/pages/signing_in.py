@@ -35,8 +35,9 @@ class SignInPages:
     async def sign_in(self, request: Request) -> bytes:
         """Begin a session, and go on to where the visitor wanted to be."""
         form = await read_form(request, self._memory)
-        self._answers.forms.check(request, form)
         then, name = local_path(form.get("then", [HOME])[0]), form.get("name", [""])[0].strip()
+        if not self._answers.forms.is_ours(request, form):
+            return await self._form(request, then, name, "The page was too old to be sent: sign in once more.", 403)
         try:
             if name and await self._answers.visitors.sign_in(request, name, form.get("password", [""])[0]):
                 return self._answers.redirect(request, then)
@@ -49,7 +50,7 @@ class SignInPages:
     async def sign_out(self, request: Request) -> bytes:
         """End the session."""
         self._answers.forms.check(request, await read_form(request, self._memory))
-        self._answers.visitors.sign_out(request)
+        await self._answers.visitors.sign_out(request)
         return self._answers.redirect(request, HOME)
 
     async def _form(self, request: Request, then: str, name: str = "", problem: str = "", status: int = 200) -> bytes:

@@ -24,6 +24,8 @@ KINDS: Mapping[str, str] = {
     "application/sarif+json": "scan report (SARIF)",
     "application/vnd.ipfsreg.published.v1+json": "IPFS view",
     "application/vnd.cncf.helm.config.v1+json": "Helm chart",
+    "application/vnd.cncf.helm.chart.content.v1.tar+gzip": "chart",
+    "application/vnd.cncf.helm.chart.provenance.v1.prov": "chart provenance",
     "application/vnd.oci.image.config.v1+json": "image",
     "application/vnd.docker.container.image.v1+json": "image",
     "application/vnd.oci.empty.v1+json": "artifact",
@@ -60,6 +62,11 @@ def _visible(letter: str) -> str:
     if letter.isascii():
         return letter if letter.isprintable() else " " if letter in "\n\t\r" else "�"
     return "�" if unicodedata.category(letter) in _HIDDEN else letter
+
+
+def is_link(text: str) -> bool:
+    """Whether text of a stranger is the address of a page, whole and nothing else, so that it may be one to follow."""
+    return text.startswith(("https://", "http://")) and not {*' "<>\\`\N{REPLACEMENT CHARACTER}…'} & {*text}
 
 
 def kind_of(media_type: str | None) -> str:

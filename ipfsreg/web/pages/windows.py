@@ -1,15 +1,17 @@
-"""A page of a long list. The lists of names are looked through in threads, for they may have a hundred thousand."""
+"""A page of a long list, of which no more is read than is shown."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, TypeVar
 
+from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.tags import Tags
 
 T = TypeVar("T", bound=str)
+
+_AT_ONCE = 1000  # names about which the rules are asked in one call of a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +34,29 @@ class Window(Generic[T]):
         return None if self.first is None else self.first + len(self.names) - 1
 
 
-def window_of(names: Sequence[T], query: str, after: str, size: int) -> Window[T]:
-    """The ``size`` names behind ``after`` in a sorted list, of those that have ``query`` in them."""
+async def window_of(catalog: Catalog, query: str, after: str, size: int) -> Window[Repository]:
+    """The ``size`` repositories behind ``after``, of those that have ``query`` in their names."""
     wanted = query.lower()
-    matching = [name for name in names if wanted in name] if wanted else names
-    begin = bisect_right(matching, after) if after else 0
-    found = matching[begin : begin + size]
+    found = await catalog.after(after, size + 1, wanted)
     before: str | None = None
-    if begin:
-        before = matching[begin - size - 1] if begin > size else ""
-    more = begin + len(found) < len(matching)
-    return Window(found, found[-1] if more else None, before, len(matching), begin + 1)
+    if after:
+        former = await catalog.after(found[0] if found else after, size + 1, wanted, backwards=True)
+        before = former[size] if len(former) > size else "" if former else None
+    more = len(found) > size
+    total = await catalog.count(wanted)
+    first = 1 + (await catalog.count(wanted, until=after) if after else 0)
+    return Window(found[:size], found[size - 1] if more else None, before, total, first)
 
 
-def allowed_window_of(
-    names: Sequence[T], query: str, after: str, size: int, allowed: Callable[[str], bool]
-) -> Window[T]:
-    """As `window_of`, of names that somebody may see: the others are not even counted."""
-    wanted = query.lower()
-    behind = names[bisect_left(names, after) :] if after else names
-    matching = (name for name in behind if wanted in name and name != after and allowed(name))
-    found = list(islice(matching, size + 1))
+async def allowed_window_of(
+    catalog: Catalog, query: str, after: str, size: int, allowed: Callable[[str], bool], workers: Workers
+) -> Window[Repository]:
+    """As `window_of`, of names that somebody may see: the others are not even counted. ``allowed`` is for threads."""
+    found: list[Repository] = []
+    last = after
+    while len(found) <= size and (some := await catalog.after(last, _AT_ONCE, query.lower())):
+        found += await workers.run(lambda names: list(filter(allowed, names)), some)
+        last = some[-1]
     more = len(found) > size
     return Window(found[:size], found[size - 1] if more else None, "" if after else None)
 
@@ -61,8 +65,6 @@ async def tags_window(
     tags: Tags, repository: Repository, query: str, after: str, size: int, *, backwards: bool
 ) -> Window[Tag]:
     """The ``size`` tags behind ``after`` that have ``query`` in them; ``backwards``, those before it from there on.
-
-    No more tags are read than are shown, and those on the page before.
 
     :raises NameUnknown: where there is no such repository.
     """

@@ -41,8 +41,10 @@ class ChangingKeyring:
     def current(self) -> Keyring:
         return self.keys
 
-    async def renewed(self, than: Keyring) -> Keyring:
+    async def fresh(self) -> Keyring:
         return self.keys
+
+    renewed = fresh
 
     def rotate(self) -> None:
         generation = self.keys.generation + 1

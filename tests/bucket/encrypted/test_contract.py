@@ -15,6 +15,7 @@ from tests.bucket.storage import Storage
 from tests.bucket.test_local import LocalStorage
 from tests.bucket.textile.backend import TextileStorage
 from tests.bucket.textile.double import CURRENT, TextileDouble
+from tests.marks import full
 
 from .storage import encrypted
 
@@ -51,6 +52,7 @@ class TestTextile(BucketContract):
             yield each
 
 
+@full
 class TestSpace(BucketContract):
     test_back_pressure = None  # as above
 

@@ -82,11 +82,10 @@ class KuboNode:
         assert self._process is not None
         return self._process.pid
 
-    def command(self, *arguments: str, data: bytes | None = None) -> str:
+    def command(self, *arguments: str, data: bytes | None = None, within: float = 60) -> str:
         """Run ``ipfs ARGUMENTS`` on the repository, or through the daemon where it runs."""
-        done = subprocess.run(
-            [self._program, *arguments], input=data, capture_output=True, timeout=60, env=self._environment, check=False
-        )
+        command, environment = [self._program, *arguments], self._environment
+        done = subprocess.run(command, input=data, capture_output=True, timeout=within, env=environment, check=False)
         assert done.returncode == 0, f"ipfs {arguments}: {done.stderr.decode()}"
         return done.stdout.decode()
 

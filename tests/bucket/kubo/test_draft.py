@@ -205,7 +205,7 @@ def change(bucket: Bucket, draft: StateDraft, what: str, path: str, value: Any) 
         assert now(draft.find(path)) == files.get(path)
 
 
-@settings(max_examples=examples(60, 200), derandomize=True)
+@settings(max_examples=examples(30, 200), derandomize=True)
 @given(st.lists(CHANGES, max_size=30), st.booleans())
 def test_a_draft_is_what_was_changed(changes: Sequence[tuple[str, str, Any]], fresh: bool) -> None:
     bucket = Bucket(fresh=fresh)
@@ -244,7 +244,7 @@ def small_shards() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=30, derandomize=True)
+@settings(max_examples=examples(12, 30), derandomize=True)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 40), max_size=12))
 def test_sharded_directories_come_and_go(seed: int, counts: Sequence[int]) -> None:
     """A directory grows and shrinks to so many entries, one draft after the other."""
@@ -265,7 +265,7 @@ def test_sharded_directories_come_and_go(seed: int, counts: Sequence[int]) -> No
                 assert bucket._is_sharded(directory.cid) is (large > hamt.THRESHOLD)
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=examples(20, 60), derandomize=True)
 @given(st.dictionaries(PATHS, st.binary(max_size=3), max_size=10), st.randoms(use_true_random=False), st.booleans())
 def test_the_same_content_is_the_same_state(wanted: dict[str, bytes], order: random.Random, sharded: bool) -> None:
     """In whatever order it came, in however many states, and whatever was there in between."""

@@ -200,3 +200,18 @@ def test_what_is_private_is_not_published(tmp_path: Path) -> None:
         load_config(tmp_path / "i.ini", reactor, {})
     (tmp_path / "i.ini").write_text(lines.replace("private = secret", "private ="))
     assert load_config(tmp_path / "i.ini", reactor, {}).backend.publishes == "publish_key"
+
+
+def test_what_rules_keep_from_somebody_is_published_only_where_that_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "i.ini"
+    lines = "[registry]\nbackend = kubo\n[kubo]\npublish_key = mirror\n[access]\nrules = allow anyone pull\n"
+    file.write_text(lines)
+    with pytest.raises(ConfigError, match=r"everything public, .*; publish_past_rules = yes if that is meant"):
+        load_config(file, reactor, {})
+    file.write_text(lines.replace("mirror", "mirror\npublish_past_rules = yes"))
+    assert load_config(file, reactor, {}).backend.publishes == "publish_key"
+    file.write_text(f"{lines}[encryption]\nenabled = yes\n")
+    assert load_config(file, reactor, {}).backend.publishes == "publish_key"
+    file.write_text(f"{lines}[encryption]\nenabled = yes\nconvert = encrypt\n")  # some of it is still to be
+    with pytest.raises(ConfigError, match="it makes everything public"):
+        load_config(file, reactor, {})

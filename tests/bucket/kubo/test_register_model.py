@@ -60,7 +60,7 @@ def first(_: int) -> int:
     return 0
 
 
-@settings(max_examples=examples(40, 150), derandomize=True)
+@settings(max_examples=examples(20, 150), derandomize=True)
 @given(
     st.binary(min_size=100, max_size=600),
     st.integers(1, 4),
@@ -113,7 +113,7 @@ def call_of(simulation: Simulation, daemon: Daemon, what: str) -> Call:
 @pytest.mark.parametrize("daemons", [1, 2])
 def test_one_call_is_late(command: str, daemons: int, collect: bool) -> None:
     """However many steps later it is done: with a collection after it, nothing acknowledged is lost."""
-    for steps in range(0, 36, (1 if daemons == 1 else 3) if FULL else (3 if daemons == 1 else 7)):
+    for steps in range(0, 36, (1 if daemons == 1 else 3) if FULL else (5 if daemons == 1 else 11)):
         simulation = Simulation(first, daemons, Faults())
         with simulation.running():
             for daemon in simulation.daemons:

@@ -13,14 +13,11 @@ from twisted.internet import reactor as default_reactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent
 
-from ipfsreg.app.control.events import Listing, Long
-from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.kubo.bucket import KuboBucket
-from ipfsreg.bucket.team.key_file import KeyFile
-from ipfsreg.encryption.member_key import MemberKey
-from tests.web.client import Answer, pause
-from tests.web.served import CONFIG_TYPE, MANIFEST_TYPE, Served, descriptor, digest_of
+from tests.bucket.team.daemons import Member
+from tests.web.client import pause
+from tests.web.served import CONFIG_TYPE, MANIFEST_TYPE, descriptor, digest_of
 
 from .backend import KuboStorage, unique_folder
 from .machines import PATIENCE, Machine, machines
@@ -77,35 +74,11 @@ async def test_a_file_is_replaced_only_where_nobody_else_replaced_it(node: KuboN
         await storage.close()
 
 
-class Member(Served):
+def member(directory: Path, name: str, api: str, folder: str, **more: str) -> Member:
     """A daemon of one member, on a folder of a node."""
-
-    def __init__(self, directory: Path, name: str, api: str, folder: str, **more: str) -> None:
-        (home := directory / name).mkdir()
-        key = MemberKey.generate()
-        self.public = key.public.hex()
-        KeyFile(home / "member.key").save(key)
-        options: dict[str, dict[str, object]] = {
-            "registry": {"backend": "kubo"},
-            "kubo": {"api": api, "directory": home / "state", "path": folder, **more},
-            "encryption": {"enabled": "yes", "key": home / "member.key", "refresh": "1s"},
-        }
-        super().__init__(home, options)
-
-    async def until(self, target: str, status: int, method: str = "GET") -> Answer:
-        """Ask until it answers with a status."""
-        end = time.monotonic() + PATIENCE
-        while (answer := await self.ask(method, target)).status != status:
-            assert time.monotonic() < end, (answer.status, answer.content)
-            await pause(0.1)
-        return answer
-
-    async def command(self, task: str, **arguments: str) -> dict[str, object]:
-        """What the command asks of the daemon."""
-        parts = self.daemon.parts
-        work = tasks_of(parts.registry, parts.backend, reactor)[task]
-        assert not isinstance(work, Long | Listing)
-        return await work(arguments)
+    return Member(
+        directory, name, "kubo", {"api": api, "directory": directory / name / "state", "path": folder, **more}
+    )
 
 
 @pytest_twisted.ensureDeferred
@@ -113,7 +86,7 @@ async def test_a_daemon_takes_notice_of_what_happens_to_its_member(
     node: KuboNode, tmp_path: Path, clean_log: list[LogEvent]
 ) -> None:
     folder = unique_folder()
-    anna, bert = (Member(tmp_path, name, node.url, folder) for name in ("anna", "bert"))
+    anna, bert = (member(tmp_path, name, node.url, folder) for name in ("anna", "bert"))
     await anna.start()
     await anna.until("/v2/_catalog", 200)
     await bert.start()
@@ -153,8 +126,8 @@ async def test_a_mirror_refuses_an_older_state_and_one_that_nobody_signed(
 ) -> None:
     one, key = nodes[0], f"registry-{unique_folder()[1:]}"
     name = "/ipns/" + one.rpc("key/gen", key)[0]["Id"]
-    anna = Member(tmp_path, "anna", one.url, unique_folder(), publish_key=key, publish_every="1s")
-    bert = Member(tmp_path, "bert", nodes[1].url, "/none", follow=name, follow_every="1s", network_timeout="2s")
+    anna = member(tmp_path, "anna", one.url, unique_folder(), publish_key=key, publish_every="1s")
+    bert = member(tmp_path, "bert", nodes[1].url, "/none", follow=name, follow_every="1s", network_timeout="2s")
 
     async def rpc(command: str, *arguments: str, **options: Any) -> str:
         answer = (await deferToThread(one.rpc, command, *arguments, **options))[0]

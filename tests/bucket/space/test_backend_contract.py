@@ -7,6 +7,7 @@ import pytest_twisted
 
 from tests.bucket.contract import BucketContract
 from tests.bucket.storage import Storage
+from tests.marks import full
 
 from .backend import SpaceStorage
 from .double import SpaceDouble
@@ -24,6 +25,7 @@ async def _storage(directory: Path, *, cached: bool) -> AsyncIterator[Storage]:
     assert list(directory.glob("*/staging/*")) == []
 
 
+@full
 class TestSpace(BucketContract):
     @pytest_twisted.async_yield_fixture()
     async def storage(self, tmp_path: Path) -> AsyncIterator[Storage]:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
 
 from ipfsreg.bucket.team.seen import SeenFile
 from ipfsreg.bucket.team.team import Own, Team
@@ -12,6 +14,7 @@ from ipfsreg.encryption.documents import Role
 from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.flow.workers import Workers
 from tests.bucket.encrypted.keys import secret
+from tests.bucket.running import reactor
 
 from .memory import MemoryBucket
 
@@ -27,6 +30,15 @@ class AtOnce(Workers):
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         return execute(function, *args, **kwargs)
+
+
+class Hurried(Clock):
+    """A clock on which every pause is over at once, and has passed all the same."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> DelayedCall:
+        self.rightNow += delay
+        found: DelayedCall = reactor.callLater(0, callable, *args, **kw)
+        return found
 
 
 def key_of(name: str) -> MemberKey:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.team.changes import NotAllowed
 from ipfsreg.encryption.documents import WRITING, Role
+from tests.full import examples
 
 from .memory import Killed, MemoryBucket
 from .people import AtOnce, Person
@@ -145,5 +146,6 @@ class TeamModel(RuleBasedStateMachine):
 
 def test_a_team_that_changes() -> None:
     run_state_machine_as_test(
-        TeamModel, settings=settings(max_examples=15, stateful_step_count=10, deadline=None, phases=UNSHRUNK)
+        TeamModel,
+        settings=settings(max_examples=examples(6, 15), stateful_step_count=10, deadline=None, phases=UNSHRUNK),
     )

@@ -1,20 +1,21 @@
 """Old content after a rotation, and files that somebody wrote who may not."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.logger import LogEvent
 
 from ipfsreg.bucket.encrypted.backend import OpenedByKeys, encrypted_backend
 from ipfsreg.bucket.errors import Corrupt, KeyMissing, Unavailable, Unchangeable
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.bucket.opened import Opened
+from ipfsreg.bucket.team.keys import PAUSE, TeamKeys
 from ipfsreg.bucket.team.rewrap import Rewrapping
 from ipfsreg.bucket.team.seen import SeenFile
 from ipfsreg.bucket.team.team import Own, Team
@@ -24,7 +25,7 @@ from ipfsreg.encryption.names import names_of
 from ipfsreg.flow.workers import Workers
 from tests.bucket.running import reactor
 
-from .people import key_of
+from .people import Hurried, key_of
 
 TOPS = ("blobs", "repositories")
 LARGE = os.urandom(3_000_000)
@@ -35,6 +36,8 @@ class FailingBucket(LocalBucket):
     """``left`` is how many files can still be stored; None is no end."""
 
     left: int | None = None
+    before_file: Callable[[], Awaitable[object]] | None = None
+    """What happens while a long file is on its way."""
 
     def _stored(self) -> "Deferred[None] | None":
         if self.left is not None:
@@ -47,7 +50,13 @@ class FailingBucket(LocalBucket):
         return self._stored() or super().put(path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        return self._stored() or super().put_file(path, source)
+        return self._stored() or ensureDeferred(self._slowly(path, source))
+
+    async def _slowly(self, path: str, source: Path) -> None:
+        before, self.before_file = self.before_file, None
+        if before is not None:
+            await before()
+        await super().put_file(path, source)
 
 
 class Side:
@@ -63,7 +72,9 @@ class Side:
         self.storage: Any = self.backend.bucket
         own = Own(lambda: self.key, SeenFile(self.directory / "seen.json"), "layout-version")
         self.team = Team(self.storage, own, workers)
-        self.bucket = self.with_keys(self.team)
+        self.clock = Hurried()
+        self.keys = TeamKeys(self.team, self.clock)
+        self.bucket = self.with_keys(self.keys)
         self.rewrapping = Rewrapping(self.bucket, self.team, reactor, None, TOPS, ["layout-version"])
 
     def with_keys(self, keys: Any, key: Any = None) -> OpenedByKeys:
@@ -82,7 +93,7 @@ class Side:
         """The bucket of a daemon to whose storage something happens before it replaces a file."""
         before, self.backend = self.backend, replace(self.backend, replace=replace_)
         try:
-            return self.with_keys(self.team)
+            return self.with_keys(self.keys)
         finally:
             self.backend = before
 
@@ -245,6 +256,54 @@ async def test_a_rotation_is_followed_at_once(three: Team3) -> None:
     await three.anna.team.rotate()
     await three.anna.bucket.put("repositories/box/_tags/1", b"sha256:new")
     assert await three.carl.bucket.get("repositories/box/_tags/1", 100) == b"sha256:new"
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_content_has_the_new_key_at_once(three: Team3) -> None:
+    """Of a daemon that has not read the team since."""
+    anna, bert, carl = three.anna, three.bert, three.carl
+    await anna.team.add(carl.public, "carl", Role.WRITER)
+    await carl.team.refresh()
+    await bert.bucket.put("blobs/sha256/bb/before", b"before")
+    await anna.team.remove(bert.public)
+    for side in (bert, carl):
+        side.clock.advance(PAUSE)
+    path = "blobs/sha256/cc/new"
+    await carl.bucket.put(path, b"new")
+    assert await carl.bucket.seal_again(path, reencrypt=False) == 0
+    with pytest.raises(KeyMissing):
+        await bert.bucket.get(path, 100)
+    with pytest.raises(Unchangeable):
+        await bert.bucket.put("blobs/sha256/bb/after", b"after")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_on_its_way_when_a_generation_begins_gets_the_new_key(three: Team3) -> None:
+    anna, bert, carl = three.anna, three.bert, three.carl
+    await anna.team.add(carl.public, "carl", Role.WRITER)
+    await carl.team.refresh()
+
+    async def remove() -> None:
+        await anna.team.remove(bert.public)
+        carl.clock.advance(PAUSE)
+
+    carl.storage.before_file = remove
+    await carl.put_large("blobs/sha256/cc/large", LARGE)
+    assert await anna.bucket.seal_again("blobs/sha256/cc/large", reencrypt=False) == 0
+    with pytest.raises(KeyMissing):
+        await bert.bucket.open("blobs/sha256/cc/large")
+    assert await carl.read("blobs/sha256/cc/large") == LARGE
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_stored_where_nobody_knows_whether_there_is_a_newer_key(three: Team3) -> None:
+    bert = three.bert
+    bert.clock.advance(PAUSE)
+    bert.storage.list = lambda directory: fail(Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await bert.bucket.put("blobs/sha256/bb/x", b"x")
+    del bert.storage.list
+    await bert.bucket.put("blobs/sha256/bb/x", b"x")
 
 
 @pytest_twisted.ensureDeferred

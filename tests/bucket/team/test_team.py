@@ -26,6 +26,7 @@ from ipfsreg.encryption.documents import (
     keys_path,
     member_path,
 )
+from tests.full import examples
 
 from .memory import Killed, MemoryBucket
 from .people import AtOnce, Person
@@ -236,6 +237,45 @@ async def test_documents_count_only_at_their_place_of_their_bucket(place: Place)
     storage.files[keys_path(7, bert.public)] = storage.files[keys_path(1, bert.public)]
     await bert.team.refresh()
     assert bert.team.current().generation == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_storage_does_not_fill_the_log(place: Place, log: list[LogEvent]) -> None:
+    anna, bert = place.anna, place.bert
+    await anna.adds(bert, WRITER)
+    await anna.team.remove(bert.public)
+    for turn in range(3):
+        for number in range(1000):
+            place.storage.files[f"encryption/members/{turn}\n{number}"] = b""
+        del log[:]
+        await bert.team.refresh()
+        lines = [formatEvent(event) or "" for event in log]
+        assert len(lines) <= 7
+        assert not any("\n" in line for line in lines)
+        assert any("this daemon's member was removed" in line for line in lines) == (turn == 0)
+        assert any("more documents do not count" in line for line in lines)
+        for path in [path for path in place.storage.files if "\n" in path]:
+            del place.storage.files[path]
+
+
+@pytest.mark.parametrize("generations", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_a_member_s_own_damaged_keys_are_named_with_the_remedy(generations: int, place: Place) -> None:
+    anna, bert, storage = place.anna, place.bert, place.storage
+    await anna.adds(bert, WRITER)
+    for _ in range(generations - 1):
+        await anna.team.rotate()
+        await bert.team.refresh()
+    path = keys_path(anna.team.current().generation, bert.public)
+    storage.files[path] = storage.files[path][:-1]
+    await bert.team.refresh()  # a daemon that runs has them
+    assert bert.writes
+    bert.begin()
+    with pytest.raises(Corrupt, match=f"{path} is not as it was signed: .*team add {bert.public.hex()} --role"):
+        await bert.team.open()
+    await anna.adds(bert, WRITER)
+    await bert.team.open()
+    assert bert.writes
 
 
 @pytest.mark.parametrize("what", ["the bucket", "a record", "a record that is gone", "the newest keys", "all"])
@@ -477,7 +517,7 @@ async def test_killed_at_any_moment_the_team_works_and_the_change_can_be_made_ag
         pytest.fail("the change has no end")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(20, 60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_hostile_bytes_in_every_document(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     async def run() -> None:

@@ -13,6 +13,7 @@ from tests.bucket import contract
 from tests.bucket.contract import BucketContract
 from tests.bucket.contract_reading import HELD_BACK_MAX
 from tests.bucket.storage import Collecting, Storage, read_into
+from tests.marks import full
 
 from .backend import TextileStorage
 from .double import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, TextileDouble
@@ -63,6 +64,7 @@ class TestHubPrivateCached(TextileContract):
             yield each
 
 
+@full
 class TestBuckdPrivate(TextileContract):
     test_back_pressure = None  # it takes seconds, and is the same as of the public one
 
@@ -73,6 +75,7 @@ class TestBuckdPrivate(TextileContract):
             yield each
 
 
+@full
 class TestBuckdPublicCached(TextileContract):
     test_back_pressure = None  # its path has no digest, so that the cache lets it pass, and it takes seconds
 

@@ -7,7 +7,8 @@ import pytest
 import pytest_twisted
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2
-from tests.full import FULL
+from tests.full import FULL, some
+from tests.marks import full
 
 from .double import Limits, RpcError, Synthetic, TextileDouble
 from .double.unixfs import FileBuilder, cid_string, dag_size_of_file
@@ -59,6 +60,7 @@ def test_an_entry_of_metadata_has_the_size_that_the_fact_sheet_tells() -> None:
     double.content.close()
 
 
+@full
 @pytest_twisted.ensureDeferred
 async def test_document_past_4_mib_makes_the_bucket_useless(server: Server) -> None:
     double, numbers = server.double, count()
@@ -99,7 +101,7 @@ async def test_list_has_all_documents_of_a_thread_in_one_message(server: Server)
     assert (await server.call("List")).status == 0
 
 
-@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("private", some(1, [False, True]))
 @pytest_twisted.ensureDeferred
 async def test_flat_directory_ends_at_about_9000_entries(server: Server, private: bool) -> None:
     key = server.private if private else server.public
@@ -130,9 +132,7 @@ async def test_bucket_size_and_quotas() -> None:
     await server.double.stop()
 
 
-@pytest.mark.parametrize(
-    ("private", "files"), [(False, 200_000 if FULL else 10_000), (True, 40_000 if FULL else 2_000)]
-)
+@pytest.mark.parametrize(("private", "files"), [(False, 200_000 if FULL else 5_000), (True, 40_000 if FULL else 1_000)])
 def test_many_files_with_the_limits_enforced(private: bool, files: int) -> None:
     """Spread as a client must spread them, and with flat cost."""
     double = TextileDouble(hub=False, keep_content=False)

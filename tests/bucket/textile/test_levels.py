@@ -270,7 +270,7 @@ def root_of(paths: list[str]) -> bucketsd_pb2.Root:
 @given(
     paths=st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=4).map("/".join), unique=True, max_size=60)
 )
-@settings(max_examples=examples(30, 60), deadline=None)
+@settings(max_examples=examples(15, 60), deadline=None)
 def test_sizes_of_directories(paths: list[str]) -> None:
     """As a walk of the tree finds them."""
     names: dict[str, set[str]] = {}

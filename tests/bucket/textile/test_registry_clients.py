@@ -20,13 +20,12 @@ from tests.clients.engines import DockerEngine
 from tests.clients.images import random_layer, sha256
 from tests.daemon_process import DaemonProcess
 from tests.full import FULL
+from tests.marks import full
 
 ROOT = Path(__file__).parents[3]
 MEBIBYTE = 1024 * 1024
 LARGE = (600 if FULL else 80) * MEBIBYTE
 MEMORY = 40 * MEBIBYTE
-
-full = pytest.mark.skipif(not FULL, reason="IPFSREG_FULL_TESTS is not set")
 
 
 class Server(NamedTuple):

@@ -14,6 +14,7 @@ from ipfsreg.bucket.textile.server import threads
 from ipfsreg.registry.repository import catalog
 from tests.bucket.contract import spawn, together
 from tests.bucket.running import listening
+from tests.full import some
 from tests.web.client import Answer, pause
 from tests.web.served import Served, digest_of, image
 
@@ -28,7 +29,7 @@ BELIEVED = 0.3
 """For how long small files and the catalog are believed here, in seconds; by default longer, to spare the server."""
 
 
-@pytest.mark.parametrize("generation", [CURRENT, NO_PUSH_PATHS], ids=str)
+@pytest.mark.parametrize("generation", some(1, [CURRENT, NO_PUSH_PATHS]), ids=str)
 @pytest_twisted.ensureDeferred
 async def test_twenty_clients_at_once(generation: Generation, tmp_path: Path) -> None:
     """Each pushes an image of two layers, one of which is everybody's."""

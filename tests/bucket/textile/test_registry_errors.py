@@ -14,6 +14,7 @@ from ipfsreg.bucket import breaker
 from ipfsreg.bucket.cache import small_files
 from ipfsreg.bucket.textile.server.identity import Identity
 from tests.bucket.running import listening
+from tests.full import some
 from tests.web.client import Answer, pause, query
 from tests.web.served import MANIFEST_TYPE, Served, descriptor, digest_of, image
 
@@ -149,7 +150,7 @@ async def test_a_clock_that_is_wrong_is_named(
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("asking", ["after a pause", "each time"])
+@pytest.mark.parametrize("asking", some(1, ["after a pause", "each time"]))
 @pytest_twisted.ensureDeferred
 async def test_outages(
     asking: str, fault: Fault, registry: Served, textile_hub: TextileDouble, monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,7 @@ def expected(data: bytes) -> bytes:
     return b"".join(hashlib.sha256(chunk).digest() for chunk in chunks)
 
 
-@settings(max_examples=examples(100, 300))
+@settings(max_examples=examples(30, 300))
 @given(st.lists(st.integers(0, 3 * CHUNK), max_size=8), st.data())
 def test_it_is_that_of_the_whole_and_of_each_chunk(lengths: list[int], data: st.DataObject) -> None:
     copied = data.draw(st.integers(0, len(lengths)))

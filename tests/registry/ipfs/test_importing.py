@@ -3,23 +3,29 @@
 import json
 import random
 import re
+import sqlite3
 import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipfsreg.bucket.errors import Full
 from ipfsreg.ipfs.car import CARInvalid, CARReader, encode_header, section_head
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, BlockDamaged, cid_of, verify_block
 from ipfsreg.ipfs.unixfs import FILE
 from ipfsreg.registry.descriptor import encode_json
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, DigestInvalid, ImportInvalid, ManifestUnknown, RegistryError
+from ipfsreg.registry.ipfs.car_spool import CarSpool
 from ipfsreg.registry.ipfs.importing import Imported
 from ipfsreg.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
+from tests.access.helpers import Threads, as_workers
 from tests.ipfs.blocks import Blocks
 from tests.registry.place import Place, descriptor, image
 
@@ -289,3 +295,22 @@ def test_a_car_that_was_tampered_with_is_noticed(block: bytes, other: bytes, pos
     assert list(reader.roots) != [pairs[0][0]] or [cid.multihash for cid, _ in changed] == [
         cid.multihash for cid, _ in pairs
     ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_without_room_for_the_index_of_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def small(*args: Any, **more: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **more)
+        connection.execute("PRAGMA max_page_count = 4")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    spool = CarSpool(tmp_path / "car", as_workers(Threads()))
+    blocks = [(cid_of(RAW, block), block) for block in (b"%d" % number for number in range(2000))]
+    await spool.open()
+    with pytest.raises(Full):
+        await spool.feed(written([blocks[0][0]], blocks))
+    await spool.close()
+    assert not (tmp_path / "car").exists()

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from ipfsreg.bucket.errors import Full
@@ -59,6 +60,18 @@ async def test_after_a_kill_they_are_listed_again(place: Place) -> None:
     record.write_bytes((place.files / layout.manifest_record(NAMES[0], IMAGE)).read_bytes())  # its row is lost
     await place.restart()
     assert await place.registry.catalog.after("") == ["a", "a-b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_index_that_has_lost_something_keeps_nobody_waiting(place: Place) -> None:
+    """It believes nothing until its next pass: the names are listed, and that is all."""
+    await place.push_image(NAMES[0], ["one"], b"config")
+    place.registry._index.tell("INSERT INTO nowhere VALUES (1)")
+    asked = Deferred.fromCoroutine(place.registry.catalog.after(""))
+    assert await asked.addTimeout(10, reactor) == ["a"]
+    assert await place.registry.catalog.count() == 1
+    await place.push_image(NAMES[2], ["one"], b"config")
+    assert await place.registry.catalog.after("") == ["a", "a/b"]
 
 
 @pytest_twisted.ensureDeferred

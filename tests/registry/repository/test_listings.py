@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import hypothesis.strategies as st
@@ -16,7 +17,7 @@ from twisted.logger import LogEvent, LogLevel
 
 from ipfsreg.bucket.errors import NotFound, Unavailable
 from ipfsreg.registry import layout
-from ipfsreg.registry.digest import digest_of
+from ipfsreg.registry.digest import digest_of, parse_digest
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
 from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
@@ -124,7 +125,7 @@ class CatalogBesideChanges(RuleBasedStateMachine):
 
 
 TestCatalogBesideChanges = CatalogBesideChanges.TestCase
-TestCatalogBesideChanges.settings = settings(max_examples=examples(50, 150), stateful_step_count=25, deadline=None)
+TestCatalogBesideChanges.settings = settings(max_examples=examples(20, 150), stateful_step_count=25, deadline=None)
 
 
 def test_one_listing_for_all_who_ask_at_once() -> None:
@@ -266,6 +267,60 @@ async def test_referrers_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch)
         page, last = await place.registry.referrers.list(APP, digest_of(subject), None, last)
         rest += page
     assert [each["digest"] for each in first + rest] == sorted(pushed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_index_has_the_same_referrers(open_place: Open, tmp_path: Path) -> None:
+    """Whatever is pushed, deleted, stopped, killed or looked at in between: a listing and the index say the same."""
+    kinds = ["application/x-a", "application/x-b", "é", "x" * 3000, ""]
+    for seed in range(examples(4, 40)):
+        random = Random(seed)
+        place = await open_place(tmp_path / str(seed))
+        subject = await place.push_image(APP, ["t"], b"config")
+        there: dict[str, str] = {}
+        for number in range(40):
+            what = random.randrange(10)
+            if what == 0:
+                await place.registry.cid_refresh.run_if_needed()
+                await place.registry.stop()
+                await place.start()
+            elif what == 1:
+                await place.restart()
+                if random.random() < 0.5:
+                    await place.registry.cid_refresh.run_if_needed()
+            elif what == 2 and there:
+                gone = random.choice(sorted(there))
+                await place.registry.manifests.delete(APP, parse_digest(gone))
+                del there[gone]
+            else:
+                kind = random.choice(kinds)
+                more = {"artifactType": kind} if kind else {}
+                manifest = await place.push_image(APP, [], b"config", subject=subject, number=number, **more)
+                there[str(digest_of(manifest))] = kind or "application/vnd.oci.image.config.v1+json"
+        for wanted in (None, *kinds[:4], "application/vnd.oci.image.config.v1+json"):
+            listed = [each["digest"] for page in await all_pages(place, subject, wanted) for each in page]
+            assert listed == sorted(digest for digest, kind in there.items() if wanted in (None, kind))
+
+
+@pytest_twisted.ensureDeferred
+async def test_known_referrers_are_not_looked_for_in_their_directory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = await place.push_image(APP, ["t"], b"config")
+    digests = [
+        str(digest_of(await place.push_image(APP, [], b"config", subject=subject, number=number)))
+        for number in range(70)
+    ]
+    assert [each["digest"] for page in await all_pages(place, subject) for each in page] == sorted(digests)
+    await place.registry.cid_refresh.run_if_needed()  # the index was complete, but for what somebody had to wait for
+    await place.registry.cid_refresh.run_if_needed()
+
+    def refuse(directory: str) -> object:
+        raise AssertionError(f"{directory} is listed")
+
+    monkeypatch.setattr(place.bucket, "list", refuse)
+    assert [each["digest"] for page in await all_pages(place, subject) for each in page] == sorted(digests)
+    assert await all_pages(place, subject, "application/x-none") == [[]]
 
 
 @pytest_twisted.ensureDeferred

@@ -18,6 +18,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Tag
 from tests.full import examples
 from tests.registry.clients import GRACE, UNTAGGED
+from tests.registry.encrypted_world import EncryptedWorld
 from tests.registry.known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
 from tests.registry.simulation import World
 
@@ -132,7 +133,7 @@ def play(world: World, before: list[Step], clients: list[list[Step]], odds: floa
     assert not world.problems
 
 
-@settings(max_examples=examples(120, 400), deadline=None)
+@settings(max_examples=examples(50, 400), deadline=None)
 @given(scenario=scenarios(), seed=st.integers(0, 2**32), cached=st.booleans())
 def test_nothing_that_anybody_relies_on_is_taken(
     directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int, cached: bool
@@ -144,7 +145,16 @@ def test_nothing_that_anybody_relies_on_is_taken(
     play(World(directory, seed, 100_000 if cached else 0), *scenario, odds=0)
 
 
-@settings(max_examples=examples(50, 150), deadline=None)
+@settings(max_examples=examples(10, 100), deadline=None)
+@given(scenario=scenarios(), seed=st.integers(0, 2**32), odds=st.sampled_from([0, 0.03]))
+def test_nor_where_the_bucket_is_encrypted(
+    directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int, odds: float
+) -> None:
+    """The encryption has steps and locks of its own between the registry and its storage."""
+    play(EncryptedWorld(directory, seed), *scenario, odds=odds)
+
+
+@settings(max_examples=examples(20, 150), deadline=None)
 @given(scenario=scenarios(), seed=st.integers(0, 2**32))
 def test_nor_where_the_storage_fails_now_and_then(
     directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int

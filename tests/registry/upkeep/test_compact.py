@@ -43,6 +43,18 @@ def test_beginnings(put: list[Digest], other: Digest) -> None:
     assert (other in found) == any(other.hex[:16] == each.hex[:16] for each in put)
 
 
+def test_beginnings_that_are_put_again_and_again() -> None:
+    found = Beginnings()
+    for _ in range(3):
+        for number in range(3000):
+            found.add(Digest("sha256", f"ab{number:062x}"))
+            found.add(Digest("sha256", f"ab{number:014x}{'f' * 48}"))
+    found.seal()
+    assert len(found) == 3000  # those of the first kind all begin as one of the other
+    assert Digest("sha256", f"ab{2999:014x}{'0' * 48}") in found
+    assert Digest("sha256", f"ab{3000:014x}{'0' * 48}") not in found
+
+
 @given(st.lists(digests(), unique=True, min_size=1), digests())
 def test_lengths(put: list[Digest], other: Digest) -> None:
     table = Digests()

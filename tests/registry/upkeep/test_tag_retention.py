@@ -60,7 +60,10 @@ def age(daemon: DaemonProcess, repository: str, number: int, seconds: float, sub
         digest(manifest(number, subject)).partition(":")[2]
     )
     document = json.loads(record.read_text())
-    record.write_text(json.dumps(document | {"released": time.time() - seconds}))
+    then = time.time() - seconds
+    record.write_text(json.dumps(document | {"released": then}))
+    with closing(sqlite3.connect(daemon.path / "pulls.sqlite")) as file, file:
+        file.execute("UPDATE pushes SET at = ? WHERE digest = ?", (then, digest(manifest(number, subject))))
 
 
 def tags(daemon: DaemonProcess, repository: str) -> list[str]:
@@ -106,10 +109,10 @@ def daemon(tmp_path: Path) -> DaemonProcess:
 
 EXPECTED = {
     "team/app:v1": (True, "kept by the rule 'team/app v* all'"),
-    "team/app:pr-1": (False, "nothing in the rule 'team/** pr-* pushed 7d' keeps it"),
+    "team/app:pr-1": (False, "nothing keeps it in 'team/** pr-* pushed 7d'"),
     "team/app:pr-2": (True, "it was pushed lately"),
     "box:nightly-0": (True, "something refers to it"),
-    "box:nightly-1": (False, "nothing in the rule '** nightly-* newest 2, referred' keeps it"),
+    "box:nightly-1": (False, "nothing keeps it in '** nightly-* newest 2, referred'"),
     "box:nightly-2": (True, "it is one of the 2 newest"),
     "box:nightly-3": (True, "it is one of the 2 newest"),
 }
@@ -131,6 +134,50 @@ def test_a_dry_run_says_why_and_a_run_does_what_it_said(daemon: DaemonProcess, r
     assert tags(daemon, "box") == ["nightly-0", "nightly-2", "nightly-3", "pr-1", "signature"]
     daemon.stop()
     daemon.check_log()
+
+
+def test_a_tag_that_any_rule_keeps_is_kept(tmp_path: Path) -> None:
+    """As on Harbor and zot, in whatever order the rules stand; what is not meant is said with an exclamation mark."""
+    rules = "\n".join(["** * pushed 1d", "box v* all", "box !v*,!x1 newest 1", "!box,!other/* * newest 9"])
+    with DaemonProcess(tmp_path, {"retention": {"rules": rules}}) as daemon:
+        for number, tag in enumerate(("v1", "x1", "y1", "y2")):
+            assert push(daemon, "box", tag, number)[0] == 201
+        for repository in ("other/app", "third"):
+            assert push(daemon, repository, "1", 7)[0] == 201
+    for number in range(4):
+        age(daemon, "box", number, (9 - number) * DAY)
+    for repository in ("other/app", "third"):
+        age(daemon, repository, 7, 2 * DAY)
+    assert verdicts(daemon) == {
+        "box:v1": (True, "kept by the rule 'box v* all'"),
+        "box:x1": (False, "nothing keeps it in '** * pushed 1d'"),
+        "box:y1": (False, "nothing keeps it in '** * pushed 1d' or 'box !v*,!x1 newest 1'"),
+        "box:y2": (True, "it is one of the 1 newest"),
+        "other/app:1": (False, "nothing keeps it in '** * pushed 1d'"),
+        "third:1": (True, "it is one of the 9 newest"),
+    }
+
+
+def test_each_tag_has_its_own_time(tmp_path: Path) -> None:
+    """A manifest has one for all its tags, and another one when it loses one: no tag becomes newer by that."""
+    with DaemonProcess(tmp_path, {"retention": {"rules": "box v* newest 2\nbox x* pushed 7d"}}) as daemon:
+        for number in (1, 2, 3):
+            assert push(daemon, "box", f"v{number}", number)[0] == 201
+        assert push(daemon, "box", "x1", 1)[0] == 201
+        assert push(daemon, "box", "stable", 1)[0] == 201
+    for number in (1, 2, 3):
+        age(daemon, "box", number, (10 - number) * DAY)
+    with daemon:
+        assert push(daemon, "box", "stable", 3)[0] == 201  # 1 loses a tag, and 3 is pushed anew
+        assert push(daemon, "box", "x2", 1)[0] == 201  # an old one under a new tag
+        expected = {"box:v1": False, "box:v2": True, "box:v3": True, "box:x1": False, "box:x2": True}
+        assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == expected
+        assert push(daemon, "box", "v1", 1)[0] == 201
+        assert [name for name, (kept, _) in verdicts(daemon).items() if not kept] == ["box:v2", "box:x1"]
+        daemon.kill()
+    (daemon.path / "pulls.sqlite").unlink()  # it can be lost: then the manifests' times count, as they did before
+    with daemon:
+        assert verdicts(daemon)["box:x1"][0]
 
 
 def test_the_daemon_applies_them_by_itself(tmp_path: Path) -> None:
@@ -162,14 +209,20 @@ def test_what_was_pulled_is_kept_and_known_after_a_restart(tmp_path: Path) -> No
     with DaemonProcess(tmp_path, {"retention": {"rules": "box * pulled 30d"}}) as daemon:
         push(daemon, "box", "pulled", 1)
         push(daemon, "box", "idle", 2)
+        push(daemon, "box", "pinned", 3)
+        assert ask(daemon, "GET", f"/v2/box/manifests/{digest(manifest(3))}")[0] == 200
         assert ask(daemon, "GET", "/v2/box/manifests/pulled")[0] == 200
         assert verdicts(daemon)["box:idle"] == (True, "it was pulled lately, or may have been")  # nobody knows yet
-    for number in (1, 2):
+    for number in (1, 2, 3):
         age(daemon, "box", number, 99 * DAY)
     with closing(sqlite3.connect(daemon.path / "pulls.sqlite")) as file, file:
         file.execute("UPDATE since SET at = ?", (time.time() - 31 * DAY,))
     with daemon:
-        assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == {"box:pulled": True, "box:idle": False}
+        assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == {
+            "box:pulled": True,
+            "box:idle": False,
+            "box:pinned": True,
+        }
     with closing(sqlite3.connect(daemon.path / "pulls.sqlite")) as file, file:
         file.execute("UPDATE pulls SET at = ?", (time.time() - 30 * DAY - 60,))
     assert not verdicts(daemon)["box:pulled"][0]
@@ -216,6 +269,7 @@ def test_of_two_pushes_of_an_immutable_tag_at_once_one_wins(tmp_path: Path) -> N
         ("rules", "a b newest 0", "newest has a number from 1"),
         ("rules", "a b pushed soon", "a time is a number"),
         ("rules", "a b pushed 1d, pushed 2d", "said twice"),
+        ("rules", "a ! all", "a pattern has 1 to"),
         ("rules", "a b all of it", "is none of"),
         ("immutable", "v1", "has no colon"),
         ("immutable", "team/*:", "a pattern has 1 to"),

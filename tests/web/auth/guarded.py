@@ -7,10 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+
 from ipfsreg.access.authority import Basic
 from ipfsreg.access.identity import Action
 from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
+from ipfsreg.registry.events.events import CHANGES
+from ipfsreg.registry.events.recent import RecentEvents
+from ipfsreg.web.app import Gateway
+from ipfsreg.web.auth.face import AccessControl
+from ipfsreg.web.event_stream import EventStreams
+from ipfsreg.web.http.forwarded import TrustedProxies
+from ipfsreg.web.pages.pages import PagesOptions
+from ipfsreg.web.routes import Routes
+from ipfsreg.web.site import SiteOptions, all_routes, make_pages
 from tests.access.helpers import HASH, PASSWORD
 from tests.web.client import Answer, query
 from tests.web.served import MANIFEST_TYPE, Serve, Served, digest_of, image
@@ -83,13 +94,42 @@ class Guarded:
         return manifest
 
 
+def routes_of(daemon: Guarded) -> Routes:
+    """Every route that there is, with all that can be switched on."""
+    parts = daemon.served.daemon.parts
+
+    async def metrics() -> bytes:
+        return b""
+
+    options = SiteOptions(
+        access=AccessControl(daemon.authority, "token", None, TrustedProxies()),
+        pages=PagesOptions(lambda _: True),
+        streams=EventStreams(1, RecentEvents(parts.registry.events, CHANGES)),
+        metrics=metrics,
+    )
+    gateway = Gateway(lambda _: True, None, lambda: "", lambda _: True)
+    pages = make_pages(parts.registry, parts.workers, options)
+    return all_routes(parts.registry, parts.workers, reactor, options, gateway, pages)
+
+
 async def guarded(
-    serve: Serve, directory: Path, *, more: Mapping[str, Mapping[str, object]] | None = None, **auth: object
+    serve: Serve,
+    directory: Path,
+    *,
+    more: Mapping[str, Mapping[str, object]] | None = None,
+    again: bool = False,
+    **auth: object,
 ) -> Guarded:
-    """Start such a daemon; ``auth`` are more options of that section, ``more`` are other sections."""
+    """Start such a daemon; ``auth`` are more options of that section, ``more`` are other sections.
+
+    ``again`` leaves the files with users and robots as they are.
+    """
     users, robots = directory / "htpasswd", directory / "robots.json"
-    users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
-    secret = RobotsFile(robots).create("ci", ("team/*",), frozenset({Action.PULL, Action.PUSH}), time.time(), None)
+    secret = ""
+    if not again:
+        users.write_text("".join(f"{name}:{HASH}\n" for name in USERS))
+        actions = frozenset({Action.PULL, Action.PUSH})
+        secret = RobotsFile(robots).create("ci", ("team/*",), actions, time.time(), None)
     served = await serve(
         registry={"trusted_proxies": "127.0.0.1"},
         auth={"htpasswd": users, "robots": robots, **auth},

@@ -19,13 +19,23 @@ SECRET = b"a layer of secret/app, which reader and writer must not have"
 READER, WRITER, OWNER = basic("reader"), basic("writer"), basic("owner")
 
 
+async def _daemon(serve: Serve, directory: Path) -> Guarded:
+    started = await guarded(serve, directory)
+    await started.push_image("secret/app", "1", SECRET, OWNER)
+    await started.push_image("team/app", "1", b"team's layer", WRITER)
+    return started
+
+
 @pytest_twisted.async_yield_fixture()
 async def daemon(serve: Serve, tmp_path: Path) -> AsyncIterator[Guarded]:
     """With ``secret/app``, of which the owner knows, and ``team/app``."""
-    started = await guarded(serve, tmp_path)
-    await started.push_image("secret/app", "1", SECRET, OWNER)
-    await started.push_image("team/app", "1", b"team's layer", WRITER)
-    yield started
+    yield await _daemon(serve, tmp_path)
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def shared(serve_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
+    """The same, for all tests that change nothing."""
+    yield await _daemon(serve_all, tmp_path_factory.mktemp("guarded"))
 
 
 async def cids(daemon: Guarded) -> list[str]:
@@ -105,6 +115,22 @@ async def test_nothing_of_it_is_had_by_cid(daemon: Guarded) -> None:
         assert blob.content == SECRET
         found = await daemon.ask("GET", f"/ipfs/{layer}?format=raw", OWNER)
         assert (found.content, found["cache-control"].partition(",")[0]) == (SECRET, "private")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_image_by_cid_that_is_not_ones_own_looks_like_none_whoever_has_pulled_it(daemon: Guarded) -> None:
+    """What it lists is remembered then, and nobody else may learn whether a layer is one of it."""
+    manifest, _ = await cids(daemon)
+    none = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+    paths = ["manifests/latest", "tags/list"]
+    for content in (SECRET, b"{}", b"no such content"):
+        paths += [f"manifests/{digest_of(content)}", f"blobs/{digest_of(content)}"]
+    for path in paths:
+        await daemon.ask("GET", f"/v2/ipfs/{manifest}/{path}", basic("deleter"))
+        answers = [await daemon.ask("GET", f"/v2/ipfs/{cid}/{path}", READER) for cid in (manifest, none)]
+        told = [(each.status, each.content.replace(none.encode(), manifest.encode())) for each in answers]
+        assert told[0] == told[1]
+        assert told[0][0] == 404
 
 
 @pytest_twisted.ensureDeferred
@@ -218,12 +244,13 @@ async def test_pages_of_the_catalog_name_nothing_that_the_asker_may_not_pull(dae
         "Bearer a.b.c",
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_credentials_that_cannot_be_read_are_nobodys(daemon: Guarded, authorization: str) -> None:
+async def test_credentials_that_cannot_be_read_are_nobodys(shared: Guarded, authorization: str) -> None:
     good, bad = (str(each["Authorization"]) for each in (OWNER, basic("owner", "wrong")))
     header = {"Authorization": authorization.format(good=good, bad=bad)}
     for target in ("/v2/", "/v2/secret/app/tags/list", "/v2/public/app/tags/list", "/ipfs/bafkqaaa?format=raw"):
-        answer = await daemon.ask("GET", target, header)
+        answer = await shared.ask("GET", target, header)
         assert answer.status == 401
         assert b"secret" not in answer.content
 
@@ -243,9 +270,10 @@ async def test_credentials_that_cannot_be_read_are_nobodys(daemon: Guarded, auth
         "http://other.test/v2/secret/app/tags/list",
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_no_way_to_write_a_path_leads_around_the_rules(daemon: Guarded, path: str) -> None:
+async def test_no_way_to_write_a_path_leads_around_the_rules(shared: Guarded, path: str) -> None:
     for method in ("GET", "HEAD"):
-        answer = await daemon.ask(method, path, READER)
+        answer = await shared.ask(method, path, READER)
         assert answer.status in {400, 403, 404}
         assert "1" not in answer.content.decode().replace("v1", "")

@@ -29,6 +29,12 @@ async def daemon(serve: Serve, tmp_path: Path) -> AsyncIterator[Guarded]:
     yield started
 
 
+@pytest_twisted.async_yield_fixture(scope="module")
+async def empty(serve_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
+    """One without images, for all tests that change nothing."""
+    yield await guarded(serve_all, tmp_path_factory.mktemp("guarded"))
+
+
 def challenge(answer: Answer) -> dict[str, str]:
     assert answer.status == 401
     kind, _, rest = answer["www-authenticate"].partition(" ")
@@ -107,12 +113,13 @@ async def test_a_password_in_a_form(daemon: Guarded) -> None:
         ("/auth/token", b"x" * 70_000, 413),
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_mistakes(daemon: Guarded, target: str, fields: bytes | None, status: int) -> None:
+async def test_mistakes(empty: Guarded, target: str, fields: bytes | None, status: int) -> None:
     if fields is None:
-        answer = await daemon.ask("GET", target, basic("reader"))
+        answer = await empty.ask("GET", target, basic("reader"))
     else:
-        answer = await daemon.ask("POST", target, None, fields, Content_Type=FORM)
+        answer = await empty.ask("POST", target, None, fields, Content_Type=FORM)
     assert answer.status == status
     assert answer.json()["errors"][0]["message"]
 
@@ -131,9 +138,10 @@ async def test_mistakes(daemon: Guarded, target: str, fields: bytes | None, stat
         "x" * 5000,
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_credentials_that_cannot_be_read_are_refused(daemon: Guarded, header: str) -> None:
-    answer = await daemon.ask("GET", "/v2/", {"Authorization": header.encode("latin-1")})
+async def test_credentials_that_cannot_be_read_are_refused(empty: Guarded, header: str) -> None:
+    answer = await empty.ask("GET", "/v2/", {"Authorization": header.encode("latin-1")})
     assert challenge(answer)["error"] == "invalid_token"
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 
+from ipfsreg.web.distribution import listings
 from tests.web.client import Answer, query
 from tests.web.served import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Served, descriptor, digest_of, image
 
@@ -46,6 +47,29 @@ async def push_tags(registry: Served, repository: str = "some/box") -> None:
     await registry.push_image(TAGS[0], repository)
     for tag in TAGS[1:]:
         assert (await registry.push(image(), tag, repository)).status == 201
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_list_of_many_tags_is_whole(registry: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is listed or the index has it, and with a number that is larger than an answer may be."""
+    await registry.push_image("v0", "some/box")
+    tags = [f"v{number:04}" for number in range(2500)]
+    directory = registry.store / "bucket" / "repositories" / "some" / "box" / "_tags"
+    for tag in tags:
+        (directory / tag).write_bytes((directory / "v0").read_bytes())
+    for is_known in (False, True):
+        answer = await registry.ask("GET", "/v2/some/box/tags/list")
+        assert answer.json() == {"name": "some/box", "tags": ["v0", *tags]}
+        assert answer["content-type"] == "application/json"
+        assert (await registry.ask("GET", query("/v2/some/box/tags/list", last="v1499"))).json()["tags"] == tags[1500:]
+        if not is_known:
+            await registry.daemon.registry.cid_refresh.run_if_needed()
+            for file in directory.iterdir():
+                file.unlink()
+    monkeypatch.setattr(listings, "PAGE_MAX", 1000)
+    pages = await all_pages(registry, query("/v2/some/box/tags/list", n=999_999_999), "tags")
+    assert [len(page) for page in pages] == [1000, 1000, 501]
+    assert joined(pages) == ["v0", *tags]
 
 
 @pytest.mark.parametrize("target", ["/v2/", "/v2"])

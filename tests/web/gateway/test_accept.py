@@ -12,7 +12,7 @@ from ipfsreg.web.http.request import Request
 def asking(value: bytes) -> Request:
     """A request with this Accept header."""
     head = parse_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    head.headers[b"accept"] = value
+    head.fields.headers[b"accept"] = value
     return Request(None, head)  # type: ignore[arg-type]  # the connection is not asked for anything
 
 

@@ -35,13 +35,23 @@ def dag_of(content: bytes) -> FileDag:
 DAG = dag_of(LAYER)
 
 
+async def _pushed(serve: Serve) -> Served:
+    served: Served = await serve()
+    await served.push_image("1", layers=[LAYER])
+    await settled(served)
+    return served
+
+
 @pytest_twisted.async_yield_fixture()
 async def pushed(serve: Serve) -> AsyncIterator[Served]:
     """A daemon with an image of one long layer, which knows of everything it has."""
-    served = await serve()
-    await served.push_image("1", layers=[LAYER])
-    await settled(served)
-    yield served
+    yield await _pushed(serve)
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def pushed_once(serve_all: Serve) -> AsyncIterator[Served]:
+    """The same, for all tests that change nothing."""
+    yield await _pushed(serve_all)
 
 
 async def settled(served: Served) -> None:
@@ -252,10 +262,11 @@ async def test_a_range_of_a_block(pushed: Served) -> None:
         (f"/ipns/{DAG.cid}?format=raw", 404, "UNSUPPORTED"),
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_refusals(pushed: Served, target: str, status: int, code: str) -> None:
-    assert (await pushed.ask("GET", target)).error == (status, code)
-    head = await pushed.ask("HEAD", target)
+async def test_refusals(pushed_once: Served, target: str, status: int, code: str) -> None:
+    assert (await pushed_once.ask("GET", target)).error == (status, code)
+    head = await pushed_once.ask("HEAD", target)
     assert (head.status, head.content) == (status, b"")
 
 

@@ -29,6 +29,8 @@ class Served:
             headers={"X-Common": "yes"},
         )
         self._port: Any = self._reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        address: Any = self._port.getHost()
+        self.port: int = address.port
         self._connections: list[Connection] = []
 
     async def connect(self) -> Connection:

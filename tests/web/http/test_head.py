@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfsreg.web.http.head import BadRequest, check_beginning, parse_head
+from ipfsreg.web.http.head import BadRequest, Fields, Head, check_beginning, parse_head
 from ipfsreg.web.http.limits import HEAD_MAX
 
 REFUSED = [
@@ -112,7 +112,7 @@ def test_what_is_no_request_line_is_refused(line: bytes) -> None:
 
 
 def test_a_client_of_1_0_has_no_chunks_and_needs_no_host() -> None:
-    assert parse_head(b"GET / HTTP/1.0\r\n\r\n").keep_alive is False
+    assert parse_head(b"GET / HTTP/1.0\r\n\r\n").fields.keep_alive is False
     with pytest.raises(BadRequest):
         parse_head(b"PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")
     with pytest.raises(BadRequest):
@@ -137,12 +137,12 @@ def test_a_head_is_read(sent: bytes, head: dict[str, object]) -> None:
     found = parse_head(b"PUT /a?b HTTP/1.1\r\nHost: a\r\n" + sent + b"\r\n\r\n")
     assert (found.method, found.target) == (b"PUT", b"/a?b")
     for name, value in head.items():
-        assert getattr(found, name) == value
+        assert getattr(found.fields, name) == value
 
 
 def test_several_values_are_joined() -> None:
     found = parse_head(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: x\r\nACCEPT: y\r\nAccept: \xff\r\n\r\n")
-    assert found.headers[b"accept"] == b"x, y, \xff"
+    assert found.fields.headers[b"accept"] == b"x, y, \xff"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,23 @@ def test_a_long_beginning_is_not_waited_for() -> None:
     with pytest.raises(BadRequest) as caught:
         parse_head(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 501 + b"\r\n")
     assert caught.value.status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+def test_fields_that_were_sent_before_are_not_read_again() -> None:
+    known: dict[bytes, Fields] = {}
+    fields = b"\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n"
+    first = parse_head(b"GET /a HTTP/1.1" + fields, known=known)
+    again = parse_head(b"PUT /b?c HTTP/1.1" + fields, known=known)
+    assert (again.method, again.target) == (b"PUT", b"/b?c")
+    assert again.fields is first.fields
+    other = fields.replace(b"Bearer x", b"Bearer y")
+    assert parse_head(b"GET /a HTTP/1.1" + other, known=known).fields is not first.fields
+    old = parse_head(b"GET /a HTTP/1.0" + fields, known=known).fields
+    assert (old.is_1_1, old.keep_alive) == (False, False)
+    for number in range(100):
+        parse_head(b"GET /a HTTP/1.1" + fields.replace(b"x", b"%d" % number), known=known)
+        parse_head(b"GET /a HTTP/1.1" + fields.replace(b"x", b"x" * 5000), known=known)
+    assert sum(map(len, known)) < 200
 
 
 PIECES = [
@@ -206,6 +223,22 @@ PIECES = [
 HEADS = st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join)
 
 
+@given(st.lists(st.sampled_from(range(4)), max_size=8), st.data())
+def test_what_was_sent_before_changes_nothing(order: list[int], data: st.DataObject) -> None:
+    heads = [b"GET / HTTP/1.%d\r\n%b\r\n\r\n" % (number % 2, data.draw(HEADS)) for number in range(4)]
+    known: dict[bytes, Fields] = {}
+    for number in order:
+        text = heads[number][: heads[number].find(b"\r\n\r\n") + 4]
+        assert outcome(text, known) == outcome(text, None)
+
+
+def outcome(text: bytes, known: dict[bytes, Fields] | None) -> Head | str:
+    try:
+        return parse_head(text, known=known)
+    except BadRequest as error:
+        return error.message
+
+
 @given(HEADS | st.binary(max_size=60))
 def test_whatever_comes_is_a_head_or_refused(middle: bytes) -> None:
     for beginning in (b"", b"PUT / HTTP/1.1\r\nHost: a\r\n"):
@@ -222,7 +255,7 @@ def test_what_is_taken_is_what_another_library_reads(middle: bytes) -> None:
         head = parse_head(data + b"\r\n\r\n")
     except BadRequest:
         return
-    assert length_by_h11(data + b"\r\n\r\n") == head.length
+    assert length_by_h11(data + b"\r\n\r\n") == head.fields.length
 
 
 def length_by_h11(data: bytes) -> int | None:

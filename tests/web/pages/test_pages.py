@@ -1,13 +1,17 @@
 """Pages over HTTP: what is answered to whom, and that nothing of strangers becomes markup."""
 
+import errno
 import json
+import re
+from collections.abc import AsyncIterator
+from html import escape, unescape
 from urllib.parse import quote
 
 import pytest
 import pytest_twisted
 
-from ipfsreg.web.pages import repositories
-from tests.web.client import query
+from ipfsreg.web.pages import rendering, repositories
+from tests.web.client import pause, query
 from tests.web.served import (
     CONFIG_TYPE,
     INDEX_TYPE,
@@ -22,7 +26,7 @@ from tests.web.served import (
 
 from .visiting import Visitor, hidden_fields, text_of
 
-EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x00{{ 7*7 }}"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x00{{ 7919*7907 }}"
 POLICY = {
     "default-src 'none'",
     "style-src 'self'",
@@ -32,6 +36,14 @@ POLICY = {
     "base-uri 'none'",
     "frame-ancestors 'none'",
 }
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def one_image(serve_all: Serve) -> AsyncIterator[Served]:
+    """A daemon with ``team/app:v1``, for tests that change nothing."""
+    served = await serve_all()
+    await served.push_image("v1", "team/app")
+    yield served
 
 
 async def push_hostile(registry: Served, repository: str = "box") -> tuple[str, bytes]:
@@ -125,6 +137,100 @@ async def test_every_page(registry: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("team/app:v1", "/repositories/team/app:v1"),
+        ("registry.example.org:5000/team/app:v1", "/repositories/team/app:v1"),
+        (f"team/app@{digest_of(b'x')}", f"/repositories/team/app@{digest_of(b'x')}"),
+        ("127.0.0.1:5000/app", None),
+        ("app:", None),
+        ("//evil.example/:x", None),
+        ("javascript:alert(1)", None),
+        ("a:b\r\nSet-Cookie: x=y", None),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_search_for_an_image_by_its_name_leads_there(registry: Served, name: str, target: str | None) -> None:
+    answer = await Visitor(registry).get(query("/", q=name))
+    assert (answer.status, answer.headers.get("location")) == ((303, [target]) if target else (200, None))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_attached_is_told_with_each_tag(registry: Served) -> None:
+    manifest = await registry.push_image("v1", "team/app")
+    subject = descriptor(manifest, MANIFEST_TYPE)
+    for artifact_type in ("application/vnd.dev.sigstore.bundle.v0.3+json", "application/spdx+json"):
+        referrer = image(artifactType=artifact_type, subject=subject)
+        assert (await registry.push(referrer, digest_of(referrer), "team/app")).status == 201
+    await registry.push_image("v2", "team/app", [b"more"])
+    rows = (await Visitor(registry).get("/repositories/team/app")).content.decode().split('<li class="row tag">')[1:]
+    assert ['class="chip has"' in row for row in rows] == [False, True]
+    assert ">signature</li>" in rows[1]
+    assert ">SBOM</li>" in rows[1]
+    assert 'data-copy="docker pull 127.0.0.1:5000/team/app:v1"' in rows[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_attached_to_the_images_of_an_index_is_in_its_tree(registry: Served) -> None:
+    await registry.push_blob(b"{}")
+    images = [image(annotations={"for": name}) for name in ("amd64", "arm64")]
+    attestation = image(annotations={"in-toto": "x"})
+    for manifest in (*images, attestation):
+        assert (await registry.push(manifest, digest_of(manifest))).status == 201
+    sbom = image(artifactType="application/spdx+json", subject=descriptor(images[0], MANIFEST_TYPE))
+    assert (await registry.push(sbom, digest_of(sbom))).status == 201
+    listed = [
+        descriptor(manifest, MANIFEST_TYPE, platform={"os": "linux", "architecture": name})
+        for manifest, name in zip(images, ("amd64", "arm64"), strict=True)
+    ]
+    attests = {"vnd.docker.reference.digest": digest_of(images[0])}
+    listed.append(descriptor(attestation, MANIFEST_TYPE, annotations=attests))
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": listed}).encode()
+    assert (await registry.push(index, "v1", media_type=INDEX_TYPE)).status == 201
+    page = (await Visitor(registry).get("/repositories/box:v1")).content.decode()
+    markup = page.partition('id="attached"')[2].partition("</section>")[0]
+    tree = " ".join(unescape(re.sub("<[^>]*>", " ", markup)).split())
+    short = [digest_of(each)[:19] for each in (images[0], sbom, attestation)]
+    assert tree.endswith(f"more linux/amd64 {short[0]} SPDX SBOM {short[1]} build attestation {short[2]}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_addresses_of_pages_are_links_and_nothing_else_is(registry: Served) -> None:
+    there = "https://git.example.org/a?b=c&d=%20"
+    others = (
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "https://a b",
+        'https://a"onclick="x',
+        "//evil.example",
+        "https",
+    )
+    annotations = {"source": there, **{str(number): text for number, text in enumerate(others)}}
+    await registry.push_blob(b"{}")
+    assert (await registry.push(image(annotations=annotations), "v1")).status == 201
+    page = (await Visitor(registry).get("/repositories/box:v1")).content.decode()
+    assert f'<a href="{escape(there)}" rel="noopener noreferrer nofollow">' in page
+    assert page.count('rel="noopener') == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_collection_would_free(serve: Serve) -> None:
+    registry = await serve(gc={"grace": "0s", "untagged": "0s"})
+    status = text_of(await Visitor(registry).get("/status"))
+    assert "It has not run since the daemon started" in status
+    assert "0 bytes would be freed by a run now" in " ".join(status.split())
+    await registry.push_blob(b"x" * 5000)
+    await pause(0.02)
+    assert "5.00 kB would be freed by a run now" in " ".join(text_of(await Visitor(registry).get("/status")).split())
+    await registry.daemon.registry.collector.run()
+    status = " ".join(text_of(await Visitor(registry).get("/status")).split())
+    assert "0 bytes would be freed by a run now" in status
+    assert "freed 5.00 kB" in status
+    assert "free of" in status
+    assert "0 unfinished uploads" in status
+
+
+@pytest.mark.parametrize(
     ("target", "status", "word"),
     [
         ("/repositories/none", 404, "Repository name not known"),
@@ -140,10 +246,10 @@ async def test_every_page(registry: Served) -> None:
         ("/status/x", 404, "No such endpoint"),
     ],
 )
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_there_is_a_page(registry: Served, target: str, status: int, word: str) -> None:
-    await registry.push_image("v1", "team/app")
-    page = await Visitor(registry).get(target)
+async def test_what_is_not_there_is_a_page(one_image: Served, target: str, status: int, word: str) -> None:
+    page = await Visitor(one_image).get(target)
     assert (page.status, page["content-type"]) == (status, "text/html; charset=utf-8")
     assert word in text_of(page)
     assert "content-security-policy" in page
@@ -200,17 +306,17 @@ async def test_nothing_of_strangers_becomes_markup(registry: Served) -> None:
         assert "<img src=x" not in content
         assert "\u202e" not in content
         assert "\x00" not in content
-        assert "49" not in content.replace(digest, "") or "{{ 7*7 }}" in content
+        assert str(7919 * 7907) not in content
         assert len(content) < 150_000
     # What could be passed to an attribute is one text in it.
     assert 'onerror="' not in (await visitor.get("/repositories/box:evil")).content.decode()
 
 
 @pytest.mark.parametrize("host", ['"><script>', "evil.example", "a b", "x" * 5000])
+@pytest.mark.usefixtures("clean_log")
 @pytest_twisted.ensureDeferred
-async def test_a_hostile_host_header(registry: Served, host: str) -> None:
-    await registry.push_image("v1")
-    answer = await registry.ask("GET", "/repositories/box:v1", {"Host": host, "Accept": "text/html"})
+async def test_a_hostile_host_header(one_image: Served, host: str) -> None:
+    answer = await one_image.ask("GET", "/repositories/team/app:v1", {"Host": host, "Accept": "text/html"})
     assert answer.status in (200, 400)
     assert b"<script>" not in answer.content
 
@@ -226,7 +332,9 @@ async def test_documents_that_are_not_what_they_should_be(registry: Served) -> N
         {
             "schemaVersion": 2,
             "mediaType": INDEX_TYPE,
-            "manifests": [{"mediaType": MANIFEST_TYPE, "digest": digest_of(b"not here"), "size": 10**25}],
+            "manifests": [
+                {"mediaType": MANIFEST_TYPE, "digest": digest_of(b"not here"), "size": size} for size in (500, 10**25)
+            ],
         }
     ).encode()
     assert (await registry.push(lost, "lost", media_type=INDEX_TYPE)).status == 201
@@ -391,3 +499,17 @@ async def test_a_storage_that_does_not_answer(registry: Served) -> None:
     assert "The storage does not answer" in text_of(status)
     bucket.unlink()
     (registry.store / "elsewhere").rename(bucket)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_that_cannot_be_loaded_are_an_outage(registry: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise OSError(errno.EMFILE, "Too many open files", "a template")
+
+    monkeypatch.setattr(rendering, "_load", fails)
+    for _ in range(2):
+        answer = await Visitor(registry).get("/")
+        assert answer.error == (503, "UNAVAILABLE")
+        assert answer["retry-after"] == "10"
+    monkeypatch.undo()
+    assert (await Visitor(registry).get("/")).status == 200

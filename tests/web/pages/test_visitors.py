@@ -4,16 +4,10 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
 
 from ipfsreg.access import watched
-from ipfsreg.access.identity import Kind, User
-from ipfsreg.web.app import NoAccessControl, make_routes
-from ipfsreg.web.auth import sessions
-from ipfsreg.web.http.forwarded import TrustedProxies
-from ipfsreg.web.pages.pages import Pages, PagesOptions
 from tests.access.helpers import HASH, PASSWORD
-from tests.web.auth.guarded import Guarded, basic, guarded
+from tests.web.auth.guarded import Guarded, basic, guarded, routes_of
 from tests.web.client import Answer
 from tests.web.served import Serve, digest_of
 
@@ -87,11 +81,7 @@ async def test_every_page_and_everybody(serve: Serve, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_no_page_is_missing(serve: Serve, tmp_path: Path) -> None:
-    daemon = await guarded(serve, tmp_path)
-    parts, clients = daemon.served.daemon.parts, TrustedProxies()
-    access = NoAccessControl()
-    pages = Pages(parts.registry, parts.workers, access.visitors, clients, PagesOptions(lambda _: True), None)
-    routes = make_routes(parts.registry, parts.workers, reactor, lambda: 0.0, None, clients, access, pages)
+    routes = routes_of(await guarded(serve, tmp_path))
     there = {name for name in routes.needs if name.startswith("page-")}
     assert {route for route, _, _ in matrix("sha256:0")} == there | {"home"}
 
@@ -205,20 +195,42 @@ async def test_rules_that_change_count_for_sessions(
 
 
 @pytest_twisted.ensureDeferred
-async def test_sessions_expire_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SESSIONS_MAX", 3)
-    now = [0.0]
-    kept = sessions.Sessions(lambda: now[0])
-    user = User("reader", Kind.PASSWORD)
-    secrets = [kept.begin(user) for _ in range(4)]
-    assert [kept.find(secret) is not None for secret in secrets] == [False, True, True, True]
-    assert len(set(secrets)) == 4
-    assert all(len(secret) >= 40 for secret in secrets)
-    kept.end(secrets[1])
-    assert kept.find(secrets[1]) is None
-    now[0] = sessions.SESSION_SECONDS
-    assert kept.find(secrets[3]) is None
-    assert kept.find("") is None
+async def test_a_restart_ends_no_session_and_no_form(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "LOOK_SECONDS", 0.0)
+    daemon, _ = await with_image(serve, tmp_path)
+    deleter, gone, reader = [await signed_in(daemon, name) for name in ("deleter", "writer", "reader")]
+    form = hidden_fields(await deleter.get("/repositories/team/app:v1/delete"))
+    leaving = dict(gone.cookies)
+    page = (await gone.get("/repositories/team/app")).content.decode()
+    token = page.split('action="/sign-out"')[1].split('name="token" value="')[1].split('"')[0]
+    assert (await gone.post("/sign-out", {"token": token})).status == 303
+    await daemon.served.stop()
+    users = tmp_path / "htpasswd"
+    users.write_text(users.read_text().replace(f"reader:{HASH}\n", ""))
+    again = await guarded(serve, tmp_path, more={"local": {"path": daemon.served.store}}, again=True)
+    for visitor in (deleter, gone, reader):
+        visitor.served = again.served
+    assert (await deleter.post("/repositories/team/app:v1/delete", form)).status == 303
+    assert "deleter" in text_of(await deleter.get("/repositories/team/app"))
+    gone.cookies = leaving
+    for visitor in (gone, reader):
+        assert (await visitor.get("/repositories/team/app"))["location"].startswith("/sign-in")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sign_in_page_of_before_a_restart_is_shown_again(serve: Serve, tmp_path: Path) -> None:
+    daemon, _ = await with_image(serve, tmp_path)
+    visitor = Visitor(daemon.served)
+    form = hidden_fields(await visitor.get("/sign-in?then=/status"))
+    old = form | {"token": "x", "name": "admin", "password": PASSWORD}
+    answer = await visitor.post("/sign-in", old)
+    assert answer.status == 403
+    assert "too old" in text_of(answer)
+    assert COOKIE not in visitor.cookies
+    again = hidden_fields(answer) | {"name": "admin", "password": PASSWORD}
+    assert (await visitor.post("/sign-in", again))["location"] == "/status"
 
 
 @pytest_twisted.ensureDeferred

@@ -15,38 +15,46 @@ from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry.errors import ManifestInvalid, NameUnknown
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import parse_repository
+from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.tags import lexical
 from ipfsreg.web.pages.documents import read_config, read_document
 from ipfsreg.web.pages.paths import local_path
 from ipfsreg.web.pages.text import age_text, clip, clip_lines, duration_text, read_time, size_text, time_of
-from ipfsreg.web.pages.windows import Window, allowed_window_of, tags_window, window_of
+from ipfsreg.web.pages.windows import allowed_window_of, tags_window, window_of
 from tests.web.served import Served
 
-NAMES = some.lists(some.text("abAB1-", min_size=1, max_size=4), unique=True).map(
-    lambda names: sorted(names, key=lexical)
-)
 VALUES = some.recursive(
     some.none() | some.booleans() | some.integers(-(10**30), 10**30) | some.floats(allow_nan=False) | some.text(),
     lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(), inner, max_size=4),
 )
 
 
-@given(NAMES.map(sorted), some.text("a1", max_size=2), some.integers(1, 4))
-def test_all_windows_together_are_the_list(names: list[str], wanted: str, size: int) -> None:
-    matching = [name for name in names if wanted in name]
-    seen: list[str] = []
-    after: str | None = ""
-    while after is not None:
-        window: Window[str] = window_of(names, wanted, after, size)
-        assert window.total == len(matching)
-        assert window.first == len(seen) + 1
-        if window.before is None:
-            assert not seen
-        else:
-            assert list(window_of(names, wanted, window.before, size).names) == seen[-size:]
-        seen += window.names
-        after = window.after
-    assert seen == matching
+REPOSITORIES = ["1", "1/a", "a", "a-1", "a/b", "ab", "b", "b/1", "b1"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_windows_of_repositories(registry: Served, kept: bool) -> None:
+    """Whether the index has the names, or they are in memory."""
+    for name in REPOSITORIES:
+        await registry.push_image("latest", name)
+    served = registry.daemon.registry
+    catalog = served.catalog if kept else Catalog(served.bucket, served.clock)
+    for wanted, size in product(("", "A", "b", "1", "zebra"), (1, 2, 4, 20)):
+        matching = [name for name in REPOSITORIES if wanted.lower() in name]
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            window = await window_of(catalog, wanted, after, size)
+            assert window.total == len(matching)
+            assert window.first == len(seen) + 1
+            if window.before is None:
+                assert not seen
+            else:
+                assert list((await window_of(catalog, wanted, window.before, size)).names) == seen[-size:]
+            seen += window.names
+            after = window.after
+        assert seen == matching
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -81,16 +89,22 @@ async def test_windows_of_tags(registry: Served, known: bool) -> None:
         await tags_window(tags, parse_repository("none"), "a", "", 5, backwards=True)
 
 
-@given(NAMES.map(sorted), some.sets(some.text("abAB1-", min_size=1, max_size=4)), some.integers(1, 3))
-def test_windows_of_what_one_may_see(names: list[str], hidden: set[str], size: int) -> None:
-    seen: list[str] = []
-    after: str | None = ""
-    while after is not None:
-        window: Window[str] = allowed_window_of(names, "", after, size, lambda name: name not in hidden)
-        assert window.total is None
-        seen += window.names
-        after = window.after
-    assert seen == [name for name in names if name not in hidden]
+@pytest_twisted.ensureDeferred
+async def test_windows_of_what_one_may_see(registry: Served) -> None:
+    for name in REPOSITORIES:
+        await registry.push_image("latest", name)
+    catalog, workers = registry.daemon.registry.catalog, registry.daemon.parts.workers
+    hidden_ones: list[set[str]] = [{"1", "a", "b1"}, set(REPOSITORIES), set()]
+    for hidden, size in product(hidden_ones, (1, 2, 3)):
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            allowed = {*REPOSITORIES} - hidden
+            window = await allowed_window_of(catalog, "", after, size, allowed.__contains__, workers)
+            assert window.total is None
+            seen += window.names
+            after = window.after
+        assert seen == [name for name in REPOSITORIES if name not in hidden]
 
 
 @given(some.text(), some.integers(0, 20))

@@ -15,7 +15,7 @@ class Visitor:
     """One browser: it keeps cookies, and sends them with each request."""
 
     def __init__(self, served: Served, address: str = "10.1.2.3", host: str = "127.0.0.1:5000") -> None:
-        self._served = served
+        self.served = served
         self._address = address
         self._host = host
         self.cookies: dict[str, str] = {}
@@ -49,7 +49,7 @@ class Visitor:
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         headers |= {name.replace("_", "-"): value for name, value in more.items()}
-        answer = await self._served.ask(method, target, headers, content)
+        answer = await self.served.ask(method, target, headers, content)
         for cookie in answer.headers.get("set-cookie", []):
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value

@@ -4,13 +4,11 @@ The service has to have been told to the node: ``ipfs pin remote service add NAM
 to the node alone.
 """
 
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.kubo.rpc.client import Option, Rpc
+from ipfsreg.bucket.kubo.rpc.client import Option, Rpc, parsed, reading
 
 _ALL_STATES = ("queued", "pinning", "pinned", "failed")
 
@@ -56,9 +54,10 @@ class KuboRemotePins:
         """What the service says of each state that it was asked to pin, by CID."""
         options: dict[str, Option] = {"service": service, "name": self._name, "status": _ALL_STATES}
         lines = (await self._ask("pin/remote/ls", [], options)).splitlines()
-        found: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
-        # The service may match names by a part of them.
-        return {str(each["Cid"]): str(each["Status"]) for each in found if each.get("Name") == self._name}
+        found = [parsed("pin/remote/ls", line) for line in lines if line.strip()]
+        with reading("pin/remote/ls"):
+            # The service may match names by a part of them.
+            return {str(each["Cid"]): str(each["Status"]) for each in found if each.get("Name") == self._name}
 
     async def _remove(self, service: str, cid: str) -> None:
         options: dict[str, Option] = {

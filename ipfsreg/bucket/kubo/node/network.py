@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipfsreg.bucket.errors import NotFound, Unavailable
-from ipfsreg.bucket.kubo.rpc.client import Options, Rpc, parsed
+from ipfsreg.bucket.kubo.rpc.client import Options, Rpc, parsed, reading
 
 CONNECTIONS = 8
 """How many questions to the network may be under way: each may take its whole time."""
@@ -37,11 +37,14 @@ class Network:
             "ipns-base": "base36",
         }
         answer = await self._ask("name/publish", [f"/ipfs/{checked_cid(cid)}"], options)
-        return str(answer["Name"])
+        with reading("name/publish"):
+            return str(answer["Name"])
 
     async def _make_key(self, key: str) -> None:
-        keys = (await self._ask("key/list", [], {}))["Keys"] or []
-        if key not in {each["Name"] for each in keys}:
+        answer = await self._ask("key/list", [], {})
+        with reading("key/list"):
+            names = {str(each["Name"]) for each in answer["Keys"] or ()}
+        if key not in names:
             await self._ask("key/gen", [key], {"type": "ed25519"})
 
     async def resolve(self, name: str) -> str:
@@ -53,7 +56,8 @@ class Network:
         except NotFound:
             # A node that has nobody to ask does not even say what it knows itself, unless it is told to ask nobody.
             answer = await self._ask("name/resolve", [path], {**options, "offline": True})
-        found = str(answer["Path"])
+        with reading("name/resolve"):
+            found = str(answer["Path"])
         if not found.startswith("/ipfs/"):
             raise NotFound(f"{name} points to {found}, and not to something on IPFS")
         return found.removeprefix("/ipfs/")

@@ -17,7 +17,7 @@ from ipfsreg.bucket.errors import Corrupt, NotFound, Refused, SetupError, Unavai
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, Missing, NotPinned, TooManyUnflushed, node_error
 from ipfsreg.bucket.kubo.options import KuboOptions
 from ipfsreg.bucket.kubo.rpc.body import BlocksBody, FileBody
-from ipfsreg.bucket.kubo.rpc.client import Option, Options, Rpc, parsed
+from ipfsreg.bucket.kubo.rpc.client import Option, Options, Rpc, parsed, reading
 from ipfsreg.bucket.kubo.rpc.growing import GrowingBody, GrowingFile
 from ipfsreg.bucket.sources import Source
 from ipfsreg.flow.workers import Workers
@@ -62,7 +62,7 @@ EMPTY = "bafkqaaa"
 _CLUSTER = "ipfs-cluster"
 _CODECS = {RAW: "raw", DAG_PB: "dag-pb"}
 _OLD_FORMATS = {RAW: "raw", DAG_PB: "protobuf"}
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,9 @@ class Found:
 
     @classmethod
     def read(cls, answer: Any) -> "Found":
-        """From what ``files/stat`` answers."""
-        return cls(answer["Hash"], answer["Size"], answer["Type"] == "directory")
+        """From what ``files/stat`` answers. `Unavailable` where that is something else."""
+        with reading("files/stat"):
+            return cls(str(answer["Hash"]), int(answer["Size"]), answer["Type"] == "directory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ class Node:
         try:
             added = _lines("add", answer)[-1]
             return Target(parse_cid(str(added["Hash"])), int(added["Size"]))
-        except (CIDInvalid, IndexError, KeyError, ValueError):
+        except (CIDInvalid, IndexError, KeyError, TypeError, ValueError, OverflowError):
             # What went wrong after output began is told in a trailer.
             raise Missing("add: the node names no CID", RETRY_AFTER) from None
 
@@ -211,7 +212,8 @@ class Node:
             )
         except Missing:
             return False
-        return bool(parsed("files/stat", answer).get("Local"))
+        with reading("files/stat"):
+            return bool(parsed("files/stat", answer).get("Local"))
 
     async def put_blocks(self, blocks: Sequence[Block], *, pin: bool = False) -> None:
         """Store blocks as they are. ``pin`` has each of them pinned, so that garbage collection waits and takes none.
@@ -280,7 +282,8 @@ class Node:
     async def names(self, directory: str) -> list[str]:
         """The names in a directory of the MFS. `NotFound`."""
         found = await self.index.json("files/ls", directory)
-        return [str(each["Name"]) for each in (found or {}).get("Entries") or ()]
+        with reading("files/ls"):
+            return [str(each["Name"]) for each in (found or {}).get("Entries") or ()]
 
     async def _unflushed(self, command: str, arguments: Sequence[str], options: dict[str, Option]) -> None:
         try:
@@ -331,12 +334,14 @@ class Node:
             answer: Any = await self.content.json("pin/ls", cid, type=kind)
         except (NotPinned, NotFound):
             return False
-        return bool(answer and answer.get("Keys"))
+        with reading("pin/ls"):
+            return bool(answer and answer.get("Keys"))
 
     async def pins(self, kind: str) -> list[str]:
         """The CIDs of all pins of a kind, ``recursive`` or ``direct``, whoever made them."""
         answer: Any = await self.content.json("pin/ls", type=kind)
-        return list((answer or {}).get("Keys") or ())
+        with reading("pin/ls"):
+            return [str(each) for each in (answer or {}).get("Keys") or ()]
 
     @property
     def patience(self) -> float:
@@ -348,7 +353,7 @@ def _lines(command: str, answer: bytes) -> list[dict[str, Any]]:
     """The objects, one a line, that a command answers."""
     try:
         found = [json.loads(line) for line in answer.splitlines() if line.strip()]
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unavailable(f"{command}: the node's answer is not JSON", RETRY_AFTER) from None
     # A cluster that does not stream answers one list of all.
     objects = [each for line in found for each in (line if isinstance(line, list) else [line])]

@@ -1,15 +1,24 @@
 """Files and directories below ``/ipfs/``, to look at and to read."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol
 
-from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
+from ipfsreg.bucket.kubo.errors import RETRY_AFTER
 from ipfsreg.bucket.kubo.node.node import Found
-from ipfsreg.bucket.kubo.rpc.client import ANSWER_MAX, parsed
+from ipfsreg.bucket.kubo.rpc.client import ANSWER_MAX, parsed, reading
+from ipfsreg.flow.throttle import Throttle
 
 from .reader import CidReader, Route
+
+_LONG = 64 * 1024  # a shorter answer is parsed at once
+_LINKS = '"Links":['  # as Go writes it; before it there is nothing but the CID that was asked for
+_LINKS_AT_ONCE = 1000
+_decoder = json.JSONDecoder()
 
 _DIRECTORY_LINK = 1  # UnixFS' own number in a listing; files are 2
 
@@ -39,6 +48,28 @@ class Contents(Protocol):
         """A file, open."""
 
 
+def links_in(answer: bytes) -> Iterator[Any]:
+    """The links in what ``ls`` answers, one by one: the JSON parser lets nobody else run while it reads a million.
+
+    :raises Unavailable: where the answer is something else.
+    """
+    text = answer.decode("utf-8", "replace")
+    at = text.find(_LINKS)
+    if len(text) < _LONG or at < 0:
+        with reading("ls"):
+            links = list(parsed("ls", answer)["Objects"][0]["Links"] or ())
+        yield from links
+        return
+    at += len(_LINKS)
+    try:
+        while text[at] != "]":
+            link, at = _decoder.raw_decode(text, at)
+            yield link
+            at += text[at] == ","
+    except (ValueError, IndexError, RecursionError):
+        raise Unavailable("ls: the node's answer is not JSON", RETRY_AFTER) from None
+
+
 class NodeContents:
     """What a node has, or its network too. See `Contents`. `Missing` where the node lacks a block."""
 
@@ -52,12 +83,14 @@ class NodeContents:
 
     async def links(self, cid: str) -> Sequence[Child]:
         """See `Contents.links`."""
-        found = await self._ask("ls", f"/ipfs/{cid}")
-        links = [
-            Child(each["Name"], each["Hash"], each["Type"] == _DIRECTORY_LINK)
-            for each in found["Objects"][0]["Links"] or ()
-        ]
-        return sorted(links, key=lambda link: link.name)
+        answer = await self._call("ls", f"/ipfs/{cid}")
+        throttle = Throttle(self._route.rpc.reactor, steps=_LINKS_AT_ONCE)
+        found = []
+        for each in links_in(answer):
+            with reading("ls"):
+                found.append(Child(str(each["Name"]), str(each["Hash"]), each["Type"] == _DIRECTORY_LINK))
+            await throttle.step()
+        return sorted(found, key=attrgetter("name"))
 
     async def read(self, cid: str, size: int) -> bytes:
         """See `Contents.read`."""

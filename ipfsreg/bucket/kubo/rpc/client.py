@@ -6,7 +6,8 @@ what came against what should have come (docs/protocols/kubo.md, "Streams").
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -277,8 +278,17 @@ def parsed(command: str, content: bytes) -> Any:
         return None
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unavailable(f"{command}: the node's answer is not JSON", RETRY_AFTER) from None
+
+
+@contextmanager
+def reading(command: str) -> Iterator[None]:
+    """A block that takes values out of an answer, and nothing else. :raises Unavailable: where they are not there."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError):
+        raise Unavailable(f"{command}: the node's answer is not one of a node", RETRY_AFTER) from None
 
 
 def _text(value: str | int | bool) -> str:

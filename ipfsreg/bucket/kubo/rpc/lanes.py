@@ -7,11 +7,12 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from ipfsreg.bucket.authorities import load_authorities
+from ipfsreg.flow.http_pool import BoundedPool
 
 from .address import Address
 
@@ -42,7 +43,7 @@ class Lane:
 
     def __init__(self, reactor: Any, address: Callable[[], Address], connections: int) -> None:
         self.slots = DeferredSemaphore(connections)
-        self.pool = HTTPConnectionPool(reactor)
+        self.pool = BoundedPool(reactor)
         self.pool.maxPersistentPerHost = connections
         self.pool.cachedConnectionTimeout = IDLE_SECONDS
         self.pool.retryAutomatically = False

@@ -2,26 +2,24 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ipfsreg.bucket.authorities import load_authorities
-from ipfsreg.client.errors import RemoteError
-from ipfsreg.copying.copier import JOBS, Copier
-from ipfsreg.copying.places import Selection
-from ipfsreg.copying.tally import Tally
-from ipfsreg.flow.workers import Workers
+from ipfsreg.cli.command import fail, with_reactor
+from ipfsreg.cli.errors import Exit
+from ipfsreg.cli.terminal.declare import command
+from ipfsreg.cli.terminal.output import Output, output_option
+from ipfsreg.cli.terminal.text import counted, sized
+from ipfsreg.flow.interrupt import interrupt_ends_at_once
 from ipfsreg.registry.errors import RegistryError
 
-from .command import fail, with_reactor
-from .copy_places import Opener, PlaceType, Where, check_different, control_error
-from .errors import Exit
-from .terminal.declare import command
-from .terminal.output import Output, output_option
-from .terminal.text import counted, in_bytes
+from .places import PlaceType, Where, are_same
 
-_THREADS = 4
+if TYPE_CHECKING:
+    from ipfsreg.copying.tally import Tally
+
+_JOBS = 8
 
 
 @command(
@@ -31,21 +29,24 @@ _THREADS = 4
         "ipfsreg copy hub.ini kubo.ini --dry-run",
         "ipfsreg copy localhost:5000 backup/ 'team/*' --tag 'v*'",
         "ipfsreg copy ipfsreg.ini images.car busybox:1.36",
+        "ipfsreg copy docker.io localhost:5000 library/busybox:1.36=tools/busybox:stable",
+        "ipfsreg copy registry.example ipfsreg.ini 'team/*' --to-prefix mirror",
     ],
     result=(
         "{dry_run, repositories, images, images_there, manifests, blobs, bytes, blobs_there, bytes_there, mounted, "
-        "missing, failed, failures: [{name, error}]}; how many of each, sizes in bytes"
+        "missing, views_refused, failed, failures: [{name, error}]}; how many of each, sizes in bytes"
     ),
 )
 @click.argument("source", type=PlaceType(), metavar="SOURCE")
 @click.argument("destination", type=PlaceType(), metavar="DESTINATION")
-@click.argument("names", nargs=-1, metavar="[REPOSITORY[:TAG]]...")
+@click.argument("names", nargs=-1, metavar="[REPOSITORY[:TAG|@DIGEST][=NEW[:TAG]]]...")
 @click.option(
     "--tag", "patterns", multiple=True, metavar="PATTERN", help="Only these tags, such as 'v1.*'. May be given again."
 )
+@click.option("--to-prefix", "prefix", default="", metavar="NAME", help="Call each REPOSITORY NAME/REPOSITORY there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Blobs that are moved at once."
+    "--jobs", type=click.IntRange(1, 64), default=_JOBS, show_default=True, help="Blobs that are moved at once."
 )
 @click.option(
     "--ca",
@@ -58,6 +59,7 @@ def copy(
     destination: Where,
     names: tuple[str, ...],
     patterns: tuple[str, ...],
+    prefix: str,
     dry_run: bool,
     jobs: int,
     ca: Path | None,
@@ -70,18 +72,29 @@ def copy(
     ipfsreg.ini, its daemon does the work where one runs.
 
     Without REPOSITORY it is all of them, as far as SOURCE tells which it has. * and ? may stand for any characters.
+    After = is what to call an image at DESTINATION: its tag stays where no other is given.
 
     Everything is compared with its digest. Referrers, such as signatures, and manifests without a tag that indexes or
     referrers lead to come along. A copy that was interrupted goes on with what is missing when it is started again.
     Logins are those that `docker login` or `podman login` stored.
     """
-    check_different(source, destination)
+    with interrupt_ends_at_once():
+        from ipfsreg.copying.renaming import parse_names
+        from ipfsreg.copying.tally import Tally
+
+        from .opening import Copy
+
     try:
-        selection = Selection(names, patterns)
         if ca is not None:
+            from ipfsreg.bucket.authorities import load_authorities
+
             load_authorities(ca)
+        selected = parse_names(names, patterns, prefix)
     except (RegistryError, ValueError) as error:
         fail(str(error))
+    if are_same(source, destination) and not all(naming.renames for _, naming in selected):
+        raise click.UsageError("SOURCE and DESTINATION are the same")
+    copying = Copy(source, destination, selected, ca, dry_run, jobs)
     tally = Tally()
     with output.progress("Copying", bytes_=True) as progress:
         total = 0
@@ -93,26 +106,11 @@ def copy(
 
         tally.moved, tally.expected = progress.advance, expected
 
-        async def work(reactor: Any) -> None:
-            workers = Workers(reactor, _THREADS)
-            workers.startService()
-            try:
-                opener = Opener(reactor, workers, ca)
-                async with (
-                    opener.source(source, lambda amount: None) as opened,
-                    (opener.dry_run if dry_run else opener.destination)(destination) as to,
-                ):
-                    await Copier(opened, to, tally, jobs=jobs).run(selection)
-            except RemoteError as error:
-                raise control_error(error) from None
-            finally:
-                workers.stopService()
-
-        with_reactor(work)
+        with_reactor(lambda reactor: copying.run(reactor, tally))
     _show(tally, output, dry_run=dry_run)
 
 
-def _show(tally: Tally, output: Output, *, dry_run: bool) -> None:
+def _show(tally: "Tally", output: Output, *, dry_run: bool) -> None:
     for failure in tally.failures:
         output.note(f"ipfsreg: {failure['name']}: {failure['error']}")
     copied = tally.images - tally.images_there - tally.failed
@@ -120,15 +118,20 @@ def _show(tally: Tally, output: Output, *, dry_run: bool) -> None:
     lines = [
         f"{did} {counted(max(copied, 0), 'image')} of {counted(tally.images, 'image')} in "
         f"{counted(tally.repositories, 'repository')}: "
-        f"{counted(tally.manifests, 'manifest')}, {counted(tally.blobs, 'blob')} with {in_bytes(tally.bytes)}."
+        f"{counted(tally.manifests, 'manifest')}, {counted(tally.blobs, 'blob')} with {sized(tally.bytes)}."
     ]
     if tally.images_there or tally.blobs_there or tally.mounted:
         lines.append(
             f"There already: {counted(tally.images_there, 'image')}, {counted(tally.blobs_there, 'blob')} with "
-            f"{in_bytes(tally.bytes_there)}; {counted(tally.mounted, 'blob')} taken from other repositories there."
+            f"{sized(tally.bytes_there)}; {counted(tally.mounted, 'blob')} taken from other repositories there."
         )
     if tally.missing:
         lines.append(f"Without {counted(tally.missing, 'manifest')} that indexes list and the source does not have.")
+    if tally.views_refused:
+        lines.append(
+            f"Without {counted(tally.views_refused, 'IPFS-enabled view')}: the destination takes no ipfs:// URLs. "
+            "They are made of the images, which were copied, and can be made anew."
+        )
     if tally.failed:
         lines.append(f"{counted(tally.failed, 'image')} could not be copied.")
     output.show({"dry_run": dry_run} | tally.document, *lines)
