@@ -15,6 +15,7 @@ A user's name is the section's, a ``+``, and what ``user`` says, such as ``githu
 """
 
 import configparser
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -144,6 +145,8 @@ class Issuers:
                 aud={"essential": True, "value": issuer.audience},
                 exp={"essential": True},
             ).validate(claims)
+            if not math.isfinite(float(claims["exp"])):
+                raise ValueError("without an end")
         except (JoseError, ValueError, TypeError, OverflowError, RecursionError) as error:
             # The name of the error's class says what it is; its text may quote the token.
             raise BadCredentials(f"a token of {issuer.name} that is not good: {type(error).__name__}") from None

@@ -48,6 +48,10 @@ class Corrupt(BucketError):
     """What the storage holds cannot be what was put there."""
 
 
+class InTheWay(Corrupt):
+    """Something is where a directory on the way belongs: nobody knows what would be below it."""
+
+
 class Altered(Corrupt):
     """An encrypted file is not as a member of its team wrote it."""
 

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseDone, ResponseFailed, readBody
+from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
@@ -52,7 +52,7 @@ class DaemonClient:
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, task, arguments, accept=f"{EVENTS}, */*")
             if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
-                return _json(await readBody(response))
+                return _json(await _content(response))
             events = _Events(heard)
             await _read(response, events.received)
             if events.result is None:
@@ -88,7 +88,7 @@ class DaemonClient:
         async def asking(agent: Agent) -> dict[str, Any]:
             try:
                 response = await _post(agent, "import", {} if name is None else {"name": name}, body)
-                return _json(await readBody(response))
+                return _json(await _content(response))
             finally:
                 body.stopProducing()  # an answer that came early leaves it waiting
 
@@ -152,7 +152,7 @@ class DaemonClient:
         finally:
             if late.active():
                 late.cancel()
-        await readBody(response)
+        await _content(response)
 
     def _error(self, what: str) -> ControlError:
         return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
@@ -206,6 +206,12 @@ async def _read(response: IResponse, write: Callable[[bytes], None]) -> None:
     await reader.ended
 
 
+async def _content(response: IResponse) -> bytes:
+    pieces: list[bytes] = []
+    await _read(response, pieces.append)
+    return b"".join(pieces)
+
+
 async def _post(
     agent: Agent, task: str, arguments: Mapping[str, str], body: IBodyProducer | None = None, accept: str = "*/*"
 ) -> IResponse:
@@ -213,7 +219,7 @@ async def _post(
     url = f"{_URL}{task}?{urlencode(arguments)}".encode()
     response: IResponse = await agent.request(b"POST", url, Headers({"Accept": [accept]}), body)
     if response.code != 200:
-        raise ControlError((await readBody(response)).decode(errors="replace").strip(), Exit.of(response.code))
+        raise ControlError((await _content(response)).decode(errors="replace").strip(), Exit.of(response.code))
     return response
 
 

@@ -27,7 +27,7 @@ WAYS = pytest.mark.parametrize("way", [(), ("oci-1-1",)], ids=["tag", "referrer"
 
 @dataclass(frozen=True)
 class Signed:
-    """A daemon with an image, its address over TLS, and the secret of `robot+ci`."""
+    """A daemon with the images team/app:1 and 2, its address over TLS, and the secret of `robot+ci`."""
 
     process: DaemonProcess
     host: str
@@ -41,7 +41,9 @@ def registry(
 ) -> Iterator[Signed]:
     """With either challenge: cosign asks for a token, or sends the password with each request."""
     directory = tmp_path_factory.mktemp("signed")
-    (directory / "ca.crt").write_bytes(authority.pem)
+    trusted = directory / "trusted"
+    trusted.mkdir()
+    (trusted / "ca.crt").write_bytes(authority.pem)
     certificate, key = authority.issue(directory, "server", "localhost", "127.0.0.1")
     (directory / "htpasswd").write_text(f"signer:{HASH}\nreader:{HASH}\n")
     plain, secure = free_port(), free_port()
@@ -56,11 +58,14 @@ def registry(
     with process:
         robot = process.command("token", "create", "ci", "--repositories", "team/*", "--actions", "pull,push")
         assert robot.returncode == 0, robot.stderr
-        layout = write_layout(directory / "layout", {"1": make_image([random_layer("signed", 1000)])})
-        login = ("--dest-creds", f"signer:{PASSWORD}", "--dest-cert-dir", str(directory))
-        target = f"docker://localhost:{secure}/team/app:1"
-        run(require_program("skopeo"), "copy", *login, f"oci:{layout}:1", target, env=client_environment(directory))
-        yield Signed(process, f"localhost:{secure}", robot.stdout.strip(), directory / "ca.crt")
+        images = {tag: make_image([random_layer(f"signed {tag}", 1000)]) for tag in ("1", "2")}
+        layout = write_layout(directory / "layout", images)
+        login = ("--dest-creds", f"signer:{PASSWORD}", "--dest-cert-dir", str(trusted))
+        for tag in images:
+            target = f"docker://localhost:{secure}/team/app:{tag}"
+            words = ("copy", *login, f"oci:{layout}:{tag}", target)
+            run(require_program("skopeo"), *words, env=client_environment(directory))
+        yield Signed(process, f"localhost:{secure}", robot.stdout.strip(), trusted / "ca.crt")
 
 
 class Cosign:
@@ -69,21 +74,24 @@ class Cosign:
     def __init__(self, home: Path, registry: Signed, user: str = "", password: str = PASSWORD) -> None:
         self._program = require_program("cosign", PROGRAMS)
         self._env = client_environment(home) | {"SSL_CERT_FILE": str(registry.authority)}
-        self._image = f"{registry.host}/team/app:1"
+        self._repository = f"{registry.host}/team/app"
         self._home = home
         if user:
             known = {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
             (home / ".docker" / "config.json").write_text(json.dumps({"auths": {registry.host: known}}))
         run(self._program, "generate-key-pair", env=self._env, cwd=home)
 
-    def sign(self, *way: str, fails: bool = False) -> str:
-        """Sign the image; what was printed."""
-        return run(self._program, "sign", "cosign.key", self._image, *way, env=self._env, cwd=self._home, fails=fails)
+    def sign(self, tag: str, *way: str, fails: bool = False) -> str:
+        """Sign an image; what was printed."""
+        return self._run("sign", "cosign.key", f"{self._repository}:{tag}", *way, fails=fails)
 
-    def verify(self, *way: str, of: "Cosign | None" = None, fails: bool = False) -> str:
-        """Verify that the image was signed, by oneself or by another one; what was printed."""
+    def verify(self, tag: str, *way: str, of: "Cosign | None" = None, fails: bool = False) -> str:
+        """Verify that an image was signed, by oneself or by another one; what was printed."""
         key = (of or self)._home / "cosign.pub"
-        return run(self._program, "verify", key, self._image, *way, env=self._env, cwd=self._home, fails=fails)
+        return self._run("verify", key, f"{self._repository}:{tag}", *way, fails=fails)
+
+    def _run(self, *words: str | Path, fails: bool) -> str:
+        return run(self._program, *words, env=self._env, cwd=self._home, fails=fails)
 
 
 @WAYS
@@ -91,10 +99,11 @@ def test_what_was_signed_is_verified(registry: Signed, tmp_path: Path, way: tupl
     signer = Cosign(tmp_path / "signer", registry, "signer")
     robot = Cosign(tmp_path / "robot", registry, "robot+ci", registry.robot)
     reader = Cosign(tmp_path / "reader", registry, "reader")
-    for each in (signer, robot):
-        each.sign(*way)
-        assert "1 signatures are good" in reader.verify(*way, of=each)
-    assert "no matching signatures" in reader.verify(*way, fails=True)
+    # Of several signatures by referrers cosign looks at one alone, so each signs an image of its own.
+    for tag, each in (("1", signer), ("2", robot)):
+        each.sign(tag, *way)
+        assert "1 signatures are good" in reader.verify(tag, *way, of=each)
+        assert "no matching signatures" in reader.verify(tag, *way, fails=True)
 
 
 @WAYS
@@ -104,5 +113,5 @@ def test_who_may_not_push_does_not_sign(registry: Signed, tmp_path: Path, way: t
         ("wrong", "signer", "wrong", ("UNAUTHORIZED", "401 Unauthorized")),
         ("nobody", "", "", ("UNAUTHORIZED", "401 Unauthorized")),
     ):
-        told = Cosign(tmp_path / name, registry, user, password).sign(*way, fails=True)
+        told = Cosign(tmp_path / name, registry, user, password).sign("1", *way, fails=True)
         assert any(words in told for words in said), told

@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge
+from ipfsreg.bucket.errors import Corrupt, InTheWay, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, Listing
 from ipfsreg.flow.durable import DIRECTORY, closing, draft, sync_directory, write_all
 
@@ -163,7 +163,7 @@ class FileTree:
             return open_beneath(self._top, path, flags)
         except OSError as error:
             if error.errno in _STRANGE and (found := stranger_on(self._top, path)) is not None:
-                raise _damage(*found) from None
+                raise _damage(*found, on_the_way=found[0] != f"{self._top}/{path}") from None
             raise
 
     def _directory(self, path: str) -> int:
@@ -319,5 +319,7 @@ def _entry(found: "os.DirEntry[str]") -> Entry:
     return Entry(found.name, is_directory, not is_directory and not found.is_file(follow_symlinks=False))
 
 
-def _damage(path: str, kind: str) -> Corrupt:
-    return Corrupt(f"{path} is {kind}, which does not belong there; it is not looked into: remove it")
+def _damage(path: str, kind: str, *, on_the_way: bool = False) -> Corrupt:
+    return (InTheWay if on_the_way else Corrupt)(
+        f"{path} is {kind}, which does not belong there; it is not looked into: remove it"
+    )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import Corrupt
+from ipfsreg.bucket.errors import Corrupt, InTheWay
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.block_cid import is_one_block
@@ -109,8 +109,8 @@ class Manifests:
         try:
             found = await reading
         except Corrupt as error:
-            if self._storage.bucket.shared:
-                raise  # it may have been the transfer
+            if self._storage.bucket.shared or isinstance(error, InTheWay):
+                raise  # it may have been the transfer; and what is in the way keeps pushes out as well
             path = path_of(repository, reference)
             if path not in self._told:
                 self._told[path] = None

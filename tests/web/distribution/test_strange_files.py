@@ -149,3 +149,18 @@ async def test_in_the_place_of_a_link_or_record(registry: Served, outside: Path,
     assert (await registry.push(image(layers=[b"layer"]), "1")).status == 201
     assert (await registry.ask("GET", "/v2/box/manifests/1")).content == manifest
     assert names(outside) == before
+
+
+@pytest.mark.parametrize("make", [*STRANGERS, lambda path, outside: path.write_text("a file")])
+@pytest.mark.parametrize("place", ["repositories", "repositories/box", "repositories/box/_tags"])
+@pytest_twisted.ensureDeferred
+async def test_on_the_way_to_a_manifest(registry: Served, outside: Path, place: str, make: Make) -> None:
+    """It is not absent: a client that is told so would push it again, which cannot be either."""
+    manifest = await registry.push_image("1", layers=[b"layer"])
+    replaced(registry.store / "bucket" / place, make, outside)
+    references = ["1", "2"] if place.endswith("_tags") else ["1", "2", digest_of(manifest)]
+    for reference in references:
+        for method in ("GET", "HEAD"):
+            answer = await registry.ask(method, f"/v2/box/manifests/{reference}")
+            assert answer.status == 503
+            assert "retry-after" in answer

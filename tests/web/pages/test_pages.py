@@ -26,7 +26,7 @@ from tests.web.served import (
 
 from .visiting import Visitor, hidden_fields, text_of
 
-EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x00{{ 7*7 }}"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x00{{ 7919*7907 }}"
 POLICY = {
     "default-src 'none'",
     "style-src 'self'",
@@ -306,7 +306,7 @@ async def test_nothing_of_strangers_becomes_markup(registry: Served) -> None:
         assert "<img src=x" not in content
         assert "\u202e" not in content
         assert "\x00" not in content
-        assert "49" not in content.replace(digest, "") or "{{ 7*7 }}" in content
+        assert str(7919 * 7907) not in content
         assert len(content) < 150_000
     # What could be passed to an attribute is one text in it.
     assert 'onerror="' not in (await visitor.get("/repositories/box:evil")).content.decode()
