@@ -187,7 +187,7 @@ class Authority:
 
     def record_denial(self, action: Action, user: User, address: str, repository: str | None, reason: str) -> None:
         """Note in the log, and in the audit log, what a user was denied; see `Refusals`."""
-        self._refusals.denied(action.value, user, address, repository, reason)
+        self._refusals.denied(action, user, address, repository, reason)
 
     async def reload(self) -> str:
         """Look at all files now; answers what that is, in a few words. What cannot be used is logged by its file."""

@@ -47,7 +47,7 @@ class HtpasswdFile:
         :raises AccessFileError: where there is none of that name.
         """
         if name not in self.names():
-            raise AccessFileError(f"there is no {name} in {self._path}")
+            raise AccessFileError(f"there is no user {name} in {self._path}")
 
     def add(self, name: str, password: str) -> None:
         """Add a user.

@@ -19,6 +19,14 @@ class Action(Enum):
     ADMIN = "admin"
     """What concerns the registry and no repository: metrics, and the daemon's own pages."""
 
+    def on(self, repository: str | None) -> str:
+        """In a sentence, after "may" or "may not": ``pull team/app``, ``list the repositories``."""
+        if self is Action.CATALOG:
+            return "list the repositories"
+        if self is Action.ADMIN:
+            return "see or do what is for administrators"
+        return f"{self.value} {repository}"
+
 
 REPOSITORY_ACTIONS = frozenset({Action.PULL, Action.PUSH, Action.DELETE})
 """The actions on one repository; `Action.CATALOG` and `Action.ADMIN` are for the whole registry."""

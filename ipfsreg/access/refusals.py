@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from ipfsreg.flow.client_network import client_network
 
 from .audit import AuditLog
-from .identity import User
+from .identity import Action, User
 
 LINES = 30
 """How many lines there are about one client in `WINDOW_SECONDS`; those above are counted."""
@@ -49,18 +49,17 @@ class Refusals:
             self._log.info("A login from {address} failed: {reason}", address=address, reason=_plain(reason))
             self._record("login", who, address, reason=reason)
 
-    def denied(self, action: str, user: User, address: str, repository: str | None, reason: str) -> None:
+    def denied(self, action: Action, user: User, address: str, repository: str | None, reason: str) -> None:
         """A user may not do this."""
         if self._may_tell(address):
             self._log.info(
-                "{user} from {address} may not {action} {repository}: {reason}",
+                "{user} from {address} may not {action}: {reason}",
                 user=user.label,
                 address=address,
-                action=action,
-                repository=repository or "",
+                action=action.on(repository),
                 reason=_plain(reason),
             )
-            self._record(action, user, address, repository=repository, rule=reason)
+            self._record(action.value, user, address, repository=repository, rule=reason)
 
     def stop(self) -> None:
         """Say what was left out."""

@@ -93,6 +93,12 @@ class Certificates:
         assert self._pairs is not None
         return TlsConnection(self._pairs.default, None)
 
+    @property
+    def name(self) -> str | None:
+        """A name by which clients may reach this machine, or None where no certificate has a DNS name."""
+        names = (name for pair in self._pairs.pairs for name in pair.names) if self._pairs else ()
+        return next((name for name in names if "*" not in name), None)
+
     def load(self) -> str:
         """Read all files; answers in a few words what there is now.
 

@@ -116,12 +116,14 @@ class Listeners:
     def addresses(self) -> tuple[str, str]:
         """What to call the daemon: all its URLs for a reader, and one host:port for `docker push`."""
         urls, hosts = [], []
+        name = None if self._certificates is None else self._certificates.name
         for description, port in zip(self._options.listen, self.ports, strict=True):
             address = port.getHost()
             if isinstance(address, (IPv4Address, IPv6Address)):
                 shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-                hosts.append(f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}")
-                urls.append(f"{scheme_of(description)}://{hosts[-1]}/v2/")
+                shown = f"[{shown}]:{address.port}" if ":" in shown else f"{shown}:{address.port}"
+                urls.append(f"{scheme_of(description)}://{shown}/v2/")
+                hosts.append(f"{name}:{address.port}" if name and has_tls(description) else shown)
             else:
                 urls.append(description)
         return ", ".join(urls), (hosts or ["HOST"])[0]
@@ -129,5 +131,7 @@ class Listeners:
 
 def _said(why: object) -> str:
     if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
-        return f"{why}; choose another port here, or without a configuration file by PORT=5001 in the environment"
+        return (
+            f"{why.strerror}; choose another port here, or without a configuration file by PORT=5001 in the environment"
+        )
     return str(why)

@@ -90,7 +90,10 @@ class StateDirectory:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise Locked(f"another ipfsreg is using {self.path}") from None
+            raise Locked(
+                f"another ipfsreg is using {self.path}: stop it, or give this one a directory of its own "
+                f"(`{self._option}`)"
+            ) from None
         self._lock = lock  # what counts is the flock: the number is for people, and a full disk has no room for it
         with suppress(OSError):
             os.ftruncate(lock.fileno(), 0)

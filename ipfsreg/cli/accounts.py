@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,10 @@ from ipfsreg.bucket.errors import SetupError
 
 from .command import config_option, fail, load
 from .errors import Exit
+from .terminal.asking import ask_secret
 from .terminal.declare import group
 from .terminal.output import Output, output_option
+from .terminal.table import Column, Table
 from .upkeep import Time
 
 if TYPE_CHECKING:
@@ -112,17 +114,16 @@ def list_(path: Path | None, output: Output) -> None:
         }
         for robot in robots
     ]
-    output.show({"robots": document}, *map(_robot, robots))
+    columns: list[str | Column] = ["NAME", "ACTIONS", Column("REPOSITORIES", long=True), "SINCE", "UNTIL"]
+    output.show({"robots": document}, *([Table(columns, map(_robot, robots))] if robots else []))
 
 
-def _robot(robot: "Robot") -> str:
-    what = "by the rules"
-    if robot.repositories:
-        what = f"{','.join(action.value for action in robot.actions)} {','.join(robot.repositories)}"
-    end = "for good" if robot.expires is None else f"until {_day(robot.expires)}"
+def _robot(robot: "Robot") -> Sequence[str | None]:
+    what = ",".join(action.value for action in robot.actions) if robot.repositories else "by the rules"
+    end = None if robot.expires is None else _day(robot.expires)
     if robot.expires is not None and robot.expires <= time.time():
-        end = f"expired {_day(robot.expires)}"
-    return f"{ROBOT}{robot.name}  {what}  since {_day(robot.created)}, {end}"
+        end = f"{end} (over)"
+    return [f"{ROBOT}{robot.name}", what, ",".join(robot.repositories) or None, _day(robot.created), end]
 
 
 @token.command(examples=["ipfsreg token revoke ci"], result="{name}")
@@ -220,8 +221,7 @@ def _password(name: str, from_stdin: bool) -> str:
     if from_stdin:
         given = sys.stdin.buffer.read(PASSWORD_MAX + 2).decode("utf-8", "surrogateescape")
         return given.removesuffix("\n").removesuffix("\r")
-    answer: str = click.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True, err=True)
-    return answer
+    return ask_secret(f"Password of {name}", "--password-stdin reads it from standard input")
 
 
 @group

@@ -242,8 +242,9 @@ def with_registry(
 
     which = storage if path is not None else f"{storage}; --config FILE names another registry"
     result = with_reactor(reached, lambda error: f"{about}{error} ({which})")
-    if path is None and not quiet:
-        click.echo(f"ipfsreg: this is about {which}", err=True)
+    if path is None and not quiet:  # at the end, when nothing else is drawn on the terminal
+        context = click.get_current_context()
+        context.call_on_close(lambda: click.echo(f"ipfsreg: this is about {which}", err=True))
     return result
 
 

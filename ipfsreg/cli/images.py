@@ -4,7 +4,6 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,6 +11,7 @@ from .car_files import STANDARD, input_file, output_file, pieces_of
 from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, registry_option, with_registry
 from .terminal.declare import command
 from .terminal.output import Output, output_option
+from .terminal.table import Column, Table
 
 _BEGIN = 512
 _WORD_BY = 20  # bytes
@@ -39,13 +39,10 @@ def cid(path: Path | None, elsewhere: Elsewhere | None, name: str, blobs: bool, 
     if not blobs:
         output.show(document, found[0]["cid"])
         return
-    output.show(document | {"parts": found}, *map(_part, found))
-
-
-def _part(part: dict[str, Any]) -> str:
-    if part["cid"] is None:
-        return f"{'not here':59}  {part['digest']}"
-    return f"{part['cid']:59}  {part['digest']}  {part['size']}"
+    columns: list[str | Column] = ["CID", Column("DIGEST", long=True), Column("SIZE", right=True)]
+    output.show(
+        document | {"parts": found}, Table(columns, ([part["cid"], part["digest"], part["size"]] for part in found))
+    )
 
 
 @command(

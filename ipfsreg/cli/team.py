@@ -16,6 +16,7 @@ from ipfsreg.encryption.member_key import MemberKey, parse_public_key
 
 from .command import ask, config_option, fail, fail_for, load
 from .errors import Exit
+from .terminal.asking import ask_secret
 from .terminal.declare import group
 from .terminal.output import Output, output_option
 
@@ -257,7 +258,7 @@ def _new_passphrase(under: bool, file: Path | None) -> str:
         return _unless(lambda: read_passphrase(file))
     given = os.environ.get(PASSPHRASE_VARIABLE, "")
     if under and not given:
-        given = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        given = ask_secret("Passphrase", f"--passphrase-file or {PASSPHRASE_VARIABLE} in the environment gives it")
     return given
 
 

@@ -106,8 +106,8 @@ def _collected(found: dict[str, Any]) -> Iterator[str]:
         )
     if found["used"]:
         yield (
-            f"Kept for now: {counted(found['used'], 'thing')} that somebody pushed or asked for in the last "
-            f"{in_words(found['used_within'])} ([gc] grace) and may be about to use. Later runs free them. To free "
+            f"Kept for now: {counted(found['used'], 'thing')} that somebody pushed or asked for less than "
+            f"{in_words(found['used_within'])} ago ([gc] grace) and may be about to use. Later runs free them. To free "
             "them while nobody pushes: ipfsreg gc --now"
         )
 

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ipfsreg.access import refusals
 from ipfsreg.access.audit import AuditLog
-from ipfsreg.access.identity import Kind, User
+from ipfsreg.access.identity import Action, Kind, User
 from ipfsreg.access.refusals import LINES, WINDOW_SECONDS, Refusals
 
 from .helpers import Threads, Time, as_workers
@@ -47,20 +47,23 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 def test_each_is_a_line(told: Told) -> None:
     told.refusals.login("bob", "192.0.2.1", "a wrong password for 'bob'")
-    told.refusals.denied("pull", ALICE, "192.0.2.1", "secret/app", "no rule allows it")
+    told.refusals.denied(Action.PULL, ALICE, "192.0.2.1", "secret/app", "no rule allows it")
+    told.refusals.denied(Action.CATALOG, ALICE, "192.0.2.1", None, "no rule allows it")
     assert told.log == [
         "A login from 192.0.2.1 failed: a wrong password for 'bob'",
         "alice from 192.0.2.1 may not pull secret/app: no rule allows it",
+        "alice from 192.0.2.1 may not list the repositories: no rule allows it",
     ]
     assert [(line["event"], line["user"], line["verdict"]) for line in told.audit()] == [
         ("login", "bob", "denied"),
         ("pull", "alice", "denied"),
+        ("catalog", "alice", "denied"),
     ]
 
 
 def test_one_client_has_some_lines_a_minute_and_the_rest_is_counted(told: Told) -> None:
     for _ in range(1000):
-        told.refusals.denied("pull", ALICE, "192.0.2.1", "secret/app", "no rule allows it")
+        told.refusals.denied(Action.PULL, ALICE, "192.0.2.1", "secret/app", "no rule allows it")
     told.refusals.login("bob", "192.0.2.2", "no")  # another one is not concerned
     assert (len(told.log), len(told.audit())) == (LINES + 1, LINES + 1)
     told.time.advance(WINDOW_SECONDS)

@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent
+from twisted.logger import LogEvent, formatEvent
 
 from ipfsreg.app.certificates import BadCertificate, Certificates
 from ipfsreg.app.configuration import load_config
@@ -90,6 +90,16 @@ async def test_pages_are_answered_under_the_name_of_a_certificate(
         assert page["set-cookie"].startswith("__Host-ipfsreg-form=")
         assert page["set-cookie"].endswith("; Secure")
     connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_to_try_has_a_name_for_which_there_is_a_certificate(
+    serve: Serve, tmp_path: Path, authority: Authority, log: list[LogEvent]
+) -> None:
+    registry = await serve(**options(authority.issue(tmp_path, "one", "*.many.example.org", "one.example.org")))
+    (line,) = [formatEvent(event) for event in log if "Ready" in formatEvent(event)]
+    assert line.startswith(f"Ready: https://127.0.0.1:{registry.port}/v2/ on ")
+    assert line.endswith(f"docker push one.example.org:{registry.port}/busybox")
 
 
 @pytest_twisted.ensureDeferred

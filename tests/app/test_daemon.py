@@ -73,7 +73,9 @@ async def test_it_listens_on_several_endpoints(serve: Serve, tmp_path: Path) -> 
 async def test_a_second_daemon_keeps_out_of_the_directory(serve: Serve, tmp_path: Path) -> None:
     registry = await serve()
     line = await fails(tmp_path / "second", local={"path": registry.store})
-    assert line == f"another ipfsreg is using {registry.store}"
+    assert line == (
+        f"another ipfsreg is using {registry.store}: stop it, or give this one a directory of its own (`path`)"
+    )
     assert (await registry.ask("GET", "/v2/")).status == 200
     assert await DaemonClient(reactor, registry.store / "control.sock").do("verify", {}) != {}
 
@@ -105,7 +107,7 @@ async def test_a_port_in_use(tmp_path: Path, clean_log: list[LogEvent]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
         line = await fails(tmp_path / "daemon", registry={"listen": f"{LOCAL}, {endpoint}"})
-    assert f"ipfsreg.ini: [registry] listen: {endpoint}: [Errno 98] Address already in use; choose another" in line
+    assert f"ipfsreg.ini: [registry] listen: {endpoint}: Address already in use; choose another" in line
     assert "PORT=5001" in line
     await fails_not(tmp_path / "daemon")
 

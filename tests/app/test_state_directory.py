@@ -17,7 +17,7 @@ def test_the_directory_is_made_and_kept(tmp_path: Path) -> None:
     first, second = StateDirectory(path), StateDirectory(path)
     first.acquire()
     assert (path / "lock").read_text() == f"{os.getpid()}\n"
-    with pytest.raises(Locked, match=rf"^another ipfsreg is using {path}$"):
+    with pytest.raises(Locked, match=rf"^another ipfsreg is using {path}: stop it, or give"):
         second.acquire()
     first.release()
     second.acquire()

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from ipfsreg.access.htpasswd import Htpasswd, parse_htpasswd
 from ipfsreg.access.robots import parse_robots
 from ipfsreg.cli.main import main
 from tests.access.helpers import HASH
+from tests.daemon_process import program
 
 INI = """
 [local]
@@ -74,13 +77,22 @@ def test_a_robot_is_made_listed_and_revoked(cli: Cli) -> None:
     assert robots.check("robot+ci", secret)
     assert cli.run("token", "create", "robot+other").exit_code == 0
     lines = cli.run("token", "list").stdout.splitlines()
-    assert lines[0].startswith("robot+ci  pull,push team/*,shared  since ")
-    assert ", until " in lines[0]
-    assert lines[1].startswith("robot+other  by the rules  since ")
-    assert lines[1].endswith(", for good")
+    name, actions, repositories, since, until = lines[0].split("\t")
+    assert (name, actions, repositories) == ("robot+ci", "pull,push", "team/*,shared")
+    assert date.fromisoformat(until) - date.fromisoformat(since) == timedelta(days=90)
+    assert lines[1].split("\t") == ["robot+other", "by the rules", "-", since, "-"]
     assert secret not in cli.run("token", "list").output
     assert cli.run("token", "revoke", "robot+ci").stdout == "robot+ci is gone.\n"
     assert [line.split()[0] for line in cli.run("token", "list").stdout.splitlines()] == ["robot+other"]
+
+
+def test_where_nobody_can_be_asked_it_says_what_to_do(cli: Cli) -> None:
+    command = [program("ipfsreg"), "user", "add", "bob"]
+    done = subprocess.run(
+        command, cwd=cli.directory, input="password\n", capture_output=True, text=True, start_new_session=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("ipfsreg: there is no terminal to ask on: --password-stdin reads it from standard input\n")
 
 
 def test_what_cannot_be_is_one_line(cli: Cli) -> None:
@@ -157,8 +169,8 @@ def test_users_who_cannot_be_are_one_line_and_change_nothing(cli: Cli) -> None:
     assert "alice is in" in cli.fails("user", "add", "bob", "alice")
     assert "'robot+ci' cannot be a user's name" in cli.fails("user", "add", "robot+ci")
     assert "'a:b' cannot be a user's name" in cli.fails("user", "add", "a:b")
-    assert "there is no bob in" in cli.fails("user", "remove", "bob")
-    assert "there is no bob in" in cli.fails("user", "password", "bob")
+    assert "there is no user bob in" in cli.fails("user", "remove", "bob")
+    assert "there is no user bob in" in cli.fails("user", "password", "bob")
     assert "at most 72 bytes" in cli.fails("user", "add", "bob", "--password-stdin", typed="x" * 73)
     assert "a password is not empty" in cli.fails("user", "add", "bob", "--password-stdin")
     assert "--password-stdin is for one user" in cli.fails("user", "add", "b", "c", "--password-stdin", status=2)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -249,6 +250,21 @@ def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> N
         assert said(daemon.command("tags", "box")) == "1"
         status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], b"y\n", cwd=tmp_path)
         assert (status, "Deleted box:1" in shown) == (0, True)
+
+
+def test_what_it_is_about_is_said_when_no_bar_is_drawn(tmp_path: Path, image: Image) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        push(daemon, "box", image, "1")
+        found = tmp_path / ".config" / "ipfsreg" / "ipfsreg.ini"
+        found.parent.mkdir(parents=True)
+        found.write_text(daemon.config_file.read_text())
+        at_once = "from ipfsreg.cli.terminal import progress; progress.SHOWN_AFTER = 0; "
+        command = at_once + "from ipfsreg.cli.main import main; main(prog_name='ipfsreg')"
+        status, shown = on_terminal([sys.executable, "-c", command, "inspect", "box:1"], cwd=tmp_path)
+        assert status == 0
+        *_, last = shown.splitlines()
+        assert last.startswith("ipfsreg: this is about local directory ")
+        assert "Reading" in shown
 
 
 def test_no_digest_is_cut_where_the_terminal_is_narrow(daemon: DaemonProcess, image: Image, tmp_path: Path) -> None:

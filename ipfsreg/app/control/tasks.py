@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.flow.progress import Progress
-from ipfsreg.registry.errors import ReadOnly
+from ipfsreg.registry.errors import NameUnknown, ReadOnly
 from ipfsreg.registry.ipfs.image_parts import cids_of
-from ipfsreg.registry.names import parse_reference, parse_repository
+from ipfsreg.registry.names import Repository, parse_reference, parse_repository
 from ipfsreg.registry.registry import Registry
 
 from .contents import inspect_image, list_repositories, list_tags, remove
@@ -47,16 +47,27 @@ async def verify_registry(registry: Registry, arguments: TaskArguments, progress
 
 async def apply_retention(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
     """Delete the tags that no rule keeps, of the repository ``name`` or of all."""
-    name = arguments.get("name")
-    return asdict(await registry.tag_retention.run(parse_repository(name) if name else None, progress))
+    return asdict(await registry.tag_retention.run(await _one_repository(registry, arguments), progress))
 
 
 async def judge_tags(registry: Registry, arguments: TaskArguments) -> AsyncGenerator[Sequence[Any], None]:
     """What the rules say of the tags that they are about, of the repository ``name`` or of all; nothing is deleted."""
-    name, retention = arguments.get("name"), registry.tag_retention
-    async for repository in retention.repositories(parse_repository(name) if name else None):
+    retention = registry.tag_retention
+    async for repository in retention.repositories(await _one_repository(registry, arguments)):
         async for some in retention.verdicts(repository):
             yield [asdict(verdict) for verdict, _ in some]
+
+
+async def _one_repository(registry: Registry, arguments: TaskArguments) -> Repository | None:
+    name = arguments.get("name")
+    if not name:
+        return None
+    repository = parse_repository(name)
+    try:
+        await registry.tags.in_order(repository, None, 1)
+    except NameUnknown:
+        raise NameUnknown(f"there is no repository {repository}") from None
+    return repository
 
 
 async def find_cids(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:

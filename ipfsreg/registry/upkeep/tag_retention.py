@@ -215,7 +215,7 @@ class TagRetention:
     ) -> str | None:
         now = self._storage.now()
         if rule.newest is not None and newest is not None and _rank(seen) >= newest:
-            return f"it is one of the {rule.newest} newest"
+            return "it is the newest" if rule.newest == 1 else f"it is one of the {rule.newest} newest"
         if rule.pushed is not None and (seen.pushed is None or now - seen.pushed < rule.pushed):
             return "it was pushed lately"
         if rule.pulled is not None and self._was_pulled(rule.pulled, pulled):

@@ -94,7 +94,7 @@ class GuardedGate:
             raise self._challenge.error(request, scope_for(action, repository), problem=problem)
         address = self._clients.address_of(request)
         self._authority.record_denial(action, user, address, repository, verdict.reason)
-        raise HttpError(403, "DENIED", f"{user.label} may not {action.value} {repository or 'here'}")
+        raise HttpError(403, "DENIED", f"{user.label} may not {action.on(repository)}")
 
 
 def not_looked_at(error: TooManyAttempts | Unavailable) -> HttpError:

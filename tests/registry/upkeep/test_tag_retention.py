@@ -152,7 +152,7 @@ def test_a_tag_that_any_rule_keeps_is_kept(tmp_path: Path) -> None:
         "box:v1": (True, "kept by the rule 'box v* all'"),
         "box:x1": (False, "nothing keeps it in '** * pushed 1d'"),
         "box:y1": (False, "nothing keeps it in '** * pushed 1d' or 'box !v*,!x1 newest 1'"),
-        "box:y2": (True, "it is one of the 1 newest"),
+        "box:y2": (True, "it is the newest"),
         "other/app:1": (False, "nothing keeps it in '** * pushed 1d'"),
         "third:1": (True, "it is one of the 9 newest"),
     }
@@ -281,6 +281,14 @@ def test_each_mistake_is_one_line(tmp_path: Path, option: str, text: str, said: 
     assert f"[retention] {option}" in done.stderr
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_repository_that_there_is_not(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, {"retention": {"rules": "** * all"}}) as daemon:
+        for arguments in (["nosuch"], ["nosuch", "--dry-run"]):
+            done = daemon.command("retention", *arguments)
+            assert (done.returncode, done.stdout) == (3, "")
+            assert done.stderr.startswith("ipfsreg: there is no repository nosuch (")
 
 
 def test_without_rules_the_command_says_so(tmp_path: Path) -> None:
