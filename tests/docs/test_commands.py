@@ -5,14 +5,17 @@ What has to differ here is replaced by name: the port, and images of public regi
 
 import base64
 import configparser
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.error
 import urllib.request
@@ -255,6 +258,36 @@ def test_make_run(tmp_path: Path) -> None:
     assert "pip install" not in text
 
 
+def on_a_terminal(command: list[str], directory: Path, env: dict[str, str], answers: Sequence[str]) -> str:
+    """What is printed where somebody sits at a terminal of their own and gives so many answers."""
+    ours, theirs = os.openpty()
+    with (directory / "printed").open("w+") as printed:
+        process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=printed,
+            stderr=theirs,
+            cwd=directory,
+            env=env,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        shown = b""
+        for answer in answers:
+            while not re.search(rb"(Password of \w+|Repeat for confirmation): $", shown):
+                shown += os.read(ours, 4096)
+            os.write(ours, answer.encode() + b"\n")
+            shown = b""
+        with suppress(OSError):  # EIO at the end
+            while more := os.read(ours, 4096):
+                shown += more
+        assert process.wait(60) == 0, shown
+        os.close(ours)
+        printed.seek(0)
+        return printed.read()
+
+
 def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
     """The last of the commands is the daemon. Nobody but the test answers the questions for passwords."""
     require_program("openssl")
@@ -270,18 +303,8 @@ def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
         commands = commands.replace(text, substitute)
     *before, start = commands.splitlines()
     env = client_environment(tmp_path / "home") | {"PYTHONUNBUFFERED": "1"}
-    made = subprocess.run(
-        ["sh", "-euc", "\n".join(before)],
-        input="alice's\nalice's\nbob's\nbob's\n",
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=env,
-        timeout=60,
-        check=False,
-        start_new_session=True,  # without a terminal, which passwords would be asked at
-    )
-    assert made.returncode == 0, made.stderr
+    passwords = ["alice's", "alice's", "bob's", "bob's"]
+    secret = on_a_terminal(["sh", "-euc", "\n".join(before)], tmp_path, env, passwords).strip()
     with running(["sh", "-euc", f"exec {start}"], tmp_path, env) as output:
         trusted = ssl.create_default_context(cafile=str(tmp_path / "tls-cert.pem"))
 
@@ -298,7 +321,6 @@ def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
                 with error:
                     return error.code
 
-        secret = made.stdout.strip()
         upload = "/v2/team/app/blobs/uploads/"
         assert ask("/v2/") == ask("/v2/", "alice", "bob's") == 401
         assert ask("/v2/public/app/manifests/1", "bob", "bob's") == 404
