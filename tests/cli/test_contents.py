@@ -304,6 +304,14 @@ def test_who_reads_may_have_enough(daemon: DaemonProcess) -> None:
         assert (done.stdout in {"0\n", "1\n"}, done.stderr) == (True, "")
 
 
+def test_an_image_in_an_encrypted_bucket_has_no_cid(tmp_path: Path, image: Image) -> None:
+    daemon = DaemonProcess(tmp_path, {"encryption": {"enabled": "yes", "key": str(tmp_path / "member.key")}})
+    daemon.command("keys", "init")
+    with daemon:
+        push(daemon, "box", image, "1")
+        assert "CID:       none, in an encrypted bucket" in said(daemon.command("inspect", "box:1")).splitlines()
+
+
 def test_the_status(tmp_path: Path, image: Image) -> None:
     with DaemonProcess(tmp_path, {"gc": {"grace": "0s", "untagged": "0s"}}) as daemon:
         push(daemon, "box", image, "1")
