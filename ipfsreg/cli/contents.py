@@ -33,7 +33,7 @@ _DIGEST = Column("DIGEST", long=True)
 @long_option
 @output_option
 def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Output) -> None:
-    """List the repositories that have an image, in their order.
+    """List the repositories that have an image, in the order of their names.
 
     With --long also how many tags each has, and what it uses: what it shares with others counts for each.
     """
