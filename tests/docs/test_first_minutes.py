@@ -22,7 +22,9 @@ DIFFERS = {
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000 \[[^]]*\] ": "",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00": "TIME",
     r"on Python [\d.]+": "on Python N",
-    r"(Used: +)[\d.]+[KMG]iB": r"\1SIZE",
+    # The README shows a terminal, which has sizes in units; elsewhere they are in bytes.
+    r"(Used: +)([\d.]+[KMG]iB|\d+ bytes)": r"\1SIZE",
+    r"\b0 bytes": "0B",
 }
 """What is another one each time, here and there."""
 
