@@ -265,6 +265,10 @@ def test_what_it_is_about_is_said_when_no_bar_is_drawn(tmp_path: Path, image: Im
         *_, last = shown.splitlines()
         assert last.startswith("ipfsreg: this is about local directory ")
         assert "Reading" in shown
+        status, shown = on_terminal([sys.executable, "-c", command, "inspect", "box:2"], cwd=tmp_path)
+        assert "Reading" in shown
+        last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.splitlines()[-1])
+        assert (status, last.startswith("ipfsreg: there is no image box:2; ")) == (3, True)
 
 
 def test_no_digest_is_cut_where_the_terminal_is_narrow(daemon: DaemonProcess, image: Image, tmp_path: Path) -> None:

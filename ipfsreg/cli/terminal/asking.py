@@ -9,18 +9,11 @@ import click
 from .declare import OneLine
 
 
-class NoTerminal(OneLine):
-    """There is nobody to ask."""
-
-    exit_code = 2
-
-
 def ask_secret(what: str, instead: str) -> str:
     """Ask twice for ``what``, which is not shown. ``instead`` says what to do where there is no terminal.
 
     Without one the two answers are lines of standard input. `getpass` would read them too, but warn of showing them.
-
-    :raises NoTerminal: where they are not there, or differ.
+    Where they are not there, or differ, the program ends with status 2.
     """
     try:
         with warnings.catch_warnings():
@@ -29,6 +22,6 @@ def ask_secret(what: str, instead: str) -> str:
     except getpass.GetPassWarning:
         answer, again = sys.stdin.readline(), sys.stdin.readline()
         if not again or answer != again:
-            raise NoTerminal(f"ipfsreg: there is no terminal to ask on: {instead}") from None
+            raise OneLine(f"ipfsreg: there is no terminal to ask on: {instead}", click.UsageError.exit_code) from None
         answer = answer.removesuffix("\n")
     return answer
