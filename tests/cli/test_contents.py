@@ -308,12 +308,15 @@ def test_who_reads_may_have_enough(daemon: DaemonProcess) -> None:
         assert (done.stdout in {"0\n", "1\n"}, done.stderr) == (True, "")
 
 
-def test_an_image_in_an_encrypted_bucket_has_no_cid(tmp_path: Path, image: Image) -> None:
+def test_an_encrypted_bucket_has_no_cids_and_its_size_is_counted_by_a_daemon(tmp_path: Path, image: Image) -> None:
     daemon = DaemonProcess(tmp_path, {"encryption": {"enabled": "yes", "key": str(tmp_path / "member.key")}})
     daemon.command("keys", "init")
     with daemon:
         push(daemon, "box", image, "1")
         assert "CID:       none, in an encrypted bucket" in said(daemon.command("inspect", "box:1")).splitlines()
+        daemon.stop()
+        assert "Used:          not counted yet" in said(daemon.command("status")).splitlines()
+        daemon.start()
 
 
 def test_the_status(tmp_path: Path, image: Image) -> None:
