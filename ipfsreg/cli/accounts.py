@@ -49,6 +49,7 @@ def token() -> None:
 
 
 @token.command(
+    short_help="Make a robot, and print its secret once.",
     examples=[
         "ipfsreg token create ci --repositories 'team/*' --actions pull,push --expires 90d",
         "ipfsreg token create ci | docker login --username robot+ci --password-stdin registry.example",

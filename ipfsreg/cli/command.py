@@ -3,7 +3,6 @@
 Each of these loads what it needs when it is called: `--help` and a shell that completes a line do without any of it.
 """
 
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_reference
 
 from .errors import Exit
+from .terminal.declare import OneLine
 from .terminal.progress import ProgressBar
-from .terminal.text import printable
 
 if TYPE_CHECKING:
     from ipfsreg.app.control.events import Event
@@ -80,8 +79,7 @@ image_argument = click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 
 def fail(message: str, status: Exit = Exit.USAGE) -> NoReturn:
     """End the program with one line."""
-    click.echo(f"ipfsreg: {printable(message)}", err=True)
-    sys.exit(status)
+    raise OneLine(f"ipfsreg: {message}", status)
 
 
 def load(path: Path | None, *, for_daemon: bool = False) -> "Config":

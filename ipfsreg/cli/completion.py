@@ -23,7 +23,7 @@ VARIABLE = "_IPFSREG_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @output_option
 def completion(shell: str, output: Output) -> None:
-    """Print a script that completes commands and options in SHELL."""
+    """Print a script that completes commands and options in a shell."""
     made = get_completion_class(shell)
     if made is None:
         fail(f"nothing is known of {shell}")

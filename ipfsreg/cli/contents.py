@@ -11,7 +11,7 @@ import click
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_repository
 
-from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, registry_option
+from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, load, registry_option
 from .errors import Exit
 from .terminal.declare import command
 from .terminal.output import Output, output_option
@@ -33,7 +33,7 @@ _DIGEST = Column("DIGEST", long=True)
 @long_option
 @output_option
 def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Output) -> None:
-    """List the repositories that have an image, in their order.
+    """List the repositories that have an image, in the order of their names.
 
     With --long also how many tags each has, and what it uses: what it shares with others counts for each.
     """
@@ -107,7 +107,11 @@ def inspect(path: Path | None, elsewhere: Elsewhere | None, name: str, output: O
     name = image_name(path, name, elsewhere)
     with output.progress("Reading"):
         found = ask(path, "inspect", {"name": name}, elsewhere=elsewhere)
-    output.show(found, *_image(found))
+    encrypted = elsewhere is None and load(path).encryption.enabled
+    output.show(
+        found,
+        *_image(found, "none, in an encrypted bucket" if encrypted else "not known yet; `ipfsreg cid` computes it"),
+    )
 
 
 @command(
@@ -159,13 +163,13 @@ def _repository_name(path: Path | None, given: str, elsewhere: Elsewhere | None)
         fail(f"{given}: name the repository alone, without a tag or digest")
 
 
-def _image(found: dict[str, Any]) -> Iterator[str | Table]:
+def _image(found: dict[str, Any], no_cid: str) -> Iterator[str | Table]:
     yield f"Name:      {found['name']}"
     yield f"Digest:    {found['digest']}"
     yield f"Type:      {found['media_type']}"
     if found["artifact_type"]:
         yield f"Artifact:  {found['artifact_type']}"
-    yield f"CID:       {found['cid'] or 'not known yet; `ipfsreg cid` computes it'}"
+    yield f"CID:       {found['cid'] or no_cid}"
     if found["subject"]:
         yield f"Refers to: {found['subject']}"
     for name, value in sorted(found["annotations"].items()):
@@ -186,7 +190,7 @@ def _platform(found: dict[str, Any]) -> Iterator[str | Table]:
     if not found["present"]:
         yield "  It is not here."
         return
-    yield f"  CID:     {found['cid'] or 'not known yet'}"
+    yield f"  CID:     {found['cid'] or '-'}"
     if found["created"]:
         yield f"  Created: {found['created']}"
     yield f"  Size:    {sized(found['total_size'])}"

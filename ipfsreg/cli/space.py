@@ -21,7 +21,11 @@ def space() -> None:
     """Set up a Fleek Space Daemon, and look after its bucket."""
 
 
-@space.command(examples=["ipfsreg space init --config ipfsreg.ini"], result="{done: [line]}")
+@space.command(
+    short_help="Get what ipfsreg needs of the Space Daemon.",
+    examples=["ipfsreg space init --config ipfsreg.ini"],
+    result="{done: [line]}",
+)
 @config_option
 @click.option("--url", help="The Space Daemon's gRPC-Web address, instead of [space] url.")
 @click.option(

@@ -19,6 +19,7 @@ from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
 from .terminal.output import Output, output_option
+from .terminal.table import Column, Table
 
 T = TypeVar("T")
 
@@ -72,7 +73,11 @@ def keys() -> None:
     """Make and show the key by which this daemon is a member of an encrypted bucket's team."""
 
 
-@keys.command(examples=["ipfsreg keys init", "ipfsreg keys init key --passphrase"], result="{file, public_key}")
+@keys.command(
+    short_help="Make a new key, and print its public key.",
+    examples=["ipfsreg keys init", "ipfsreg keys init key --passphrase"],
+    result="{file, public_key}",
+)
 @config_option
 @key_argument
 @with_passphrase
@@ -96,7 +101,11 @@ def show(path: Path | None, file: Path | None, output: Output) -> None:
     output.show({"file": str(target), "public_key": public}, public)
 
 
-@keys.command(examples=["ipfsreg keys recover new-key"], result="{file, public_key}")
+@keys.command(
+    short_help="Make a key anew from a recovery key.",
+    examples=["ipfsreg keys recover new-key"],
+    result="{file, public_key}",
+)
 @config_option
 @key_argument
 @with_passphrase
@@ -131,6 +140,7 @@ def team() -> None:
 
 @team.command(
     "list",
+    short_help="Show who is in the team.",
     examples=["ipfsreg team list", "ipfsreg team list --json"],
     result=(
         "{bucket, founder, you, generation, rewrapped, members: [{name, key, role, since, until, you, has_key}], "
@@ -142,8 +152,9 @@ def team() -> None:
 def list_(path: Path | None, output: Output) -> None:
     """Show who is in the team (exit status 1 where the storage gives documents that do not count)."""
     found = _ask(path, "team-list", quiet=output.as_json)
-    members = (f"{each['role']:<8} {each['key']}  {each['name']}{_notes(each, found)}" for each in found["members"])
-    output.show(found, *members, f"New content is of generation {found['generation']}.")
+    rows = ([each["role"], each["key"], each["name"], _notes(each, found)] for each in found["members"])
+    members = Table(["ROLE", Column("PUBLIC KEY", long=True), "NAME", "NOTE"], rows)
+    output.show(found, members, f"New content is of generation {found['generation']}.")
     for problem in found["problems"]:
         output.note(f"Does not count: {problem}")
     if found["problems"]:
@@ -151,7 +162,9 @@ def list_(path: Path | None, output: Output) -> None:
 
 
 @team.command(
-    examples=["ipfsreg team add PUBLIC_KEY --role writer --name anna"], result="{name, key, role, since, until, you}"
+    short_help="Add a member, or change a role or a name.",
+    examples=["ipfsreg team add PUBLIC_KEY --role writer --name anna"],
+    result="{name, key, role, since, until, you}",
 )
 @config_option
 @click.argument("key", type=PublicKey(), metavar="PUBLIC_KEY")
@@ -166,7 +179,11 @@ def add(path: Path | None, key: str, role: str, name: str | None, output: Output
     _print(_add(path, key, role, name, quiet=output.as_json), output)
 
 
-@team.command(examples=["ipfsreg team remove anna"], result="{name, key, role, since, until, you, generation}")
+@team.command(
+    short_help="Remove a member, and have new keys made.",
+    examples=["ipfsreg team remove anna"],
+    result="{name, key, role, since, until, you, generation}",
+)
 @config_option
 @click.argument("who", metavar="MEMBER")
 @output_option
@@ -179,7 +196,11 @@ def remove(path: Path | None, who: str, output: Output) -> None:
     _print(removed, output, f"{removed['name']} reads nothing new from now on.")
 
 
-@team.command(examples=["ipfsreg team rotate", "ipfsreg team rotate --reencrypt"], result="{generation}")
+@team.command(
+    short_help="Have new content encrypted with a new key.",
+    examples=["ipfsreg team rotate", "ipfsreg team rotate --reencrypt"],
+    result="{generation}",
+)
 @config_option
 @click.option("--reencrypt", is_flag=True, help="Also encrypt all content anew in the background, with new file keys.")
 @output_option
@@ -189,7 +210,11 @@ def rotate(path: Path | None, reencrypt: bool, output: Output) -> None:
     _print(found, output, f"New content is of generation {found['generation']}.")
 
 
-@team.command(examples=["ipfsreg team rewrap"], result="{generation, files, changed, stored, damaged: [path]}")
+@team.command(
+    short_help="Bring old content to the newest keys now.",
+    examples=["ipfsreg team rewrap"],
+    result="{generation, files, changed, stored, damaged: [path]}",
+)
 @config_option
 @output_option
 def rewrap(path: Path | None, output: Output) -> None:
@@ -205,7 +230,11 @@ def rewrap(path: Path | None, output: Output) -> None:
         sys.exit(Exit.PROBLEM)
 
 
-@team.command(examples=["ipfsreg team recovery"], result="{name, key, secret}; key is the public one")
+@team.command(
+    short_help="Make a recovery key, and print it once.",
+    examples=["ipfsreg team recovery"],
+    result="{name, key, secret}; key is the public one",
+)
 @config_option
 @click.option("--name", type=MemberName(), default="recovery key", show_default=True)
 @output_option
@@ -235,7 +264,7 @@ def _print(found: dict[str, Any], output: Output, text: str | None = None) -> No
     output.show(found, text or f"{found['name']} is a member now, as {found['role']}.")
 
 
-def _notes(member: dict[str, Any], found: dict[str, Any]) -> str:
+def _notes(member: dict[str, Any], found: dict[str, Any]) -> str | None:
     notes = []
     if member["you"]:
         notes.append("this daemon")
@@ -245,7 +274,7 @@ def _notes(member: dict[str, Any], found: dict[str, Any]) -> str:
         notes.append(f"until generation {member['until']}")
     elif not member["has_key"]:
         notes.append(f"without the key of generation {found['generation']} yet")
-    return f" ({', '.join(notes)})" if notes else ""
+    return ", ".join(notes) or None
 
 
 def _key_file(path: Path | None, file: Path | None) -> Path:

@@ -179,7 +179,12 @@ def archive() -> None:
     """Back the bucket up on Filecoin. The server needs a Powergate for that."""
 
 
-@archive.command("start", examples=["ipfsreg archive start"], result="{buckets: [{bucket, state, why}]}")
+@archive.command(
+    "start",
+    short_help="Have an archive made of the bucket as it is now.",
+    examples=["ipfsreg archive start"],
+    result="{buckets: [{bucket, state, why}]}",
+)
 @config_option
 @output_option
 def archive_start(path: Path | None, output: Output) -> None:
@@ -192,6 +197,7 @@ def archive_start(path: Path | None, output: Output) -> None:
 
 @archive.command(
     "status",
+    short_help="Show what became of the archives.",
     examples=["ipfsreg archive status", "ipfsreg archive status --json"],
     result=_ARCHIVES,
 )
@@ -204,7 +210,9 @@ def archive_status(path: Path | None, output: Output) -> None:
     _exit_if_bad(found["buckets"])
 
 
-@archive.command("watch", examples=["ipfsreg archive watch"], result=_ARCHIVES)
+@archive.command(
+    "watch", short_help="Follow the archives that are being made.", examples=["ipfsreg archive watch"], result=_ARCHIVES
+)
 @config_option
 @output_option
 def archive_watch(path: Path | None, output: Output) -> None:

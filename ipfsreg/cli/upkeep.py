@@ -187,7 +187,8 @@ def _told(storage: str, found: dict[str, Any]) -> Iterator[str]:
         yield f"Repositories:  {found['repositories']}"
     if found["used"] is not None:
         at_least = "" if found["counted"] else "at least "
-        yield f"Used:          {at_least}{sized(found['used'])}"
+        used = f"{at_least}{sized(found['used'])}" if found["counted"] or found["used"] else "not counted yet"
+        yield f"Used:          {used}"
     yield f"Uploads:       {uploads['count']} unfinished, {sized(uploads['bytes'])}"
     if garbage is not None:
         yield f"Garbage:       gc would free {sized(garbage['bytes'])} in {counted(garbage['contents'], 'file')}"

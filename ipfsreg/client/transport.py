@@ -4,6 +4,7 @@ An Agent without treq's client around it, which would keep cookies, follow redir
 request, and unpack what a blob's digest is of.
 """
 
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -134,7 +135,8 @@ class Transport:
         if isinstance(error, DNSLookupError):
             return Unreachable(f"{self.name}: there is no host of that name")
         if isinstance(error, ConnectError) and not isinstance(error, ConnectingCancelledError):
-            return Unreachable(f"{self.name} cannot be reached: {printable(str(error))}")
+            why = os.strerror(error.osError) if error.osError else printable(str(error))
+            return Unreachable(f"{self.name} cannot be reached: {why}")
         if type(error).__name__ == "VerificationError":  # service_identity's: it is trusted, but for other names
             return Unreachable(f"{self.name} shows a certificate that is not for this name")
         text = printable(_reason(error)) or type(error).__name__

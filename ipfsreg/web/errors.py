@@ -101,13 +101,13 @@ def _registry_error(request: Request, error: RegistryError) -> bytes | None:
 def _bucket_error(request: Request, error: BucketError) -> bytes | None:
     if isinstance(error, PathTooLong):
         return answer_error(request, 400, "NAME_INVALID", str(error))
+    if isinstance(error, Unchangeable):
+        return answer_error(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
     _log.error("{method} {path}: {error}", method=_text(request.method), path=_text(request.path), error=error)
     if isinstance(error, Full):
         return answer_error(request, 507, "UNAVAILABLE", "the registry's storage is full")
     if isinstance(error, TooLarge):
         return answer_error(request, 413, "SIZE_INVALID", "more than the registry's storage takes")
-    if isinstance(error, Unchangeable):
-        return answer_error(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
     if isinstance(error, Refused) and not isinstance(error, Forbidden):
         return answer_error(request, 502, "UNAVAILABLE", "the registry's storage refuses its credentials or quota")
     # Of these each may be over soon: a disk is mended while the daemon runs.

@@ -265,6 +265,10 @@ def test_what_it_is_about_is_said_when_no_bar_is_drawn(tmp_path: Path, image: Im
         *_, last = shown.splitlines()
         assert last.startswith("ipfsreg: this is about local directory ")
         assert "Reading" in shown
+        status, shown = on_terminal([sys.executable, "-c", command, "inspect", "box:2"], cwd=tmp_path)
+        assert "Reading" in shown
+        last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.splitlines()[-1])
+        assert (status, last.startswith("ipfsreg: there is no image box:2; ")) == (3, True)
 
 
 def test_no_digest_is_cut_where_the_terminal_is_narrow(daemon: DaemonProcess, image: Image, tmp_path: Path) -> None:
@@ -302,6 +306,17 @@ def test_who_reads_may_have_enough(daemon: DaemonProcess) -> None:
         line = f"{program('ipfsreg')} {words} --config {daemon.config_file} | true; echo ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
         assert (done.stdout in {"0\n", "1\n"}, done.stderr) == (True, "")
+
+
+def test_an_encrypted_bucket_has_no_cids_and_its_size_is_counted_by_a_daemon(tmp_path: Path, image: Image) -> None:
+    daemon = DaemonProcess(tmp_path, {"encryption": {"enabled": "yes", "key": str(tmp_path / "member.key")}})
+    daemon.command("keys", "init")
+    with daemon:
+        push(daemon, "box", image, "1")
+        assert "CID:       none, in an encrypted bucket" in said(daemon.command("inspect", "box:1")).splitlines()
+        daemon.stop()
+        assert "Used:          not counted yet" in said(daemon.command("status")).splitlines()
+        daemon.start()
 
 
 def test_the_status(tmp_path: Path, image: Image) -> None:

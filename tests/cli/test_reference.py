@@ -33,6 +33,12 @@ def commands(group: click.Group = main, before: str = "ipfsreg") -> Iterator[tup
 COMMANDS = dict(commands())
 
 
+@pytest.mark.parametrize("name", sorted({words[1] for words in map(str.split, COMMANDS) if len(words) > 2}))
+def test_no_line_in_the_list_of_commands_is_cut(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"], terminal_width=80).stdout
+    assert "..." not in shown.partition("\nCommands:\n")[2]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_documents_are_those_of_the_commands(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == FILES[path](), "run `make reference`"

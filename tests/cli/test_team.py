@@ -1,11 +1,13 @@
 """``ipfsreg keys`` and ``ipfsreg team`` as users run them."""
 
+import http.client
 import json
 import os
 import re
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,9 +116,10 @@ class Daemons:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def of(self, name: str, **encryption: str) -> DaemonProcess:
+    def of(self, name: str, local: Path | None = None, **encryption: str) -> DaemonProcess:
         (home := self.directory / name).mkdir(exist_ok=True)
-        return DaemonProcess(home, {"encryption": {"enabled": "yes", "key": str(home / "member.key"), **encryption}})
+        more = {"encryption": {"enabled": "yes", "key": str(home / "member.key"), **encryption}}
+        return DaemonProcess(home, more if local is None else more | {"local": {"path": str(local)}})
 
 
 @pytest.fixture
@@ -145,7 +148,7 @@ def test_the_team_is_the_same_through_the_daemon_and_alone(anna: DaemonProcess) 
         roles = {each["name"]: each["role"] for each in found["members"]}  # type: ignore[attr-defined]
         assert roles == {"founder": "owner", "bob": "writer"}
         shown = anna.command("team", "list").stdout
-        assert f"writer   {bob}  bob\n" in shown
+        assert f"writer\t{bob}\tbob\t-\n" in shown
         before = found["generation"]
         removed = team(anna, "remove", "bob")
         assert (removed["role"], removed["generation"]) == ("removed", team(anna, "list")["generation"])
@@ -160,6 +163,20 @@ def test_the_team_is_the_same_through_the_daemon_and_alone(anna: DaemonProcess) 
             failed = anna.command("team", *wrong)
             assert failed.returncode != 0
             assert said in failed.stderr
+    anna.start()
+
+
+def test_a_push_to_a_reader_is_refused_and_not_logged(anna: DaemonProcess, tmp_path: Path) -> None:
+    ben = Daemons(tmp_path).of("ben", local=anna.path)
+    team(anna, "add", ben.command("keys", "init").stdout.strip(), "--name", "ben")
+    anna.stop()
+    with ben:
+        client = http.client.HTTPConnection("127.0.0.1", ben.port, timeout=30)
+        with closing(client):
+            client.request("POST", "/v2/box/blobs/uploads/")
+            answer = client.getresponse()
+            assert (answer.status, b"can only be read" in answer.read()) == (405, True)
+        assert "/v2/box/" not in ben.log
     anna.start()
 
 

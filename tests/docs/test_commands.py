@@ -218,7 +218,7 @@ def test_the_ipfsreg_command_and_curl(daemon: DaemonProcess, busybox: Path, tmp_
     assert block("docs/configuration.md", "The file") == block("README.md", "Configuration").replace(*installed)
     assert "Would free " in do("README.md", "Deleting, and getting the space back", installed)
     assert "Everything is whole." in do("README.md", "Damage", installed)
-    about, cid, *headers = do("README.md", "CIDs", installed, ("http://127.0.0.1:5000", daemon.url)).splitlines()
+    cid, about, *headers = do("README.md", "CIDs", installed, ("http://127.0.0.1:5000", daemon.url)).splitlines()
     assert about.startswith(f"ipfsreg: this is about local directory {daemon.path}, as ipfsreg.ini says")
     assert cid.startswith("bafkrei")
     assert f"X-Ipfs-Cid: {cid}" in headers

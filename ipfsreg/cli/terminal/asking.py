@@ -1,6 +1,7 @@
 """What a person is asked for on the terminal."""
 
 import getpass
+import sys
 import warnings
 
 import click
@@ -8,21 +9,19 @@ import click
 from .declare import OneLine
 
 
-class NoTerminal(OneLine):
-    """There is nobody to ask."""
-
-    exit_code = 2
-
-
 def ask_secret(what: str, instead: str) -> str:
     """Ask twice for ``what``, which is not shown. ``instead`` says what to do where there is no terminal.
 
-    :raises NoTerminal: where there is none. `getpass` would read the answer from standard input, and show it.
+    Without one the two answers are lines of standard input. `getpass` would read them too, but warn of showing them.
+    Where they are not there, or differ, the program ends with status 2.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
             answer: str = click.prompt(what, hide_input=True, confirmation_prompt=True, err=True)
     except getpass.GetPassWarning:
-        raise NoTerminal(f"ipfsreg: there is no terminal to ask on: {instead}") from None
+        answer, again = sys.stdin.readline(), sys.stdin.readline()
+        if not again or answer != again:
+            raise OneLine(f"ipfsreg: there is no terminal to ask on: {instead}", click.UsageError.exit_code) from None
+        answer = answer.removesuffix("\n")
     return answer

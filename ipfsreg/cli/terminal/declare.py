@@ -52,7 +52,11 @@ def group(function: Callable[..., Any]) -> Group:
 
 
 class OneLine(click.ClickException):
-    """Ends the program with one line on standard error."""
+    """Ends the program with one line on standard error, which is written when no progress is shown any more."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = status  # type: ignore[misc]  # click has it in classes only
 
     def show(self, file: Any = None) -> None:
         """See click."""
@@ -62,11 +66,9 @@ class OneLine(click.ClickException):
 class Mistake(OneLine):
     """A command line that means nothing, as one line that says what is wrong."""
 
-    exit_code = 2
-
     def __init__(self, error: click.UsageError) -> None:
         where = error.ctx.command_path if error.ctx else "ipfsreg"
-        super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`")
+        super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", error.exit_code)
 
 
 class MistakesInOneLine(Group):
