@@ -1,21 +1,13 @@
-"""Where an Agent connects to, with a bound to the head of an answer, for which Twisted's client has none."""
+"""Where an Agent connects to."""
 
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
-
-HEAD_MAX = 256 * 1024
-"""Bytes of the longest head of an answer. Where it is longer, the connection is given up."""
-
-_INTERIM = b"HTTP/1.1 1"
-_END = b"\r\n\r\n"
 
 
 @implementer(IAgentEndpointFactory)
@@ -41,52 +33,8 @@ class Endpoints:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """See `IAgentEndpointFactory`."""
         if self._socket is not None:
-            return _Endpoint(UNIXClientEndpoint(self._reactor, self._socket, timeout=self._seconds))
-        endpoint: Any = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._seconds)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        return _Endpoint(endpoint)
-
-
-@implementer(IStreamClientEndpoint)
-class _Endpoint:
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
-        connecting: Deferred[Any] = self._endpoint.connect(_Factory(protocolFactory))
-        return connecting.addCallback(lambda connection: connection.wrappedProtocol)
-
-
-class _Factory(WrappingFactory["_Connection"]):
-    noisy = False
-
-    def buildProtocol(self, addr: Any) -> "_Connection":
-        return _Connection(self, self.wrappedFactory.buildProtocol(addr))
-
-
-class _Connection(ProtocolWrapper):
-    """Counts the bytes from a request until the head of its answer is through."""
-
-    _in_head = False
-    _head = b""
-
-    def write(self, data: bytes) -> None:
-        self._in_head = True
-        super().write(data)
-
-    def writeSequence(self, data: Any) -> None:
-        self._in_head = True
-        super().writeSequence(data)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._in_head:
-            self._head += data
-            while (end := self._head.find(_END)) >= 0 and self._head.startswith(_INTERIM):
-                self._head = self._head[end + len(_END) :]
-            if end >= 0:
-                self._in_head, self._head = False, b""
-            elif len(self._head) > HEAD_MAX:
-                self.abortConnection()
-                return
-        super().dataReceived(data)
+            return UNIXClientEndpoint(self._reactor, self._socket, timeout=self._seconds)
+        endpoint = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._seconds)
+        if uri.scheme != b"https":
+            return endpoint
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
