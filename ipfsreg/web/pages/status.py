@@ -77,7 +77,7 @@ class StatusPage:
         """The page."""
         registry = self._registry
         problem = await self._problem()
-        last = registry.collector.last
+        last, progress = registry.collector.last, registry.collector.progress
         limits = registry.limits
         garbage = None
         if not problem and self._options.looks_for_garbage:
@@ -85,6 +85,7 @@ class StatusPage:
                 garbage = await registry.collector.would_free()
             except BucketError as error:
                 problem = clip(str(error), 500)
+        # Only what does not change: the page is made in a thread.
         return await self._answers.page(
             request,
             "status.html",
@@ -98,14 +99,15 @@ class StatusPage:
             facts=[] if problem else await self._facts(),
             usage=await self._usage(),
             disk=await self._disk(),
-            uploads=registry.uploads,
+            uploads=registry.uploads.count,
+            received=registry.uploads.received,
             total_quota=limits.quotas.total,
             repositories=None if problem else await registry.catalog.count(),
             garbage=garbage,
             looks_for_garbage=self._options.looks_for_garbage,
             collected_at=None if last is None else time_of(last[0]),
             collection=None if last is None else last[1],
-            collecting=registry.collector.progress,
+            collecting=None if progress is None else str(progress),
             grace=limits.gc_grace,
             untagged=limits.gc_untagged,
         )

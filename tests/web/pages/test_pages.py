@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import threading
 from collections.abc import AsyncIterator
 from html import escape, unescape
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import pytest
 import pytest_twisted
 
+from ipfsreg.registry.uploads.uploads import Uploads
 from ipfsreg.web.pages import rendering, repositories
 from tests.web.client import pause, query
 from tests.web.served import (
@@ -310,6 +312,22 @@ async def test_nothing_of_strangers_becomes_markup(registry: Served) -> None:
         assert len(content) < 150_000
     # What could be passed to an attribute is one text in it.
     assert 'onerror="' not in (await visitor.get("/repositories/box:evil")).content.decode()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_status_page_reads_no_uploads_in_a_thread(registry: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions begin and end meanwhile: a count of them from another thread fails."""
+    threads = []
+
+    def received(uploads: Uploads) -> int:
+        threads.append(threading.current_thread())
+        return 5
+
+    monkeypatch.setattr(Uploads, "received", property(received))
+    assert (await registry.ask("POST", "/v2/box/blobs/uploads/")).status == 202
+    page = await Visitor(registry).get("/status")
+    assert "unfinished upload with 5" in text_of(page)
+    assert set(threads) == {threading.main_thread()}
 
 
 @pytest.mark.parametrize("host", ['"><script>', "evil.example", "a b", "x" * 5000])
