@@ -49,6 +49,14 @@ async def until(daemon: Guarded, target: str, status: int) -> None:
         await pause(0.05)
 
 
+async def until_listed(daemon: Guarded, *repositories: str) -> None:
+    """Wait for what the reader is shown: a list of before is believed for some seconds."""
+    end = time.monotonic() + PATIENCE
+    while (found := (await daemon.ask("GET", "/v2/_catalog", READER)).json()["repositories"]) != [*repositories]:
+        assert time.monotonic() < end, found
+        await pause(0.05)
+
+
 async def statuses(daemon: Guarded, target: str) -> list[int]:
     """Those of nobody, reader, admin, owner and deleter: admin may pull nothing, owner secret/*, deleter everything."""
     everybody: tuple[Mapping[str, object], ...] = ({}, READER, basic("admin"), OWNER, ALL)
@@ -103,6 +111,5 @@ async def test_a_mirror_has_rules_of_its_own(nodes: Nodes, tmp_path: Path) -> No
             assert await statuses(mirror, f"/v2/team/app/blobs/{digest_of(SECRET)}") == [401, 404, 403, 403, 404]
             assert await statuses(mirror, f"/v2/ipfs/{secret}/manifests/latest") == [401, 404, 403, 403, 200]
             assert await statuses(mirror, f"/ipfs/{secret}?format=raw") == [404, 404, 404, 200, 200]
-        catalog = await mirror.ask("GET", "/v2/_catalog", READER)
-        assert catalog.json() == {"repositories": ["team/app"]}
+        await until_listed(mirror, "team/app")
         assert (await mirror.ask("POST", "/v2/team/app/blobs/uploads/", ALL, b"")).status == 405
