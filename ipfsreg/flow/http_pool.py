@@ -54,7 +54,7 @@ class _Connection(ProtocolWrapper):
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         written = b"".join(data)
-        if written.partition(b"\r\n")[0].endswith(b" HTTP/1.1"):  # no chunk of a body begins like that
+        if written.endswith(b" HTTP/1.1", 0, max(0, written.find(b"\r\n"))):  # no chunk of a body begins like that
             self._came, self._in_head = 0, True
         self.transport.write(written)
 

@@ -26,7 +26,7 @@ async def check_layout(bucket: IBucket) -> None:
     try:
         found = (await bucket.get(layout.VERSION_FILE, 64)).decode("ascii", "replace").strip()
     except NotFound:
-        await _check_plain(bucket)
+        await _refuse_encrypted(bucket, "encrypted: it needs [encryption] enabled = yes, and a member's key")
         try:
             await bucket.put(layout.VERSION_FILE, b"%d\n" % layout.VERSION)
         except Unchangeable:
@@ -37,19 +37,16 @@ async def check_layout(bucket: IBucket) -> None:
             f"{bucket.name} has layout version {found[:20]}, and this ipfsreg knows version {layout.VERSION} only; "
             "run the ipfsreg that wrote it, or choose another directory or bucket"
         )
+    await _refuse_encrypted(
+        bucket, "being converted: it needs [encryption] enabled = yes and convert, to the end of that"
+    )
+
+
+async def _refuse_encrypted(bucket: IBucket, what: str) -> None:
+    """See that a bucket which was opened as a plain one is not encrypted: nothing plain may be put there."""
     try:
         await bucket.stat(layout.ENCRYPTED)
     except NotFound:
         return
-    why = f"{bucket.name} is being converted: it needs [encryption] enabled = yes and convert, to the end of that"
-    raise Unavailable(why, 60) if bucket.shared else SetupError(why)
-
-
-async def _check_plain(bucket: IBucket) -> None:
-    """See that what has no layout is not encrypted: nothing plain may be put there."""
-    try:
-        await bucket.stat(layout.ENCRYPTED)
-    except NotFound:
-        return
-    why = f"{bucket.name} is encrypted: it needs [encryption] enabled = yes, and a member's key"
+    why = f"{bucket.name} is {what}"
     raise Unavailable(why, 60) if bucket.shared else SetupError(why)
