@@ -5,10 +5,9 @@ from pathlib import Path
 
 import bcrypt
 
-from .changing import changing
 from .errors import AccessFileError
 from .htpasswd import BCRYPT_BYTES, check_name, parse_htpasswd
-from .watched import load_file
+from .watched import changing, load_file
 
 _NOBODY = b""
 _MODE = 0o640  # for a daemon that is in the group of its directory

@@ -14,12 +14,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .changing import changing
 from .errors import AccessFileError
 from .htpasswd import ROBOT
 from .identity import Action, Grant, Kind, User
 from .rules import parse_repositories
-from .watched import load_file
+from .watched import changing, load_file
 
 SECRET_PREFIX = "ipfsreg_"
 """What secrets begin with, so that programs which look for leaked ones know them."""

@@ -1,6 +1,10 @@
-"""Files of the operator's that are read again when they change."""
+"""Files of the operator's: the daemon reads them again when they change, and commands change them one at a time."""
 
-from collections.abc import Callable
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -8,6 +12,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from ipfsreg.config.small_file import read_small_file
+from ipfsreg.flow.durable import DIRECTORY, closing, replacing
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
@@ -18,6 +23,9 @@ LOOK_SECONDS = 1.0
 
 _PATIENCE_SECONDS = 5.0
 """How long a request waits for a disk that does not answer, before it is decided by what is known."""
+
+CHANGED_SECONDS = 10.0
+"""How long a command waits for another one that is changing the file."""
 
 FILE_MAX = 1024 * 1024
 """Bytes that a file may have."""
@@ -31,6 +39,25 @@ def load_file(path: Path, parse: Callable[[bytes], T], missing: bytes | None = N
     :raises AccessFileError: where it cannot be used.
     """
     return _parsed(path, _content(path, missing), parse)
+
+
+@contextmanager
+def changing(path: Path, mode: int) -> Iterator[Callable[[bytes], None]]:
+    """Keep other commands from the file while the block runs; the block calls what it is given with the new content.
+
+    It blocks. The content is on the disk when that returns. The file keeps its mode, and its owner where root changes
+    it; a new one has ``mode``, and belongs to whom its directory belongs to. A link is followed, and stays.
+
+    :raises AccessFileError: where the content is too long, the disk does not let us, or others keep us from the file.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        # The directory is locked, since the file becomes another one; a lock file would stay behind.
+        with closing(os.open(target.parent, DIRECTORY)) as directory:
+            _lock(directory, path)
+            yield lambda content: _replace(target, content, mode)
+    except OSError as error:
+        raise AccessFileError(f"{path}: {error.strerror}") from None
 
 
 class WatchedFile(Generic[T]):
@@ -156,3 +183,30 @@ def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T:
         raise AccessFileError(f"{path}: not UTF-8 at byte {error.start}") from None
     except ValueError as error:
         raise AccessFileError(f"{path}: {error}") from None
+
+
+def _lock(directory: int, path: Path) -> None:
+    # Whoever may read the directory can hold its lock for ever.
+    until = time.monotonic() + CHANGED_SECONDS
+    while True:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise AccessFileError(f"{path}: another program holds the lock of its directory") from None
+            time.sleep(0.05)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    if len(content) > FILE_MAX:
+        raise AccessFileError(f"{path} would be longer than {FILE_MAX} bytes; take a name out first")
+    try:
+        model = path.stat()
+        mode = model.st_mode & 0o777
+    except FileNotFoundError:
+        model = path.parent.stat()
+    with replacing(path, mode) as file:
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), model.st_uid, model.st_gid)
+        file.write(content)

@@ -1,5 +1,6 @@
 """``ipfsreg token`` and ``ipfsreg access`` as users run them."""
 
+import fcntl
 import json
 import os
 import stat
@@ -162,6 +163,20 @@ def test_root_leaves_the_file_of_users_to_whose_it_is(cli: Cli) -> None:
     os.chown(cli.directory, 12345, 12347)
     cli.run("user", "add", "bob", "--password-stdin", typed="b")
     assert (file.stat().st_uid, file.stat().st_gid) == (12345, 12347)
+
+
+def test_who_holds_the_lock_keeps_no_command_for_ever(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipfsreg.access.watched.CHANGED_SECONDS", 0.1)
+    before = (cli.directory / "htpasswd").read_bytes()
+    held = os.open(cli.directory, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        line = cli.fails("user", "add", "bob", "--password-stdin", typed="b")
+    finally:
+        os.close(held)
+    assert "another program holds the lock of its directory" in line
+    assert (cli.directory / "htpasswd").read_bytes() == before
+    assert cli.run("user", "add", "bob", "--password-stdin", typed="b").exit_code == 0
 
 
 def test_users_who_cannot_be_are_one_line_and_change_nothing(cli: Cli) -> None:
