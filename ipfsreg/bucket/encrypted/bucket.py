@@ -359,7 +359,7 @@ class EncryptedBucket(BucketWrapper):
         except NotFound:
             raise NotFound(path) from None
         except Corrupt as error:
-            raise Corrupt(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
 
     async def _computed(self, length: int, function: Callable[[Keyring, str, bytes], T], *args: object) -> T:
         if length <= INLINE:
