@@ -193,6 +193,25 @@ def test_what_no_code_of_ours_writes(daemon: DaemonProcess, client: Client) -> N
     assert daemon.command("verify").returncode == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_the_place_of_what_nobody_needs(daemon: DaemonProcess, client: Client, kind: str) -> None:
+    unneeded = b"unneeded" + kind.encode()
+    location = client.begin("tag")
+    assert client.ask("PUT", f"{location}?digest={digest_of(unneeded)}", unneeded)[0] == 201
+    (file,) = (daemon.path / "bucket/blobs").rglob(digest_of(unneeded)[7:])
+    assert client.ask("DELETE", f"/v2/tag/blobs/{digest_of(unneeded)}")[0] == 202
+    file.unlink()
+    KINDS[kind](file)
+    collected = daemon.command("gc", "--now")
+    if kind == "directory":  # somebody's: it is for the operator to look at
+        assert collected.returncode == 1
+        assert f"{file} is a directory" in collected.stderr
+        shutil.rmtree(file)
+    else:
+        assert collected.returncode == 0, collected.stderr
+    assert not os.path.lexists(file)
+
+
 DIRECTORIES = (
     "repositories",
     "repositories/tag",
