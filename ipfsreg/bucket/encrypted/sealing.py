@@ -1,6 +1,7 @@
 """Files of this disk on their way into an encrypted bucket. Blocking: for threads."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ipfsreg.encryption.chunks import CHUNK, SEAL_SIZE, ChunkWriter, Place, chunk_count
@@ -88,3 +89,10 @@ def write_all(descriptor: int, data: bytes, at: int | None = None) -> None:
         written = os.write(descriptor, view) if at is None else os.pwrite(descriptor, view, at)
         view = view[written:]
         at = None if at is None else at + written
+
+
+def remove_copies(directory: Path) -> None:
+    """Remove what a daemon that was killed has left in the directory for files that are moved."""
+    with suppress(FileNotFoundError):
+        for each in os.scandir(directory):
+            os.unlink(each.path)
