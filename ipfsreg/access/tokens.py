@@ -94,7 +94,6 @@ class Tokens:
         self.service = service
 
     def load(self) -> None:
-        """See `SigningKeys.load`."""
         self._keys.load()
 
     def stop(self) -> None:

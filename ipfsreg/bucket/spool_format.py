@@ -76,7 +76,6 @@ class PlainSpool:
         return note
 
     def begin(self, descriptor: int) -> None:
-        """See `SpoolFormat`."""
 
     def recover(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size

@@ -59,7 +59,6 @@ class BucketDocument:
     counter: int = 1
 
     def payload(self) -> dict[str, Any]:
-        """See `encode`."""
         return {
             "format": FORMAT,
             "bucket": self.bucket_id.hex(),
@@ -101,7 +100,6 @@ class Member:
         return replace(self, counter=self.counter + 1, **changes)
 
     def payload(self) -> dict[str, Any]:
-        """See `encode`."""
         return {
             "name": self.name,
             "role": self.role.value,

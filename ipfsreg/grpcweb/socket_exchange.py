@@ -122,7 +122,6 @@ class SocketExchange(Protocol, ABC):
     # See `IProtocol`.
 
     def connectionMade(self) -> None:
-        """See `IProtocol`."""
         if self.over:
             self.transport.abortConnection()
             return
@@ -133,7 +132,6 @@ class SocketExchange(Protocol, ABC):
         self.begin()
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol`."""
         if not self.over:
             self.received(data)
 

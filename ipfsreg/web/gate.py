@@ -70,7 +70,6 @@ class OpenGate:
         return True
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
-        """See `Gate`."""
 
     def pulls(self, request: Request) -> Filter:
         return _any_repository

@@ -77,6 +77,9 @@ class SmallFiles:
         assert found[0] == b"two"
         assert [type(each) for each in found[1:]] == [NotFound, NotFound, TooLarge]
         assert await bulk.get_each(bucket, []) == []
+        looked = await bulk.stat_each(bucket, ["d/2", "d/none", "none/d"])
+        assert looked[0] == await bucket.stat("d/2")
+        assert [type(each) for each in looked[1:]] == [NotFound, NotFound]
         assert sorted([name async for some in bulk.names(bucket, "d") for name in some]) == ["1", "2"]
 
     @pytest_twisted.ensureDeferred

@@ -26,7 +26,6 @@ class Network:
         self.lane = rpc.lane(CONNECTIONS)
 
     async def publish(self, cid: str, key: str) -> str:
-        """See `ContentByCid.publish`."""
         await self._make_key(key)
         options: Options = {
             "key": key,
@@ -48,7 +47,6 @@ class Network:
             await self._ask("key/gen", [key], {"type": "ed25519"})
 
     async def resolve(self, name: str) -> str:
-        """See `ContentByCid.resolve`."""
         path = name if name.startswith("/ipns/") else f"/ipns/{name}"
         options: Options = {"recursive": True, "nocache": True}
         try:
@@ -76,7 +74,6 @@ class Network:
         return len(found) if isinstance(found, list) else 0
 
     async def told(self) -> Mapping[str, str]:
-        """See `Opened.told`."""
         answer = await self._ask("version", [], {})
         version = answer.get("Version") if isinstance(answer, dict) else None
         peers = await self.peers()
