@@ -47,8 +47,6 @@ class DaemonClient:
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
     ) -> dict[str, Any]:
-        """See `Alone`."""
-
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, task, arguments, accept=f"{EVENTS}, */*")
             if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
@@ -62,8 +60,6 @@ class DaemonClient:
         return await self._talk(asking)
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """See `Alone`."""
-
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, "export", {"name": name})
             began(cast(int, response.length))
@@ -82,7 +78,6 @@ class DaemonClient:
     async def import_image(
         self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
     ) -> dict[str, Any]:
-        """See `Alone`."""
         body = PiecesBody(pieces, length)
 
         async def asking(agent: Agent) -> dict[str, Any]:
@@ -96,7 +91,6 @@ class DaemonClient:
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
-        """See `Alone`."""
         from .socket_registry import registry_at
 
         async with registry_at(self._reactor, self._socket, name) as client:
@@ -186,7 +180,6 @@ class _Reader(Protocol):
         self._write = write
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
         if not self.ended.called:
             try:
                 self._write(data)
@@ -195,7 +188,6 @@ class _Reader(Protocol):
                 cast(Any, self.transport).stopProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
         if not self.ended.called:
             self.ended.callback(None) if reason.check(ResponseDone) else self.ended.errback(reason)
 

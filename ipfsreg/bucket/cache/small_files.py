@@ -40,12 +40,10 @@ class SmallFileCache(BucketWrapper):
         self._being_changed: Counter[str] = Counter()
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         self._files.clear()
         return super().stop()
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         try:
             known = self._files[path]  # `get` would look twice
         except KeyError:
@@ -75,15 +73,12 @@ class SmallFileCache(BucketWrapper):
         return self._changing(self._bucket.put(path, content), path)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._changing(self._bucket.put_file(path, source), path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._changing(self._bucket.move(source, destination), source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._changing(self._bucket.remove(path), path)
 
     def _changing(self, change: "Deferred[None]", *paths: str) -> "Deferred[None]":

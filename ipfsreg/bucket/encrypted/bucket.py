@@ -64,7 +64,6 @@ class EncryptedBucket(BucketWrapper):
         """By path: what is sealed again is not what was just replaced."""
 
     def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
         return ensureDeferred(self._start())
 
     async def _start(self) -> None:
@@ -82,7 +81,6 @@ class EncryptedBucket(BucketWrapper):
             return Stat(None if found.size is None else plain_size(found.size))
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         check_path(path)
         return ensureDeferred(self._believed(lambda keyring: self._get(keyring, path, limit)))
 
@@ -114,7 +112,6 @@ class EncryptedBucket(BucketWrapper):
             return await read(await self._keys.renewed())
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         check_path(path)
         return ensureDeferred(self._alone(self._put(path, content), path))
 
@@ -125,7 +122,6 @@ class EncryptedBucket(BucketWrapper):
         await self._asked(path, self._bucket.put(token, stored))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         check_path(path)
         return ensureDeferred(self._alone(self._put_file(path, source), path))
 
@@ -310,7 +306,6 @@ class EncryptedBucket(BucketWrapper):
                 await self._workers.run(copy.unlink, missing_ok=True)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         check_path(path)
         return ensureDeferred(self._alone(self._remove(path), path))
 
@@ -342,7 +337,6 @@ class EncryptedBucket(BucketWrapper):
         return await self._workers.run(_decrypt_entries, names, directory, entries)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         return walk_by_listing(self._list_or_tidy, check_path(directory), into)
 
     async def _list_or_tidy(self, directory: str) -> Sequence[Entry]:

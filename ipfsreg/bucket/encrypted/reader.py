@@ -190,5 +190,4 @@ class EncryptedReader:
         return found
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._open.close()

@@ -60,13 +60,11 @@ class SealedSpool:
         return path.name.endswith(_SUFFIX)
 
     def note(self, session: str, text: bytes) -> bytes:
-        """See `SpoolFormat`."""
         nonce = os.urandom(NONCE)
         padded = text.ljust(-(-len(text) // _NOTE_BLOCK) * _NOTE_BLOCK)
         return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(padded, None, nonce, self._note_key(session))
 
     def read_note(self, session: str, note: bytes) -> bytes:
-        """See `SpoolFormat`."""
         try:
             key = self._note_key(session)
             return crypto_aead_xchacha20poly1305_ietf_decrypt(note[NONCE:], None, note[:NONCE], key)
@@ -80,7 +78,6 @@ class SealedSpool:
         write_all(descriptor, Header.new(at_end=self._at_end).encode().ljust(self._chunks_at, b"\0"), 0)
 
     def recover(self, descriptor: int) -> int:
-        """See `SpoolFormat`."""
         try:
             file = self._opened(descriptor)
         except Damaged as error:
@@ -89,25 +86,21 @@ class SealedSpool:
         return file.length
 
     def content_length(self, stored: int) -> int:
-        """See `SpoolFormat`."""
         return _content_length(stored - self._chunks_at)
 
     def cut(self, descriptor: int, length: int) -> None:
-        """See `SpoolFormat`."""
         try:
             self._opened(descriptor).cut(length)
         except Damaged as error:
             raise Corrupt(f"an unfinished upload was altered: {error}") from None
 
     def appender(self, descriptor: int, offset: int) -> Appender:
-        """See `SpoolFormat`."""
         try:
             return _SealingAppender(self._opened(descriptor), offset)
         except Damaged as error:
             raise Corrupt(f"an unfinished upload was altered: {error}") from None
 
     def read(self, descriptor: int, offset: int, length: int) -> bytes:
-        """See `SpoolFormat`."""
         try:
             file = self._opened(descriptor)
             first, last = offset // CHUNK, (offset + length - 1) // CHUNK
