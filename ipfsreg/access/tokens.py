@@ -94,6 +94,7 @@ class Tokens:
         self.service = service
 
     def load(self) -> None:
+        """See `SigningKeys.load`."""
         self._keys.load()
 
     def stop(self) -> None:

@@ -76,6 +76,7 @@ class PlainSpool:
         return note
 
     def begin(self, descriptor: int) -> None:
+        """See `SpoolFormat`."""
 
     def recover(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size

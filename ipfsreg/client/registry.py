@@ -209,17 +209,21 @@ class RegistryClient:
             raise Untrustworthy(f"{self.name}: {digest} has not the {offset + length} bytes that it should have")
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
+        """See `Uploader.mount`."""
         return await self._uploader.mount(repository, digest, source)
 
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None
     ) -> None:
+        """See `Uploader.upload`."""
         await self._uploader.upload(repository, digest, size, source, location)
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
+        """See `RemoteReferrers.of`."""
         return await self._referrers.of(repository, subject)
 
     async def note_referrer(self, repository: Repository, subject: Digest, referrer: Descriptor) -> None:
+        """See `RemoteReferrers.note`."""
         await self._referrers.note(repository, subject, referrer)
 
     def _manifest_url(self, repository: Repository, reference: Tag | Digest) -> str:

@@ -39,6 +39,7 @@ class DirectoryFiles:
         self._workers = workers
 
     async def open(self, path: str) -> IReader | None:
+        """See `Files`."""
         reader: IReader | None = await self._workers.run(self._open, path)
         return reader
 

@@ -59,6 +59,7 @@ class BucketDocument:
     counter: int = 1
 
     def payload(self) -> dict[str, Any]:
+        """See `encode`."""
         return {
             "format": FORMAT,
             "bucket": self.bucket_id.hex(),
@@ -100,6 +101,7 @@ class Member:
         return replace(self, counter=self.counter + 1, **changes)
 
     def payload(self) -> dict[str, Any]:
+        """See `encode`."""
         return {
             "name": self.name,
             "role": self.role.value,

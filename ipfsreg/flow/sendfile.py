@@ -84,6 +84,7 @@ class SocketSender:
             self._finish(Failure(SocketGone()))
 
     def fileno(self) -> int:
+        """See `IFileDescriptor`."""
         return self._descriptor
 
     def logPrefix(self) -> str:

@@ -104,14 +104,17 @@ class Call(Generic[M]):
     # For the halves.
 
     def write(self, data: bytes) -> None:
+        """See `RequestSink`."""
         if self._exchange is not None:
             self._exchange.write(data)
 
     def finish(self) -> None:
+        """See `RequestSink`."""
         if self._exchange is not None:
             self._exchange.finish()
 
     def next_payload(self) -> bytes | None:
+        """See `ResponseSource`."""
         try:
             payload = self._reader.next()
         except CallError as error:
@@ -124,6 +127,7 @@ class Call(Generic[M]):
         return payload
 
     def reading(self, wanted: bool) -> None:
+        """See `ResponseSource`."""
         if wanted == self._reading or self._exchange is None:
             return
         self._reading = wanted

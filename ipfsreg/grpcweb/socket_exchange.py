@@ -122,6 +122,7 @@ class SocketExchange(Protocol, ABC):
     # See `IProtocol`.
 
     def connectionMade(self) -> None:
+        """See `IProtocol`."""
         if self.over:
             self.transport.abortConnection()
             return
@@ -132,6 +133,7 @@ class SocketExchange(Protocol, ABC):
         self.begin()
 
     def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol`."""
         if not self.over:
             self.received(data)
 

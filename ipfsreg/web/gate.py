@@ -70,6 +70,7 @@ class OpenGate:
         return True
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
+        """See `Gate`."""
 
     def pulls(self, request: Request) -> Filter:
         return _any_repository

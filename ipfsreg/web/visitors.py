@@ -49,6 +49,7 @@ class OpenVisitors(OpenGate):
         return False
 
     async def sign_out(self, request: Request) -> None:
+        """See `Visitors`."""
 
     def session(self, request: Request) -> str:
         return ""

@@ -46,6 +46,7 @@ class RequestCounts:
         return self._counted.items()
 
     def answered(self, request: Request) -> None:
+        """See `HttpServer`."""
         key = (request.route, request.code)
         counted = self._counted.get(key)
         if counted is None:

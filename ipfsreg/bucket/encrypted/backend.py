@@ -27,6 +27,7 @@ class OpenedByKeys(GatedBucket):
         self._encrypted = bucket
 
     async def seal_again(self, path: str, *, reencrypt: bool) -> int:
+        """See `EncryptedBucket.seal_again`."""
         await self.passed()
         return await self._encrypted.seal_again(path, reencrypt=reencrypt)
 

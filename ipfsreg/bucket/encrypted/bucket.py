@@ -16,6 +16,7 @@ from ipfsreg.encryption.chunks import plain_size, stored_size
 from ipfsreg.encryption.file_format import decode_file, encode_file, make_seal
 from ipfsreg.encryption.keyring import Keyring, KeyringSource
 from ipfsreg.encryption.names import Names, NameTooLong, NotAName, names_of
+from ipfsreg.flow.durable import write_all
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 
@@ -23,7 +24,7 @@ from .access import INLINE, NotBelieved, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .replacing import Replace, ReplacingBucket
-from .sealing import SealedCopy, new_file, remove_copies, seal_between, write_all
+from .sealing import SealedCopy, new_file, remove_copies, seal_between
 from .spool import SealedSpool
 
 T = TypeVar("T")

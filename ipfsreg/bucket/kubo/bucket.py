@@ -129,16 +129,20 @@ class KuboBucket(NodeTree):
     # See `Exclusion`.
 
     async def begin(self, quiet: float) -> bool:
+        """See `Exclusion.begin`."""
         return await (await self._opened()).register.presence.begin_collecting(quiet)
 
     async def look(self) -> None:
+        """See `Exclusion.look`."""
         await (await self._opened()).register.presence.look_while_collecting()
 
     @property
     def holds(self) -> bool:
+        """See `Exclusion.holds`."""
         return self.commits is not None and self.commits.register.presence.may_collect
 
     async def end(self) -> None:
+        """See `Exclusion.end`."""
         await (await self._opened()).register.presence.end_collecting()
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":

@@ -155,6 +155,7 @@ class Team:
         return (await self._workers.run(self._own.seen.load)).rewrapped
 
     def sign_state(self, number: int, top: Mapping[str, str]) -> bytes | None:
+        """See `SignState`."""
         if self._keyring is None or self._keyring.member is None or not self._keyring.can_write:
             return None
         return encode_state(self._keyring.member, self._keyring.bucket_id, number, top)

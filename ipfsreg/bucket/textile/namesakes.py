@@ -28,6 +28,7 @@ class _OneThread:
         self.forget = threads.forget
 
     async def find(self, name: str) -> bytes | None:
+        """See `Threads.find`."""
         return self._identifier if self._identifier in await self._threads.find_all(name) else None
 
     async def find_or_create(self, name: str) -> tuple[bytes, bool]:

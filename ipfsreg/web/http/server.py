@@ -73,6 +73,7 @@ class HttpServer(ServerFactory):
         self._refused = Refusals(reactor, self.refusal)
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | RefusedConnection:
+        """See `IProtocolFactory`."""
         counted = self._count.take(addr)
         if counted is None:
             return self._refused.protocol()

@@ -79,9 +79,11 @@ class Following:
             self._root = noted.get("root")
 
     def leave_out(self, stored_as: Callable[[Sequence[str]], Awaitable[Collection[str]]]) -> None:
+        """See `Mirror.leave_out`."""
         self._not_kept = lambda: stored_as(_NOT_KEPT)
 
     def check(self, check: Callable[[IBucket, Mapping[str, str]], Awaitable[None]]) -> None:
+        """See `Mirror.check`."""
         self._check = check
 
     async def root(self) -> str:
@@ -92,6 +94,7 @@ class Following:
         return self._root
 
     async def told(self) -> Mapping[str, str]:
+        """See `Opened.told`."""
         served = "nothing yet" if self._root is None else self._root
         state = "" if self._root == self._kept else " (not yet on this node as a whole)"
         return {**await self._network.told(), "Mirror of": self._name, "Serves": served + state}

@@ -34,6 +34,7 @@ class Ahead:
         self._going: dict[Path, tuple[GrowingFile, Deferred[Target]]] = {}
 
     def grown(self, source: Path, size: int) -> None:
+        """See `TakesAhead`."""
         if source in self._going:
             self._going[source][0].grow(size)
         elif size >= BEGIN and len(self._going) < FILES_AHEAD:
@@ -46,6 +47,7 @@ class Ahead:
             self._going[source] = (file, ensureDeferred(add()))
 
     def forget(self, source: Path) -> None:
+        """See `TakesAhead`."""
         found = self._going.pop(source, None)
         if found is not None:
             found[1].addErrback(self._given_up)

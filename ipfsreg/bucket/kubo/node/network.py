@@ -26,6 +26,7 @@ class Network:
         self.lane = rpc.lane(CONNECTIONS)
 
     async def publish(self, cid: str, key: str) -> str:
+        """See `ContentByCid.publish`."""
         await self._make_key(key)
         options: Options = {
             "key": key,
@@ -47,6 +48,7 @@ class Network:
             await self._ask("key/gen", [key], {"type": "ed25519"})
 
     async def resolve(self, name: str) -> str:
+        """See `ContentByCid.resolve`."""
         path = name if name.startswith("/ipns/") else f"/ipns/{name}"
         options: Options = {"recursive": True, "nocache": True}
         try:
@@ -74,6 +76,7 @@ class Network:
         return len(found) if isinstance(found, list) else 0
 
     async def told(self) -> Mapping[str, str]:
+        """See `Opened.told`."""
         answer = await self._ask("version", [], {})
         version = answer.get("Version") if isinstance(answer, dict) else None
         peers = await self.peers()

@@ -17,6 +17,7 @@ class Life(Protocol):
     """What begins and ends with a bucket."""
 
     async def start(self) -> None:
+        """See `IBucket.start`."""
 
     async def stop(self) -> None:
         """See `IBucket.stop`."""

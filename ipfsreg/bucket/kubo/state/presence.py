@@ -150,6 +150,7 @@ class Presence:
         return alone
 
     async def begin_collecting(self, quiet: float) -> bool:
+        """See `Exclusion.begin`."""
         await self.join()
         await self._say_collecting()
         alone, now = await self.is_alone(), self._clocks.uptime()
@@ -160,6 +161,7 @@ class Presence:
         return False
 
     async def look_while_collecting(self) -> None:
+        """See `Exclusion.look`."""
         if self.may_collect:
             began = self._clocks.uptime()
             if began - self._said_collecting > CERTAIN_SECONDS:
@@ -168,9 +170,11 @@ class Presence:
 
     @property
     def may_collect(self) -> bool:
+        """See `Exclusion.holds`."""
         return self._collecting is not None and self._clocks.uptime() - self._looked < CERTAIN_SECONDS
 
     async def end_collecting(self) -> None:
+        """See `Exclusion.end`."""
         before, self._collecting = self._collecting, None
         if before is not None:
             await self._markers.take(before)
