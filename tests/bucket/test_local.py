@@ -14,6 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from ipfsreg.bucket.bulk import IBulkReads
 from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, Full, InTheWay, SetupError, Unavailable
 from ipfsreg.bucket.interface import Entry, IBucket, Listing, walk_by_listing
 from ipfsreg.bucket.local.bucket import LocalBucket
@@ -214,7 +215,7 @@ async def test_a_file_in_the_place_of_a_directory(local: LocalStorage) -> None:
     with pytest.raises(InTheWay, match="/bucket/d is a file"):
         _ = [each async for each in local.bucket.walk("d")]
     with pytest.raises(InTheWay, match="/bucket/d is a file"):
-        _ = [each async for each in local.bucket.names("d")]
+        _ = [each async for each in IBulkReads(local.bucket).names("d")]
 
 
 @pytest_twisted.ensureDeferred
