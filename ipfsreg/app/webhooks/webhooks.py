@@ -64,7 +64,6 @@ class Webhooks:
         return EventCounts(hooks, self.log.not_written)
 
     async def start(self) -> None:
-        """See `Watcher`."""
         for each in self.endpoints:
             secret = each.endpoint.secret
             each.key = None if secret is None else await self._workers.run(read_secret, each.endpoint.name, secret)
@@ -205,6 +204,5 @@ class _Unread(Protocol):
     """Nobody reads what an endpoint has to say: the connection ends."""
 
     def connectionMade(self) -> None:
-        """See `Protocol`."""
         if self.transport is not None:
             self.transport.loseConnection()

@@ -45,12 +45,10 @@ class SmallFileCache(BucketWrapper):
         self._being_changed: Counter[str] = Counter()
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         self._files.clear()
         return super().stop()
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         known = self._known(path, limit)
         if known is not None:
             return succeed(known)
@@ -63,7 +61,6 @@ class SmallFileCache(BucketWrapper):
         return self._bucket.get(path, limit).addBoth(loaded)
 
     def get_each(self, wanted: Sequence[tuple[str, int]]) -> "Deferred[list[bytes | BucketError]]":
-        """See `IBulkReads.get_each`."""
         found = [self._known(*each) for each in wanted]
         missing = [each for each, known in zip(wanted, found, strict=True) if known is None]
         return ensureDeferred(self._get_each(found, missing))
@@ -82,11 +79,9 @@ class SmallFileCache(BucketWrapper):
         return [next(others) if known is None else known for known in found]
 
     def stat_each(self, paths: Sequence[str]) -> "Deferred[list[Stat | BucketError]]":
-        """See `IBulkReads.stat_each`."""
         return ensureDeferred(stat_each(self._bucket, paths))
 
     def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
-        """See `IBulkReads.names`."""
         return names(self._bucket, directory)
 
     def _known(self, path: str, limit: int) -> bytes | None:
@@ -119,15 +114,12 @@ class SmallFileCache(BucketWrapper):
         return self._changing(self._bucket.put(path, content), path)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._changing(self._bucket.put_file(path, source), path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._changing(self._bucket.move(source, destination), source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._changing(self._bucket.remove(path), path)
 
     def _changing(self, change: "Deferred[None]", *paths: str) -> "Deferred[None]":

@@ -126,7 +126,6 @@ class LocalBucket:
         self._log.info("{top}: there was no bucket, so a new, empty one was made." + doubt, top=self._top)
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         self._close_mark()
         return succeed(None)
 
@@ -136,19 +135,15 @@ class LocalBucket:
             self._marked = self._identity = None
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return self._reading(self._tree.size, check_path(path)).addCallback(Stat)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._reading(self._tree.read, check_path(path), limit)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._reading(self._tree.open, check_path(path)).addCallback(FileReader, self._workers)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._writing(self._tree.write, check_path(path), content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
@@ -156,11 +151,9 @@ class LocalBucket:
         return self._writing(self._tree.take, source, check_path(path))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._writing(self._tree.move, check_path(source), check_path(destination))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._writing(self._tree.remove, check_path(path))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
@@ -191,7 +184,6 @@ class LocalBucket:
         return found, more
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, check_path(directory))
         return listed.addErrback(_none_if_missing)
 
@@ -222,7 +214,6 @@ class LocalBucket:
             return error
 
     async def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
-        """See `IBulkReads.names`."""
         found = self._tree.names(check_path(directory))
         try:
             more = True
