@@ -34,6 +34,9 @@ def find_problem(config: Config, backend: Opened) -> str | None:
                 read_secret(hook.name, hook.secret)
         except SetupError as error:
             return f"{config.name}: {error}"
+    problem = None if config.tracing.endpoint is None else tracing_problem()
+    if problem is not None:
+        return f"{config.name}: {problem}"
     if config.encryption.enabled:
         from .encryption import encryption_problem  # as in `assemble`
 
@@ -48,6 +51,15 @@ def find_problem(config: Config, backend: Opened) -> str | None:
             problem = listening_problem(endpoint)
             if problem is not None:
                 return f"{config.name}: [{section}] listen: {endpoint}: {problem}"
+    return None
+
+
+def tracing_problem() -> str | None:
+    """Why requests cannot be traced, or None."""
+    try:
+        from .tracing import tracing  # noqa: F401 - else it is not loaded
+    except ImportError as error:
+        return f"[tracing] endpoint: install what it needs: pip install 'ipfsreg[tracing]' ({error})"
     return None
 
 

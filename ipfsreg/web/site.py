@@ -45,7 +45,7 @@ class SiteOptions:
 
     ``read_only`` says why nothing can be changed, where that is so. ``request_rate`` is in requests a second for each
     client; None is any. ``pages`` are there for browsers, unless that is None. ``observers`` are called with each
-    request that has its whole answer.
+    request that has its whole answer. ``traced`` makes a handler whose requests are traced.
     """
 
     limits: HttpLimits = _LIMITS
@@ -59,6 +59,7 @@ class SiteOptions:
     pages: PagesOptions | None = None
     streams: EventStreams | None = None
     metrics: MetricsText | None = None
+    traced: Callable[[Handler], Handler] | None = None
 
 
 def make_handler(
@@ -105,7 +106,7 @@ def make_site(
     if options.request_rate is not None:
         handler = rate_limited(handler, RequestRate(options.request_rate, MonotonicClock().seconds), options.proxies)
     return HttpServer(
-        handler,
+        handler if options.traced is None else options.traced(handler),
         reactor,
         options.limits,
         RefusalFormat("application/json", _refusal),
