@@ -50,7 +50,7 @@ def _said(error: Exception, seconds: float) -> str:
         error = reasons[0].value
     if isinstance(error, CancelledError):
         return f"no answer within {seconds:g} s"
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
 
 
 class _Unread(Protocol):
