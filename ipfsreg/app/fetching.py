@@ -47,14 +47,12 @@ class _Body(Protocol):
         self._length = 0
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
         self._length += len(data)
         self._pieces.append(data)
         if self._length > self._limit:
             self.drop(f"longer than {self._limit} bytes")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
         if self.done.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):

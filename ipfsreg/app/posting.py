@@ -57,6 +57,5 @@ class _Unread(Protocol):
     """Nobody reads what a receiver has to say: the connection ends."""
 
     def connectionMade(self) -> None:
-        """See `Protocol`."""
         if self.transport is not None:
             self.transport.loseConnection()

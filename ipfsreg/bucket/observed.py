@@ -34,31 +34,24 @@ class ObservedBucket(BucketWrapper, ABC):
         """Make a call, which is one of `OPERATIONS`."""
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return self._around("stat", self._bucket.stat, path)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._around("get", self._bucket.get, path, limit)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._around("open", self._bucket.open, path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._around("put", self._bucket.put, path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._around("put_file", self._bucket.put_file, path, source)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._around("move", self._bucket.move, source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._around("remove", self._bucket.remove, path)
 
     def get_each(self, wanted: Sequence[tuple[str, int]]) -> "Deferred[list[bytes | BucketError]]":
@@ -74,5 +67,4 @@ class ObservedBucket(BucketWrapper, ABC):
         return IFindsByContent(self._bucket).names_with(directory, content)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return self._around("list", self._bucket.list, directory)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ipfsreg.flow.sizes import size_text
+from ipfsreg.flow.progress import size_text
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_repository
 

@@ -88,16 +88,13 @@ class Valve:
         return piece
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
         self._paused = False
         self._wake()
 
     def stopProducing(self) -> None:
-        """See `IPushProducer`."""
         self._stopped = True
         self._wake()
         if self._next is not None:
@@ -132,7 +129,6 @@ class PiecesBody(Valve):
         self._pieces = pieces
 
     def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
-        """See `IBodyProducer`."""
         return Deferred.fromCoroutine(self._produce(consumer))
 
     async def _produce(self, consumer: IConsumer) -> None:
@@ -166,11 +162,9 @@ class Pieces:
         self._producer = cast(IPushProducer, producer)
 
     def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
         self._producer = None
 
     def write(self, data: bytes) -> None:
-        """See `IConsumer`."""
         self._waiting.append(data)
         self._length += len(data)
         if self._length > WAITING_MAX and not self._paused and self._producer is not None:

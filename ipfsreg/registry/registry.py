@@ -11,11 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.cache.small_files import SmallFileCache
 from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.hits import Hits
 
 from .content.cid_index import CidIndex
 from .content.guard import Guard
@@ -153,7 +153,7 @@ class Registry:
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
         self.readiness = Readiness(lambda: check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
-        self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
+        self._index = CidIndex(directory / "cids.sqlite", workers, clock, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
         self._on_ipfs, self._directory, self._imports = on_ipfs, directory, directory / "imports"

@@ -184,11 +184,9 @@ class _Stream:
         return None if self.ended else self._gate.pulls(self._request)
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
         self._paused = False
         self._wake()
 

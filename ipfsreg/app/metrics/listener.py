@@ -38,7 +38,6 @@ class MetricsListener:
         self._server = HttpServer(self._handle, reactor, _LIMITS, refusals, headers={}, bounds=_BOUNDS)
 
     async def start(self) -> None:
-        """See `Watcher`."""
         for endpoint in self._endpoints:
             try:
                 self.ports.append(await server_endpoint(endpoint, self._reactor).listen(self._server))
@@ -50,7 +49,6 @@ class MetricsListener:
             self._log.info("Metrics: {where}.", where=_where(self.ports[-1]))
 
     async def stop(self) -> None:
-        """See `Watcher`."""
         for port in self.ports:
             await stop_listening(port)
         await self._server.close_connections()

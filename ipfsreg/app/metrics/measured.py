@@ -65,7 +65,6 @@ class MeasuredWorkers(Workers):
         self.under_way = 0
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
-        """See `Workers.run`."""
         self.under_way += 1
         return super().run(function, *args, **kwargs).addBoth(self._ended, monotonic())
 
@@ -110,7 +109,6 @@ class MeasuredBucket(ObservedBucket):
     def _around(
         self, operation: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs: P.kwargs
     ) -> "Deferred[T]":
-        """See `ObservedBucket`."""
         measured = self.operations[operation]
         began = monotonic()
         measured.under_way += 1

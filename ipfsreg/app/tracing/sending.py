@@ -49,14 +49,12 @@ class SpanSender(SpanProcessor):
         )
 
     def on_end(self, span: ReadableSpan) -> None:
-        """See `SpanProcessor`."""
         if len(self._waiting) < _MOST:
             self._waiting.append(span)
         else:
             self._lost += 1
 
     async def start(self) -> None:
-        """See `Watcher`."""
         self._again.startService()
 
     async def stop(self) -> None:

@@ -33,13 +33,11 @@ class TracedSpan:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """See `Span`."""
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, set_span_in_context(self._span, Context()))
         return carrier
 
     def child(self, name: str) -> Span:
-        """See `Span`."""
         if not self._span.is_recording():
             # Not to be recorded elsewhere either; or it is over, and another request goes on with what it began.
             return NO_SPAN if self._span.get_span_context().trace_flags.sampled else self

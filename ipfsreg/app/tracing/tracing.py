@@ -74,7 +74,6 @@ class TracedBucket(ObservedBucket):
     def _around(
         self, operation: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs: P.kwargs
     ) -> "Deferred[T]":
-        """See `ObservedBucket`."""
         return traced(f"bucket {operation}", call, *args, **kwargs)
 
 

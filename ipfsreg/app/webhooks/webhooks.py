@@ -56,7 +56,6 @@ class Webhooks:
         return EventCounts(hooks, self.log.not_written)
 
     async def start(self) -> None:
-        """See `Watcher`."""
         for each in self.endpoints:
             secret = each.endpoint.secret
             each.key = None if secret is None else await self._workers.run(read_secret, each.endpoint.name, secret)

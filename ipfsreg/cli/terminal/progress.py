@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ipfsreg.flow.sizes import size_text
+from ipfsreg.flow.progress import size_text
 
 from .text import printable
 

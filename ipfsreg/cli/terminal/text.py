@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 
-from ipfsreg.flow.sizes import size_text
+from ipfsreg.flow.progress import size_text
 
 _UNITS = (("year", 365 * 86400), ("month", 30 * 86400), ("week", 7 * 86400), ("day", 86400), ("hour", 3600))
 

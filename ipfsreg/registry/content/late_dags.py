@@ -86,7 +86,6 @@ class LateDags(Dags):
             await self._flight.outcome()
 
     async def catch_up(self) -> bool:
-        """See `Dags.catch_up`."""
         if await self.index.wanted_dag() is None:
             return False
         self._hurried += 1
@@ -99,7 +98,6 @@ class LateDags(Dags):
         return True
 
     async def want_missing(self) -> None:
-        """See `Dags.want_missing`."""
         await self.index.want_missing_dags()
         self._may_be_wanted = True
 

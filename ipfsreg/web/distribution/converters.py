@@ -18,7 +18,6 @@ class RepositoryConverter(BaseConverter):
     regex = r"[^?]+?"
 
     def to_python(self, value: str) -> Repository:
-        """See `BaseConverter`."""
         return parse_repository(value)
 
 
@@ -31,7 +30,6 @@ class CidConverter(BaseConverter):
     regex = CID_NAME
 
     def to_python(self, value: str) -> CID:
-        """See `BaseConverter`."""
         return parse_image_name(value)
 
 
@@ -39,7 +37,6 @@ class DigestConverter(BaseConverter):
     """A digest. `DigestInvalid` where it does not follow the grammar."""
 
     def to_python(self, value: str) -> Digest:
-        """See `BaseConverter`."""
         return parse_digest(value)
 
 
@@ -47,7 +44,6 @@ class ReferenceConverter(BaseConverter):
     """A tag or a digest: what has a colon is a digest. `TagInvalid` or `DigestInvalid`."""
 
     def to_python(self, value: str) -> Tag | Digest:
-        """See `BaseConverter`."""
         return parse_digest(value) if ":" in value else parse_tag(value)
 
 

@@ -26,7 +26,6 @@ class NameConverter(BaseConverter):
     regex = r"[^?:@]+?"
 
     def to_python(self, value: str) -> Repository:
-        """See `BaseConverter`."""
         return parse_repository(value)
 
 
@@ -36,7 +35,6 @@ class TagConverter(BaseConverter):
     regex = r"[^/:@]+"
 
     def to_python(self, value: str) -> Tag:
-        """See `BaseConverter`."""
         return parse_tag(value)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.flow.progress import size_text
 from ipfsreg.flow.single_flight import SingleFlight
-from ipfsreg.flow.sizes import size_text
 from ipfsreg.flow.workers import Workers
 
 from . import paths, text

@@ -11,7 +11,7 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ipfsreg.flow.sizes import size_text
+from ipfsreg.flow.progress import size_text
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry.errors import ManifestInvalid, NameUnknown
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX

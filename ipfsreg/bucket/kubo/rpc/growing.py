@@ -82,11 +82,9 @@ class GrowingBody(FormBody):
         self._sender: SocketSender | None = None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """See `FormBody.headers`."""
         return [*super().headers(), (b"Transfer-Encoding", b"chunked"), (b"Connection", b"close")]
 
     def start(self, transport: Any, request: bytes) -> "Deferred[None]":
-        """See `FormBody.start`."""
         if not isinstance(transport, Connection):  # TLS
             return super().start(transport, request)
         return Deferred.fromCoroutine(self._send(os.dup(transport.getHandle().fileno()), request))
@@ -125,7 +123,6 @@ class GrowingBody(FormBody):
         yield _chunk(self.tail) + _chunk(b"")
 
     def stopProducing(self) -> None:
-        """See `IBodyProducer`."""
         super().stopProducing()
         self._file.give_up()
         if self._sender is not None:
