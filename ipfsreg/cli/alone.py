@@ -84,8 +84,7 @@ class Alone:
 
         Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
         """
-        found = await self._registry.importer.run(pieces, name)
-        return {"name": found.name, "digest": str(found.digest), "missing": [str(each) for each in found.missing]}
+        return (await self._registry.importer.run(pieces, name)).document
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator["RegistryClient"]:

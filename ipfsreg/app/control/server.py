@@ -24,8 +24,7 @@ from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
 from ipfsreg.web.routes import Dispatcher, Routes
 from ipfsreg.web.sending import send_pieces
 
-from .events import EVENTS, Event, Listing, Long, events_of
-from .failures import TELLING, http_status
+from .events import EVENTS, TELLING, Event, Listing, Long, events_of, http_status
 from .streams import Streams
 from .tasks import AnyTask
 

@@ -65,19 +65,15 @@ class Spool:
         :raises UnfinishedTooLarge: where more come than there is room for.
         """
         environment = self._environment
-        descriptor, before, after, appender = await self._in_thread(
-            open_to_append, self.path, self.received, length, environment.form
-        )
+        file = await self._in_thread(open_to_append, self.path, self.received, length, environment.form)
         try:
-            self._is_as_left(before, after)
+            self._is_as_left(file.before, file.after)
             hash_ = (await self._known_hash()).copy()
         except BaseException:
-            os.close(descriptor)
+            os.close(file.descriptor)
             raise
         grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
-        writer = self._writer = SpoolWriter(
-            environment, descriptor, appender, self.received, hash_, grown, after, self._unfinished
-        )
+        writer = self._writer = SpoolWriter(environment, file, self.received, hash_, grown, self._unfinished)
         try:
             with suppress(ConsumerGone):  # the writer stopped its producer, and says why
                 try:
