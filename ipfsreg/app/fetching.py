@@ -5,8 +5,8 @@ from typing import Any
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
-from ipfsreg.flow.answer_body import BodyTooLong, Dropped, read_body
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.answer_body import BodyTooLong, Dropped, read_body
+from ipfsreg.flow.http.pool import BoundedPool
 
 _CONNECT_SECONDS = 5.0
 

@@ -16,8 +16,8 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
-from ipfsreg.flow.answer_body import Dropped
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.answer_body import Dropped
+from ipfsreg.flow.http.pool import BoundedPool
 from ipfsreg.flow.signal import Signal
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.events.event import ENVELOPE, LoggedEvent, envelope

@@ -19,11 +19,12 @@ from twisted.logger import Logger
 from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
+from ipfsreg.flow.durable import write_all
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.workers import Workers
 
-from .sealing import new_file, write_all
+from .sealing import new_file
 
 T = TypeVar("T")
 

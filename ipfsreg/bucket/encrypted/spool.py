@@ -29,10 +29,10 @@ from ipfsreg.encryption.chunks import (
 from ipfsreg.encryption.file_format import Header, make_seal
 from ipfsreg.encryption.keyring import Keyring, KeyringSource
 from ipfsreg.encryption.member_key import MemberKey
-from ipfsreg.flow.durable import closing
+from ipfsreg.flow.durable import closing, write_all
 
 from .access import for_writing
-from .sealing import read_exactly, write_all
+from .sealing import read_exactly
 
 _SUFFIX = ".sealed"
 _NOTE_BLOCK = 256
@@ -155,14 +155,13 @@ class _SpoolFile:
             return self._last
         return self._decode(index, length) if length > 0 else b""
 
-    def put(self, place: Place, plain: bytes | bytearray | memoryview) -> None:
+    def put(self, place: Place, plain: bytes) -> None:
         """Write a chunk. It is the end of the file then, unless it is a full one."""
-        at = self._at(place.number)
-        for part in self.writer.parts(place, plain):
-            write_all(self._descriptor, part, at)
-            at += len(part)
+        parts, at = self.writer.parts(place, plain), self._at(place.number)
+        if os.pwritev(self._descriptor, parts, at) < len(plain) + OVERHEAD:
+            write_all(self._descriptor, b"".join(parts), at)  # the disk may be full, which this will tell
         if len(plain) < CHUNK or place.final:
-            os.ftruncate(self._descriptor, at)
+            os.ftruncate(self._descriptor, at + len(plain) + OVERHEAD)
 
     def cut(self, length: int) -> None:
         """Make the first ``length`` bytes of content all."""
@@ -212,23 +211,24 @@ class _SealingAppender:
     def __init__(self, file: _SpoolFile, offset: int) -> None:
         self._file = file
         self._index = chunk_count(offset) - 1
-        self._last = bytearray(file.chunk(self._index))
+        self._parts: list[bytes | memoryview] = [file.chunk(self._index)]
+        self._length = len(self._parts[0])
         self.lasting = file.header.chunks_at + self._index * STORED_CHUNK
 
     def write(self, data: bytes | bytearray) -> None:
-        self._last += data
-        begin, view = 0, memoryview(self._last)
-        while len(view) - begin > CHUNK:
-            self._file.put(Place(self._index, False), view[begin : begin + CHUNK])
-            begin += CHUNK
+        rest = memoryview(data)
+        while self._length + len(rest) > CHUNK:
+            missing = CHUNK - self._length
+            self._file.put(Place(self._index, False), b"".join([*self._parts, rest[:missing]]))
+            self._parts, self._length, rest = [], 0, rest[missing:]
             self._index += 1
             self.lasting += STORED_CHUNK
-        view.release()
-        del self._last[:begin]
+        self._parts.append(rest)
+        self._length += len(rest)
 
     def flush(self) -> None:
-        if self._last:
-            self._file.put(Place(self._index, False), self._last)
+        if self._length:
+            self._file.put(Place(self._index, False), b"".join(self._parts))
 
 
 def _content_length(chunks: int) -> int:

@@ -1,15 +1,17 @@
 """The blobs of a repository."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import get_each, stat_each
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
-from ipfsreg.bucket.interface import IBucket, IReader
+from ipfsreg.bucket.interface import IBucket, IReader, Stat
+from ipfsreg.flow.gather import gather
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
@@ -228,6 +230,24 @@ class Blobs:
                 return size
         except NotFound:
             return None
+
+    async def whole_sizes(self, repository: Repository, digests: Sequence[Digest]) -> list[int | None]:
+        """As `whole_size` of each, where nearly all are whole: these are looked at together."""
+        if self._bucket.shared:  # each look is a call, and several are under way at a time
+
+            async def whole_size(digest: Digest) -> int | None:
+                return await self.whole_size(repository, digest)
+
+            return await gather(whole_size, digests)
+        links = await get_each(self._bucket, [(layout.blob_link(repository, digest), LINK_MAX) for digest in digests])
+        contents = await stat_each(self._bucket, [layout.blob(digest) for digest in digests])
+        sizes: list[int | None] = []
+        for digest, link, content in zip(digests, links, contents, strict=True):
+            size = parse_link(link) if isinstance(link, bytes) else None
+            if not isinstance(link, NotFound) and not (isinstance(content, Stat) and content.size == size):
+                size = await self.whole_size(repository, digest)
+            sizes.append(size)
+        return sizes
 
     async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
         """The length that the repository's link gives, or None where there is no link, or a damaged one."""

@@ -49,14 +49,19 @@ class SocketOutlet:
         if self.congested:
             self._wire.write(data)
             return
-        sent = self._descriptor.writeSomeData(data)
-        if sent == len(data):
-            return
-        if not isinstance(sent, int):
-            self._wire.abortConnection()
+        rest = memoryview(data)
+        while rest:
+            sent = self._descriptor.writeSomeData(rest)  # type: ignore[arg-type]  # at most 128 KiB of it
+            if not isinstance(sent, int):
+                self._wire.abortConnection()
+                return
+            if not sent:
+                break
+            rest = rest[sent:]
+        else:
             return
         self.congested = True
-        self._wire.write(data[sent:] if sent else data)
+        self._wire.write(bytes(rest))
         # A pull producer is asked once when it is registered, and a second time when the buffer is empty.
         self._asked = False
         self._wire.registerProducer(self, False)

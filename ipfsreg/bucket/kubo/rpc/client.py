@@ -20,7 +20,7 @@ from twisted.web.iweb import IResponse
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, refusal
-from ipfsreg.flow.answer_body import BodyTooLong, read_body
+from ipfsreg.flow.http.answer_body import BodyTooLong, read_body
 
 from .address import Address, remembered
 from .body import FormBody
