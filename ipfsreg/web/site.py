@@ -27,7 +27,6 @@ LOGGED_PARAMETERS = frozenset(
 )
 """The parameters of queries whose values may be in a log: no secret is ever in one of these."""
 
-_READING = frozenset({b"GET", b"HEAD"})
 _CHANGES_NOTHING = frozenset(path.encode() for path in (TOKEN_PATH, SIGN_IN, SIGN_OUT))
 
 
@@ -82,7 +81,7 @@ def _refusal(status: HTTPStatus, message: str) -> bytes:
 def _only_reading(handler: Handler, why: str) -> Handler:
     def handle(request: Request) -> None:
         # To ask for a token or a session changes nothing.
-        if request.method in _READING or request.path in _CHANGES_NOTHING:
+        if request.only_reads or request.path in _CHANGES_NOTHING:
             handler(request)
             return
         request.set_header("Allow", "GET, HEAD")
