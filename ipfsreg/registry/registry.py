@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -238,9 +238,10 @@ class Registry:
         """Goes through all content, again and again."""
         from .upkeep.scrubber import SavedPosition, Scrubber
 
-        storage, rate = self._storage, self.limits.scrub_rate
+        storage = self._storage
         position = SavedPosition(self._directory / "scrub-position", self._on_ipfs.storage.spool)
-        return Scrubber(self._stored, self.verifier, storage.workers, self.clock, storage.background, position, rate)
+        throttle = partial(storage.background, self.limits.scrub_rate)
+        return Scrubber(self._stored, self.verifier, storage.workers, self.clock, throttle, position)
 
     @cached_property
     def publisher(self) -> "Publisher":

@@ -12,7 +12,7 @@ from .browsers import for_browsers
 from .errors import answer_failure, error_document, refuse
 from .gate import TOKEN_PATH
 from .http.request import Request
-from .http.server import Handler, HttpServer, RefusalFormat
+from .http.server import AnswerFormat, Handler, HttpServer
 from .pages.pages import Pages
 from .pages.paths import SIGN_IN, SIGN_OUT
 from .request_rate import RequestRate, rate_limited
@@ -59,8 +59,7 @@ def make_site(
         handler,
         reactor,
         options.limits,
-        RefusalFormat("application/json", _refusal),
-        headers=_HEADERS,
+        AnswerFormat("application/json", _refusal, _HEADERS),
         observers=options.observers,
         bounds=options.bounds,
     )

@@ -20,7 +20,7 @@ from ipfsreg.web.gate import Entry, OpenGate
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
+from ipfsreg.web.http.server import AnswerFormat, Handler, HttpServer
 from ipfsreg.web.routes import Dispatcher, Routes
 from ipfsreg.web.sending import send_pieces
 
@@ -96,8 +96,7 @@ class ControlServer:
             handle,
             reactor,
             HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
-            RefusalFormat("text/plain", lambda status, message: message.encode()),
-            headers={},
+            AnswerFormat("text/plain", lambda status, message: message.encode()),
         )
         self._name = ExitStack()
         self._port: IListeningPort | None = None
