@@ -187,11 +187,11 @@ def _refuse_strange(listing: Listing, entry: Entry, *, to_be_directory: bool) ->
         raise Corrupt(f"{listing.directory}/{entry.name} is a file, where a directory belongs: remove it")
 
 
-def belongs(path: str, is_directory: bool) -> bool:
+def belongs(path: str, *, is_directory: bool) -> bool:
     """Whether something below one of the `TOPS` is what this layout has there, as far as its name tells."""
     top, *parts = path.split("/")
     if top != REPOSITORIES:
-        return _is_spread(parts, is_directory)
+        return _is_spread(parts, is_directory=is_directory)
     own = next((number for number, part in enumerate(parts) if part.startswith("_")), len(parts))
     name, kind, below = parts[:own], parts[own : own + 1], parts[own + 1 :]
     if not all(map(is_component, name)) or len("/".join(name)) > NAME_MAX:
@@ -201,13 +201,13 @@ def belongs(path: str, is_directory: bool) -> bool:
     if kind[0] == _TAGS:
         return len(below) == 1 and not is_directory and is_tag(below[0])
     if kind[0] != _REFERRERS:
-        return _is_spread(below, is_directory)
+        return _is_spread(below, is_directory=is_directory)
     if len(below) == 4:
         return not is_directory and _referring(Entry(below[3], is_directory)) is not None
     return is_directory and _is_spread(below, is_directory=len(below) < 3)
 
 
-def _is_spread(parts: list[str], is_directory: bool) -> bool:
+def _is_spread(parts: list[str], *, is_directory: bool) -> bool:
     """Whether this is the end of the path of a digest's file, or of a directory on the way to one."""
     if len(parts) == 3:
         return not is_directory and _spread_digest("", f"/{parts[0]}/{parts[1]}", parts[2]) is not None

@@ -34,7 +34,7 @@ async def find_strays(bucket: IBucket, list_top: ListTop | None, throttle: Throt
                 path = f"{listing.directory}/{entry.name}"
                 if bucket.shared and path.startswith(_ORIGINAL):
                     continue
-                if entry.strange or not layout.belongs(path, entry.is_directory):
+                if entry.strange or not layout.belongs(path, is_directory=entry.is_directory):
                     found[path] = _kind(entry)
     return found
 
