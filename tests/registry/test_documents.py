@@ -79,7 +79,7 @@ def costly(length: int) -> dict[str, bytes]:
     }
 
 
-COSTLY = costly(MiB)
+COSTLY = costly(MiB if FULL else MiB // 4)
 
 
 FOR_EACH = {"objects", "annotations", "wrong descriptors", "what is not known", "depth", "a string without an end"}
