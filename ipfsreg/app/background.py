@@ -24,6 +24,7 @@ EXPIRE_UPLOADS_SECONDS = 600.0
 CIDS_SECONDS = 60.0
 SEEN_SECONDS = 60.0
 COMPLETE_SECONDS = 1.0
+LEARN_SECONDS = 1.0
 TELL_SECONDS = 60.0
 AWAY_SECONDS = 7 * 86400.0
 """A daemon that did not run for longer does not know that the clock is right."""
@@ -59,6 +60,8 @@ class PeriodicJobs(MultiService):
         yield Repeated("note that the daemon runs", SEEN_SECONDS, partial(note_seen, self._parts.state))
         yield Repeated("expire upload sessions", EXPIRE_UPLOADS_SECONDS, registry.uploads.expire)
         yield Repeated("bring the index of CIDs up to date", CIDS_SECONDS, self._refresh, 0.0)
+        if not self._parts.backend.bucket.shared:
+            yield Repeated("have long lists in the index", LEARN_SECONDS, registry.cid_refresh.learn)
         if self._parts.backend.ipfs.late_dags:
             yield Repeated("compute the CIDs of what was pushed", COMPLETE_SECONDS, registry.complete_dags, 0.0)
         yield from self._parts.backend.repeated

@@ -111,7 +111,10 @@ class IBucket(Interface):
         """Remove a file; fires when that is durable. `NotFound`."""
 
     def list(directory: str) -> "Deferred[Sequence[Entry]]":
-        """The entries of a directory sorted by name; none where there is no such directory."""
+        """The entries of a directory sorted by name; none where there is no such directory.
+
+        `InTheWay` where the storage can tell that something else is in its place.
+        """
 
     def walk(directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """A directory and all below it, each before those in it and sorted by name; some at a time.

@@ -20,19 +20,18 @@ class Source(Protocol):
 
 
 class MemorySource:
-    """Bytes in memory."""
+    """A `Source` of bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size = len(content)
 
     async def read(self, offset: int) -> bytes:
-        """See `Source`."""
         return self._content[offset : offset + READ_PIECE]
 
 
 class FileSource:
-    """A file of this disk, read in a thread, at most ``piece`` bytes at a time."""
+    """A `Source` that is a file of this disk, read in a thread, at most ``piece`` bytes at a time."""
 
     def __init__(self, path: Path, size: int, workers: Workers, piece: int = READ_PIECE) -> None:
         self._path = path
@@ -46,7 +45,6 @@ class FileSource:
         return cls(path, (await workers.run(path.stat)).st_size, workers, piece)
 
     async def read(self, offset: int) -> bytes:
-        """See `Source`."""
         return await self._workers.run(_read, self._path, offset, self._piece)
 
 

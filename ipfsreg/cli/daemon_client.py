@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -31,6 +31,8 @@ T = TypeVar("T")
 SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
 
+_STEPS = 20
+
 _URL = "http://daemon/"
 
 
@@ -47,8 +49,6 @@ class DaemonClient:
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
     ) -> dict[str, Any]:
-        """See `Alone`."""
-
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, task, arguments, accept=f"{EVENTS}, */*")
             if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
@@ -62,8 +62,6 @@ class DaemonClient:
         return await self._talk(asking)
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """See `Alone`."""
-
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, "export", {"name": name})
             began(cast(int, response.length))
@@ -82,7 +80,6 @@ class DaemonClient:
     async def import_image(
         self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
     ) -> dict[str, Any]:
-        """See `Alone`."""
         body = PiecesBody(pieces, length)
 
         async def asking(agent: Agent) -> dict[str, Any]:
@@ -96,7 +93,6 @@ class DaemonClient:
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
-        """See `Alone`."""
         from .socket_registry import registry_at
 
         async with registry_at(self._reactor, self._socket, name) as client:
@@ -146,16 +142,33 @@ class DaemonClient:
 
     async def _sign_of_life(self, agent: Agent) -> None:
         asked: Deferred[IResponse] = agent.request(b"GET", _URL.encode())
-        late = self._reactor.callLater(SIGN_OF_LIFE_SECONDS, asked.cancel)
+        late = _cancel_after(asked, SIGN_OF_LIFE_SECONDS, self._reactor)
         try:
             response = await asked
         finally:
-            if late.active():
-                late.cancel()
+            late.stop()
         await _content(response)
 
     def _error(self, what: str) -> ControlError:
         return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
+
+
+def _cancel_after(asked: "Deferred[Any]", seconds: float, clock: Any) -> LoopingCall:
+    """Cancel it after so many seconds, of which those do not count in which this process got no time: a machine that
+    stood still, or was suspended, has kept the daemon from answering as well.
+    """
+    left = _STEPS
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            asked.cancel()
+
+    steps = LoopingCall(step)
+    steps.clock = clock
+    steps.start(seconds / _STEPS, now=False)
+    return steps
 
 
 class _Events:
@@ -186,7 +199,6 @@ class _Reader(Protocol):
         self._write = write
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
         if not self.ended.called:
             try:
                 self._write(data)
@@ -195,7 +207,6 @@ class _Reader(Protocol):
                 cast(Any, self.transport).stopProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
         if not self.ended.called:
             self.ended.callback(None) if reason.check(ResponseDone) else self.ended.errback(reason)
 

@@ -35,7 +35,6 @@ class Remote:
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
     ) -> dict[str, Any]:
-        """See `Alone`."""
         lists = {"ls": self._repositories, "tags": self._tags}
         tasks = {"inspect": self._inspect, "rm": self._remove, "cid": self._cid}
         try:

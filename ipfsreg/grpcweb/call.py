@@ -18,7 +18,7 @@ M = TypeVar("M")
 
 
 class Call(Generic[M]):
-    """Ties the halves of a call to an exchange. Users see it as a `Stream`.
+    """Ties the halves of a call to an exchange, as its `ExchangeUser`. Users see it as a `Stream`.
 
     Whatever ends the call, all of these happen, once: the timers stop, the exchange is closed, waiting
     senders and receivers are told, and ``on_end`` is called.
@@ -59,22 +59,18 @@ class Call(Generic[M]):
     # For the exchange.
 
     def opened(self) -> None:
-        """See `ExchangeUser`."""
         if not self._ended:
             self._timers.progress()
             self.requests.opened()
 
     def sending_paused(self) -> None:
-        """See `ExchangeUser`."""
         self.requests.paused()
 
     def sending_resumed(self) -> None:
-        """See `ExchangeUser`."""
         self._timers.progress()
         self.requests.resumed()
 
     def head_received(self, http_status: int, headers: Metadata) -> None:
-        """See `ExchangeUser`."""
         if self._ended:
             return
         self._timers.progress()
@@ -86,7 +82,6 @@ class Call(Generic[M]):
         self.responses.advance()
 
     def data_received(self, data: bytes | bytearray) -> None:
-        """See `ExchangeUser`."""
         if self._ended:
             return
         self._timers.progress()
@@ -98,7 +93,6 @@ class Call(Generic[M]):
         self.responses.advance()
 
     def lost(self, error: CallError) -> None:
-        """See `ExchangeUser`."""
         if self._ended:
             return
         self._exchange = None

@@ -153,7 +153,7 @@ async def repositories(bucket: IBucket) -> AsyncIterator[Repository]:
     """
     async for listing in _repository_directories(bucket):
         for entry in listing.entries:
-            _refuse_strange(listing, entry)
+            _refuse_strange(listing, entry, to_be_directory=entry.name in _KINDS or is_component(entry.name))
         if listing.directory != REPOSITORIES and any(entry.name.startswith("_") for entry in listing.entries):
             yield _repository_at(listing)
 
@@ -182,10 +182,10 @@ def _repository_at(listing: Listing) -> Repository:
     return Repository(listing.directory.removeprefix(f"{REPOSITORIES}/"))
 
 
-def _refuse_strange(listing: Listing, entry: Entry) -> None:
+def _refuse_strange(listing: Listing, entry: Entry, *, to_be_directory: bool) -> None:
     if entry.strange:
         raise Corrupt(f"{listing.directory}/{entry.name} is neither a file nor a directory: remove it")
-    if not entry.is_directory and entry.name in _KINDS:
+    if to_be_directory and not entry.is_directory:
         raise Corrupt(f"{listing.directory}/{entry.name} is a file, where a directory belongs: remove it")
 
 
@@ -223,7 +223,8 @@ async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Diges
         for entry in listing.entries:
             digest = _spread_digest(directory, listing.directory, entry.name)
             if digest is None:
-                _refuse_strange(listing, entry)
+                path = f"{listing.directory}/{entry.name}"
+                _refuse_strange(listing, entry, to_be_directory=belongs(path, is_directory=True))
             else:
                 yield digest  # whatever is in the file's place: whoever reads it finds damage, and no absence
 

@@ -148,7 +148,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def stat(self, path: str) -> Stat:
-        """See `IBucket.stat`."""
         try:
             return await self._bucket.stat(path)
         except NotFound:
@@ -160,7 +159,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def get(self, path: str, limit: int) -> bytes:
-        """See `IBucket.get`."""
         try:
             return await self._bucket.get(path, limit)
         except NotFound:
@@ -182,7 +180,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def open(self, path: str) -> IReader:
-        """See `IBucket.open`."""
         original = _original_blob(path)
         if original is not None and not await self._has(path) and await self._has(original):
             return await self._bucket.open(original)
@@ -190,7 +187,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def put(self, path: str, content: bytes) -> None:
-        """See `IBucket.put`."""
         match = _PATH.fullmatch(path)
         if match is not None and match["kind"] == "_manifests" and match["rest"]:
             await self._keep(Repository(match["name"]), match["rest"], Record.model_validate_json(content))
@@ -198,7 +194,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def move(self, source: str, destination: str) -> None:
-        """See `IBucket.move`."""
         try:
             await self._bucket.move(source, destination)
         except NotFound:
@@ -228,7 +223,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def list(self, directory: str) -> Sequence[Entry]:
-        """See `IBucket.list`."""
         entries = set(await self._bucket.list(directory))
         if directory == "repositories":
             entries.update(each for each in await self._bucket.list(MANIFESTS) if each.is_directory)

@@ -153,7 +153,7 @@ class Registry:
         guard = Guard(runtime.steady, runtime.steady.seconds() - since)
         self.readiness = Readiness(lambda: check_there(base), clock)
         self._bucket = SmallFileCache(base, limits.cache_memory)
-        self._index = CidIndex(directory / "cids.sqlite", workers, kept=ipfs.cids)
+        self._index = CidIndex(directory / "cids.sqlite", workers, clock, kept=ipfs.cids)
         storage = Storage(self._bucket, self._index, guard, runtime, limits.max_manifest_size, ipfs, limits.quotas)
         self.dags = storage.dags
         self._on_ipfs, self._directory, self._imports = on_ipfs, directory, directory / "imports"

@@ -78,7 +78,7 @@ def background(
     registry = SimpleNamespace(
         collector=collector,
         uploads=SimpleNamespace(expire=None),
-        cid_refresh=SimpleNamespace(run_if_needed=None),
+        cid_refresh=SimpleNamespace(run_if_needed=None, learn=None),
         scrubber=SimpleNamespace(run=None),
         tag_times=None,
         limits=SimpleNamespace(retention=RetentionPolicy()),

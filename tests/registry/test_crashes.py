@@ -49,6 +49,7 @@ CHANGING = (
     "fdatasync",
     "writev",
     "pwrite",
+    "pwritev",
     "fchmod",
 )
 OWN = {"bucket", "drafts", "uploads", "moved", "cids.sqlite", "cids.sqlite-wal", "cids.sqlite-shm"}

@@ -66,7 +66,6 @@ class MeasuredWorkers(Workers):
         self.under_way = 0
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
-        """See `Workers.run`."""
         self.under_way += 1
         return super().run(function, *args, **kwargs).addBoth(self._ended, monotonic())
 
@@ -110,35 +109,27 @@ class MeasuredBucket(BucketWrapper):
         self.operations = {name: Operation() for name in names}
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return self._measure("stat", self._bucket.stat, path)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._measure("get", self._bucket.get, path, limit)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._measure("open", self._bucket.open, path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._measure("put", self._bucket.put, path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._measure("put_file", self._bucket.put_file, path, source)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._measure("move", self._bucket.move, source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._measure("remove", self._bucket.remove, path)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return self._measure("list", self._bucket.list, directory)
 
     def _measure(self, name: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":

@@ -40,9 +40,7 @@ class Measures:
             yield "disk", self._disk_cache
 
     async def start(self) -> None:
-        """See `Watcher`."""
         self.lag.start()
 
     async def stop(self) -> None:
-        """See `Watcher`."""
         self.lag.stop()

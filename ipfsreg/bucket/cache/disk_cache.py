@@ -137,7 +137,6 @@ class DiskCache(BucketWrapper):
         return Stat(self._directory.size(path), found.cid)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         if content_at(path) is None:
             return self._bucket.put_file(path, source)
         return ensureDeferred(self._put_file(path, source))
@@ -161,11 +160,9 @@ class DiskCache(BucketWrapper):
                 del self._storing[path]
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return ensureDeferred(self._change(lambda: self._bucket.move(source, destination), source, destination))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return ensureDeferred(self._change(lambda: self._bucket.remove(path), path))
 
     async def _change(self, change: "Callable[[], Deferred[None]]", *paths: str) -> None:

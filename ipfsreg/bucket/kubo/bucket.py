@@ -76,7 +76,6 @@ class KuboBucket(NodeTree):
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -147,12 +146,10 @@ class KuboBucket(NodeTree):
         await (await self._opened()).register.presence.end_collecting()
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         check_path(path)
         return ensureDeferred(self._store(path, MemorySource(content)))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         check_path(path)
 
         async def put() -> None:
@@ -241,7 +238,6 @@ class KuboBucket(NodeTree):
         return ensureDeferred(self._change(Move(source, destination)))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         check_path(path)
         return ensureDeferred(self._change(Remove(path)))
 

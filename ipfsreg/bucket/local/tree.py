@@ -128,12 +128,12 @@ class FileTree:
 
     def entries(self, directory: str) -> list[Entry]:
         """The entries of a directory by name."""
-        with closing(self._open(directory, DIRECTORY)) as descriptor, os.scandir(descriptor) as found:
+        with closing(self._directory(directory)) as descriptor, os.scandir(descriptor) as found:
             return sorted(map(_entry, found), key=attrgetter("name"))
 
     def names(self, directory: str) -> Iterator[str]:
         """The names in a directory, in the order in which the disk has them."""
-        with closing(self._open(directory, DIRECTORY)) as descriptor, os.scandir(descriptor) as found:
+        with closing(self._directory(directory)) as descriptor, os.scandir(descriptor) as found:
             for each in found:
                 yield each.name
 
@@ -147,7 +147,7 @@ class FileTree:
             path = pending.pop()
             try:
                 entries = self.entries(path)
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 if path == directory:
                     raise
                 continue  # removed since its parent was listed
@@ -163,14 +163,15 @@ class FileTree:
             return open_beneath(self._top, path, flags)
         except OSError as error:
             if error.errno in _STRANGE and (found := stranger_on(self._top, path)) is not None:
-                raise _damage(*found, on_the_way=found[0] != f"{self._top}/{path}") from None
+                on_the_way = flags & DIRECTORY == DIRECTORY or found[0] != f"{self._top}/{path}"
+                raise _damage(*found, on_the_way=on_the_way) from None
             raise
 
     def _directory(self, path: str) -> int:
         try:
             return self._open(path, DIRECTORY)
         except NotADirectoryError:
-            raise _damage(f"{self._top}/{path}", "a file") from None
+            raise _damage(f"{self._top}/{path}", "a file", on_the_way=True) from None
 
     def _file(self, descriptor: int, path: str) -> os.stat_result:
         found = os.fstat(descriptor)

@@ -83,5 +83,4 @@ class _CheckedReader:
             raise
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._reader.close()

@@ -171,7 +171,7 @@ class ContentStore:
     async def _needs_putting(self, digest: Digest, size: int, *, was_stored: bool) -> bool:
         try:
             found = await self._stat(digest)
-        except Corrupt:
+        except (Corrupt, KeyMissing):
             return True
         if found is not None and found.size not in {None, size}:
             await self._quarantine(digest)

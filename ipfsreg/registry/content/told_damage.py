@@ -20,16 +20,13 @@ class TellingReader:
 
     @property
     def size(self) -> int | None:
-        """See `IReader.size`."""
         return self._reader.size
 
     @property
     def file(self) -> IO[bytes] | None:
-        """See `IReader.file`."""
         return self._reader.file
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """See `IReader.pieces`."""
         try:
             async with aclosing(self._reader.pieces(offset, length)) as pieces:
                 async for piece in pieces:
@@ -39,5 +36,4 @@ class TellingReader:
             raise
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._reader.close()

@@ -50,5 +50,4 @@ class VerifiedReader:
             yield withheld
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._reader.close()

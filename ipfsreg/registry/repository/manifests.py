@@ -8,7 +8,6 @@ from cachetools import LRUCache
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt, InTheWay
-from ipfsreg.flow.gather import gather
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.block_cid import is_one_block
 from ipfsreg.registry.content.content_hash import leaves_of
@@ -31,6 +30,7 @@ T = TypeVar("T")
 R = TypeVar("R", Tag, Digest)
 
 _LOOKED_FOR = 1000  # blobs, before it is said which are missing: a hostile manifest lists 20,000
+_TOGETHER = 50
 _STEPS_OF_A_LINK = 25  # 20 of them, read from memory, take the reactor half a millisecond
 _NAMED = 50  # missing blobs that an error names one by one
 _TOLD = 10_000  # damaged files that were logged, each once
@@ -330,18 +330,14 @@ class Manifests:
     async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
         """Look for each of its blobs once, and no further than where some are missing."""
         throttle = self._storage.throttle()
-
-        async def stored_size(blob: tuple[Digest, int]) -> int | None:
-            await throttle.step(_STEPS_OF_A_LINK)
-            return await self._blobs.whole_size(repository, blob[0])
-
         known: set[tuple[Digest, int]] = set()
-        for begin in range(0, len(manifest.blobs), _LOOKED_FOR):
-            batch = dict.fromkeys(manifest.blobs[begin : begin + _LOOKED_FOR])
-            wanted = [blob for blob in batch if blob not in known]
+        missing: list[str] = []
+        for begin in range(0, len(manifest.blobs), _TOGETHER):
+            some = dict.fromkeys(manifest.blobs[begin : begin + _TOGETHER])
+            wanted = [blob for blob in some if blob not in known]
             known.update(wanted)
-            missing = []
-            sizes = await gather(stored_size, wanted)
+            await throttle.step(_TOGETHER + _STEPS_OF_A_LINK * len(wanted))
+            sizes = await self._blobs.whole_sizes(repository, [digest for digest, _ in wanted]) if wanted else []
             for (digest, size), linked in zip(wanted, sizes, strict=True):
                 if linked is None:
                     missing.append(str(digest))
@@ -350,12 +346,14 @@ class Manifests:
                         f"the descriptor of {digest} says {size} bytes, the blob has {linked}",
                         {"digest": str(digest)},
                     )
-            if missing:
-                more = len(missing) - _NAMED
-                raise ManifestBlobUnknown(
-                    "the repository lacks blobs of this manifest",
-                    {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
-                )
+            if missing and (begin + _TOGETHER) % _LOOKED_FOR == 0:
+                break
+        if missing:
+            more = len(missing) - _NAMED
+            raise ManifestBlobUnknown(
+                "the repository lacks blobs of this manifest",
+                {"digests": missing[:_NAMED]} | ({"more": more} if more > 0 else {}),
+            )
 
 
 async def _always() -> bool:

@@ -16,14 +16,13 @@ from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.names import Repository, Tag, is_tag
 
 from .tag_index import TagIndex
+from .to_learn import ToLearn
 
 PAGE = 1000
 """How many tags are read from the index at a time."""
 
 _TAG_MAX = 256
 _READ_AT_ONCE = 64
-_LONG = 1000  # a list of so many is not made a second time
-_WANTED = 1000
 
 
 class Tags:
@@ -41,7 +40,8 @@ class Tags:
         self._changing = KeyedLock()
         self._learning = KeyedLock()
         self._hurried: set[Repository] = set()
-        self._wanted: set[Repository] = set()  # long ones that had to be listed
+        self.to_learn = ToLearn()
+        """The repositories whose tags the index should have; `learn` has it read them."""
 
     def changing(self, repository: Repository, tag: Tag) -> AbstractAsyncContextManager[None]:
         """A lock on a tag, for callers that read it before they change it."""
@@ -76,6 +76,7 @@ class Tags:
             self._index.may_point(repository, tag, digest)
             raise
         self._index.pointed(repository, tag, digest)
+        self.to_learn.added(repository)
 
     async def delete(self, repository: Repository, tag: Tag) -> None:
         """Remove a tag; nothing happens where there is none. The caller holds `changing`."""
@@ -150,8 +151,7 @@ class Tags:
         backwards: bool = False,
     ) -> list[Tag]:
         entries = await self._bucket.list(layout.tags_of(repository))
-        if len(entries) >= _LONG and len(self._wanted) < _WANTED and not self._bucket.shared:
-            self._wanted.add(repository)
+        self.to_learn.listed(repository, len(entries))
         return await self._workers.run(_sorted_tags, entries, after, most, part.lower(), backwards=backwards)
 
     async def _check_there(self, repository: Repository) -> None:
@@ -175,11 +175,6 @@ class Tags:
         async for some in read_tags(self._stored, repository):
             found += [tag for tag, target in some if target == digest]
         return found
-
-    async def learn_wanted(self, throttle: Throttle) -> None:
-        """Have the index know the repositories with many tags that had to be listed for somebody."""
-        while self._wanted:
-            await self.learn(self._wanted.pop(), throttle)
 
     async def learn(self, repository: Repository, throttle: Throttle) -> None:
         """Have the index know the tags of a repository, of a bucket that nobody else writes to."""

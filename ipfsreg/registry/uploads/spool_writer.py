@@ -129,11 +129,9 @@ class SpoolWriter:
         self._producer = cast(IPushProducer, producer)
 
     def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
         self._producer = None
 
     def write(self, data: bytes) -> None:
-        """See `IConsumer`."""
         if self._disk_error is not None or self._refusal is not None:
             return
         try:

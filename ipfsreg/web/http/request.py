@@ -246,7 +246,6 @@ class Request:
             self._channel.output.register_producer(producer)
 
     def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
         self._channel.output.unregister_producer()
 
     def _begin(self, length: int | None) -> bytes:
