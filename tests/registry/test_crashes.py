@@ -26,6 +26,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag
 from tests.full import FULL
+from tests.marks import full
 
 from .encrypted_place import EncryptedPlace
 from .place import Place, image
@@ -202,7 +203,7 @@ ON_ENCRYPTED = [move_tag, collect, upload_and_cancel]
         *((Place, images, do, begin) for do in ON_IMAGES),
         (Place, damaged, heal, heal),
         (EncryptedPlace, begin, push, begin),
-        *((EncryptedPlace, images, do, begin) for do in ON_ENCRYPTED),
+        *(pytest.param(EncryptedPlace, images, do, begin, marks=full) for do in ON_ENCRYPTED),
     ],
     ids=[
         *("push", *(do.__name__ for do in ON_IMAGES), "heal"),
