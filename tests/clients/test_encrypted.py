@@ -224,7 +224,7 @@ def test_what_nobody_needs_is_freed_and_what_is_lost_is_named(kubo: Encrypted, n
     max(node.repository.rglob("*.data"), key=lambda block: block.stat().st_size).unlink()
     verified = daemon.command("verify")
     assert verified.returncode != 0
-    assert layers["new"] in verified.stdout
+    assert layers["new"] in verified.stdout, verified.stderr
     assert layers["old"] not in verified.stdout
 
 
