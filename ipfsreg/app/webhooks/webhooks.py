@@ -9,7 +9,6 @@ from typing import Any
 from treq.client import HTTPClient
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,7 +16,9 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.answer_body import Dropped
+from ipfsreg.flow.http.pool import BoundedPool
+from ipfsreg.flow.signal import Signal
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.events.event import ENVELOPE, LoggedEvent, envelope
 from ipfsreg.registry.events.event_log import EventLog
@@ -99,7 +100,7 @@ class Sender:
         self._reactor = reactor
         self._pause = backoffPolicy(FIRST_PAUSE, LONGEST_PAUSE)
         self._tries = 0
-        self._more: Deferred[None] | None = None
+        self._more = Signal()
         self._behind = True
         self._running: Deferred[None] | None = None
         self._told: str | None = None
@@ -119,9 +120,7 @@ class Sender:
     def wake(self) -> None:
         """There is more."""
         self._behind = True
-        if self._more is not None:
-            more, self._more = self._more, None
-            more.callback(None)
+        self._more.give()
 
     async def _run(self) -> None:
         while True:
@@ -136,8 +135,7 @@ class Sender:
                 await deferLater(self._reactor, self._pause(self._tries), lambda: None)
                 self._tries += 1
                 continue
-            self._more = Deferred()
-            await self._more
+            await self._more.wait()
 
     async def _send_all(self) -> None:
         # Read anew for each attempt: what waits for long may have fallen out of the log.
@@ -174,7 +172,7 @@ class Sender:
             if self._stopped:
                 raise CancelledError from None
             raise _Failed(self._said(error)) from None
-        response.deliverBody(_Unread())
+        response.deliverBody(Dropped())
         if not 200 <= response.code < 300:
             raise _Failed(f"it answered {response.code}")
 
@@ -198,11 +196,3 @@ class Sender:
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             self._log.failure("The webhook {name} has ended", failure, name=self.endpoint.name)
-
-
-class _Unread(Protocol):
-    """Nobody reads what an endpoint has to say: the connection ends."""
-
-    def connectionMade(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()

@@ -8,7 +8,7 @@ from heapq import heappush, heappushpop
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import Corrupt
-from ipfsreg.flow.gather import gather
+from ipfsreg.flow.gather import batches, gather
 from ipfsreg.flow.progress import Progress
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.storage import Storage
@@ -104,8 +104,8 @@ class TagRetention:
             return
         newest = await self._newest(repository, rules, tags)
         throttle = self._storage.throttle()
-        for begin in range(0, len(tags), _AT_ONCE):
-            part = [tag for tag in tags[begin : begin + _AT_ONCE] if rules_for(rules, tag)]
+        for some in batches(tags, _AT_ONCE):
+            part = [tag for tag in some if rules_for(rules, tag)]
             await throttle.step(_AT_ONCE)
             looked = await self._look(repository, part)
             references = [each for seen in looked for each in seen.references]
@@ -154,8 +154,8 @@ class TagRetention:
         """Of each rule with ``newest`` the least rank that is among them."""
         heaps: dict[TagRule, list[_Rank]] = {rule: [] for rule in rules if rule.newest is not None}
         throttle = self._storage.throttle()
-        for begin in range(0, len(tags) if heaps else 0, _AT_ONCE):
-            part = [tag for tag in tags[begin : begin + _AT_ONCE] if heaps.keys() & {*rules_for(rules, tag)}]
+        for some in batches(tags if heaps else (), _AT_ONCE):
+            part = [tag for tag in some if heaps.keys() & {*rules_for(rules, tag)}]
             await throttle.step(_AT_ONCE)
             for seen in await self._look(repository, part):
                 for rule in rules_for(rules, seen.tag):
