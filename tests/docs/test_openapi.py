@@ -22,7 +22,7 @@ METHODS = ("get", "put", "post", "patch", "delete")
 OPERATIONS = [
     (path, method) for path, operations in SCHEMA["paths"].items() for method in METHODS if method in operations
 ]
-EXAMPLES = examples(6, 25)
+EXAMPLES = examples(3, 25)
 """How many requests are made of each operation."""
 
 

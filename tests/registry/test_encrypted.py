@@ -17,6 +17,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import BlobUnknown, Denied, DigestInvalid, QuotaExceeded, UploadLost
 from ipfsreg.registry.names import Repository, Tag
 from tests.bucket.encrypted.keys import FIXED
+from tests.full import some
 from tests.registry.uploads.uploading import CONTENT, REPOSITORY, SHA256
 
 from .encrypted_place import EncryptedPlace
@@ -211,7 +212,7 @@ async def test_damage_is_told_by_the_name_of_the_file_and_heals(place: Place, lo
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("what", DAMAGE)
+@pytest.mark.parametrize("what", some(4, list(DAMAGE)))
 @pytest_twisted.ensureDeferred
 async def test_a_damaged_blob_is_told_and_healed_by_pushing_it_again(
     tmp_path: Path, log: list[LogEvent], what: str, shared: bool

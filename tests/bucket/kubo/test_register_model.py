@@ -60,7 +60,7 @@ def first(_: int) -> int:
     return 0
 
 
-@settings(max_examples=examples(20, 150), derandomize=True)
+@settings(max_examples=examples(12, 150), derandomize=True)
 @given(
     st.binary(min_size=100, max_size=600),
     st.integers(1, 4),
@@ -75,7 +75,7 @@ def test_any_order(choices: bytes, daemons: int, faults: Faults, online: bool, s
 
 @pytest.mark.parametrize("faults", FAULTS)
 def test_many_orders(faults: Faults) -> None:
-    orders(faults, range(examples(4, 8)))
+    orders(faults, range(examples(2, 8)))
 
 
 @thorough

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -83,9 +84,10 @@ async def test_looking_at_a_copy_is_no_harm(space_daemon: SpaceDouble, tmp_path:
     space_daemon.put_files({"a": b"old"})
     location = await open_file(space_daemon)
     shutil.copyfile(location, tmp_path / "copy")
-    os.link(location, tmp_path / "link")
-    space_daemon.look_at_copies()
-    os.unlink(tmp_path / "link")
+    with TemporaryDirectory() as beside:  # on the same file system, as a link has to be
+        os.link(location, f"{beside}/link")
+        space_daemon.look_at_copies()
+        os.unlink(f"{beside}/link")
     space_daemon.look_at_copies()
     assert space_daemon.touched == []
 

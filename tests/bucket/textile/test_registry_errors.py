@@ -107,12 +107,15 @@ async def check_whole(registry: Served) -> None:
 
 @pytest.mark.parametrize(
     ("code", "text", "said"),
-    [
-        (5, "API key not found or is invalid", "does not know [textile] key"),
-        (16, "API key signature required", "needs its [textile] secret"),
-        (16, "Bad API key signature", "[textile] secret is not the one"),
-        (8, "network egress exhausted: quota reached", "traffic is used up"),
-    ],
+    some(
+        2,
+        [
+            (5, "API key not found or is invalid", "does not know [textile] key"),
+            (16, "API key signature required", "needs its [textile] secret"),
+            (16, "Bad API key signature", "[textile] secret is not the one"),
+            (8, "network egress exhausted: quota reached", "traffic is used up"),
+        ],
+    ),
 )
 @pytest_twisted.ensureDeferred
 async def test_refused_credentials_and_quotas(
@@ -139,15 +142,18 @@ async def test_a_clock_that_is_wrong_is_named(
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        Fault(code=5, text="thread not found", times=None),
-        Fault(code=2, text="instance not found", times=None),
-        Fault(code=2, text="db required", times=None),
-        Fault(code=2, text="mongo: connection refused", times=None),
-        Fault(code=14, text="transport is closing", times=None),
-        Fault(drop_after_sent=5, reset=True, times=None),
-        Fault(after_messages=0, times=None),
-    ],
+    some(
+        3,
+        [
+            Fault(code=5, text="thread not found", times=None),
+            Fault(code=2, text="instance not found", times=None),
+            Fault(code=2, text="db required", times=None),
+            Fault(code=2, text="mongo: connection refused", times=None),
+            Fault(code=14, text="transport is closing", times=None),
+            Fault(drop_after_sent=5, reset=True, times=None),
+            Fault(after_messages=0, times=None),
+        ],
+    ),
     ids=repr,
 )
 @pytest.mark.parametrize("asking", some(1, ["after a pause", "each time"]))
@@ -184,15 +190,18 @@ async def test_a_server_that_does_not_answer(registry: Served, textile_hub: Text
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        Fault("PullPath", truncate=100_000),
-        Fault("PullPath", truncate=299_999),
-        Fault("PullPath", alter=True),
-        Fault("PullPath", after_messages=3),
-        Fault("PullPath", after_messages=3, code=2, text="block was not found locally"),
-        Fault("PullPath", drop_after_sent=150_000, reset=True),
-        Fault("PullPath", drop_after_sent=150_000),
-    ],
+    some(
+        3,
+        [
+            Fault("PullPath", truncate=100_000),
+            Fault("PullPath", truncate=299_999),
+            Fault("PullPath", alter=True),
+            Fault("PullPath", after_messages=3),
+            Fault("PullPath", after_messages=3, code=2, text="block was not found locally"),
+            Fault("PullPath", drop_after_sent=150_000, reset=True),
+            Fault("PullPath", drop_after_sent=150_000),
+        ],
+    ),
     ids=repr,
 )
 @pytest_twisted.ensureDeferred
@@ -226,13 +235,16 @@ async def test_manifests_that_break_on_the_way(fault: Fault, registry: Served, t
 
 @pytest.mark.parametrize(
     ("code", "text", "status"),
-    [
-        (2, "storage quota exhausted", 507),
-        (2, "max bucket size exceeded", 507),
-        (2, "permission denied", 502),
-        (2, "adding file: i/o timeout", 503),
-        (None, "", 503),
-    ],
+    some(
+        2,
+        [
+            (2, "storage quota exhausted", 507),
+            (2, "max bucket size exceeded", 507),
+            (2, "permission denied", 502),
+            (2, "adding file: i/o timeout", 503),
+            (None, "", 503),
+        ],
+    ),
 )
 @pytest_twisted.ensureDeferred
 async def test_a_push_that_is_refused_at_its_end_can_be_made_again(

@@ -14,6 +14,7 @@ from ipfsreg.registry import layout
 from ipfsreg.registry.digest import digest_of
 from tests.bucket.contract import together
 from tests.bucket.running import listening, pause, reactor, running
+from tests.marks import full
 
 from .backend import LIMIT, Backend
 from .double import Fault, Limits, RpcError, TextileDouble
@@ -169,6 +170,7 @@ async def test_trap_07_metadata_growth(tmp_path: Path, monkeypatch: pytest.Monke
         assert max(bucket.document_size() for bucket in double.buckets.all()) < 8_000
 
 
+@full
 @pytest_twisted.ensureDeferred
 async def test_trap_08_flat_directories(tmp_path: Path) -> None:
     # 256 entries of two letters fit into such a block, 270 of a digest do not.
