@@ -251,6 +251,7 @@ def recovery(path: Path | None, name: str, output: Output) -> None:
     """
     key = MemberKey.generate()
     _add(path, key.public.hex(), Role.OWNER.value, name, quiet=output.as_json)
+    output.note(f"`ipfsreg team list` names it by its public key: {key.public.hex()}")
     output.note("Write this down, or print it. It is shown this once, and opens everything:")
     text = to_recovery_text(key)
     output.show({"name": name, "key": key.public.hex(), "secret": text}, *text.splitlines())

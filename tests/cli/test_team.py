@@ -200,6 +200,7 @@ def test_a_recovery_key_from_the_team_opens_the_bucket(anna: DaemonProcess) -> N
     recovered.check_returncode()
     found = team(anna, "list")
     assert found["you"] == recovered.stdout.strip()
+    assert found["you"] in done.stderr
     anna.start()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ipfsreg.encryption.chunks import (
     CHUNK,
     HEADER_SIZE,
+    NONCE,
     OVERHEAD,
     SEAL_SIZE,
     STORED_CHUNK,
@@ -23,7 +24,8 @@ from ipfsreg.encryption.chunks import (
     plain_size,
     stored_size,
 )
-from ipfsreg.encryption.file_format import Header, decode_file, encode_file, generation_of, make_seal
+from ipfsreg.encryption.documents import GenerationKeys
+from ipfsreg.encryption.file_format import Header, decode_file, encode_file, generation_of, make_seal, open_seal
 from ipfsreg.encryption.keyring import Keyring, UnknownGeneration
 from ipfsreg.encryption.member_key import MemberKey
 from ipfsreg.encryption.names import SEGMENT_MAX, Names, NameTooLong, NotAName
@@ -228,6 +230,31 @@ class TestFiles:
         relabelled[HEADER_SIZE : HEADER_SIZE + 4] = old[HEADER_SIZE : HEADER_SIZE + 4]
         with pytest.raises(Damaged):
             decode_file(rotated, "d/f", bytes(relabelled))
+
+
+class TestSecrets:
+    def test_no_nonce_and_no_key_is_used_twice(self) -> None:
+        """Chunks that are rewritten while a file grows, and seals that are made anew, have nonces of their own."""
+        assert KEYS.member is not None
+        header = Header.new(at_end=False)
+        writer = header.writer(KEYS.member)
+        nonces = [writer.parts(Place(0, False), b"x")[0] for _ in range(50)]
+        seals = [make_seal(KEYS, "d/f", header, writer.key, writer.public, 1) for _ in range(50)]
+        nonces += [seal[4 : 4 + NONCE] for seal in seals]
+        assert len(set(nonces)) == 100
+        files = [Header.new(at_end=False).writer(KEYS.member) for _ in range(50)]
+        assert len({key for each in files for key in (each.key, each.public)}) == 100
+
+    def test_nothing_that_may_be_logged_shows_a_secret(self) -> None:
+        assert KEYS.member is not None
+        file = encode_file(KEYS, "d/f", b"content")
+        header = Header.decode(file)
+        seal = open_seal(KEYS, "d/f", header, file[HEADER_SIZE : HEADER_SIZE + SEAL_SIZE])
+        keys = GenerationKeys(1, KEYS.content_key(1), KEYS.name_key)
+        shown = "".join(map(repr, (KEYS, KEYS.member, seal, seal.reader(header), header.writer(KEYS.member), keys)))
+        for each in (KEYS.member.seed(), KEYS.name_key, KEYS.content_key(1), seal.key):
+            assert each.hex() not in shown
+            assert repr(each)[2:-1] not in shown
 
 
 class TestVectors:

@@ -173,16 +173,17 @@ class TeamChanges:
         """Do what an owner left half-way: keys that are missing, and a new generation for who was removed."""
         changed = False
         present = {member.public for member in view.roster.present()}
-        holders: set[bytes] = set()
-        for generation, keys in sorted(view.keys.items()):
-            holders = await self._documents.holders(generation)
-            if missing := present - holders:
+        generations = sorted(view.keys)
+        holders = await gather(self._documents.holders, generations)
+        for generation, there in zip(generations, holders, strict=True):
+            if missing := present - there:
+                keys = view.keys[generation]
                 await self._documents.put_keys(self._key, view.bucket.bucket_id, keys, sorted(missing))
                 changed = True
         # Another owner may just be making the generation that is missing: then it is there at the next look.
         lacking = view.newest if view.generation < view.newest else None
         if (lacking is not None and lacking == self._lacking) or await self._is_known_to_removed(
-            view, holders - present
+            view, holders[-1] - present
         ):
             await self._rotate(view, _next_generation(view))
             changed = True
