@@ -17,16 +17,20 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository, Tag
 
 _ADD = "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_MANY = 32  # so many are written before more are read
+_AT_ONCE = 512  # so many are written together: in the order of the disk nearly each is in a page of its own
 _NOWHERE = b""  # where a damaged tag points to
 
 
 class _Reading:
-    """A repository whose tags are being read: those that were removed meanwhile, and whether a change failed."""
+    """A repository whose tags are being read: those that were removed meanwhile, and whether a change failed.
+
+    ``unwritten`` are the tags that the index was told since it was last waited for.
+    """
 
     def __init__(self) -> None:
         self.removed: set[Tag] = set()
         self.doubted = False
+        self.unwritten = 0
 
 
 class TagIndex:
@@ -125,7 +129,11 @@ class TagIndex:
             if tag not in reading.removed:
                 content = _NOWHERE if digest is None else index_key(digest)
                 self._index.tell(_ADD, *_row(repository, tag, content))
-        if len(tags) >= _MANY and not await self._index.settles():
+        reading.unwritten += len(tags)
+        if reading.unwritten < _AT_ONCE:
+            return
+        reading.unwritten = 0
+        if not await self._index.settles():
             reading.doubted = True
 
     def end(self, repository: Repository, *, read_all: bool) -> None:

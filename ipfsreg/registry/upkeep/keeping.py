@@ -9,7 +9,7 @@ from ipfsreg.flow.throttle import Throttle
 from .compact import zeros
 from .inventory import Inventory
 
-_STEPS = 20  # of so many numbers that are looked at one counts as a step of a `Throttle`
+_STEPS = 10  # of so many numbers that are looked at one counts as a step of a `Throttle`
 
 
 class Keeping:

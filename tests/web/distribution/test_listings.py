@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 
+from ipfsreg.bucket.local.bucket import LocalBucket
+from ipfsreg.registry.repository.to_learn import EVERY
 from ipfsreg.web.distribution import listings
-from tests.web.client import Answer, query
+from tests.web.client import Answer, pause, query
 from tests.web.served import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Served, descriptor, digest_of, image
 
 TAGS = ["1.0", "1.10", "1.2", "Beta", "alpha", "beta", "Zeta", "_x", "latest"]
@@ -70,6 +72,31 @@ async def test_a_list_of_many_tags_is_whole(registry: Served, monkeypatch: pytes
     pages = await all_pages(registry, query("/v2/some/box/tags/list", n=999_999_999), "tags")
     assert [len(page) for page in pages] == [1000, 1000, 501]
     assert joined(pages) == ["v0", *tags]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repository_that_was_just_filled_is_not_listed_for_each_page(
+    registry: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.push_image("v0", "some/box")
+    for number in range(1, EVERY):
+        assert (await registry.push(image(), f"v{number}", "some/box")).status == 201
+    listed: list[str] = []
+    real = LocalBucket.list
+
+    def counted(self: LocalBucket, directory: str) -> Any:
+        listed.append(directory)
+        return real(self, directory)
+
+    monkeypatch.setattr(LocalBucket, "list", counted)
+    for _ in range(200):
+        listed.clear()
+        page = (await registry.ask("GET", query("/v2/some/box/tags/list", n=10))).json()["tags"]
+        if not listed:
+            break
+        await pause(0.05)
+    assert listed == []
+    assert page == sorted(f"v{number}" for number in range(EVERY))[:10]
 
 
 @pytest.mark.parametrize("target", ["/v2/", "/v2"])
