@@ -184,22 +184,23 @@ class Tags:
         """Have the index know the tags of a repository, of a bucket that nobody else writes to."""
         async with self._learning.of(repository):
             try:
-                if await self._index.knows(repository):
-                    return
-                read_all = False
-                self._index.begin(repository)
-                try:
-                    async for some in read_tags(self._stored, repository):
-                        there = [(tag, to) for tag, to in some if not isinstance(to, NotFound)]
-                        found = [(tag, to if isinstance(to, Digest) else None) for tag, to in there]
-                        await self._index.add(repository, found)
-                        if repository not in self._hurried:  # a client waits
-                            await throttle.step(len(some))
-                    read_all = True
-                finally:
-                    self._index.end(repository, read_all=read_all)
+                if not await self._index.knows(repository):
+                    await self._tell_index(repository, throttle)
             finally:
                 self._hurried.discard(repository)
+
+    async def _tell_index(self, repository: Repository, throttle: Throttle) -> None:
+        read_all = False
+        self._index.begin(repository)
+        try:
+            async for some in read_tags(self._stored, repository):
+                there = [(tag, to) for tag, to in some if not isinstance(to, NotFound)]
+                await self._index.add(repository, [(tag, to if isinstance(to, Digest) else None) for tag, to in there])
+                if repository not in self._hurried:  # a client waits
+                    await throttle.step(len(some))
+            read_all = True
+        finally:
+            self._index.end(repository, read_all=read_all)
 
 
 async def read_tags(
