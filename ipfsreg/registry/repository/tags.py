@@ -58,7 +58,7 @@ class Tags:
         """
         path = layout.tag(repository, tag)
         try:
-            return _digest_in(await self._bucket.get(path, _TAG_MAX))
+            return _remembered_digest_in(await self._bucket.get(path, _TAG_MAX))
         except NotFound:
             return None
         except (DigestInvalid, TooLarge):
@@ -225,7 +225,7 @@ async def read_named(
 
 def _target(repository: Repository, tag: Tag, content: bytes) -> Digest | BucketError:
     try:
-        return parse_digest(content.decode("ascii", "replace").strip())
+        return _digest_in(content)
     except DigestInvalid:
         return Corrupt(f"{layout.tag(repository, tag)} has no digest in it")
 
@@ -249,6 +249,8 @@ def _sorted_tags(
     return sorted(tags, key=lexical, reverse=backwards)[:most]
 
 
-@lru_cache(maxsize=1024)
 def _digest_in(content: bytes) -> Digest:
     return parse_digest(content.decode("ascii", "replace").strip())
+
+
+_remembered_digest_in = lru_cache(maxsize=1024)(_digest_in)  # for pulls, not for listings, which would empty it
