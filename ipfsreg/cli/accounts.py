@@ -20,7 +20,7 @@ from .command import config_option, fail, load
 from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Column, Table
 from .upkeep import Time
 
@@ -65,7 +65,6 @@ def token() -> None:
 )
 @click.option("--actions", type=Actions(), help="pull, push, delete, separated by commas; pull if nothing is said.")
 @click.option("--expires", type=Time(), help="After how long it ends, such as 90d; never if nothing is said.")
-@output_option
 def create(
     path: Path | None,
     name: str,
@@ -99,7 +98,6 @@ def create(
     result="{robots: [{name, repositories: [pattern], actions: [action], created, expires}]}",
 )
 @config_option
-@output_option
 def list_(path: Path | None, output: Output) -> None:
     """List the robots: what they are for, and until when."""
     robots = _with_robots(load(path), lambda file: file.all())
@@ -130,7 +128,6 @@ def _robot(robot: "Robot") -> Sequence[str | None]:
 @token.command(examples=["ipfsreg token revoke ci"], result="{name}")
 @config_option
 @click.argument("name")
-@output_option
 def revoke(path: Path | None, name: str, output: Output) -> None:
     """Take the robot NAME away. A daemon that runs lets it in no more from the next second on."""
     name = name.removeprefix(ROBOT)
@@ -153,7 +150,6 @@ _from_stdin = click.option("--password-stdin", is_flag=True, help="Read the pass
 @config_option
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_from_stdin
-@output_option
 def add(path: Path | None, names: tuple[str, ...], password_stdin: bool, output: Output) -> None:
     """Add the users NAME; the passwords are asked for. What they may is for the rules of [access] to say."""
     if password_stdin and len(names) > 1:
@@ -171,7 +167,6 @@ def add(path: Path | None, names: tuple[str, ...], password_stdin: bool, output:
 @config_option
 @click.argument("name")
 @_from_stdin
-@output_option
 def password(path: Path | None, name: str, password_stdin: bool, output: Output) -> None:
     """Give the user NAME another password. Logins with the old one end."""
     with _users(path) as file:
@@ -184,7 +179,6 @@ def password(path: Path | None, name: str, password_stdin: bool, output: Output)
 @user.command(examples=["ipfsreg user remove bob"], result="{name}")
 @config_option
 @click.argument("name")
-@output_option
 def remove(path: Path | None, name: str, output: Output) -> None:
     """Take the user NAME away. A daemon that runs lets them in no more from the next second on."""
     with _users(path) as file:
@@ -194,7 +188,6 @@ def remove(path: Path | None, name: str, output: Output) -> None:
 
 @user.command("list", examples=["ipfsreg user list"], result="{users: [name]}")
 @config_option
-@output_option
 def list_users(path: Path | None, output: Output) -> None:
     """List the users."""
     with _users(path) as file:
@@ -239,7 +232,6 @@ def access() -> None:
 @click.option("--group", "groups", multiple=True, help="A group that the user's issuer says, such as github+acme.")
 @click.argument("user")
 @click.argument("what", nargs=-1, required=True, metavar="[REPOSITORY] ACTION")
-@output_option
 def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...], output: Output) -> None:
     """Say whether USER may do ACTION to REPOSITORY, and by which rule.
 

@@ -18,7 +18,7 @@ from .command import ask, config_option, fail, fail_for, load
 from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Column, Table
 
 T = TypeVar("T")
@@ -84,7 +84,6 @@ def keys() -> None:
 @config_option
 @key_argument
 @with_passphrase
-@output_option
 def init(path: Path | None, file: Path | None, under: bool, passphrase_file: Path | None, output: Output) -> None:
     """Make a new key in FILE, and print its public key, by which an owner of the bucket adds it.
 
@@ -96,7 +95,6 @@ def init(path: Path | None, file: Path | None, under: bool, passphrase_file: Pat
 @keys.command(examples=["ipfsreg keys show"], result="{file, public_key}")
 @config_option
 @key_argument
-@output_option
 def show(path: Path | None, file: Path | None, output: Output) -> None:
     """Print the public key of the key in FILE. No passphrase is needed for it."""
     target = _key_file(path, file)
@@ -112,7 +110,6 @@ def show(path: Path | None, file: Path | None, output: Output) -> None:
 @config_option
 @key_argument
 @with_passphrase
-@output_option
 def recover(path: Path | None, file: Path | None, under: bool, passphrase_file: Path | None, output: Output) -> None:
     """Make FILE anew from a recovery key as `ipfsreg team recovery` printed it; it is asked for, or read from a pipe.
 
@@ -151,7 +148,6 @@ def team() -> None:
     ),
 )
 @config_option
-@output_option
 def list_(path: Path | None, output: Output) -> None:
     """Show who is in the team (exit status 1 where the storage gives documents that do not count)."""
     found = _ask(path, "team-list", quiet=output.as_json)
@@ -176,7 +172,6 @@ def list_(path: Path | None, output: Output) -> None:
 @click.argument("key", type=PublicKey(), metavar="PUBLIC_KEY")
 @click.option("--role", type=click.Choice(["reader", "writer", "owner"]), default="reader", show_default=True)
 @click.option("--name", type=MemberName(), help="What to call the member in lists.")
-@output_option
 def add(path: Path | None, key: str, role: str, name: str | None, output: Output) -> None:
     """Let the holder of PUBLIC_KEY be a member, or give one another role or name.
 
@@ -192,7 +187,6 @@ def add(path: Path | None, key: str, role: str, name: str | None, output: Output
 )
 @config_option
 @click.argument("who", metavar="MEMBER")
-@output_option
 def remove(path: Path | None, who: str, output: Output) -> None:
     """Remove MEMBER, by name or public key, and have new content encrypted with a key that he does not have.
 
@@ -209,7 +203,6 @@ def remove(path: Path | None, who: str, output: Output) -> None:
 )
 @config_option
 @click.option("--reencrypt", is_flag=True, help="Also encrypt all content anew in the background, with new file keys.")
-@output_option
 def rotate(path: Path | None, reencrypt: bool, output: Output) -> None:
     """Have new content encrypted with a new key, and old content's keys encrypted with it in the background."""
     found = _ask(path, "team-rotate", {"reencrypt": "1"} if reencrypt else {}, quiet=output.as_json)
@@ -222,7 +215,6 @@ def rotate(path: Path | None, reencrypt: bool, output: Output) -> None:
     result="{generation, files, changed, stored, damaged: [path]}",
 )
 @config_option
-@output_option
 def rewrap(path: Path | None, output: Output) -> None:
     """Do now what an owner's daemon does in the background after a rotation: bring old content to the newest key.
 
@@ -243,7 +235,6 @@ def rewrap(path: Path | None, output: Output) -> None:
 )
 @config_option
 @click.option("--name", type=MemberName(), default="recovery key", show_default=True)
-@output_option
 def recovery(path: Path | None, name: str, output: Output) -> None:
     """Make a recovery key, an owner of its own, and print it this once: for paper, in a safe place.
 
