@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind,
 from ipfsreg.access.rules import Verdict, parse_actions, parse_rules
 from ipfsreg.bucket.errors import SetupError
 
-from .command import config_option, fail, load
+from .command import config_option, fail, in_one_line, load
 from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
@@ -81,11 +81,8 @@ def create(
     granted = (actions or frozenset({Action.PULL})) if patterns else frozenset()
     now = time.time()
     until = None if expires is None else now + expires
-
-    def make(file: "RobotsFile") -> str:
-        return file.create(name, patterns, granted, now, until)
-
-    secret = _with_robots(load(path), make)
+    with _robots(load(path)) as file:
+        secret = file.create(name, patterns, granted, now, until)
     output.note(f"{ROBOT}{name} can log in from now on; its password is shown this once:")
     output.show(
         {"name": f"{ROBOT}{name}", "secret": secret, "expires": None if until is None else _time(until)}, secret
@@ -100,7 +97,8 @@ def create(
 @config_option
 def list_(path: Path | None, output: Output) -> None:
     """List the robots: what they are for, and until when."""
-    robots = _with_robots(load(path), lambda file: file.all())
+    with _robots(load(path)) as file:
+        robots = file.all()
     if not robots:
         output.note("There are no robots.")
     document = [
@@ -131,7 +129,8 @@ def _robot(robot: "Robot") -> Sequence[str | None]:
 def revoke(path: Path | None, name: str, output: Output) -> None:
     """Take the robot NAME away. A daemon that runs lets it in no more from the next second on."""
     name = name.removeprefix(ROBOT)
-    _with_robots(load(path), lambda file: file.revoke(name))
+    with _robots(load(path)) as file:
+        file.revoke(name)
     output.show({"name": f"{ROBOT}{name}"}, f"{ROBOT}{name} is gone.")
 
 
@@ -205,10 +204,8 @@ def _users(path: Path | None) -> "Iterator[HtpasswdFile]":
         fail(f"{config.name} names no file for users: add htpasswd = FILE to its section [auth]")
     if not file.parent.is_dir():
         fail(f"the directory {file.parent} is not there; make it, or change [auth] htpasswd", Exit.PROBLEM)
-    try:
+    with in_one_line(AccessFileError):
         yield HtpasswdFile(file)
-    except AccessFileError as error:
-        fail(str(error), Exit.PROBLEM)
 
 
 def _password(name: str, from_stdin: bool) -> str:
@@ -268,7 +265,7 @@ def _user(config: "Config", name: str, groups: frozenset[str]) -> User:
 
     if name == "anonymous":
         return ANONYMOUS
-    try:
+    with in_one_line(AccessFileError):
         if name.startswith(ROBOT):
             robot = load_file(robots_path(config), parse_robots, NO_ROBOTS).find(name)
             if robot is None:
@@ -278,12 +275,11 @@ def _user(config: "Config", name: str, groups: frozenset[str]) -> User:
             if load_file(config.auth.htpasswd, parse_htpasswd).find(name) is None:
                 click.echo(f"ipfsreg: {name} is not in {config.auth.htpasswd}", err=True)
             return User(name, Kind.PASSWORD)
-    except AccessFileError as error:
-        fail(str(error), Exit.PROBLEM)
     return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
 
 
-def _with_robots(config: "Config", work: "Callable[[RobotsFile], Any]") -> Any:
+@contextmanager
+def _robots(config: "Config") -> "Iterator[RobotsFile]":
     from ipfsreg.access.robots import RobotsFile
     from ipfsreg.app.access_config import robots_path
     from ipfsreg.app.state_directory import check_user
@@ -295,7 +291,7 @@ def _with_robots(config: "Config", work: "Callable[[RobotsFile], Any]") -> Any:
                 f"the directory {file.parent} is not there: start the daemon once, or change [auth] robots"
             )
         check_user(file.parent)
-        return work(RobotsFile(file))
+        yield RobotsFile(file)
     except OSError as error:
         fail(f"{file}: {error.strerror}", Exit.PROBLEM)
     except (AccessFileError, SetupError) as error:

@@ -14,7 +14,7 @@ from ipfsreg.encryption.documents import NAME_MAX, Role, is_name
 from ipfsreg.encryption.key_text import parse_recovery_text, to_recovery_text
 from ipfsreg.encryption.member_key import MemberKey, parse_public_key
 
-from .command import ask, config_option, fail, fail_for, load
+from .command import ask, config_option, fail, fail_for, in_one_line, load
 from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
@@ -98,7 +98,8 @@ def init(path: Path | None, file: Path | None, under: bool, passphrase_file: Pat
 def show(path: Path | None, file: Path | None, output: Output) -> None:
     """Print the public key of the key in FILE. No passphrase is needed for it."""
     target = _key_file(path, file)
-    public = _unless(lambda: KeyFile(target).public()).hex()
+    with in_one_line(SetupError):
+        public = KeyFile(target).public().hex()
     output.show({"file": str(target), "public_key": public}, public)
 
 
@@ -122,10 +123,8 @@ def recover(path: Path | None, file: Path | None, under: bool, passphrase_file: 
         text = "".join(click.prompt(f"Line {number} of 2 of the recovery key", err=True) for number in (1, 2))
     else:
         text = sys.stdin.read(4096)
-    try:
+    with in_one_line(ValueError):
         key = parse_recovery_text(text)
-    except ValueError as error:
-        fail(str(error), Exit.PROBLEM)
     _save(output, target, key, _new_passphrase(under, passphrase_file))
 
 
@@ -281,7 +280,8 @@ def _key_file(path: Path | None, file: Path | None) -> Path:
 def _new_passphrase(under: bool, file: Path | None) -> str:
     """The passphrase that a new key gets; empty for none."""
     if file is not None:
-        return _unless(lambda: read_passphrase(file))
+        with in_one_line(SetupError):
+            return read_passphrase(file)
     given = os.environ.get(PASSPHRASE_VARIABLE, "")
     if under and not given:
         given = ask_secret("Passphrase", f"--passphrase-file or {PASSPHRASE_VARIABLE} in the environment gives it")
@@ -289,9 +289,10 @@ def _new_passphrase(under: bool, file: Path | None) -> str:
 
 
 def _save(output: Output, file: Path, key: MemberKey, passphrase: str) -> None:
-    if not file.parent.is_dir():
-        _unless(lambda: _make_directory(file.parent))
-    _unless(lambda: KeyFile(file).save(key, passphrase))
+    with in_one_line(SetupError):
+        if not file.parent.is_dir():
+            _make_directory(file.parent)
+        KeyFile(file).save(key, passphrase)
     output.note(f"{file} holds the key of the member with this public key:")
     output.show({"file": str(file), "public_key": key.public.hex()}, key.public.hex())
 
@@ -301,11 +302,3 @@ def _make_directory(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True)
     except OSError as error:
         raise SetupError(f"cannot make {directory}: {error.strerror}") from None
-
-
-def _unless(work: Callable[[], T]) -> T:
-    """What some work answers; a `SetupError` ends the program with its line."""
-    try:
-        return work()
-    except SetupError as error:
-        fail(str(error), Exit.PROBLEM)

@@ -11,7 +11,7 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import parse_repository
 
-from .command import ask_server, config_option, fail, need_backend, with_registry
+from .command import ask_server, config_option, fail, in_one_line, need_backend, with_registry
 from .errors import Exit
 from .terminal.declare import group
 from .terminal.output import Output
@@ -64,10 +64,8 @@ def make(file: Path, output: Output) -> None:
     from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 
     made = Identity.generate()
-    try:
+    with in_one_line(SetupError):
         save_identity(made, file)
-    except SetupError as error:
-        fail(str(error), Exit.PROBLEM)
     output.show({"file": str(file), "public_key": made.public_key}, made.public_key)
 
 
@@ -77,10 +75,8 @@ def show(file: Path, output: Output) -> None:
     """Print the public key of the pair in FILE."""
     from ipfsreg.bucket.textile.server.identity import load_identity
 
-    try:
+    with in_one_line(SetupError):
         found = load_identity(file).public_key
-    except SetupError as error:
-        fail(str(error), Exit.PROBLEM)
     output.show({"file": str(file), "public_key": found}, found)
 
 
