@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
+from ipfsreg.flow.tracing import NO_SPAN, Span, current
+
 from .answer import AnswerReader
 from .errors import CallCancelled, CallError, DeadlineExceeded, GrpcError
 from .exchange import Exchange
@@ -33,6 +35,7 @@ class Call(Generic[M]):
         idle: float | None,
         on_end: Callable[["Call[M]"], None],
     ) -> None:
+        self._span: Span = NO_SPAN
         self._reader = AnswerReader(message_limit)
         self._exchange: Exchange | None = None
         self._lost: CallError | None = None
@@ -43,8 +46,9 @@ class Call(Generic[M]):
         self.requests = Requests(self, self._timers.progress)
         self.responses: Responses[M] = Responses(message_type, self)
 
-    def start(self, exchange: Exchange) -> None:
-        """Begin."""
+    def start(self, exchange: Exchange, method: str) -> None:
+        """Begin. ``method`` is what it is called in traces."""
+        self._span = current.get().child(method.lstrip("/"))
         self._exchange = exchange
         exchange.start()
 
@@ -145,6 +149,7 @@ class Call(Generic[M]):
         if self._ended:
             return
         self._ended = True
+        self._span.end(error)
         self._timers.stop()
         if self._exchange is not None:
             self._exchange.abort() if abort else self._exchange.close()

@@ -11,11 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.cache.small_files import SmallFileCache
 from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.gate import GatedBucket
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.hits import Hits
 
 from .content.cid_index import CidIndex
 from .content.guard import Guard

@@ -56,7 +56,7 @@ def make_site(
     if options.request_rate is not None:
         handler = rate_limited(handler, RequestRate(options.request_rate, MonotonicClock().seconds), options.proxies)
     return HttpServer(
-        handler,
+        handler if options.traced is None else options.traced(handler),
         reactor,
         options.limits,
         AnswerFormat("application/json", _refusal, _HEADERS),

@@ -177,6 +177,8 @@ def test_a_push_to_a_reader_is_refused_and_not_logged(anna: DaemonProcess, tmp_p
             answer = client.getresponse()
             assert (answer.status, b"can only be read" in answer.read()) == (405, True)
         assert "/v2/box/" not in ben.log
+        assert f"Try: docker pull {ben.host}/IMAGE" in ben.log
+        assert "docker push" not in ben.log
     anna.start()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from werkzeug.exceptions import NotFound as RouteNotFound
 
 from ipfsreg.access.identity import Action
 from ipfsreg.bucket.errors import BucketError
@@ -48,7 +49,9 @@ _TITLES = {
     400: "That is not an address",
     403: "Not allowed",
     404: "Not found",
+    405: "That cannot be done here",
     429: "Too many attempts",
+    500: "The registry failed",
     502: "The storage refuses",
     503: "The storage does not answer",
     507: "The storage is full",
@@ -151,6 +154,8 @@ class Answers:
     def failed(self, request: Request, error: Exception) -> "bytes | Deferred[bytes | None] | None":
         """The answer where no handler was found: a page for who wants one."""
         if wants_page(request):
+            if isinstance(error, RouteNotFound):
+                error = HttpError(404, "UNSUPPORTED", "there is nothing at this address")
             return Deferred.fromCoroutine(self._failure(request, error))
         return answer_failure(request, error)
 
