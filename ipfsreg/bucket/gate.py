@@ -5,23 +5,21 @@ have to wait until its first use.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
-from zope.interface import implementer
 
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .bulk import IFindsByContent, WithContent, names_with
-from .interface import Entry, IBucket, IReader, Listing, Stat
-from .wrapper import BucketWrapper
+from .around import AroundBucket
+from .bulk import WithContent
+from .interface import IBucket, Listing
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@implementer(IFindsByContent)
-class GatedBucket(BucketWrapper):
+class GatedBucket(AroundBucket):
     """``check`` gets the wrapped bucket before the first operation, and again until it has passed once.
 
     An operation before that fails with what the check raises.
@@ -38,44 +36,27 @@ class GatedBucket(BucketWrapper):
             await self._checking.outcome()
             self._passed = True
 
-    def stat(self, path: str) -> "Deferred[Stat]":
-        return self._after_check(lambda: self._bucket.stat(path))
-
-    def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        return self._after_check(lambda: self._bucket.get(path, limit))
-
-    def open(self, path: str) -> "Deferred[IReader]":
-        return self._after_check(lambda: self._bucket.open(path))
-
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
-        return self._after_check(lambda: self._bucket.put(path, content))
-
-    def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        return self._after_check(lambda: self._bucket.put_file(path, source))
-
-    def move(self, source: str, destination: str) -> "Deferred[None]":
-        return self._after_check(lambda: self._bucket.move(source, destination))
-
-    def remove(self, path: str) -> "Deferred[None]":
-        return self._after_check(lambda: self._bucket.remove(path))
-
-    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        return self._after_check(lambda: self._bucket.list(directory))
-
     def names_with(self, directory: str, content: bytes) -> "Deferred[WithContent | None]":
-        return self._after_check(lambda: ensureDeferred(names_with(self._bucket, directory, content)))
+        return self._around("names_with", super().names_with, directory, content)
+
+    async def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
+        await self.passed()
+        async for some in super().names(directory):
+            yield some
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         await self.passed()
         async for listings in self._bucket.walk(directory, into):
             yield listings
 
-    def _after_check(self, operation: "Callable[[], Deferred[T]]") -> "Deferred[T]":
+    def _around(
+        self, operation: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
         if self._passed:
-            return operation()
+            return call(*args, **kwargs)
 
         async def both() -> T:
             await self.passed()
-            return await operation()
+            return await call(*args, **kwargs)
 
         return ensureDeferred(both())

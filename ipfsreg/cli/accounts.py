@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,11 @@ from ipfsreg.access.identity import ANONYMOUS, REPOSITORY_ACTIONS, Action, Kind,
 from ipfsreg.access.rules import Verdict, parse_actions, parse_rules
 from ipfsreg.bucket.errors import SetupError
 
-from .command import config_option, fail, load
+from .command import config_option, fail, in_one_line, load
 from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Column, Table
 from .upkeep import Time
 
@@ -65,7 +65,6 @@ def token() -> None:
 )
 @click.option("--actions", type=Actions(), help="pull, push, delete, separated by commas; pull if nothing is said.")
 @click.option("--expires", type=Time(), help="After how long it ends, such as 90d; never if nothing is said.")
-@output_option
 def create(
     path: Path | None,
     name: str,
@@ -82,11 +81,8 @@ def create(
     granted = (actions or frozenset({Action.PULL})) if patterns else frozenset()
     now = time.time()
     until = None if expires is None else now + expires
-
-    def make(file: "RobotsFile") -> str:
-        return file.create(name, patterns, granted, now, until)
-
-    secret = _with_robots(load(path), make)
+    with _robots(load(path)) as file:
+        secret = file.create(name, patterns, granted, now, until)
     output.note(f"{ROBOT}{name} can log in from now on; its password is shown this once:")
     output.show(
         {"name": f"{ROBOT}{name}", "secret": secret, "expires": None if until is None else _time(until)}, secret
@@ -99,10 +95,10 @@ def create(
     result="{robots: [{name, repositories: [pattern], actions: [action], created, expires}]}",
 )
 @config_option
-@output_option
 def list_(path: Path | None, output: Output) -> None:
     """List the robots: what they are for, and until when."""
-    robots = _with_robots(load(path), lambda file: file.all())
+    with _robots(load(path)) as file:
+        robots = file.all()
     if not robots:
         output.note("There are no robots.")
     document = [
@@ -130,11 +126,11 @@ def _robot(robot: "Robot") -> Sequence[str | None]:
 @token.command(examples=["ipfsreg token revoke ci"], result="{name}")
 @config_option
 @click.argument("name")
-@output_option
 def revoke(path: Path | None, name: str, output: Output) -> None:
     """Take the robot NAME away. A daemon that runs lets it in no more from the next second on."""
     name = name.removeprefix(ROBOT)
-    _with_robots(load(path), lambda file: file.revoke(name))
+    with _robots(load(path)) as file:
+        file.revoke(name)
     output.show({"name": f"{ROBOT}{name}"}, f"{ROBOT}{name} is gone.")
 
 
@@ -153,7 +149,6 @@ _from_stdin = click.option("--password-stdin", is_flag=True, help="Read the pass
 @config_option
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_from_stdin
-@output_option
 def add(path: Path | None, names: tuple[str, ...], password_stdin: bool, output: Output) -> None:
     """Add the users NAME; the passwords are asked for. What they may is for the rules of [access] to say."""
     if password_stdin and len(names) > 1:
@@ -171,7 +166,6 @@ def add(path: Path | None, names: tuple[str, ...], password_stdin: bool, output:
 @config_option
 @click.argument("name")
 @_from_stdin
-@output_option
 def password(path: Path | None, name: str, password_stdin: bool, output: Output) -> None:
     """Give the user NAME another password. Logins with the old one end."""
     with _users(path) as file:
@@ -184,7 +178,6 @@ def password(path: Path | None, name: str, password_stdin: bool, output: Output)
 @user.command(examples=["ipfsreg user remove bob"], result="{name}")
 @config_option
 @click.argument("name")
-@output_option
 def remove(path: Path | None, name: str, output: Output) -> None:
     """Take the user NAME away. A daemon that runs lets them in no more from the next second on."""
     with _users(path) as file:
@@ -194,7 +187,6 @@ def remove(path: Path | None, name: str, output: Output) -> None:
 
 @user.command("list", examples=["ipfsreg user list"], result="{users: [name]}")
 @config_option
-@output_option
 def list_users(path: Path | None, output: Output) -> None:
     """List the users."""
     with _users(path) as file:
@@ -212,10 +204,8 @@ def _users(path: Path | None) -> "Iterator[HtpasswdFile]":
         fail(f"{config.name} names no file for users: add htpasswd = FILE to its section [auth]")
     if not file.parent.is_dir():
         fail(f"the directory {file.parent} is not there; make it, or change [auth] htpasswd", Exit.PROBLEM)
-    try:
+    with in_one_line(AccessFileError):
         yield HtpasswdFile(file)
-    except AccessFileError as error:
-        fail(str(error), Exit.PROBLEM)
 
 
 def _password(name: str, from_stdin: bool) -> str:
@@ -239,7 +229,6 @@ def access() -> None:
 @click.option("--group", "groups", multiple=True, help="A group that the user's issuer says, such as github+acme.")
 @click.argument("user")
 @click.argument("what", nargs=-1, required=True, metavar="[REPOSITORY] ACTION")
-@output_option
 def check_(path: Path | None, groups: tuple[str, ...], user: str, what: tuple[str, ...], output: Output) -> None:
     """Say whether USER may do ACTION to REPOSITORY, and by which rule.
 
@@ -276,7 +265,7 @@ def _user(config: "Config", name: str, groups: frozenset[str]) -> User:
 
     if name == "anonymous":
         return ANONYMOUS
-    try:
+    with in_one_line(AccessFileError):
         if name.startswith(ROBOT):
             robot = load_file(robots_path(config), parse_robots, NO_ROBOTS).find(name)
             if robot is None:
@@ -286,12 +275,11 @@ def _user(config: "Config", name: str, groups: frozenset[str]) -> User:
             if load_file(config.auth.htpasswd, parse_htpasswd).find(name) is None:
                 click.echo(f"ipfsreg: {name} is not in {config.auth.htpasswd}", err=True)
             return User(name, Kind.PASSWORD)
-    except AccessFileError as error:
-        fail(str(error), Exit.PROBLEM)
     return User(name, Kind.TOKEN if "+" in name else Kind.CERTIFICATE, groups)
 
 
-def _with_robots(config: "Config", work: "Callable[[RobotsFile], Any]") -> Any:
+@contextmanager
+def _robots(config: "Config") -> "Iterator[RobotsFile]":
     from ipfsreg.access.robots import RobotsFile
     from ipfsreg.app.access_config import robots_path
     from ipfsreg.app.state_directory import check_user
@@ -303,7 +291,7 @@ def _with_robots(config: "Config", work: "Callable[[RobotsFile], Any]") -> Any:
                 f"the directory {file.parent} is not there: start the daemon once, or change [auth] robots"
             )
         check_user(file.parent)
-        return work(RobotsFile(file))
+        yield RobotsFile(file)
     except OSError as error:
         fail(f"{file}: {error.strerror}", Exit.PROBLEM)
     except (AccessFileError, SetupError) as error:

@@ -1,7 +1,7 @@
 """The registry as it is put together for one command, where no daemon runs."""
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import click
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.app.assembly import assemble, make_control
-from ipfsreg.app.control.events import EVERY_SECONDS, Event, Listing, Long
+from ipfsreg.app.control.events import EVERY_SECONDS, Arguments, Event, Listing, Long
 from ipfsreg.app.control.tasks import tasks_of
 from ipfsreg.app.control.unknown import explained
 from ipfsreg.app.parts import Parts
@@ -36,9 +36,7 @@ class Alone:
         self._workers = parts.workers
         self._tasks = tasks_of(parts.registry, parts.backend)
 
-    async def do(
-        self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
-    ) -> dict[str, Any]:
+    async def do(self, task: str, arguments: Arguments, heard: Callable[[Event], None] | None = None) -> dict[str, Any]:
         """Do a task of `tasks_of`, and answer its result.
 
         ``heard`` is told the events of one that has any: ``progress`` now and then, and each page of ``items``.

@@ -3,7 +3,8 @@
 Each of these loads what it needs when it is called: `--help` and a shell that completes a line do without any of it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -80,6 +81,15 @@ image_argument = click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 def fail(message: str, status: Exit = Exit.USAGE) -> NoReturn:
     """End the program with one line."""
     raise OneLine(f"ipfsreg: {message}", status)
+
+
+@contextmanager
+def in_one_line(*errors: type[Exception]) -> Iterator[None]:
+    """A block in which such an error is a problem for the user, and ends the program with what it says."""
+    try:
+        yield
+    except errors as error:
+        fail(str(error), Exit.PROBLEM)
 
 
 def load(path: Path | None, *, for_daemon: bool = False) -> "Config":

@@ -6,7 +6,7 @@ from click.shell_completion import get_completion_class
 from .command import fail
 from .main import main
 from .terminal.declare import command
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 
 VARIABLE = "_IPFSREG_COMPLETE"
 """In the environment it makes the program complete a line, which click does for its shell."""
@@ -21,7 +21,6 @@ VARIABLE = "_IPFSREG_COMPLETE"
     result="{shell, script}",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@output_option
 def completion(shell: str, output: Output) -> None:
     """Print a script that completes commands and options in a shell."""
     made = get_completion_class(shell)

@@ -15,7 +15,7 @@ from ipfsreg.registry.names import parse_repository
 from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, load, registry_option
 from .errors import Exit
 from .terminal.declare import command
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Cell, Column, Table
 from .terminal.text import ago, counted, sized
 
@@ -32,7 +32,6 @@ _DIGEST = Column("DIGEST", long=True)
 @config_option
 @registry_option
 @long_option
-@output_option
 def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Output) -> None:
     """List the repositories that have an image, in the order of their names.
 
@@ -55,7 +54,6 @@ def ls(path: Path | None, elsewhere: Elsewhere | None, long: bool, output: Outpu
 @registry_option
 @long_option
 @click.argument("repository")
-@output_option
 def tags(path: Path | None, elsewhere: Elsewhere | None, long: bool, repository: str, output: Output) -> None:
     """List the tags of REPOSITORY. With --long also what each is: digest, size, age and platforms."""
     name = _repository_name(path, repository, elsewhere)
@@ -102,7 +100,6 @@ def _list(
 @config_option
 @registry_option
 @image_argument
-@output_option
 def inspect(path: Path | None, elsewhere: Elsewhere | None, name: str, output: Output) -> None:
     """Show an image: its platforms, layers with sizes, history, CIDs, and what refers to it."""
     name = image_name(path, name, elsewhere)
@@ -128,7 +125,6 @@ def inspect(path: Path | None, elsewhere: Elsewhere | None, name: str, output: O
 @click.option("--all", "whole", is_flag=True, help="The whole repository, with all tags and manifests.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]")
-@output_option
 def rm(path: Path | None, elsewhere: Elsewhere | None, whole: bool, yes: bool, name: str, output: Output) -> None:
     """Delete a tag, or a manifest by its digest with all its tags; with --all a whole repository.
 

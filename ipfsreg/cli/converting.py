@@ -7,7 +7,7 @@ from typing import Literal
 from .command import ask, config_option, describe_storage, fail_for, load
 from .errors import Exit
 from .terminal.declare import command
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.text import counted, sized
 
 _RESULT = "{storage, files, bytes, damaged: [path, ...]}"
@@ -15,7 +15,6 @@ _RESULT = "{storage, files, bytes, damaged: [path, ...]}"
 
 @command(examples=["ipfsreg encrypt"], result=_RESULT)
 @config_option
-@output_option
 def encrypt(path: Path | None, output: Output) -> None:
     """Convert the bucket to an encrypted one, in place, while it is used or not.
 
@@ -28,7 +27,6 @@ def encrypt(path: Path | None, output: Output) -> None:
 
 @command(examples=["ipfsreg decrypt"], result=_RESULT)
 @config_option
-@output_option
 def decrypt(path: Path | None, output: Output) -> None:
     """Convert an encrypted bucket to a plain one, in place, while it is used or not.
 

@@ -1,7 +1,7 @@
 """The command's side of the control socket."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,7 +16,7 @@ from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
-from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Event
+from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Arguments, Event
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.client.endpoints import Endpoints
 from ipfsreg.flow.repeating import repeating
@@ -47,9 +47,7 @@ class DaemonClient:
         self._reactor = reactor
         self._socket = socket
 
-    async def do(
-        self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
-    ) -> dict[str, Any]:
+    async def do(self, task: str, arguments: Arguments, heard: Callable[[Event], None] | None = None) -> dict[str, Any]:
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, task, arguments, accept=f"{EVENTS}, */*")
             if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
@@ -219,7 +217,7 @@ async def _content(response: IResponse) -> bytes:
 
 
 async def _post(
-    agent: Agent, task: str, arguments: Mapping[str, str], body: IBodyProducer | None = None, accept: str = "*/*"
+    agent: Agent, task: str, arguments: Arguments, body: IBodyProducer | None = None, accept: str = "*/*"
 ) -> IResponse:
     """The answer to a task, which is 200. :raises ControlError: where it is another."""
     url = f"{_URL}{task}?{urlencode(arguments)}".encode()

@@ -10,7 +10,7 @@ import click
 from .car_files import STANDARD, input_file, output_file, pieces_of
 from .command import Elsewhere, ask, config_option, fail, image_argument, image_name, registry_option, with_registry
 from .terminal.declare import command
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Column, Table
 
 _BEGIN = 512
@@ -26,7 +26,6 @@ _TAR_AT = 257
 @registry_option
 @image_argument
 @click.option("--blobs", is_flag=True, help="Also those of its config, layers and manifests, with digest and length.")
-@output_option
 def cid(path: Path | None, elsewhere: Elsewhere | None, name: str, blobs: bool, output: Output) -> None:
     """Print the CID of an image's manifest.
 
@@ -51,7 +50,6 @@ def cid(path: Path | None, elsewhere: Elsewhere | None, name: str, blobs: bool, 
 )
 @config_option
 @image_argument
-@output_option
 def publish(path: Path | None, name: str, output: Output) -> None:
     """Print the CID by which an image is pulled with `nerdctl pull ipfs://CID`.
 
@@ -80,7 +78,6 @@ def publish(path: Path | None, name: str, output: Output) -> None:
     metavar="FILE",
     help="The CAR file to write; - is standard output.",
 )
-@output_option
 def export(path: Path | None, name: str, to: str, output: Output) -> None:
     """Write an image to a CAR file, and print the CID of its root.
 
@@ -120,7 +117,6 @@ def export(path: Path | None, name: str, to: str, output: Output) -> None:
 @config_option
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.argument("name", metavar="[NAME[:TAG]]", required=False)
-@output_option
 def import_(path: Path | None, file: str, name: str | None, output: Output) -> None:
     """Store the image that is in a CAR file, by default under the name that it has there. - is standard input.
 

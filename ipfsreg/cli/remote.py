@@ -1,11 +1,11 @@
 """A registry elsewhere, as a command reaches it: by the distribution protocol."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ipfsreg.app.control.events import Event
+from ipfsreg.app.control.events import Arguments, Event
 from ipfsreg.client.address import parse_address
 from ipfsreg.client.errors import Refused, RemoteError, Unknown
 from ipfsreg.client.registry import RegistryClient, RemoteManifest
@@ -32,9 +32,7 @@ class Remote:
         self._client = client
         self._describer = Describer(_RemoteImages(client))
 
-    async def do(
-        self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
-    ) -> dict[str, Any]:
+    async def do(self, task: str, arguments: Arguments, heard: Callable[[Event], None] | None = None) -> dict[str, Any]:
         lists = {"ls": self._repositories, "tags": self._tags}
         tasks = {"inspect": self._inspect, "rm": self._remove, "cid": self._cid}
         try:
@@ -55,7 +53,7 @@ class Remote:
         except ManifestUnknown:
             raise ControlError(f"{self._client.name} has no image {arguments['name']}", Exit.UNKNOWN) from None
 
-    async def _repositories(self, arguments: Mapping[str, str]) -> AsyncGenerator[Sequence[Any], None]:
+    async def _repositories(self, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
         async def look(name: Repository) -> dict[str, Any]:
             try:
                 return {"name": name, "tags": len([each async for each in self._client.tags(name)]), "size": None}
@@ -66,7 +64,7 @@ class Remote:
             async for page in batches_async(names, LONG_PAGE if arguments.get("long") else PAGE):
                 yield await gather(look, page) if arguments.get("long") else [{"name": name} for name in page]
 
-    async def _tags(self, arguments: Mapping[str, str]) -> AsyncGenerator[Sequence[Any], None]:
+    async def _tags(self, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
         repository = parse_repository(arguments["name"])
 
         async def summary(tag: Tag) -> dict[str, Any]:
@@ -79,10 +77,10 @@ class Remote:
             async for page in batches_async(tags, LONG_PAGE if arguments.get("long") else PAGE):
                 yield await gather(summary, page) if arguments.get("long") else [{"tag": tag} for tag in page]
 
-    async def _inspect(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+    async def _inspect(self, arguments: Arguments) -> dict[str, Any]:
         return {"name": arguments["name"]} | await self._describer.describe(*parse_reference(arguments["name"]))
 
-    async def _cid(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+    async def _cid(self, arguments: Arguments) -> dict[str, Any]:
         if arguments.get("parts"):
             raise ControlError("a registry elsewhere does not say what the CIDs of blobs are: leave --blobs out")
         found = await self._client.manifest(*parse_reference(arguments["name"]))
@@ -91,7 +89,7 @@ class Remote:
             raise ControlError(f"{found.digest} is not one block, and a registry elsewhere does not say its CID")
         return {"parts": [{"digest": str(found.digest), "cid": cid, "size": len(found.content)}]}
 
-    async def _remove(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+    async def _remove(self, arguments: Arguments) -> dict[str, Any]:
         if "repository" not in arguments:
             repository, reference = parse_reference(arguments["name"])
             by_digest = isinstance(reference, Digest)

@@ -10,7 +10,7 @@ from ipfsreg.registry.names import parse_repository
 
 from .command import ask, config_option, describe_storage, fail, load
 from .terminal.declare import command
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Column, Table
 from .terminal.text import counted
 
@@ -25,7 +25,6 @@ from .terminal.text import counted
 @config_option
 @click.option("--dry-run", is_flag=True, help="Only say what would become of each tag, and why.")
 @click.argument("repository", required=False)
-@output_option
 def retention(path: Path | None, dry_run: bool, repository: str | None, output: Output) -> None:
     """Delete the tags that no rule of [retention] keeps, in REPOSITORY or in all.
 

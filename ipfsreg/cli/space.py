@@ -10,7 +10,7 @@ import click
 from .command import ask_server, config_option, load, with_reactor
 from .errors import Exit
 from .terminal.declare import group
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 
 if TYPE_CHECKING:
     from ipfsreg.bucket.space.options import SpaceOptions
@@ -33,7 +33,6 @@ def space() -> None:
     type=click.Path(dir_okay=False, readable=False, path_type=Path),
     help="Where the token is, or shall be, instead of [space] token_file.",
 )
-@output_option
 def init(path: Path | None, url: str | None, token_file: Path | None, output: Output) -> None:
     """Get the Space Daemon's token and a key pair, where they are not there yet.
 
@@ -60,7 +59,6 @@ def init(path: Path | None, url: str | None, token_file: Path | None, output: Ou
 @space.command(examples=["ipfsreg space create registry"], result="{bucket}")
 @config_option
 @click.argument("bucket")
-@output_option
 def create(path: Path | None, bucket: str, output: Output) -> None:
     """Make BUCKET, whatever its name is like. One that is there stays as it is."""
     from ipfsreg.bucket.space.backend import make_space_client
@@ -92,7 +90,6 @@ def backup() -> None:
 
 @backup.command(examples=["ipfsreg space backup on"], result="{backup}")
 @config_option
-@output_option
 def on(path: Path | None, output: Output) -> None:
     """Begin to mirror the bucket."""
     ask_server(path, "space", "backup-switch", {"to": "on"})
@@ -103,7 +100,6 @@ def on(path: Path | None, output: Output) -> None:
 
 @backup.command(examples=["ipfsreg space backup off"], result="{backup}")
 @config_option
-@output_option
 def off(path: Path | None, output: Output) -> None:
     """Mirror the bucket no more."""
     ask_server(path, "space", "backup-switch", {"to": "off"})
@@ -114,7 +110,6 @@ def off(path: Path | None, output: Output) -> None:
     "status", examples=["ipfsreg space backup status"], result="{files, backed_up, in_progress, usage: {used, quota}}"
 )
 @config_option
-@output_option
 def show_backup_status(path: Path | None, output: Output) -> None:
     """Show how much of the bucket is on the hub."""
     found = ask_server(path, "space", "backup-status")

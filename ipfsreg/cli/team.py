@@ -14,11 +14,11 @@ from ipfsreg.encryption.documents import NAME_MAX, Role, is_name
 from ipfsreg.encryption.key_text import parse_recovery_text, to_recovery_text
 from ipfsreg.encryption.member_key import MemberKey, parse_public_key
 
-from .command import ask, config_option, fail, fail_for, load
+from .command import ask, config_option, fail, fail_for, in_one_line, load
 from .errors import Exit
 from .terminal.asking import ask_secret
 from .terminal.declare import group
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.table import Column, Table
 
 T = TypeVar("T")
@@ -84,7 +84,6 @@ def keys() -> None:
 @config_option
 @key_argument
 @with_passphrase
-@output_option
 def init(path: Path | None, file: Path | None, under: bool, passphrase_file: Path | None, output: Output) -> None:
     """Make a new key in FILE, and print its public key, by which an owner of the bucket adds it.
 
@@ -96,11 +95,11 @@ def init(path: Path | None, file: Path | None, under: bool, passphrase_file: Pat
 @keys.command(examples=["ipfsreg keys show"], result="{file, public_key}")
 @config_option
 @key_argument
-@output_option
 def show(path: Path | None, file: Path | None, output: Output) -> None:
     """Print the public key of the key in FILE. No passphrase is needed for it."""
     target = _key_file(path, file)
-    public = _unless(lambda: KeyFile(target).public()).hex()
+    with in_one_line(SetupError):
+        public = KeyFile(target).public().hex()
     output.show({"file": str(target), "public_key": public}, public)
 
 
@@ -112,7 +111,6 @@ def show(path: Path | None, file: Path | None, output: Output) -> None:
 @config_option
 @key_argument
 @with_passphrase
-@output_option
 def recover(path: Path | None, file: Path | None, under: bool, passphrase_file: Path | None, output: Output) -> None:
     """Make FILE anew from a recovery key as `ipfsreg team recovery` printed it; it is asked for, or read from a pipe.
 
@@ -125,10 +123,8 @@ def recover(path: Path | None, file: Path | None, under: bool, passphrase_file: 
         text = "".join(click.prompt(f"Line {number} of 2 of the recovery key", err=True) for number in (1, 2))
     else:
         text = sys.stdin.read(4096)
-    try:
+    with in_one_line(ValueError):
         key = parse_recovery_text(text)
-    except ValueError as error:
-        fail(str(error), Exit.PROBLEM)
     _save(output, target, key, _new_passphrase(under, passphrase_file))
 
 
@@ -151,7 +147,6 @@ def team() -> None:
     ),
 )
 @config_option
-@output_option
 def list_(path: Path | None, output: Output) -> None:
     """Show who is in the team (exit status 1 where the storage gives documents that do not count)."""
     found = _ask(path, "team-list", quiet=output.as_json)
@@ -176,7 +171,6 @@ def list_(path: Path | None, output: Output) -> None:
 @click.argument("key", type=PublicKey(), metavar="PUBLIC_KEY")
 @click.option("--role", type=click.Choice(["reader", "writer", "owner"]), default="reader", show_default=True)
 @click.option("--name", type=MemberName(), help="What to call the member in lists.")
-@output_option
 def add(path: Path | None, key: str, role: str, name: str | None, output: Output) -> None:
     """Let the holder of PUBLIC_KEY be a member, or give one another role or name.
 
@@ -192,7 +186,6 @@ def add(path: Path | None, key: str, role: str, name: str | None, output: Output
 )
 @config_option
 @click.argument("who", metavar="MEMBER")
-@output_option
 def remove(path: Path | None, who: str, output: Output) -> None:
     """Remove MEMBER, by name or public key, and have new content encrypted with a key that he does not have.
 
@@ -209,7 +202,6 @@ def remove(path: Path | None, who: str, output: Output) -> None:
 )
 @config_option
 @click.option("--reencrypt", is_flag=True, help="Also encrypt all content anew in the background, with new file keys.")
-@output_option
 def rotate(path: Path | None, reencrypt: bool, output: Output) -> None:
     """Have new content encrypted with a new key, and old content's keys encrypted with it in the background."""
     found = _ask(path, "team-rotate", {"reencrypt": "1"} if reencrypt else {}, quiet=output.as_json)
@@ -222,7 +214,6 @@ def rotate(path: Path | None, reencrypt: bool, output: Output) -> None:
     result="{generation, files, changed, stored, damaged: [path]}",
 )
 @config_option
-@output_option
 def rewrap(path: Path | None, output: Output) -> None:
     """Do now what an owner's daemon does in the background after a rotation: bring old content to the newest key.
 
@@ -243,7 +234,6 @@ def rewrap(path: Path | None, output: Output) -> None:
 )
 @config_option
 @click.option("--name", type=MemberName(), default="recovery key", show_default=True)
-@output_option
 def recovery(path: Path | None, name: str, output: Output) -> None:
     """Make a recovery key, an owner of its own, and print it this once: for paper, in a safe place.
 
@@ -291,7 +281,8 @@ def _key_file(path: Path | None, file: Path | None) -> Path:
 def _new_passphrase(under: bool, file: Path | None) -> str:
     """The passphrase that a new key gets; empty for none."""
     if file is not None:
-        return _unless(lambda: read_passphrase(file))
+        with in_one_line(SetupError):
+            return read_passphrase(file)
     given = os.environ.get(PASSPHRASE_VARIABLE, "")
     if under and not given:
         given = ask_secret("Passphrase", f"--passphrase-file or {PASSPHRASE_VARIABLE} in the environment gives it")
@@ -299,9 +290,10 @@ def _new_passphrase(under: bool, file: Path | None) -> str:
 
 
 def _save(output: Output, file: Path, key: MemberKey, passphrase: str) -> None:
-    if not file.parent.is_dir():
-        _unless(lambda: _make_directory(file.parent))
-    _unless(lambda: KeyFile(file).save(key, passphrase))
+    with in_one_line(SetupError):
+        if not file.parent.is_dir():
+            _make_directory(file.parent)
+        KeyFile(file).save(key, passphrase)
     output.note(f"{file} holds the key of the member with this public key:")
     output.show({"file": str(file), "public_key": key.public.hex()}, key.public.hex())
 
@@ -311,11 +303,3 @@ def _make_directory(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True)
     except OSError as error:
         raise SetupError(f"cannot make {directory}: {error.strerror}") from None
-
-
-def _unless(work: Callable[[], T]) -> T:
-    """What some work answers; a `SetupError` ends the program with its line."""
-    try:
-        return work()
-    except SetupError as error:
-        fail(str(error), Exit.PROBLEM)

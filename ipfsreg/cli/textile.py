@@ -11,10 +11,10 @@ from ipfsreg.bucket.errors import SetupError
 from ipfsreg.registry.errors import NameInvalid
 from ipfsreg.registry.names import parse_repository
 
-from .command import ask_server, config_option, fail, need_backend, with_registry
+from .command import ask_server, config_option, fail, in_one_line, need_backend, with_registry
 from .errors import Exit
 from .terminal.declare import group
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.text import printable
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ def identity() -> None:
 
 @identity.command(examples=["ipfsreg identity make /var/lib/ipfsreg/identity"], result="{file, public_key}")
 @file_argument
-@output_option
 def make(file: Path, output: Output) -> None:
     """Make a new key pair in FILE, and print its public key.
 
@@ -65,24 +64,19 @@ def make(file: Path, output: Output) -> None:
     from ipfsreg.bucket.textile.server.identity import Identity, save_identity
 
     made = Identity.generate()
-    try:
+    with in_one_line(SetupError):
         save_identity(made, file)
-    except SetupError as error:
-        fail(str(error), Exit.PROBLEM)
     output.show({"file": str(file), "public_key": made.public_key}, made.public_key)
 
 
 @identity.command(examples=["ipfsreg identity show /var/lib/ipfsreg/identity"], result="{file, public_key}")
 @file_argument
-@output_option
 def show(file: Path, output: Output) -> None:
     """Print the public key of the pair in FILE."""
     from ipfsreg.bucket.textile.server.identity import load_identity
 
-    try:
+    with in_one_line(SetupError):
         found = load_identity(file).public_key
-    except SetupError as error:
-        fail(str(error), Exit.PROBLEM)
     output.show({"file": str(file), "public_key": found}, found)
 
 
@@ -135,7 +129,6 @@ def share() -> None:
 @repository_option
 @click.argument("who", type=PublicKey())
 @click.argument("role", type=click.Choice(["reader", "writer", "admin"]))
-@output_option
 def share_grant(path: Path | None, paths: str, who: str, role: str, output: Output) -> None:
     """Give WHO (a public key, or *) a ROLE. On all of an encrypted bucket that is refused.
 
@@ -152,7 +145,6 @@ def share_grant(path: Path | None, paths: str, who: str, role: str, output: Outp
 @config_option
 @repository_option
 @click.argument("who", type=PublicKey())
-@output_option
 def share_revoke(path: Path | None, paths: str, who: str, output: Output) -> None:
     """Take away what was given to WHO. A role on the whole bucket counts for each repository on."""
     roles = ask_server(path, "textile", "share-grant", {"who": who, "role": "none", "paths": paths})
@@ -168,7 +160,6 @@ def share_revoke(path: Path | None, paths: str, who: str, output: Output) -> Non
 )
 @config_option
 @repository_option
-@output_option
 def list_(path: Path | None, paths: str, output: Output) -> None:
     """Show who has which role."""
     _show_roles(output, ask_server(path, "textile", "share-list", {"paths": paths}))
@@ -186,7 +177,6 @@ def archive() -> None:
     result="{buckets: [{bucket, state, why}]}",
 )
 @config_option
-@output_option
 def archive_start(path: Path | None, output: Output) -> None:
     """Have an archive made of the bucket as it is now (exit status 1 where the server will not)."""
     found = ask_server(path, "textile", "archive-start")
@@ -202,7 +192,6 @@ def archive_start(path: Path | None, output: Output) -> None:
     result=_ARCHIVES,
 )
 @config_option
-@output_option
 def archive_status(path: Path | None, output: Output) -> None:
     """Show what became of the archives (exit status 1 where the last one of a bucket failed)."""
     found = ask_server(path, "textile", "archive-status")
@@ -214,7 +203,6 @@ def archive_status(path: Path | None, output: Output) -> None:
     "watch", short_help="Follow the archives that are being made.", examples=["ipfsreg archive watch"], result=_ARCHIVES
 )
 @config_option
-@output_option
 def archive_watch(path: Path | None, output: Output) -> None:
     """Follow the archives that are being made until they are finished (exit status 1 where one failed).
 

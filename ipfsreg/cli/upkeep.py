@@ -10,7 +10,7 @@ import click
 from .command import ask, backend_of, config_option, describe_storage, fail, load
 from .errors import Exit
 from .terminal.declare import command
-from .terminal.output import Output, output_option
+from .terminal.output import Output
 from .terminal.text import counted, in_words, sized
 
 
@@ -34,7 +34,6 @@ class Time(click.ParamType):
 
 @command(examples=["ipfsreg check", "ipfsreg check --config /etc/ipfsreg/ipfsreg.ini"], result="{file, backend}")
 @config_option
-@output_option
 def check(path: Path | None, output: Output) -> None:
     """Say OK, or what is wrong with the configuration file in one line (exit status 2)."""
     config = load(path, for_daemon=True)
@@ -71,7 +70,6 @@ def check(path: Path | None, output: Output) -> None:
 @click.option(
     "--now", is_flag=True, help="Ignore [gc] grace: also free what was used a moment ago. Only while nobody pushes."
 )
-@output_option
 def gc(path: Path | None, dry_run: bool, untagged: float | None, now: bool, output: Output) -> None:
     """Free what no tag leads to. Safe while clients push and pull, but for --now."""
     arguments = {name: "1" for name, given in (("dry_run", dry_run), ("now", now)) if given}
@@ -120,7 +118,6 @@ def _collected(found: dict[str, Any]) -> Iterator[str]:
     ),
 )
 @config_option
-@output_option
 def verify(path: Path | None, output: Output) -> None:
     """Read everything that is stored and compare it with its digests (exit status 1 where something is wrong)."""
     with output.progress("Verifying") as progress:
@@ -163,7 +160,6 @@ def _verified(found: dict[str, Any], *, whole: bool) -> Iterator[str]:
     ),
 )
 @config_option
-@output_option
 def status(path: Path | None, output: Output) -> None:
     """Show what runs, what is used, and what could be freed (exit status 5 where the storage does not answer)."""
     with output.progress("Looking"):

@@ -13,20 +13,19 @@ from ipfsreg.registry.names import Repository, parse_reference, parse_repository
 from ipfsreg.registry.registry import Registry
 
 from .contents import inspect_image, list_repositories, list_tags, remove
-from .events import Listing, Long
+from .events import Arguments, Listing, Long
 from .status import tell_status
 from .unknown import explained
 
 _CHANGES = ("gc", "verify", "publish", "rm", "retention")
 
-TaskArguments = Mapping[str, str]
-Task = Callable[[TaskArguments], Awaitable[dict[str, Any]]]
+Task = Callable[[Arguments], Awaitable[dict[str, Any]]]
 """Answers something that can be written as JSON."""
 
 AnyTask: TypeAlias = Task | Long | Listing
 
 
-async def run_collector(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
+async def run_collector(registry: Registry, arguments: Arguments, progress: Progress) -> dict[str, Any]:
     """Run the garbage collector. ``dry_run`` frees nothing; ``now`` ignores the grace period.
 
     ``untagged`` replaces the time for which manifests are kept without a tag, in seconds.
@@ -40,19 +39,19 @@ async def run_collector(registry: Registry, arguments: TaskArguments, progress: 
     return asdict(found) | {"untagged_for": limits.gc_untagged, "used_within": limits.gc_grace}
 
 
-async def verify_registry(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
+async def verify_registry(registry: Registry, arguments: Arguments, progress: Progress) -> dict[str, Any]:
     """Read everything and compare it with its digests."""
     return asdict(await registry.verifier.verify(progress=progress))
 
 
-async def apply_retention(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
+async def apply_retention(registry: Registry, arguments: Arguments, progress: Progress) -> dict[str, Any]:
     """Delete the tags that no rule keeps, of the repository ``name`` or of all."""
     return asdict(
         await registry.tag_retention.run(registry.now(), await _one_repository(registry, arguments), progress)
     )
 
 
-async def judge_tags(registry: Registry, arguments: TaskArguments) -> AsyncGenerator[Sequence[Any], None]:
+async def judge_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
     """What the rules say of the tags that they are about, of the repository ``name`` or of all; nothing is deleted."""
     retention, now = registry.tag_retention, registry.now()
     async for repository in retention.repositories(await _one_repository(registry, arguments)):
@@ -60,7 +59,7 @@ async def judge_tags(registry: Registry, arguments: TaskArguments) -> AsyncGener
             yield [asdict(verdict) for verdict, _ in some]
 
 
-async def _one_repository(registry: Registry, arguments: TaskArguments) -> Repository | None:
+async def _one_repository(registry: Registry, arguments: Arguments) -> Repository | None:
     name = arguments.get("name")
     if not name:
         return None
@@ -72,7 +71,7 @@ async def _one_repository(registry: Registry, arguments: TaskArguments) -> Repos
     return repository
 
 
-async def find_cids(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
+async def find_cids(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     """The CID of the image ``name``; with ``parts`` also of its parts."""
     repository, reference = parse_reference(arguments["name"])
     with_parts = bool(arguments.get("parts"))
@@ -81,14 +80,14 @@ async def find_cids(registry: Registry, arguments: TaskArguments) -> dict[str, A
     return {"parts": [asdict(each) for each in found]}
 
 
-async def publish_image(registry: Registry, arguments: TaskArguments) -> dict[str, Any]:
+async def publish_image(registry: Registry, arguments: Arguments) -> dict[str, Any]:
     """Publish the image ``name``."""
     repository, reference = parse_reference(arguments["name"])
     found = await explained(registry, repository, reference, registry.publisher.publish(repository, reference))
     return {"cid": found.cid, "view": str(found.view), "missing": [str(each) for each in found.missing]}
 
 
-async def _refuse(task: str, why: str, arguments: TaskArguments) -> dict[str, Any]:
+async def _refuse(task: str, why: str, arguments: Arguments) -> dict[str, Any]:
     raise ReadOnly(f"{why}: run `ipfsreg {task}` where it is published")
 
 

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.around import OPERATIONS, AroundBucket
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.bucket.observed import OPERATIONS, ObservedBucket
 from ipfsreg.flow.workers import Workers
 from ipfsreg.web.http.request import Request
 
@@ -99,7 +99,7 @@ class Operation:
         return result
 
 
-class MeasuredBucket(ObservedBucket):
+class MeasuredBucket(AroundBucket):
     """A bucket, with what was asked of it: ``operations`` by their names."""
 
     def __init__(self, bucket: IBucket) -> None:

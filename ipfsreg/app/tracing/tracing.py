@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from ipfsreg import __version__
 from ipfsreg.app.posting import Poster
-from ipfsreg.bucket.observed import ObservedBucket
+from ipfsreg.bucket.around import AroundBucket
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.sections import TracingOptions
 from ipfsreg.flow.tracing import current, traced
@@ -68,7 +68,7 @@ class Tracing:
         return partial(_handle, self._tracer, handler)
 
 
-class TracedBucket(ObservedBucket):
+class TracedBucket(AroundBucket):
     """A bucket, with a span for each thing that a request asks of it."""
 
     def _around(

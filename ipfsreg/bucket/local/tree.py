@@ -209,18 +209,21 @@ class FileTree:
         for _ in range(10):
             try:
                 with self._made(parent, sync) as directory:
-                    try:
-                        place(directory, name)
-                    except OSError as error:
-                        if error.errno not in _DIRECTORY_THERE:
-                            raise
-                        self._clear(directory, name, path)
-                        place(directory, name)
+                    self._place_in(directory, name, path, place)
                     os.fsync(directory)
                     return
             except FileNotFoundError as error:
                 missing = error
         raise missing
+
+    def _place_in(self, directory: int, name: str, path: str, place: Callable[[int, str], None]) -> None:
+        try:
+            place(directory, name)
+        except OSError as error:
+            if error.errno not in _DIRECTORY_THERE:
+                raise
+            self._clear(directory, name, path)
+            place(directory, name)
 
     def _clear(self, directory: int, name: str, path: str) -> None:
         """Remove a directory that is in the place of a file, if it is empty."""

@@ -9,7 +9,7 @@ import click
 from ipfsreg.cli.command import fail, with_reactor
 from ipfsreg.cli.errors import Exit
 from ipfsreg.cli.terminal.declare import command
-from ipfsreg.cli.terminal.output import Output, output_option
+from ipfsreg.cli.terminal.output import Output
 from ipfsreg.cli.terminal.text import counted, sized
 from ipfsreg.flow.interrupt import interrupt_ends_at_once
 from ipfsreg.registry.errors import RegistryError
@@ -53,7 +53,6 @@ _JOBS = 8
     type=click.Path(path_type=Path, readable=False),
     help="A PEM file with the authorities that sign the registries' certificates, instead of the system's.",
 )
-@output_option
 def copy(
     source: Where,
     destination: Where,

@@ -1,11 +1,10 @@
 """What a command says and how: results as text, tables or JSON, and how far it is.
 
-A command takes `output_option` and gives what it found to `Output.show` once, as the JSON document that scripts read
-and as lines and tables for people::
+A command that has a ``result`` gives what it found to `Output.show` once, as the JSON document that scripts read and as
+lines and tables for people::
 
-    @command(examples=["ipfsreg tags box", "ipfsreg tags box --json"])
+    @command(examples=["ipfsreg tags box", "ipfsreg tags box --json"], result="{tags: [name]}")
     @config_option
-    @output_option
     def tags(path: Path | None, output: Output) -> None:
         with output.progress("Reading", bytes_=True) as progress:
             progress.expect(total)  # None, as before the call, where nobody knows

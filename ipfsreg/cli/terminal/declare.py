@@ -6,17 +6,27 @@ from typing import Any
 
 import click
 
+from .output import output_option
 from .text import printable
 
 
 class Command(click.Command):
     """A command whose help ends with ``examples``, which are lines that a user can type, and what ``--json`` gives.
 
-    ``result`` is the shape of that document: names as in JSON, without their values.
+    ``result`` is the shape of that document: names as in JSON, without their values. A command that has one has that
+    option, and its function the argument ``output``.
     """
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), result: str = "", **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(
+        self,
+        *args: Any,
+        params: Sequence[click.Parameter] | None = None,
+        examples: Sequence[str] = (),
+        result: str = "",
+        **more: Any,
+    ) -> None:
+        own = [output_option()] if result else []
+        super().__init__(*args, params=[*(params or ()), *own], **more)
         self.examples = examples
         self.result = result
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -47,15 +47,14 @@ class Output:
         return ProgressBar(label, bytes_=bytes_)
 
 
-def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option ``--json``, and its function the argument ``output``."""
-    return click.option(
-        "--json",
-        "output",
+def output_option() -> click.Option:
+    """The option ``--json``, from which the function of a command has its argument ``output``."""
+    return click.Option(
+        ["--json", "output"],
         is_flag=True,
         callback=lambda context, parameter, value: Output(as_json=value),
         help="Print one JSON document instead of text.",
-    )(function)
+    )
 
 
 def _show_table(table: Table) -> None:

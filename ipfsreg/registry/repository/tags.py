@@ -58,7 +58,7 @@ class Tags:
         """
         path = layout.tag(repository, tag)
         try:
-            return _digest_in(await self._bucket.get(path, _TAG_MAX))
+            return _remembered_digest_in(await self._bucket.get(path, _TAG_MAX))
         except NotFound:
             return None
         except (DigestInvalid, TooLarge):
@@ -184,22 +184,23 @@ class Tags:
         """Have the index know the tags of a repository, of a bucket that nobody else writes to."""
         async with self._learning.of(repository):
             try:
-                if await self._index.knows(repository):
-                    return
-                read_all = False
-                self._index.begin(repository)
-                try:
-                    async for some in read_tags(self._stored, repository):
-                        there = [(tag, to) for tag, to in some if not isinstance(to, NotFound)]
-                        found = [(tag, to if isinstance(to, Digest) else None) for tag, to in there]
-                        await self._index.add(repository, found)
-                        if repository not in self._hurried:  # a client waits
-                            await throttle.step(len(some))
-                    read_all = True
-                finally:
-                    self._index.end(repository, read_all=read_all)
+                if not await self._index.knows(repository):
+                    await self._tell_index(repository, throttle)
             finally:
                 self._hurried.discard(repository)
+
+    async def _tell_index(self, repository: Repository, throttle: Throttle) -> None:
+        read_all = False
+        self._index.begin(repository)
+        try:
+            async for some in read_tags(self._stored, repository):
+                there = [(tag, to) for tag, to in some if not isinstance(to, NotFound)]
+                await self._index.add(repository, [(tag, to if isinstance(to, Digest) else None) for tag, to in there])
+                if repository not in self._hurried:  # a client waits
+                    await throttle.step(len(some))
+            read_all = True
+        finally:
+            self._index.end(repository, read_all=read_all)
 
 
 async def read_tags(
@@ -224,7 +225,7 @@ async def read_named(
 
 def _target(repository: Repository, tag: Tag, content: bytes) -> Digest | BucketError:
     try:
-        return parse_digest(content.decode("ascii", "replace").strip())
+        return _digest_in(content)
     except DigestInvalid:
         return Corrupt(f"{layout.tag(repository, tag)} has no digest in it")
 
@@ -248,6 +249,8 @@ def _sorted_tags(
     return sorted(tags, key=lexical, reverse=backwards)[:most]
 
 
-@lru_cache(maxsize=1024)
 def _digest_in(content: bytes) -> Digest:
     return parse_digest(content.decode("ascii", "replace").strip())
+
+
+_remembered_digest_in = lru_cache(maxsize=1024)(_digest_in)  # for pulls, not for listings, which would empty it

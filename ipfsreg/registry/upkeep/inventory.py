@@ -204,27 +204,23 @@ async def take_inventory(
         references = {*(blob for blob, _ in manifest.blobs), *manifest.foreign, *manifest.manifests}
         return Parts(manifest.subject, _numbers(manifest.manifests, listed), _numbers(references, links))
 
-    repositories, is_long = progress.done, len(listed) >= LONG
-    if is_long:
-        progress.begin(f"Reading manifests of {repository}", len(listed))
+    repositories = progress.done
+    shown = progress if len(listed) >= LONG else Progress()  # else nobody sees it
+    shown.begin(f"Reading manifests of {repository}", len(listed))
     async for each in read_manifests(bucket, workers, repository, listed, throttle, examine):
-        if is_long:
-            progress.done += 1
+        shown.done += 1
         contents.found(each, layout.manifest_record(repository, each.digest))
-    if is_long:
-        progress.begin(f"Reading tags of {repository}")
+    shown.begin(f"Reading tags of {repository}")
     async for some in read_tags(bucket, repository):
-        if is_long:
-            progress.done += len(some)
+        shown.done += len(some)
         for tag, target in some:
             if isinstance(target, Digest):
                 contents.tagged(target)
             elif (path := unreadable_tag(repository, tag, target)) is not None:
                 contents.unreadable.append(path)
         await throttle.step(1 + len(some) // 4)
-    if is_long:
-        progress.begin(LOOKING)
-        progress.done = repositories
+    shown.begin(LOOKING)
+    shown.done = repositories
     return contents
 
 

@@ -71,6 +71,11 @@ class RepositoryCheck:
             await self._check_manifest(repository, each, lengths, findings)
             if each.found is not None and each.found.subject is not None:
                 await self._check_entry(repository, each.digest, each.found, findings)
+        await self._check_tags(repository, listed, throttle, findings)
+
+    async def _check_tags(
+        self, repository: Repository, listed: Digests, throttle: Throttle, findings: Findings
+    ) -> None:
         async for some in read_tags(self._stored, repository):
             await throttle.step(1 + len(some) // 4)
             for tag, target in some:

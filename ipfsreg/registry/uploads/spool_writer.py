@@ -82,9 +82,12 @@ class SpoolWriter:
         self._grown = grown
         self._descriptor = file.descriptor
         self._appender = file.appender
-        self.accepted = self._offset = offset
+        self.offset = offset
+        """How many bytes are in the file."""
+        self.hash = hash_
+        """That of what is in the file."""
+        self.accepted = offset
         """Where the file ends when everything is in it that was taken."""
-        self._hash = hash_
         self.state = file.after
         """That of the file after the last write."""
         self.altered = False
@@ -100,16 +103,6 @@ class SpoolWriter:
         self._unsynced = 0
         self._syncing: Deferred[None] | None = None
         self._idle: Deferred[None] | None = None
-
-    @property
-    def offset(self) -> int:
-        """How many bytes are in the file."""
-        return self._offset
-
-    @property
-    def hash(self) -> ContentHash:
-        """The hash of what is in the file."""
-        return self._hash
 
     def silent_for(self, seconds: float) -> bool:
         """Whether nothing came for so long, though it was wanted."""
@@ -185,7 +178,7 @@ class SpoolWriter:
             work = [self._workers.run(self._write, pieces), self._workers.run(self._hash_whole, pieces)]
         if short:
             self._hash_chunks(pieces)
-        elif self._hash.chunks:
+        elif self.hash.chunks:
             work.append(self._workers.run(self._hash_chunks, pieces))
         all_done = DeferredList(work, consumeErrors=True)
         all_done.addCallback(self._done, length)  # type: ignore[call-overload]  # declared as if none could fail
@@ -213,7 +206,7 @@ class SpoolWriter:
 
     def _hash_whole(self, pieces: Sequence[bytes | bytearray]) -> None:
         for piece in pieces:
-            self._hash.update_whole(piece)
+            self.hash.update_whole(piece)
 
     def _write(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In a thread. Hashing and writing both let other threads run.
@@ -237,11 +230,11 @@ class SpoolWriter:
     def _hash_chunks(self, pieces: Sequence[bytes | bytearray]) -> None:
         # In another thread, beside the first: it is about as much work.
         for piece in pieces:
-            self._hash.update_chunks(piece)
+            self.hash.update_chunks(piece)
 
     def _written(self, length: int) -> None:
         self._writing = False
-        self._offset += length
+        self.offset += length
         if self._grown is not None:
             self._grown(self._appender.lasting)
         self._unsynced += length

@@ -1,4 +1,4 @@
-"""The base of buckets that look at what another one is asked, and change nothing of it."""
+"""The base of buckets that do something around what another one is asked, and change nothing of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,10 +17,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OPERATIONS = ("stat", "get", "open", "put", "put_file", "move", "remove", "list", "get_each", "stat_each")
-"""What is looked at: these methods of `IBucket` and `IBulkReads`. Walks are handed on as they are."""
+"""What it is done around: these methods of `IBucket` and `IBulkReads`. Walks are handed on as they are."""
 
 
-class ObservedBucket(BucketWrapper, ABC):
+class AroundBucket(BucketWrapper, ABC):
     """Provides what the bucket provides that it wraps. A subclass says what is done around each call."""
 
     def __init__(self, bucket: IBucket) -> None:
