@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 
 from . import fork_server
 from .full import FULL, examples
+from .marks import skip_what_is_not_sampled
 from .web.served import Serve, Served
 
 # How long an example takes says something of the machine and nothing of the code.
@@ -48,6 +49,7 @@ BEGUN_FIRST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The same order for all workers; within a file it stays as it is."""
+    skip_what_is_not_sampled(items)
     here = Path(__file__).parent
     ranks: dict[Path, int] = {}
     for item in items:

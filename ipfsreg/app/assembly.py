@@ -14,14 +14,14 @@ from ipfsreg.registry.content.quotas import QuotaLimits
 from ipfsreg.registry.registry import OnIpfs, Registry, RegistryLimits
 from ipfsreg.registry.runtime import Runtime
 from ipfsreg.registry.visibility import Visibility
-from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl
+from ipfsreg.web.app import AccessFace, Gateway, NoAccessControl, SiteOptions
 from ipfsreg.web.browsers import BrowserRules, host_of
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.limits import HeadBounds, HttpLimits
 from ipfsreg.web.pages.pages import PagesOptions
 from ipfsreg.web.pages.status import StatusOptions
-from ipfsreg.web.site import SiteOptions, make_handler, make_site
+from ipfsreg.web.site import make_handler, make_site
 
 from .access_config import is_access_controlled
 from .background import PeriodicJobs

@@ -93,9 +93,11 @@ class PeriodicJobs(MultiService):
         yield Repeated("apply [retention]", interval, partial(self._retain, TimeOfDay(away)))
 
     async def _retain(self, time_of_day: TimeOfDay) -> None:
+        registry = self._parts.registry
+        now = registry.now()  # before the look at the clock, which may be set at any moment
         ahead = time_of_day.ahead(WRONG_TIME_SECONDS)
         if not ahead:
-            await self._parts.registry.tag_retention.run()
+            await registry.tag_retention.run(now)
             return
         self._log.warn(
             "[retention] is not applied today: the clock was set ahead by {days:.1f} days, or so it seems.",

@@ -4,11 +4,11 @@ from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError
-from twisted.internet.protocol import Protocol
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.answer_body import Dropped
+from ipfsreg.flow.http.pool import BoundedPool
 
 _CONNECT_SECONDS = 10.0
 
@@ -39,7 +39,7 @@ class Poster:
             )
         except Exception as error:  # whatever treq, Twisted and TLS have
             raise NotTaken(_said(error, seconds)) from None
-        response.deliverBody(_Unread())
+        response.deliverBody(Dropped())
         if not 200 <= response.code < 300:
             raise NotTaken(f"it answered {response.code}", response.code)
 
@@ -51,11 +51,3 @@ def _said(error: Exception, seconds: float) -> str:
     if isinstance(error, CancelledError):
         return f"no answer within {seconds:g} s"
     return " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
-
-
-class _Unread(Protocol):
-    """Nobody reads what a receiver has to say: the connection ends."""
-
-    def connectionMade(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()

@@ -18,7 +18,7 @@ from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
 from ipfsreg.web.http.server import Handler
-from ipfsreg.web.metrics import MetricsText
+from ipfsreg.web.probes import MetricsText
 from ipfsreg.web.site import LOGGED_PARAMETERS
 
 from .access_file import AccessFile

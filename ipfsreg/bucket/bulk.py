@@ -7,7 +7,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from ipfsreg.flow.gather import gather
+from ipfsreg.flow.gather import batches, gather
 
 from .errors import BucketError, Corrupt, Forbidden, NotFound, TooLarge
 from .interface import IBucket, Stat
@@ -85,6 +85,5 @@ async def names(bucket: IBucket, directory: str) -> AsyncIterator[Sequence[str]]
         async for some in IBulkReads(bucket).names(directory):
             yield some
         return
-    entries = await bucket.list(directory)
-    for begin in range(0, len(entries), _NAMES_AT_ONCE):
-        yield [entry.name for entry in entries[begin : begin + _NAMES_AT_ONCE]]
+    for entries in batches(await bucket.list(directory), _NAMES_AT_ONCE):
+        yield [entry.name for entry in entries]

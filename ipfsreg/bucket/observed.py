@@ -16,8 +16,8 @@ from .wrapper import BucketWrapper
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OPERATIONS = ("stat", "get", "open", "put", "put_file", "move", "remove", "list")
-"""What is looked at: these methods of `IBucket`. Walks, and reads of many files at once, are handed on as they are."""
+OPERATIONS = ("stat", "get", "open", "put", "put_file", "move", "remove", "list", "get_each", "stat_each")
+"""What is looked at: these methods of `IBucket` and `IBulkReads`. Walks are handed on as they are."""
 
 
 class ObservedBucket(BucketWrapper, ABC):
@@ -56,7 +56,11 @@ class ObservedBucket(BucketWrapper, ABC):
 
     def get_each(self, wanted: Sequence[tuple[str, int]]) -> "Deferred[list[bytes | BucketError]]":
         """See `IBulkReads.get_each`."""
-        return IBulkReads(self._bucket).get_each(wanted)
+        return self._around("get_each", IBulkReads(self._bucket).get_each, wanted)
+
+    def stat_each(self, paths: Sequence[str]) -> "Deferred[list[Stat | BucketError]]":
+        """See `IBulkReads.stat_each`."""
+        return self._around("stat_each", IBulkReads(self._bucket).stat_each, paths)
 
     def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
         """See `IBulkReads.names`."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IPolicyForHTTPS
 
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.pool import BoundedPool
 
 from .call import Call, Stream
 from .connections import Connections

@@ -12,7 +12,7 @@ ways are closed here; programs send none of these headers and are not concerned.
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from .errors import answer_error
+from .errors import refuse
 from .http.request import Request
 from .http.server import Handler
 
@@ -42,9 +42,7 @@ class BrowserRules:
 
     def refusal(self, request: Request) -> str | None:
         """Why a request is not answered, or None where it is."""
-        if not self.is_browser(request):
-            return None
-        if self.lets_in(request):
+        if not self.is_browser(request) or self.lets_in(request):
             return None
         if _is_from_elsewhere(request):
             return "a page of another origin asks, which is not in [registry] cors_origins or wants to change something"
@@ -54,18 +52,17 @@ class BrowserRules:
 
     def lets_in(self, request: Request) -> bool:
         """Whether this is a page of another origin that may read, and reads."""
-        origin = request.header("origin")
-        if origin is None or not self.origins or request.method not in _READING:
-            return False
-        return "*" in self.origins or origin.lower() in self.origins
+        return request.method in _READING and self._is_listed(request)
 
     def may_ask_ahead(self, request: Request) -> bool:
         """Whether this is a browser that asks whether such a page may read (the "preflight" of CORS)."""
-        origin = request.header("origin")
         wanted = request.header("access-control-request-method")
-        if request.method != b"OPTIONS" or origin is None or wanted not in {"GET", "HEAD"}:
-            return False
-        return "*" in self.origins or origin.lower() in self.origins
+        return request.method == b"OPTIONS" and wanted in {"GET", "HEAD"} and self._is_listed(request)
+
+    def _is_listed(self, request: Request) -> bool:
+        """Whether a page of one of ``origins`` asks."""
+        origin = request.header("origin")
+        return origin is not None and ("*" in self.origins or origin.lower() in self.origins)
 
     def is_browser(self, request: Request) -> bool:
         """Whether a browser asks, and no program."""
@@ -107,7 +104,7 @@ def for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
         if refusal is None:
             handler(request)
         else:
-            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
+            refuse(request, 403, "DENIED", refusal)
 
     return handle
 

@@ -76,6 +76,11 @@ def answer_error(request: Request, status: int, code: str, message: str, detail:
     return error_document(code, message, detail)
 
 
+def refuse(request: Request, status: int, code: str, message: str) -> None:
+    """End a request with an error."""
+    request.end(answer_error(request, status, code, message) or b"")
+
+
 def answer_failure(request: Request, error: Exception) -> bytes | None:
     """Answer a request whose handler failed; see `answer_error`. What is the operator's to know is logged."""
     if isinstance(error, HttpError):

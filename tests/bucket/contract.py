@@ -24,7 +24,23 @@ from .contract_reading import LargeFiles
 from .helpers import LIMIT, names, pause, read, spawn, together
 from .storage import Collecting, Storage, read_into
 
-__all__ = ["BucketContract", "spawn", "together"]
+__all__ = ["SAMPLE", "BucketContract", "spawn", "together"]
+
+SAMPLE = (
+    "test_what_was_put_is_there",
+    "test_replacing",
+    "test_missing",
+    "test_removing",
+    "test_moving",
+    "test_listing",
+    "test_walking",
+    "test_put_file",
+    "test_ranges",
+    "test_one_of_many_writers_wins",
+    "test_what_was_acknowledged_outlives_the_daemon",
+    "test_an_outage_never_looks_like_an_absence",
+)
+"""What a storage that is much like another runs of the contract in a plain `make test`: see `tests.marks.sampled`."""
 
 
 class SmallFiles:

@@ -77,6 +77,7 @@ def mkdocs() -> str:
     return require_program("mkdocs", str(Path(program("python")).parent))
 
 
+@full
 def test_the_site_builds(mkdocs: str, tmp_path: Path) -> None:
     run(mkdocs, "build", "--quiet", "--site-dir", tmp_path / "site", cwd=CHECKOUT, env=None)
     for page in ("index.html", "kubo/index.html", "reference/options/index.html", "changelog/index.html"):

@@ -21,16 +21,19 @@ from ipfsreg.bucket.team.key_file import KeyFile
 from ipfsreg.encryption.documents import decode_bucket
 from ipfsreg.encryption.member_key import MemberKey
 from tests.daemon_process import DaemonProcess
-from tests.full import FULL
+from tests.full import FULL, some
+from tests.marks import full
 
 from .documents import OCI_IMAGE
 from .storage import CHANGES, Documents, Storage
 
 SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
-ROUNDS = 40 if FULL else 4
-MANY = 30_000 if FULL else 3_000
+ROUNDS = 15 if FULL else 2
+MANY = 30_000 if FULL else 300
 REPOSITORIES = ("secret/app", "secret/other", "box")
 SIZES = (0, 20, 70_000, 600_000)
+COMMANDS = some(2, (["team", "list"], ["keys", "show"], ["ls"], ["gc", "--now"], ["verify"], ["status"]))
+DOCUMENT_CHANGES = some(3, sorted(set(CHANGES), key=lambda each: each.__name__))
 ANSWERS = {200, 404, 503}
 """What somebody who pulls may be answered: what is gone is like what never was."""
 
@@ -161,7 +164,7 @@ class Place:
 
     def commands(self) -> None:
         """Each command ends by itself, with lines for people."""
-        for arguments in (["team", "list"], ["keys", "show"], ["ls"], ["gc", "--now"], ["verify"], ["status"]):
+        for arguments in COMMANDS:
             done = self.daemon.command(*arguments)
             assert "Traceback" not in done.stderr + done.stdout, done.stderr
             assert done.returncode in {0, 1, 5}, (arguments, done.returncode, done.stderr)
@@ -235,18 +238,19 @@ def test_directories_too_deep_for_any_path(place: Place) -> None:
 
 
 def test_strangers_who_say_that_they_are_owners(place: Place) -> None:
-    assert set(place.endure(lambda: place.documents.members(1500))) == {200}
+    assert set(place.endure(lambda: place.documents.members(1500 if FULL else 100))) == {200}
 
 
+@full
 def test_more_members_than_a_bucket_may_have(place: Place) -> None:
     place.endure(lambda: place.documents.members(MANY))
 
 
 def test_records_that_make_no_sense(place: Place) -> None:
-    assert set(place.endure(lambda: place.documents.odd_members(300))) == {200}
+    assert set(place.endure(lambda: place.documents.odd_members(300 if FULL else 60))) == {200}
 
 
-@pytest.mark.parametrize("count", [200, 25_000 if FULL else 20_001])
+@pytest.mark.parametrize("count", [200, pytest.param(25_000, marks=full)])
 def test_generations_that_nobody_began(place: Place, count: int) -> None:
     place.endure(lambda: place.documents.generations(count))
 
@@ -259,6 +263,6 @@ def test_another_founder(place: Place) -> None:
     place.endure(place.documents.bucket)
 
 
-@pytest.mark.parametrize("change", list(dict.fromkeys(CHANGES)))
+@pytest.mark.parametrize("change", DOCUMENT_CHANGES)
 def test_documents_that_were_changed(place: Place, change: Callable[[random.Random, Path], None]) -> None:
     place.endure(lambda: place.documents.overwrite(change))

@@ -181,7 +181,7 @@ def test_manifests(daemon: DaemonProcess) -> None:
 @pytest.mark.parametrize("name", LONG_ONES)
 def test_the_longest_manifests_at_once(tmp_path: Path, name: str) -> None:
     """What a good client waits is the bench's matter (`python -m bench --only hostile`): it depends on the machine."""
-    content = LONG[name]
+    content = LONG[name]()
     head = f"PUT /v2/{REPOSITORY.decode()}/manifests/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {OCI_IMAGE}\r\n"
     request = f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
     with DaemonProcess(tmp_path) as daemon:

@@ -15,6 +15,7 @@ from twisted.web.http_headers import Headers
 
 from ipfsreg.app.posting import NotTaken, Poster
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
+from ipfsreg.flow.signal import Signal
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.events.event import ENVELOPE, LoggedEvent, envelope
 from ipfsreg.registry.events.event_log import EventLog
@@ -91,7 +92,7 @@ class Sender:
         self._reactor = reactor
         self._pause = backoffPolicy(FIRST_PAUSE, LONGEST_PAUSE)
         self._tries = 0
-        self._more: Deferred[None] | None = None
+        self._more = Signal()
         self._behind = True
         self._running: Deferred[None] | None = None
         self._told: str | None = None
@@ -111,9 +112,7 @@ class Sender:
     def wake(self) -> None:
         """There is more."""
         self._behind = True
-        if self._more is not None:
-            more, self._more = self._more, None
-            more.callback(None)
+        self._more.give()
 
     async def _run(self) -> None:
         while True:
@@ -128,8 +127,7 @@ class Sender:
                 await deferLater(self._reactor, self._pause(self._tries), lambda: None)
                 self._tries += 1
                 continue
-            self._more = Deferred()
-            await self._more
+            await self._more.wait()
 
     async def _send_all(self) -> None:
         # Read anew for each attempt: what waits for long may have fallen out of the log.

@@ -234,6 +234,14 @@ class CidIndex:
         """Wait until everything told so far is written."""
         await self.do(_nothing)
 
+    async def settles(self) -> bool:
+        """As `settled`; False where it cannot be written."""
+        try:
+            await self.settled()
+        except Unavailable:  # it was logged
+            return False
+        return True
+
     async def _let_go(self) -> None:
         # SQLite takes the whole process down if a connection is closed while a thread uses it. So closing waits for its
         # turn, and no turn ends before its thread does, not even when its caller was cancelled.
@@ -259,10 +267,20 @@ class CidIndex:
         elif self._later is None:
             self._later = self._clock.callLater(_WRITE_SECONDS, self._write_now)
 
-    @property
-    def knows_tagged(self) -> bool:
-        """Whether `cid_table.BELIEVED` are to be believed: nothing was lost since they were emptied."""
-        return self._connection is not None and not self._forgotten
+    async def known(self, all_there: cid_table.Statement, look: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What is looked up in a table of which ``all_there`` finds a row in one of `cid_table.BELIEVED`.
+
+        None where it finds none, where these are not to be believed, and where the index cannot be used.
+        """
+
+        def believed(of: sqlite3.Connection) -> T | None:
+            is_known = not self._forgotten and of.execute(*all_there).fetchone() is not None
+            return look(of) if is_known else None
+
+        try:
+            return await self.do(believed)
+        except Unavailable:  # it was logged
+            return None
 
     def _miss(self) -> None:
         self.complete = False

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.content_hash import leaves_of
+from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest
@@ -73,6 +75,7 @@ class Blobs:
         self._index = storage.index
         self._guard = storage.guard
         self._quotas = storage.quotas
+        self._workers = storage.workers
         self._is_private = is_private
         self._mending = KeyedLock()
 
@@ -104,6 +107,15 @@ class Blobs:
                 raise _unknown(digest)
             return OpenBlob(digest, size, reader)
 
+    async def read(self, repository: Repository, digest: Digest, most: int) -> bytes | None:
+        """The content of a blob of at most ``most`` bytes, unverified; None for a longer one.
+
+        :raises BlobUnknown: as `open`.
+        """
+        blob = await self.open(repository, digest)
+        with closing(blob.reader):
+            return await read_part(self._workers, blob.reader, 0, blob.size) if blob.size <= most else None
+
     async def cid(self, repository: Repository, digest: Digest) -> str:
         """A blob's CID; see `dag`."""
         return str((await self.dag(repository, digest)).cid)
@@ -115,10 +127,8 @@ class Blobs:
         """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             blob = await self.open(repository, digest)
-            try:
+            with closing(blob.reader):
                 dag = await self._dags.get(digest, blob.size, blob.reader)
-            finally:
-                blob.reader.close()
             assert dag is not None
             return dag
 

@@ -22,7 +22,7 @@ from ipfsreg.web.replies import reply
 from ipfsreg.web.routes import RouteHandler, Routes
 from ipfsreg.web.visitors import Visitors
 
-from .forms import FormTokens
+from .form_tokens import FormTokens
 from .paths import HOME, SIGN_IN, is_page, sign_in_path
 from .rendering import Rendering
 from .text import clip

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.registry import Registry
 from ipfsreg.web.browsers import BrowserRules
-from ipfsreg.web.errors import HttpError, answer_error
+from ipfsreg.web.errors import HttpError, refuse
 from ipfsreg.web.gate import Entry
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.forwarded import TrustedProxies
@@ -105,7 +105,7 @@ class Pages:
     def refuse(self, request: Request, why: str) -> None:
         """Answer 403: with a page where one is wanted."""
         if not wants_page(request):
-            request.end(answer_error(request, 403, "DENIED", why) or b"")
+            refuse(request, 403, "DENIED", why)
             return
         answer = self._answers.failed(request, HttpError(403, "DENIED", why))
         if isinstance(answer, Deferred):

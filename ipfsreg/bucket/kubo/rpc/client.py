@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, refusal
+from ipfsreg.flow.http.answer_body import BodyTooLong, read_body
 from ipfsreg.flow.tracing import NO_SPAN, Span, current
 
 from .address import Address, remembered
@@ -249,39 +248,15 @@ class Slot:
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
-        collector = _Collector(self._command, limit)
-        response.deliverBody(collector)
-        return await self._deadlines.within(collector.done, self._seconds + GRACE_SECONDS, self._command, _NO_END)
+        body = read_body(response, limit).addErrback(self._cut_off)
+        return await self._deadlines.within(body, self._seconds + GRACE_SECONDS, self._command, _NO_END)
 
-
-class _Collector(Protocol):
-    def __init__(self, command: str, limit: int) -> None:
-        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
-        self._command = command
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self._length = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._length += len(data)
-        if self._length > self._limit:
-            self._finish(Failure(Unavailable(_TOO_LONG, RETRY_AFTER)))
-            self._abort()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # An answer without a length ends with its connection: what is made of it has to show that it is whole.
-        ended = reason.check(ResponseDone, PotentialDataLoss)
-        cut = CutOff(f"{self._command}: {why(reason.value)}", RETRY_AFTER)
-        self._finish(b"".join(self._pieces) if ended else Failure(cut))
-
-    def _abort(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def _finish(self, result: bytes | Failure) -> None:
-        if not self.done.called:
-            self.done.callback(result) if isinstance(result, bytes) else self.done.errback(result)
+    def _cut_off(self, failure: Failure) -> Failure:
+        if failure.check(BodyTooLong):
+            return Failure(Unavailable(_TOO_LONG, RETRY_AFTER))
+        if failure.check(CancelledError):
+            return failure
+        return Failure(CutOff(f"{self._command}: {why(failure.value)}", RETRY_AFTER))
 
 
 def parsed(command: str, content: bytes) -> Any:
