@@ -56,10 +56,10 @@ class Network:
     def behind_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the backend `local` have it."""
 
-        def make(*arguments: Any) -> Opened:
+        def make(_: backends.Backend, *arguments: Any) -> Opened:
             return replace(open_local(*arguments), ipfs=Capabilities(self))
 
-        monkeypatch.setitem(backends.BACKENDS, "local", replace(backends.BACKENDS["local"], make=make))
+        monkeypatch.setattr(backends.Backend, "make", make)
 
 
 @implementer(IReader)
