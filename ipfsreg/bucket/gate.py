@@ -13,14 +13,14 @@ from zope.interface import implementer
 
 from ipfsreg.flow.single_flight import SingleFlight
 
-from .bulk import IFindsByContent, WithContent, names_with
+from .bulk import File, IFindsByContent, IPutsInOrder, WithContent, names_with, put_in_order
 from .interface import Entry, IBucket, IReader, Listing, Stat
 from .wrapper import BucketWrapper
 
 T = TypeVar("T")
 
 
-@implementer(IFindsByContent)
+@implementer(IFindsByContent, IPutsInOrder)
 class GatedBucket(BucketWrapper):
     """``check`` gets the wrapped bucket before the first operation, and again until it has passed once.
 
@@ -57,6 +57,10 @@ class GatedBucket(BucketWrapper):
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
         return self._after_check(lambda: self._bucket.put_file(path, source))
+
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        """See `IPutsInOrder.put_in_order`."""
+        return self._after_check(lambda: ensureDeferred(put_in_order(self._bucket, files)))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`."""

@@ -1,14 +1,16 @@
 """A wrapper that keeps small files in memory: tags, records and manifests are read far more than written."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
 from cachetools import Cache, LRUCache, TTLCache
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from ipfsreg.bucket.bulk import File, IPutsInOrder, put_in_order
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.wrapper import BucketWrapper
 from ipfsreg.flow.hits import Hits
@@ -20,6 +22,7 @@ SHARED_SECONDS = 2.0
 _ENTRY_OVERHEAD = 400  # what a cached entry costs beside its content, roughly, so that empty ones count too
 
 
+@implementer(IPutsInOrder)
 class SmallFileCache(BucketWrapper):
     """A bucket whose `get` answers from memory what it knows; everything else goes to the wrapped bucket.
 
@@ -77,6 +80,10 @@ class SmallFileCache(BucketWrapper):
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
         return self._changing(self._bucket.put_file(path, source), path)
+
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        """See `IPutsInOrder.put_in_order`."""
+        return self._changing(ensureDeferred(put_in_order(self._bucket, files)), *(path for path, _ in files))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`."""

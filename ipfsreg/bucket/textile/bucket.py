@@ -14,10 +14,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ipfsreg.bucket.bulk import File, IPutsInOrder
 from ipfsreg.bucket.content_path import content_at
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
-from ipfsreg.bucket.sources import FileSource, MemorySource
+from ipfsreg.bucket.sources import FileSource, MemorySource, Source
 from ipfsreg.flow.background import Background
 from ipfsreg.flow.gather import gather
 from ipfsreg.flow.retry import retry
@@ -27,6 +28,7 @@ from .capacity import in_slices
 from .options import TextileOptions
 from .paths import SEED, Directories, from_server, to_server, unfold
 from .proto import bucketsd_pb2
+from .push_queue import FileToPush
 from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, RemoteReader, get_small, pull
 from .server.client import TextileClient
 from .server.errors import StaleRoot
@@ -48,7 +50,7 @@ TRIES = 3
 """How often a directory that others write to is looked at anew before it is left where it is."""
 
 
-@implementer(IBucket)
+@implementer(IBucket, IPutsInOrder)
 class TextileBucket:
     """See `IBucket`. Other daemons may use the same bucket."""
 
@@ -107,17 +109,15 @@ class TextileBucket:
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
         """See `IBucket.put`."""
-        return ensureDeferred(self._put(path, content))
+        return self.put_in_order([(path, content)])
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         """See `IBucket.put_file`."""
+        return self.put_in_order([(path, source)])
 
-        async def push() -> None:
-            at = _checked(path)
-            await self._writer.push(at, await FileSource.of(source, self._workers))
-            await self._workers.run(source.unlink, True)
-
-        return ensureDeferred(push())
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        """See `IPutsInOrder.put_in_order`."""
+        return ensureDeferred(self._put_in_order(files))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. A file of a private bucket has no CID to link, and is uploaded again."""
@@ -135,8 +135,14 @@ class TextileBucket:
         """See `IBucket.walk`."""
         return self._walk(directory, into)
 
-    async def _put(self, path: str, content: bytes) -> None:
-        await self._writer.push(_checked(path), MemorySource(content))
+    async def _put_in_order(self, files: Sequence[File]) -> None:
+        await self._writer.push(*[FileToPush(_checked(path), await self._source(content)) for path, content in files])
+        for _, content in files:
+            if isinstance(content, Path):
+                await self._workers.run(content.unlink, True)
+
+    async def _source(self, content: bytes | Path) -> Source:
+        return await FileSource.of(content, self._workers) if isinstance(content, Path) else MemorySource(content)
 
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
         for shard in await self.shards.for_reading(path):
@@ -201,7 +207,7 @@ class TextileBucket:
         draft = Path(await self._workers.run(tempfile.mkdtemp, dir=self._options.path)) / "content"
         try:
             await self._anywhere(source, lambda shard: self._save(shard, source, draft))
-            await self._writer.push(destination, await FileSource.of(draft, self._workers))
+            await self._writer.push(FileToPush(destination, await self._source(draft)))
         finally:
             await self._workers.run(shutil.rmtree, draft.parent, True)
 

@@ -1,16 +1,16 @@
 """Writing to a bucket that is one or many buckets of the server: to which of them, and what that brings with it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.sources import Source
 
 from .placement import Place
 from .proto import bucketsd_pb2
-from .push_queue import PushQueue
+from .push_queue import FileToPush, PushQueue
 from .server.errors import BucketFull
 from .server.transport import TransportChoice
 from .shard import Shard
@@ -34,16 +34,26 @@ class Writer:
         for queue in self._queues.values():
             queue.stop()
 
-    async def push(self, path: str, source: Source) -> None:
-        """Push a file; returns when the server has acknowledged it.
+    async def push(self, *files: FileToPush) -> None:
+        """Push files; returns when the server has acknowledged all. None is there without those before it.
 
         :raises Unavailable: or another `BucketError`, where it did not.
         """
 
         async def write(shard: Shard) -> None:
-            await self._queue(shard).push(path, source)
+            await self._queue(shard).push(files)
 
-        await self._write(path, source.size, write)
+        if len(files) > 1:
+            try:
+                if len({await self._shards.for_writing(file.path, file.source.size) for file in files}) == 1:
+                    await self._write({file.path: file.source.size for file in files}, write)
+                    return
+            except BucketFull:
+                pass  # which of them does not go in is seen one by one
+            for file in files:
+                await self.push(file)
+        else:
+            await self._write({file.path: file.source.size for file in files}, write)
 
     async def link(self, path: str, cid: str, size: int) -> bool:
         """Give what is on the server's IPFS node a path, without its content being moved; False in a private bucket."""
@@ -55,13 +65,13 @@ class Writer:
             await shard.call("SetPath", request, bucketsd_pb2.SetPathResponse, slow=True)
 
         try:
-            await self._write(path, size, write)
+            await self._write({path: size}, write)
         except _Private:
             return False
         return True
 
-    async def _write(self, path: str, size: int, write: Write) -> None:
-        """Write to the bucket of the server that a path belongs to.
+    async def _write(self, sizes: Mapping[str, int], write: Write) -> None:
+        """Write to the bucket of the server that some paths belong to, with so many bytes at each.
 
         Another daemon may have begun a higher level a moment ago, of which this one does not know yet. What is
         written below it would be hidden by what is there; so the server is asked again meanwhile. Content that its
@@ -69,33 +79,37 @@ class Writer:
         """
         while True:
             top = None
-            if content_at(path) is None:
-                top = Deferred.fromCoroutine(self._shards.top(path, self._clock.seconds()))
+            replaced = next((path for path in sizes if content_at(path) is None), None)
+            if replaced is not None:
+                top = Deferred.fromCoroutine(self._shards.top(replaced, self._clock.seconds()))
             try:
-                shard = await self._write_once(path, size, write)
+                shard = await self._write_once(sizes, write)
                 if top is None or await top <= shard.place.level:
                     return
             finally:
                 if top is not None:
                     top.addErrback(lambda _: None)
 
-    async def _write_once(self, path: str, size: int, write: Write) -> Shard:
-        """Write to where a path belongs as far as is known, or to the next one that takes it; answers which."""
+    async def _write_once(self, sizes: Mapping[str, int], write: Write) -> Shard:
+        """Write to where the paths belong as far as is known, or to the next one that takes them; answers which."""
+        path, size = next(iter(sizes.items()))
         while True:
             shard = await self._shards.for_writing(path, size)
             await shard.ensure()
             try:
-                with shard.capacity.reserved(shard.at(path)):
+                with ExitStack() as reserved:
+                    for each in sizes:
+                        reserved.enter_context(shard.capacity.reserved(shard.at(each)))
                     await shard.ask(write)
                 return shard
             except BucketFull as error:
-                if shard.is_empty:  # what an empty bucket does not take, none does
+                if shard.is_empty or len(sizes) > 1:  # what an empty bucket does not take, none does
                     raise
                 shard.capacity.refused(shard.at(path), size, error)
 
     def _queue(self, shard: Shard) -> PushQueue:
         if shard.place not in self._queues:
-            self._queues[shard.place] = PushQueue(ShardSender(shard, self._transport), self._clock)
+            self._queues[shard.place] = PushQueue(ShardSender(shard, self._transport, self._clock), self._clock)
         return self._queues[shard.place]
 
 

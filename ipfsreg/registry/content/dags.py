@@ -4,13 +4,14 @@ Content of up to 1 MiB with a sha256 digest is one raw block, and its CID is the
 content the hashes of the leaves are kept in a small file beside it (docs/layout.md); the blocks are the content.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import File
 from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
@@ -97,6 +98,16 @@ class Dags:
         else:
             await self.note(digest, dag)
         return str(dag.cid)
+
+    async def files(self, digest: Digest, size: int, leaves: bytes | None) -> Sequence[File] | None:
+        """What `add` would store, for a caller that does so at once; None where it may read the content for that."""
+        if is_one_block(digest, size):
+            return []
+        if leaves is None:
+            return None
+        dag = await self._workers.run(FileDag, leaves, size)
+        await self.note(digest, dag)
+        return [(layout.dag(digest), encode_dag(dag))]
 
     async def _add_by_reading(self, digest: Digest, size: int) -> str:
         reader = await self._bucket.open(layout.blob(digest))
@@ -201,6 +212,10 @@ class NoDags(Dags):
     async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
         """See `Dags.add`: None."""
         return None
+
+    async def files(self, digest: Digest, size: int, leaves: bytes | None) -> Sequence[File]:
+        """See `Dags.files`: none."""
+        return []
 
     async def get(self, digest: Digest, size: int, reader: IReader | None = None) -> FileDag | None:
         """See `Dags.get`. :raises Denied: always."""
