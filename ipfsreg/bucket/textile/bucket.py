@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.bulk import File, IPutsInOrder
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.sources import FileSource, MemorySource, Source
 from ipfsreg.flow.background import Background
@@ -25,6 +25,7 @@ from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
 from .capacity import in_slices
+from .known_files import KnownFile
 from .options import TextileOptions
 from .paths import SEED, Directories, from_server, to_server, unfold
 from .proto import bucketsd_pb2
@@ -153,12 +154,20 @@ class TextileBucket:
         raise NotFound(path)
 
     async def _stat(self, shard: Shard, path: str) -> Stat:
+        at = shard.at(path)
+        if shard.folded or at in shard.known_files:
+            root = await shard.root()
+            if shard.folded:
+                if at not in root.path_metadata:
+                    raise NotFound(path)
+                return Stat(None)
+            known = shard.known_files.get(root, at)
+            if known is not None:
+                return _stat_of(shard, known)
         item = await self._item(shard, path)
         if item.is_dir:
             raise NotFound(f"{path} is a directory")
-        if shard.private:
-            return Stat(None)
-        return Stat(item.size if item.cid.startswith(RAW) else None, item.cid or None)
+        return _stat_of(shard, item)
 
     async def _open(self, shard: Shard, path: str) -> RemoteReader:
         return await RemoteReader.open(shard, shard.at(path), await self._patience(shard, path))
@@ -181,11 +190,18 @@ class TextileBucket:
 
     async def _get_verified(self, shard: Shard, path: str, limit: int) -> bytes:
         """A file's content. At a content-addressed path what a transfer damaged is not taken for what is stored."""
-        found = await get_small(shard, shard.at(path), limit, patient=shard.private)
+        at = shard.at(path)
+        if at in shard.known_files:
+            known = shard.known_files.get(await shard.root(), at)
+            if known is not None and known.content is not None:
+                if len(known.content) > limit:
+                    raise TooLarge(f"{path} is larger than {limit} bytes")
+                return known.content
+        found = await get_small(shard, at, limit, patient=shard.private)
         content = content_at(path)
         if content is None or hashlib.new(content.algorithm, found).hexdigest() == content.hex:
             return found
-        again = await get_small(shard, shard.at(path), limit, patient=shard.private)
+        again = await get_small(shard, at, limit, patient=shard.private)
         if again == found or hashlib.new(content.algorithm, again).hexdigest() == content.hex:
             return again
         raise Corrupt(f"what the server sends for {path} is not the same each time")
@@ -325,6 +341,12 @@ def _checked(path: str) -> str:
     """A path of ours as it is at the server; ValueError for what is none."""
     check_path(path)
     return to_server(path)
+
+
+def _stat_of(shard: Shard, file: bucketsd_pb2.PathItem | KnownFile) -> Stat:
+    if shard.private:
+        return Stat(None)
+    return Stat(file.size if file.cid.startswith(RAW) else None, file.cid or None)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -59,13 +59,14 @@ class _Push:
 
 
 class PushQueue:
-    """The queue of one bucket of the server."""
+    """The queue of one bucket of the server. ``begins`` is called when a stream does."""
 
     _log = Logger()
 
-    def __init__(self, sender: Sender, clock: IReactorTime) -> None:
+    def __init__(self, sender: Sender, clock: IReactorTime, begins: Callable[[], None]) -> None:
         self._sender = sender
         self._clock = clock
+        self._begins = begins
         self._queue: list[_Push] = []
         self._running: Deferred[None] | None = None
         self._has_push_paths = True
@@ -98,6 +99,7 @@ class PushQueue:
             # A stream costs some round trips: files that come a moment later had better go in the same one.
             await deferLater(self._clock, min(GATHER_MAX, GATHER_PART * self._took), lambda: None)
             batch = self._next_batch()
+            self._begins()
             began = self._clock.seconds()
             try:
                 await self._push(batch)

@@ -1,6 +1,7 @@
 """A batch of files to the server, in one stream or one by one (docs/protocols/textile.md, "Pushing")."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -75,7 +76,7 @@ class ShardSender:
                 for number, push in enumerate(pushes):
                     if turn >= len(paths[number]):
                         continue
-                    if turn and not await answers.about(paths[number][turn - 1], ANSWER_SECONDS, self._clock):
+                    if turn and not await answers.wait_for(paths[number][turn - 1], ANSWER_SECONDS, self._clock):
                         self._waits_from = self._clock.seconds() + ALONE_SECONDS
                         return
                     sent[number] += 1
@@ -86,7 +87,12 @@ class ShardSender:
                     yield _chunk(paths[number][turn], b"")
 
         length = sum(file.source.size for push in pushes for file in push)
-        await self._push("PushPaths", length, bucketsd_pb2.PushPathsRequest(header=header), chunks)
+        answers = await self._push("PushPaths", length, bucketsd_pb2.PushPathsRequest(header=header), chunks)
+        for number, push in enumerate(pushes):
+            for file, path in zip(push[: sent[number]], paths[number], strict=False):
+                answer = answers.about.get(path)
+                if answer is not None:
+                    self._shard.known_files.pushed(answers.root, path, answer.cid, answer.size, file.source.in_memory)
         return sent
 
     async def push_path(self, file: FileToPush) -> None:
@@ -113,7 +119,7 @@ class ShardSender:
 
     async def _push(
         self, method: str, length: int, header: Any, chunks: "Callable[[int, _Answers], AsyncIterator[Any]]"
-    ) -> None:
+    ) -> "_Answers":
         client = self._shard.client
         deadline = client.timeouts.silence + SECONDS_PER_MEBIBYTE * length / 1024**2
         transport = self._transport.transport
@@ -156,12 +162,21 @@ class ShardSender:
             raise
         self._shard.learn(answers.root)
         self._transport.worked(transport, length)
+        return answers
 
 
 _RESPONSES: dict[str, type[Any]] = {
     "PushPath": bucketsd_pb2.PushPathResponse,
     "PushPaths": bucketsd_pb2.PushPathsResponse,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the server says of a file that was pushed."""
+
+    cid: str
+    size: int
 
 
 class _Answers:
@@ -172,7 +187,7 @@ class _Answers:
         self.awaited = 0
         self.files = 0
         self.root = bucketsd_pb2.Root()  # each is longer than the one before, and to learn from it takes time
-        self._paths: set[str] = set()
+        self.about: dict[str, About] = {}
         self._ended = False
         self._waiting: tuple[str, Deferred[None]] | None = None
 
@@ -180,19 +195,21 @@ class _Answers:
         try:
             async for message in stream.responses:
                 self.begun = True
-                event = message.event if isinstance(message, bucketsd_pb2.PushPathResponse) else message
-                if event is message or event.path:  # the others tell of progress
+                if isinstance(message, bucketsd_pb2.PushPathsResponse):
                     self.files += 1
-                    self.root = event.root
-                    self._paths.add(event.path)
-                    self._wake(event.path)
+                    self.root = message.root
+                    self.about[message.path] = About(message.cid, message.size)
+                    self._wake(message.path)
+                elif message.event.path:  # the others tell of progress
+                    self.files += 1
+                    self.root = message.event.root
         finally:
             self._ended = True
             self._wake(None)
 
-    async def about(self, path: str, seconds: float, clock: IReactorTime) -> bool:
+    async def wait_for(self, path: str, seconds: float, clock: IReactorTime) -> bool:
         """Wait for the answer about a file, or the stream's end; False where neither comes within some seconds."""
-        if path not in self._paths and not self._ended:
+        if path not in self.about and not self._ended:
             self._waiting = path, Deferred()
             try:
                 await self._waiting[1].addTimeout(seconds, clock)

@@ -43,17 +43,16 @@ class Writer:
         async def write(shard: Shard) -> None:
             await self._queue(shard).push(files)
 
-        if len(files) > 1:
+        shards = {await self._shards.for_writing(file.path, file.source.size) for file in files}
+        if len(shards) == 1:
             try:
-                if len({await self._shards.for_writing(file.path, file.source.size) for file in files}) == 1:
-                    await self._write({file.path: file.source.size for file in files}, write)
-                    return
+                await self._write({file.path: file.source.size for file in files}, write)
+                return
             except BucketFull:
-                pass  # which of them does not go in is seen one by one
-            for file in files:
-                await self.push(file)
-        else:
-            await self._write({file.path: file.source.size for file in files}, write)
+                if len(files) == 1:
+                    raise
+        for file in files:  # which of them has to go elsewhere is seen one by one
+            await self.push(file)
 
     async def link(self, path: str, cid: str, size: int) -> bool:
         """Give what is on the server's IPFS node a path, without its content being moved; False in a private bucket."""
@@ -61,6 +60,7 @@ class Writer:
         async def write(shard: Shard) -> None:
             if shard.private:
                 raise _Private
+            self._look()
             request = bucketsd_pb2.SetPathRequest(key=shard.key, path=shard.at(path), cid=cid)
             await shard.call("SetPath", request, bucketsd_pb2.SetPathResponse, slow=True)
 
@@ -74,21 +74,20 @@ class Writer:
         """Write to the bucket of the server that some paths belong to, with so many bytes at each.
 
         Another daemon may have begun a higher level a moment ago, of which this one does not know yet. What is
-        written below it would be hidden by what is there; so the server is asked again meanwhile. Content that its
-        path names is the same everywhere.
+        written below it would be hidden by what is there; so the server is asked again meanwhile (`_look`), once for
+        all that goes in one stream. Content that its path names is the same everywhere.
         """
+        replaced = next((path for path in sizes if content_at(path) is None), None)
         while True:
-            top = None
-            replaced = next((path for path in sizes if content_at(path) is None), None)
-            if replaced is not None:
-                top = Deferred.fromCoroutine(self._shards.top(replaced, self._clock.seconds()))
-            try:
-                shard = await self._write_once(sizes, write)
-                if top is None or await top <= shard.place.level:
-                    return
-            finally:
-                if top is not None:
-                    top.addErrback(lambda _: None)
+            since = self._clock.seconds()
+            shard = await self._write_once(sizes, write)
+            if replaced is None or await self._shards.top(replaced, since) <= shard.place.level:
+                return
+
+    def _look(self) -> None:
+        """Ask the server now for the threads that there are. Whoever needs the answer is told of a failure."""
+        looking = Deferred.fromCoroutine(self._shards.listed_since(self._clock.seconds()))
+        looking.addErrback(lambda _: None)
 
     async def _write_once(self, sizes: Mapping[str, int], write: Write) -> Shard:
         """Write to where the paths belong as far as is known, or to the next one that takes them; answers which."""
@@ -109,7 +108,8 @@ class Writer:
 
     def _queue(self, shard: Shard) -> PushQueue:
         if shard.place not in self._queues:
-            self._queues[shard.place] = PushQueue(ShardSender(shard, self._transport, self._clock), self._clock)
+            sender = ShardSender(shard, self._transport, self._clock)
+            self._queues[shard.place] = PushQueue(sender, self._clock, self._look)
         return self._queues[shard.place]
 
 

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
 from twisted.logger import Logger
 
-from ipfsreg.bucket.bulk import File
+from ipfsreg.bucket.bulk import File, put_in_order
 from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
@@ -91,12 +91,8 @@ class Dags:
         if leaves is None:
             return await self._add_by_reading(digest, size)
         dag = await self._workers.run(FileDag, leaves, size)
-        try:
-            await self._bucket.stat(layout.dag(digest))
-        except (NotFound, Corrupt):
-            await self._store(digest, dag)
-        else:
-            await self.note(digest, dag)
+        with suppress(Unchangeable):  # then only this daemon knows it
+            await put_in_order(self._bucket, await self._missing_files(digest, dag))
         return str(dag.cid)
 
     async def files(self, digest: Digest, size: int, leaves: bytes | None) -> Sequence[File] | None:
@@ -105,9 +101,15 @@ class Dags:
             return []
         if leaves is None:
             return None
-        dag = await self._workers.run(FileDag, leaves, size)
+        return await self._missing_files(digest, await self._workers.run(FileDag, leaves, size))
+
+    async def _missing_files(self, digest: Digest, dag: FileDag) -> Sequence[File]:
         await self.note(digest, dag)
-        return [(layout.dag(digest), encode_dag(dag))]
+        try:
+            await self._bucket.stat(layout.dag(digest))
+        except (NotFound, Corrupt):
+            return [(layout.dag(digest), encode_dag(dag))]
+        return []
 
     async def _add_by_reading(self, digest: Digest, size: int) -> str:
         reader = await self._bucket.open(layout.blob(digest))
