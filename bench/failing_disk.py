@@ -4,8 +4,6 @@ A file system in user space (mfusepy and libfuse 2 or 3; only root can mount it)
 the operations is answered with an input/output error, such as 0.02. It ends when it is unmounted.
 """
 
-# ruff: noqa: D102 - each method is the system call of its name
-
 import errno
 import os
 import random

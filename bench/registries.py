@@ -181,7 +181,8 @@ def peer(name: str, template: str) -> Registry:
     return Registry(name, prepare, lambda: template)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -198,7 +199,7 @@ class Running:
         """
         self.name = registry.name
         self.directory = directory
-        self.port = _free_port()
+        self.port = free_port()
         command = registry.prepare(self.port, directory)
         environment = {**os.environ, "PYTHONPATH": str(registry.checkout)}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile everything anew

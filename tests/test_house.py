@@ -3,13 +3,19 @@
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
+import types
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+from zope.interface import implementedBy
+from zope.interface.interface import InterfaceClass
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PRODUCT = CHECKOUT / "ipfsreg"
@@ -138,9 +144,8 @@ def names_shared_with_foreign_bases(a_class: type) -> frozenset[str]:
 def test_no_class_uses_or_replaces_what_is_private_to_a_class_of_a_library() -> None:
     found = []
     for path in MODULES:
-        module = importlib.import_module(".".join(path.relative_to(CHECKOUT).with_suffix("").parts))
-        for a_class in {each for each in vars(module).values() if isinstance(each, type)}:
-            if a_class.__module__ == module.__name__ and (names := names_shared_with_foreign_bases(a_class)):
+        for a_class in {each for each in made_in(path) if isinstance(each, type)}:
+            if names := names_shared_with_foreign_bases(a_class):
                 line = inspect.getsourcelines(a_class)[1]
                 found.append(shown(path, line, f"{a_class.__qualname__}: {', '.join(sorted(names))}"))
     assert not found, "\n".join(["private names of a library's class:", *sorted(found)])
@@ -156,6 +161,47 @@ def test_such_a_class_is_found() -> None:
         _mine = 1
 
     assert names_shared_with_foreign_bases(Peeking) == {"_version"}
+
+
+def made_in(path: Path) -> list[Any]:
+    """The classes of a module, and its interfaces, which are objects."""
+    module = importlib.import_module(".".join(path.relative_to(CHECKOUT).with_suffix("").parts))
+    kinds = (type, InterfaceClass)
+    return [each for each in vars(module).values() if isinstance(each, kinds) and each.__module__ == module.__name__]
+
+
+@cache
+def classes_by_name() -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for each in chain.from_iterable(map(made_in, MODULES)):
+        found.setdefault(each.__name__, []).append(each)
+    return found
+
+
+def declares(a_class: type, method: str) -> bool:
+    """Whether a base of a class, an interface, or a class that their docstrings name in backticks has the method."""
+    if any(method in vars(base) for base in a_class.__mro__[1:]) or any(
+        method in face for face in implementedBy(a_class)
+    ):
+        return True
+    docs = " ".join(base.__doc__ or "" for base in a_class.__mro__)
+    named = chain.from_iterable(classes_by_name().get(name, ()) for name in re.findall(r"`(\w+)`", docs))
+    return any(
+        method in (each if isinstance(each, InterfaceClass) else dir(each)) for each in named if each is not a_class
+    )
+
+
+def test_every_public_method_says_what_it_does_or_is_one_that_its_class_implements() -> None:
+    silent = [
+        f"{a_class.__module__}.{a_class.__qualname__}.{name}"
+        for a_class in chain.from_iterable(classes_by_name().values())
+        if isinstance(a_class, type) and not is_private(a_class.__name__)
+        for name, found in list(vars(a_class).items())
+        if isinstance(found, types.FunctionType | property | staticmethod | classmethod)
+        if not found.__doc__ and not name.startswith("_")
+        if not declares(a_class, name)
+    ]
+    assert not silent, "\n".join(["methods without a docstring:", *sorted(silent)])
 
 
 def test_at_the_top_are_packages_and_the_plugin() -> None:

@@ -18,14 +18,12 @@ class AccessFile:
         self.add = self._file.add
 
     async def start(self) -> None:
-        """See `Watcher`."""
         try:
             await self._workers.run(self._file.check)
         except OSError as error:
             raise SetupError(f"[log] access: {self._file.path}: {error.strerror}") from None
 
     async def stop(self) -> None:
-        """See `Watcher`."""
         await self._file.stop()
 
 

@@ -89,7 +89,6 @@ class Certificates:
         self._seen: object = None
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """See `IOpenSSLServerConnectionCreator`."""
         assert self._pairs is not None
         return TlsConnection(self._pairs.default, None)
 

@@ -85,11 +85,9 @@ class FileReader:
         self._open = OpenWhileRead(workers, file.close)
 
     def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """See `IReader.pieces`."""
         return self._open.pieces(self._read, offset, length)
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._open.close()
 
     async def _read(self, offset: int, length: int) -> bytes:

@@ -39,47 +39,36 @@ class GatedBucket(BucketWrapper):
             self._passed = True
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return self._after_check(lambda: self._bucket.stat(path))
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._after_check(lambda: self._bucket.get(path, limit))
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._after_check(lambda: self._bucket.open(path))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._after_check(lambda: self._bucket.put(path, content))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._after_check(lambda: self._bucket.put_file(path, source))
 
     def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
-        """See `IPutsInOrder.put_in_order`."""
         return self._after_check(lambda: ensureDeferred(put_in_order(self._bucket, files)))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._after_check(lambda: self._bucket.move(source, destination))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._after_check(lambda: self._bucket.remove(path))
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return self._after_check(lambda: self._bucket.list(directory))
 
     def names_with(self, directory: str, content: bytes) -> "Deferred[WithContent | None]":
-        """See `IFindsByContent.names_with`."""
         return self._after_check(lambda: ensureDeferred(names_with(self._bucket, directory, content)))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         await self.passed()
         async for listings in self._bucket.walk(directory, into):
             yield listings

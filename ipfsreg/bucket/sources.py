@@ -23,19 +23,18 @@ class Source(Protocol):
 
 
 class MemorySource:
-    """Bytes in memory."""
+    """A `Source` of bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self.in_memory: bytes | None = content
         self.size = len(content)
 
     async def read(self, offset: int) -> bytes:
-        """See `Source`."""
         return (self.in_memory or b"")[offset : offset + READ_PIECE]
 
 
 class FileSource:
-    """A file of this disk, read in a thread, at most ``piece`` bytes at a time."""
+    """A `Source` that is a file of this disk, read in a thread, at most ``piece`` bytes at a time."""
 
     in_memory: bytes | None = None
 
@@ -51,7 +50,6 @@ class FileSource:
         return cls(path, (await workers.run(path.stat)).st_size, workers, piece)
 
     async def read(self, offset: int) -> bytes:
-        """See `Source`."""
         return await self._workers.run(_read, self._path, offset, self._piece)
 
 

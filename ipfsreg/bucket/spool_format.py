@@ -63,41 +63,34 @@ class SpoolFormat(Protocol):
 
 
 class PlainSpool:
-    """Files that hold what came, and nothing else."""
+    """The `SpoolFormat` of files that hold what came, and nothing else."""
 
     suffix = ""
     append_flags = os.O_WRONLY | os.O_APPEND
     bucket_finishes = False
 
     def note(self, session: str, text: bytes) -> bytes:
-        """See `SpoolFormat`."""
         return text
 
     def read_note(self, session: str, note: bytes) -> bytes:
-        """See `SpoolFormat`."""
         return note
 
     def begin(self, descriptor: int) -> None:
         """See `SpoolFormat`."""
 
     def recover(self, descriptor: int) -> int:
-        """See `SpoolFormat`."""
         return os.fstat(descriptor).st_size
 
     def content_length(self, stored: int) -> int:
-        """See `SpoolFormat`."""
         return stored
 
     def cut(self, descriptor: int, length: int) -> None:
-        """See `SpoolFormat`."""
         os.ftruncate(descriptor, length)
 
     def appender(self, descriptor: int, offset: int) -> Appender:
-        """See `SpoolFormat`."""
         return _PlainAppender(descriptor, offset)
 
     def read(self, descriptor: int, offset: int, length: int) -> bytes:
-        """See `SpoolFormat`."""
         return os.pread(descriptor, length, offset)
 
 

@@ -19,45 +19,34 @@ class BucketWrapper:
         self._bucket = bucket
 
     def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
         return self._bucket.start()
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         return self._bucket.stop()
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return self._bucket.stat(path)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._bucket.get(path, limit)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._bucket.open(path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._bucket.put(path, content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._bucket.put_file(path, source)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._bucket.move(source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._bucket.remove(path)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return self._bucket.list(directory)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         return self._bucket.walk(directory, into)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Event
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.client.endpoints import Endpoints
+from ipfsreg.flow.repeating import repeating
 from ipfsreg.flow.streams import PiecesBody
 
 from .errors import ControlError, Exit
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
+
+_STEPS = 20
 
 _URL = "http://daemon/"
 
@@ -47,8 +50,6 @@ class DaemonClient:
     async def do(
         self, task: str, arguments: Mapping[str, str], heard: Callable[[Event], None] | None = None
     ) -> dict[str, Any]:
-        """See `Alone`."""
-
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, task, arguments, accept=f"{EVENTS}, */*")
             if response.headers.getRawHeaders("Content-Type") != [EVENTS]:
@@ -62,8 +63,6 @@ class DaemonClient:
         return await self._talk(asking)
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
-        """See `Alone`."""
-
         async def asking(agent: Agent) -> dict[str, Any]:
             response = await _post(agent, "export", {"name": name})
             began(cast(int, response.length))
@@ -82,7 +81,6 @@ class DaemonClient:
     async def import_image(
         self, name: str | None, pieces: AsyncGenerator[bytes, None], length: int | None
     ) -> dict[str, Any]:
-        """See `Alone`."""
         body = PiecesBody(pieces, length)
 
         async def asking(agent: Agent) -> dict[str, Any]:
@@ -96,7 +94,6 @@ class DaemonClient:
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator["RegistryClient"]:
-        """See `Alone`."""
         from .socket_registry import registry_at
 
         async with registry_at(self._reactor, self._socket, name) as client:
@@ -146,16 +143,27 @@ class DaemonClient:
 
     async def _sign_of_life(self, agent: Agent) -> None:
         asked: Deferred[IResponse] = agent.request(b"GET", _URL.encode())
-        late = self._reactor.callLater(SIGN_OF_LIFE_SECONDS, asked.cancel)
-        try:
+        with _cancelled_after(asked, SIGN_OF_LIFE_SECONDS, self._reactor):
             response = await asked
-        finally:
-            if late.active():
-                late.cancel()
         await _content(response)
 
     def _error(self, what: str) -> ControlError:
         return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
+
+
+def _cancelled_after(asked: "Deferred[Any]", seconds: float, clock: Any) -> AbstractContextManager[None]:
+    """Cancel it after so many seconds, of which those do not count in which this process got no time: a machine that
+    stood still, or was suspended, has kept the daemon from answering as well.
+    """
+    left = _STEPS
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            asked.cancel()
+
+    return repeating(step, seconds / _STEPS, clock)
 
 
 class _Events:
@@ -186,7 +194,6 @@ class _Reader(Protocol):
         self._write = write
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
         if not self.ended.called:
             try:
                 self._write(data)
@@ -195,7 +202,6 @@ class _Reader(Protocol):
                 cast(Any, self.transport).stopProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
         if not self.ended.called:
             self.ended.callback(None) if reason.check(ResponseDone) else self.ended.errback(reason)
 

@@ -31,7 +31,6 @@ class Endpoints:
         self._policy = BrowserLikePolicyForHTTPS(*trusted)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See `IAgentEndpointFactory`."""
         if self._socket is not None:
             return UNIXClientEndpoint(self._reactor, self._socket, timeout=self._seconds)
         endpoint = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._seconds)

@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.pool import BoundedPool
 from ipfsreg.flow.streams import Pieces, PiecesBody
 
 from .endpoints import Endpoints
@@ -237,32 +237,26 @@ class _Receiver(Protocol):
         self._look: Any = None
 
     def connectionMade(self) -> None:
-        """See `Protocol`."""
         self.arrived.registerProducer(self, True)
         self._look = self._reactor.callLater(STALL_SECONDS, self._moves)
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
         self._length += len(data)
         self.arrived.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
         whole = reason.check(ResponseDone, PotentialDataLoss)
         self._end(None if whole else Failure(Unreachable(f"{self._name} ended in the middle of its answer")))
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
         self._paused = True
         self._below().pauseProducing()
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
         self._paused = False
         self._below().resumeProducing()
 
     def stopProducing(self) -> None:
-        """See `IPushProducer`."""
         if not self._done:
             self._end(None)
             self._below().stopProducing()

@@ -74,7 +74,6 @@ class LayoutDirectory(LayoutSource):
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None
     ) -> None:
-        """See `Destination`."""
         stack = ExitStack()
         run = self._workers.run
         try:
@@ -96,7 +95,6 @@ class LayoutDirectory(LayoutSource):
     async def put_manifest(
         self, repository: Repository, reference: Tag | Digest, content: bytes, media_type: str
     ) -> bool:
-        """See `Destination`."""
         descriptor = Descriptor.of(media_type, content)
         if isinstance(reference, Digest):
             descriptor = descriptor._replace(digest=reference)

@@ -33,19 +33,15 @@ class DryRun:
         self._holding = holding
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
-        """See `Destination`."""
         return None if self._holding is None else await self._holding.manifest_head(repository, reference)
 
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
-        """See `Destination`."""
         return None if self._holding is None else await self._holding.blob_size(repository, digest)
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
-        """See `Destination`."""
         return [] if self._holding is None else await self._holding.referrers(repository, subject)
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
-        """See `Destination`."""
         return None
 
     async def upload(
@@ -56,7 +52,6 @@ class DryRun:
     async def put_manifest(
         self, repository: Repository, reference: Tag | Digest, content: bytes, media_type: str
     ) -> bool:
-        """See `Destination`."""
         return True
 
     async def note_referrer(self, repository: Repository, subject: Digest, referrer: Descriptor) -> None:

@@ -127,12 +127,10 @@ class LayoutSource:
         ]
 
     async def repositories(self) -> AsyncGenerator[Repository, None]:
-        """See `Source`."""
         for repository in sorted({repository for repository, _ in self._images}):
             yield repository
 
     async def tags(self, repository: Repository) -> AsyncGenerator[Tag | Digest, None]:
-        """See `Source`."""
         found = [reference for each, reference in self._images if each == repository]
         if not found:
             raise Unknown(f"{self.name} has no repository {repository}", 404)
@@ -140,7 +138,6 @@ class LayoutSource:
             yield reference
 
     async def manifest(self, repository: Repository, reference: Tag | Digest) -> RemoteManifest:
-        """See `Source`."""
         listed = self._images.get((repository, reference))
         digest = reference if isinstance(reference, Digest) else listed.digest if listed else None
         content = None if digest is None else await self._read(path_of(digest), MANIFEST_MAX)
@@ -152,7 +149,6 @@ class LayoutSource:
         return RemoteManifest(content, media_type or _media_type(content), digest)
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
-        """See `Source`."""
         try:
             found = await self.manifest(repository, reference)
         except Unknown:
@@ -160,7 +156,6 @@ class LayoutSource:
         return Descriptor(found.media_type, found.digest, len(found.content))
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
-        """See `Source`."""
         found = dict(self._referrers.get(subject, {}))
         listed = self._images.get((repository, referrers_tag(subject)))
         if listed is not None:
@@ -172,7 +167,6 @@ class LayoutSource:
         return list(found.values())
 
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
-        """See `Source`."""
         file = await self._open(path_of(digest))
         if file is None:
             return None
@@ -180,7 +174,6 @@ class LayoutSource:
         return file.size
 
     async def blob(self, repository: Repository, digest: Digest, size: int) -> AsyncGenerator[bytes, None]:
-        """See `Source`."""
         hasher, last = new_hash(digest.algorithm), b""
         async with aclosing(self.blob_range(repository, digest, 0, size)) as pieces:
             async for piece in pieces:
@@ -196,7 +189,6 @@ class LayoutSource:
     async def blob_range(
         self, repository: Repository, digest: Digest, offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
-        """See `Source`."""
         file = await self._open(path_of(digest))
         if file is None:
             raise Unknown(f"{self.name} does not have the blob {digest}", 404)

@@ -75,15 +75,12 @@ class Renamed:
         self._reference = naming.reference_of
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
-        """See `Destination`."""
         return await self._destination.manifest_head(self._to(repository), self._reference(reference))
 
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
-        """See `Destination`."""
         return await self._destination.blob_size(self._to(repository), digest)
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
-        """See `Destination`."""
         return await self._destination.mount(
             self._to(repository), digest, source if self.is_source else self._to(source)
         )
@@ -91,20 +88,16 @@ class Renamed:
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None
     ) -> None:
-        """See `Destination`."""
         await self._destination.upload(self._to(repository), digest, size, source, location)
 
     async def put_manifest(
         self, repository: Repository, reference: Tag | Digest, content: bytes, media_type: str
     ) -> bool:
-        """See `Destination`."""
         to, new = self._to(repository), self._reference(reference)
         return await self._destination.put_manifest(to, new, content, media_type)
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
-        """See `Destination`."""
         return await self._destination.referrers(self._to(repository), subject)
 
     async def note_referrer(self, repository: Repository, subject: Digest, referrer: Descriptor) -> None:
-        """See `Destination`."""
         await self._destination.note_referrer(self._to(repository), subject, referrer)

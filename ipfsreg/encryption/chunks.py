@@ -77,15 +77,11 @@ class ChunkWriter:
         self.key = key
         self.public, self._secret = crypto_sign_seed_keypair(seed)
 
-    def encode(self, place: Place, plain: bytes | bytearray | memoryview) -> bytes:
-        """A chunk as it is stored. Each call gives another one, with a nonce of its own."""
-        return b"".join(self.parts(place, plain))
-
-    def parts(self, place: Place, plain: bytes | bytearray | memoryview) -> list[bytes]:
-        """As `encode`, in parts that follow each other."""
+    def parts(self, place: Place, plain: bytes) -> list[bytes]:
+        """A chunk as it is stored, in parts that follow each other. Each call gives another one, with its own nonce."""
         bound = self._file_id + _PLACE.pack(*place)
         nonce = os.urandom(NONCE)
-        encrypted = crypto_aead_xchacha20poly1305_ietf_encrypt(bytes(plain), bound, nonce, self.key)
+        encrypted = crypto_aead_xchacha20poly1305_ietf_encrypt(plain, bound, nonce, self.key)
         signed = crypto_sign(_hash(bound, nonce, encrypted), self._secret)
         return [nonce, encrypted, signed[:SIGNATURE]]
 
@@ -102,7 +98,7 @@ class ChunkReader:
         self._key = key
         self._public = public
 
-    def decode(self, place: Place, stored: bytes | memoryview) -> bytes:
+    def decode(self, place: Place, stored: bytes | bytearray | memoryview) -> bytes:
         """What is in a chunk.
 
         :raises Damaged: where it is not that chunk of the file, whole and as its author wrote it.

@@ -168,9 +168,9 @@ def encode_file(keyring: Keyring, path: str, content: bytes) -> bytes:
     header = Header.new(at_end=False)
     writer = header.writer(keyring.member)
     parts = [header.encode(), make_seal(keyring, path, header, writer.key, writer.public, len(content))]
-    view, count = memoryview(content), chunk_count(len(content))
+    count = chunk_count(len(content))
     for index in range(count):
-        parts.append(writer.encode(Place(index, index == count - 1), view[index * CHUNK : (index + 1) * CHUNK]))
+        parts += writer.parts(Place(index, index == count - 1), content[index * CHUNK : (index + 1) * CHUNK])
     return b"".join(parts)
 
 

@@ -62,18 +62,15 @@ class KeyringSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedKeyring:
-    """A key ring that stays as it is."""
+    """A `KeyringSource` whose key ring stays as it is."""
 
     keyring: Keyring
 
     def current(self) -> Keyring:
-        """See `KeyringSource`."""
         return self.keyring
 
     async def fresh(self) -> Keyring:
-        """See `KeyringSource`."""
         return self.keyring
 
     async def renewed(self) -> Keyring:
-        """See `KeyringSource`."""
         return self.keyring

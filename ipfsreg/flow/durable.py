@@ -73,11 +73,13 @@ def draft(directory: int, name: str, mode: int) -> Iterator[int]:
         raise
 
 
-def write_all(descriptor: int, content: bytes | bytearray) -> None:
-    """Write content to an open file."""
+def write_all(descriptor: int, content: bytes | bytearray, at: int | None = None) -> None:
+    """Write content to an open file: where it stands, or from an offset on."""
     view = memoryview(content)
     while view:
-        view = view[os.writev(descriptor, [view]) :]
+        written = os.writev(descriptor, [view]) if at is None else os.pwritev(descriptor, [view], at)
+        view = view[written:]
+        at = None if at is None else at + written
 
 
 @contextmanager

@@ -36,13 +36,11 @@ class DuplexPostExchange(SocketExchange):
         self.user.opened()
 
     def write(self, data: bytes) -> None:
-        """See `Exchange`."""
         if not self.over:
             pieces = self._http.send_with_data_passthrough(h11.Data(data=data))
             self.transport.writeSequence(pieces)
 
     def finish(self) -> None:
-        """See `Exchange`."""
         if not self.over:
             self.transport.write(self._http.send(h11.EndOfMessage()))
 

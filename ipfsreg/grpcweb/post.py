@@ -24,7 +24,7 @@ from .metadata import Metadata
 
 
 class PostExchange:
-    """One call as one POST on a connection that may be an old one, and may be used again.
+    """An `Exchange` as one POST on a connection that may be an old one, and may be used again.
 
     Nothing is sent before `finish`.
     """
@@ -45,15 +45,12 @@ class PostExchange:
         self.over = False
 
     def start(self) -> None:
-        """See `Exchange`."""
         self._user.opened()
 
     def write(self, data: bytes) -> None:
-        """See `Exchange`."""
         self._request.append(data)
 
     def finish(self) -> None:
-        """See `Exchange`."""
         if self.over:
             return
         headers = Headers()
@@ -65,12 +62,10 @@ class PostExchange:
         self._answering.addCallbacks(self._answered, self._failed)
 
     def pause_receiving(self) -> None:
-        """See `Exchange`."""
         self._receiving = False
         self._body.pause()
 
     def resume_receiving(self) -> None:
-        """See `Exchange`."""
         self._receiving = True
         self._body.resume()
 
@@ -85,7 +80,6 @@ class PostExchange:
             self._rest = self._reactor.callLater(CLOSE_SECONDS, self._drop)
 
     def abort(self) -> None:
-        """See `Exchange`."""
         self.over = True
         self._drop()
 

@@ -35,7 +35,7 @@ class _Sending:
 
 
 class SocketExchange(Protocol, ABC):
-    """One connection for one call, both directions at once. Subclasses say what goes over it."""
+    """An `Exchange` on a connection of its own, both directions at once. Subclasses say what goes over it."""
 
     transport: Any
 
@@ -83,26 +83,22 @@ class SocketExchange(Protocol, ABC):
     # See `Exchange`.
 
     def start(self) -> None:
-        """See `Exchange`."""
         factory = Factory.forProtocol(lambda: self)
         factory.noisy = False
         self._connecting = self._endpoint.connect(factory)
         self._connecting.addCallbacks(self._connected, self._not_connected)
 
     def pause_receiving(self) -> None:
-        """See `Exchange`."""
         self._receiving = False
         if self.transport is not None:
             self.transport.pauseProducing()
 
     def resume_receiving(self) -> None:
-        """See `Exchange`."""
         self._receiving = True
         if self.transport is not None and not self.over:
             self.transport.resumeProducing()
 
     def close(self) -> None:
-        """See `Exchange`."""
         if self.over:
             return
         if self.sending_paused:
@@ -114,7 +110,6 @@ class SocketExchange(Protocol, ABC):
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        """See `Exchange`."""
         if self.over:
             return
         self.over = True

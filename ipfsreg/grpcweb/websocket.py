@@ -73,12 +73,10 @@ class WebSocketExchange(SocketExchange):
         self._send(self._handshake)
 
     def write(self, data: bytes) -> None:
-        """See `Exchange`."""
         for start in range(0, len(data), _PIECE):
             self._send(BytesMessage(data=_DATA + data[start : start + _PIECE]))
 
     def finish(self) -> None:
-        """See `Exchange`."""
         self._send(BytesMessage(data=_FINISH))
 
     def received(self, data: bytes) -> None:
@@ -100,7 +98,6 @@ class WebSocketExchange(SocketExchange):
             self.transport.write(self._websocket.send(CloseConnection(code=1000)))
 
     def abort(self) -> None:
-        """See `Exchange`."""
         self._stop_pings()
         super().abort()
 

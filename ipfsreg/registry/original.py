@@ -156,7 +156,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def stat(self, path: str) -> Stat:
-        """See `IBucket.stat`."""
         try:
             return await self._bucket.stat(path)
         except NotFound:
@@ -168,7 +167,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def get(self, path: str, limit: int) -> bytes:
-        """See `IBucket.get`."""
         try:
             return await self._bucket.get(path, limit)
         except NotFound:
@@ -190,7 +188,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def open(self, path: str) -> IReader:
-        """See `IBucket.open`."""
         original = _original_blob(path)
         if original is not None and not await self._has(path) and await self._has(original):
             return await self._bucket.open(original)
@@ -198,14 +195,12 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def put(self, path: str, content: bytes) -> None:
-        """See `IBucket.put`."""
         match = _PATH.fullmatch(path)
         if match is not None and match["kind"] == "_manifests" and match["rest"]:
             await self._keep(Repository(match["name"]), match["rest"], Record.model_validate_json(content))
         await self._bucket.put(path, content)
 
     def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
-        """See `IPutsInOrder.put_in_order`."""
         return ensureDeferred(self._put_in_order(files))
 
     async def _put_in_order(self, files: Sequence[File]) -> None:
@@ -216,7 +211,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def move(self, source: str, destination: str) -> None:
-        """See `IBucket.move`."""
         try:
             await self._bucket.move(source, destination)
         except NotFound:
@@ -246,7 +240,6 @@ class OriginalLayout(BucketWrapper):
 
     @_if_active
     async def list(self, directory: str) -> Sequence[Entry]:
-        """See `IBucket.list`."""
         entries = set(await self._bucket.list(directory))
         if directory == "repositories":
             entries.update(each for each in await self._bucket.list(MANIFESTS) if each.is_directory)

@@ -62,25 +62,22 @@ class Gate(Protocol):
 
 
 class OpenGate:
-    """Without access control everybody may do everything."""
+    """The `Gate` without access control: everybody may do everything."""
 
     is_open = True
 
     def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
-        """See `Gate`."""
         return True
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
         """See `Gate`."""
 
     def pulls(self, request: Request) -> Filter:
-        """See `Gate`."""
         return _any_repository
 
     lists = pulls
 
     def name_of(self, request: Request) -> str:
-        """See `Gate`."""
         return ""
 
 

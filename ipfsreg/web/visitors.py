@@ -40,20 +40,16 @@ class OpenVisitors(OpenGate):
     can_sign_in = False
 
     def may(self, request: Request, action: Action, repository: str | None = None) -> bool:
-        """See `Visitors`."""
         return True
 
     def name(self, request: Request) -> str | None:
-        """See `Visitors`."""
         return None
 
     async def sign_in(self, request: Request, name: str, password: str) -> bool:
-        """See `Visitors`."""
         return False
 
     async def sign_out(self, request: Request) -> None:
         """See `Visitors`."""
 
     def session(self, request: Request) -> str:
-        """See `Visitors`."""
         return ""

@@ -58,8 +58,9 @@ def encode_at_end(keys: Keyring, path: str, content: bytes) -> bytes:
     writer = header.writer(keys.member)
     count = chunk_count(len(content))
     chunks = [
-        writer.encode(Place(index, index == count - 1), content[index * CHUNK : (index + 1) * CHUNK])
+        part
         for index in range(count)
+        for part in writer.parts(Place(index, index == count - 1), content[index * CHUNK : (index + 1) * CHUNK])
     ]
     seal = make_seal(keys, path, header, writer.key, writer.public, len(content))
     return b"".join([header.encode(), *chunks, seal])
@@ -208,10 +209,11 @@ class TestFiles:
         writer = header.writer(KEYS.member)
         seal = make_seal(KEYS, "d/f", header, writer.key, writer.public, 5)
         forged = type(writer)(header.file_id, writer.key, secret("the reader's own"))
-        chunk = forged.encode(Place(0, True), b"wrong")
+        chunk = b"".join(forged.parts(Place(0, True), b"wrong"))
         with pytest.raises(Damaged):
             decode_file(KEYS, "d/f", header.encode() + seal + chunk)
-        assert decode_file(KEYS, "d/f", header.encode() + seal + writer.encode(Place(0, True), b"right")) == b"right"
+        chunk = b"".join(writer.parts(Place(0, True), b"right"))
+        assert decode_file(KEYS, "d/f", header.encode() + seal + chunk) == b"right"
 
     def test_a_generation_of_its_own(self) -> None:
         old = encode_file(KEYS, "d/f", b"old")

@@ -202,7 +202,6 @@ class _Found(Collector):
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        """See `Collector`."""
         return self._families
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.flow.hits import Hits
 from ipfsreg.web.http.server import HttpServer
 
 from .measured import Lag, MeasuredBucket, MeasuredWorkers, RequestCounts
@@ -40,9 +40,7 @@ class Measures:
             yield "disk", self._disk_cache
 
     async def start(self) -> None:
-        """See `Watcher`."""
         self.lag.start()
 
     async def stop(self) -> None:
-        """See `Watcher`."""
         self.lag.stop()

@@ -17,11 +17,9 @@ class EventLogging:
         self._unsubscribe: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
-        """See `Watcher`."""
         self._events.after(await self.log.open())
         self._unsubscribe = self._events.subscribe(self.log.append, self._actions)
 
     async def stop(self) -> None:
-        """See `Watcher`."""
         self._unsubscribe()
         await self.log.close()

@@ -11,12 +11,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.bulk import File, IPutsInOrder, put_in_order
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.content_path import ContentPath, content_at
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.bucket.wrapper import BucketWrapper
-from ipfsreg.flow.hits import Hits
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import CacheDirectory
@@ -141,11 +141,9 @@ class DiskCache(BucketWrapper):
         return Stat(self._directory.size(path), found.cid)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self.put_in_order([(path, source)])
 
     def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
-        """See `IPutsInOrder.put_in_order`."""
         return ensureDeferred(self._put_in_order(files))
 
     async def _put_in_order(self, files: Sequence[File]) -> None:
@@ -176,11 +174,9 @@ class DiskCache(BucketWrapper):
                 del self._storing[path]
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return ensureDeferred(self._change(lambda: self._bucket.move(source, destination), source, destination))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return ensureDeferred(self._change(lambda: self._bucket.remove(path), path))
 
     async def _change(self, change: "Callable[[], Deferred[None]]", *paths: str) -> None:

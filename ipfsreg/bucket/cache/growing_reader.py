@@ -52,7 +52,6 @@ class GrowingReader:
         return self._open.pieces(self._read, offset, length)
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._open.close()
 
     async def _read(self, offset: int, length: int) -> bytes:

@@ -16,6 +16,7 @@ from ipfsreg.encryption.chunks import plain_size, stored_size
 from ipfsreg.encryption.file_format import decode_file, encode_file, make_seal
 from ipfsreg.encryption.keyring import Keyring, KeyringSource
 from ipfsreg.encryption.names import Names, NameTooLong, NotAName, names_of
+from ipfsreg.flow.durable import write_all
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.workers import Workers
 
@@ -23,7 +24,7 @@ from .access import INLINE, NotBelieved, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .replacing import Replace, ReplacingBucket
-from .sealing import SealedCopy, new_file, seal_between, write_all
+from .sealing import SealedCopy, new_file, remove_copies, seal_between
 from .spool import SealedSpool
 
 T = TypeVar("T")
@@ -63,25 +64,27 @@ class EncryptedBucket(BucketWrapper):
         """By path: what is sealed again is not what was just replaced."""
 
     def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
         return ensureDeferred(self._start())
 
     async def _start(self) -> None:
-        await self._workers.run(_remove_copies, self._directory)
+        await self._workers.run(remove_copies, self._directory)
         await self._bucket.start()
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`. The size is what the stored one says; only reading shows whether that is true."""
+        """See `IBucket.stat`. On this disk the seal is looked at; elsewhere the stored size is believed."""
         return ensureDeferred(self._stat(check_path(path)))
 
     async def _stat(self, path: str) -> Stat:
+        if not self._bucket.shared:
+            reader = await self._believed(lambda keyring: self._open(keyring, path))
+            reader.close()
+            return Stat(reader.size)
         keyring = self._keys.current()
         found = await self._asked(path, self._bucket.stat(_where(keyring, path)))
         with named(path, keyring):
             return Stat(None if found.size is None else plain_size(found.size))
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         check_path(path)
         return ensureDeferred(self._believed(lambda keyring: self._get(keyring, path, limit)))
 
@@ -113,7 +116,6 @@ class EncryptedBucket(BucketWrapper):
             return await read(await self._keys.renewed())
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         check_path(path)
         return ensureDeferred(self._alone(self._put(path, content), path))
 
@@ -124,7 +126,6 @@ class EncryptedBucket(BucketWrapper):
         await self._asked(path, self._bucket.put(token, stored))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         check_path(path)
         return ensureDeferred(self._alone(self._put_file(path, source), path))
 
@@ -309,7 +310,6 @@ class EncryptedBucket(BucketWrapper):
                 await self._workers.run(copy.unlink, missing_ok=True)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         check_path(path)
         return ensureDeferred(self._alone(self._remove(path), path))
 
@@ -341,7 +341,6 @@ class EncryptedBucket(BucketWrapper):
         return await self._workers.run(_decrypt_entries, names, directory, entries)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         return walk_by_listing(self._list_or_tidy, check_path(directory), into)
 
     async def _list_or_tidy(self, directory: str) -> Sequence[Entry]:
@@ -359,7 +358,7 @@ class EncryptedBucket(BucketWrapper):
         except NotFound:
             raise NotFound(path) from None
         except Corrupt as error:
-            raise Corrupt(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
 
     async def _computed(self, length: int, function: Callable[[Keyring, str, bytes], T], *args: object) -> T:
         if length <= INLINE:
@@ -392,9 +391,3 @@ def _decrypt_entries(names: Names, directory: str, entries: Sequence[Entry]) -> 
             name, strange = entry.name, True
         found.append(Entry(name, entry.is_directory, strange))
     return sorted(found)
-
-
-def _remove_copies(directory: Path) -> None:
-    with suppress(FileNotFoundError):
-        for each in os.scandir(directory):
-            os.unlink(each.path)

@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import listings
 from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
+from ipfsreg.flow.durable import write_all
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.workers import Workers
 
-from .sealing import new_file, write_all
+from .sealing import new_file
 
 T = TypeVar("T")
 
@@ -69,7 +71,6 @@ class ConvertingBucket(BucketWrapper):
         self._changing = KeyedLock()
 
     def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
         return ensureDeferred(self._start())
 
     async def _start(self) -> None:
@@ -81,15 +82,12 @@ class ConvertingBucket(BucketWrapper):
         await self._bucket.start()
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return ensureDeferred(self._found(path, lambda bucket: bucket.stat(path)))
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return ensureDeferred(self._found(path, lambda bucket: bucket.get(path, limit)))
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return ensureDeferred(self._found(path, lambda bucket: bucket.open(path)))
 
     async def _found(self, path: str, ask: "Callable[[IBucket], Deferred[T]]") -> T:
@@ -104,11 +102,9 @@ class ConvertingBucket(BucketWrapper):
         return await ask(self._target)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return ensureDeferred(self._alone(self._replace(path, lambda: self._target.put(path, content)), path))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return ensureDeferred(self._alone(self._replace(path, lambda: self._target.put_file(path, source)), path))
 
     async def _replace(self, path: str, store: "Callable[[], Deferred[None]]") -> None:
@@ -116,7 +112,6 @@ class ConvertingBucket(BucketWrapper):
         await self._gone(self._source, path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return ensureDeferred(self._alone(self._move(source, destination), *sorted({source, destination})))
 
     async def _move(self, source: str, destination: str) -> None:
@@ -134,7 +129,6 @@ class ConvertingBucket(BucketWrapper):
             await self._gone(self._source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return ensureDeferred(self._alone(self._remove(path), path))
 
     async def _remove(self, path: str) -> None:
@@ -144,7 +138,6 @@ class ConvertingBucket(BucketWrapper):
             raise NotFound(path)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return ensureDeferred(self._list(directory))
 
     async def _list(self, directory: str) -> Sequence[Entry]:
@@ -157,7 +150,6 @@ class ConvertingBucket(BucketWrapper):
         return sorted(found.values())
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         return walk_by_listing(self.list, directory, into)
 
     async def convert(self, progress: Progress) -> Conversion:
@@ -191,11 +183,10 @@ class ConvertingBucket(BucketWrapper):
 
     async def _sources(self) -> AsyncIterator[str]:
         for top in self._tops.all:
-            async for listings in self._source.walk(top):
-                for listing in listings:
-                    for entry in listing.entries:
-                        if not entry.is_directory:
-                            yield f"{listing.directory}/{entry.name}"
+            async for listing in listings(self._source, top):
+                for entry in listing.entries:
+                    if not entry.is_directory:
+                        yield f"{listing.directory}/{entry.name}"
 
     async def _convert(self, path: str) -> int | None:
         """Bring one file to the target; None where it was there already, or is not wanted."""

@@ -45,7 +45,6 @@ class FirstRead:
         return self._held[:length]
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """See `IReader.pieces`."""
         data: bytes | None = self._held
         rest, self._rest, self._held = self._rest, None, b""
         if rest is None:
@@ -65,7 +64,6 @@ class FirstRead:
                 data = await next_of(rest)
 
     def close(self) -> None:
-        """See `IReader.close`."""
         rest, self._rest = self._rest, None
         if rest is not None:
             Deferred.fromCoroutine(rest.aclose())

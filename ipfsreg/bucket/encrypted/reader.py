@@ -135,40 +135,39 @@ class EncryptedReader:
                 yield self._open.run(self._decode, range(index, index + 1), [stored])
                 index += 1
 
-    async def _stored_chunks(self, first: int, last: int) -> AsyncGenerator[bytes, None]:
+    async def _stored_chunks(self, first: int, last: int) -> AsyncGenerator[bytearray, None]:
         """The chunks of these numbers as they are stored."""
         total = chunks_size(self.size)
         begin, end = first * STORED_CHUNK, min((last + 1) * STORED_CHUNK, total)
         left = end - begin
         # Where nobody knows how long the stored file is, one asks for more than there should be.
         beyond = int(end == total and self._stored.size is None)
-        waiting = bytearray()
+        chunk = bytearray()
         async with aclosing(self._stored.pieces(self._chunks_at + begin, left + beyond)) as pieces:
             try:
                 async for piece in pieces:
-                    waiting += piece
-                    while left and len(waiting) >= min(left, STORED_CHUNK):
-                        size = min(left, STORED_CHUNK)
-                        if left == size and beyond:
-                            break
-                        left -= size
-                        chunk = bytes(memoryview(waiting)[:size])
-                        del waiting[:size]
+                    rest = memoryview(piece)
+                    # Nothing of the last chunk is passed on before it is certain that it is the last one.
+                    while left > STORED_CHUNK and len(chunk) + len(rest) >= STORED_CHUNK:
+                        missing = STORED_CHUNK - len(chunk)
+                        chunk += rest[:missing]
                         yield chunk
+                        chunk, rest = bytearray(), rest[missing:]
+                        left -= STORED_CHUNK
+                    chunk += rest
             except Corrupt as error:
-                if not beyond or len(waiting) < left:
+                if not beyond or len(chunk) < left:
                     raise Corrupt(f"{self._path}: {error}") from error
-        if left != len(waiting):
-            why = "it is longer than its seal says" if len(waiting) > left else "it is cut off"
+        if len(chunk) != left:
+            why = "it is longer than its seal says" if len(chunk) > left else "it is cut off"
             raise Corrupt(f"{self._path} was altered or damaged where it is stored: {why}")
-        if left:
-            yield bytes(waiting)
+        yield chunk
 
     def _read_and_decode(self, numbers: range) -> Decrypted:
         # In a thread.
         assert self._stored.file is not None
         descriptor, end = self._stored.file.fileno(), self._chunks_at + chunks_size(self.size)
-        stored = []
+        stored: list[bytes | bytearray] = []
         for number in numbers:
             begin = self._chunks_at + number * STORED_CHUNK
             try:
@@ -179,7 +178,7 @@ class EncryptedReader:
                 raise bucket_error(error, self._path) from error
         return self._decode(numbers, stored)
 
-    def _decode(self, numbers: range, stored: Sequence[bytes]) -> Decrypted:
+    def _decode(self, numbers: range, stored: Sequence[bytes | bytearray]) -> Decrypted:
         # In a thread.
         last, found = chunk_count(self.size) - 1, Decrypted()
         for number, chunk in zip(numbers, stored, strict=True):
@@ -191,5 +190,4 @@ class EncryptedReader:
         return found
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._open.close()

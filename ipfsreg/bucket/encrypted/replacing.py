@@ -21,7 +21,6 @@ class ReplacingBucket(BucketWrapper):
         self._cid = cid
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return ensureDeferred(self._store(path, content))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":

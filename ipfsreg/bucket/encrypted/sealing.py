@@ -1,11 +1,13 @@
 """Files of this disk on their way into an encrypted bucket. Blocking: for threads."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ipfsreg.encryption.chunks import CHUNK, SEAL_SIZE, ChunkWriter, Place, chunk_count
 from ipfsreg.encryption.file_format import Header, make_seal
 from ipfsreg.encryption.keyring import Keyring
+from ipfsreg.flow.durable import write_all
 
 PIECE = 16 * CHUNK
 """How much of a file is encrypted by one call."""
@@ -34,7 +36,7 @@ class SealedCopy:
         count = chunk_count(self._size)
         parts = [self._waiting]
         for _ in range(PIECE // CHUNK):
-            parts.append(self._writer.encode(Place(self._done, self._done == count - 1), self._next()))
+            parts += self._writer.parts(Place(self._done, self._done == count - 1), self._next())
             self._done += 1
             if self._done == count:
                 break
@@ -81,10 +83,8 @@ def read_exactly(descriptor: int, offset: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def write_all(descriptor: int, data: bytes, at: int | None = None) -> None:
-    """Write all of some bytes: where the file stands, or at an offset."""
-    view = memoryview(data)
-    while view:
-        written = os.write(descriptor, view) if at is None else os.pwrite(descriptor, view, at)
-        view = view[written:]
-        at = None if at is None else at + written
+def remove_copies(directory: Path) -> None:
+    """Remove what a daemon that was killed has left in the directory for files that are moved."""
+    with suppress(FileNotFoundError):
+        for each in os.scandir(directory):
+            os.unlink(each.path)

@@ -29,10 +29,10 @@ from ipfsreg.encryption.chunks import (
 from ipfsreg.encryption.file_format import Header, make_seal
 from ipfsreg.encryption.keyring import Keyring, KeyringSource
 from ipfsreg.encryption.member_key import MemberKey
-from ipfsreg.flow.durable import closing
+from ipfsreg.flow.durable import closing, write_all
 
 from .access import for_writing
-from .sealing import read_exactly, write_all
+from .sealing import read_exactly
 
 _SUFFIX = ".sealed"
 _NOTE_BLOCK = 256
@@ -60,13 +60,11 @@ class SealedSpool:
         return path.name.endswith(_SUFFIX)
 
     def note(self, session: str, text: bytes) -> bytes:
-        """See `SpoolFormat`."""
         nonce = os.urandom(NONCE)
         padded = text.ljust(-(-len(text) // _NOTE_BLOCK) * _NOTE_BLOCK)
         return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(padded, None, nonce, self._note_key(session))
 
     def read_note(self, session: str, note: bytes) -> bytes:
-        """See `SpoolFormat`."""
         try:
             key = self._note_key(session)
             return crypto_aead_xchacha20poly1305_ietf_decrypt(note[NONCE:], None, note[:NONCE], key)
@@ -80,7 +78,6 @@ class SealedSpool:
         write_all(descriptor, Header.new(at_end=self._at_end).encode().ljust(self._chunks_at, b"\0"), 0)
 
     def recover(self, descriptor: int) -> int:
-        """See `SpoolFormat`."""
         try:
             file = self._opened(descriptor)
         except Damaged as error:
@@ -89,25 +86,21 @@ class SealedSpool:
         return file.length
 
     def content_length(self, stored: int) -> int:
-        """See `SpoolFormat`."""
         return _content_length(stored - self._chunks_at)
 
     def cut(self, descriptor: int, length: int) -> None:
-        """See `SpoolFormat`."""
         try:
             self._opened(descriptor).cut(length)
         except Damaged as error:
             raise Corrupt(f"an unfinished upload was altered: {error}") from None
 
     def appender(self, descriptor: int, offset: int) -> Appender:
-        """See `SpoolFormat`."""
         try:
             return _SealingAppender(self._opened(descriptor), offset)
         except Damaged as error:
             raise Corrupt(f"an unfinished upload was altered: {error}") from None
 
     def read(self, descriptor: int, offset: int, length: int) -> bytes:
-        """See `SpoolFormat`."""
         try:
             file = self._opened(descriptor)
             first, last = offset // CHUNK, (offset + length - 1) // CHUNK
@@ -162,14 +155,13 @@ class _SpoolFile:
             return self._last
         return self._decode(index, length) if length > 0 else b""
 
-    def put(self, place: Place, plain: bytes | bytearray | memoryview) -> None:
+    def put(self, place: Place, plain: bytes) -> None:
         """Write a chunk. It is the end of the file then, unless it is a full one."""
-        at = self._at(place.number)
-        for part in self.writer.parts(place, plain):
-            write_all(self._descriptor, part, at)
-            at += len(part)
+        parts, at = self.writer.parts(place, plain), self._at(place.number)
+        if os.pwritev(self._descriptor, parts, at) < len(plain) + OVERHEAD:
+            write_all(self._descriptor, b"".join(parts), at)  # the disk may be full, which this will tell
         if len(plain) < CHUNK or place.final:
-            os.ftruncate(self._descriptor, at)
+            os.ftruncate(self._descriptor, at + len(plain) + OVERHEAD)
 
     def cut(self, length: int) -> None:
         """Make the first ``length`` bytes of content all."""
@@ -219,23 +211,24 @@ class _SealingAppender:
     def __init__(self, file: _SpoolFile, offset: int) -> None:
         self._file = file
         self._index = chunk_count(offset) - 1
-        self._last = bytearray(file.chunk(self._index))
+        self._parts: list[bytes | memoryview] = [file.chunk(self._index)]
+        self._length = len(self._parts[0])
         self.lasting = file.header.chunks_at + self._index * STORED_CHUNK
 
     def write(self, data: bytes | bytearray) -> None:
-        self._last += data
-        begin, view = 0, memoryview(self._last)
-        while len(view) - begin > CHUNK:
-            self._file.put(Place(self._index, False), view[begin : begin + CHUNK])
-            begin += CHUNK
+        rest = memoryview(data)
+        while self._length + len(rest) > CHUNK:
+            missing = CHUNK - self._length
+            self._file.put(Place(self._index, False), b"".join([*self._parts, rest[:missing]]))
+            self._parts, self._length, rest = [], 0, rest[missing:]
             self._index += 1
             self.lasting += STORED_CHUNK
-        view.release()
-        del self._last[:begin]
+        self._parts.append(rest)
+        self._length += len(rest)
 
     def flush(self) -> None:
-        if self._last:
-            self._file.put(Place(self._index, False), self._last)
+        if self._length:
+            self._file.put(Place(self._index, False), b"".join(self._parts))
 
 
 def _content_length(chunks: int) -> int:

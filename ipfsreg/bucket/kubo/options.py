@@ -134,12 +134,10 @@ class KuboOptions(BackendOptions):
 
     @property
     def publishes(self) -> str | None:
-        """See `BackendOptions.publishes`."""
         return None if self.publish_key is None else "publish_key"
 
     @property
     def publishes_past_rules(self) -> bool:
-        """See `BackendOptions.publishes_past_rules`."""
         return self.publish_past_rules
 
     def warnings(self) -> list[str]:

@@ -26,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _Contents = list[bytes | BucketError]
+_Stats = list[Stat | BucketError]
 
 _MARK = ".bucket"
 _LOCK = "lock"  # of the daemon that starts
@@ -125,7 +126,6 @@ class LocalBucket:
         self._log.info("{top}: there was no bucket, so a new, empty one was made." + doubt, top=self._top)
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         self._close_mark()
         return succeed(None)
 
@@ -135,19 +135,15 @@ class LocalBucket:
             self._marked = self._identity = None
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         return self._reading(self._tree.size, check_path(path)).addCallback(Stat)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._reading(self._tree.read, check_path(path), limit)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._reading(self._tree.open, check_path(path)).addCallback(FileReader, self._workers)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._writing(self._tree.write, check_path(path), content)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
@@ -155,11 +151,9 @@ class LocalBucket:
         return self._writing(self._tree.take, source, check_path(path))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        """See `IBucket.move`."""
         return self._writing(self._tree.move, check_path(source), check_path(destination))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._writing(self._tree.remove, check_path(path))
 
     async def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
@@ -190,7 +184,6 @@ class LocalBucket:
         return found, more
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         listed: Deferred[Sequence[Entry]] = self._reading(self._tree.entries, check_path(directory))
         return listed.addErrback(_none_if_missing)
 
@@ -204,16 +197,23 @@ class LocalBucket:
         return self._workers.run(self._read_each, [(check_path(path), limit) for path, limit in wanted])
 
     def _read_each(self, wanted: Sequence[tuple[str, int]]) -> "_Contents":
-        found: _Contents = []
-        for path, limit in wanted:
-            try:
-                found.append(self._read(self._tree.read, path, limit))
-            except OF_ONE_FILE as error:
-                found.append(error)
-        return found
+        return [self._one(self._tree.read, path, limit) for path, limit in wanted]
+
+    def stat_each(self, paths: Sequence[str]) -> "Deferred[_Stats]":
+        """See `IBulkReads.stat_each`: in one call of a thread."""
+        return self._workers.run(self._stat_each, [check_path(path) for path in paths])
+
+    def _stat_each(self, paths: Sequence[str]) -> _Stats:
+        sizes = (self._one(self._tree.size, path) for path in paths)
+        return [Stat(size) if isinstance(size, int) else size for size in sizes]
+
+    def _one(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | BucketError:
+        try:
+            return self._read(function, *args, **kwargs)
+        except OF_ONE_FILE as error:
+            return error
 
     async def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
-        """See `IBulkReads.names`."""
         found = self._tree.names(check_path(directory))
         try:
             more = True

@@ -97,7 +97,6 @@ class SpaceBucket:
         self._looking.start()
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         self._looking.stop()
         return ensureDeferred(self.client.stop())
 
@@ -113,19 +112,15 @@ class SpaceBucket:
         return self._when_found(lambda: self._stat(path), path)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         return self._when_found(lambda: self._get(path, limit), path)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         return self._when_found(lambda: self._open(path), path)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self._when_found(lambda: self._put(path, content), path)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self._when_found(lambda: self._put_file(path, source), path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
@@ -133,15 +128,12 @@ class SpaceBucket:
         return self._when_found(lambda: self._move(source, destination), source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return self._when_found(lambda: self._remove_in_turn(path), path)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return self._when_found(lambda: self._list(directory), directory)
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         return walk_by_listing(self.list, directory, into)
 
     async def ensure(self) -> None:

@@ -64,7 +64,6 @@ class SpaceOptions(PathOptions):
         return self.path / "staging"
 
     def problem(self) -> str | None:
-        """See `PathOptions.problem`."""
         try:
             self.app_token()
         except SetupError as error:

@@ -77,7 +77,6 @@ class TextileBucket:
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         self._looking.stop()
         self._writer.stop()
         return ensureDeferred(self.client.stop())
@@ -94,30 +93,24 @@ class TextileBucket:
             self._log.debug("Not all buckets of {name} were found: {error}", name=self.name, error=error)
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
         at = _checked(path)
         return ensureDeferred(self._anywhere(at, lambda shard: self._stat(shard, at)))
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
         at = _checked(path)
         return ensureDeferred(self._anywhere(at, lambda shard: self._get_verified(shard, at, limit)))
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
         at = _checked(path)
         return ensureDeferred(self._anywhere(at, lambda shard: self._open(shard, at)))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        """See `IBucket.put`."""
         return self.put_in_order([(path, content)])
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        """See `IBucket.put_file`."""
         return self.put_in_order([(path, source)])
 
     def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
-        """See `IPutsInOrder.put_in_order`."""
         return ensureDeferred(self._put_in_order(files))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
@@ -125,15 +118,12 @@ class TextileBucket:
         return ensureDeferred(self._move(_checked(source), _checked(destination)))
 
     def remove(self, path: str) -> "Deferred[None]":
-        """See `IBucket.remove`."""
         return ensureDeferred(self._remove(_checked(path)))
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
         return ensureDeferred(self._list(_checked(directory)))
 
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
-        """See `IBucket.walk`."""
         return self._walk(directory, into)
 
     async def _put_in_order(self, files: Sequence[File]) -> None:

@@ -100,7 +100,6 @@ class RemoteReader:
                         return
 
     def close(self) -> None:
-        """See `IReader.close`."""
         opened, self._opened = self._opened, None
         if opened is not None:
             Deferred.fromCoroutine(opened[1].aclose())

@@ -5,7 +5,7 @@ from ipfsreg.registry.digest import new_hash
 
 
 class ContentHash:
-    """A sha256 of all that came, and one of each chunk.
+    """A sha256 of all that came, and one of each chunk. It is a `Hash` of the first.
 
     The two can be fed by two threads at once, each in order. The first chunk's is the whole's as it is then, so content
     of no more than a chunk is hashed once only. Without ``chunks`` there is the hash of the whole alone.
@@ -21,7 +21,6 @@ class ContentHash:
         self._later_leaves = bytearray()
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """See `Hash`."""
         self.update_whole(data)
         self.update_chunks(data)
 
@@ -54,15 +53,12 @@ class ContentHash:
                 left -= len(piece)
 
     def digest(self) -> bytes:
-        """See `Hash`."""
         return self._whole.digest()
 
     def hexdigest(self) -> str:
-        """See `Hash`."""
         return self._whole.hexdigest()
 
     def copy(self) -> "ContentHash":
-        """See `Hash`."""
         other = ContentHash(chunks=self.chunks)
         other._whole = self._whole.copy()
         other._length = self._length

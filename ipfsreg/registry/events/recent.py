@@ -30,7 +30,6 @@ class RecentEvents:
         events.subscribe(self._keep, actions)
 
     async def after(self, number: int, most: int) -> Sequence[LoggedEvent]:
-        """See `History`."""
         found: list[Event] = []
         for event in reversed(self._kept):
             if event.number <= number:
@@ -39,7 +38,6 @@ class RecentEvents:
         return [LoggedEvent.of(event) for event in found[: -most - 1 : -1]]
 
     async def knows_all_after(self, number: int) -> bool:
-        """See `History`."""
         return number >= self._forgotten
 
     def _keep(self, event: Event) -> None:

@@ -72,7 +72,6 @@ class _CarReader:
         self._cid = cid
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """See `IReader.pieces`."""
         pieces = read_file(self._spool.get, self._cid, offset, length)
         try:
             while (piece := await self._workers.run(_next, pieces)) is not None:

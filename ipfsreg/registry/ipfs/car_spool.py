@@ -10,6 +10,7 @@ from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from ipfsreg.bucket.errors import bucket_error, database_error
+from ipfsreg.flow.durable import write_all
 from ipfsreg.flow.workers import Workers
 from ipfsreg.ipfs.car import CARInvalid, CARReader, PayloadReader
 from ipfsreg.ipfs.cid import CID, IDENTITY, BlockDamaged, verify_block
@@ -123,7 +124,7 @@ class CarSpool:
             if cid.hash_code != IDENTITY:
                 row = (cid.multihash, self._length, len(block))
                 if self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", row).rowcount:
-                    _write_all(self._descriptor, block, self._length)
+                    write_all(self._descriptor, block, self._length)
                     self._length += len(block)
         self._index.execute("COMMIT")
 
@@ -141,10 +142,3 @@ class CarSpool:
                 os.close(self._descriptor)
             self._descriptor = -1
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written

@@ -3,6 +3,7 @@
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -26,7 +27,7 @@ class CidRefresh:
     """Tells the index of all that is in a bucket: after a kill, or where others write to the bucket as well.
 
     In a bucket that nobody else writes to it has all tags and referrers read as well, where the index does not know
-    them: also those of a repository for which somebody had to wait, since it has grown since the last pass.
+    them.
 
     Where there are quotas, or DAGs are computed after the push, it looks for the sizes too, which means to read a
     small file for each content.
@@ -74,10 +75,16 @@ class CidRefresh:
         if not self._index.complete or (self._bucket.shared and due) or await self._lacks_sizes():
             await self.run()
         elif not self._bucket.shared:
-            throttle = self._storage.background()
-            await self._tags.learn_wanted(throttle)
-            await self._referrers.learn_wanted(throttle)
-            await self._catalog.prepare(throttle)
+            await self._catalog.prepare(self._storage.background())
+
+    async def learn(self) -> None:
+        """Learn the repositories that have grown, or that somebody had to wait for; also while a pass is under way.
+
+        It is for a bucket that nobody else writes to.
+        """
+        throttle = self._storage.throttle()  # somebody waits, or would: no rests
+        await self._tags.to_learn.learn(self._tags.learn, throttle)
+        await self._referrers.to_learn.learn(self._referrers.learn, throttle)
 
     async def _lacks_sizes(self) -> bool:
         # Once: a push tells its size. Before there were quotas, a pass did not.
@@ -102,8 +109,7 @@ class CidRefresh:
             return
         unknown = set(await self._index.without_size([each.digest for each in some]))
         wanted = [each for each in some if each.digest in unknown]
-        for begin in range(0, len(wanted), _READ_AT_ONCE):
-            part = wanted[begin : begin + _READ_AT_ONCE]
+        for part in batches(wanted, _READ_AT_ONCE):
             contents = await get_each(self._bucket, [_small_file(each) for each in part])
             for each, content in zip(part, contents, strict=True):
                 size = _size(each, content) if isinstance(content, bytes) else None

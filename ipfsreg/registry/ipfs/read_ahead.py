@@ -38,25 +38,20 @@ class ReadAhead:
         self._blobs = blobs
 
     async def manifest(self, repository: Repository, reference: Tag | Digest) -> GivenManifest | None:
-        """See `Images`."""
         known = None if isinstance(reference, Digest) else self._manifests.get(reference)
         return known or await self._images.manifest(repository, reference)
 
     async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
-        """See `Images`."""
         known = self._blobs.get((blob.digest, blob.size))
         return await self._images.blob(repository, blob) if known is None else known
 
     async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
-        """See `Images`."""
         return await self._images.referrers(repository, subject)
 
     async def cid(self, digest: Digest, size: int) -> str | None:
-        """See `Images`."""
         return await self._images.cid(digest, size)
 
     async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
-        """See `Images`."""
         return await self._images.reading(length, function, *arguments)
 
 

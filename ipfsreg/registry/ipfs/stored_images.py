@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 class StoredImages:
-    """The images of this registry."""
+    """The `Images` of this registry."""
 
     def __init__(self, storage: Storage, manifests: Manifests, blobs: Blobs, referrers: Referrers) -> None:
         self._storage = storage
@@ -28,34 +27,23 @@ class StoredImages:
         self._referrers = referrers
 
     async def manifest(self, repository: Repository, reference: Tag | Digest) -> StoredManifest | None:
-        """See `Images`."""
         try:
             return await self._manifests.get(repository, reference)
         except ManifestUnknown:
             return None
 
     async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
-        """See `Images`."""
         try:
-            opened = await self._blobs.open(repository, blob.digest)
+            return await self._blobs.read(repository, blob.digest, CONFIG_MAX)  # whatever the descriptor says
         except BlobUnknown:
             return None
-        try:
-            if opened.size > CONFIG_MAX:  # whatever the descriptor says
-                return None
-            return await read_part(self._storage.workers, opened.reader, 0, opened.size)
-        finally:
-            opened.reader.close()
 
     async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
-        """See `Images`."""
         found, _ = await self._referrers.list(repository, subject)
         return found
 
     async def cid(self, digest: Digest, size: int) -> str | None:
-        """See `Images`."""
         return await self._storage.dags.cid_text(digest, size)
 
     async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
-        """See `Images`."""
         return await self._storage.parser.run(length, function, *arguments)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from ipfsreg.bucket.bulk import File, get_each, put_one_by_one
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches, batches_async
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.storage import Storage
@@ -22,13 +23,13 @@ from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import RECORD_MAX, Record, manifest_key, parse_record, read_record
 
 from .referrer_index import ReferrerIndex
+from .to_learn import ToLearn
 
 DESCRIPTORS_PAGE = 1024 * 1024
 """The bytes of descriptors in one page: the rest is left to the next."""
 
 _PAGES_AT_ONCE = 8  # a page is some MiB of objects while it is made, however many ask for one
 _AT_ONCE = 64
-_WANTED = 1000
 _SHORT = 16 * 1024  # a descriptor that is not longer is read with others in one call of a thread
 _MORE_THAN_MANIFEST = 64 * 1024
 """A descriptor has its manifest's annotations, and at most so many bytes more."""
@@ -50,7 +51,8 @@ class Referrers:
         self._bucket = storage.bucket
         self._stored = stored
         self._index = ReferrerIndex(storage.index)
-        self._wanted: set[Repository] = set()  # those with a long list
+        self.to_learn = ToLearn()
+        """The repositories whose referrers the index should have; `learn` has it read them."""
         self._turn: DeferredSemaphore = DeferredSemaphore(_PAGES_AT_ONCE)
 
     async def new_entry(
@@ -60,6 +62,7 @@ class Referrers:
         descriptor = manifest.descriptor(digest, size)
         content = await self._storage.parser.run(size, encode_json, descriptor.document)
         self._index.refers(repository, subject, digest, descriptor.artifact_type)
+        self.to_learn.added(repository)
         return layout.referrer(repository, subject, digest), content
 
     async def remove(self, repository: Repository, subject: Digest, digest: Digest) -> None:
@@ -120,30 +123,19 @@ class Referrers:
                 return
             after = known[-1]
         entries = await self._bucket.list(layout.referrers(repository, subject))
-        if len(entries) > _AT_ONCE and len(self._wanted) < _WANTED and not self._bucket.shared:
-            self._wanted.add(repository)
+        self.to_learn.listed(repository, len(entries))
         digests = await self._storage.workers.run(layout.referring, entries, after)
-        for begin in range(0, len(digests), _AT_ONCE):
-            yield digests[begin : begin + _AT_ONCE]
-
-    async def learn_wanted(self, throttle: Throttle) -> None:
-        """Have the index know the repositories whose long lists had to be looked for in a directory."""
-        while self._wanted:
-            await self.learn(self._wanted.pop(), throttle)
+        for some in batches(digests, _AT_ONCE):
+            yield some
 
     async def learn(self, repository: Repository, throttle: Throttle) -> None:
         """Have the index know all of a repository, of a bucket that nobody else writes to."""
         if await self._index.knows(repository):
             return
-        some: list[tuple[Digest, Digest]] = []
-        async for each in layout.referrer_entries(self._stored, repository):
-            some.append(each)
-            if len(some) == _AT_ONCE:
-                if not await self._learn(repository, some, throttle):
-                    return
-                some = []
-        if not some or await self._learn(repository, some, throttle):
-            self._index.has_all(repository)
+        async for some in batches_async(layout.referrer_entries(self._stored, repository), _AT_ONCE):
+            if not await self._learn(repository, some, throttle):
+                return
+        self._index.has_all(repository)
 
     async def _learn(self, repository: Repository, some: Sequence[tuple[Digest, Digest]], throttle: Throttle) -> bool:
         contents = await get_each(self._stored, [(layout.referrer(repository, *each), _SHORT) for each in some])

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipfsreg.bucket.bulk import File, get_each, names_with
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket
+from ipfsreg.flow.gather import batches
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -15,24 +16,26 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.names import Repository, Tag, is_tag
 
+from .immutable import ImmutableTags
 from .tag_index import TagIndex
+from .to_learn import ToLearn
 
 PAGE = 1000
 """How many tags are read from the index at a time."""
 
 _TAG_MAX = 256
 _READ_AT_ONCE = 64
-_LONG = 1000  # a list of so many is not made a second time
-_WANTED = 1000
 
 
 class Tags:
     """Which digest each tag points to. All writes to the bucket's tags must come through one of these.
 
     ``stored`` is the bucket beneath the cache of small files, where tags are read that no client asked for.
+    ``immutable`` are those that stay where they point to, which callers see to.
     """
 
-    def __init__(self, storage: Storage, stored: IBucket) -> None:
+    def __init__(self, storage: Storage, stored: IBucket, immutable: ImmutableTags) -> None:
+        self.immutable = immutable
         self._bucket = storage.bucket
         self._stored = stored
         self._workers = storage.workers
@@ -41,7 +44,8 @@ class Tags:
         self._changing = KeyedLock()
         self._learning = KeyedLock()
         self._hurried: set[Repository] = set()
-        self._wanted: set[Repository] = set()  # long ones that had to be listed
+        self.to_learn = ToLearn()
+        """The repositories whose tags the index should have; `learn` has it read them."""
 
     def changing(self, repository: Repository, tag: Tag) -> AbstractAsyncContextManager[None]:
         """A lock on a tag, for callers that read it before they change it."""
@@ -80,6 +84,7 @@ class Tags:
             self._index.may_point(repository, tag, digest)
             raise
         self._index.pointed(repository, tag, digest)
+        self.to_learn.added(repository)
 
     async def delete(self, repository: Repository, tag: Tag) -> None:
         """Remove a tag; nothing happens where there is none. The caller holds `changing`."""
@@ -141,8 +146,8 @@ class Tags:
         rest = await self._listed(repository, after) if known is None else ()
         if is_first and not rest:
             await self._check_there(repository)
-        for begin in range(0, len(rest), PAGE):
-            yield rest[begin : begin + PAGE]
+        for some in batches(rest, PAGE):
+            yield some
 
     async def _listed(
         self,
@@ -154,8 +159,7 @@ class Tags:
         backwards: bool = False,
     ) -> list[Tag]:
         entries = await self._bucket.list(layout.tags_of(repository))
-        if len(entries) >= _LONG and len(self._wanted) < _WANTED and not self._bucket.shared:
-            self._wanted.add(repository)
+        self.to_learn.listed(repository, len(entries))
         return await self._workers.run(_sorted_tags, entries, after, most, part.lower(), backwards=backwards)
 
     async def _check_there(self, repository: Repository) -> None:
@@ -179,11 +183,6 @@ class Tags:
         async for some in read_tags(self._stored, repository):
             found += [tag for tag, target in some if target == digest]
         return found
-
-    async def learn_wanted(self, throttle: Throttle) -> None:
-        """Have the index know the repositories with many tags that had to be listed for somebody."""
-        while self._wanted:
-            await self.learn(self._wanted.pop(), throttle)
 
     async def learn(self, repository: Repository, throttle: Throttle) -> None:
         """Have the index know the tags of a repository, of a bucket that nobody else writes to."""
@@ -212,8 +211,8 @@ async def read_tags(
 ) -> AsyncIterator[Sequence[tuple[Tag, Digest | BucketError]]]:
     """All tags of a repository in any order, some at a time, with where they point, or why that is not known."""
     async for tags in layout.tags(bucket, repository):
-        for begin in range(0, len(tags), _READ_AT_ONCE):
-            yield await read_named(bucket, repository, tags[begin : begin + _READ_AT_ONCE])
+        for some in batches(tags, _READ_AT_ONCE):
+            yield await read_named(bucket, repository, some)
 
 
 async def read_named(

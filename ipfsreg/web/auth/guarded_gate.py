@@ -30,7 +30,6 @@ class GuardedGate:
         self._recent = Recent(authority, time.time)
 
     def knows(self, request: Request, needs: Needs, repository: str | None) -> bool:
-        """See `Gate`."""
         if needs is Entry.EVERYBODY:
             return True
         user = self._recent.admits(request, needs, repository)
@@ -40,7 +39,6 @@ class GuardedGate:
         return True
 
     async def admit(self, request: Request, needs: Needs, repository: str | None) -> None:
-        """See `Gate`."""
         action = needs if isinstance(needs, Action) else None
         epoch = self._authority.epoch
         user = await self.identify(request, action, repository)
@@ -52,15 +50,12 @@ class GuardedGate:
             self._recent.remember(request, user, needs, repository)
 
     def pulls(self, request: Request) -> Filter:
-        """See `Gate`."""
         return self._pulls_of(user_of(request))
 
     def lists(self, request: Request) -> Filter:
-        """See `Gate`."""
         return self._pulls_of(replace(user_of(request), scope=None))
 
     def name_of(self, request: Request) -> str:
-        """See `Gate`."""
         return user_of(request).name
 
     def _pulls_of(self, user: User) -> Filter:

@@ -46,11 +46,9 @@ class SessionGate(GuardedGate):
         return await super().identify(request, action, repository)
 
     def may(self, request: Request, action: Action, repository: str | None = None) -> bool:
-        """See `Visitors`."""
         return bool(self._authority.allows(user_of(request), action, repository))
 
     def name(self, request: Request) -> str | None:
-        """See `Visitors`."""
         user = user_of(request)
         return None if user.is_anonymous else user.name
 
@@ -69,12 +67,10 @@ class SessionGate(GuardedGate):
         return True
 
     async def sign_out(self, request: Request) -> None:
-        """See `Visitors`."""
         await self._sessions.end(self._secret(request))
         self._set(request, "", 0)
 
     def session(self, request: Request) -> str:
-        """See `Visitors`."""
         secret = self._secret(request)
         return secret if self._sessions.find(secret) is not None else ""
 

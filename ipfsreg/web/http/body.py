@@ -207,11 +207,9 @@ class Body:
         self._finish(self._failure)
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
         self._happened(BodyEvent.PAUSED)
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
         self._happened(BodyEvent.RESUMED)
 
     def stopProducing(self) -> None:

@@ -110,7 +110,6 @@ class Connection(protocol.Protocol):
     # The transport's side.
 
     def connectionMade(self) -> None:
-        """See `Protocol`."""
         self.peer = self.wire.getPeer()
         self.secure = ISSLTransport.providedBy(self.transport)
         self.output = Output(self.wire, self._server, secure=self.secure, taken=self._taken, moved=self._moved)
@@ -120,7 +119,6 @@ class Connection(protocol.Protocol):
         self._update()
 
     def dataReceived(self, data: bytes) -> None:
-        """See `Protocol`."""
         if self._phase in _OVER:
             return
         if not self._begun:
@@ -147,7 +145,6 @@ class Connection(protocol.Protocol):
         """See `IHalfCloseableProtocol`: we said so ourselves."""
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:  # type: ignore[assignment]
-        """See `Protocol`."""
         self.connected = 0
         self._phase = _Phase.CLOSING
         self.incoming.clear()

@@ -125,7 +125,6 @@ class RefusedConnection(Protocol):
         self._timer: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        """See `Protocol`."""
         if not ISSLTransport.providedBy(self.transport):
             self._timer = self._refusals.tell(self)
         if self._timer is None:
@@ -141,14 +140,12 @@ class RefusedConnection(Protocol):
         self.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
-        """See `IHalfCloseableProtocol`."""
         self.drop()
 
     def writeConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol`: we said so ourselves."""
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:  # type: ignore[assignment]
-        """See `Protocol`."""
         if self._timer is not None:
             self._refusals.told()
             if self._timer.active():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest_twisted
 
-from tests.bucket.contract import BucketContract
+from tests.bucket.contract import SAMPLE, BucketContract
 from tests.bucket.kubo.backend import KuboStorage
 from tests.bucket.kubo.conftest import node
 from tests.bucket.kubo.node import KuboNode
@@ -15,7 +15,7 @@ from tests.bucket.storage import Storage
 from tests.bucket.test_local import LocalStorage
 from tests.bucket.textile.backend import TextileStorage
 from tests.bucket.textile.double import CURRENT, TextileDouble
-from tests.marks import full
+from tests.marks import full, sampled
 
 from .storage import encrypted
 
@@ -40,6 +40,7 @@ class TestKubo(BucketContract):
             yield each
 
 
+@sampled(*SAMPLE)
 class TestTextile(BucketContract):
     test_back_pressure = None  # it takes seconds, and is the same as on a disk
 

@@ -23,6 +23,7 @@ from ipfsreg.registry.manifest import OCI_IMAGE
 from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.repository import referrers
 from ipfsreg.registry.repository.catalog import CATALOG_BELIEVED_SECONDS, Catalog
+from ipfsreg.registry.repository.to_learn import EVERY
 from tests.bucket.scheduled import ScheduledBucket, Scheduler
 from tests.full import examples
 from tests.registry.place import Place, image
@@ -303,17 +304,56 @@ async def test_the_index_has_the_same_referrers(open_place: Open, tmp_path: Path
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_repository_that_grew_since_the_start_is_not_listed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the first page nor for the next ones, though no pass went by."""
+    subject = await place.push_image(APP, [f"t{number:03}" for number in range(EVERY)], b"config")
+    digests = [
+        str(digest_of(await place.push_image(APP, [], b"config", subject=subject, number=number)))
+        for number in range(EVERY)
+    ]
+    await place.registry.cid_refresh.learn()
+    await place.push_image(APP, ["later"], b"config")
+
+    def refuse(directory: str) -> object:
+        raise AssertionError(f"{directory} is listed")
+
+    monkeypatch.setattr(place.bucket, "list", refuse)
+    first = await place.registry.tags.in_order(APP, most=60)
+    assert await place.registry.tags.in_order(APP, first[-1]) == [f"t{number:03}" for number in range(59, EVERY)]
+    assert [each["digest"] for page in await all_pages(place, subject) for each in page] == sorted(digests)
+
+
+@pytest_twisted.ensureDeferred
+async def test_tags_that_had_to_be_listed_are_learned(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    await place.push_image(APP, [f"t{number:03}" for number in range(EVERY + 1)], b"config")
+    await place.restart()  # as after a kill
+    listed: list[str] = []
+    real = place.bucket.list
+
+    def counted(directory: str) -> object:
+        listed.append(directory)
+        return real(directory)
+
+    monkeypatch.setattr(place.bucket, "list", counted)
+    for _ in range(2):
+        assert len(await place.registry.tags.in_order(APP)) == EVERY + 1
+        await place.registry.cid_refresh.learn()
+    assert listed == [layout.tags_of(APP)]
+
+
+@pytest_twisted.ensureDeferred
 async def test_known_referrers_are_not_looked_for_in_their_directory(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = await place.push_image(APP, ["t"], b"config")
     digests = [
         str(digest_of(await place.push_image(APP, [], b"config", subject=subject, number=number)))
-        for number in range(70)
+        for number in range(EVERY)
     ]
     assert [each["digest"] for page in await all_pages(place, subject) for each in page] == sorted(digests)
-    await place.registry.cid_refresh.run_if_needed()  # the index was complete, but for what somebody had to wait for
-    await place.registry.cid_refresh.run_if_needed()
+    await place.registry.cid_refresh.learn()
 
     def refuse(directory: str) -> object:
         raise AssertionError(f"{directory} is listed")

@@ -63,7 +63,7 @@ async def test_a_list_of_many_tags_is_whole(registry: Served, monkeypatch: pytes
         assert answer["content-type"] == "application/json"
         assert (await registry.ask("GET", query("/v2/some/box/tags/list", last="v1499"))).json()["tags"] == tags[1500:]
         if not is_known:
-            await registry.daemon.registry.cid_refresh.run_if_needed()
+            await registry.daemon.registry.cid_refresh.learn()
             for file in directory.iterdir():
                 file.unlink()
     monkeypatch.setattr(listings, "PAGE_MAX", 1000)

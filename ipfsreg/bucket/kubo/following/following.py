@@ -64,7 +64,6 @@ class Following:
         self._looking.start()
 
     async def stop(self) -> None:
-        """See `Life.stop`."""
         self._looking.stop()
         await self._network.rpc.stop()
 

@@ -20,11 +20,9 @@ class KuboLeaves:
         self._workers = workers
 
     def tells(self) -> bool:
-        """See `TellsLeaves.tells`."""
         return self._node.stores_in_profile
 
     async def leaves(self, path: str, size: int) -> bytes | None:
-        """See `TellsLeaves.leaves`."""
         text = (await self._stat(path)).cid
         if text is None or not self.tells():
             return None

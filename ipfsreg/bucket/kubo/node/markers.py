@@ -39,18 +39,19 @@ def bucket_id(path: str) -> str:
 
 
 class PinMarkers:
-    """Direct pins of inline CIDs: ``ipfs pin ls --type=direct`` lists them, and ``ipfs cat`` shows what they say."""
+    """`Markers` as direct pins of inline CIDs.
+
+    ``ipfs pin ls --type=direct`` lists them, and ``ipfs cat`` shows what they say.
+    """
 
     def __init__(self, node: Node, path: str) -> None:
         self._node = node
         self._prefix = f"ipfsreg {bucket_id(path)} "
 
     async def add(self, text: str) -> None:
-        """See `Markers.add`."""
         await self._node.pin_direct(self._cid(text))
 
     async def take(self, text: str) -> bool:
-        """See `Markers.take`."""
         try:
             await self._node.unpin(self._cid(text))
         except NotPinned:
@@ -58,11 +59,9 @@ class PinMarkers:
         return True
 
     async def has(self, text: str) -> bool:
-        """See `Markers.has`."""
         return await self._node.is_pinned(self._cid(text), "direct")
 
     async def all(self) -> set[str]:
-        """See `Markers.all`."""
         return set(self._ours(await self._node.pins("direct")))
 
     def _ours(self, cids: Iterable[str]) -> Iterable[str]:
@@ -81,14 +80,13 @@ class PinMarkers:
 
 
 class FolderMarkers:
-    """Files of a folder in the MFS of ``index``."""
+    """`Markers` as files of a folder in the MFS of ``index``."""
 
     def __init__(self, node: Node, path: str) -> None:
         self._node = node
         self._folder = f"{path}/markers"
 
     async def add(self, text: str) -> None:
-        """See `Markers.add`."""
         try:
             await self._node.copy(str(inline_cid(text.encode())), self._path(text))
         except Exists:
@@ -96,7 +94,6 @@ class FolderMarkers:
         await self._node.flush(self._folder)
 
     async def take(self, text: str) -> bool:
-        """See `Markers.take`."""
         try:
             await self._node.remove(self._path(text))
         except NotFound:
@@ -104,7 +101,6 @@ class FolderMarkers:
         return True
 
     async def has(self, text: str) -> bool:
-        """See `Markers.has`."""
         try:
             await self._node.stat(self._path(text))
         except NotFound:
@@ -112,7 +108,6 @@ class FolderMarkers:
         return True
 
     async def all(self) -> set[str]:
-        """See `Markers.all`."""
         try:
             names = await self._node.names(self._folder)
         except NotFound:

@@ -20,7 +20,6 @@ class ByBlocks:
         self._node = node
 
     async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
         directories = self._node.directories
         root, *names = path.removeprefix("/ipfs/").split("/")
         link = await directories.find(parse_cid(root), names)
@@ -37,15 +36,12 @@ class ByBlocks:
         return Found(str(link.cid), size or 0, False)
 
     async def links(self, cid: str) -> Sequence[Child]:
-        """See `Contents.links`."""
         return await NodeContents(Route(self._node.index, self._node.local)).links(cid)
 
     async def read(self, cid: str, size: int) -> bytes:
-        """See `Contents.read`."""
         return await self._contents().read(cid, size)
 
     async def open(self, found: Found) -> IReader:
-        """See `Contents.open`."""
         return await self._contents().open(found)
 
     def _contents(self) -> NodeContents:

@@ -22,11 +22,9 @@ class KuboContent:
         self._contents = network_contents(network)
 
     async def root(self) -> str:
-        """See `ContentByCid.root`."""
         return await self._root()
 
     async def open_cid(self, cid: str, size: int | None) -> IReader:
-        """See `ContentByCid.open_cid`."""
         found = await self._contents.stat(f"/ipfs/{checked_cid(cid)}")
         if found.is_directory:
             raise NotFound(f"{cid} is a directory")
@@ -35,16 +33,13 @@ class KuboContent:
         return await self._contents.open(found)
 
     def view(self, cid: str) -> IBucket:
-        """See `ContentByCid.view`."""
         root = checked_cid(cid)
         return ReadOnlyBucket(self._contents, lambda: succeed(root), f"/ipfs/{cid}", "a CID is of one content")
 
     async def publish(self, cid: str, key: str) -> str:
-        """See `ContentByCid.publish`."""
         return await self._network.publish(cid, key)
 
     async def resolve(self, name: str) -> str:
-        """See `ContentByCid.resolve`."""
         return await self._network.resolve(name)
 
 

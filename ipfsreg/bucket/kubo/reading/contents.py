@@ -78,11 +78,9 @@ class NodeContents:
         self._route = route
 
     async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
         return Found.read(await self._ask("files/stat", path))
 
     async def links(self, cid: str) -> Sequence[Child]:
-        """See `Contents.links`."""
         answer = await self._call("ls", f"/ipfs/{cid}")
         throttle = Throttle(self._route.rpc.reactor, steps=_LINKS_AT_ONCE)
         found = []
@@ -93,7 +91,6 @@ class NodeContents:
         return sorted(found, key=attrgetter("name"))
 
     async def read(self, cid: str, size: int) -> bytes:
-        """See `Contents.read`."""
         if not size:
             return b""
         content = await self._call("cat", f"/ipfs/{cid}", size + 1)
@@ -102,7 +99,6 @@ class NodeContents:
         return content
 
     async def open(self, found: Found) -> CidReader:
-        """See `Contents.open`."""
         return CidReader(self._route, found.cid, found.size)
 
     async def _ask(self, command: str, argument: str) -> Any:

@@ -35,7 +35,6 @@ class LocalFirst:
         self._steps: LRUCache[tuple[str, str], Found] = LRUCache(NAMES_REMEMBERED)
 
     async def stat(self, path: str) -> Found:
-        """See `Contents.stat`."""
         # Name by name: a node looks for directories in the middle of a path on its network, whatever it is told.
         cid, *names = path.removeprefix("/ipfs/").split("/")
         if not names:
@@ -54,11 +53,9 @@ class LocalFirst:
         return known
 
     async def links(self, cid: str) -> Sequence[Child]:
-        """See `Contents.links`."""
         return await self._first(lambda contents: contents.links(cid))
 
     async def read(self, cid: str, size: int) -> bytes:
-        """See `Contents.read`."""
         return await self._first(lambda contents: contents.read(cid, size))
 
     async def open(self, found: Found) -> "LocalFirstReader":
@@ -93,7 +90,6 @@ class LocalFirstReader:
         self._network = network
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """See `IReader.pieces`."""
         end = offset + length
         try:
             async with aclosing(self._here.pieces(offset, length)) as pieces:
@@ -108,6 +104,5 @@ class LocalFirstReader:
                 yield piece
 
     def close(self) -> None:
-        """See `IReader.close`."""
         self._here.close()
         self._network.close()

@@ -37,11 +37,9 @@ class ReadOnlyBucket(NodeTree):
         self._life = life
 
     def start(self) -> "Deferred[None]":
-        """See `IBucket.start`."""
         return succeed(None) if self._life is None else ensureDeferred(self._life.start())
 
     def stop(self) -> "Deferred[None]":
-        """See `IBucket.stop`."""
         return succeed(None) if self._life is None else ensureDeferred(self._life.stop())
 
     def put(self, *_: object) -> "Deferred[None]":

@@ -39,8 +39,6 @@ class NodeTree:
         self._root = root
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`."""
-
         async def stat() -> Stat:
             found = await self._file(path)
             return Stat(found.size, found.cid)
@@ -48,8 +46,6 @@ class NodeTree:
         return _asked(path, stat)
 
     def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        """See `IBucket.get`."""
-
         async def get() -> bytes:
             found = await self._file(path)
             if found.size > limit:
@@ -59,16 +55,12 @@ class NodeTree:
         return _asked(path, get)
 
     def open(self, path: str) -> "Deferred[IReader]":
-        """See `IBucket.open`."""
-
         async def opened() -> IReader:
             return await self._contents.open(await self._file(path))
 
         return _asked(path, opened)
 
     def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        """See `IBucket.list`."""
-
         async def entries() -> Sequence[Entry]:
             return _entries(await self._links(directory))
 

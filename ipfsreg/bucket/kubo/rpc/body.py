@@ -58,7 +58,6 @@ class FormBody(Valve, ABC):
         return sent
 
     def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
-        """See `IBodyProducer`."""
         return Deferred.fromCoroutine(self._produce(consumer))
 
     async def _produce(self, consumer: IConsumer) -> None:
@@ -72,7 +71,6 @@ class FormBody(Valve, ABC):
                 self.has_moved()
 
     def resumeProducing(self) -> None:
-        """See `IBodyProducer`."""
         self.has_moved()
         super().resumeProducing()
 
@@ -89,7 +87,6 @@ class FileBody(FormBody):
         self._source = source
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """See `FormBody.headers`."""
         length = len(self.head) + self._source.size + len(self.tail)
         return [*super().headers(), (b"Content-Length", b"%d" % length)]
 
@@ -120,5 +117,4 @@ class BlocksBody(FormBody):
         self.length = len(self._content)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """See `FormBody.pieces`."""
         yield self._content

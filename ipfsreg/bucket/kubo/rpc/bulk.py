@@ -128,17 +128,14 @@ class BulkCall(Protocol):
             self.answered.errback(reason)
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
         transport: Any = self.transport
         transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
         transport: Any = self.transport
         transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        """See `IPushProducer`."""
         self.abort()
 
     def abort(self) -> None:

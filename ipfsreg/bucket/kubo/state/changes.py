@@ -36,7 +36,6 @@ class Store(Change):
         self._bytes = content
 
     async def make(self, draft: StateDraft, *, lost: bool) -> None:
-        """See `Change.make`."""
         await draft.store(self._path, self._bytes)
 
 
@@ -66,7 +65,6 @@ class Move(Change):
         self._destination = destination
 
     async def make(self, draft: StateDraft, *, lost: bool) -> None:
-        """See `Change.make`."""
         found = await draft.find(self._source)
         if found is None:
             raise NotFound(f"{self._source} is not there")
@@ -93,7 +91,6 @@ class IfStill(Change):
         self._change = change
 
     async def make(self, draft: StateDraft, *, lost: bool) -> None:
-        """See `Change.make`."""
         found = await draft.find(self._path)
         self.made = found is not None and str(found.cid) == self._cid
         self.content = self._change.content if self.made else None
@@ -108,7 +105,6 @@ class Remove(Change):
         self._path = path
 
     async def make(self, draft: StateDraft, *, lost: bool) -> None:
-        """See `Change.make`."""
         if await draft.find(self._path) is None:
             raise NotFound(f"{self._path} is not there")
         draft.unlink(self._path)

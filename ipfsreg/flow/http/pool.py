@@ -23,7 +23,6 @@ class BoundedPool(HTTPConnectionPool):
     """A pool whose connections end where the headers of an answer are longer than `HEAD_MAX`."""
 
     def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> "Deferred[Any]":
-        """See `HTTPConnectionPool`."""
         return super().getConnection(key, _Endpoint(endpoint))
 
 
