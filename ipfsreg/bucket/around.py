@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import alsoProvides
 
-from .bulk import IBulkReads, IFindsByContent, WithContent
+from .bulk import File, IBulkReads, IFindsByContent, IPutsInOrder, WithContent
 from .errors import BucketError
 from .interface import Entry, IBucket, IReader, Stat
 from .wrapper import BucketWrapper
@@ -16,8 +16,11 @@ from .wrapper import BucketWrapper
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OPERATIONS = ("stat", "get", "open", "put", "put_file", "move", "remove", "list", "get_each", "stat_each")
-"""What it is done around: these methods of `IBucket` and `IBulkReads`. Walks are handed on as they are."""
+OPERATIONS = (
+    *("stat", "get", "open", "put", "put_file", "move", "remove", "list"),
+    *("get_each", "stat_each", "put_in_order"),
+)
+"""What it is done around: these methods of `IBucket` and of those in `bulk.py`. Walks are handed on as they are."""
 
 
 class AroundBucket(BucketWrapper, ABC):
@@ -25,7 +28,7 @@ class AroundBucket(BucketWrapper, ABC):
 
     def __init__(self, bucket: IBucket) -> None:
         super().__init__(bucket)
-        alsoProvides(self, *(each for each in (IBulkReads, IFindsByContent) if each.providedBy(bucket)))
+        alsoProvides(self, *(each for each in (IBulkReads, IFindsByContent, IPutsInOrder) if each.providedBy(bucket)))
 
     @abstractmethod
     def _around(
@@ -61,6 +64,10 @@ class AroundBucket(BucketWrapper, ABC):
     def stat_each(self, paths: Sequence[str]) -> "Deferred[list[Stat | BucketError]]":
         """See `IBulkReads.stat_each`."""
         return self._around("stat_each", IBulkReads(self._bucket).stat_each, paths)
+
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        """See `IPutsInOrder.put_in_order`."""
+        return self._around("put_in_order", IPutsInOrder(self._bucket).put_in_order, files)
 
     def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
         """See `IBulkReads.names`."""

@@ -1,7 +1,8 @@
-"""Looking at many files of a bucket: many at a time where the bucket can, else one after the other."""
+"""Many files of a bucket at a time, looked at or written, where the bucket can: else one after the other."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 OF_ONE_FILE = (NotFound, TooLarge, Corrupt, Forbidden)
 """What says something of one file alone. Any other failure is of the storage."""
+
+File = tuple[str, bytes | Path]
+"""A path in the bucket, and what is to be there: as for `IBucket.put`, or for `IBucket.put_file`."""
 
 _AT_ONCE = 8
 _NAMES_AT_ONCE = 1000
@@ -48,6 +52,30 @@ class IFindsByContent(Interface):
 
     def names_with(directory: str, content: bytes) -> "Deferred[WithContent | None]":
         """Which files of a directory have that content; None where it cannot be told of this directory."""
+
+
+class IPutsInOrder(Interface):
+    """What a bucket may provide for which one long step costs less than several short ones."""
+
+    def put_in_order(files: Sequence[File]) -> "Deferred[None]":
+        """Create or replace files; fires when all are durable.
+
+        What is left after a failure, or a kill, is some of the first ones: none is there without those before it.
+        """
+
+
+async def put_in_order(bucket: IBucket, files: Sequence[File]) -> None:
+    """See `IPutsInOrder`; for any bucket."""
+    if IPutsInOrder.providedBy(bucket):
+        await IPutsInOrder(bucket).put_in_order(files)
+    else:
+        await put_one_by_one(bucket, files)
+
+
+async def put_one_by_one(bucket: IBucket, files: Sequence[File]) -> None:
+    """Create or replace files, one after the other."""
+    for path, content in files:
+        await (bucket.put_file(path, content) if isinstance(content, Path) else bucket.put(path, content))
 
 
 async def names_with(bucket: IBucket, directory: str, content: bytes) -> WithContent | None:

@@ -15,6 +15,9 @@ class Source(Protocol):
     size: int
     """Its length in bytes."""
 
+    in_memory: bytes | None
+    """The content, where that is in memory."""
+
     async def read(self, offset: int) -> bytes:
         """Some bytes from ``offset``; none at the end."""
 
@@ -23,15 +26,17 @@ class MemorySource:
     """A `Source` of bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
+        self.in_memory: bytes | None = content
         self.size = len(content)
 
     async def read(self, offset: int) -> bytes:
-        return self._content[offset : offset + READ_PIECE]
+        return (self.in_memory or b"")[offset : offset + READ_PIECE]
 
 
 class FileSource:
     """A `Source` that is a file of this disk, read in a thread, at most ``piece`` bytes at a time."""
+
+    in_memory: bytes | None = None
 
     def __init__(self, path: Path, size: int, workers: Workers, piece: int = READ_PIECE) -> None:
         self._path = path

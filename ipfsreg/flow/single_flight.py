@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -48,3 +50,36 @@ class SingleFlight(Generic[T]):
     def _gave_up(self, done: "Deferred[T]") -> None:
         if self._waiting is not None and done in self._waiting:
             self._waiting.remove(done)
+
+
+class FreshFlight(Generic[T]):
+    """As `SingleFlight`, but work that was begun before somebody asked is not done for them.
+
+    All who ask in one turn of the reactor share one outcome.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]], clock: IReactorTime) -> None:
+        self._work = work
+        self._clock = clock
+        self._flight = SingleFlight(self._next)
+        self._begun = False
+
+    async def outcome(self) -> T:
+        """The work's result or exception."""
+        while self._begun:
+            await self._flight.outcome().addCallbacks(_pass_over, _pass_over)
+        return await self._flight.outcome()
+
+    async def _next(self) -> T:
+        await deferLater(self._clock, 0, lambda: None)
+        self._begun = True
+        try:
+            return await self._work()
+        finally:
+            self._begun = False
+
+
+def _pass_over(outcome: object) -> None:
+    """Not one that counts. :raises CancelledError: where it is not waited for any more."""
+    if isinstance(outcome, Failure) and outcome.check(CancelledError):
+        outcome.raiseException()

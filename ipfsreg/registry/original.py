@@ -21,7 +21,15 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ipfsreg.bucket.bulk import IFindsByContent, WithContent, names_with
+from ipfsreg.bucket.bulk import (
+    File,
+    IFindsByContent,
+    IPutsInOrder,
+    WithContent,
+    names_with,
+    put_in_order,
+    put_one_by_one,
+)
 from ipfsreg.bucket.errors import NotFound
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
@@ -124,7 +132,7 @@ def _if_active(
     return either
 
 
-@implementer(IFindsByContent)
+@implementer(IFindsByContent, IPutsInOrder)
 class OriginalLayout(BucketWrapper):
     """A bucket with the files of the original program among its own. See the module."""
 
@@ -191,6 +199,15 @@ class OriginalLayout(BucketWrapper):
         if match is not None and match["kind"] == "_manifests" and match["rest"]:
             await self._keep(Repository(match["name"]), match["rest"], Record.model_validate_json(content))
         await self._bucket.put(path, content)
+
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        return ensureDeferred(self._put_in_order(files))
+
+    async def _put_in_order(self, files: Sequence[File]) -> None:
+        if not self._active:
+            await put_in_order(self._bucket, files)
+        else:
+            await put_one_by_one(self, files)
 
     @_if_active
     async def move(self, source: str, destination: str) -> None:

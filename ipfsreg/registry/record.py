@@ -65,5 +65,9 @@ def _parsed(content: bytes) -> Record:
 
 async def write_record(bucket: IBucket, repository: Repository, digest: Digest, record: Record) -> None:
     """Note a manifest, durably."""
-    content = record.model_dump_json().encode() + b"\n"
-    await bucket.put(layout.manifest_record(repository, digest), content)
+    await bucket.put(*record_file(repository, digest, record))
+
+
+def record_file(repository: Repository, digest: Digest, record: Record) -> tuple[str, bytes]:
+    """A record's path and content."""
+    return layout.manifest_record(repository, digest), record.model_dump_json().encode() + b"\n"

@@ -8,6 +8,7 @@
 The rules are those of `ipfsreg.bucket.interface.IBucket`.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -377,6 +378,22 @@ class Durability:
         assert await names(bucket, "a") == ["f", "g"]
 
     @pytest_twisted.ensureDeferred
+    async def test_files_that_are_put_in_order(self, storage: Storage) -> None:
+        source = storage.spooled(b"a content")
+        digest = hashlib.sha256(b"a content").hexdigest()
+        content = (f"blobs/sha256/{digest[:2]}/{digest}", source)
+        await bulk.put_in_order(storage.bucket, [content, ("links/ab", b"9"), ("tags/1", b"ab"), ("empty", b"")])
+        assert not source.exists()
+        again = ("tags/1", b"cd")
+        await together(*(bulk.put_in_order(storage.bucket, [(f"links/{each}", b"1"), again]) for each in "cde"))
+        await bulk.put_in_order(storage.bucket, [])
+        bucket = await storage.reopened()
+        assert await read(bucket, content[0]) == b"a content"
+        assert await names(bucket, "links") == ["ab", "c", "d", "e"]
+        assert await bucket.get("tags/1", LIMIT) == b"cd"
+        assert await bucket.get("empty", LIMIT) == b""
+
+    @pytest_twisted.ensureDeferred
     async def test_an_outage_never_looks_like_an_absence(self, storage: Storage) -> None:
         bucket = storage.bucket
         await bucket.put("d/f", b"there")
@@ -393,6 +410,7 @@ class Durability:
                 lambda: bucket.put("new/f", b"new"),
                 lambda: bucket.put_file("d/f", source),
                 lambda: bucket.put_file("new/g", source),
+                lambda: bulk.put_in_order(bucket, [("new/h", b"new"), ("new/g", source)]),
                 lambda: bucket.move("d/f", "d/h"),
                 lambda: bucket.remove("d/f"),
                 lambda: bucket.list("d"),

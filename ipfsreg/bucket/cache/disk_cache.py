@@ -1,13 +1,16 @@
 """A wrapper that keeps content of a remote bucket on this disk."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from ipfsreg.bucket.bulk import File, IPutsInOrder, put_in_order
 from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.content_path import ContentPath, content_at
 from ipfsreg.bucket.errors import SetupError, Unavailable
@@ -21,6 +24,7 @@ from .fetch import Fetch, FetchState
 from .growing_reader import open_growing
 
 
+@implementer(IPutsInOrder)
 class DiskCache(BucketWrapper):
     """A bucket that keeps the content at content-addressed paths (`content_at`) in a directory on this disk.
 
@@ -137,18 +141,28 @@ class DiskCache(BucketWrapper):
         return Stat(self._directory.size(path), found.cid)
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        if content_at(path) is None:
-            return self._bucket.put_file(path, source)
-        return ensureDeferred(self._put_file(path, source))
+        return self.put_in_order([(path, source)])
 
-    async def _put_file(self, path: str, source: Path) -> None:
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        return ensureDeferred(self._put_in_order(files))
+
+    async def _put_in_order(self, files: Sequence[File]) -> None:
+        async with AsyncExitStack() as keeping:
+            for path, source in files:
+                if isinstance(source, Path) and content_at(path) is not None:
+                    await keeping.enter_async_context(self._keeping(path, source))
+            await put_in_order(self._bucket, files)
+
+    @asynccontextmanager
+    async def _keeping(self, path: str, source: Path) -> AsyncIterator[None]:
+        """Keep the content that is stored in the block, unless that fails."""
         storing = _Storing()
         self._storing.setdefault(path, set()).add(storing)
         draft = None
         try:
             # A second name for the file: the wrapped bucket does away with the first one when it has stored it.
             draft = await self._workers.run(self._directory.link, source)
-            await self._bucket.put_file(path, source)
+            yield
         except Exception:
             storing.do_not_keep()
             raise

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipfsreg.bucket.bulk import IBulkReads, get_each, names, stat_each
+from ipfsreg.bucket.bulk import File, IBulkReads, IPutsInOrder, get_each, names, put_in_order, stat_each
 from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.interface import IBucket, Stat
@@ -24,7 +24,7 @@ SHARED_SECONDS = 2.0
 _ENTRY_OVERHEAD = 400  # what a cached entry costs beside its content, roughly, so that empty ones count too
 
 
-@implementer(IBulkReads)
+@implementer(IBulkReads, IPutsInOrder)
 class SmallFileCache(BucketWrapper):
     """A bucket whose `get` answers from memory what it knows; everything else goes to the wrapped bucket.
 
@@ -115,6 +115,9 @@ class SmallFileCache(BucketWrapper):
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
         return self._changing(self._bucket.put_file(path, source), path)
+
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        return self._changing(ensureDeferred(put_in_order(self._bucket, files)), *(path for path, _ in files))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         return self._changing(self._bucket.move(source, destination), source, destination)

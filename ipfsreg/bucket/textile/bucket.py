@@ -14,19 +14,22 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ipfsreg.bucket.bulk import File, IPutsInOrder
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused
+from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, Refused, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
-from ipfsreg.bucket.sources import FileSource, MemorySource
+from ipfsreg.bucket.sources import FileSource, MemorySource, Source
 from ipfsreg.flow.background import Background
 from ipfsreg.flow.gather import gather
 from ipfsreg.flow.retry import retry
 from ipfsreg.flow.workers import Workers
 
 from .capacity import in_slices
+from .known_files import KnownFile
 from .options import TextileOptions
 from .paths import SEED, Directories, from_server, to_server, unfold
 from .proto import bucketsd_pb2
+from .push_queue import FileToPush
 from .remote_reader import CHECK_SECONDS_PER_MEBIBYTE, RemoteReader, get_small, pull
 from .server.client import TextileClient
 from .server.errors import StaleRoot
@@ -48,7 +51,7 @@ TRIES = 3
 """How often a directory that others write to is looked at anew before it is left where it is."""
 
 
-@implementer(IBucket)
+@implementer(IBucket, IPutsInOrder)
 class TextileBucket:
     """See `IBucket`. Other daemons may use the same bucket."""
 
@@ -102,15 +105,13 @@ class TextileBucket:
         return ensureDeferred(self._anywhere(at, lambda shard: self._open(shard, at)))
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        return ensureDeferred(self._put(path, content))
+        return self.put_in_order([(path, content)])
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        async def push() -> None:
-            at = _checked(path)
-            await self._writer.push(at, await FileSource.of(source, self._workers))
-            await self._workers.run(source.unlink, True)
+        return self.put_in_order([(path, source)])
 
-        return ensureDeferred(push())
+    def put_in_order(self, files: Sequence[File]) -> "Deferred[None]":
+        return ensureDeferred(self._put_in_order(files))
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
         """See `IBucket.move`. A file of a private bucket has no CID to link, and is uploaded again."""
@@ -125,8 +126,14 @@ class TextileBucket:
     def walk(self, directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         return self._walk(directory, into)
 
-    async def _put(self, path: str, content: bytes) -> None:
-        await self._writer.push(_checked(path), MemorySource(content))
+    async def _put_in_order(self, files: Sequence[File]) -> None:
+        await self._writer.push(*[FileToPush(_checked(path), await self._source(content)) for path, content in files])
+        for _, content in files:
+            if isinstance(content, Path):
+                await self._workers.run(content.unlink, True)
+
+    async def _source(self, content: bytes | Path) -> Source:
+        return await FileSource.of(content, self._workers) if isinstance(content, Path) else MemorySource(content)
 
     async def _anywhere(self, path: str, ask: Callable[[Shard], Awaitable[T]]) -> T:
         for shard in await self.shards.for_reading(path):
@@ -137,12 +144,20 @@ class TextileBucket:
         raise NotFound(path)
 
     async def _stat(self, shard: Shard, path: str) -> Stat:
+        at = shard.at(path)
+        if shard.folded or at in shard.known_files:
+            root = await shard.root()
+            if shard.folded:
+                if at not in root.path_metadata:
+                    raise NotFound(path)
+                return Stat(None)
+            known = shard.known_files.get(root, at)
+            if known is not None:
+                return _stat_of(shard, known)
         item = await self._item(shard, path)
         if item.is_dir:
             raise NotFound(f"{path} is a directory")
-        if shard.private:
-            return Stat(None)
-        return Stat(item.size if item.cid.startswith(RAW) else None, item.cid or None)
+        return _stat_of(shard, item)
 
     async def _open(self, shard: Shard, path: str) -> RemoteReader:
         return await RemoteReader.open(shard, shard.at(path), await self._patience(shard, path))
@@ -165,11 +180,18 @@ class TextileBucket:
 
     async def _get_verified(self, shard: Shard, path: str, limit: int) -> bytes:
         """A file's content. At a content-addressed path what a transfer damaged is not taken for what is stored."""
-        found = await get_small(shard, shard.at(path), limit, patient=shard.private)
+        at = shard.at(path)
+        if at in shard.known_files:
+            known = shard.known_files.get(await shard.root(), at)
+            if known is not None and known.content is not None:
+                if len(known.content) > limit:
+                    raise TooLarge(f"{path} is larger than {limit} bytes")
+                return known.content
+        found = await get_small(shard, at, limit, patient=shard.private)
         content = content_at(path)
         if content is None or hashlib.new(content.algorithm, found).hexdigest() == content.hex:
             return found
-        again = await get_small(shard, shard.at(path), limit, patient=shard.private)
+        again = await get_small(shard, at, limit, patient=shard.private)
         if again == found or hashlib.new(content.algorithm, again).hexdigest() == content.hex:
             return again
         raise Corrupt(f"what the server sends for {path} is not the same each time")
@@ -191,7 +213,7 @@ class TextileBucket:
         draft = Path(await self._workers.run(tempfile.mkdtemp, dir=self._options.path)) / "content"
         try:
             await self._anywhere(source, lambda shard: self._save(shard, source, draft))
-            await self._writer.push(destination, await FileSource.of(draft, self._workers))
+            await self._writer.push(FileToPush(destination, await self._source(draft)))
         finally:
             await self._workers.run(shutil.rmtree, draft.parent, True)
 
@@ -309,6 +331,12 @@ def _checked(path: str) -> str:
     """A path of ours as it is at the server; ValueError for what is none."""
     check_path(path)
     return to_server(path)
+
+
+def _stat_of(shard: Shard, file: bucketsd_pb2.PathItem | KnownFile) -> Stat:
+    if shard.private:
+        return Stat(None)
+    return Stat(file.size if file.cid.startswith(RAW) else None, file.cid or None)
 
 
 def _append(path: Path, data: bytes) -> None:

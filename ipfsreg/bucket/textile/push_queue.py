@@ -1,7 +1,8 @@
 """Files on their way into one bucket of the server.
 
 The server holds a lock on a bucket from the first byte of a push to its last, and saves the bucket once for each
-stream. So there is one stream at a time for a bucket, and all files that wait when it begins go in it.
+stream. So there is one stream at a time for a bucket, and all files that wait when it begins go in it: also those of
+which one must not be there without another.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,53 +29,64 @@ BATCH_BYTES = 4 * 1024**3
 """The most that goes into one stream: if that fails, all of it is sent again."""
 
 UNAVAILABLE_IN_A_ROW = 2
-"""After so many files in a row that failed because the server is unavailable, the rest of the batch is not tried."""
+"""After so many pushes in a row that failed because the server is unavailable, the rest of the batch is not tried."""
 
 
 class Sender(Protocol):
     """How files get to the server; `ShardSender` is the real one."""
 
-    async def push_paths(self, files: "Sequence[PendingFile]") -> None:
-        """All files in one stream. `Unimplemented` where the server is too old for it."""
+    async def push_paths(self, pushes: "Sequence[Sequence[FileToPush]]") -> None:
+        """All files of several pushes in one stream. `Unimplemented` where the server is too old for it."""
 
-    async def push_path(self, file: "PendingFile") -> None:
+    async def push_path(self, file: "FileToPush") -> None:
         """One file in a stream of its own."""
 
 
-@dataclass(eq=False)
-class PendingFile:
-    """A file that waits for its push; ``done`` fires when the server has acknowledged it."""
+@dataclass(frozen=True, slots=True)
+class FileToPush:
+    """A file that is to be at a path."""
 
     path: str
     source: Source
+
+
+@dataclass(eq=False, slots=True)
+class _Push:
+    """Files each of which is to be there when the next one is; ``done`` fires when all are acknowledged."""
+
+    files: Sequence[FileToPush]
     done: "Deferred[None]"
 
 
 class PushQueue:
-    """The queue of one bucket of the server."""
+    """The queue of one bucket of the server. ``begins`` is called when a stream does."""
 
     _log = Logger()
 
-    def __init__(self, sender: Sender, clock: IReactorTime) -> None:
+    def __init__(self, sender: Sender, clock: IReactorTime, begins: Callable[[], None]) -> None:
         self._sender = sender
         self._clock = clock
-        self._queue: list[PendingFile] = []
+        self._begins = begins
+        self._queue: list[_Push] = []
         self._running: Deferred[None] | None = None
         self._has_push_paths = True
         self._stopped = False
         self._took = 0.0
 
-    def push(self, path: str, source: Source) -> "Deferred[None]":
-        """Push a file; fires when the server has acknowledged it."""
-        file = PendingFile(path, source, Deferred())
+    def push(self, files: Sequence[FileToPush]) -> "Deferred[None]":
+        """Push files, each of another path; fires when the server has acknowledged all.
+
+        None is there without those before it.
+        """
+        push = _Push(files, Deferred())
         if self._stopped:
-            file.done.errback(Failure(Unavailable("the daemon is stopping")))
-            return file.done
-        self._queue.append(file)
+            push.done.errback(Failure(Unavailable("the daemon is stopping")))
+            return push.done
+        self._queue.append(push)
         if self._running is None:
             self._running = ensureDeferred(self._run())
             self._running.addBoth(self._ended)
-        return file.done
+        return push.done
 
     def stop(self) -> None:
         """Give up what is under way and what waits."""
@@ -87,6 +99,7 @@ class PushQueue:
             # A stream costs some round trips: files that come a moment later had better go in the same one.
             await deferLater(self._clock, min(GATHER_MAX, GATHER_PART * self._took), lambda: None)
             batch = self._next_batch()
+            self._begins()
             began = self._clock.seconds()
             try:
                 await self._push(batch)
@@ -95,29 +108,30 @@ class PushQueue:
                 raise
             self._took = self._clock.seconds() - began
 
-    def _next_batch(self) -> list[PendingFile]:
-        batch: list[PendingFile] = []
+    def _next_batch(self) -> list[_Push]:
+        batch: list[_Push] = []
         length = 0
-        later: list[PendingFile] = []
+        later: list[_Push] = []
         paths: set[str] = set()
         queue, self._queue = self._queue, []
-        for position, file in enumerate(queue):
-            if len(batch) >= BATCH_FILES or length >= BATCH_BYTES:
+        for position, push in enumerate(queue):
+            if len(paths) >= BATCH_FILES or length >= BATCH_BYTES:
                 later += queue[position:]
                 break
-            if file.path in paths:  # a path can be written once in a stream
-                later.append(file)
+            if not paths.isdisjoint(file.path for file in push.files):  # a path can be written once in a stream
+                later.append(push)
                 continue
-            paths.add(file.path)
-            batch.append(file)
-            length += file.source.size
+            paths.update(file.path for file in push.files)
+            batch.append(push)
+            length += sum(file.source.size for file in push.files)
         self._queue[:0] = later
         return batch
 
-    async def _push(self, batch: Sequence[PendingFile]) -> None:
-        if len(batch) > 1 and self._has_push_paths:
+    async def _push(self, batch: Sequence[_Push]) -> None:
+        count = sum(len(push.files) for push in batch)
+        if count > 1 and self._has_push_paths:
             try:
-                await _twice(lambda: self._sender.push_paths(batch), Unreachable)
+                await _twice(lambda: self._sender.push_paths([push.files for push in batch]), Unreachable)
             except Unimplemented:
                 self._has_push_paths = False
             except Unreachable:
@@ -127,27 +141,29 @@ class PushQueue:
                 raise
             except Exception as error:
                 # One file that cannot be had, or that may not be written, must not fail the others.
-                self._log.info("{count} files go one by one: {error}", count=len(batch), error=error)
+                self._log.info("{count} files go one by one: {error}", count=count, error=error)
             else:
-                _acknowledge(batch)
+                for push in batch:
+                    push.done.callback(None)
                 return
         await self._push_one_by_one(batch)
 
-    async def _push_one_by_one(self, batch: Sequence[PendingFile]) -> None:
+    async def _push_one_by_one(self, batch: Sequence[_Push]) -> None:
         failed = 0
-        for file in batch:
+        for push in batch:
             try:
-                await _twice(lambda file=file: self._sender.push_path(file), Unavailable)  # type: ignore[misc]
+                for file in push.files:
+                    await _twice(lambda file=file: self._sender.push_path(file), Unavailable)  # type: ignore[misc]
             except CancelledError:
                 raise
             except Exception as error:
-                _fail([file], Failure())
+                _fail([push], Failure())
                 failed = failed + 1 if isinstance(error, Unavailable) else 0
                 if failed == UNAVAILABLE_IN_A_ROW:
                     _fail(batch, Failure())
                     return
             else:
-                _acknowledge([file])
+                push.done.callback(None)
                 failed = 0
 
     def _ended(self, result: object) -> None:
@@ -158,15 +174,10 @@ class PushQueue:
         _fail(waiting, Failure(Unavailable("the daemon is stopping")))
 
 
-def _acknowledge(files: Sequence[PendingFile]) -> None:
-    for file in files:
-        file.done.callback(None)
-
-
-def _fail(files: Sequence[PendingFile], failure: Failure) -> None:
-    for file in files:
-        if not file.done.called:
-            file.done.errback(failure)
+def _fail(pushes: Sequence[_Push], failure: Failure) -> None:
+    for push in pushes:
+        if not push.done.called:
+            push.done.errback(failure)
 
 
 async def _twice(push: Callable[[], Awaitable[None]], again: type[Unavailable]) -> None:

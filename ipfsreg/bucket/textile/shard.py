@@ -8,9 +8,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError, NotFound, Refused, Unavailable
-from ipfsreg.flow.single_flight import SingleFlight
+from ipfsreg.flow.single_flight import FreshFlight, SingleFlight
 
 from .capacity import EMPTY, Capacity
+from .known_files import KnownFiles
 from .paths import FOLDED, FORMAT_FILE, SEED, fold
 from .placement import BucketName, Form, Place
 from .proto import bucketsd_pb2
@@ -51,6 +52,7 @@ class Shard(BucketCalls):
 
     ``capacity`` is how much more it takes, ``owner`` the public key of who made it, if anybody in particular. It is
     ``marked`` when nothing has to be written there that says how paths are written.
+    ``known_files`` are those that were pushed lately.
 
     A server's answer about a bucket holds keys: none of it is kept but what is here, and none of it is logged.
     """
@@ -76,6 +78,8 @@ class Shard(BucketCalls):
         self._clock = clock
         self._name = name
         self._wanted = wanted
+        self.known_files = KnownFiles()
+        self._rooting = FreshFlight(self._root, clock)
         self._finding: SingleFlight[None] = SingleFlight(self._find)
         self._ensuring: SingleFlight[None] = SingleFlight(self._ensure)
         self._was_there = False
@@ -111,6 +115,15 @@ class Shard(BucketCalls):
             # One that is being made is not settled yet: another daemon's may be the one that stays.
             await (self._ensuring if self._making else self._finding).outcome()
         return bool(self.key)
+
+    async def root(self) -> bucketsd_pb2.Root:
+        """The bucket as the server has it after this was called: one call for all who ask at a time."""
+        return await self._rooting.outcome()
+
+    async def _root(self) -> bucketsd_pb2.Root:
+        root = await get_root(self)
+        self.learn(root)
+        return root
 
     async def ensure(self) -> None:
         """Find it, or make it where the server says that it is not there. Never made where it refuses to say."""

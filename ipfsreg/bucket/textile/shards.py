@@ -60,6 +60,10 @@ class Shards:
         """All that exist, the highest level first."""
         return [*await _existing([self.at(place) for place in await self._listed()]), *await self._others()]
 
+    async def listed_since(self, since: float) -> None:
+        """Have the list of threads be one that was asked for after ``since``."""
+        await self._threads.known(since)
+
     async def look_for_all(self) -> None:
         """Look all of them up, one after the other."""
         for place in await self._listed():

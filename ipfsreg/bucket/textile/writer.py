@@ -1,16 +1,16 @@
 """Writing to a bucket that is one or many buckets of the server: to which of them, and what that brings with it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.content_path import content_at
-from ipfsreg.bucket.sources import Source
 
 from .placement import Place
 from .proto import bucketsd_pb2
-from .push_queue import PushQueue
+from .push_queue import FileToPush, PushQueue
 from .server.errors import BucketFull
 from .server.transport import TransportChoice
 from .shard import Shard
@@ -34,16 +34,25 @@ class Writer:
         for queue in self._queues.values():
             queue.stop()
 
-    async def push(self, path: str, source: Source) -> None:
-        """Push a file; returns when the server has acknowledged it.
+    async def push(self, *files: FileToPush) -> None:
+        """Push files; returns when the server has acknowledged all. None is there without those before it.
 
         :raises Unavailable: or another `BucketError`, where it did not.
         """
 
         async def write(shard: Shard) -> None:
-            await self._queue(shard).push(path, source)
+            await self._queue(shard).push(files)
 
-        await self._write(path, source.size, write)
+        shards = {await self._shards.for_writing(file.path, file.source.size) for file in files}
+        if len(shards) == 1:
+            try:
+                await self._write({file.path: file.source.size for file in files}, write)
+                return
+            except BucketFull:
+                if len(files) == 1:
+                    raise
+        for file in files:  # which of them has to go elsewhere is seen one by one
+            await self.push(file)
 
     async def link(self, path: str, cid: str, size: int) -> bool:
         """Give what is on the server's IPFS node a path, without its content being moved; False in a private bucket."""
@@ -51,51 +60,56 @@ class Writer:
         async def write(shard: Shard) -> None:
             if shard.private:
                 raise _Private
+            self._look()
             request = bucketsd_pb2.SetPathRequest(key=shard.key, path=shard.at(path), cid=cid)
             await shard.call("SetPath", request, bucketsd_pb2.SetPathResponse, slow=True)
 
         try:
-            await self._write(path, size, write)
+            await self._write({path: size}, write)
         except _Private:
             return False
         return True
 
-    async def _write(self, path: str, size: int, write: Write) -> None:
-        """Write to the bucket of the server that a path belongs to.
+    async def _write(self, sizes: Mapping[str, int], write: Write) -> None:
+        """Write to the bucket of the server that some paths belong to, with so many bytes at each.
 
         Another daemon may have begun a higher level a moment ago, of which this one does not know yet. What is
-        written below it would be hidden by what is there; so the server is asked again meanwhile. Content that its
-        path names is the same everywhere.
+        written below it would be hidden by what is there; so the server is asked again meanwhile (`_look`), once for
+        all that goes in one stream. Content that its path names is the same everywhere.
         """
+        replaced = next((path for path in sizes if content_at(path) is None), None)
         while True:
-            top = None
-            if content_at(path) is None:
-                top = Deferred.fromCoroutine(self._shards.top(path, self._clock.seconds()))
-            try:
-                shard = await self._write_once(path, size, write)
-                if top is None or await top <= shard.place.level:
-                    return
-            finally:
-                if top is not None:
-                    top.addErrback(lambda _: None)
+            since = self._clock.seconds()
+            shard = await self._write_once(sizes, write)
+            if replaced is None or await self._shards.top(replaced, since) <= shard.place.level:
+                return
 
-    async def _write_once(self, path: str, size: int, write: Write) -> Shard:
-        """Write to where a path belongs as far as is known, or to the next one that takes it; answers which."""
+    def _look(self) -> None:
+        """Ask the server now for the threads that there are. Whoever needs the answer is told of a failure."""
+        looking = Deferred.fromCoroutine(self._shards.listed_since(self._clock.seconds()))
+        looking.addErrback(lambda _: None)
+
+    async def _write_once(self, sizes: Mapping[str, int], write: Write) -> Shard:
+        """Write to where the paths belong as far as is known, or to the next one that takes them; answers which."""
+        path, size = next(iter(sizes.items()))
         while True:
             shard = await self._shards.for_writing(path, size)
             await shard.ensure()
             try:
-                with shard.capacity.reserved(shard.at(path)):
+                with ExitStack() as reserved:
+                    for each in sizes:
+                        reserved.enter_context(shard.capacity.reserved(shard.at(each)))
                     await shard.ask(write)
                 return shard
             except BucketFull as error:
-                if shard.is_empty:  # what an empty bucket does not take, none does
+                if shard.is_empty or len(sizes) > 1:  # what an empty bucket does not take, none does
                     raise
                 shard.capacity.refused(shard.at(path), size, error)
 
     def _queue(self, shard: Shard) -> PushQueue:
         if shard.place not in self._queues:
-            self._queues[shard.place] = PushQueue(ShardSender(shard, self._transport), self._clock)
+            sender = ShardSender(shard, self._transport, self._clock)
+            self._queues[shard.place] = PushQueue(sender, self._clock, self._look)
         return self._queues[shard.place]
 
 

@@ -4,13 +4,14 @@ Content of up to 1 MiB with a sha256 digest is one raw block, and its CID is the
 content the hashes of the leaves are kept in a small file beside it (docs/layout.md); the blocks are the content.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
 from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import File, put_in_order
 from ipfsreg.bucket.capabilities import TellsLeaves
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader
@@ -90,13 +91,25 @@ class Dags:
         if leaves is None:
             return await self._add_by_reading(digest, size)
         dag = await self._workers.run(FileDag, leaves, size)
+        with suppress(Unchangeable):  # then only this daemon knows it
+            await put_in_order(self._bucket, await self._missing_files(digest, dag))
+        return str(dag.cid)
+
+    async def files(self, digest: Digest, size: int, leaves: bytes | None) -> Sequence[File] | None:
+        """What `add` would store, for a caller that does so at once; None where it may read the content for that."""
+        if is_one_block(digest, size):
+            return []
+        if leaves is None:
+            return None
+        return await self._missing_files(digest, await self._workers.run(FileDag, leaves, size))
+
+    async def _missing_files(self, digest: Digest, dag: FileDag) -> Sequence[File]:
+        await self.note(digest, dag)
         try:
             await self._bucket.stat(layout.dag(digest))
         except (NotFound, Corrupt):
-            await self._store(digest, dag)
-        else:
-            await self.note(digest, dag)
-        return str(dag.cid)
+            return [(layout.dag(digest), encode_dag(dag))]
+        return []
 
     async def _add_by_reading(self, digest: Digest, size: int) -> str:
         with closing(await self._bucket.open(layout.blob(digest))) as reader:
@@ -198,6 +211,10 @@ class NoDags(Dags):
     async def add(self, digest: Digest, size: int, leaves: bytes | None) -> str | None:
         """See `Dags.add`: None."""
         return None
+
+    async def files(self, digest: Digest, size: int, leaves: bytes | None) -> Sequence[File]:
+        """See `Dags.files`: none."""
+        return []
 
     async def get(self, digest: Digest, size: int, reader: IReader | None = None) -> FileDag | None:
         """See `Dags.get`. :raises Denied: always."""

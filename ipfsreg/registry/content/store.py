@@ -1,6 +1,6 @@
 """The content that all repositories share: each blob and manifest once, by digest."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from cachetools import LRUCache
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import File, put_in_order
 from ipfsreg.bucket.errors import Altered, Corrupt, KeyMissing, NotFound, TooLarge, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.flow.locks import KeyedLock
@@ -129,32 +130,40 @@ class ContentStore:
             return None
         return content
 
-    async def put(self, digest: Digest, content: bytes) -> None:
-        """Store small content durably, unless it is there and right."""
+    async def put(self, digest: Digest, content: bytes, then: Sequence[File] = ()) -> None:
+        """Store small content durably, unless it is there and right, and ``then`` what tells of it."""
         async with self._changing.of(digest):
-            try:
-                if await self._bucket.get(layout.blob(digest), len(content)) == content:
-                    return
-                damaged = True
-            except (TooLarge, Corrupt):
-                damaged = True
-            except (NotFound, KeyMissing):
-                damaged = False
-            if damaged and not self._bucket.shared:
-                await self._quarantine(digest)  # what a remote bucket gave may only be a bad transfer: it is replaced
-            await self._bucket.put(layout.blob(digest), content)
+            if await self._is_stored(digest, content):
+                await put_in_order(self._bucket, then)
+            else:
+                await put_in_order(self._bucket, [(layout.blob(digest), content), *then])
 
-    async def put_file(self, digest: Digest, source: Path, size: int) -> None:
+    async def _is_stored(self, digest: Digest, content: bytes) -> bool:
+        try:
+            if await self._bucket.get(layout.blob(digest), len(content)) == content:
+                return True
+        except (NotFound, KeyMissing):
+            return False
+        except (TooLarge, Corrupt):
+            pass
+        if not self._bucket.shared:
+            await self._quarantine(digest)  # what a remote bucket gave may only be a bad transfer: it is replaced
+        return False
+
+    async def put_file(self, digest: Digest, source: Path, size: int, then: Sequence[File] = ()) -> None:
         """Store a verified, fsynced file of the spool durably, unless it is there as far as a look at it tells.
 
-        Several callers with the same content at once end with one transfer and one stored copy.
+        ``then`` is what tells of it. Several callers with the same content at once end with one transfer and one stored
+        copy.
         """
         before = self._stored.get(digest)
         async with self._changing.of(digest):
             if await self._needs_putting(digest, size, was_stored=self._stored.get(digest) is not before):
-                await self._bucket.put_file(layout.blob(digest), source)
+                await put_in_order(self._bucket, [(layout.blob(digest), source), *then])
                 self._doubted.pop(digest, None)
                 self._stored[digest] = object()
+            else:
+                await put_in_order(self._bucket, then)
 
     async def quarantine_if(self, digest: Digest, damaged: Callable[[], Awaitable[bool]]) -> bool:
         """Take content out of the way if it is (still) damaged, so that it is missing and can be pushed again.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ipfsreg.bucket.bulk import get_each, stat_each
+from ipfsreg.bucket.bulk import File, get_each, put_in_order, stat_each
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.flow.gather import gather
@@ -145,6 +145,10 @@ class Blobs:
             self._guard.holding(link_key(repository, digest), content_key(digest)),
             self._quotas.room(repository, digest, size),
         ):
+            dag = await self._dags.files(digest, size, leaves)
+            if dag is not None:
+                await self._store.put_file(digest, source, size, [*dag, self._noted_link(repository, digest, size)])
+                return
             await self._store.put_file(digest, source, size)
             await self._dags.add(digest, size, leaves)
             await self._link(repository, digest, size)
@@ -315,8 +319,12 @@ class Blobs:
         )
 
     async def _link(self, repository: Repository, digest: Digest, size: int) -> None:
+        await put_in_order(self._bucket, [self._noted_link(repository, digest, size)])
+
+    def _noted_link(self, repository: Repository, digest: Digest, size: int) -> File:
+        """A link that is about to be written."""
         self._index.held(Holder(digest, repository, is_manifest=False), size=size)
-        await self._bucket.put(layout.blob_link(repository, digest), b"%d\n" % size)
+        return layout.blob_link(repository, digest), b"%d\n" % size
 
 
 def _unknown(digest: Digest) -> BlobUnknown:

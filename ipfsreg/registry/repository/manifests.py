@@ -1,12 +1,14 @@
 """The manifests of a repository."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cachetools import LRUCache
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import File
 from ipfsreg.bucket.errors import Corrupt, InTheWay
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.block_cid import is_one_block
@@ -217,19 +219,30 @@ class Manifests:
             self._storage.quotas.room(repository, digest, len(content)),
         ):
             await self._check_blobs(repository, manifest)
-            await self._storage.store.put(digest, content)
-            if not is_one_block(digest, len(content)):
-                await self._storage.dags.add(digest, len(content), await self._storage.workers.run(leaves_of, content))
-            # The entry comes before the record: a reader that finds the manifest may rely on the entry.
-            if manifest.subject is not None:
-                await self._referrers.add(repository, manifest.subject, digest, len(content), manifest)
-            await self._records.note(repository, digest, manifest.media_type, len(content))
             pointing = tuple(dict.fromkeys(tags))
-            for tag in pointing:
-                await self._point(repository, tag, digest)
+            await self._write(repository, digest, content, manifest, pointing)
         if pointing and self._tagged is not None:
             self._tagged(repository, digest, pointing)
         return PutManifest(digest, manifest.media_type, manifest.subject, pointing)
+
+    async def _write(
+        self, repository: Repository, digest: Digest, content: bytes, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        size = len(content)
+        async with AsyncExitStack() as writing:
+            then: list[File] = []
+            if not is_one_block(digest, size):
+                leaves = await self._storage.workers.run(leaves_of, content)
+                then += await self._storage.dags.files(digest, size, leaves) or ()
+            # The entry comes before the record: a reader that finds the manifest may rely on the entry.
+            if manifest.subject is not None:
+                then.append(await self._referrers.new_entry(repository, manifest.subject, digest, size, manifest))
+            then += await writing.enter_async_context(
+                self._records.noting(repository, digest, manifest.media_type, size)
+            )
+            for tag in sorted(tags):  # others may hold some of them and wait for the rest
+                then += await writing.enter_async_context(self._pointing(repository, tag, digest))
+            await self._storage.store.put(digest, content, then)
 
     async def delete(self, repository: Repository, digest: Digest) -> None:
         """Delete a manifest and the tags that point to it; the collector frees what nothing else needs.
@@ -313,15 +326,20 @@ class Manifests:
         if former is not None and former != digest:
             self._tags.immutable.check(repository, tag, f"moved from {former}: push under another tag")
 
-    async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
+    @asynccontextmanager
+    async def _pointing(self, repository: Repository, tag: Tag, digest: Digest) -> AsyncIterator[Sequence[File]]:
+        """The files with which a tag comes to point to a digest, and which are written in the block."""
         async with self._tags.changing(repository, tag):
             former = await self._tags.whole(repository, tag)
             if former == digest:
+                yield []
                 return
+            released: Sequence[File] = []
             if former is not None:
                 self._tags.immutable.check(repository, tag, f"moved from {former}: push under another tag")
-                await self._records.release(repository, former)
-            await self._tags.put(repository, tag, digest)
+                released = await self._records.released(repository, former)
+            with self._tags.pointing(repository, tag, digest) as file:
+                yield [*released, file]
 
     async def _check_blobs(self, repository: Repository, manifest: Manifest) -> None:
         """Look for each of its blobs once, and no further than where some are missing."""

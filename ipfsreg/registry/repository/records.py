@@ -1,12 +1,16 @@
 """Which manifests the repositories have: the records, each a small file beside the content."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from ipfsreg.bucket.bulk import File, put_one_by_one
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
-from ipfsreg.registry.record import Record, read_record, write_record
+from ipfsreg.registry.record import Record, read_record, record_file, write_record
 
 from .catalog import Catalog
 from .referrers import Referrers
@@ -32,8 +36,11 @@ class Records:
         """
         return await read_record(self._bucket, repository, digest)
 
-    async def note(self, repository: Repository, digest: Digest, media_type: str, size: int) -> None:
-        """A manifest was pushed: note it, durably."""
+    @asynccontextmanager
+    async def noting(
+        self, repository: Repository, digest: Digest, media_type: str, size: int
+    ) -> AsyncIterator[Sequence[File]]:
+        """The file that says that a manifest was pushed, if it does not yet; it is made durable in the block."""
         self._index.held(Holder(digest, repository, is_manifest=True), size=size)
         now = self._now()
         known = await self._whole(repository, digest)
@@ -43,13 +50,15 @@ class Records:
             or known.discarded
             or known.original
             or abs(now - known.released) >= _FRESH
-        ):  # else it is the same manifest under another tag, and two fsyncs are saved
+        ):
             try:
-                await self._write(repository, digest, Record(mediaType=media_type, size=size, released=now))
+                yield [record_file(repository, digest, Record(mediaType=media_type, size=size, released=now))]
             except BucketError:
                 self._catalog.doubted()
                 raise
             self._catalog.added(repository)
+        else:  # it is the same manifest under another tag, and two fsyncs are saved
+            yield []
         self._discarded.discard((repository, digest))
 
     async def correct(self, repository: Repository, digest: Digest, record: Record, size: int) -> bool:
@@ -57,7 +66,7 @@ class Records:
         if size == record.size or record.original:
             return False
         try:
-            await self._write(repository, digest, record.model_copy(update={"size": size}))
+            await write_record(self._bucket, repository, digest, record.model_copy(update={"size": size}))
         except Unchangeable:
             return False  # it is served as it should be all the same
         return True
@@ -67,10 +76,15 @@ class Records:
 
         It is noted before: a daemon that dies in between leaves a note that is merely early.
         """
+        await put_one_by_one(self._bucket, await self.released(repository, digest, discarded=discarded))
+
+    async def released(self, repository: Repository, digest: Digest, *, discarded: bool = False) -> Sequence[File]:
+        """What `release` writes, for a caller that does so."""
         record = await self._whole(repository, digest)
-        if record is not None and not record.original:
-            changed = record.model_copy(update={"released": self._now(), "discarded": discarded})
-            await self._write(repository, digest, changed)
+        if record is None or record.original:
+            return []
+        changed = record.model_copy(update={"released": self._now(), "discarded": discarded})
+        return [record_file(repository, digest, changed)]
 
     async def discard(self, repository: Repository, digest: Digest) -> bool:
         """As `release` with ``discarded``; False where the storage has no room for it."""
@@ -113,6 +127,3 @@ class Records:
             return await self.get(repository, digest)
         except Corrupt:
             return None  # pushing the manifest heals it
-
-    async def _write(self, repository: Repository, digest: Digest, record: Record) -> None:
-        await write_record(self._bucket, repository, digest, record)

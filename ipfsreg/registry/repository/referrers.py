@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from ipfsreg.bucket.bulk import get_each
+from ipfsreg.bucket.bulk import File, get_each, put_one_by_one
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.gather import batches, batches_async
@@ -55,16 +55,15 @@ class Referrers:
         """The repositories whose referrers the index should have; `learn` has it read them."""
         self._turn: DeferredSemaphore = DeferredSemaphore(_PAGES_AT_ONCE)
 
-    async def add(
+    async def new_entry(
         self, repository: Repository, subject: Digest, digest: Digest, size: int, manifest: Manifest
-    ) -> Descriptor:
-        """Note that a manifest refers to a subject, durably."""
+    ) -> File:
+        """The file that says that a manifest refers to a subject; the caller is about to write it."""
         descriptor = manifest.descriptor(digest, size)
         content = await self._storage.parser.run(size, encode_json, descriptor.document)
         self._index.refers(repository, subject, digest, descriptor.artifact_type)
-        await self._bucket.put(layout.referrer(repository, subject, digest), content)
         self.to_learn.added(repository)
-        return descriptor
+        return layout.referrer(repository, subject, digest), content
 
     async def remove(self, repository: Repository, subject: Digest, digest: Digest) -> None:
         """Forget that a manifest refers to a subject."""
@@ -192,10 +191,11 @@ class Referrers:
                 path=layout.referrer(repository, subject, digest),
             )
             try:
-                return await self.add(repository, subject, digest, len(content), manifest)
+                entry = await self.new_entry(repository, subject, digest, len(content), manifest)
+                await put_one_by_one(self._bucket, [entry])
             except BucketError as error:
                 self._log.error("It could not be written: {error}", error=error)
-                return manifest.descriptor(digest, len(content))
+            return manifest.descriptor(digest, len(content))
 
     async def _whole(self, repository: Repository, subject: Digest, digest: Digest) -> Descriptor | None:
         try:

@@ -1,10 +1,10 @@
 """The tags of a repository."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import lru_cache
 
-from ipfsreg.bucket.bulk import get_each, names_with
+from ipfsreg.bucket.bulk import File, get_each, names_with
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket
 from ipfsreg.flow.gather import batches
@@ -71,11 +71,15 @@ class Tags:
         except Corrupt:
             return None
 
-    async def put(self, repository: Repository, tag: Tag, digest: Digest) -> None:
-        """Point a tag to a digest, durably. The caller holds `changing`, and the manifest in the guard."""
+    @contextmanager
+    def pointing(self, repository: Repository, tag: Tag, digest: Digest) -> Iterator[File]:
+        """The file by which a tag points to a digest, which is made durable in the block.
+
+        The caller holds `changing`, and the manifest in the guard.
+        """
         self._index.pointing(repository, tag, digest)
         try:
-            await self._bucket.put(layout.tag(repository, tag), _content(digest))
+            yield layout.tag(repository, tag), _content(digest)
         except BaseException:
             self._index.may_point(repository, tag, digest)
             raise

@@ -2,18 +2,22 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from ipfsreg.bucket.bulk import put_in_order
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Refused, TooLarge, Unavailable
+from ipfsreg.bucket.textile import shard_sender
 from tests.bucket.contract import spawn, together
 from tests.bucket.running import listening, pause, running
 from tests.bucket.storage import Collecting, read_into
 
 from .backend import LIMIT, Backend
 from .double import NO_PUSH_PATHS, OLD_WEBSOCKET, Fault, Generation, TextileDouble
+from .double.pushing import Pushing
 
 pytest_plugins = ["tests.bucket.textile.double.fixtures"]
 
@@ -188,6 +192,91 @@ async def test_a_batch_whose_answers_are_too_few_is_not_acknowledged(
         # Whatever was saved of it, all were sent again.
         assert len(textile_hub.calls.of("PushPath")) == 2 + 5
         assert len(textile_hub.files(BUCKET)) == 7
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_needs_another_file_goes_in_the_same_stream(textile_hub: TextileDouble, tmp_path: Path) -> None:
+    async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
+        files = {f"{kind}/{number}": kind.encode() for kind in ("blobs", "links", "tags") for number in range(6)}
+        orders = [[(f"{kind}/{number}", kind.encode()) for kind in ("blobs", "links", "tags")] for number in range(6)]
+        await together(*(put_in_order(backend.bucket, each) for each in orders))
+        assert not textile_hub.calls.of("PushPath")
+        assert len(textile_hub.calls.of("PushPaths")) <= 3
+        assert {path: textile_hub.read(BUCKET, path) for path in files} == files
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_needs_another_file_is_sent_after_the_answer_about_that(
+    textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: dict[str, int] = {}
+    take_in = Pushing._end_file
+
+    async def end_file(double: Pushing, call: Any, draft: Any, path: str, file: Any) -> None:
+        await pause(0.1)
+        waiting[path] = len(call._messages)  # what came in meanwhile
+        await take_in(double, call, draft, path, file)
+
+    async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
+        await backend.bucket.put("first", b"")
+        monkeypatch.setattr(Pushing, "_end_file", end_file)
+        await put_in_order(backend.bucket, [("content", b"c"), ("link", b"l"), ("tag", b"t")])
+        assert waiting == {"content": 0, "link": 0, "tag": 0}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_collects_what_is_sent(
+    textile_hub: TextileDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer comes before the stream's end, so what needs one goes in the next stream, and soon without a wait."""
+    late: list[tuple[Any, ...]] = []
+    take_in, take_files = Pushing._end_file, Pushing._take_files
+
+    async def end_file(*arguments: Any) -> None:
+        late.append(arguments)
+
+    async def collect(*arguments: Any) -> None:
+        await take_files(*arguments)
+        while late:
+            await take_in(*late.pop(0))
+
+    monkeypatch.setattr(Pushing, "_end_file", end_file)
+    monkeypatch.setattr(Pushing, "_take_files", collect)
+    async with running(Backend(textile_hub, tmp_path / "daemon", textile_hub.accounts.add_key())) as backend:
+        for number, seconds in enumerate((0.3, 600.0)):
+            monkeypatch.setattr(shard_sender, "ANSWER_SECONDS", seconds)
+            orders = [[(f"{number}/{each}", b"c"), (f"l{number}/{each}", b"l")] for each in "ab"]
+            await together(*(put_in_order(backend.bucket, each) for each in orders))
+        paths = {f"{directory}/{each}" for directory in ("0", "1", "l0", "l1") for each in "ab"}
+        assert set(textile_hub.files(BUCKET)) == paths
+        assert {record.status for record in textile_hub.calls} == {0}
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_what_was_pushed_is_asked_for_all_at_once(
+    encrypted: bool, textile_hub: TextileDouble, tmp_path: Path
+) -> None:
+    key = textile_hub.accounts.add_key()
+    mine = Backend(textile_hub, tmp_path / "mine", key, encrypted=encrypted)
+    other = Backend(textile_hub, tmp_path / "other", key, encrypted=encrypted)
+    async with running(mine), running(other):
+        links = {f"links/{number}": b"%d" % number for number in range(8)}
+        await put_in_order(mine.bucket, list(links.items()))
+        textile_hub.calls.clear()
+        found = await together(*(mine.bucket.get(path, LIMIT) for path in links))
+        await together(*(mine.bucket.stat(path) for path in links))
+        assert found == list(links.values())
+        assert [method for method in textile_hub.calls.methods() if method != "ListThreads"] == ["Root"] * 2
+        # Another daemon replaces one, and removes one: that is seen at once.
+        await other.bucket.put("links/1", b"other")
+        await other.bucket.remove("links/2")
+        assert await mine.bucket.get("links/1", LIMIT) == b"other"
+        for asked in (mine.bucket.get("links/2", LIMIT), mine.bucket.stat("links/2")):
+            with pytest.raises(NotFound):
+                await asked
+        with pytest.raises(TooLarge):
+            await mine.bucket.get("links/3", 0)
 
 
 @pytest_twisted.ensureDeferred

@@ -259,15 +259,15 @@ async def test_wrong_credentials_make_nothing_and_are_no_404(
 
 @pytest_twisted.ensureDeferred
 async def test_201_comes_after_status_0(textile_hub: TextileDouble, tmp_path: Path) -> None:
-    """Neither the progress nor the final event is one."""
+    """The answers about the files are not one."""
     async with served(tmp_path / "daemon", textile_hub, textile_hub.accounts.add_key()) as registry:
         await registry.push_image("1")
         textile_hub.calls.clear()
         textile_hub.faults.save_seconds = 0.3
         pushing = spawn(registry.push_blob(LAYER))
-        while not (pushes := textile_hub.calls.of("PushPath")) or pushes[0].messages_sent < 4:
+        while not (pushes := textile_hub.calls.of("PushPaths")) or pushes[0].messages_sent < 2:
             await pause(0.01)
-        # It has all of the content, and has told so.
+        # It has the content and the link, and has told so.
         assert pushes[0].status is None
         assert not pushing.called
         await pushing

@@ -253,15 +253,19 @@ async def test_a_push_that_is_refused_at_its_end_can_be_made_again(
     content = os.urandom(400_000)
     location = await registry.begin_upload()
     answer = await registry.ask("PATCH", location, None, content)
-    # The server has all of it, has told of its progress, and then says no, or nothing.
-    refusal = textile_hub.faults.add(Fault("PushPath", after_messages=1, code=code, text=text, times=None))
+    # The server has all of it, has told of it, and then says no, or nothing.
+    refusals = [
+        textile_hub.faults.add(Fault(method, after_messages=1, code=code, text=text, times=None))
+        for method in ("PushPaths", "PushPath")
+    ]
     target = query(answer["location"], digest=digest_of(content))
     if "?" in answer["location"]:
         target = f"{answer['location']}&digest={digest_of(content)}"
     refused = await registry.ask("PUT", target, {"Content-Length": 0})
     assert refused.status == status
     assert (await registry.ask("HEAD", f"/v2/box/blobs/{digest_of(content)}")).status == 404
-    textile_hub.faults.remove(refusal)
+    for refusal in refusals:
+        textile_hub.faults.remove(refusal)
     assert (await registry.ask("PUT", target, {"Content-Length": 0})).status == 201
     assert (await registry.ask("GET", f"/v2/box/blobs/{digest_of(content)}")).content == content
 

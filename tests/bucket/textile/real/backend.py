@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 from twisted.internet.threads import deferToThread
 
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.textile.bucket import TextileBucket
 from tests.bucket.running import spooled
 from tests.bucket.storage import Storage
 from tests.bucket.textile.backend import Backend
@@ -53,6 +54,11 @@ class RealStorage(Storage):
         self._backends.append(await backend.start())
         self.bucket = backend.bucket
         return self.bucket
+
+    @property
+    def textile(self) -> TextileBucket:
+        """The bucket beneath the cache, if there is one."""
+        return self._backends[-1].textile
 
     def spooled(self, content: bytes) -> Path:
         return spooled(self._directory, content)

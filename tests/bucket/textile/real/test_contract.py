@@ -1,10 +1,14 @@
-"""The contract of a bucket on a real bucket daemon: public and private, without and with the disk cache."""
+"""The contract of a bucket on a real bucket daemon: public and private, without and with the disk cache.
+
+Paths are folded in the private ones, as in each that is made today.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_twisted
 
+from ipfsreg.bucket.textile.paths import FORMAT_FILE, fold
 from tests.bucket.contract import BucketContract
 from tests.bucket.storage import Storage
 
@@ -27,9 +31,15 @@ class TestPublic(BucketContract):
 
 
 class TestPrivateCached(BucketContract):
-    if not SOAK:
-        test_directories_that_come_and_go = None  # some two hundred writes each, and a private one takes long
-        test_a_long_walk_misses_nothing_beside_changes = None
+    @pytest_twisted.ensureDeferred
+    async def test_its_paths_are_folded(self, storage: Storage) -> None:
+        assert isinstance(storage, RealStorage)
+        await storage.bucket.put("a/b", b"x")
+        first = storage.textile.shards.first
+        root = await first.root()
+        assert first.folded
+        assert {FORMAT_FILE, fold("a/b")} <= set(root.path_metadata)
+        assert "a/b" not in root.path_metadata
 
     @pytest_twisted.async_yield_fixture()
     async def storage(self, buckd: TextileServer, tmp_path: Path) -> AsyncIterator[Storage]:
