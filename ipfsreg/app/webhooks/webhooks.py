@@ -191,7 +191,7 @@ class Sender:
             error = reasons[0].value
         if isinstance(error, CancelledError):
             return f"no answer within {self._timeout:g} s"
-        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
