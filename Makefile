@@ -1,6 +1,6 @@
 # The project's commands. Needs make and Python 3.11 or newer with venv; everything else goes into $(VENV).
 #   make run [CONFIG=FILE]     the registry, on port 5000 of this machine unless the configuration says otherwise
-#   make test [ARGS=...]       the whole test suite, JOBS files at a time; ARGS go to pytest
+#   make test [ARGS=...]       the test suite, JOBS files at a time; ARGS go to pytest; FULL=1: at full length, as on CI
 #   make lint                  style, types, and which folder may import which
 #   make reference             docs/commands.md and the manual page, from the commands
 #   make docs                  the documents as a site, in build/docs
@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?=
 ARGS ?=
+FULL ?=
 # More than a small machine has processors: tests of a network program wait most of the time.
 JOBS ?= 3
 # The processes that run the tests. One that dies, or is ended because its test hangs, is not replaced: a new one would be
@@ -28,7 +29,7 @@ run: $(VENV)/.installed
 
 # What is compiled is kept: rewriting the assertions anew takes each worker longer than many a test.
 test: $(VENV)/.installed-test
-	env -u PYTHONDONTWRITEBYTECODE $(bin)/python -m pytest $(workers) $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(if $(FULL),IPFSREG_FULL_TESTS=1) $(bin)/python -m pytest $(workers) $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(bin)/ruff check .

@@ -10,8 +10,9 @@ import pytest_twisted
 from hypothesis import settings
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from . import fork_server
+from . import fork_server, in_memory
 from .full import FULL, examples
+from .marks import skip_what_is_not_sampled
 from .web.served import Serve, Served
 
 # How long an example takes says something of the machine and nothing of the code.
@@ -20,6 +21,7 @@ settings.load_profile("any machine")
 
 if not FULL:
     fork_server.use()
+    in_memory.use()
 
 BEGUN_FIRST = (
     "clients",
@@ -48,6 +50,7 @@ BEGUN_FIRST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The same order for all workers; within a file it stays as it is."""
+    skip_what_is_not_sampled(items)
     here = Path(__file__).parent
     ranks: dict[Path, int] = {}
     for item in items:

@@ -2,12 +2,13 @@
 
 Each command is a process of its own, forked before a reactor or anything that looks at the environment was loaded, with
 its own arguments, environment, directory and descriptors. All that differs is how the interpreter begins. Where `use`
-was not called, as in benchmarks, commands are started anew.
+was not called, as in benchmarks, commands are started anew. ``python -c CODE`` is forked too.
 """
 
 import atexit
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -18,9 +19,10 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 LOADED = (
     "cachetools",
@@ -34,14 +36,23 @@ LOADED = (
     "httptools",
     "ipfsreg.access.rules",
     "ipfsreg.access.watched",
+    "ipfsreg.app.access_control",
     "ipfsreg.app.access_file",
     "ipfsreg.app.assembly",
     "ipfsreg.app.certificates",
     "ipfsreg.app.control.tasks",
+    "ipfsreg.app.encryption",
     "ipfsreg.app.log_output",
     "ipfsreg.app.peer_id",
     "ipfsreg.app.reloading",
+    "ipfsreg.app.webhooks.event_logging",
+    "ipfsreg.app.webhooks.webhooks",
+    "ipfsreg.bucket.cache.disk_cache",
+    "ipfsreg.bucket.kubo.backend",
     "ipfsreg.bucket.local.backend",
+    "ipfsreg.bucket.space.backend",
+    "ipfsreg.bucket.textile.backend",
+    "ipfsreg.cli.access",
     "ipfsreg.cli.accounts",
     "ipfsreg.cli.alone",
     "ipfsreg.cli.contents",
@@ -52,11 +63,19 @@ LOADED = (
     "ipfsreg.cli.main",
     "ipfsreg.cli.remote",
     "ipfsreg.cli.retention",
+    "ipfsreg.cli.socket_registry",
+    "ipfsreg.cli.space",
     "ipfsreg.cli.team",
+    "ipfsreg.cli.textile",
     "ipfsreg.cli.upkeep",
+    "ipfsreg.copying.car",
+    "ipfsreg.copying.copier",
+    "ipfsreg.copying.layout",
     "ipfsreg.registry.events.event_log",
-    "ipfsreg.registry.upkeep.collector",
+    "ipfsreg.registry.ipfs.car_spool",
     "ipfsreg.registry.ipfs.exporting",
+    "ipfsreg.registry.original",
+    "ipfsreg.registry.upkeep.collector",
     "ipfsreg.registry.upkeep.verifier",
     "ipfsreg.tap",
     "ipfsreg.web.browsers",
@@ -76,6 +95,7 @@ LOADED = (
     "pydantic.type_adapter",
     "sqlite3",
     "treq.client",
+    "twisted.application.internet",
     "twisted.internet.endpoints",
     "twisted.internet.epollreactor",
     "twisted.scripts.twistd",
@@ -183,8 +203,9 @@ def start(
     """Start a command, given by its path and its arguments."""
     global _server
     known = [str(Path(sys.executable).with_name(each)) for each in COMMANDS]
+    is_known = arguments[0] in known or list(arguments[:2]) == [sys.executable, "-c"]
     for_python = {name for name in env if name.startswith("PYTHON")}  # read when an interpreter begins
-    if not _used or arguments[0] not in known or for_python - {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}:
+    if not _used or not is_known or for_python - {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}:
         return subprocess.Popen(arguments, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
     if _server is None:
         _server = _Server()
@@ -192,11 +213,22 @@ def start(
 
 
 def run(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = 60.0
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float = 60.0,
+    input: bytes = b"",
+    stdout: IO[bytes] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command without input to its end, whatever its status."""
-    with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        process = start(arguments, cwd=cwd, env=env, stdin=nothing, stdout=out, stderr=errors)
+    """Run a command to its end, whatever its status.
+
+    :param stdout: where its output goes, if it is not to be in the answer.
+    """
+    with tempfile.TemporaryFile() as typed, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        typed.write(input)
+        typed.seek(0)
+        process = start(arguments, cwd=cwd, env=env, stdin=typed, stdout=stdout or out, stderr=errors)
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -280,6 +312,11 @@ def _reap() -> None:
         return
 
 
+def _unbuffered(descriptor: int, as_it_was: TextIO) -> TextIO:
+    raw = os.fdopen(descriptor, "wb", 0, closefd=False)
+    return io.TextIOWrapper(raw, as_it_was.encoding, as_it_was.errors, write_through=True)
+
+
 def _become(request: dict[str, object], standard: Sequence[int]) -> None:
     arguments, cwd, env = request["arguments"], request["cwd"], request["env"]
     assert isinstance(arguments, list)
@@ -289,16 +326,22 @@ def _become(request: dict[str, object], standard: Sequence[int]) -> None:
         os.dup2(each, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     sys.stdin = os.fdopen(0, closefd=False)
+    # The server's own know what kind of file they had.
+    sys.stdout, sys.stderr = _unbuffered(1, sys.stdout), _unbuffered(2, sys.stderr)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env, PYDANTIC_DISABLE_PLUGINS="__all__")  # as `ipfsreg.config` does when it is loaded
     time.tzset()
-    sys.argv = arguments
-    sys.path[0] = str(Path(arguments[0]).parent)
-    if Path(arguments[0]).name == "twistd":
-        from twisted.scripts.twistd import run as command
+    command: Callable[[], object]
+    if arguments[1:2] == ["-c"]:
+        sys.argv, sys.path[0] = arguments[1:2] + arguments[3:], ""
+        command = partial(exec, arguments[2], {"__name__": "__main__"})
     else:
-        from ipfsreg.cli import run as command
+        sys.argv, sys.path[0] = arguments, str(Path(arguments[0]).parent)
+        if Path(arguments[0]).name == "twistd":
+            from twisted.scripts.twistd import run as command
+        else:
+            from ipfsreg.cli import run as command
     global _status
     try:
         command()

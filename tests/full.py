@@ -1,4 +1,4 @@
-"""Whether tests run at their full length: ``IPFSREG_FULL_TESTS=1`` in the environment, as `.ci/run` has it."""
+"""Whether tests run at their full length: `make test FULL=1`, or ``IPFSREG_FULL_TESTS=1`` as `.ci/run` has it."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 FULL = os.environ.get("IPFSREG_FULL_TESTS") == "1"
+REASON = "full suite only: make test FULL=1"
+"""Why a test is skipped where it does not."""
 
 
 def examples(few: int, many: int) -> int:

@@ -37,7 +37,8 @@ def run(where: Path, *files: str) -> tuple[int, str]:
         (where / f"test_{number}.py").write_text(textwrap.dedent(text))
     (where / "pytest.ini").write_text("[pytest]\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options(), "-p", "no:cacheprovider", str(where)],
+        # A directory of its own: the one for everybody is tidied at the end, of what whole runs have left in it.
+        [sys.executable, "-m", "pytest", *options(), "-p", "no:cacheprovider", f"--basetemp={where}/temp", str(where)],
         cwd=where,
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # the others only make each start slower
         stdin=subprocess.DEVNULL,

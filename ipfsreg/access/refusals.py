@@ -1,11 +1,11 @@
 """Telling of what was refused: a line each in the log and in the audit log, but no flood of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from twisted.logger import Logger
 
 from ipfsreg.flow.client_network import client_network
+from ipfsreg.flow.rationed import Rationed
 
 from .audit import AuditLog
 from .identity import Action, User
@@ -22,13 +22,6 @@ _OTHERS = "other addresses"
 _TEXT_MAX = 200
 
 
-@dataclass(slots=True)
-class _Window:
-    began: float
-    lines: int = 0
-    left_out: int = 0
-
-
 class Refusals:
     """Logins that failed and what users may not do, so that whoever is refused without end does not fill the disk.
 
@@ -40,8 +33,9 @@ class Refusals:
 
     def __init__(self, audit: AuditLog | None, seconds: Callable[[], float]) -> None:
         self._audit = audit
-        self._seconds = seconds
-        self._windows: dict[str, _Window] = {}  # in the order in which they began
+        self._rationed = Rationed(
+            seconds, self._left_out, times=LINES, seconds=WINDOW_SECONDS, kinds=CLIENTS, others=_OTHERS
+        )
 
     def login(self, who: str, address: str, reason: str) -> None:
         """Somebody who says to be ``who`` was not let in."""
@@ -63,36 +57,18 @@ class Refusals:
 
     def stop(self) -> None:
         """Say what was left out."""
-        self._end_windows(float("inf"))
+        self._rationed.stop()
 
     def _may_tell(self, address: str) -> bool:
-        now = self._seconds()
-        self._end_windows(now - WINDOW_SECONDS)
-        client = client_network(address) or address
-        if client not in self._windows and len(self._windows) >= CLIENTS:
-            client = _OTHERS
-        window = self._windows.setdefault(client, _Window(now))
-        if window.lines >= LINES:
-            window.left_out += 1
-            return False
-        window.lines += 1
-        return True
+        return self._rationed.may_pass(client_network(address) or address)
 
-    def _end_windows(self, until: float) -> None:
-        while self._windows:
-            client, window = next(iter(self._windows.items()))
-            if window.began > until:
-                break
-            del self._windows[client]
-            if window.left_out:
-                self._log.info(
-                    "{count} more refusals of {client} were not logged.", count=window.left_out, client=client
-                )
-                self._record("refusals not logged", "", client, lines=window.left_out)
+    def _left_out(self, client: str, count: int) -> None:
+        self._log.info("{count} more refusals of {client} were not logged.", count=count, client=client)
+        self._record("refusals not logged", "", client, lines=count)
 
     def _record(self, event: str, user: User | str, address: str, **what: str | int | None) -> None:
         if self._audit is not None:
-            self._audit.record(event, user, address, False, **what)
+            self._audit.record(event, user, address, allowed=False, **what)
 
 
 def _plain(text: str) -> str:

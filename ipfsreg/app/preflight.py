@@ -1,5 +1,7 @@
 """What would keep a daemon from starting, as far as it can be seen without starting one."""
 
+from collections.abc import Iterator
+
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.endpoints import listening_problem
@@ -17,37 +19,42 @@ def find_problem(config: Config, backend: Opened) -> str | None:
 
     Nothing is left behind, and a daemon that runs is not disturbed.
     """
-    state, section = StateDirectory.of(config.backend), config.registry.backend
-    problem = state.problem()
-    if problem is None:
-        problem = backend.problem() or _peer_id_problem(state)
-    if problem is not None:
-        return f"{config.name}: [{section}] {config.backend.directory_option}: {problem}"
+    try:
+        problem = next((each for each in _looked_for(config, backend) if each is not None), None)
+    except SetupError as error:
+        problem = str(error)
+    return None if problem is None else f"{config.name}: {problem}"
+
+
+def _looked_for(config: Config, backend: Opened) -> Iterator[str | None]:
+    """One thing after the other, with what is wrong with it. :raises SetupError: likewise."""
+    state = StateDirectory.of(config.backend)
+    problem = state.problem() or backend.problem() or _peer_id_problem(state)
+    yield problem and f"[{config.registry.backend}] {config.backend.directory_option}: {problem}"
     if config.tls.certificate:
-        try:
-            Certificates(config.tls).load()
-        except SetupError as error:
-            return f"{config.name}: {error}"
+        Certificates(config.tls).load()
     for hook in config.webhooks.endpoints:
-        try:
-            if hook.secret is not None:
-                read_secret(hook.name, hook.secret)
-        except SetupError as error:
-            return f"{config.name}: {error}"
+        if hook.secret is not None:
+            read_secret(hook.name, hook.secret)
+    if config.tracing.endpoint is not None:
+        yield tracing_problem()
     if config.encryption.enabled:
         from .encryption import encryption_problem  # as in `assemble`
 
-        problem = encryption_problem(config.encryption)
-        if problem is not None:
-            return f"{config.name}: {problem}"
-    problem = access_problem(config)
-    if problem is not None:
-        return f"{config.name}: {problem}"
+        yield encryption_problem(config.encryption)
+    yield access_problem(config)
     for section, endpoints in (("registry", config.registry.listen), ("metrics", config.metrics.listen)):
         for endpoint in endpoints:
             problem = listening_problem(endpoint)
-            if problem is not None:
-                return f"{config.name}: [{section}] listen: {endpoint}: {problem}"
+            yield problem and f"[{section}] listen: {endpoint}: {problem}"
+
+
+def tracing_problem() -> str | None:
+    """Why requests cannot be traced, or None."""
+    try:
+        from .tracing import tracing  # noqa: F401 - else it is not loaded
+    except ImportError as error:
+        return f"[tracing] endpoint: install what it needs: pip install 'ipfsreg[tracing]' ({error})"
     return None
 
 
@@ -55,7 +62,7 @@ def _peer_id_problem(state: StateDirectory) -> str | None:
     try:
         read_peer_id(state.path / "peer-id")
     except FileNotFoundError:
-        return None
+        pass
     except SetupError as error:
         return str(error)
     return None

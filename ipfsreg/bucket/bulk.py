@@ -1,15 +1,19 @@
-"""Reading many small files of a bucket: many at a time where the bucket can, else one after the other."""
+"""Looking at many files of a bucket: many at a time where the bucket can, else one after the other."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from ipfsreg.flow.gather import gather
+from ipfsreg.flow.gather import batches, gather
 
 from .errors import BucketError, Corrupt, Forbidden, NotFound, TooLarge
-from .interface import IBucket
+from .interface import IBucket, Listing, Stat
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 OF_ONE_FILE = (NotFound, TooLarge, Corrupt, Forbidden)
 """What says something of one file alone. Any other failure is of the storage."""
@@ -23,6 +27,9 @@ class IBulkReads(Interface):
 
     def get_each(wanted: Sequence[tuple[str, int]]) -> "Deferred[list[bytes | BucketError]]":
         """The content of each path with its limit, as `IBucket.get`, or that failure of it which is `OF_ONE_FILE`."""
+
+    def stat_each(paths: Sequence[str]) -> "Deferred[list[Stat | BucketError]]":
+        """What is known of each file, as `IBucket.stat`, or that failure of it which is `OF_ONE_FILE`."""
 
     def names(directory: str) -> AsyncIterator[Sequence[str]]:
         """The names in a directory in any order, some at a time. What is there for the whole time is told of once."""
@@ -52,14 +59,24 @@ async def get_each(bucket: IBucket, wanted: Sequence[tuple[str, int]]) -> list[b
     """See `IBulkReads`; for any bucket. Fails with other failures than those of one file."""
     if IBulkReads.providedBy(bucket):
         return await IBulkReads(bucket).get_each(wanted)
+    return await _each(lambda each: bucket.get(*each), wanted)
 
-    async def get(each: tuple[str, int]) -> bytes | BucketError:
+
+async def stat_each(bucket: IBucket, paths: Sequence[str]) -> list[Stat | BucketError]:
+    """See `IBulkReads`; for any bucket. Fails with other failures than those of one file."""
+    if IBulkReads.providedBy(bucket):
+        return await IBulkReads(bucket).stat_each(paths)
+    return await _each(bucket.stat, paths)
+
+
+async def _each(look: Callable[[A], Awaitable[T]], wanted: Sequence[A]) -> list[T | BucketError]:
+    async def one(each: A) -> T | BucketError:
         try:
-            return await bucket.get(*each)
+            return await look(each)
         except OF_ONE_FILE as error:
             return error
 
-    return await gather(get, wanted, _AT_ONCE)
+    return await gather(one, wanted, _AT_ONCE)
 
 
 async def names(bucket: IBucket, directory: str) -> AsyncIterator[Sequence[str]]:
@@ -68,6 +85,14 @@ async def names(bucket: IBucket, directory: str) -> AsyncIterator[Sequence[str]]
         async for some in IBulkReads(bucket).names(directory):
             yield some
         return
-    entries = await bucket.list(directory)
-    for begin in range(0, len(entries), _NAMES_AT_ONCE):
-        yield [entry.name for entry in entries[begin : begin + _NAMES_AT_ONCE]]
+    for entries in batches(await bucket.list(directory), _NAMES_AT_ONCE):
+        yield [entry.name for entry in entries]
+
+
+async def listings(
+    bucket: IBucket, directory: str, into: Callable[[str], bool] | None = None
+) -> AsyncIterator[Listing]:
+    """`IBucket.walk`, one listing after the other."""
+    async for some in bucket.walk(directory, into):
+        for listing in some:
+            yield listing

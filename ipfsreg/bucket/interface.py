@@ -111,10 +111,15 @@ class IBucket(Interface):
         """Remove a file; fires when that is durable. `NotFound`."""
 
     def list(directory: str) -> "Deferred[Sequence[Entry]]":
-        """The entries of a directory sorted by name; none where there is no such directory."""
+        """The entries of a directory sorted by name; none where there is no such directory.
+
+        `InTheWay` where the storage can tell that something else is in its place.
+        """
 
     def walk(directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """A directory and all below it, each before those in it and sorted by name; some at a time.
+
+        Of one that has no directories in it there may be several listings, one after the other in the order of names.
 
         ``into`` says by its path whether to go into a directory; it may be asked in a thread. What is there for
         the whole time is certainly told of; what comes or goes meanwhile may be.

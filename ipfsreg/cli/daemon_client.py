@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Event
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.client.endpoints import Endpoints
+from ipfsreg.flow.repeating import repeating
 from ipfsreg.flow.streams import PiecesBody
 
 from .errors import ControlError, Exit
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 SIGN_OF_LIFE_SECONDS = 10.0
 """A task may take for ever, but the daemon has to answer whether it is alive within this time, again and again."""
+
+_STEPS = 20
 
 _URL = "http://daemon/"
 
@@ -140,16 +143,27 @@ class DaemonClient:
 
     async def _sign_of_life(self, agent: Agent) -> None:
         asked: Deferred[IResponse] = agent.request(b"GET", _URL.encode())
-        late = self._reactor.callLater(SIGN_OF_LIFE_SECONDS, asked.cancel)
-        try:
+        with _cancelled_after(asked, SIGN_OF_LIFE_SECONDS, self._reactor):
             response = await asked
-        finally:
-            if late.active():
-                late.cancel()
         await _content(response)
 
     def _error(self, what: str) -> ControlError:
         return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
+
+
+def _cancelled_after(asked: "Deferred[Any]", seconds: float, clock: Any) -> AbstractContextManager[None]:
+    """Cancel it after so many seconds, of which those do not count in which this process got no time: a machine that
+    stood still, or was suspended, has kept the daemon from answering as well.
+    """
+    left = _STEPS
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            asked.cancel()
+
+    return repeating(step, seconds / _STEPS, clock)
 
 
 class _Events:

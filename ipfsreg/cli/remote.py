@@ -9,7 +9,7 @@ from ipfsreg.app.control.events import Event
 from ipfsreg.client.address import parse_address
 from ipfsreg.client.errors import Refused, RemoteError, Unknown
 from ipfsreg.client.registry import RegistryClient, RemoteManifest
-from ipfsreg.flow.gather import gather
+from ipfsreg.flow.gather import batches_async, gather
 from ipfsreg.registry.content.block_cid import block_cid_text, is_one_block
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
@@ -62,8 +62,9 @@ class Remote:
             except Unknown:  # deleted meanwhile, or hidden
                 return {"name": name, "tags": 0, "size": None}
 
-        async for page in _pages(self._client.repositories(), LONG_PAGE if arguments.get("long") else PAGE):
-            yield await gather(look, page) if arguments.get("long") else [{"name": name} for name in page]
+        async with aclosing(self._client.repositories()) as names:
+            async for page in batches_async(names, LONG_PAGE if arguments.get("long") else PAGE):
+                yield await gather(look, page) if arguments.get("long") else [{"name": name} for name in page]
 
     async def _tags(self, arguments: Mapping[str, str]) -> AsyncGenerator[Sequence[Any], None]:
         repository = parse_repository(arguments["name"])
@@ -74,8 +75,9 @@ class Remote:
             except (ManifestUnknown, ManifestInvalid):
                 return {"tag": tag} | NO_SUMMARY
 
-        async for page in _pages(self._client.tags(repository), LONG_PAGE if arguments.get("long") else PAGE):
-            yield await gather(summary, page) if arguments.get("long") else [{"tag": tag} for tag in page]
+        async with aclosing(self._client.tags(repository)) as tags:
+            async for page in batches_async(tags, LONG_PAGE if arguments.get("long") else PAGE):
+                yield await gather(summary, page) if arguments.get("long") else [{"tag": tag} for tag in page]
 
     async def _inspect(self, arguments: Mapping[str, str]) -> dict[str, Any]:
         return {"name": arguments["name"]} | await self._describer.describe(*parse_reference(arguments["name"]))
@@ -159,15 +161,3 @@ class _RemoteImages:
 
     async def reading(self, length: int, function: Callable[..., T], *arguments: Any) -> T:
         return function(*arguments)
-
-
-async def _pages(values: AsyncGenerator[T, None], length: int) -> AsyncGenerator[list[T], None]:
-    page: list[T] = []
-    async with aclosing(values):
-        async for each in values:
-            page.append(each)
-            if len(page) == length:
-                yield page
-                page = []
-    if page:
-        yield page

@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.pool import BoundedPool
 from ipfsreg.flow.streams import Pieces, PiecesBody
 
 from .endpoints import Endpoints

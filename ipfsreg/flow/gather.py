@@ -1,6 +1,7 @@
 """Doing several things at once, but not too many: a remote storage takes as long for one question as for a few."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
@@ -75,3 +76,22 @@ async def for_each(work: Callable[[A], Awaitable[object]], arguments: AsyncItera
         ended = True
         for each in runs:
             each.cancel()
+
+
+def batches(things: Iterable[A], size: int) -> Iterator[list[A]]:
+    """Things in lists of ``size``, the last one shorter: there may be a million of them."""
+    left = iter(things)
+    while some := list(islice(left, size)):
+        yield some
+
+
+async def batches_async(things: AsyncIterator[A], size: int) -> AsyncGenerator[list[A], None]:
+    """As `batches`."""
+    some: list[A] = []
+    async for each in things:
+        some.append(each)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some

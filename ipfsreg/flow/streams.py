@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
+from .signal import Signal
+
 T = TypeVar("T")
 
 WAITING_MAX = 256 * 1024
@@ -45,7 +47,7 @@ class Valve:
     def __init__(self) -> None:
         self._paused = False
         self._stopped = False
-        self._waiting: Deferred[None] | None = None
+        self._open = Signal()
         self._next: Deferred[bytes | None] | None = None
 
     async def write(self, consumer: IConsumer, pieces: AsyncGenerator[bytes, None]) -> None:
@@ -63,8 +65,7 @@ class Valve:
 
     async def _opened(self) -> None:
         while self._paused and not self._stopped:
-            self._waiting = Deferred()
-            await self._waiting
+            await self._open.wait()
         if self._stopped:
             raise ConsumerGone
 
@@ -92,18 +93,13 @@ class Valve:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        self._wake()
+        self._open.give()
 
     def stopProducing(self) -> None:
         self._stopped = True
-        self._wake()
+        self._open.give()
         if self._next is not None:
             self._next.cancel()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
 
 
 async def write_pieces(consumer: IConsumer, pieces: AsyncGenerator[bytes, None]) -> None:
@@ -154,7 +150,7 @@ class Pieces:
         self._producer: IPushProducer | None = None
         self._failure: Failure | None = None
         self._ended = False
-        self._wanted: Deferred[None] | None = None
+        self._more = Signal()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer`. Only push producers."""
@@ -170,13 +166,13 @@ class Pieces:
         if self._length > WAITING_MAX and not self._paused and self._producer is not None:
             self._paused = True
             self._producer.pauseProducing()
-        self._wake()
+        self._more.give()
 
     def end(self, result: object = None) -> None:
         """That was all; a `Failure` says that it was not."""
         self._ended = True
         self._failure = result if isinstance(result, Failure) else None
-        self._wake()
+        self._more.give()
 
     def stop(self) -> None:
         """No more is wanted."""
@@ -189,8 +185,7 @@ class Pieces:
     async def __anext__(self) -> bytes:
         """All that waits, as one piece."""
         while not self._waiting and not self._ended:
-            self._wanted = Deferred()
-            await self._wanted
+            await self._more.wait()
         if self._waiting:
             pieces, self._waiting, self._length = self._waiting, [], 0
             if self._paused:
@@ -201,8 +196,3 @@ class Pieces:
         if self._failure is not None:
             self._failure.raiseException()
         raise StopAsyncIteration
-
-    def _wake(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None:
-            wanted.callback(None)

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IPolicyForHTTPS
 
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.pool import BoundedPool
 
 from .call import Call, Stream
 from .connections import Connections
@@ -174,7 +174,7 @@ class Channel:
             exchange = DuplexPostExchange(self._connections.endpointForURI(self._uri), call, head)
         else:
             exchange = PostExchange(self._agent, call, self._reactor, self._url + method, fields)
-        call.start(exchange)
+        call.start(exchange, method)
         return call
 
 

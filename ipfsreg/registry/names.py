@@ -47,6 +47,11 @@ def parse_reference(text: str) -> tuple[Repository, Tag | Digest]:
     return parse_repository(name), parse_tag(tag if colon else "latest")
 
 
+def format_reference(repository: str, reference: Tag | Digest) -> str:
+    """What `parse_reference` reads."""
+    return f"{repository}{'@' if isinstance(reference, Digest) else ':'}{reference}"
+
+
 def is_component(text: str) -> bool:
     """Whether this can be one component of a repository name (what lies between two slashes)."""
     return re.fullmatch(_COMPONENT, text) is not None

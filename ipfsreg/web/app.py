@@ -1,13 +1,15 @@
-"""All routes together."""
+"""All routes together, and what the configuration says of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ipfsreg.flow.clock import MonotonicClock
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.registry import Registry
 
+from .browsers import BrowserRules
 from .distribution.answers import BlobAnswers
 from .distribution.blobs import BlobRoutes
 from .distribution.converters import CONVERTERS
@@ -15,19 +17,23 @@ from .distribution.images_by_cid import ByCidRoutes
 from .distribution.listings import ListingRoutes
 from .distribution.manifests import ManifestRoutes
 from .distribution.uploads import UploadRoutes
+from .event_stream import EventRoutes, EventStreams
 from .gate import Gate, OpenGate
 from .gateway.gateway import GatewayRoutes
 from .gateway.providers import AdvertisedAddress, ProviderRoutes
 from .http.budget import Budget
+from .http.connection_limits import ConnectionBounds
 from .http.forwarded import TrustedProxies
+from .http.limits import HttpLimits
 from .http.request import Request
-from .pages.pages import Pages
-from .pages.paths import PAGE_CONVERTERS
-from .probes import ProbeRoutes
+from .http.server import Handler
+from .pages.pages import Pages, PagesOptions
+from .probes import MetricsText, ProbeRoutes
 from .routes import Routes
 from .teller import Teller
 from .visitors import OpenVisitors, Visitors
 
+_LIMITS = HttpLimits(idle=60.0, stall=60.0)
 _MANIFESTS_AT_ONCE = 4 * 1024**2  # bytes of manifests being pushed; taken apart they need ten times that
 
 
@@ -66,20 +72,42 @@ class NoAccessControl:
         """See `AccessFace`."""
 
 
+@dataclass(frozen=True, slots=True)
+class SiteOptions:
+    """How clients are treated.
+
+    ``read_only`` says why nothing can be changed, where that is so. ``request_rate`` is in requests a second for each
+    client; None is any. ``pages`` are there for browsers, unless that is None. ``observers`` are called with each
+    request that has its whole answer. ``traced`` makes a handler whose requests are traced.
+    """
+
+    limits: HttpLimits = _LIMITS
+    observers: tuple[Callable[[Request], None], ...] = ()
+    browsers: BrowserRules = field(default_factory=BrowserRules)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    read_only: str | None = None
+    access: AccessFace = field(default_factory=NoAccessControl)
+    bounds: ConnectionBounds = field(default_factory=ConnectionBounds)
+    request_rate: float | None = None
+    pages: PagesOptions | None = None
+    streams: EventStreams | None = None
+    metrics: MetricsText | None = None
+    traced: Callable[[Handler], Handler] | None = None
+
+
 def make_routes(
     registry: Registry,
     workers: Workers,
     reactor: Any,
-    clock: Callable[[], float],
+    options: SiteOptions,
     gateway: Gateway | None,
-    clients: TrustedProxies,
-    access: AccessFace,
-    pages: Pages | None = None,
+    pages: Pages | None,
 ) -> Routes:
-    """Every route of the registry."""
+    """Every route that there is with these options."""
+    clock, access, clients = MonotonicClock().seconds, options.access, options.proxies
     gate, teller = access.gate, Teller(registry.events, clients)
-    routes = Routes(gate, {**CONVERTERS, **PAGE_CONVERTERS})
-    ProbeRoutes(registry.readiness, None if pages is None else pages.home).add_to(routes)
+    routes = Routes(gate, CONVERTERS)
+    ProbeRoutes(registry.readiness, options.metrics, None if pages is None else pages.home).add_to(routes)
     ListingRoutes(registry.catalog, registry.tags, registry.referrers, gate, reactor, clock).add_to(routes)
     answers = BlobAnswers(registry.dags, workers)
     if registry.images_by_cid is not None:
@@ -92,6 +120,8 @@ def make_routes(
     access.add_to(routes, memory)
     if pages is not None:
         pages.add_to(routes, memory)
+    if options.streams is not None:
+        EventRoutes(registry.events, options.streams, gate, clients, reactor).add_to(routes)
     if gateway is not None:
         GatewayRoutes(registry.blocks, workers, gateway.allowed, gate).add_to(routes)
         where = AdvertisedAddress(gateway.address, gateway.knows_host)

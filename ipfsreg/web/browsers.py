@@ -12,7 +12,7 @@ ways are closed here; programs send none of these headers and are not concerned.
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from .errors import answer_error
+from .errors import refuse
 from .http.request import Request
 from .http.server import Handler
 
@@ -22,7 +22,6 @@ CORS_SECONDS = 600
 EXPOSED = "Content-Range, Docker-Content-Digest, ETag, Link, OCI-Filters-Applied, X-Ipfs-Cid, X-Request-ID"
 """The headers of answers that a page may read, beside those that every page may."""
 
-_READING = frozenset({b"GET", b"HEAD"})
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -42,9 +41,7 @@ class BrowserRules:
 
     def refusal(self, request: Request) -> str | None:
         """Why a request is not answered, or None where it is."""
-        if not self.is_browser(request):
-            return None
-        if self.lets_in(request):
+        if not self.is_browser(request) or self.lets_in(request):
             return None
         if _is_from_elsewhere(request):
             return "a page of another origin asks, which is not in [registry] cors_origins or wants to change something"
@@ -54,18 +51,17 @@ class BrowserRules:
 
     def lets_in(self, request: Request) -> bool:
         """Whether this is a page of another origin that may read, and reads."""
-        origin = request.header("origin")
-        if origin is None or not self.origins or request.method not in _READING:
-            return False
-        return "*" in self.origins or origin.lower() in self.origins
+        return request.only_reads and self._is_listed(request)
 
     def may_ask_ahead(self, request: Request) -> bool:
         """Whether this is a browser that asks whether such a page may read (the "preflight" of CORS)."""
-        origin = request.header("origin")
         wanted = request.header("access-control-request-method")
-        if request.method != b"OPTIONS" or origin is None or wanted not in {"GET", "HEAD"}:
-            return False
-        return "*" in self.origins or origin.lower() in self.origins
+        return request.method == b"OPTIONS" and wanted in {"GET", "HEAD"} and self._is_listed(request)
+
+    def _is_listed(self, request: Request) -> bool:
+        """Whether a page of one of ``origins`` asks."""
+        origin = request.header("origin")
+        return origin is not None and ("*" in self.origins or origin.lower() in self.origins)
 
     def is_browser(self, request: Request) -> bool:
         """Whether a browser asks, and no program."""
@@ -107,7 +103,7 @@ def for_browsers(handler: Handler, rules: BrowserRules) -> Handler:
         if refusal is None:
             handler(request)
         else:
-            request.end(answer_error(request, 403, "DENIED", refusal) or b"")
+            refuse(request, 403, "DENIED", refusal)
 
     return handle
 
@@ -133,7 +129,7 @@ def _is_from_elsewhere(request: Request) -> bool:
     site, origin = request.header("sec-fetch-site"), request.header("origin")
     if site is not None:
         # Who follows a link to here sees the answer himself, and the page with the link does not.
-        is_followed = request.header("sec-fetch-mode") == "navigate" and request.method in _READING
+        is_followed = request.header("sec-fetch-mode") == "navigate" and request.only_reads
         return site not in _OWN and not (is_followed and request.header("sec-fetch-dest") == "document")
     if origin is None:
         return False

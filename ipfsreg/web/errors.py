@@ -1,6 +1,7 @@
 """Failures become the OCI error document with its status, in one place (distribution-spec, "Error Codes")."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from ipfsreg.bucket.errors import (
     Unavailable,
     Unchangeable,
 )
+from ipfsreg.flow.rationed import Rationed
 from ipfsreg.registry.errors import NotInTime, RangeInvalid, ReadOnly, RegistryError, TooManyRequests
 
 from .http.body import BodyTooLong, ClientGone, ClientTooSlow
@@ -30,6 +32,17 @@ from .http.request_id import HEADER as REQUEST_ID_HEADER
 _log = Logger()
 
 _OPERATORS = 500  # from this status on it is for the operator to look
+
+
+_KIND_MAX = 200
+
+
+def _left_out(kind: str, count: int) -> None:
+    _log.error("{count} more requests failed and were not logged: {error}", count=count, error=kind)
+
+
+_told = Rationed(time.monotonic, _left_out, times=20, seconds=60.0, kinds=100, others="for various reasons")
+"""Failures of the storage by what they say: clients ask for one damaged file, or during an outage, without end."""
 
 
 class HttpError(Exception):
@@ -61,6 +74,11 @@ def answer_error(request: Request, status: int, code: str, message: str, detail:
     if status >= _OPERATORS:
         message += f" (request {request.identifier})"  # clients show no more than this, and the log has it too
     return error_document(code, message, detail)
+
+
+def refuse(request: Request, status: int, code: str, message: str) -> None:
+    """End a request with an error."""
+    request.end(answer_error(request, status, code, message) or b"")
 
 
 def answer_failure(request: Request, error: Exception) -> bytes | None:
@@ -103,7 +121,8 @@ def _bucket_error(request: Request, error: BucketError) -> bytes | None:
         return answer_error(request, 400, "NAME_INVALID", str(error))
     if isinstance(error, Unchangeable):
         return answer_error(request, 405, "UNSUPPORTED", "the registry's storage can only be read")
-    _log.error("{method} {path}: {error}", method=_text(request.method), path=_text(request.path), error=error)
+    if _told.may_pass(str(error)[:_KIND_MAX]):
+        _log.error("{method} {path}: {error}", method=_text(request.method), path=_text(request.path), error=error)
     if isinstance(error, Full):
         return answer_error(request, 507, "UNAVAILABLE", "the registry's storage is full")
     if isinstance(error, TooLarge):

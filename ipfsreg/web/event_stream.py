@@ -7,11 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, TimeoutError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from ipfsreg.flow.signal import Signal
 from ipfsreg.registry.events.event import Event, EventAction, as_json
 from ipfsreg.registry.events.events import CHANGES, Events
 from ipfsreg.registry.events.recent import History
@@ -126,7 +127,7 @@ class _Stream:
         self._queue: deque[Event] = deque()
         self._paused = False
         self._sent = 0
-        self._changed: Deferred[None] | None = None
+        self._changed = Signal()
 
     def tell(self, event: Event) -> None:
         """Something happened: see `Events`."""
@@ -134,7 +135,7 @@ class _Stream:
             self.stopProducing()
         elif not self.ended:
             self._queue.append(event)
-            self._wake()
+            self._changed.give()
 
     async def run(self) -> None:
         """Send what there is and comes, until it is ended."""
@@ -188,31 +189,23 @@ class _Stream:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        self._wake()
+        self._changed.give()
 
     def stopProducing(self) -> None:
         """See `IProducer`: the client is gone, or has to go."""
         self.ended = True
         self._queue.clear()
-        self._wake()
+        self._changed.give()
 
     async def _wait(self, seconds: float) -> bool:
         """Wait for a change; False where there was none for so long."""
         if self.ended:
             return True
-        self._changed = Deferred()
         try:
-            await self._changed.addTimeout(seconds, self._reactor)
+            await self._changed.wait().addTimeout(seconds, self._reactor)
         except (TimeoutError, CancelledError):
             return False
-        finally:
-            self._changed = None
         return True
-
-    def _wake(self) -> None:
-        if self._changed is not None:
-            changed, self._changed = self._changed, None
-            changed.callback(None)
 
 
 def _actions(text: str | None) -> frozenset[EventAction]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from ipfsreg.registry.descriptor import encode_json
+
 from .http.request import Request
 
 CID_HEADER = "X-Ipfs-Cid"
@@ -17,6 +19,11 @@ def reply(request: Request, status: int, headers: Mapping[str, object], content:
     """Set status and headers, without those that are None; answers the content, for the handler to return."""
     request.prepare(status, headers)
     return content
+
+
+def reply_json(request: Request, status: int, document: object, headers: Mapping[str, object] | None = None) -> bytes:
+    """As `reply`, with a document; ``headers`` may give it a media type of its own."""
+    return reply(request, status, {"Content-Type": "application/json", **(headers or {})}, encode_json(document))
 
 
 def parameter(request: Request, name: str) -> str | None:

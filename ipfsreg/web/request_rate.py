@@ -6,7 +6,7 @@ from math import ceil
 
 from cachetools import LRUCache
 
-from .errors import answer_error
+from .errors import refuse
 from .http.forwarded import TrustedProxies
 from .http.request import Request
 from .http.server import Handler
@@ -57,6 +57,6 @@ def rate_limited(handler: Handler, rate: RequestRate, clients: TrustedProxies) -
             return
         request.set_header("Retry-After", ceil(wait))
         message = "more requests a second than are answered here; try again later"
-        request.end(answer_error(request, 429, "TOOMANYREQUESTS", message) or b"")
+        refuse(request, 429, "TOOMANYREQUESTS", message)
 
     return handle

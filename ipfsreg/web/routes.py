@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
@@ -12,7 +12,6 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, Rule
 
 from ipfsreg.access.identity import Action
-from ipfsreg.flow.eager import begin
 from ipfsreg.registry.errors import (
     BlobUnknown,
     DigestInvalid,
@@ -28,6 +27,8 @@ from .gate import Gate, Needs
 from .http.request import Request
 from .http.request_id import HEADER as REQUEST_ID_HEADER
 from .http.request_id import current
+
+T = TypeVar("T")
 
 RouteHandler = Callable[..., Coroutine[Any, Any, bytes | None]]
 """Answers a request: with the rest of its content, or with None where it has sent that itself."""
@@ -106,6 +107,20 @@ def _application(rules: tuple[_Rule, ...], converters: tuple[tuple[str, type[Bas
     return app
 
 
+def begin(work: Coroutine[Any, Any, T]) -> "T | Deferred[T]":
+    """Run a coroutine; its result, or its exception, at once where it has to wait for nothing.
+
+    Else a Deferred for its result. A Deferred for each call costs more than many a call itself.
+    """
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    # It waits for a Deferred, which says so again when the coroutine is resumed with nothing.
+    return Deferred.fromCoroutine(work)
+
+
 def _calls(name: str) -> Callable[..., Any]:
     def call(handlers: Mapping[str, RouteHandler], request: Request, **arguments: Any) -> Any:
         return begin(handlers[name](request, **arguments))
@@ -152,7 +167,7 @@ class Dispatcher:
             self._finish(request, self._unmatched(request, error))
             return
         rule, arguments = match
-        request.route = rule.endpoint
+        request.route, request.rule, request.arguments = rule.endpoint, rule.rule, arguments
         try:
             result: Any = self._app.endpoints[rule.endpoint](self._handlers, request, **arguments)
         except Exception as error:
@@ -165,7 +180,7 @@ class Dispatcher:
     def _finish(self, request: Request, result: Any) -> None:
         if isinstance(result, Deferred):
             result.addErrback(self._failed_later, request)
-            result.addCallback(self._ended_later, request)
+            result.addCallback(lambda content: self._end(request, content))
         else:
             self._end(request, result)
 
@@ -194,9 +209,6 @@ class Dispatcher:
             return self._failed(request, error)
         finally:
             current.reset(handling)
-
-    def _ended_later(self, content: Any, request: Request) -> None:
-        self._end(request, content)
 
     def _end(self, request: Request, content: bytes | None) -> None:
         try:

@@ -85,6 +85,7 @@ def test_the_network_of_an_ipv6_client_is_one(told: Told) -> None:
 
 def test_a_flood_from_everywhere_is_bounded_too(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "CLIENTS", 3)
+    told.refusals = Refusals(None, told.time.seconds)
     for number in range(100):
         told.refusals.login("bob", f"192.0.2.{number}", "no")
     assert len(told.log) == 3 + LINES

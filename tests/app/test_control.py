@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,20 @@ async def test_a_daemon_may_take_its_time_while_it_is_alive(listen: Listen, monk
         return {"done": True}
 
     path = await listen(long=long)
+    assert await DaemonClient(reactor, path).do("long", {}) == {"done": True}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_machine_that_stood_still_is_no_hung_daemon(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is suspended, or both processes get no time: neither of them could do anything."""
+    monkeypatch.setattr("ipfsreg.cli.daemon_client.SIGN_OF_LIFE_SECONDS", 0.3)
+
+    async def long(arguments: Mapping[str, str]) -> dict[str, Any]:
+        await pause(0.1)
+        return {"done": True}
+
+    path = await listen(long=long)
+    reactor.callLater(0, time.sleep, 0.6)
     assert await DaemonClient(reactor, path).do("long", {}) == {"done": True}
 
 

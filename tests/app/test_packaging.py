@@ -21,6 +21,7 @@ import pytest
 
 from tests.daemon_process import free_port, program
 from tests.docs.notified import run_until_ready
+from tests.marks import full
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = CHECKOUT / "ipfsreg" / "web" / "pages"
@@ -83,6 +84,7 @@ def version_of(wheel: Path) -> str:
     return wheel.name.split("-")[1]
 
 
+@full
 def test_the_wheel_has_what_belongs_into_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -111,6 +113,7 @@ def test_the_wheel_has_what_belongs_into_it(wheel: Path) -> None:
     assert any(name.endswith("/LICENSE") for name in names)
 
 
+@full
 def test_the_data_files_are_installed(environment: Path) -> None:
     for installed, source in (
         ("etc/ipfsreg/ipfsreg.ini", "etc/ipfsreg.ini"),
@@ -120,6 +123,7 @@ def test_the_data_files_are_installed(environment: Path) -> None:
         assert (environment / installed).read_bytes() == (CHECKOUT / source).read_bytes()
 
 
+@full
 def test_twistd_knows_the_plugin(environment: Path, tmp_path: Path) -> None:
     python = environment / "bin" / "python"
     said = run(python, program("twistd"), "--help", cwd=tmp_path)
@@ -128,6 +132,7 @@ def test_twistd_knows_the_plugin(environment: Path, tmp_path: Path) -> None:
     assert "--config=" in said
 
 
+@full
 def test_the_command_runs(environment: Path, wheel: Path, tmp_path: Path) -> None:
     command = environment / "bin" / "ipfsreg"
     assert run(command, "--version", cwd=tmp_path) == f"ipfsreg, version {version_of(wheel)}\n"
@@ -138,6 +143,7 @@ def test_the_command_runs(environment: Path, wheel: Path, tmp_path: Path) -> Non
     assert Path(run(environment / "bin" / "python", "-c", where, cwd=tmp_path).strip()).is_relative_to(environment)
 
 
+@full
 def test_the_daemon_runs(environment: Path, tmp_path: Path) -> None:
     configuration = tmp_path / "ipfsreg.ini"
     listen = f"tcp:{free_port()}:interface=127.0.0.1"

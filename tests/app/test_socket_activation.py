@@ -16,6 +16,8 @@ from tests.certificate_authority import CertificateAuthority
 from tests.clients.programs import require_program, run
 from tests.daemon_process import program
 from tests.docs.documents import CHECKOUT
+from tests.full import some
+from tests.marks import full
 
 NAME = "ipfsreg.socket"
 SECONDS = 30.0
@@ -86,6 +88,7 @@ def test_who_comes_before_the_service_and_between_two_waits_and_is_served(
     assert f"http://127.0.0.1:{port_of(listening)}/v2/" in (tmp_path / "log").read_text()
 
 
+@full
 def test_tls_over_it(tmp_path: Path, listening: socket.socket) -> None:
     authority = CertificateAuthority()
     certificate, key = authority.issue(tmp_path, "registry", "127.0.0.1")
@@ -98,6 +101,7 @@ def test_tls_over_it(tmp_path: Path, listening: socket.socket) -> None:
     assert "https://" in (tmp_path / "log").read_text()
 
 
+@full
 @pytest.mark.parametrize("listen", ["systemd:index=0", "systemd:name=unknown"])
 def test_nobody_has_to_name_it(tmp_path: Path, listening: socket.socket, listen: str) -> None:
     with service(configured(tmp_path, listen), listening, None):
@@ -136,7 +140,7 @@ def test_each_mistake_is_one_line(tmp_path: Path, listen: str, line: str) -> Non
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("listen", ["systemd:name=other.socket", "systemd:index=1"])
+@pytest.mark.parametrize("listen", some(1, ["systemd:name=other.socket", "systemd:index=1"]))
 def test_another_socket_than_was_handed_over(tmp_path: Path, listening: socket.socket, listen: str) -> None:
     said = refusal(configured(tmp_path, listen), listening)
     line = f"[registry] listen: {listen}: systemd has not handed over that one; there is index=0 with name={NAME}"
@@ -144,6 +148,7 @@ def test_another_socket_than_was_handed_over(tmp_path: Path, listening: socket.s
     assert "Traceback" not in said
 
 
+@full
 def test_two_of_one_name(tmp_path: Path, listening: socket.socket) -> None:
     """As of a unit with two ``ListenStream=``: nobody would take the connections of the other one."""
     said = refusal(configured(tmp_path, "systemd:name=a"), listening, "a:a", 2)
@@ -169,7 +174,8 @@ def test_a_unix_socket_is_refused(tmp_path: Path) -> None:
 
 def test_check_accepts_it_without_systemd(tmp_path: Path) -> None:
     config = configured(tmp_path, f"systemd:name={NAME}")
-    assert "OK" in run(program("ipfsreg"), "check", "--config", config)
+    command = [program("ipfsreg"), "check", "--config", str(config)]
+    assert "OK" in fork_server.run(command, cwd=tmp_path, env={"HOME": str(tmp_path)}).stdout
 
 
 def test_systemd_finds_nothing_wrong_with_the_socket_unit(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The daemon's own directory: one process at a time."""
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from ipfsreg.app.state_directory import Locked, StateDirectory
 from ipfsreg.bucket.errors import SetupError
+from tests import fork_server
 
 
 def test_the_directory_is_made_and_kept(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ from ipfsreg.app.state_directory import StateDirectory
 StateDirectory(Path({str(tmp_path)!r})).acquire()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    killed = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2])
+    killed = fork_server.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env={})
     assert killed.returncode == -9
     state = StateDirectory(tmp_path)
     state.acquire()

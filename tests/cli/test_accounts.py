@@ -6,8 +6,10 @@ import os
 import stat
 import subprocess
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
+import bcrypt
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,6 +18,7 @@ from ipfsreg.access.robots import parse_robots
 from ipfsreg.cli.main import main
 from tests.access.helpers import HASH
 from tests.daemon_process import program
+from tests.full import FULL
 
 INI = """
 [local]
@@ -64,6 +67,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ipfsreg.config.file.SYSTEM_FILE", tmp_path / "etc" / "ipfsreg.ini")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    if not FULL:
+        monkeypatch.setattr("bcrypt.gensalt", partial(bcrypt.gensalt, 4))  # hashes take as little as there is
     return Cli(tmp_path)
 
 

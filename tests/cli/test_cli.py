@@ -188,7 +188,7 @@ def test_a_pid_file_of_a_killed_daemon_is_in_nobodys_way(tmp_path: Path, content
         code = f"import os; open({str(pid_file)!r}, 'w').write(str(os.getpid())); import sys; sys.argv = sys.argv[1:]; "
         code += "from twisted.scripts.twistd import run; run()"
         command = [sys.executable, "-c", code, "twistd", "-n", f"--pidfile={pid_file}", "ipfsreg", "--config", "x.ini"]
-        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        ended = fork_server.run(command, cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
     else:
         if content is not None:
             pid_file.write_text(content)
@@ -204,14 +204,10 @@ def test_in_the_foreground_there_is_no_pid_file_unless_one_is_named(tmp_path: Pa
     (tmp_path / "x.ini").write_text(
         f"[local]\npath = {tmp_path}/file\n[registry]\nlisten = tcp:0:interface=127.0.0.1\n"
     )
-    ended = subprocess.run(
+    ended = fork_server.run(
         [program("twistd"), "-n", "ipfsreg", "--config", str(tmp_path / "x.ini")],
-        cwd="/proc",
+        cwd=Path("/proc"),
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
     assert said_by(ended).endswith(f"{tmp_path}/file is not a directory")
     ended = twistd("--config", "x.ini", cwd=tmp_path, pid_file="/proc/x.pid")

@@ -4,11 +4,10 @@ import base64
 import http.client
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,13 @@ from tests.clients.images import Image, make_image, random_layer, sha256
 from tests.copying.collection import docker_registry
 from tests.daemon_process import DaemonProcess, program
 from tests.full import FULL
+from tests.terminal import on_terminal
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
+
+MANY = 2500
+"""Tags: more than are read, sent or written at once."""
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -212,30 +215,6 @@ def test_deleting(way: str, image: Image, tmp_path: Path) -> None:
             assert said(run("ls")) == ""
 
 
-def on_terminal(
-    arguments: Sequence[str], typed: bytes = b"", cwd: Path | None = None, columns: int = 100
-) -> tuple[int, str]:
-    """Run a command with a terminal; answers its status, and all that the terminal has got."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update({"TERM": "xterm", "COLUMNS": str(columns), "HOME": str(cwd)})
-        os.execv(arguments[0], list(arguments))
-    if typed:
-        os.write(terminal, typed)
-    shown = b""
-    while True:
-        try:
-            more = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not more:
-            break
-        shown += more
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), shown.decode()
-
-
 def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> None:
     with DaemonProcess(tmp_path) as daemon:
         push(daemon, "box", image, "1")
@@ -243,12 +222,12 @@ def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> N
         status, shown = on_terminal([program("ipfsreg"), "tags", "-l", "box", *config], cwd=tmp_path)
         assert status == 0
         assert "PLATFORMS" in shown
-        assert "KiB" in shown
+        assert " kB" in shown
         assert "sha256:" in shown
-        status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], b"n\n", cwd=tmp_path)
+        status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], typed=b"n\n", cwd=tmp_path)
         assert (status, "Delete box:1?" in shown) == (1, True)
         assert said(daemon.command("tags", "box")) == "1"
-        status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], b"y\n", cwd=tmp_path)
+        status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], typed=b"y\n", cwd=tmp_path)
         assert (status, "Deleted box:1" in shown) == (0, True)
 
 
@@ -295,7 +274,7 @@ def test_sizes_are_in_bytes_where_no_person_reads_them(daemon: DaemonProcess, im
 def test_a_result_that_cannot_be_written(daemon: DaemonProcess, words: str, alone: bool, tmp_path: Path) -> None:
     command = [program("ipfsreg"), *words.split(), "--config", str(daemon.config_file)]
     with reached(daemon, "alone" if alone else "daemon", tmp_path), open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        done = fork_server.run(command, cwd=tmp_path, env={"HOME": str(tmp_path)}, stdout=full)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert (line, "Traceback" in done.stderr) == ("ipfsreg: standard output: No space left on device", False)
@@ -303,9 +282,12 @@ def test_a_result_that_cannot_be_written(daemon: DaemonProcess, words: str, alon
 
 def test_who_reads_may_have_enough(daemon: DaemonProcess) -> None:
     for words in ("ls", "tags -l team/app", "inspect team/app:multi"):
-        line = f"{program('ipfsreg')} {words} --config {daemon.config_file} | true; echo ${{PIPESTATUS[0]}}"
-        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
-        assert (done.stdout in {"0\n", "1\n"}, done.stderr) == (True, "")
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as left:
+            command = [program("ipfsreg"), *words.split(), "--config", str(daemon.config_file)]
+            done = fork_server.run(command, cwd=daemon.directory, env={"HOME": str(daemon.directory)}, stdout=left)
+        assert (done.returncode in {0, 1}, done.stderr) == (True, "")
 
 
 def test_an_encrypted_bucket_has_no_cids_and_its_size_is_counted_by_a_daemon(tmp_path: Path, image: Image) -> None:
@@ -372,27 +354,33 @@ def test_documents_of_the_other_commands(alone: bool, image: Image, tmp_path: Pa
             assert json.loads(broken.stdout)["damaged"] == [image.digest]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_list_of_many_pages(way: str, image: Image, tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir()
-    with DaemonProcess(tmp_path) as daemon:
+@pytest.fixture(scope="module")
+def with_many_tags(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path_factory.mktemp("many")) as daemon:
         push(daemon, "box", image, "0")
         tags = daemon.path / "bucket" / "repositories" / "box" / "_tags"
-        for number in range(1, 2500):
+        for number in range(1, MANY):
             (tags / f"v{number:05}").write_text(f"{image.digest}\n")
-        with reached(daemon, way, tmp_path / "home") as run:
-            assert said(run("tags", "box")).split() == ["0", *(f"v{number:05}" for number in range(1, 2500))]
-            if way != WAYS[0]:
-                return  # what is written, and to whom, is the same
-            head = subprocess.run(
-                f"{program('ipfsreg')} tags box -c {daemon.config_file} | head -n 1",
-                shell=True,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=True,
-            )
-            assert (head.stdout, head.stderr) == ("0\n", "")
+        yield daemon
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_list_of_many_pages(way: str, with_many_tags: DaemonProcess, tmp_path: Path) -> None:
+    with reached(with_many_tags, way, tmp_path) as run:
+        assert said(run("tags", "box")).split() == ["0", *(f"v{number:05}" for number in range(1, MANY))]
+
+
+def test_who_reads_a_list_of_many_pages_may_have_enough(with_many_tags: DaemonProcess, tmp_path: Path) -> None:
+    command = [program("ipfsreg"), "tags", "box", "-c", str(with_many_tags.config_file)]
+    reading, writing = os.pipe()
+    with (tmp_path / "errors").open("w+b") as errors, open(os.devnull, "rb") as nothing:
+        with os.fdopen(writing, "wb") as end:
+            env = {"HOME": str(tmp_path)}
+            process = fork_server.start(command, cwd=tmp_path, env=env, stdin=nothing, stdout=end, stderr=errors)
+        with os.fdopen(reading, "rb") as lines:
+            assert lines.readline() == b"0\n"
+        process.wait(60)
+        assert errors.read() == b""
 
 
 def test_a_login_of_docker_is_used_elsewhere(image: Image, tmp_path: Path) -> None:

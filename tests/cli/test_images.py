@@ -19,6 +19,7 @@ import pytest
 from ipfsreg.ipfs.car import CARReader
 from ipfsreg.ipfs.cid import CID, raw_cid
 from ipfsreg.ipfs.dag_pb import decode_node
+from tests import fork_server
 from tests.clients.images import Image, descriptor, make_image, random_layer, sha256
 from tests.daemon_process import DaemonProcess, program
 
@@ -130,14 +131,18 @@ def test_the_root_is_a_layout_and_comes_first(car: Path, image: Image) -> None:
 
 
 def test_standard_output_and_input(daemon: DaemonProcess, car: Path, image: Image) -> None:
-    command = [program("ipfsreg"), "export", "app:1", "--config", str(daemon.config_file)]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
-    assert done.stdout == car.read_bytes()
-    root, _ = sections(done.stdout)
-    assert done.stderr.decode() == f"{root}\n"
-    command = [program("ipfsreg"), "import", "-", "piped:1", "--config", str(daemon.config_file)]
-    pipe = subprocess.run(command, input=done.stdout, capture_output=True, timeout=30, check=False)
-    assert pipe.stdout.decode() == f"piped:1 {image.digest}\n"
+    config, env = ["--config", str(daemon.config_file)], {"HOME": str(daemon.directory)}
+    exported = daemon.directory / "exported.car"
+    with exported.open("wb") as file:
+        command = [program("ipfsreg"), "export", "app:1", *config]
+        done = fork_server.run(command, cwd=daemon.directory, env=env, stdout=file)
+    content = exported.read_bytes()
+    assert content == car.read_bytes()
+    root, _ = sections(content)
+    assert done.stderr == f"{root}\n"
+    command = [program("ipfsreg"), "import", "-", "piped:1", *config]
+    done = fork_server.run(command, cwd=daemon.directory, env=env, input=content)
+    assert done.stdout == f"piped:1 {image.digest}\n"
     assert has(daemon, "piped", image, "1")
 
 
@@ -209,7 +214,7 @@ def test_progress_is_shown_on_a_terminal(daemon: DaemonProcess, car: Path, tmp_p
         os.close(theirs)
         with (tmp_path / "pipe").open("rb") as pipe:
             shown = ""
-            while "Exporting" not in shown or "MiB" not in shown:
+            while "Exporting" not in shown or " MB" not in shown:
                 shown += os.read(ours, 1 << 16).decode()
             content = pipe.read()
         printed, _ = process.communicate(timeout=60)

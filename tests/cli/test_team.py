@@ -5,7 +5,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from click.testing import CliRunner, Result
 from ipfsreg.bucket.team import key_file
 from ipfsreg.cli.main import main
 from ipfsreg.encryption import key_text
+from tests import fork_server
 from tests.daemon_process import DaemonProcess, program
 
 
@@ -176,7 +176,11 @@ def test_a_push_to_a_reader_is_refused_and_not_logged(anna: DaemonProcess, tmp_p
             client.request("POST", "/v2/box/blobs/uploads/")
             answer = client.getresponse()
             assert (answer.status, b"can only be read" in answer.read()) == (405, True)
+            client.request("GET", "/", headers={"Accept": "text/html"})
+            assert b"images can only be pulled" in client.getresponse().read()
         assert "/v2/box/" not in ben.log
+        assert f"Try: docker pull {ben.host}/IMAGE" in ben.log
+        assert "docker push" not in ben.log
     anna.start()
 
 
@@ -187,15 +191,13 @@ def test_a_recovery_key_from_the_team_opens_the_bucket(anna: DaemonProcess) -> N
     lost = anna.directory / "member.key"
     lost.unlink()
     assert "ipfsreg keys init" in anna.command("team", "list").stderr
-    recovered = subprocess.run(
+    recovered = fork_server.run(
         [program("ipfsreg"), "keys", "recover", str(lost)],
-        input=done.stdout,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+        input=done.stdout.encode(),
         cwd=anna.directory,
+        env={"HOME": str(anna.directory)},
     )
+    recovered.check_returncode()
     found = team(anna, "list")
     assert found["you"] == recovered.stdout.strip()
     assert found["you"] in done.stderr

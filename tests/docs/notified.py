@@ -3,9 +3,10 @@
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests import fork_server
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -16,13 +17,15 @@ def run_until_ready(command: Sequence[str], directory: Path) -> list[str]:
 
     Its output is in the file ``log`` of the directory.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, (directory / "log").open("wb") as log:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        (directory / "log").open("wb") as log,
+        open(os.devnull, "rb") as nothing,
+    ):
         manager.bind(str(directory / "notify"))
         manager.settimeout(START_SECONDS)
         environment = {"PATH": os.environ["PATH"], "HOME": "/", "NOTIFY_SOCKET": str(directory / "notify")}
-        process = subprocess.Popen(
-            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        process = fork_server.start(command, cwd=directory, env=environment, stdin=nothing, stdout=log, stderr=log)
         try:
             said = [manager.recv(4096).decode()]
             process.send_signal(signal.SIGTERM)

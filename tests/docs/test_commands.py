@@ -30,6 +30,7 @@ from tests.clients.engines import DockerEngine
 from tests.clients.images import busybox_layout
 from tests.clients.programs import NEWER_ENGINE_PATH, client_environment, require_program, require_root, run
 from tests.daemon_process import DaemonProcess, free_port, program
+from tests.marks import full
 
 from .certificates import make_certificate
 from .documents import CHECKOUT, block, blocks
@@ -288,6 +289,7 @@ def on_a_terminal(command: list[str], directory: Path, env: dict[str, str], answ
         return printed.read()
 
 
+@full
 def test_from_nothing_to_users_and_tls(tmp_path: Path) -> None:
     """The last of the commands is the daemon. Nobody but the test answers the questions for passwords."""
     require_program("openssl")

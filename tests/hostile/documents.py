@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from .requests import DIGEST, mutate
@@ -53,17 +54,24 @@ def _longest(head: str, item: str, end: str) -> bytes:
 
 
 _IMAGE = f'{{"schemaVersion":2,"config":{json.dumps(_DESCRIPTOR)},'
-LONG = {
-    "brackets": _longest('{"schemaVersion":2,"layers":[', "{},", "{}]}"),
-    "an unterminated string": _longest('"NaN', "a", ""),
-    "depth": _longest('{"x":', "[", ""),
-    "fractions": _longest(_IMAGE + '"layers":[],"x":[', "1.5123123123123,", "1]}"),
-    "escapes": _longest(_IMAGE + '"layers":[],"x":"', "\\\\", '"}'),
-    "one name": _longest(_IMAGE, '"aaaaaaaaaaaaaaaa":1,', '"layers":[]}'),
-    "one layer": _longest(_IMAGE + '"layers":[', json.dumps(_DESCRIPTOR) + ",", json.dumps(_DESCRIPTOR) + "]}"),
-    "annotations": (
-        _IMAGE + '"layers":[],"annotations":' + json.dumps({f"{number:08}": "a" for number in range(170_000)}) + "}"
-    ).encode(),
+
+
+def _annotated() -> bytes:
+    annotations = json.dumps({f"{number:08}": "a" for number in range(170_000)})
+    return f'{_IMAGE}"layers":[],"annotations":{annotations}}}'.encode()
+
+
+LONG: Mapping[str, Callable[[], bytes]] = {
+    "brackets": partial(_longest, '{"schemaVersion":2,"layers":[', "{},", "{}]}"),
+    "an unterminated string": partial(_longest, '"NaN', "a", ""),
+    "depth": partial(_longest, '{"x":', "[", ""),
+    "fractions": partial(_longest, _IMAGE + '"layers":[],"x":[', "1.5123123123123,", "1]}"),
+    "escapes": partial(_longest, _IMAGE + '"layers":[],"x":"', "\\\\", '"}'),
+    "one name": partial(_longest, _IMAGE, '"aaaaaaaaaaaaaaaa":1,', '"layers":[]}'),
+    "one layer": partial(
+        _longest, _IMAGE + '"layers":[', json.dumps(_DESCRIPTOR) + ",", json.dumps(_DESCRIPTOR) + "]}"
+    ),
+    "annotations": _annotated,
 }
 """Image manifests as long as they may be, made to cost as much as possible: none is accepted."""
 

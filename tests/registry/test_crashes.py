@@ -205,7 +205,7 @@ ON_ENCRYPTED = [move_tag, collect, upload_and_cancel]
         *((Place, images, do, begin) for do in ON_IMAGES),
         (Place, damaged, heal, heal),
         (EncryptedPlace, begin, push, begin),
-        *((EncryptedPlace, images, do, begin) for do in ON_ENCRYPTED),
+        *(pytest.param(EncryptedPlace, images, do, begin, marks=full) for do in ON_ENCRYPTED),
         (EncryptedKuboPlace, begin, push, begin),
         (EncryptedKuboPlace, images, collect, begin),
         *(pytest.param(EncryptedKuboPlace, images, do, begin, marks=full) for do in (move_tag, upload_and_cancel)),

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.daemon_process import DaemonProcess
+from tests.full import some
+from tests.marks import full
 
 from .test_kill import IMAGE, Client, digest_of, image
 
@@ -170,7 +172,7 @@ STRAYS: dict[str, Put] = {
     "repositories/tag/_layers": put_directory,
     "repositories/tag/_tags/.t.swp": Path.touch,
     f"repositories/tag/_referrers/sha256/{HEX[:2]}/{HEX}/x": Path.touch,
-    "repositories/tag/notes": Path.touch,
+    "repositories/tag/Notes": Path.touch,
 }
 
 
@@ -192,26 +194,69 @@ def test_what_no_code_of_ours_writes(daemon: DaemonProcess, client: Client) -> N
     assert daemon.command("verify").returncode == 0
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "file"])
-def test_in_the_place_of_a_directory(daemon: DaemonProcess, client: Client, kind: str) -> None:
-    """What belongs below it is not known to be missing: nothing is collected."""
-    if kind == "directory":
-        return
-    path = daemon.path / "bucket/repositories/tag/_tags"
-    away = path.rename(path.parent.parent.parent.parent / "away")
-    KINDS.get(kind, Path.touch)(path)
-    found = daemon.command("verify")
-    assert found.returncode == 1
-    assert "repositories/tag/_tags is " in found.stdout
-    assert "The rest was not looked at" in found.stdout
-    assert "whole" not in found.stdout
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_the_place_of_what_nobody_needs(daemon: DaemonProcess, client: Client, kind: str) -> None:
+    unneeded = b"unneeded" + kind.encode()
+    location = client.begin("tag")
+    assert client.ask("PUT", f"{location}?digest={digest_of(unneeded)}", unneeded)[0] == 201
+    (file,) = (daemon.path / "bucket/blobs").rglob(digest_of(unneeded)[7:])
+    assert client.ask("DELETE", f"/v2/tag/blobs/{digest_of(unneeded)}")[0] == 202
+    file.unlink()
+    KINDS[kind](file)
     collected = daemon.command("gc", "--now")
-    assert collected.returncode != 0
-    assert "repositories/tag/_tags is " in collected.stderr
-    status, _, answer = ALL[0].tag(client, "t")
-    assert (status, b"damaged" in answer) == (503, True)
-    path.unlink()
-    away.rename(path)
+    if kind == "directory":  # somebody's: it is for the operator to look at
+        assert collected.returncode == 1
+        assert f"{file} is a directory" in collected.stderr
+        shutil.rmtree(file)
+    else:
+        assert collected.returncode == 0, collected.stderr
+    assert not os.path.lexists(file)
+
+
+DIRECTORIES = (
+    "repositories",
+    "repositories/tag",
+    "repositories/tag/_tags",
+    "repositories/tag/_manifests",
+    "repositories/tag/_manifests/sha256",
+    "repositories/tag/_blobs",
+    "repositories/tag/_blobs/sha256",
+    f"repositories/tag/_blobs/sha256/{HEX[:2]}",
+    "blobs",
+    "blobs/sha256",
+    f"blobs/sha256/{HEX[:2]}",
+)
+IN_ITS_PLACE = [
+    *(("repositories/tag/_tags", kind) for kind in KINDS if kind != "directory"),
+    *((directory, "file") for directory in some(6, DIRECTORIES)),
+    *((directory, "link") for directory in some(2, DIRECTORIES)),
+]
+
+
+@pytest.mark.parametrize(("directory", "kind"), IN_ITS_PLACE)
+def test_in_the_place_of_a_directory(daemon: DaemonProcess, client: Client, directory: str, kind: str) -> None:
+    """What belongs below it is not known to be missing: nothing is collected."""
+    path = daemon.path / "bucket" / directory
+    away = path.rename(daemon.path / "away")
+    try:
+        KINDS.get(kind, Path.touch)(path)
+        found = daemon.command("verify")
+        assert found.returncode == 1
+        assert f"{directory} is " in found.stdout
+        assert "The rest was not looked at" in found.stdout
+        assert "whole" not in found.stdout
+        collected = daemon.command("gc", "--now")
+        assert collected.returncode != 0
+        assert f"{directory} is " in collected.stderr
+        for target in ("tags/list", "manifests/t", f"blobs/{digest_of(ALL[0].layer)}", f"blobs/{digest_of(CONFIG)}"):
+            status, _, answer = client.ask("GET", f"/v2/tag/{target}")
+            assert status in {200, 503}, (target, answer)
+            assert status == 503 or answer != b'{"name":"tag","tags":[]}'
+        status, _, answer = ALL[0].tag(client, "t")
+        assert (status, b"damaged" in answer) == (503, True)
+    finally:
+        path.unlink()
+        away.rename(path)
     assert all(each.is_whole(client) for each in ALL)
 
 
@@ -278,6 +323,7 @@ def test_what_the_daemon_may_not_read(bound: DaemonProcess) -> None:
     client.close()
 
 
+@full
 def test_check_names_a_bucket_that_cannot_be_written(bound: DaemonProcess) -> None:
     bound.stop()
     bucket = bound.path / "bucket"

@@ -241,6 +241,33 @@ async def test_a_damaged_blob_is_told_and_healed_by_pushing_it_again(
             await place.stop()
 
 
+@pytest.mark.parametrize("what", [each for each in DAMAGE if each != "a chunk"])
+@pytest_twisted.ensureDeferred
+async def test_who_asks_whether_a_blob_is_there_has_its_seal_looked_at(place: Place, what: str) -> None:
+    """A client that is told that it is there does not push it."""
+    await place.push_blob(REPOSITORY, CONTENT)
+    file = place.files / names_of(FIXED.keyring.name_key).path(layout.blob(SHA256))
+    file.write_bytes(DAMAGE[what](file.read_bytes()))
+    # Of another generation: for all that this daemon knows, others can read it.
+    with pytest.raises(KeyMissing if what.endswith("made") else BlobUnknown):
+        await place.registry.blobs.size(REPOSITORY, SHA256)
+    await place.push_blob(REPOSITORY, CONTENT)
+    assert await place.registry.blobs.size(REPOSITORY, SHA256) == len(CONTENT)
+    assert await blob(place) == CONTENT
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+@pytest_twisted.ensureDeferred
+async def test_what_nobody_needs_is_freed_damaged_or_not(place: Place, what: str) -> None:
+    await place.push_blob(REPOSITORY, CONTENT)
+    file = place.files / names_of(FIXED.keyring.name_key).path(layout.blob(SHA256))
+    file.write_bytes(DAMAGE[what](file.read_bytes()))
+    await place.registry.blobs.delete(REPOSITORY, SHA256)
+    collection = await place.registry.collector.run(grace=0.0, untagged=0.0)
+    assert collection.contents == 1
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("what", DAMAGE)
 @pytest_twisted.ensureDeferred
 async def test_a_damaged_link_is_mended_or_named(place: Place, log: list[LogEvent], what: str) -> None:

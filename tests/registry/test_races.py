@@ -16,6 +16,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestUnknown
 from ipfsreg.registry.repository.manifests import StoredManifest
 from tests.bucket.scheduled import Event
+from tests.full import some
 from tests.marks import full
 
 from .clients import GRACE, UNTAGGED
@@ -262,7 +263,7 @@ def test_a_manifest_that_is_missing_is_missing(world: World) -> None:
 
 
 @pytest.mark.parametrize("effective", [True, False])
-@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("step", some(4, range(12)))
 @pytest.mark.parametrize("change", ["push", "delete", "collect"])
 def test_a_manifest_that_is_there_is_listed_by_its_subject(
     one_of_many: World, change: str, step: int, effective: bool

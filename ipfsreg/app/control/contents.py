@@ -5,7 +5,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from ipfsreg.bucket.errors import Corrupt, Unavailable
-from ipfsreg.flow.gather import gather
+from ipfsreg.flow.gather import batches, gather
 from ipfsreg.flow.progress import Progress
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
@@ -54,8 +54,7 @@ async def list_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[
     from ipfsreg.registry.ipfs.describing import NO_SUMMARY, Describer  # not loaded before it is used
 
     async for page in pages:
-        for begin in range(0, len(page), LONG_PAGE):
-            some = page[begin : begin + LONG_PAGE]
+        for some in batches(page, LONG_PAGE):
             describer = await registry.describer_of(repository, some)
 
             async def summary(tag: Tag, describer: Describer = describer) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable, Unchangeable
 from ipfsreg.flow.progress import Progress
+from ipfsreg.flow.signal import Signal
+from ipfsreg.registry.errors import RegistryError
 
 Arguments: TypeAlias = Mapping[str, str]
 Event: TypeAlias = dict[str, Any]
@@ -30,6 +33,9 @@ MISSING_HEADER = "X-Missing"
 
 EVERY_SECONDS = 0.25
 """How often it is told how far something is."""
+
+TELLING = (BucketError, RegistryError, SetupError)
+"""The failures that say in one line for a person what is wrong."""
 
 _log = Logger()
 
@@ -72,18 +78,16 @@ class _Running:
     def __init__(self, work: Coroutine[Any, Any, dict[str, Any]]) -> None:
         self.heard = True
         self._outcome: list[dict[str, Any] | Failure] = []
-        self._waiting: Deferred[None] | None = None
+        self._over = Signal()
         Deferred.fromCoroutine(work).addBoth(self._ended)
 
     async def ends_within(self, seconds: float, clock: IReactorTime) -> bool:
         """Wait so long, or until the work has ended; answers whether it has."""
         if not self._outcome:
-            self._waiting = Deferred()
-            call = clock.callLater(seconds, self._wake)
+            call = clock.callLater(seconds, self._over.give)
             try:
-                await self._waiting
+                await self._over.wait()
             finally:
-                self._waiting = None
                 if call.active():
                     call.cancel()
         return bool(self._outcome)
@@ -99,11 +103,15 @@ class _Running:
     def _ended(self, outcome: dict[str, Any] | Failure) -> None:
         self._outcome.append(outcome)
         if self.heard:
-            self._wake()
+            self._over.give()
         elif isinstance(outcome, Failure):
             _log.error("What a command asked for, and did not wait for, failed: {error}", error=outcome.value)
 
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+
+def http_status(error: Exception) -> int:
+    """The status that tells what kind of failure one of `TELLING` is."""
+    if isinstance(error, RegistryError):
+        return error.status
+    if isinstance(error, Unavailable):
+        return 503
+    return 405 if isinstance(error, Unchangeable) else 500

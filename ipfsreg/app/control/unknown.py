@@ -6,7 +6,7 @@ from typing import TypeVar
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
-from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.names import Repository, Tag, format_reference
 from ipfsreg.registry.registry import Registry
 
 T = TypeVar("T")
@@ -26,8 +26,7 @@ async def explained(registry: Registry, repository: Repository, reference: Tag |
 
 
 async def _instead(registry: Registry, repository: Repository, reference: Tag | Digest) -> str:
-    is_tag = not isinstance(reference, Digest)
-    lacking = f"there is no image {repository}{':' if is_tag else '@'}{reference}"
+    lacking = f"there is no image {format_reference(repository, reference)}"
     try:
         tags: Sequence[Tag] = await registry.tags.in_order(repository, None, _SHOWN)
     except NameUnknown:

@@ -24,7 +24,7 @@ from .access import INLINE, NotBelieved, for_writing, named
 from .first_read import FirstRead
 from .reader import EncryptedReader, open_encrypted, read_head
 from .replacing import Replace, ReplacingBucket
-from .sealing import SealedCopy, new_file, seal_between
+from .sealing import SealedCopy, new_file, remove_copies, seal_between
 from .spool import SealedSpool
 
 T = TypeVar("T")
@@ -67,14 +67,18 @@ class EncryptedBucket(BucketWrapper):
         return ensureDeferred(self._start())
 
     async def _start(self) -> None:
-        await self._workers.run(_remove_copies, self._directory)
+        await self._workers.run(remove_copies, self._directory)
         await self._bucket.start()
 
     def stat(self, path: str) -> "Deferred[Stat]":
-        """See `IBucket.stat`. The size is what the stored one says; only reading shows whether that is true."""
+        """See `IBucket.stat`. On this disk the seal is looked at; elsewhere the stored size is believed."""
         return ensureDeferred(self._stat(check_path(path)))
 
     async def _stat(self, path: str) -> Stat:
+        if not self._bucket.shared:
+            reader = await self._believed(lambda keyring: self._open(keyring, path))
+            reader.close()
+            return Stat(reader.size)
         keyring = self._keys.current()
         found = await self._asked(path, self._bucket.stat(_where(keyring, path)))
         with named(path, keyring):
@@ -340,7 +344,7 @@ class EncryptedBucket(BucketWrapper):
         except NotFound:
             raise NotFound(path) from None
         except Corrupt as error:
-            raise Corrupt(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
 
     async def _computed(self, length: int, function: Callable[[Keyring, str, bytes], T], *args: object) -> T:
         if length <= INLINE:
@@ -373,9 +377,3 @@ def _decrypt_entries(names: Names, directory: str, entries: Sequence[Entry]) -> 
             name, strange = entry.name, True
         found.append(Entry(name, entry.is_directory, strange))
     return sorted(found)
-
-
-def _remove_copies(directory: Path) -> None:
-    with suppress(FileNotFoundError):
-        for each in os.scandir(directory):
-            os.unlink(each.path)

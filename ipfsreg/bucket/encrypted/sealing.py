@@ -1,6 +1,7 @@
 """Files of this disk on their way into an encrypted bucket. Blocking: for threads."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ipfsreg.encryption.chunks import CHUNK, SEAL_SIZE, ChunkWriter, Place, chunk_count
@@ -80,3 +81,10 @@ def read_exactly(descriptor: int, offset: int, length: int) -> bytes:
         offset += len(part)
         length -= len(part)
     return b"".join(parts)
+
+
+def remove_copies(directory: Path) -> None:
+    """Remove what a daemon that was killed has left in the directory for files that are moved."""
+    with suppress(FileNotFoundError):
+        for each in os.scandir(directory):
+            os.unlink(each.path)

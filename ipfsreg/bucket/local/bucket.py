@@ -26,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _Contents = list[bytes | BucketError]
+_Stats = list[Stat | BucketError]
 
 _MARK = ".bucket"
 _LOCK = "lock"  # of the daemon that starts
@@ -196,13 +197,21 @@ class LocalBucket:
         return self._workers.run(self._read_each, [(check_path(path), limit) for path, limit in wanted])
 
     def _read_each(self, wanted: Sequence[tuple[str, int]]) -> "_Contents":
-        found: _Contents = []
-        for path, limit in wanted:
-            try:
-                found.append(self._read(self._tree.read, path, limit))
-            except OF_ONE_FILE as error:
-                found.append(error)
-        return found
+        return [self._one(self._tree.read, path, limit) for path, limit in wanted]
+
+    def stat_each(self, paths: Sequence[str]) -> "Deferred[_Stats]":
+        """See `IBulkReads.stat_each`: in one call of a thread."""
+        return self._workers.run(self._stat_each, [check_path(path) for path in paths])
+
+    def _stat_each(self, paths: Sequence[str]) -> _Stats:
+        sizes = (self._one(self._tree.size, path) for path in paths)
+        return [Stat(size) if isinstance(size, int) else size for size in sizes]
+
+    def _one(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | BucketError:
+        try:
+            return self._read(function, *args, **kwargs)
+        except OF_ONE_FILE as error:
+            return error
 
     async def names(self, directory: str) -> AsyncIterator[Sequence[str]]:
         found = self._tree.names(check_path(directory))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,6 +35,9 @@ Allowed = Callable[[Repository], bool]
 
 PLACES_AT_ONCE = 8
 """How many of the places of one block are read at a time."""
+
+_WRITE_SECONDS = 0.2
+_TOLD_AT_ONCE = 500  # that many statements take a thread some milliseconds
 
 _ALGORITHMS = {"sha256": SHA2_256, "sha512": SHA2_512}
 _NAMES = {code: name for name, code in _ALGORITHMS.items()}
@@ -62,6 +66,8 @@ class CidIndex:
 
     It tells digests and repositories: where these are nobody's business it is not ``kept``, but in memory only.
 
+    What it is told is written together with what else it is told within a moment, or with what is asked first.
+
     Reading fails with `Unavailable`. What fails when it is told something makes it incomplete, and nothing else.
 
     `twisted.enterprise.adbapi` would not do: its threads are its own, so that tests could not put them into an order;
@@ -70,14 +76,16 @@ class CidIndex:
 
     _log = Logger()
 
-    def __init__(self, path: Path, workers: Workers, *, kept: bool = True) -> None:
+    def __init__(self, path: Path, workers: Workers, clock: IReactorTime, *, kept: bool = True) -> None:
         self._path = path
         self._kept = kept
         self._workers = workers
+        self._clock = clock
         self._lock: DeferredLock = DeferredLock()
         self._connection: sqlite3.Connection | None = None
         self._pass = 0
         self._news: list[cid_table.Statement] = []
+        self._later: IDelayedCall | None = None  # what writes them
         self._writing = False
         self._damaged = False
         self._missed = False  # whether anything it was told is lost, since the last pass began
@@ -139,8 +147,8 @@ class CidIndex:
 
     async def without_size(self, digests: Sequence[Digest]) -> list[Digest]:
         """Those of some contents whose size it does not know."""
-        found = await self.do(partial(cid_table.without_size, [index_key(each) for each in digests]))
-        return [each for each in digests if index_key(each) in found]
+        by_key = {index_key(each): each for each in digests}
+        return [by_key[key] for key in await self.do(partial(cid_table.without_size, list(by_key)))]
 
     async def knows_all_sizes(self) -> bool:
         """Whether it knows the size of all that repositories have, as far as it knows that."""
@@ -226,6 +234,14 @@ class CidIndex:
         """Wait until everything told so far is written."""
         await self.do(_nothing)
 
+    async def settles(self) -> bool:
+        """As `settled`; False where it cannot be written."""
+        try:
+            await self.settled()
+        except Unavailable:  # it was logged
+            return False
+        return True
+
     async def _let_go(self) -> None:
         # SQLite takes the whole process down if a connection is closed while a thread uses it. So closing waits for its
         # turn, and no turn ends before its thread does, not even when its caller was cancelled.
@@ -234,6 +250,7 @@ class CidIndex:
     async def _let_go_now(self) -> None:
         async with self._lock:
             connection, self._connection = self._connection, None
+            self._not_later()
             if connection is not None:
                 await self._workers.run(connection.close)
 
@@ -243,14 +260,27 @@ class CidIndex:
             self._miss()
             return
         self._news.append((statement, values))
-        if not self._writing:
-            self._writing = True
-            Deferred.fromCoroutine(self._write()).addErrback(self._could_not_write)
+        if self._writing:
+            return
+        if len(self._news) >= _TOLD_AT_ONCE:
+            self._write_now()
+        elif self._later is None:
+            self._later = self._clock.callLater(_WRITE_SECONDS, self._write_now)
 
-    @property
-    def knows_tagged(self) -> bool:
-        """Whether `cid_table.BELIEVED` are to be believed: nothing was lost since they were emptied."""
-        return self._connection is not None and not self._forgotten
+    async def known(self, all_there: cid_table.Statement, look: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What is looked up in a table of which ``all_there`` finds a row in one of `cid_table.BELIEVED`.
+
+        None where it finds none, where these are not to be believed, and where the index cannot be used.
+        """
+
+        def believed(of: sqlite3.Connection) -> T | None:
+            is_known = not self._forgotten and of.execute(*all_there).fetchone() is not None
+            return look(of) if is_known else None
+
+        try:
+            return await self.do(believed)
+        except Unavailable:  # it was logged
+            return None
 
     def _miss(self) -> None:
         self.complete = False
@@ -259,11 +289,24 @@ class CidIndex:
             with suppress(IsADirectoryError):
                 self._path.unlink(missing_ok=True)
 
+    def _write_now(self) -> None:
+        self._not_later()
+        if self._news and self._connection is not None:
+            self._writing = True
+            Deferred.fromCoroutine(self._write()).addErrback(self._could_not_write)
+
+    def _not_later(self) -> None:
+        if self._later is not None and self._later.active():
+            self._later.cancel()
+        self._later = None
+
     async def _write(self) -> None:
         try:
             await self.do(_nothing)
         finally:
             self._writing = False
+            if self._news and self._connection is not None:
+                self._later = self._clock.callLater(_WRITE_SECONDS, self._write_now)
 
     def _could_not_write(self, failure: Failure) -> None:
         failure.trap(Unavailable)  # it was logged

@@ -5,7 +5,7 @@ content the hashes of the leaves are kept in a small file beside it (docs/layout
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from cachetools import LRUCache
 from pydantic import BaseModel, ConfigDict
@@ -99,11 +99,8 @@ class Dags:
         return str(dag.cid)
 
     async def _add_by_reading(self, digest: Digest, size: int) -> str:
-        reader = await self._bucket.open(layout.blob(digest))
-        try:
+        with closing(await self._bucket.open(layout.blob(digest))) as reader:
             dag = await self.get(digest, size, reader)
-        finally:
-            reader.close()
         assert dag is not None
         await self.note(digest, dag)
         return str(dag.cid)

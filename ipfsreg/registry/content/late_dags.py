@@ -5,7 +5,7 @@ restart; what was lost with the index is found by the pass that makes it again.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
@@ -122,11 +122,8 @@ class LateDags(Dags):
         async with self._guard.holding(content_key(digest)) as use:
             use.found_nothing()  # no client relies on it
             try:
-                reader = await self._bucket.open(layout.blob(digest))
-                try:
+                with closing(await self._bucket.open(layout.blob(digest))) as reader:
                     await self._get_once(digest, size, reader)
-                finally:
-                    reader.close()
             except NotFound:
                 pass  # it was deleted
             except Corrupt as error:

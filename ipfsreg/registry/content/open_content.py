@@ -1,7 +1,7 @@
 """Open content: parts of it in memory, all of it hashed, and compared with its digest."""
 
 import os
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
@@ -35,13 +35,12 @@ async def check_content(
         if bucket.shared:
             raise  # it may have been the way
         return Checked(False, 0)  # no file is in the content's place
-    try:
-        hash_ = new_hash(digest.algorithm)
-        length = await hash_content(workers, reader, hash_, throttle)
-    except Corrupt:
-        return Checked(False, 0)  # the disk cannot read it, or it became shorter
-    finally:
-        reader.close()
+    hash_ = new_hash(digest.algorithm)
+    with closing(reader):
+        try:
+            length = await hash_content(workers, reader, hash_, throttle)
+        except Corrupt:
+            return Checked(False, 0)  # the disk cannot read it, or it became shorter
     return Checked(hash_.hexdigest() == digest.hex, length)
 
 

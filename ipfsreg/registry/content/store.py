@@ -16,9 +16,8 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 
-from .checked_reads import CheckedReads
+from .checked_reads import CheckedReads, TellingReader
 from .open_content import check_content
-from .told_damage import TellingReader
 
 _NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
 
@@ -171,7 +170,7 @@ class ContentStore:
     async def _needs_putting(self, digest: Digest, size: int, *, was_stored: bool) -> bool:
         try:
             found = await self._stat(digest)
-        except Corrupt:
+        except (Corrupt, KeyMissing):
             return True
         if found is not None and found.size not in {None, size}:
             await self._quarantine(digest)

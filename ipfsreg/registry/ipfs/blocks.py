@@ -4,7 +4,7 @@ A block is always read through a repository that has it, with the checks and the
 only says where to look.
 """
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from ipfsreg.bucket.errors import Corrupt, NotFound, Unavailable
@@ -137,8 +137,6 @@ class Blocks:
         opened = await self.open(located)
         if opened is None:
             return 0
-        try:
+        with closing(opened):
             dag = await opened.dag()
             return await self._workers.run(dag.block_size, located.place)
-        finally:
-            opened.close()

@@ -3,6 +3,7 @@
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -108,8 +109,7 @@ class CidRefresh:
             return
         unknown = set(await self._index.without_size([each.digest for each in some]))
         wanted = [each for each in some if each.digest in unknown]
-        for begin in range(0, len(wanted), _READ_AT_ONCE):
-            part = wanted[begin : begin + _READ_AT_ONCE]
+        for part in batches(wanted, _READ_AT_ONCE):
             contents = await get_each(self._bucket, [_small_file(each) for each in part])
             for each, content in zip(part, contents, strict=True):
                 size = _size(each, content) if isinstance(content, bytes) else None

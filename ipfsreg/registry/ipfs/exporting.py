@@ -1,6 +1,7 @@
 """An image as a CAR file: the directory of `image_layout`, streamed out of the blobs."""
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ipfsreg.bucket.interface import IReader
@@ -12,7 +13,7 @@ from ipfsreg.registry.content.content_hash import leaves_of
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import BlobUnknown
-from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.names import Repository, Tag, format_reference
 from ipfsreg.registry.repository.blobs import Blobs
 from ipfsreg.registry.repository.manifests import Manifests
 
@@ -126,13 +127,10 @@ class Exporter:
             contents.dags[digest] = await self._workers.run(_dag_of, stored.content)
             await self._workers.run(oci.add, digest, stored.content, stored.media_type, parsed.manifests)
             for blob, _ in parsed.blobs:
-                if blob not in contents.dags:
-                    contents.dags[blob] = await self._blobs.dag(repository, blob)
+                contents.dags[blob] = contents.dags.get(blob) or await self._blobs.dag(repository, blob)
             for blob in parsed.foreign:
-                try:
+                with suppress(BlobUnknown):  # its descriptor says where else to get it
                     contents.dags[blob] = contents.dags.get(blob) or await self._blobs.dag(repository, blob)
-                except BlobUnknown:
-                    continue  # its descriptor says where else to get it
         await self._workers.run(oci.finish, root.digest)
         for original in oci.descriptors:
             del contents.dags[parse_digest(original)]
@@ -141,8 +139,7 @@ class Exporter:
         descriptor = oci.descriptors.get(str(root.digest)) or Descriptor(
             root.media_type, root.digest, len(root.content)
         )
-        name = f"{repository}@{reference}" if isinstance(reference, Digest) else f"{repository}:{reference}"
-        named = descriptor._replace(annotations={REF_NAME: name})
+        named = descriptor._replace(annotations={REF_NAME: format_reference(repository, reference)})
         layout = await self._workers.run(ImageLayout, [named], contents.dags)
         return Export(self._manifests, self._blobs, self._workers, repository, layout, contents)
 

@@ -105,13 +105,8 @@ class HeldContent:
         try:
             if holder.is_manifest:
                 return (await self._manifests.get(holder.repository, holder.digest)).content
-            blob = await self._blobs.open(holder.repository, holder.digest)
+            content = await self._blobs.read(holder.repository, holder.digest, self._storage.max_manifest_size)
         except (ManifestUnknown, BlobUnknown):
             return None
-        try:
-            if blob.size > self._storage.max_manifest_size:
-                return None
-            content = await read_part(self._storage.workers, blob.reader, 0, blob.size)
-        finally:
-            blob.reader.close()
-        return content if await self._storage.store.matches(content, holder.digest) else None
+        is_whole = content is not None and await self._storage.store.matches(content, holder.digest)
+        return content if is_whole else None

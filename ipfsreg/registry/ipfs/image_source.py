@@ -1,6 +1,7 @@
 """Where the parts of an image by CID come from when no repository has them."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Protocol
 
 from ipfsreg.bucket.errors import NotFound, Refused, Unavailable
@@ -108,16 +109,15 @@ class ImageSource:
 
     async def _read(self, reader: IReader, size: int | None) -> bytes:
         longest = self._storage.max_manifest_size
-        try:
+        with closing(reader):
             if size is None:
                 size = reader.size
             if size is None or size > longest:
                 raise ManifestUnknown(f"what this CID leads to is not a manifest of at most {longest} bytes")
-            return await read_part(self._storage.workers, reader, 0, size)
-        except Unavailable as error:
-            raise _late(error) from None
-        finally:
-            reader.close()
+            try:
+                return await read_part(self._storage.workers, reader, 0, size)
+            except Unavailable as error:
+                raise _late(error) from None
 
 
 def _late(error: Unavailable) -> NotInTime:

@@ -2,8 +2,10 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.streams import write_pieces
@@ -11,7 +13,7 @@ from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import BlobUnknown, Denied, ImportInvalid, ManifestUnknown, RegistryError
-from ipfsreg.registry.names import Repository, parse_reference
+from ipfsreg.registry.names import Repository, format_reference, parse_reference
 from ipfsreg.registry.repository.blobs import Blobs, OpenBlob
 from ipfsreg.registry.repository.manifests import Manifests
 from ipfsreg.registry.uploads.uploads import Uploads
@@ -32,6 +34,11 @@ class Imported:
     name: str
     digest: Digest
     missing: tuple[Digest, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As it is told to a command."""
+        return {"name": self.name, "digest": str(self.digest), "missing": [str(each) for each in self.missing]}
 
 
 class Importer:
@@ -111,9 +118,7 @@ class Importer:
                     continue
                 tags = [] if part.digest != root.digest or isinstance(reference, Digest) else [reference]
                 await self._manifests.put(repository, manifest.content, part.media_type, part.digest, tags)
-        return Imported(
-            f"{repository}{'@' if isinstance(reference, Digest) else ':'}{reference}", root.digest, tuple(missing)
-        )
+        return Imported(format_reference(repository, reference), root.digest, tuple(missing))
 
     async def _open(self, images: ImagesByCid, cid: CID, part: Listed) -> OpenBlob | None:
         try:
@@ -132,7 +137,7 @@ class Importer:
         blob = await self._open(images, cid, part)
         if blob is None:
             return
-        try:
+        with closing(blob.reader):
             upload = await self._uploads.begin(repository)
             try:
                 async with upload.completing(part.digest, part.size) as consumer:
@@ -141,5 +146,3 @@ class Importer:
                 if not upload.busy:
                     await upload.cancel()
                 raise
-        finally:
-            blob.reader.close()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
@@ -35,15 +34,9 @@ class StoredImages:
 
     async def blob(self, repository: Repository, blob: Descriptor) -> bytes | None:
         try:
-            opened = await self._blobs.open(repository, blob.digest)
+            return await self._blobs.read(repository, blob.digest, CONFIG_MAX)  # whatever the descriptor says
         except BlobUnknown:
             return None
-        try:
-            if opened.size > CONFIG_MAX:  # whatever the descriptor says
-                return None
-            return await read_part(self._storage.workers, opened.reader, 0, opened.size)
-        finally:
-            opened.reader.close()
 
     async def referrers(self, repository: Repository, subject: Digest) -> Sequence[Document]:
         found, _ = await self._referrers.list(repository, subject)

@@ -1,19 +1,23 @@
 """The blobs of a repository."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import get_each, stat_each
 from ipfsreg.bucket.errors import Corrupt, NotFound, TooLarge, Unavailable, Unchangeable
-from ipfsreg.bucket.interface import IBucket, IReader
+from ipfsreg.bucket.interface import IBucket, IReader, Stat
+from ipfsreg.flow.gather import gather
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.file_dag import FileDag
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.content_hash import leaves_of
+from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.content.storage import Storage
 from ipfsreg.registry.content.store import content_key
 from ipfsreg.registry.digest import Digest
@@ -71,6 +75,7 @@ class Blobs:
         self._index = storage.index
         self._guard = storage.guard
         self._quotas = storage.quotas
+        self._workers = storage.workers
         self._is_private = is_private
         self._mending = KeyedLock()
 
@@ -102,6 +107,15 @@ class Blobs:
                 raise _unknown(digest)
             return OpenBlob(digest, size, reader)
 
+    async def read(self, repository: Repository, digest: Digest, most: int) -> bytes | None:
+        """The content of a blob of at most ``most`` bytes, unverified; None for a longer one.
+
+        :raises BlobUnknown: as `open`.
+        """
+        blob = await self.open(repository, digest)
+        with closing(blob.reader):
+            return await read_part(self._workers, blob.reader, 0, blob.size) if blob.size <= most else None
+
     async def cid(self, repository: Repository, digest: Digest) -> str:
         """A blob's CID; see `dag`."""
         return str((await self.dag(repository, digest)).cid)
@@ -113,10 +127,8 @@ class Blobs:
         """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             blob = await self.open(repository, digest)
-            try:
+            with closing(blob.reader):
                 dag = await self._dags.get(digest, blob.size, blob.reader)
-            finally:
-                blob.reader.close()
             assert dag is not None
             return dag
 
@@ -218,6 +230,24 @@ class Blobs:
                 return size
         except NotFound:
             return None
+
+    async def whole_sizes(self, repository: Repository, digests: Sequence[Digest]) -> list[int | None]:
+        """As `whole_size` of each, where nearly all are whole: these are looked at together."""
+        if self._bucket.shared:  # each look is a call, and several are under way at a time
+
+            async def whole_size(digest: Digest) -> int | None:
+                return await self.whole_size(repository, digest)
+
+            return await gather(whole_size, digests)
+        links = await get_each(self._bucket, [(layout.blob_link(repository, digest), LINK_MAX) for digest in digests])
+        contents = await stat_each(self._bucket, [layout.blob(digest) for digest in digests])
+        sizes: list[int | None] = []
+        for digest, link, content in zip(digests, links, contents, strict=True):
+            size = parse_link(link) if isinstance(link, bytes) else None
+            if not isinstance(link, NotFound) and not (isinstance(content, Stat) and content.size == size):
+                size = await self.whole_size(repository, digest)
+            sizes.append(size)
+        return sizes
 
     async def linked_size(self, repository: Repository, digest: Digest) -> int | None:
         """The length that the repository's link gives, or None where there is no link, or a damaged one."""

@@ -7,6 +7,7 @@ from itertools import islice
 from twisted.internet.interfaces import IReactorTime
 
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches_async
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -124,17 +125,11 @@ class Catalog:
         """Whether the index has all names now."""
         assert self._changes is not None
         kept.begin()
-        some: list[Repository] = []
-        async for each in layout.repositories_with_manifests(self._bucket):
-            some.append(each)
-            if len(some) == _AT_ONCE:
-                if not await kept.add(some):
-                    return False
-                some = []
-                if self._unhurried is not None:
-                    await self._unhurried.step(_AT_ONCE)
-        if not await kept.add(some):
-            return False
+        async for some in batches_async(layout.repositories_with_manifests(self._bucket), _AT_ONCE):
+            if not await kept.add(some):
+                return False
+            if self._unhurried is not None:
+                await self._unhurried.step(len(some))
         for repository, present in self._changes:
             kept.changed(repository, present=present)
         if doubts != self._doubts:

@@ -6,10 +6,8 @@ that nobody else writes to, and it is not believed after a kill or a loss, until
 
 import json
 from collections.abc import Sequence
-from sqlite3 import Connection
 from typing import Any
 
-from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.registry.content.cid_index import CidIndex
 from ipfsreg.registry.names import Repository
 
@@ -52,16 +50,8 @@ class CatalogIndex:
 
     async def _rows(self, query: str, *values: object) -> list[Any] | None:
         """The first column of a query."""
-
-        def look(of: Connection) -> list[Any] | None:
-            if not self._index.knows_tagged or of.execute("SELECT 1 FROM cataloged").fetchone() is None:
-                return None
-            return [each for (each,) in of.execute(query, values)]
-
-        try:
-            return await self._index.do(look)
-        except Unavailable:
-            return None
+        all_there = "SELECT 1 FROM cataloged", ()
+        return await self._index.known(all_there, lambda of: [each for (each,) in of.execute(query, values)])
 
     def begin(self) -> None:
         """The names are going to be listed: `add` tells of them, and `end` ends it."""
@@ -71,11 +61,7 @@ class CatalogIndex:
     async def add(self, names: Sequence[Repository]) -> bool:
         """Some names. Answers whether they are kept."""
         self._index.tell("INSERT OR IGNORE INTO catalog SELECT value FROM json_each(?)", json.dumps(names))
-        try:
-            await self._index.settled()
-        except Unavailable:  # it was logged
-            return False
-        return True
+        return await self._index.settles()
 
     def end(self) -> None:
         """From now on it has all names."""

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from sqlite3 import Connection
 
-from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.registry.content.cid_index import CidIndex, content_of, index_key
+from ipfsreg.registry.content.cid_table import Statement
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
@@ -42,11 +42,7 @@ class ReferrerIndex:
 
     async def settled(self) -> bool:
         """Wait until what it was told is written; False where the index cannot be used."""
-        try:
-            await self._index.settled()
-        except Unavailable:  # it was logged
-            return False
-        return True
+        return await self._index.settles()
 
     def has_all(self, repository: Repository) -> None:
         """It was told of every entry of a repository."""
@@ -54,10 +50,7 @@ class ReferrerIndex:
 
     async def knows(self, repository: Repository) -> bool:
         """Whether it has all entries of a repository."""
-        try:
-            return await self._index.do(lambda of: self._has_all(of, repository))
-        except Unavailable:
-            return False
+        return await self._index.known(_all_of(repository), lambda _: True) is not None
 
     async def some(
         self, repository: Repository, subject: Digest, artifact_type: str | None, after: Digest | None, most: int
@@ -69,26 +62,21 @@ class ReferrerIndex:
         if artifact_type is not None:
             query, types = f"{query} AND type = ?", [(_key_of(artifact_type),), (_UNKNOWN,)]
 
-        def look(of: Connection) -> Sequence[Digest] | None:
-            if not self._has_all(of, repository):
-                return None
+        def look(of: Connection) -> Sequence[Digest]:
             found = (of.execute(f"{query} ORDER BY content LIMIT ?", (*those, *each, most)) for each in types)
             return [content_of(content) for content in sorted(content for rows in found for (content,) in rows)[:most]]
 
-        try:
-            return await self._index.do(look)
-        except Unavailable:
-            return None
-
-    def _has_all(self, of: Connection, repository: Repository) -> bool:
-        found = of.execute("SELECT 1 FROM referred WHERE repository = ?", (repository,)).fetchone()
-        return found is not None and self._index.knows_tagged
+        return await self._index.known(_all_of(repository), look)
 
     def _add(self, repository: Repository, subject: Digest, digest: Digest, kind: bytes) -> None:
         row = repository, index_key(subject), index_key(digest), kind
         self._index.tell(
             "INSERT INTO referrers VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET type = excluded.type", *row
         )
+
+
+def _all_of(repository: Repository) -> Statement:
+    return "SELECT 1 FROM referred WHERE repository = ?", (repository,)
 
 
 def _key_of(artifact_type: str | None) -> bytes:

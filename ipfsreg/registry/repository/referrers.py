@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches, batches_async
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.storage import Storage
@@ -125,22 +126,17 @@ class Referrers:
         entries = await self._bucket.list(layout.referrers(repository, subject))
         self.to_learn.listed(repository, len(entries))
         digests = await self._storage.workers.run(layout.referring, entries, after)
-        for begin in range(0, len(digests), _AT_ONCE):
-            yield digests[begin : begin + _AT_ONCE]
+        for some in batches(digests, _AT_ONCE):
+            yield some
 
     async def learn(self, repository: Repository, throttle: Throttle) -> None:
         """Have the index know all of a repository, of a bucket that nobody else writes to."""
         if await self._index.knows(repository):
             return
-        some: list[tuple[Digest, Digest]] = []
-        async for each in layout.referrer_entries(self._stored, repository):
-            some.append(each)
-            if len(some) == _AT_ONCE:
-                if not await self._learn(repository, some, throttle):
-                    return
-                some = []
-        if not some or await self._learn(repository, some, throttle):
-            self._index.has_all(repository)
+        async for some in batches_async(layout.referrer_entries(self._stored, repository), _AT_ONCE):
+            if not await self._learn(repository, some, throttle):
+                return
+        self._index.has_all(repository)
 
     async def _learn(self, repository: Repository, some: Sequence[tuple[Digest, Digest]], throttle: Throttle) -> bool:
         contents = await get_each(self._stored, [(layout.referrer(repository, *each), _SHORT) for each in some])

@@ -9,11 +9,10 @@ lost: then the tags of a repository are read again before one of its manifests i
 """
 
 from collections.abc import Sequence
-from sqlite3 import Connection
 from typing import Any
 
-from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.registry.content.cid_index import CidIndex, index_key
+from ipfsreg.registry.content.cid_table import Statement
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository, Tag
 
@@ -72,10 +71,7 @@ class TagIndex:
 
     async def knows(self, repository: Repository) -> bool:
         """Whether it has all tags of a repository."""
-        try:
-            return await self._index.do(lambda of: self._has_all(of, repository))
-        except Unavailable:
-            return False
+        return await self._index.known(_all_of(repository), lambda _: True) is not None
 
     async def pointing_to(self, repository: Repository, digest: Digest) -> Sequence[Tag] | None:
         """The tags that may point to a manifest, and no other does; None where that is not known."""
@@ -108,16 +104,10 @@ class TagIndex:
 
     async def _rows(self, repository: Repository, query: str, *values: object) -> list[Any] | None:
         """The last column of a query."""
-
-        def look(of: Connection) -> list[Any] | None:
-            if not self._has_all(of, repository):
-                return None
-            return [row[-1] for row in of.execute(query, (repository, *values))]
-
-        try:
-            return await self._index.do(look)
-        except Unavailable:
-            return None
+        parameters = repository, *values
+        return await self._index.known(
+            _all_of(repository), lambda of: [row[-1] for row in of.execute(query, parameters)]
+        )
 
     def begin(self, repository: Repository) -> None:
         """Every tag of that repository is going to be read, once at a time: `add` tells of them, and `end` ends it."""
@@ -135,11 +125,7 @@ class TagIndex:
             if tag not in reading.removed:
                 content = _NOWHERE if digest is None else index_key(digest)
                 self._index.tell(_ADD, *_row(repository, tag, content))
-        if len(tags) < _MANY:
-            return
-        try:
-            await self._index.settled()
-        except Unavailable:  # it was logged
+        if len(tags) >= _MANY and not await self._index.settles():
             reading.doubted = True
 
     def end(self, repository: Repository, *, read_all: bool) -> None:
@@ -148,15 +134,15 @@ class TagIndex:
         if read_all and not reading.doubted:
             self._index.tell("INSERT INTO tagged VALUES (?) ON CONFLICT DO NOTHING", repository)
 
-    def _has_all(self, of: Connection, repository: Repository) -> bool:
-        found = of.execute("SELECT 1 FROM tagged WHERE repository = ?", (repository,)).fetchone()
-        return found is not None and self._index.knows_tagged
-
     def _changed(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         row = repository, tag, index_key(digest)
         self._changing[row] -= 1
         if not self._changing[row]:
             del self._changing[row]
+
+
+def _all_of(repository: Repository) -> Statement:
+    return "SELECT 1 FROM tagged WHERE repository = ?", (repository,)
 
 
 def _row(repository: Repository, tag: Tag, content: bytes) -> tuple[str, str, str, bytes]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipfsreg.bucket.bulk import get_each, names_with
 from ipfsreg.bucket.errors import BucketError, Corrupt, NotFound, TooLarge
 from ipfsreg.bucket.interface import Entry, IBucket
+from ipfsreg.flow.gather import batches
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -15,6 +16,7 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.names import Repository, Tag, is_tag
 
+from .immutable import ImmutableTags
 from .tag_index import TagIndex
 from .to_learn import ToLearn
 
@@ -29,9 +31,11 @@ class Tags:
     """Which digest each tag points to. All writes to the bucket's tags must come through one of these.
 
     ``stored`` is the bucket beneath the cache of small files, where tags are read that no client asked for.
+    ``immutable`` are those that stay where they point to, which callers see to.
     """
 
-    def __init__(self, storage: Storage, stored: IBucket) -> None:
+    def __init__(self, storage: Storage, stored: IBucket, immutable: ImmutableTags) -> None:
+        self.immutable = immutable
         self._bucket = storage.bucket
         self._stored = stored
         self._workers = storage.workers
@@ -138,8 +142,8 @@ class Tags:
         rest = await self._listed(repository, after) if known is None else ()
         if is_first and not rest:
             await self._check_there(repository)
-        for begin in range(0, len(rest), PAGE):
-            yield rest[begin : begin + PAGE]
+        for some in batches(rest, PAGE):
+            yield some
 
     async def _listed(
         self,
@@ -203,8 +207,8 @@ async def read_tags(
 ) -> AsyncIterator[Sequence[tuple[Tag, Digest | BucketError]]]:
     """All tags of a repository in any order, some at a time, with where they point, or why that is not known."""
     async for tags in layout.tags(bucket, repository):
-        for begin in range(0, len(tags), _READ_AT_ONCE):
-            yield await read_named(bucket, repository, tags[begin : begin + _READ_AT_ONCE])
+        for some in batches(tags, _READ_AT_ONCE):
+            yield await read_named(bucket, repository, some)
 
 
 async def read_named(

@@ -12,13 +12,14 @@ Whatever was used after the run began, or within the grace period, is left for t
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger
 
-from ipfsreg.bucket.errors import NotFound
+from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
@@ -332,6 +333,8 @@ class Collector:
                 size = (await self._stored.stat(layout.blob(digest))).size
             except NotFound:
                 return
+            except (Corrupt, KeyMissing):
+                size = 0  # nobody needs it, damaged or not
             if not run.report.dry_run:
                 await self._dags.remove(digest)
                 await self._remove(layout.blob(digest))
@@ -345,10 +348,8 @@ class Collector:
                 await self._dags.remove(digest)
 
     async def _remove(self, path: str) -> None:
-        try:
+        with suppress(NotFound):
             await self._bucket.remove(path)
-        except NotFound:
-            return
 
 
 @dataclass

@@ -5,15 +5,14 @@ parsed many at a time in threads, and what is kept of each are some numbers in a
 """
 
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import BucketError, Corrupt, Forbidden, NotFound
 from ipfsreg.bucket.interface import IBucket
-from ipfsreg.flow.gather import gather
+from ipfsreg.flow.gather import batches, gather
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
@@ -248,7 +247,7 @@ async def read_manifests(
 
     ``examine`` is called in a thread for each that is whole, and its answer is all that is kept of the manifest.
     """
-    for some in batches(digests):
+    for some in batches(digests, AT_ONCE):
         paths = [layout.manifest_record(repository, digest) for digest in some]
         contents = await get_each(bucket, [(path, RECORD_MAX) for path in paths])
         there: list[tuple[Digest, Record]] = []
@@ -276,15 +275,8 @@ def _record(path: str, content: bytes) -> Record | None:
 
 async def for_each(things: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
     """Do some work for each thing, several at a time."""
-    for some in batches(things):
+    for some in batches(things, AT_ONCE):
         await gather(work, some, _SEVERAL)
-
-
-def batches(things: Iterable[T]) -> Iterator[list[T]]:
-    """Things in lists of `AT_ONCE`: there may be a million of them."""
-    left = iter(things)
-    while some := list(islice(left, AT_ONCE)):
-        yield some
 
 
 def _groups(there: Sequence[tuple[Digest, Record]]) -> Iterable[Sequence[tuple[Digest, Record]]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ipfsreg.bucket.bulk import get_each
 from ipfsreg.bucket.errors import Corrupt, Forbidden, NotFound
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -20,7 +21,7 @@ from ipfsreg.registry.repository.referrers import Referrers
 from ipfsreg.registry.repository.tags import read_tags
 
 from .compact import Digests, Lengths
-from .inventory import Read, batches, for_each, read_manifests, unreadable_tag
+from .inventory import AT_ONCE, Read, for_each, read_manifests, unreadable_tag
 
 
 @dataclass
@@ -104,7 +105,7 @@ class RepositoryCheck:
             if await self._blobs.mend_link(repository, digest, length):
                 findings.mended.append(layout.blob_link(repository, digest))
 
-        for some in batches(links):
+        for some in batches(links, AT_ONCE):
             wanted = [(layout.blob_link(repository, digest), LINK_MAX) for digest in some]
             said = await get_each(self._stored, wanted)
             doubtful = [

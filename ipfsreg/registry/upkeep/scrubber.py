@@ -1,6 +1,6 @@
 """The slow background scrub: reads everything again and again, and reports damage."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.spool_format import SpoolFormat
 from ipfsreg.flow.durable import remove_drafts, write_durably
+from ipfsreg.flow.gather import batches_async
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
@@ -67,8 +68,8 @@ class ScrubTotals:
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
-    ``position`` remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes. A short file
-    counts as `FILE_COSTS` bytes.
+    ``position`` remembers how far it came; ``throttle`` makes what bounds one pass. A short file counts as `FILE_COSTS`
+    bytes.
     """
 
     _log = Logger()
@@ -79,9 +80,8 @@ class Scrubber:
         verifier: Verifier,
         workers: Workers,
         clock: IReactorTime,
-        throttle: Callable[[float | None], Throttle],
+        throttle: Callable[[], Throttle],
         position: SavedPosition,
-        rate: float | None,
     ) -> None:
         self._stored = stored
         self._workers = workers
@@ -89,32 +89,30 @@ class Scrubber:
         self._clock = clock
         self._throttle = throttle
         self._position = position
-        self._rate = rate
         self.totals = ScrubTotals()
 
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
         done = await self._workers.run(self._position.load)
-        await self._scrub(done, self._throttle(self._rate), report)
+        await self._scrub(done, self._throttle(), report)
         await self._workers.run(self._position.forget)
         return report
 
     async def _scrub(self, done: Digest | None, throttle: Throttle, report: Verification) -> None:
-        some: list[Digest] = []
         saved = self._clock.seconds()
+        async for some in batches_async(self._left(done, throttle), AT_ONCE):
+            await self._check(some, throttle, report)
+            if self._clock.seconds() - saved >= _SAVE_EVERY:
+                saved = self._clock.seconds()
+                await self._workers.run(self._position.save, some[-1])
+
+    async def _left(self, done: Digest | None, throttle: Throttle) -> AsyncIterator[Digest]:
         async for digest in layout.all_blobs(self._stored):
-            if done is not None and digest <= done:
+            if done is None or digest > done:
+                yield digest
+            else:
                 await throttle.step()
-                continue
-            some.append(digest)
-            if len(some) == AT_ONCE:
-                await self._check(some, throttle, report)
-                some = []
-                if self._clock.seconds() - saved >= _SAVE_EVERY:
-                    saved = self._clock.seconds()
-                    await self._workers.run(self._position.save, digest)
-        await self._check(some, throttle, report)
 
     async def _check(self, some: list[Digest], throttle: Throttle, report: Verification) -> None:
         damaged, read = len(report.damaged), report.bytes

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipfsreg.bucket.bulk import IBulkReads, get_each
 from ipfsreg.bucket.errors import Corrupt, Forbidden
 from ipfsreg.bucket.interface import IBucket
+from ipfsreg.flow.gather import batches
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.shield import shield
 from ipfsreg.flow.throttle import Throttle
@@ -16,7 +17,7 @@ from ipfsreg.registry.content.store import ContentStore
 from ipfsreg.registry.digest import Digest, digest_of, parse_digest
 
 from .compact import Digests, Lengths
-from .inventory import LOOKING, batches
+from .inventory import AT_ONCE, LOOKING
 from .naming import images_using
 from .repository_check import Findings, RepositoryCheck
 from .strays import ListTop, find_strays
@@ -91,7 +92,7 @@ class Verifier:
         digests = await Digests.of(layout.all_blobs(self._stored), self._workers, throttle)
         lengths = Lengths(digests)
         progress.begin("Reading contents", total=len(digests))
-        for some in batches(digests):
+        for some in batches(digests, AT_ONCE):
             async for digest, length in self.check(some, throttle, report):
                 if length is not None:
                     lengths.set(digest, length)

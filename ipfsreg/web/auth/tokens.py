@@ -4,7 +4,6 @@ By GET as distribution's "Token Authentication Specification" has it, by POST as
 Implementation" with OAuth 2.
 """
 
-import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 
@@ -19,7 +18,7 @@ from ipfsreg.web.gate import TOKEN_PATH, Entry
 from ipfsreg.web.http.budget import Budget
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import parameter, parameters, reply
+from ipfsreg.web.replies import parameter, parameters, reply_json
 from ipfsreg.web.routes import Routes
 
 from .credentials import credentials_of
@@ -86,8 +85,7 @@ class TokenRoutes:
             raise HttpError(400, "UNSUPPORTED", str(error)) from None
         if not user.is_anonymous:
             self._authority.record("token", user, self._clients.address_of(request))
-        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-        return reply(request, 200, headers, json.dumps(_document(issued)).encode())
+        return reply_json(request, 200, _document(issued), {"Cache-Control": "no-store"})
 
 
 def _document(issued: Issued) -> dict[str, object]:
@@ -110,4 +108,4 @@ def _refusal(request: Request) -> bytes:
     """
     message = "incorrect username or password"
     document = {"errors": [{"code": "UNAUTHORIZED", "message": message}], "details": message}
-    return reply(request, 401, {"Content-Type": "application/json"}, json.dumps(document).encode())
+    return reply_json(request, 401, document)

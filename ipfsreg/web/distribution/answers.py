@@ -1,5 +1,6 @@
 """Blobs and manifests as the answers to requests."""
 
+from contextlib import closing
 from functools import lru_cache
 
 from ipfsreg.flow.workers import Workers
@@ -26,13 +27,11 @@ class BlobAnswers:
 
     async def answer(self, request: Request, blob: OpenBlob) -> bytes:
         """Answer GET or HEAD with an open blob, or ranges of it, and close it."""
-        try:
+        with closing(blob.reader):
             parts = decide(request, await self._representation(blob.digest, blob.size))
             if parts is not None:
                 await send(request, self._workers, blob.reader, parts)
-            return b""
-        finally:
-            blob.reader.close()
+        return b""
 
     async def head(self, request: Request, digest: Digest, size: int) -> bytes:
         """Answer HEAD where no more than the length is known."""

@@ -1,59 +1,40 @@
 """Path segments become checked values before a handler sees them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 from werkzeug.routing import BaseConverter
 
-from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.ipfs.image_names import CID_NAME, parse_image_name
-from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
+from ipfsreg.registry.names import Tag, parse_repository, parse_tag
 
 
-class RepositoryConverter(BaseConverter):
-    """A repository name of any number of components. `NameInvalid` where it does not follow the grammar."""
+def converter(parse: Callable[[str], Any], regex: str = "[^/]+", *, is_segment: bool = True) -> type[BaseConverter]:
+    """A kind of parts of paths: text that matches and that ``parse`` takes, be it a segment between slashes or not."""
 
-    part_isolating = False
-    regex = r"[^?]+?"
+    def to_python(self: BaseConverter, value: str) -> Any:
+        return parse(value)
 
-    def to_python(self, value: str) -> Repository:
-        return parse_repository(value)
-
-
-class CidConverter(BaseConverter):
-    """A CID as an image's name has it: CIDv1 in base32, base36 or base16, or ``ciq…``. `NameInvalid` for anything else.
-
-    What does not look like one is left to be a repository's name.
-    """
-
-    regex = CID_NAME
-
-    def to_python(self, value: str) -> CID:
-        return parse_image_name(value)
+    return type("Converter", (BaseConverter,), {"regex": regex, "part_isolating": is_segment, "to_python": to_python})
 
 
-class DigestConverter(BaseConverter):
-    """A digest. `DigestInvalid` where it does not follow the grammar."""
-
-    def to_python(self, value: str) -> Digest:
-        return parse_digest(value)
-
-
-class ReferenceConverter(BaseConverter):
-    """A tag or a digest: what has a colon is a digest. `TagInvalid` or `DigestInvalid`."""
-
-    def to_python(self, value: str) -> Tag | Digest:
-        return parse_digest(value) if ":" in value else parse_tag(value)
+def _parse_tag_or_digest(text: str) -> Tag | Digest:
+    return parse_digest(text) if ":" in text else parse_tag(text)
 
 
 CONVERTERS: Mapping[str, type[BaseConverter]] = {
-    "cid": CidConverter,
-    "repository": RepositoryConverter,
-    "digest": DigestConverter,
-    "reference": ReferenceConverter,
+    # What does not look like the CID of an image is left to be a repository's name.
+    "cid": converter(parse_image_name, CID_NAME),
+    "repository": converter(parse_repository, "[^?]+?", is_segment=False),
+    "digest": converter(parse_digest),
+    "reference": converter(_parse_tag_or_digest),
+    # In pages' paths a repository's name ends where a tag or a digest begins.
+    "name": converter(parse_repository, "[^?:@]+?", is_segment=False),
+    "tag": converter(parse_tag, "[^/:@]+", is_segment=False),
 }
-"""``<repository:…>``, ``<cid:…>``, ``<digest:…>`` and ``<reference:…>`` in the paths of routes."""
+"""``<repository:…>`` and so on in the paths of routes: `NameInvalid`, `TagInvalid` or `DigestInvalid` if it is none."""
 
 
 def path(*segments: object) -> str:

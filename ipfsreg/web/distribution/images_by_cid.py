@@ -1,7 +1,5 @@
 """``/v2/ipfs/<CID>/…``: images by CID as a repository that can only be read."""
 
-import json
-
 from ipfsreg.access.identity import Action
 from ipfsreg.ipfs.cid import CID
 from ipfsreg.registry.content.dags import Dags
@@ -11,7 +9,7 @@ from ipfsreg.registry.ipfs.image_reader import LATEST, ImagesByCid
 from ipfsreg.registry.names import Tag
 from ipfsreg.web.gate import Gate
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import reply
+from ipfsreg.web.replies import reply_json
 from ipfsreg.web.routes import Routes
 from ipfsreg.web.teller import Teller
 
@@ -62,8 +60,7 @@ class ByCidRoutes:
     async def tags(self, request: Request, cid: CID) -> bytes:
         """The one tag that there is."""
         await self._seen(request).manifest(cid, LATEST)
-        content = json.dumps({"name": f"ipfs/{cid}", "tags": [LATEST]}).encode()
-        return reply(request, 200, {"Content-Type": "application/json"}, content)
+        return reply_json(request, 200, {"name": f"ipfs/{cid}", "tags": [LATEST]})
 
     def _seen(self, request: Request) -> ImagesByCid:
         return self._images if self._gate.is_open else self._images.seen_by(self._gate.pulls(request))

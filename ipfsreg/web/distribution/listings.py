@@ -1,6 +1,5 @@
 """``/v2/``, ``/v2/_catalog``, ``/v2/<name>/tags/list`` and ``/v2/<name>/referrers/<digest>``."""
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from urllib.parse import quote, urlencode
@@ -10,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from ipfsreg.access.identity import Action
 from ipfsreg.flow.streams import next_or_none
 from ipfsreg.flow.throttle import Turns
+from ipfsreg.registry.descriptor import encode_json
 from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import PaginationInvalid
 from ipfsreg.registry.manifest import OCI_INDEX
@@ -20,7 +20,7 @@ from ipfsreg.registry.repository.tags import PAGE as TAGS_AT_ONCE
 from ipfsreg.registry.repository.tags import Tags
 from ipfsreg.web.gate import Entry, Gate
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.replies import parameter, reply
+from ipfsreg.web.replies import parameter, reply, reply_json
 from ipfsreg.web.routes import Routes
 from ipfsreg.web.sending import send_pieces
 
@@ -83,7 +83,7 @@ class ListingRoutes:
             names = await self._visible(request, last, most + 1)
         page = names[:most]
         _link_to_next(request, path("_catalog"), names, page)
-        return _json(request, {"repositories": page})
+        return reply_json(request, 200, {"repositories": page})
 
     async def _visible(self, request: Request, last: str, most: int) -> list[Repository]:
         """The first ones that the asker may see.
@@ -117,14 +117,14 @@ class ListingRoutes:
         tags = await self._tags.in_order(repository, last, most + 1)
         page = tags[:most]
         _link_to_next(request, path(repository, "tags/list"), tags, page)
-        return _json(request, {"name": repository, "tags": page})
+        return reply_json(request, 200, {"name": repository, "tags": page})
 
     async def _all_tags(self, request: Request, repository: Repository, last: str | None) -> bytes:
         """An answer that is made while it is sent, for there may be a million."""
         async with aclosing(self._tags.pages(repository, last)) as pages:
             first = await next_or_none(pages) or []
             if len(first) < TAGS_AT_ONCE:
-                return _json(request, {"name": repository, "tags": first})
+                return reply_json(request, 200, {"name": repository, "tags": first})
             request.prepare(200, {"Content-Type": "application/json"})
             await send_pieces(request, _list_of_tags(repository, first, pages))
         return b""
@@ -143,7 +143,7 @@ class ListingRoutes:
             where = path(repository, "referrers", subject)
             request.set_header("Link", f'<{where}?{urlencode(query)}>; rel="next"')
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
-        return _json(request, index, OCI_INDEX)
+        return reply_json(request, 200, index, {"Content-Type": OCI_INDEX})
 
 
 async def _list_of_tags(
@@ -151,9 +151,9 @@ async def _list_of_tags(
 ) -> AsyncGenerator[bytes, None]:
     """The same JSON as of a short list, in pieces."""
     end = b"]}"
-    yield _encoded({"name": repository, "tags": first}).removesuffix(end)
+    yield encode_json({"name": repository, "tags": first}).removesuffix(end)
     async for some in rest:
-        yield b"," + _encoded(some)[1:-1]
+        yield b"," + encode_json(some)[1:-1]
     yield end
 
 
@@ -170,11 +170,3 @@ def _link_to_next(request: Request, where: str, names: Sequence[str], page: Sequ
     if page and len(page) < len(names):
         link = f'<{where}?n={len(page)}&last={quote(page[-1], safe="")}>; rel="next"'
         request.set_header("Link", link)
-
-
-def _json(request: Request, document: object, media_type: str = "application/json") -> bytes:
-    return reply(request, 200, {"Content-Type": media_type}, _encoded(document))
-
-
-def _encoded(document: object) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

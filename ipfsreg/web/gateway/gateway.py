@@ -1,6 +1,7 @@
 """``/ipfs/<cid>``: blocks and CARs by CID, for clients that verify what they get (the trustless gateway)."""
 
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 from ipfsreg.flow.workers import Workers
@@ -60,12 +61,10 @@ class GatewayRoutes:
         opened = await self._blocks.open(located)
         if opened is None:  # deleted since
             raise self._unknown(request, cid)
-        try:
+        with closing(opened):
             if wanted.media_type == RAW_TYPE:
                 return _part(request, content, await opened.read())
             return await self._car(request, content, wanted, opened)
-        finally:
-            opened.close()
 
     def _identity(self, request: Request, cid: CID, text: str, wanted: Wanted) -> bytes:
         """A CID that is its own block. Nodes ask for the empty one to see whether there is a gateway."""
@@ -109,8 +108,7 @@ def shown_to(request: Request, gate: Gate, allowed: Allowed) -> Allowed:
 
 
 def _content(cid: str, wanted: Wanted, scope: str) -> Representation:
-    """``scope`` is whom caches may give it to: ``public`` or ``private``."""
-    """The answer, but for its size."""
+    """The answer, but for its size. ``scope`` is whom caches may give it to: ``public`` or ``private``."""
     is_raw = wanted.media_type == RAW_TYPE
     headers = {
         "Content-Disposition": f'attachment; filename="{cid}.{"bin" if is_raw else "car"}"',

@@ -9,7 +9,6 @@ from socket import socket
 from typing import Any, Protocol, cast
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IProducer,
     IPullProducer,
@@ -18,6 +17,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from ipfsreg.flow.sendfile import SocketGone, SocketSender
+from ipfsreg.flow.signal import Signal
 from ipfsreg.flow.workers import Workers
 
 from .unread import UNCOUNTED, Unread
@@ -145,7 +145,7 @@ class Output:
         self._moved = moved
         self._producer: IPushProducer | None = None
         self._sender: SocketSender | None = None
-        self._waiting: Deferred[None] | None = None
+        self._free = Signal()
         self._is_over = False
 
     @property
@@ -184,8 +184,7 @@ class Output:
     async def send_file(self, workers: Workers, head: bytes, file: int, offset: int, length: int) -> None:
         """Send a head and a range of a file after it; see `SocketSender`. Not where the connection is secure."""
         while self._outlet.congested and not self._is_over:
-            self._waiting = Deferred()
-            await self._waiting
+            await self._free.wait()
         if self._is_over:
             raise SocketGone
         descriptor = os.dup(cast(socket, self._wire.getHandle()).fileno())
@@ -213,7 +212,7 @@ class Output:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
-        self._wake()
+        self._free.give()
 
     def _all_taken(self) -> None:
         if self._waits > UNCOUNTED:
@@ -222,12 +221,7 @@ class Output:
 
     def _drained(self) -> None:
         self._all_taken()
-        self._wake()
+        self._free.give()
         if self._producer is not None:
             self._producer.resumeProducing()
         self._taken()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)

@@ -2,7 +2,6 @@
 
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.flow.workers import Workers
-from ipfsreg.registry.content.open_content import read_part
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestInvalid, RegistryError
 from ipfsreg.registry.names import Repository, Tag
@@ -54,13 +53,7 @@ class Contents:
         if document.kind != "image" or document.config is None:
             return None
         try:
-            blob = await self._registry.blobs.open(repository, document.config.digest)
-            try:
-                if blob.size > CONFIG_MAX:
-                    return None
-                content = await read_part(self._workers, blob.reader, 0, blob.size)
-            finally:
-                blob.reader.close()
-            return await self._workers.run(read_config, content)
+            content = await self._registry.blobs.read(repository, document.config.digest, CONFIG_MAX)
+            return None if content is None else await self._workers.run(read_config, content)
         except (RegistryError, BucketError):
             return None

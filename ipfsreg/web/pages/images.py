@@ -8,7 +8,7 @@ from ipfsreg.bucket.errors import BucketError
 from ipfsreg.flow.gather import gather
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
-from ipfsreg.registry.names import Repository, Tag
+from ipfsreg.registry.names import Repository, Tag, format_reference
 from ipfsreg.registry.registry import Registry
 from ipfsreg.registry.repository.manifests import StoredManifest
 from ipfsreg.web.http.request import Request
@@ -88,7 +88,7 @@ class ImagePages:
         return await self._answers.page(
             request,
             "image.html",
-            f"{repository}{'@' if is_digest else ':'}{reference}",
+            format_reference(repository, reference),
             where=[Place("Repositories", HOME), Place(repository, repository_path(repository))],
             repository=repository,
             reference=str(reference),

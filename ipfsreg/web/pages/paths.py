@@ -1,12 +1,8 @@
 """Where the pages are."""
 
-from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-from werkzeug.routing import BaseConverter
-
 from ipfsreg.registry.digest import Digest
-from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
 
 HOME = "/"
 STATUS = "/status"
@@ -15,36 +11,13 @@ SIGN_OUT = "/sign-out"
 REPOSITORIES = "/repositories"
 ASSETS = "/assets"
 
-_PAGES = tuple(path.encode() for path in (STATUS, SIGN_IN, SIGN_OUT, REPOSITORIES, ASSETS))
+_OF_PROGRAMS = (b"/v2", b"/auth/", b"/ipfs/", b"/routing/", b"/events", b"/metrics", b"/livez", b"/readyz")
 _NEXT_MAX = 2048
 
 
-class NameConverter(BaseConverter):
-    """A repository's name, which ends where a tag or a digest begins."""
-
-    part_isolating = False
-    regex = r"[^?:@]+?"
-
-    def to_python(self, value: str) -> Repository:
-        return parse_repository(value)
-
-
-class TagConverter(BaseConverter):
-    """A tag."""
-
-    regex = r"[^/:@]+"
-
-    def to_python(self, value: str) -> Tag:
-        return parse_tag(value)
-
-
-PAGE_CONVERTERS: Mapping[str, type[BaseConverter]] = {"name": NameConverter, "tag": TagConverter}
-"""``<name:…>`` and ``<tag:…>`` in the paths of routes."""
-
-
 def is_page(path: bytes) -> bool:
-    """Whether a path is one of a page."""
-    return path == b"/" or path.startswith(_PAGES)
+    """Whether a path is one of a page, or of nothing at all: what is for programs is not."""
+    return not path.startswith(_OF_PROGRAMS)
 
 
 def repository_path(repository: str, **query: str | None) -> str:
@@ -52,7 +25,7 @@ def repository_path(repository: str, **query: str | None) -> str:
     return with_query(f"{REPOSITORIES}/{quote(repository, safe='/')}", **query)
 
 
-def image_path(repository: str, reference: Tag | Digest | str) -> str:
+def image_path(repository: str, reference: Digest | str) -> str:
     """That of an image by its tag or digest."""
     text = str(reference)
     return f"{REPOSITORIES}/{quote(repository, safe='/')}{'@' if ':' in text else ':'}{quote(text, safe=':')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest_twisted
 
 from ipfsreg.encryption.chunks import CHUNK
-from tests.bucket.contract import BucketContract
+from tests.bucket.contract import SAMPLE, BucketContract
 from tests.bucket.helpers import read
 from tests.bucket.kubo.backend import KuboStorage
 from tests.bucket.kubo.conftest import node
@@ -19,7 +19,7 @@ from tests.bucket.storage import Storage
 from tests.bucket.test_local import LocalStorage
 from tests.bucket.textile.backend import TextileStorage
 from tests.bucket.textile.double import CURRENT, TextileDouble
-from tests.marks import full
+from tests.marks import full, sampled
 
 from .storage import encrypted
 
@@ -61,6 +61,7 @@ class TestKubo(EncryptedContract):
             yield each
 
 
+@sampled(*SAMPLE)
 class TestTextile(EncryptedContract):
     test_back_pressure = None  # it takes seconds, and is the same as on a disk
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest_twisted
 
-from tests.bucket.contract import BucketContract
+from tests.bucket.contract import SAMPLE, BucketContract
 from tests.bucket.storage import Storage
-from tests.marks import full
+from tests.marks import full, sampled
 
 from .backend import SpaceStorage
 from .double import SpaceDouble
@@ -33,6 +33,7 @@ class TestSpace(BucketContract):
             yield each
 
 
+@sampled(*SAMPLE)
 class TestSpaceCached(BucketContract):
     test_back_pressure = None  # its path has no digest, so that the cache lets it pass, and it takes seconds
 

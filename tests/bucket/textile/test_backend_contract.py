@@ -10,10 +10,10 @@ import pytest_twisted
 from ipfsreg.bucket.cache.fetch import TO_THE_END
 from ipfsreg.bucket.interface import IBucket
 from tests.bucket import contract
-from tests.bucket.contract import BucketContract
+from tests.bucket.contract import SAMPLE, BucketContract
 from tests.bucket.contract_reading import HELD_BACK_MAX
 from tests.bucket.storage import Collecting, Storage, read_into
-from tests.marks import full
+from tests.marks import full, sampled
 
 from .backend import TextileStorage
 from .double import CURRENT, NO_PUSH_PATHS, OLD_WEBSOCKET, TextileDouble
@@ -54,6 +54,7 @@ class TestHubPublic(TextileContract):
             yield each
 
 
+@sampled(*SAMPLE)
 class TestHubPrivateCached(TextileContract):
     test_back_pressure = None  # its path has no digest, so that the cache lets it pass, and it takes seconds
 

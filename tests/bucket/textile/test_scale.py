@@ -1,7 +1,6 @@
 """A bucket that grows: to 200,000 blobs with all of the server's limits, and over each border between levels.
 
-The 200,000 take a while: a tenth of them, with a tenth of each limit, go the same way, unless the environment has
-``IPFSREG_FULL_TESTS=1``.
+The 200,000 take a while: in a plain `make test` a 25th of them, with a 25th of each limit, go the same way.
 """
 
 import hashlib
@@ -25,6 +24,7 @@ from ipfsreg.registry.names import Repository
 from tests.bucket.running import running
 from tests.bucket.storage import Collecting, read_into
 from tests.full import FULL
+from tests.marks import full
 
 from .backend import LIMIT, Backend
 from .double import Limits, Synthetic, TextileDouble
@@ -36,8 +36,8 @@ from .double.unixfs import RAW, cid_bytes
 THREAD, BUCKET = "buckets", "ipfsreg"
 REPOSITORY = Repository("team/app")
 
-TENTH = 1 if FULL else 10
-STAGES = (0, 50_000, 100_000, 200_000) if FULL else (0, 5_000, 20_000)
+PART = 1 if FULL else 25
+STAGES = (0, 50_000, 100_000, 200_000) if FULL else (0, 2_000, 8_000)
 PUSHES = 10 if FULL else 4
 
 NETWORK = 0.02
@@ -200,11 +200,11 @@ async def test_200_000_blobs(
     assert limits.document is not None
     assert limits.documents is not None
     assert limits.directory_block is not None
-    limits.document //= TENTH
-    limits.documents //= TENTH
-    limits.directory_block //= TENTH
+    limits.document //= PART
+    limits.documents //= PART
+    limits.directory_block //= PART
     for name in ("FULL", "LAST_FULL", "FULL_BYTES", "LAST_FULL_BYTES", "COUNTED_BYTES"):
-        monkeypatch.setattr(capacity, name, getattr(capacity, name) // TENTH)
+        monkeypatch.setattr(capacity, name, getattr(capacity, name) // PART)
     double = TextileDouble(hub=True, limits=limits).start()
     growth = Growth(double, double.accounts.add_key())
     far: dict[int, float] = {}
@@ -282,6 +282,7 @@ async def fill(bucket: IBucket, directory: str) -> list[str]:
     raise AssertionError(f"{directory} takes more than it should")
 
 
+@full
 @pytest_twisted.ensureDeferred
 async def test_over_each_border_between_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For real: small buckets, that the backend fills, and makes where there are none yet."""

@@ -109,10 +109,11 @@ async def test_trap_04_no_needless_root(on_hub: Backend) -> None:
     assert {record.status for record in pushes} == {0}
     # Where a root is needed, for taking away a directory that is empty, a stale one takes nothing with it.
     await bucket.put("e/f/last", b"x")
-    on_hub.double.faults.add(Fault("RemovePath", nth=2, delay=0.2))
+    on_hub.double.faults.add(Fault("RemovePath", nth=2, delay=0.5))
 
     async def push_meanwhile() -> None:
-        await pause(0.1)
+        while len(calls.of("RemovePath")) < 2:
+            await pause(0.01)
         await bucket.put("e/f/new", b"new")
 
     await together(bucket.remove("e/f/last"), push_meanwhile())

@@ -5,6 +5,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -276,6 +277,7 @@ async def test_many_repositories_that_have_it_no_more_do_not_hide_one_that_has(p
         await place.push_blob(repository, b"blob")
     for repository in repositories[:-1]:
         (place.files / layout.blob_link(repository, digest_of(b"blob"))).unlink()
+    await place.registry.used()  # what the index was told is written
     await place.restart()
     found = await find(place, cid_of(b"blob"))
     assert found is not None
@@ -439,7 +441,8 @@ async def test_a_pass_in_which_something_is_missed_completes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("ipfsreg.registry.content.cid_index._nothing", fails_with(sqlite3.OperationalError("locked")))
         await place.push_blob(REPOSITORY, b"blob")
-        await pause(0.05)
+        with suppress(Unavailable):
+            await index.settled()
     await index.end_pass()
     assert not index.complete
     await place.registry.cid_refresh.run_if_needed()

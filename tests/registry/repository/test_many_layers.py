@@ -1,6 +1,7 @@
 """A manifest of 4 MiB may list tens of thousands of layers: how often a push looks for them."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 import pytest_twisted
@@ -20,13 +21,13 @@ CONFIG = b"{}"
 def looked_for(monkeypatch: pytest.MonkeyPatch) -> list[Digest]:
     """The blobs that were looked for, in order."""
     found: list[Digest] = []
-    whole_size = Blobs.whole_size
+    whole_sizes = Blobs.whole_sizes
 
-    async def note(self: Blobs, repository: Repository, digest: Digest) -> int | None:
-        found.append(digest)
-        return await whole_size(self, repository, digest)
+    async def note(self: Blobs, repository: Repository, digests: Sequence[Digest]) -> list[int | None]:
+        found.extend(digests)
+        return await whole_sizes(self, repository, digests)
 
-    monkeypatch.setattr(Blobs, "whole_size", note)
+    monkeypatch.setattr(Blobs, "whole_sizes", note)
     return found
 
 

@@ -15,13 +15,13 @@ from ipfsreg.access.robots import RobotsFile
 from ipfsreg.access.scopes import parse_scopes
 from ipfsreg.registry.events.events import CHANGES
 from ipfsreg.registry.events.recent import RecentEvents
-from ipfsreg.web.app import Gateway
+from ipfsreg.web.app import Gateway, SiteOptions, make_routes
 from ipfsreg.web.auth.face import AccessControl
 from ipfsreg.web.event_stream import EventStreams
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.pages.pages import PagesOptions
 from ipfsreg.web.routes import Routes
-from ipfsreg.web.site import SiteOptions, all_routes, make_pages
+from ipfsreg.web.site import make_pages
 from tests.access.helpers import HASH, PASSWORD
 from tests.web.client import Answer, query
 from tests.web.served import MANIFEST_TYPE, Serve, Served, digest_of, image
@@ -109,7 +109,7 @@ def routes_of(daemon: Guarded) -> Routes:
     )
     gateway = Gateway(lambda _: True, None, lambda: "", lambda _: True)
     pages = make_pages(parts.registry, parts.workers, options)
-    return all_routes(parts.registry, parts.workers, reactor, options, gateway, pages)
+    return make_routes(parts.registry, parts.workers, reactor, options, gateway, pages)
 
 
 async def guarded(

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, refusal
+from ipfsreg.flow.http.answer_body import BodyTooLong, read_body
+from ipfsreg.flow.tracing import NO_SPAN, Span, current
 
 from .address import Address, remembered
 from .body import FormBody
@@ -157,6 +157,7 @@ class Slot:
         self._seconds = seconds
         self._deadlines = rpc.deadlines
         self._command = "the node"
+        self._span: Span = NO_SPAN
 
     async def __aenter__(self) -> "Slot":
         self._deadlines.check()
@@ -164,15 +165,15 @@ class Slot:
         await self._deadlines.within(free, self._seconds, self._command, late)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
         self._lane.slots.release()
+        self._span.end(error)
 
     async def request(self, command: str, arguments: Sequence[str], options: Options, body: FormBody | None) -> Any:
         """Send a command; returns the `IResponse` when its headers are there, whatever the status."""
-        self._command = command
         if body is None:
             options = {"timeout": f"{self._seconds:g}s", **options}
-        headers = Headers({name: [value] for name, value in self._rpc.headers_sent.items()})
+        headers = Headers({name: [value] for name, value in self._begun(command).items()})
         if body is not None:
             headers.setRawHeaders(b"Content-Type", [body.content_type])
         answer: Deferred[IResponse] = self._lane.agent.request(
@@ -189,9 +190,9 @@ class Slot:
 
         :raises BucketError: where the command fails.
         """
-        self._command = command
+        sent = self._begun(command).items()
         uri = URI.fromBytes(self._rpc.url(command, arguments, options))
-        call = BulkCall(uri.originForm, [(b"Host", uri.netloc), *self._rpc.headers_sent.items()], body)
+        call = BulkCall(uri.originForm, [(b"Host", uri.netloc), *sent], body)
         connected = connectProtocol(self._lane.endpoints.endpointForURI(uri), call)
         await self._deadlines.within(connected, CONNECT_SECONDS + GRACE_SECONDS, command, _NO_ANSWER)
         try:
@@ -202,6 +203,16 @@ class Slot:
         if call.status != 200:
             raise refusal(command, call.status, await self.rest(call, REFUSAL_MAX))
         return call
+
+    def _begun(self, command: str) -> dict[bytes, bytes]:
+        """A command is about to be sent; the headers for it."""
+        self._command = command
+        self._span.end()
+        self._span = current.get().child(f"kubo {command}")
+        return {
+            **self._rpc.headers_sent,
+            **{name.encode("ascii"): value.encode("ascii") for name, value in self._span.headers.items()},
+        }
 
     async def _answered(self, answer: "Deferred[Any]", body: FormBody | None, seconds: float) -> Any:
         try:
@@ -237,39 +248,15 @@ class Slot:
 
     async def collect(self, response: IResponse, limit: int) -> bytes:
         """The whole of an answer's body."""
-        collector = _Collector(self._command, limit)
-        response.deliverBody(collector)
-        return await self._deadlines.within(collector.done, self._seconds + GRACE_SECONDS, self._command, _NO_END)
+        body = read_body(response, limit).addErrback(self._cut_off)
+        return await self._deadlines.within(body, self._seconds + GRACE_SECONDS, self._command, _NO_END)
 
-
-class _Collector(Protocol):
-    def __init__(self, command: str, limit: int) -> None:
-        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
-        self._command = command
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self._length = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._length += len(data)
-        if self._length > self._limit:
-            self._finish(Failure(Unavailable(_TOO_LONG, RETRY_AFTER)))
-            self._abort()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # An answer without a length ends with its connection: what is made of it has to show that it is whole.
-        ended = reason.check(ResponseDone, PotentialDataLoss)
-        cut = CutOff(f"{self._command}: {why(reason.value)}", RETRY_AFTER)
-        self._finish(b"".join(self._pieces) if ended else Failure(cut))
-
-    def _abort(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def _finish(self, result: bytes | Failure) -> None:
-        if not self.done.called:
-            self.done.callback(result) if isinstance(result, bytes) else self.done.errback(result)
+    def _cut_off(self, failure: Failure) -> Failure:
+        if failure.check(BodyTooLong):
+            return Failure(Unavailable(_TOO_LONG, RETRY_AFTER))
+        if failure.check(CancelledError):
+            return failure
+        return Failure(CutOff(f"{self._command}: {why(failure.value)}", RETRY_AFTER))
 
 
 def parsed(command: str, content: bytes) -> Any:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.tcp import Connection
 
 from ipfsreg.flow.sendfile import SocketGone, SocketSender
+from ipfsreg.flow.signal import Signal
 from ipfsreg.flow.streams import ConsumerGone
 from ipfsreg.flow.workers import Workers
 
@@ -29,23 +30,18 @@ class GrowingFile:
         self.size = 0
         self._whole = False
         self._given_up = False
-        self._waiting: Deferred[None] | None = None
+        self._changed = Signal()
 
     def grow(self, available: int, *, whole: bool = False) -> None:
         """So many bytes can be read now; ``whole`` says that there will not be more."""
         self.size = available
         self._whole = whole
-        self._wake()
+        self._changed.give()
 
     def give_up(self) -> None:
         """Nobody wants more of it."""
         self._given_up = True
-        self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+        self._changed.give()
 
     async def ranges(self) -> AsyncGenerator[tuple[int, int], None]:
         """Where each piece begins and ends, as soon as it can be read and is worth sending.
@@ -55,8 +51,7 @@ class GrowingFile:
         position = 0
         while True:
             while not self._whole and not self._given_up and self.size < position + SENT_PIECE:
-                self._waiting = Deferred()
-                await self._waiting
+                await self._changed.wait()
             if self._given_up:
                 raise ConsumerGone
             until = min(self.size, position + _PIECE_MAX)

@@ -12,7 +12,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from ipfsreg.bucket.authorities import load_authorities
-from ipfsreg.flow.http_pool import BoundedPool
+from ipfsreg.flow.http.pool import BoundedPool
 
 from .address import Address
 

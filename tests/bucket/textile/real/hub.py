@@ -10,7 +10,6 @@ from typing import Any
 
 from bson.binary import Binary
 from nacl.signing import SigningKey
-from pymongo import MongoClient
 
 from ipfsreg.bucket.textile.proto import bucketsd_pb2, threads_pb2
 from ipfsreg.bucket.textile.server.client import BUCKETS
@@ -34,6 +33,8 @@ class Hub:
     """A hub that runs, and who may use it. Keys and accounts are as the double's, so that tests take either."""
 
     def __init__(self, server: TextileServer) -> None:
+        from pymongo import MongoClient  # takes long to load, and most have no such server
+
         self.server = server
         client: MongoClient[dict[str, Any]] = MongoClient(server.mongo.uri)
         self._database = client[DATABASE]

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from zope.interface import implementer
 
-from ipfsreg.flow.http_pool import HEAD_MAX, BoundedPool, HeadersTooLong
+from ipfsreg.flow.http.pool import HEAD_MAX, BoundedPool, HeadersTooLong
 
 reactor: Any = running
 

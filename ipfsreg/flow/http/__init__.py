@@ -1,0 +1,1 @@
+"""Bounds for what servers answer to Twisted's HTTP client."""
