@@ -1,9 +1,12 @@
 """Work that must not be done twice at once."""
 
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 from twisted.internet.defer import DeferredLock
+
+T = TypeVar("T")
 
 
 class KeyedLock:
@@ -23,3 +26,10 @@ class KeyedLock:
             lock.release()
             if not (lock.locked or lock.waiting) and self._locks.get(key) is lock:
                 del self._locks[key]
+
+    async def run(self, work: Callable[[], Awaitable[T]], *keys: str) -> T:
+        """Do some work as one block with all these keys. They are taken in their order, so nobody waits in a circle."""
+        async with AsyncExitStack() as until_end:
+            for key in sorted(set(keys)):
+                await until_end.enter_async_context(self.of(key))
+            return await work()

@@ -2,10 +2,10 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
@@ -116,8 +116,7 @@ class EncryptedBucket(BucketWrapper):
             return await read(await self._keys.renewed())
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        check_path(path)
-        return ensureDeferred(self._alone(self._put(path, content), path))
+        return ensureDeferred(self._changing.run(lambda: self._put(path, content), check_path(path)))
 
     async def _put(self, path: str, content: bytes) -> None:
         keyring = await self._to_write()
@@ -126,8 +125,7 @@ class EncryptedBucket(BucketWrapper):
         await self._asked(path, self._bucket.put(token, stored))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        check_path(path)
-        return ensureDeferred(self._alone(self._put_file(path, source), path))
+        return ensureDeferred(self._changing.run(lambda: self._put_file(path, source), check_path(path)))
 
     async def _put_file(self, path: str, source: Path) -> None:
         keyring = await self._to_write()
@@ -172,8 +170,8 @@ class EncryptedBucket(BucketWrapper):
 
         What has no seal that holds is moved as it is, and stays damaged.
         """
-        paths = sorted({check_path(source), check_path(destination)})
-        return ensureDeferred(self._alone(self._move(source, destination), *paths))
+        paths = check_path(source), check_path(destination)
+        return ensureDeferred(self._changing.run(lambda: self._move(source, destination), *paths))
 
     async def _move(self, source: str, destination: str) -> None:
         keyring = await self._to_write()
@@ -205,7 +203,7 @@ class EncryptedBucket(BucketWrapper):
         seal, unless it is to be ``reencrypt``ed. What others replaced meanwhile is left alone. `Corrupt` where the file
         does not hold.
         """
-        return await self._alone(self._seal_again(path, reencrypt=reencrypt), check_path(path))
+        return await self._changing.run(lambda: self._seal_again(path, reencrypt=reencrypt), check_path(path))
 
     async def _seal_again(self, path: str, *, reencrypt: bool) -> int:
         keyring = await self._to_write()
@@ -271,17 +269,6 @@ class EncryptedBucket(BucketWrapper):
         for_writing(self._keys.current())
         return for_writing(await self._keys.fresh())
 
-    async def _alone(self, work: Coroutine[Any, Any, T], *paths: str) -> T:
-        """Do some work while nobody else changes the files at these paths."""
-        async with AsyncExitStack() as until_end:
-            try:
-                for path in paths:
-                    await until_end.enter_async_context(self._changing.of(path))
-            except BaseException:
-                work.close()
-                raise
-            return await work
-
     async def _store_with(self, stored: IReader, size: int, seal: bytes, at: int, token: str) -> None:
         """Store a file once more, with another seal."""
         offset, copy, descriptor = 0, self._directory / secrets.token_hex(8), None
@@ -310,8 +297,7 @@ class EncryptedBucket(BucketWrapper):
                 await self._workers.run(copy.unlink, missing_ok=True)
 
     def remove(self, path: str) -> "Deferred[None]":
-        check_path(path)
-        return ensureDeferred(self._alone(self._remove(path), path))
+        return ensureDeferred(self._changing.run(lambda: self._remove(path), check_path(path)))
 
     async def _remove(self, path: str) -> None:
         keyring = for_writing(self._keys.current())

@@ -7,11 +7,11 @@ pushed meanwhile goes where it belongs. Both are views of one storage, which one
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
@@ -102,17 +102,19 @@ class ConvertingBucket(BucketWrapper):
         return await ask(self._target)
 
     def put(self, path: str, content: bytes) -> "Deferred[None]":
-        return ensureDeferred(self._alone(self._replace(path, lambda: self._target.put(path, content)), path))
+        return ensureDeferred(self._replace(path, lambda: self._target.put(path, content)))
 
     def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        return ensureDeferred(self._alone(self._replace(path, lambda: self._target.put_file(path, source)), path))
+        return ensureDeferred(self._replace(path, lambda: self._target.put_file(path, source)))
 
     async def _replace(self, path: str, store: "Callable[[], Deferred[None]]") -> None:
-        await store()
-        await self._gone(self._source, path)
+        async with self._changing.of(check_path(path)):
+            await store()
+            await self._gone(self._source, path)
 
     def move(self, source: str, destination: str) -> "Deferred[None]":
-        return ensureDeferred(self._alone(self._move(source, destination), *sorted({source, destination})))
+        paths = check_path(source), check_path(destination)
+        return ensureDeferred(self._changing.run(lambda: self._move(source, destination), *paths))
 
     async def _move(self, source: str, destination: str) -> None:
         try:
@@ -129,7 +131,7 @@ class ConvertingBucket(BucketWrapper):
             await self._gone(self._source, destination)
 
     def remove(self, path: str) -> "Deferred[None]":
-        return ensureDeferred(self._alone(self._remove(path), path))
+        return ensureDeferred(self._changing.run(lambda: self._remove(path), check_path(path)))
 
     async def _remove(self, path: str) -> None:
         # The older one first: it must not come back if this ends in between.
@@ -165,7 +167,7 @@ class ConvertingBucket(BucketWrapper):
         damaged = []
         async for path in self._sources():
             try:
-                length = await self._alone(self._convert(path), path)
+                length = await self.convert_file(path)
             except Corrupt:
                 damaged.append(path)
                 length = None
@@ -177,9 +179,20 @@ class ConvertingBucket(BucketWrapper):
         done.damaged = tuple(damaged)
         return done
 
-    async def convert_file(self, path: str) -> None:
-        """Bring one file to the target, if it is in the source."""
-        await self._alone(self._convert(path), path)
+    async def convert_file(self, path: str) -> int | None:
+        """Bring one file to the target; answers its length, or None where it was there already, or is not wanted."""
+        async with self._changing.of(check_path(path)):
+            length = None
+            try:
+                if path.partition("/")[0] not in self._tops.dropped:
+                    try:
+                        await self._target.stat(path)
+                    except NotFound:
+                        length = await self._copy(path, path)
+                await self._source.remove(path)
+            except NotFound:
+                return None  # it was deleted meanwhile
+            return length
 
     async def _sources(self) -> AsyncIterator[str]:
         for top in self._tops.all:
@@ -187,20 +200,6 @@ class ConvertingBucket(BucketWrapper):
                 for entry in listing.entries:
                     if not entry.is_directory:
                         yield f"{listing.directory}/{entry.name}"
-
-    async def _convert(self, path: str) -> int | None:
-        """Bring one file to the target; None where it was there already, or is not wanted."""
-        length = None
-        try:
-            if path.partition("/")[0] not in self._tops.dropped:
-                try:
-                    await self._target.stat(path)
-                except NotFound:
-                    length = await self._copy(path, path)
-            await self._source.remove(path)
-        except NotFound:
-            return None  # it was deleted meanwhile
-        return length
 
     async def _copy(self, path: str, destination: str) -> int:
         reader = await self._source.open(path)
@@ -240,17 +239,6 @@ class ConvertingBucket(BucketWrapper):
         except NotFound:
             return False
         return True
-
-    async def _alone(self, work: Coroutine[Any, Any, T], *paths: str) -> T:
-        """Do some work while nobody else changes the files at these paths."""
-        async with AsyncExitStack() as until_end:
-            try:
-                for path in paths:
-                    await until_end.enter_async_context(self._changing.of(check_path(path)))
-            except BaseException:
-                work.close()
-                raise
-            return await work
 
 
 _TO_THE_END = 1 << 62
