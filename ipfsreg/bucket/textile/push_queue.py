@@ -5,7 +5,7 @@ stream. So there is one stream at a time for a bucket, and all files that wait w
 which one must not be there without another.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,11 +59,11 @@ class _Push:
 
 
 class PushQueue:
-    """The queue of one bucket of the server. ``begins`` is called when a stream does."""
+    """The queue of one bucket of the server. ``begins`` is called with its paths when a stream does."""
 
     _log = Logger()
 
-    def __init__(self, sender: Sender, clock: IReactorTime, begins: Callable[[], None]) -> None:
+    def __init__(self, sender: Sender, clock: IReactorTime, begins: Callable[[Iterable[str]], None]) -> None:
         self._sender = sender
         self._clock = clock
         self._begins = begins
@@ -99,7 +99,7 @@ class PushQueue:
             # A stream costs some round trips: files that come a moment later had better go in the same one.
             await deferLater(self._clock, min(GATHER_MAX, GATHER_PART * self._took), lambda: None)
             batch = self._next_batch()
-            self._begins()
+            self._begins(file.path for push in batch for file in push.files)
             began = self._clock.seconds()
             try:
                 await self._push(batch)

@@ -1,6 +1,6 @@
 """Writing to a bucket that is one or many buckets of the server: to which of them, and what that brings with it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 
 from twisted.internet.defer import Deferred
@@ -60,7 +60,7 @@ class Writer:
         async def write(shard: Shard) -> None:
             if shard.private:
                 raise _Private
-            self._look()
+            self._look([path])
             request = bucketsd_pb2.SetPathRequest(key=shard.key, path=shard.at(path), cid=cid)
             await shard.call("SetPath", request, bucketsd_pb2.SetPathResponse, slow=True)
 
@@ -84,8 +84,10 @@ class Writer:
             if replaced is None or await self._shards.top(replaced, since) <= shard.place.level:
                 return
 
-    def _look(self) -> None:
+    def _look(self, paths: Iterable[str]) -> None:
         """Ask the server now for the threads that there are. Whoever needs the answer is told of a failure."""
+        if all(map(content_at, paths)):
+            return
         looking = Deferred.fromCoroutine(self._shards.listed_since(self._clock.seconds()))
         looking.addErrback(lambda _: None)
 
