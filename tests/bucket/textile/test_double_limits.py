@@ -132,7 +132,7 @@ async def test_bucket_size_and_quotas() -> None:
     await server.double.stop()
 
 
-@pytest.mark.parametrize(("private", "files"), [(False, 200_000 if FULL else 2_000), (True, 40_000 if FULL else 500)])
+@pytest.mark.parametrize(("private", "files"), [(False, 200_000 if FULL else 5_000), (True, 40_000 if FULL else 1_000)])
 def test_many_files_with_the_limits_enforced(private: bool, files: int) -> None:
     """Spread as a client must spread them, and with flat cost."""
     double = TextileDouble(hub=False, keep_content=False)
