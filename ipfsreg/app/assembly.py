@@ -193,7 +193,7 @@ def _pages(config: Config, parts: Parts) -> PagesOptions:
     backend = parts.backend
     looks = backend.read_only is None and backend.not_read_needlessly is None
     status = StatusOptions(backend.told, config.backend.state_directory, looks_for_garbage=looks)
-    return PagesOptions(parts.visibility.shows, config.auth.url, status)
+    return PagesOptions(parts.visibility.shows, config.auth.url, status, backend.may_write)
 
 
 def _gateway(config: Config, parts: Parts) -> Gateway | None:

@@ -32,7 +32,7 @@ def wheels_into(directory: Path) -> None:
         unavailable("this Python has no pip")
     constraints = CHECKOUT / "etc" / "container" / "constraints.txt"
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", directory)
-    run(*pip, "--constraint", constraints, CHECKOUT, "setuptools>=77", deadline=300, env=None)
+    run(*pip, "--constraint", constraints, f"{CHECKOUT}[tracing]", "setuptools>=77", deadline=300, env=None)
     for own in directory.glob("ipfsreg-*.whl"):
         own.unlink()
 
@@ -129,7 +129,8 @@ def test_what_the_program_needs_is_pinned() -> None:
 
 def test_the_compose_file_means_what_it_should(tmp_path: Path) -> None:
     composed = yaml.safe_load(COMPOSE_FILE.read_text())
-    (tmp_path / "ipfsreg.ini").write_text(composed["configs"]["ipfsreg"]["content"].replace("/data", str(tmp_path)))
+    configuration = COMPOSE_FILE.parent / composed["configs"]["ipfsreg"]["file"]
+    (tmp_path / "ipfsreg.ini").write_text(configuration.read_text().replace("/data", str(tmp_path)))
     assert "OK" in run(Path(sys.executable).with_name("ipfsreg"), "check", "--config", tmp_path / "ipfsreg.ini")
     assert all(port.startswith("127.0.0.1:") for port in composed["services"]["registry"]["ports"])
     assert not any("5001" in port for port in composed["services"]["node"]["ports"])

@@ -24,7 +24,7 @@ from .reading.local_first import LocalFirst
 from .reading.read_only import ReadOnlyBucket
 from .reading.reader import Route
 from .rpc.client import Rpc
-from .state.presence import RENEW_SECONDS
+from .state.presence import RENEW_SECONDS, Clocks
 
 
 def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
@@ -43,7 +43,7 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
     index = content
     if options.index is not None:
         index = Rpc(reactor, options.index_node, header, options.connections, options.timeout, "index")
-    kubo = KuboBucket(options, content, index, workers, reactor)
+    kubo = KuboBucket(options, content, index, workers, Clocks(reactor))
     repeated = [Repeated("tell other daemons that this one is there", RENEW_SECONDS, kubo.renew)]
     if options.publish_key is not None:
         kept = PublishedStates(kubo.node, JsonFile(options.directory / "published.json", workers))

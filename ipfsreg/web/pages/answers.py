@@ -1,7 +1,7 @@
 """Pages as answers to requests, errors too, and who may see them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -82,6 +82,7 @@ class Answers:
         clients: TrustedProxies,
         read_only: str | None,
         url: str | None,
+        may_write: Callable[[], bool],
     ) -> None:
         self.rendering = rendering
         self.visitors = visitors
@@ -89,6 +90,7 @@ class Answers:
         self.read_only = read_only
         self._clients = clients
         self._url = url
+        self._may_write = may_write
 
     def add(
         self, routes: Routes, path: str, methods: Sequence[str], name: str, handler: RouteHandler, needs: Needs
@@ -145,7 +147,12 @@ class Answers:
 
     def may_delete(self, request: Request, repository: str) -> bool:
         """Whether the visitor may delete tags of a repository."""
-        return self.read_only is None and self.visitors.may(request, Action.DELETE, repository)
+        return self.can_change and self.visitors.may(request, Action.DELETE, repository)
+
+    @property
+    def can_change(self) -> bool:
+        """Whether anybody may change anything through this daemon."""
+        return self.read_only is None and self._may_write()
 
     def redirect(self, request: Request, path: str) -> bytes:
         """Answer with the address of another page here, which is to be had with GET."""

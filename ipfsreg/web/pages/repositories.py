@@ -106,7 +106,7 @@ class RepositoryPages:
             query=query,
             window=window,
             rows=rows,
-            read_only=self._answers.read_only,
+            can_push=self._answers.can_change,
             problem=bool(rows) and all(row.tags is None for row in rows),
         )
 
