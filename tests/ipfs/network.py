@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from zope.interface import implementer
 
-from ipfsreg.bucket import backends
 from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.interface import IReader
@@ -59,7 +58,7 @@ class Network:
         def make(*arguments: Any) -> Opened:
             return replace(open_local(*arguments), ipfs=Capabilities(self))
 
-        monkeypatch.setitem(backends.BACKENDS, "local", replace(backends.BACKENDS["local"], make=make))
+        monkeypatch.setattr("ipfsreg.bucket.local.backend.open_local", make)
 
 
 @implementer(IReader)

@@ -19,14 +19,15 @@ class Command(click.Command):
 
     def __init__(
         self,
-        *args: Any,
+        name: str | None,
+        *,
         params: Sequence[click.Parameter] | None = None,
         examples: Sequence[str] = (),
         result: str = "",
         **more: Any,
     ) -> None:
         own = [output_option()] if result else []
-        super().__init__(*args, params=[*(params or ()), *own], **more)
+        super().__init__(name, params=[*(params or ()), *own], **more)
         self.examples = examples
         self.result = result
 
