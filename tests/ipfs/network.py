@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from zope.interface import implementer
 
-from ipfsreg.bucket import backends
 from ipfsreg.bucket.capabilities import Capabilities
 from ipfsreg.bucket.errors import BucketError, NotFound, Unavailable
 from ipfsreg.bucket.interface import IReader
@@ -56,10 +55,10 @@ class Network:
     def behind_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the backend `local` have it."""
 
-        def make(_: backends.Backend, *arguments: Any) -> Opened:
+        def make(*arguments: Any) -> Opened:
             return replace(open_local(*arguments), ipfs=Capabilities(self))
 
-        monkeypatch.setattr(backends.Backend, "make", make)
+        monkeypatch.setattr("ipfsreg.bucket.local.backend.open_local", make)
 
 
 @implementer(IReader)

@@ -1,10 +1,7 @@
 """Commands and groups as click declares them, with examples, and with mistakes told in one line."""
 
 import errno
-import os
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -23,6 +20,7 @@ class Command(click.Command):
     def __init__(
         self,
         name: str | None,
+        *,
         params: Sequence[click.Parameter] | None = None,
         examples: Sequence[str] = (),
         result: str = "",
@@ -84,15 +82,6 @@ class Mistake(OneLine):
         super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", error.exit_code)
 
 
-def _drop_output() -> None:
-    """Let what waits to be written go nowhere: the interpreter would fail at it again, and say so, when it ends."""
-    with suppress(OSError, ValueError):
-        output = sys.stdout.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, output)
-        os.close(nowhere)
-
-
 class MistakesInOneLine(Group):
     """A group that tells mistakes in one line, for those below it too."""
 
@@ -115,6 +104,4 @@ class MistakesInOneLine(Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has enough: click ends without a word
                 raise
-            if error.filename is None:
-                _drop_output()
             raise OneLine(f"ipfsreg: {error.filename or 'standard output'}: {error.strerror}") from None
