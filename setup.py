@@ -54,6 +54,7 @@ setup(
     ],
     extras_require={
         "bench": ["matplotlib>=3.8", "mfusepy>=3", "psutil>=5.9", "tabulate>=0.9"],
+        "tracing": ["opentelemetry-exporter-otlp-proto-common>=1.30", "opentelemetry-sdk>=1.30"],
         "test": [
             "axe-playwright-python>=0.1.4",
             "atheris>=2.3; platform_machine == 'x86_64' and python_version < '3.14'",
@@ -64,6 +65,8 @@ setup(
             "mkdocs-material>=9.6",
             "mypy>=1.11",
             "mypy-zope>=1.0.7",
+            "opentelemetry-exporter-otlp-proto-common>=1.30",
+            "opentelemetry-sdk>=1.30",
             "playwright>=1.40",
             "pymongo>=4.6,<4.11",
             "pytest>=8",

@@ -36,12 +36,13 @@ from .parts import Parts
 from .peer_id import PeerId
 from .preflight import find_problem
 from .state_directory import StateDirectory
-from .watching import Watching, make_measures, make_watching
+from .watching import Watching, make_measures, make_tracing, make_watching
 
 if TYPE_CHECKING:
     from ipfsreg.access.authority import Authority
 
     from .metrics.measures import Measures
+    from .tracing.tracing import Tracing
 
 _log = Logger()
 
@@ -57,6 +58,7 @@ def assemble(
     publish: bool = False,
     passphrase: str = "",
     measures: "Measures | None" = None,
+    tracing: "Tracing | None" = None,
 ) -> Parts:
     """The registry on the backend that is configured; see `Registry` for ``daemon_seen`` and ``publish``.
 
@@ -66,6 +68,8 @@ def assemble(
     backend = make_backend(config, workers, reactor)
     if measures is not None:
         backend = measures.of(backend)
+    if tracing is not None:
+        backend = tracing.of(backend)
     share = SHARE if daemon_seen is None else None  # a command alone has nobody beside it
     if config.encryption.enabled:
         from .encryption import encrypt  # not loaded where nothing is encrypted
@@ -91,14 +95,15 @@ def make_daemon(config: Config, reactor: Any, fail: Callable[[str], None]) -> Da
 
     :raises SetupError: for a configuration that asks for what the backend cannot do.
     """
-    measures = make_measures(config, reactor)
-    parts = assemble(config, reactor, publish=config.ipfs.publish == "always", measures=measures)
+    measures, tracing = make_measures(config, reactor), make_tracing(config, reactor)
+    publish = config.ipfs.publish == "always"
+    parts = assemble(config, reactor, publish=publish, measures=measures, tracing=tracing)
     if config.pin.service is not None and parts.backend.ipfs.remote_pins is None:
         raise SetupError(
             f"{config.name}: [pin] service: the backend {config.registry.backend} cannot use a pinning service"
         )
     proxies = TrustedProxies(config.registry.trusted_proxies)
-    watching = make_watching(config, parts, proxies, measures, reactor)
+    watching = make_watching(config, parts, proxies, measures, tracing, reactor)
     options = _site_options(config, parts, proxies, watching)
     site = make_site(parts.registry, parts.workers, reactor, options, _gateway(config, parts))
     if measures is not None:
@@ -180,6 +185,7 @@ def _site_options(config: Config, parts: Parts, proxies: TrustedProxies, watchin
         _pages(config, parts) if config.pages.enabled else None,
         watching.streams,
         watching.metrics,
+        watching.traced,
     )
 
 
@@ -187,7 +193,7 @@ def _pages(config: Config, parts: Parts) -> PagesOptions:
     backend = parts.backend
     looks = backend.read_only is None and backend.not_read_needlessly is None
     status = StatusOptions(backend.told, config.backend.state_directory, looks_for_garbage=looks)
-    return PagesOptions(parts.visibility.shows, config.auth.url, status)
+    return PagesOptions(parts.visibility.shows, config.auth.url, status, backend.may_write)
 
 
 def _gateway(config: Config, parts: Parts) -> Gateway | None:

@@ -1,12 +1,11 @@
 """What a daemon does by itself, again and again, while it serves its clients."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
@@ -15,6 +14,7 @@ from ipfsreg.config.sections import Config
 from ipfsreg.flow.clock import TimeOfDay
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.flow.progress import Progress
+from ipfsreg.flow.repeating import repeating
 from ipfsreg.registry.repository.tag_times import WRITE_SECONDS
 
 from .parts import Parts
@@ -93,9 +93,11 @@ class PeriodicJobs(MultiService):
         yield Repeated("apply [retention]", interval, partial(self._retain, TimeOfDay(away)))
 
     async def _retain(self, time_of_day: TimeOfDay) -> None:
+        registry = self._parts.registry
+        now = registry.now()  # before the look at the clock, which may be set at any moment
         ahead = time_of_day.ahead(WRONG_TIME_SECONDS)
         if not ahead:
-            await self._parts.registry.tag_retention.run()
+            await registry.tag_retention.run(now)
             return
         self._log.warn(
             "[retention] is not applied today: the clock was set ahead by {days:.1f} days, or so it seems.",
@@ -140,20 +142,13 @@ class PeriodicJobs(MultiService):
         with self._telling("Bringing the index of CIDs up to date", lambda: refresh.progress):
             await refresh.run_if_needed()
 
-    @contextmanager
-    def _telling(self, what: str, progress: Callable[[], Progress | None]) -> Iterator[None]:
+    def _telling(self, what: str, progress: Callable[[], Progress | None]) -> AbstractContextManager[None]:
         """Log now and then how far something is that takes long."""
 
         def tell() -> None:
             self._log.info("{what}. {progress}.", what=what, progress=progress() or "It waits")
 
-        telling = LoopingCall(tell)
-        telling.clock = self._reactor
-        telling.start(TELL_SECONDS, now=False)
-        try:
-            yield
-        finally:
-            telling.stop()
+        return repeating(tell, TELL_SECONDS, self._reactor)
 
     async def _scrub(self) -> None:
         await self._parts.registry.scrubber.run()

@@ -96,9 +96,10 @@ class Daemon(Service):
 
     @property
     def _trial(self) -> str:
-        if self.parts.backend.read_only is not None:
-            return "docker pull {host}/IMAGE"
+        backend = self.parts.backend
         login = "" if self.parts.authority is None else "docker login {host} && "
+        if backend.read_only is not None or not backend.may_write():
+            return login + "docker pull {host}/IMAGE"
         return login + "docker pull busybox && docker tag busybox {host}/busybox && docker push {host}/busybox"
 
     def _could_not_start(self, failure: Failure) -> None:

@@ -36,6 +36,8 @@ def _looked_for(config: Config, backend: Opened) -> Iterator[str | None]:
     for hook in config.webhooks.endpoints:
         if hook.secret is not None:
             read_secret(hook.name, hook.secret)
+    if config.tracing.endpoint is not None:
+        yield tracing_problem()
     if config.encryption.enabled:
         from .encryption import encryption_problem  # as in `assemble`
 
@@ -45,6 +47,15 @@ def _looked_for(config: Config, backend: Opened) -> Iterator[str | None]:
         for endpoint in endpoints:
             problem = listening_problem(endpoint)
             yield problem and f"[{section}] listen: {endpoint}: {problem}"
+
+
+def tracing_problem() -> str | None:
+    """Why requests cannot be traced, or None."""
+    try:
+        from .tracing import tracing  # noqa: F401 - else it is not loaded
+    except ImportError as error:
+        return f"[tracing] endpoint: install what it needs: pip install 'ipfsreg[tracing]' ({error})"
+    return None
 
 
 def _peer_id_problem(state: StateDirectory) -> str | None:

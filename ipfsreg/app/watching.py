@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
+from ipfsreg.bucket.errors import SetupError
 from ipfsreg.config.sections import Config
 from ipfsreg.registry.events.event import EventAction
 from ipfsreg.registry.events.events import CHANGES
@@ -16,24 +17,31 @@ from ipfsreg.web.event_stream import EventStreams
 from ipfsreg.web.http.access_log import AccessLog
 from ipfsreg.web.http.forwarded import TrustedProxies
 from ipfsreg.web.http.request import Request
+from ipfsreg.web.http.server import Handler
 from ipfsreg.web.probes import MetricsText
 from ipfsreg.web.site import LOGGED_PARAMETERS
 
 from .access_file import AccessFile
 from .parts import Parts
+from .preflight import tracing_problem
 
 if TYPE_CHECKING:
     from .metrics.measures import Measures
+    from .tracing.tracing import Tracing
     from .webhooks.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What a site has to know of it. ``metrics`` is None where clients cannot have them from the site."""
+    """What a site has to know of it. ``metrics`` is None where clients cannot have them from the site.
+
+    ``traced`` makes a handler whose requests are traced; None is that none is.
+    """
 
     observers: tuple[Callable[[Request], None], ...]
     streams: EventStreams | None
     metrics: MetricsText | None
+    traced: Callable[[Handler], Handler] | None
 
 
 def make_measures(config: Config, reactor: Any) -> "Measures | None":
@@ -45,8 +53,25 @@ def make_measures(config: Config, reactor: Any) -> "Measures | None":
     return Measures(config.registry.backend, reactor, config.registry.threads)
 
 
+def make_tracing(config: Config, reactor: Any) -> "Tracing | None":
+    """What traces requests, or None where nobody wants to know. :raises SetupError: where it is not installed."""
+    if config.tracing.endpoint is None:
+        return None
+    problem = tracing_problem()
+    if problem is not None:
+        raise SetupError(f"{config.name}: {problem}")
+    from .tracing.tracing import Tracing
+
+    return Tracing(config.tracing, reactor)
+
+
 def make_watching(
-    config: Config, parts: Parts, proxies: TrustedProxies, measures: "Measures | None", reactor: Any
+    config: Config,
+    parts: Parts,
+    proxies: TrustedProxies,
+    measures: "Measures | None",
+    tracing: "Tracing | None",
+    reactor: Any,
 ) -> Watching:
     """Make it, and give the watchers to ``parts``, which start and stop them."""
     observers: list[Callable[[Request], None]] = []
@@ -61,7 +86,10 @@ def make_watching(
     if measures is not None:
         observers.append(measures.requests.answered)
         metrics = _expose(measures, config, parts, webhooks, reactor)
-    return Watching(tuple(observers), _make_streams(config, parts, webhooks), metrics)
+    if tracing is not None:
+        parts.watchers.append(tracing)
+    traced = None if tracing is None else tracing.requests
+    return Watching(tuple(observers), _make_streams(config, parts, webhooks), metrics, traced)
 
 
 def _make_streams(config: Config, parts: Parts, webhooks: "Webhooks | None") -> EventStreams | None:

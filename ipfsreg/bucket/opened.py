@@ -65,6 +65,10 @@ def _never() -> bool:
     return False
 
 
+def _always() -> bool:
+    return True
+
+
 def _no_problem() -> None:
     return None
 
@@ -100,7 +104,8 @@ class Opened:
     ``problem`` says in one line why a start would fail, as far as this disk tells. It blocks, and changes nothing.
     ``told`` gives what there is to say of its server for people, such as the number of a node's peers, by what each is
     called; it answers within seconds, and fails with a `BucketError`. No secret is in it.
-    ``read_only`` says why nothing can be changed, where that is so, to clients too.
+    ``read_only`` says why nothing can be changed, where that is so, to clients too. ``may_write`` says whether this
+    daemon may, as far as it knows by now, where who may is for others to say.
     ``not_read_needlessly`` says why its content should not be read without need, where that is so: then it is not
     scrubbed unless the configuration says so.
     ``replace`` replaces a file (its path, its CID, the content or a file with it) where it still has that CID, and
@@ -119,6 +124,7 @@ class Opened:
     problem: Callable[[], str | None] = _no_problem
     told: Callable[[], Awaitable[Mapping[str, str]]] = _nothing_more
     read_only: str | None = None
+    may_write: Callable[[], bool] = _always
     not_read_needlessly: str | None = None
     replace: Callable[[str, str, bytes | Path], Awaitable[bool]] | None = None
     mirror: Mirror | None = None

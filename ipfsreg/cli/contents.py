@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ipfsreg.flow.progress import size_text
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import parse_repository
 
@@ -16,7 +17,7 @@ from .errors import Exit
 from .terminal.declare import command
 from .terminal.output import Output, output_option
 from .terminal.table import Cell, Column, Table
-from .terminal.text import ago, counted, in_bytes, sized
+from .terminal.text import ago, counted, sized
 
 long_option = click.option("--long", "-l", "long", is_flag=True, help="Look at each, and show more: takes longer.")
 
@@ -212,4 +213,4 @@ def _size(size: int | None) -> str | None:
     """For people in units, and for programs in bytes."""
     if size is None:
         return None
-    return in_bytes(size) if sys.stdout.isatty() else str(size)
+    return size_text(size) if sys.stdout.isatty() else str(size)

@@ -75,8 +75,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def _without_credentials(word: re.Match[str]) -> str:
-    """A word without what a URL has before its host."""
+    """A word without what a URL has before its host, and in its query."""
     _, at, rest = word[0].rpartition("@")
+    if "://" in word[0]:
+        rest, mark, _ = rest.partition("?")
+        rest += f"{mark}…" if mark else ""
     return f"…@{rest}" if at else rest
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import durationpy
 from pydantic import (
@@ -104,6 +105,21 @@ def split_list(value: Any) -> Any:
 
 Listed = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 """Texts, separated by commas or lines."""
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with a URL to which something is sent, to be said behind its name; None where it is good.
+
+    Nothing of the URL is quoted: there may be a secret in it.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii() and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        return "is not one of http:// or https://"
+    return None if parts.username is None else "has a password in it"
 
 
 class Section(BaseModel):

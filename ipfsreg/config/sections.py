@@ -25,6 +25,7 @@ from .kinds import (
     Section,
     Size,
     or_none,
+    url_problem,
 )
 from .tls_options import TlsOptions
 from .webhook_options import WebhookOptions
@@ -242,6 +243,23 @@ class MetricsOptions(Section):
         return bool(self.enabled or self.listen)
 
 
+def _traces_url(value: str) -> str:
+    problem = url_problem(value)
+    if problem is not None or "?" in value or "#" in value:
+        raise ValueError(f"the URL of a receiver of traces {problem or 'has no query'}")
+    return value.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"  # as OpenTelemetry's programs understand it
+
+
+class TracingOptions(Section):
+    """``[tracing]``. ``endpoint`` is where traces are sent by OTLP over HTTP; None is that there are none.
+
+    ``ratio`` is the part of the requests that are traced of which the client does not say whether they should be.
+    """
+
+    endpoint: Annotated[str, AfterValidator(_traces_url)] | None = None
+    ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
 SECTIONS: Mapping[str, type[Section]] = {
     "registry": RegistryOptions,
     "tls": TlsOptions,
@@ -261,6 +279,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "webhooks": WebhookOptions,
     "events": EventOptions,
     "metrics": MetricsOptions,
+    "tracing": TracingOptions,
 }
 """The sections that a file may have beside those of the backends."""
 
@@ -288,6 +307,7 @@ class Config:
     webhooks: WebhookOptions
     events: EventOptions
     metrics: MetricsOptions
+    tracing: TracingOptions
     backends: Mapping[str, BackendOptions]
     """The sections of all backends, for what is done before one is used."""
 

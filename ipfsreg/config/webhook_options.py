@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from .kinds import Positive, Section, expanded
+from .kinds import Positive, Section, expanded, url_problem
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ACTIONS = frozenset({"pull", "push", "delete", "mount"})
@@ -53,15 +52,11 @@ def _endpoint(words: list[str]) -> WebhookEndpoint:
     name, url, *more = words
     if not _NAME.fullmatch(name):
         raise ValueError("a line begins with a name of letters, digits, . _ and -")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii() and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise ValueError(f"{name}: its URL is not one of http:// or https://")
-    if parts.username is not None:
-        raise ValueError(f"{name}: its URL has a password in it; sign with secret=FILE instead")
+    problem = url_problem(url)
+    if problem is not None:
+        raise ValueError(
+            f"{name}: its URL {problem}" + ("; sign with secret=FILE instead" if "password" in problem else "")
+        )
     secret: Path | None = None
     ignored: frozenset[str] = frozenset()
     for word in more:

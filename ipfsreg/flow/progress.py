@@ -1,6 +1,9 @@
-"""How far long work is, for whoever wants to look."""
+"""How far long work is, and how large something is, for whoever wants to look."""
 
 from dataclasses import dataclass
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+_LARGEST = 10**21
 
 
 @dataclass
@@ -24,3 +27,22 @@ class Progress:
     def begin(self, what: str, total: int | None = None) -> None:
         """Something new begins."""
         self.what, self.done, self.total, self.moved = what, 0, total, 0
+
+
+def size_text(size: int | None) -> str:
+    """A number of bytes with three digits, such as ``3.21 MB``; a dash where nobody knows.
+
+    A MB is a million bytes, as for Docker's commands and on Docker Hub.
+    """
+    if size is None:
+        return "\N{EN DASH}"
+    if size >= _LARGEST:
+        return "very large"
+    if size < 1000:
+        return "1 byte" if size == 1 else f"{size} bytes"
+    number, unit = float(size), 0
+    while number >= 999.5 and unit < len(_UNITS) - 1:
+        number /= 1000
+        unit += 1
+    digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
+    return f"{number:.{digits}f} {_UNITS[unit]}"

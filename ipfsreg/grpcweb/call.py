@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
+from ipfsreg.flow.tracing import NO_SPAN, Span, current
+
 from .answer import AnswerReader
 from .errors import CallCancelled, CallError, DeadlineExceeded, GrpcError
 from .exchange import Exchange
@@ -33,6 +35,7 @@ class Call(Generic[M]):
         idle: float | None,
         on_end: Callable[["Call[M]"], None],
     ) -> None:
+        self._span: Span = NO_SPAN
         self._reader = AnswerReader(message_limit)
         self._exchange: Exchange | None = None
         self._lost: CallError | None = None
@@ -43,18 +46,19 @@ class Call(Generic[M]):
         self.requests = Requests(self, self._timers.progress)
         self.responses: Responses[M] = Responses(message_type, self)
 
-    def start(self, exchange: Exchange) -> None:
-        """Begin."""
+    def start(self, exchange: Exchange, method: str) -> None:
+        """Begin. ``method`` is what it is called in traces."""
+        self._span = current.get().child(method.lstrip("/"))
         self._exchange = exchange
         exchange.start()
 
     def cancel(self) -> None:
         """End the call at once, without waiting for the server. After the call's end it does nothing."""
-        self._end(CallCancelled(), abort=True, discard=True)
+        self._end(CallCancelled(), abort=True)
 
     def fail(self, error: CallError) -> None:
         """End the call because of what the server sent."""
-        self._end(error, abort=True, discard=True)
+        self._end(error, abort=True)
 
     # For the exchange.
 
@@ -121,12 +125,12 @@ class Call(Generic[M]):
             self.fail(error)
             return None
         if payload is None and self._reader.status is not None:
-            self._end(_error_of(self._reader.status), abort=False, discard=False)
+            self._end(_error_of(self._reader.status), abort=False)
         elif payload is None and self._lost is not None:
-            self._end(self._lost, abort=False, discard=False)
+            self._end(self._lost, abort=False)
         return payload
 
-    def reading(self, wanted: bool) -> None:
+    def reading(self, *, wanted: bool) -> None:
         """See `ResponseSource`."""
         if wanted == self._reading or self._exchange is None:
             return
@@ -139,17 +143,18 @@ class Call(Generic[M]):
             self._exchange.pause_receiving()
 
     def _expired(self, error: DeadlineExceeded) -> None:
-        self._end(error, abort=True, discard=True)
+        self._end(error, abort=True)
 
-    def _end(self, error: CallError | None, abort: bool, discard: bool) -> None:
+    def _end(self, error: CallError | None, *, abort: bool) -> None:
         if self._ended:
             return
         self._ended = True
+        self._span.end(error)
         self._timers.stop()
         if self._exchange is not None:
             self._exchange.abort() if abort else self._exchange.close()
         self.requests.ended()
-        self.responses.end(error, discard)
+        self.responses.end(error, discard=abort)
         self._on_end(self)
 
 

@@ -174,7 +174,7 @@ class Channel:
             exchange = DuplexPostExchange(self._connections.endpointForURI(self._uri), call, head)
         else:
             exchange = PostExchange(self._agent, call, self._reactor, self._url + method, fields)
-        call.start(exchange)
+        call.start(exchange, method)
         return call
 
 

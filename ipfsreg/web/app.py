@@ -26,6 +26,7 @@ from .http.connection_limits import ConnectionBounds
 from .http.forwarded import TrustedProxies
 from .http.limits import HttpLimits
 from .http.request import Request
+from .http.server import Handler
 from .pages.pages import Pages, PagesOptions
 from .probes import MetricsText, ProbeRoutes
 from .routes import Routes
@@ -77,7 +78,7 @@ class SiteOptions:
 
     ``read_only`` says why nothing can be changed, where that is so. ``request_rate`` is in requests a second for each
     client; None is any. ``pages`` are there for browsers, unless that is None. ``observers`` are called with each
-    request that has its whole answer.
+    request that has its whole answer. ``traced`` makes a handler whose requests are traced.
     """
 
     limits: HttpLimits = _LIMITS
@@ -91,6 +92,7 @@ class SiteOptions:
     pages: PagesOptions | None = None
     streams: EventStreams | None = None
     metrics: MetricsText | None = None
+    traced: Callable[[Handler], Handler] | None = None
 
 
 def make_routes(

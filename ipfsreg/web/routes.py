@@ -167,7 +167,7 @@ class Dispatcher:
             self._finish(request, self._unmatched(request, error))
             return
         rule, arguments = match
-        request.route = rule.endpoint
+        request.route, request.rule, request.arguments = rule.endpoint, rule.rule, arguments
         try:
             result: Any = self._app.endpoints[rule.endpoint](self._handlers, request, **arguments)
         except Exception as error:

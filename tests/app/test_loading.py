@@ -17,6 +17,7 @@ CLIENTS = ("treq", "twisted.web.client", "rich", "twisted.conch", "h11", "wsprot
 PAGES = ("jinja2",)
 WATCHING = (
     "prometheus_client",
+    "opentelemetry",
     "ipfsreg.app.metrics",
     "ipfsreg.app.webhooks.webhooks",
 )

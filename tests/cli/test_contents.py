@@ -222,7 +222,7 @@ def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> N
         status, shown = on_terminal([program("ipfsreg"), "tags", "-l", "box", *config], cwd=tmp_path)
         assert status == 0
         assert "PLATFORMS" in shown
-        assert "KiB" in shown
+        assert " kB" in shown
         assert "sha256:" in shown
         status, shown = on_terminal([program("ipfsreg"), "rm", "box:1", *config], typed=b"n\n", cwd=tmp_path)
         assert (status, "Delete box:1?" in shown) == (1, True)

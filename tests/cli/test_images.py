@@ -214,7 +214,7 @@ def test_progress_is_shown_on_a_terminal(daemon: DaemonProcess, car: Path, tmp_p
         os.close(theirs)
         with (tmp_path / "pipe").open("rb") as pipe:
             shown = ""
-            while "Exporting" not in shown or "MiB" not in shown:
+            while "Exporting" not in shown or " MB" not in shown:
                 shown += os.read(ours, 1 << 16).decode()
             content = pipe.read()
         printed, _ = process.communicate(timeout=60)

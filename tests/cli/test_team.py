@@ -176,7 +176,11 @@ def test_a_push_to_a_reader_is_refused_and_not_logged(anna: DaemonProcess, tmp_p
             client.request("POST", "/v2/box/blobs/uploads/")
             answer = client.getresponse()
             assert (answer.status, b"can only be read" in answer.read()) == (405, True)
+            client.request("GET", "/", headers={"Accept": "text/html"})
+            assert b"images can only be pulled" in client.getresponse().read()
         assert "/v2/box/" not in ben.log
+        assert f"Try: docker pull {ben.host}/IMAGE" in ben.log
+        assert "docker push" not in ben.log
     anna.start()
 
 

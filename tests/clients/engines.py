@@ -49,7 +49,7 @@ class DockerEngine:
 
     def docker(self, *arguments: str | Path, fails: bool = False) -> str:
         """Run the docker command on this engine and return what it printed; see `programs.run`."""
-        return run(self._docker, "--host", self._address, *arguments, env=self.env, fails=fails)
+        return run(self._docker, "--host", self.address, *arguments, env=self.env, fails=fails)
 
     def ctr(self, *arguments: str | Path, fails: bool = False) -> str:
         """Run the ctr command on this engine's containerd, in a namespace of its own."""
@@ -105,7 +105,7 @@ class DockerEngine:
                     "--config-file",
                     str(config),
                     "--host",
-                    self._address,
+                    self.address,
                     "--data-root",
                     str(self.directory / "data"),
                     "--exec-root",
@@ -146,7 +146,8 @@ class DockerEngine:
         shutil.rmtree(self.directory / "data", ignore_errors=True)
 
     @property
-    def _address(self) -> str:
+    def address(self) -> str:
+        """Where it listens, as `DOCKER_HOST` has it."""
         return f"unix://{self.directory / 'docker.sock'}"
 
     @property

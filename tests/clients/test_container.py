@@ -1,5 +1,6 @@
 """The container image: built from Containerfile without a network, run, pushed to, restarted, and looked at."""
 
+import http.client
 import importlib.util
 import json
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from tests.docs.documents import CHECKOUT
+from tests.web.served import MANIFEST_TYPE, digest_of, image
 
 from . import programs
 from .engines import DockerEngine
@@ -30,7 +32,7 @@ def wheels_into(directory: Path) -> None:
         unavailable("this Python has no pip")
     constraints = CHECKOUT / "etc" / "container" / "constraints.txt"
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", directory)
-    run(*pip, "--constraint", constraints, CHECKOUT, "setuptools>=77", deadline=300, env=None)
+    run(*pip, "--constraint", constraints, f"{CHECKOUT}[tracing]", "setuptools>=77", deadline=300, env=None)
     for own in directory.glob("ipfsreg-*.whl"):
         own.unlink()
 
@@ -126,8 +128,78 @@ def test_what_the_program_needs_is_pinned() -> None:
 
 
 def test_the_compose_file_means_what_it_should(tmp_path: Path) -> None:
-    composed = yaml.safe_load((CHECKOUT / "etc" / "container" / "compose.yaml").read_text())
-    (tmp_path / "ipfsreg.ini").write_text(composed["configs"]["ipfsreg"]["content"].replace("/data", str(tmp_path)))
+    composed = yaml.safe_load(COMPOSE_FILE.read_text())
+    configuration = COMPOSE_FILE.parent / composed["configs"]["ipfsreg"]["file"]
+    (tmp_path / "ipfsreg.ini").write_text(configuration.read_text().replace("/data", str(tmp_path)))
     assert "OK" in run(Path(sys.executable).with_name("ipfsreg"), "check", "--config", tmp_path / "ipfsreg.ini")
     assert all(port.startswith("127.0.0.1:") for port in composed["services"]["registry"]["ports"])
     assert not any("5001" in port for port in composed["services"]["node"]["ports"])
+
+
+COMPOSE_FILE = CHECKOUT / "etc" / "container" / "compose.yaml"
+
+KUBO = """
+FROM base:1
+COPY ipfs /usr/local/bin/ipfs
+RUN printf '%s\\n' '#!/bin/sh -e' '[ -e "$IPFS_PATH/config" ] || ipfs init --profile=test' \\
+      'ipfs config Addresses.API /ip4/0.0.0.0/tcp/5001' 'ipfs config Addresses.Gateway /ip4/0.0.0.0/tcp/8080' \\
+      'exec ipfs "$@"' > /usr/local/bin/start_ipfs && chmod +x /usr/local/bin/start_ipfs
+ENV IPFS_PATH=/data/ipfs
+VOLUME /data/ipfs
+HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ipfs --api=/ip4/127.0.0.1/tcp/5001 id
+ENTRYPOINT ["/usr/local/bin/start_ipfs"]
+CMD ["daemon", "--migrate=true"]
+"""
+"""Kubo's image as far as the compose file uses it: the image itself cannot be had where no registry is asked."""
+
+OTHER_PORTS = """
+services:
+  registry:
+    ports: !override ["127.0.0.1::5000"]
+  node:
+    ports: !override []
+"""
+"""Those of the file may be in use on the machine of the tests."""
+
+
+def test_the_compose_file_starts_a_registry_beside_its_node(engine: DockerEngine, tmp_path: Path) -> None:
+    plugins = f"{programs.NEWER_ENGINE}/libexec/docker/cli-plugins"
+    program = programs.require_program("docker-compose", plugins)
+    shutil.copy(programs.require_program("ipfs", str(programs.TOOLS / "bin")), tmp_path)
+    (tmp_path / "Dockerfile").write_text(KUBO)
+    (tmp_path / "ports.yaml").write_text(OTHER_PORTS)
+    name = yaml.safe_load(COMPOSE_FILE.read_text())["services"]["node"]["image"]
+    engine.docker("build", "--tag", name, "--network=none", tmp_path)
+    environment = {**engine.env, "DOCKER_HOST": engine.address}
+
+    def compose(*words: str) -> str:
+        files = ("--file", COMPOSE_FILE, "--file", tmp_path / "ports.yaml")
+        return run(program, *files, *words, env=environment, deadline=150)
+
+    def ask(method: str, target: str, content: bytes = b"", kind: str = "") -> tuple[int, bytes]:
+        port = int(compose("port", "registry", "5000").rpartition(":")[2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request(method, target, content, {"Content-Type": kind} if kind else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    try:
+        compose("up", "--detach", "--no-build", "--pull=never", "--wait", "--wait-timeout=120")
+        manifest = image(layers=[b"hello"])
+        for blob in (b"{}", b"hello"):
+            assert ask("POST", f"/v2/hello/blobs/uploads/?digest={digest_of(blob)}", blob)[0] == 201
+        assert ask("PUT", "/v2/hello/manifests/1", manifest, MANIFEST_TYPE)[0] == 201
+        compose("restart")
+        compose("up", "--detach", "--no-build", "--pull=never", "--wait", "--wait-timeout=120")
+        assert ask("GET", "/v2/hello/manifests/1") == (200, manifest)
+        assert ask("GET", f"/v2/hello/blobs/{digest_of(b'hello')}") == (200, b"hello")
+        cid = compose("exec", "registry", "ipfsreg", "cid", "hello:1", "--config", "/etc/ipfsreg/ipfsreg.ini").split()[
+            0
+        ]
+        assert compose("exec", "node", "ipfs", "cat", cid).encode() == manifest
+        log = compose("logs", "registry")
+        assert "Traceback" not in log
+        assert log.count("Ready: ") == 2
+        assert "Stopped." in log
+    finally:
+        compose("down", "--volumes", "--timeout=30")

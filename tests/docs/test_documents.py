@@ -52,7 +52,9 @@ def test_the_readme_tells_which_backends_there_are() -> None:
 def test_every_dependency_has_its_reason() -> None:
     required = setup_argument("install_requires")
     assert isinstance(required, list)
-    names = {re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in required}
+    extras = setup_argument("extras_require")
+    assert isinstance(extras, dict)
+    names = {re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in (*required, *extras["tracing"])}
     rows = table("docs/dependencies.md", "Dependencies")
     assert {row[0].split("]")[0].strip("[") for row in rows} == names
     assert all(row[1] for row in rows)

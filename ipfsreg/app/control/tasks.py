@@ -47,14 +47,16 @@ async def verify_registry(registry: Registry, arguments: TaskArguments, progress
 
 async def apply_retention(registry: Registry, arguments: TaskArguments, progress: Progress) -> dict[str, Any]:
     """Delete the tags that no rule keeps, of the repository ``name`` or of all."""
-    return asdict(await registry.tag_retention.run(await _one_repository(registry, arguments), progress))
+    return asdict(
+        await registry.tag_retention.run(registry.now(), await _one_repository(registry, arguments), progress)
+    )
 
 
 async def judge_tags(registry: Registry, arguments: TaskArguments) -> AsyncGenerator[Sequence[Any], None]:
     """What the rules say of the tags that they are about, of the repository ``name`` or of all; nothing is deleted."""
-    retention = registry.tag_retention
+    retention, now = registry.tag_retention, registry.now()
     async for repository in retention.repositories(await _one_repository(registry, arguments)):
-        async for some in retention.verdicts(repository):
+        async for some in retention.verdicts(repository, now):
             yield [asdict(verdict) for verdict, _ in some]
 
 

@@ -1,7 +1,6 @@
 """Parts of the daemon that count what they do: in place of those that do not."""
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
@@ -10,8 +9,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import NotFound
-from ipfsreg.bucket.interface import Entry, IBucket, IReader, Stat
-from ipfsreg.bucket.wrapper import BucketWrapper
+from ipfsreg.bucket.interface import IBucket
+from ipfsreg.bucket.observed import OPERATIONS, ObservedBucket
 from ipfsreg.flow.workers import Workers
 from ipfsreg.web.http.request import Request
 
@@ -100,43 +99,20 @@ class Operation:
         return result
 
 
-class MeasuredBucket(BucketWrapper):
-    """A bucket, with what was asked of it. ``operations`` has the names of `IBucket`'s methods; none is for walks."""
+class MeasuredBucket(ObservedBucket):
+    """A bucket, with what was asked of it: ``operations`` by their names."""
 
     def __init__(self, bucket: IBucket) -> None:
         super().__init__(bucket)
-        names = ("stat", "get", "open", "put", "put_file", "move", "remove", "list")
-        self.operations = {name: Operation() for name in names}
+        self.operations = {name: Operation() for name in OPERATIONS}
 
-    def stat(self, path: str) -> "Deferred[Stat]":
-        return self._measure("stat", self._bucket.stat, path)
-
-    def get(self, path: str, limit: int) -> "Deferred[bytes]":
-        return self._measure("get", self._bucket.get, path, limit)
-
-    def open(self, path: str) -> "Deferred[IReader]":
-        return self._measure("open", self._bucket.open, path)
-
-    def put(self, path: str, content: bytes) -> "Deferred[None]":
-        return self._measure("put", self._bucket.put, path, content)
-
-    def put_file(self, path: str, source: Path) -> "Deferred[None]":
-        return self._measure("put_file", self._bucket.put_file, path, source)
-
-    def move(self, source: str, destination: str) -> "Deferred[None]":
-        return self._measure("move", self._bucket.move, source, destination)
-
-    def remove(self, path: str) -> "Deferred[None]":
-        return self._measure("remove", self._bucket.remove, path)
-
-    def list(self, directory: str) -> "Deferred[Sequence[Entry]]":
-        return self._measure("list", self._bucket.list, directory)
-
-    def _measure(self, name: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
-        operation = self.operations[name]
+    def _around(
+        self, operation: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        measured = self.operations[operation]
         began = monotonic()
-        operation.under_way += 1
-        return call(*args, **kwargs).addBoth(operation.ended, began)
+        measured.under_way += 1
+        return call(*args, **kwargs).addBoth(measured.ended, began)
 
 
 class Lag:

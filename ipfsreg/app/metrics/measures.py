@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.opened import Opened
-from ipfsreg.flow.hits import Hits
 from ipfsreg.web.http.server import HttpServer
 
 from .measured import Lag, MeasuredBucket, MeasuredWorkers, RequestCounts

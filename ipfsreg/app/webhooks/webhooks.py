@@ -6,18 +6,15 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from treq.client import HTTPClient
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
+from ipfsreg.app.posting import NotTaken, Poster
 from ipfsreg.config.webhook_options import WebhookEndpoint, WebhookOptions
-from ipfsreg.flow.http.answer_body import Dropped
-from ipfsreg.flow.http.pool import BoundedPool
 from ipfsreg.flow.signal import Signal
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.events.event import ENVELOPE, LoggedEvent, envelope
@@ -34,11 +31,6 @@ LONGEST_PAUSE = 60.0
 """Seconds between two attempts, the pause growing to the second of these."""
 
 _BATCH = 50  # events in one POST
-_CONNECT_SECONDS = 10.0
-
-
-class _Failed(Exception):
-    """The endpoint has not taken it; a few words about why, without its URL."""
 
 
 class Webhooks:
@@ -49,10 +41,10 @@ class Webhooks:
     """
 
     def __init__(self, options: WebhookOptions, log: EventLog, workers: Workers, reactor: Any) -> None:
-        agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=BoundedPool(reactor, persistent=False))
+        poster = Poster(reactor)
         self._workers = workers
         self.log = log
-        self.endpoints = [Sender(each, options.timeout, log, agent, reactor) for each in options.endpoints]
+        self.endpoints = [Sender(each, options.timeout, log, poster, reactor) for each in options.endpoints]
         log.when_appended(self._wake)
 
     async def counts(self) -> EventCounts:
@@ -86,7 +78,7 @@ class Sender:
 
     _log = Logger()
 
-    def __init__(self, endpoint: WebhookEndpoint, timeout: float, log: EventLog, agent: Agent, reactor: Any) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, timeout: float, log: EventLog, poster: Poster, reactor: Any) -> None:
         self.endpoint = endpoint
         self.key: bytes | None = None
         self.sent = 0
@@ -95,7 +87,7 @@ class Sender:
         """Attempts that failed since the start."""
         self._events = log
         self._timeout = timeout
-        self._agent = agent
+        self._poster = poster
         self._stopped = False
         self._reactor = reactor
         self._pause = backoffPolicy(FIRST_PAUSE, LONGEST_PAUSE)
@@ -128,7 +120,7 @@ class Sender:
                 while self._behind:
                     self._behind = False
                     await self._send_all()
-            except (_Failed, sqlite3.Error) as error:
+            except (NotTaken, sqlite3.Error) as error:
                 self.failures += 1
                 self._behind = True
                 self._tell(error)
@@ -159,22 +151,11 @@ class Sender:
             signature = hmac.new(self.key, content, hashlib.sha256).hexdigest()
             headers.addRawHeader(SIGNATURE, f"sha256={signature}")
         try:
-            # A client of its own for each: what one answers, as cookies, is not remembered.
-            response = await HTTPClient(self._agent).post(
-                self.endpoint.url,
-                data=content,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                unbuffered=True,
-            )
-        except Exception as error:  # whatever treq, Twisted and TLS have
+            await self._poster.post(self.endpoint.url, content, headers, self._timeout)
+        except NotTaken:
             if self._stopped:
                 raise CancelledError from None
-            raise _Failed(self._said(error)) from None
-        response.deliverBody(Dropped())
-        if not 200 <= response.code < 300:
-            raise _Failed(f"it answered {response.code}")
+            raise
 
     def _tell(self, error: Exception) -> None:
         if str(error) != self._told:
@@ -184,14 +165,6 @@ class Sender:
                 name=self.endpoint.name,
                 error=error,
             )
-
-    def _said(self, error: Exception) -> str:
-        reasons = getattr(error, "reasons", None)
-        if reasons:
-            error = reasons[0].value
-        if isinstance(error, CancelledError):
-            return f"no answer within {self._timeout:g} s"
-        return " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

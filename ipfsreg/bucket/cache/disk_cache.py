@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.content_path import ContentPath, content_at
 from ipfsreg.bucket.errors import SetupError, Unavailable
 from ipfsreg.bucket.file_reader import FileReader
 from ipfsreg.bucket.interface import IBucket, IReader, Stat
 from ipfsreg.bucket.wrapper import BucketWrapper
-from ipfsreg.flow.hits import Hits
 from ipfsreg.flow.workers import Workers
 
 from .cache_directory import CacheDirectory

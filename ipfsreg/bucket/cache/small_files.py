@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipfsreg.bucket.bulk import IBulkReads, get_each, names, stat_each
+from ipfsreg.bucket.cache.hits import Hits
 from ipfsreg.bucket.errors import BucketError
 from ipfsreg.bucket.interface import IBucket, Stat
 from ipfsreg.bucket.wrapper import BucketWrapper
-from ipfsreg.flow.hits import Hits
 from ipfsreg.flow.shield import shield
 
 SHARED_SECONDS = 2.0

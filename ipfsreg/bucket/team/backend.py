@@ -62,6 +62,12 @@ def team_backend(backend: Opened, own: Own, workers: Workers, clock: IReactorTim
             # What has to be changed may be changed by others, as when an owner adds this member.
             raise Unavailable(str(error), RETRY_AFTER) from None
 
+    def may_write() -> bool:
+        try:
+            return team.current().can_write
+        except Unavailable:  # it was not read yet
+            return True
+
     converting: Converting | None = None
 
     async def look() -> None:
@@ -92,6 +98,7 @@ def team_backend(backend: Opened, own: Own, workers: Workers, clock: IReactorTim
         repeated.append(Repeated("bring content to the newest keys", seconds, rewrapping.run_if_needed))
     return replace(
         encrypted,
+        may_write=may_write,
         tasks={**encrypted.tasks, **team_tasks(team, rewrapping)},
         repeated=[*encrypted.repeated, *repeated],
     )

@@ -55,7 +55,7 @@ class Bar:
 
     def __init__(self, label: str, *, in_bytes: bool) -> None:
         counts: list[ProgressColumn] = (
-            [DownloadColumn(binary_units=True), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn(), _Rate()]
+            [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn(), _Rate()]
         )
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .text import in_bytes, printable
+from ipfsreg.flow.progress import size_text
+
+from .text import printable
 
 if TYPE_CHECKING:
     from .drawing import Bar
@@ -47,7 +49,7 @@ class ProgressBar:
     def at(self, what: str, done: int, total: int | None, moved: int = 0) -> None:
         """``what`` goes on now, and so much of it is done, with ``moved`` bytes. Less than before is something new."""
         with self._lock:
-            self._label = f"{what}, {in_bytes(moved)}" if moved else what
+            self._label = f"{what}, {size_text(moved)}" if moved else what
             self._done, self._total = done, total
             self._update()
 

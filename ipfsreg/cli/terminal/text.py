@@ -3,6 +3,8 @@
 import sys
 from datetime import UTC, datetime
 
+from ipfsreg.flow.progress import size_text
+
 _UNITS = (("year", 365 * 86400), ("month", 30 * 86400), ("week", 7 * 86400), ("day", 86400), ("hour", 3600))
 
 
@@ -20,20 +22,9 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what[:-1]}ies" if what.endswith("y") else f"{number} {what}s"
 
 
-def in_bytes(length: int) -> str:
-    """A length such as ``1.5MiB``."""
-    if length < 1024:
-        return f"{length}B"
-    size, units = length / 1024, iter("KMGTP")
-    unit = next(units)
-    while size >= 1024 and unit != "P":
-        size, unit = size / 1024, next(units)
-    return f"{size:.1f}{unit}iB"
-
-
 def sized(length: int) -> str:
-    """A length in a sentence: ``1.5MiB`` for a person, and ``1572864 bytes`` where standard output is no terminal."""
-    return in_bytes(length) if sys.stdout.isatty() else counted(length, "byte")
+    """A length in a sentence: ``1.57 MB`` for a person, and ``1572864 bytes`` where standard output is no terminal."""
+    return size_text(length) if sys.stdout.isatty() else counted(length, "byte")
 
 
 def in_words(seconds: float) -> str:

@@ -55,6 +55,14 @@ class _Seen:
         return self.tag, str(self.digest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What one run measures tags by: the time, and for each rule with ``newest`` the least rank that is kept."""
+
+    now: float
+    newest: dict[TagRule, _Rank]
+
+
 @dataclass
 class RetentionRun:
     """What a run did, or with a dry run would have done."""
@@ -93,8 +101,11 @@ class TagRetention:
         """Whether it counts when a tag was pulled."""
         return self._policy.rules.need_pulls
 
-    async def verdicts(self, repository: Repository) -> AsyncIterator[Sequence[tuple[Verdict, _Seen]]]:
-        """What is to become of each tag that a rule is about, some at a time."""
+    async def verdicts(self, repository: Repository, now: float) -> AsyncIterator[Sequence[tuple[Verdict, _Seen]]]:
+        """What is to become of each tag that a rule is about, some at a time.
+
+        ``now`` is seconds since 1970, and the same for the whole run: the clock may be set ahead in the middle of it.
+        """
         rules = self._policy.rules.of(repository)
         if not rules:
             return
@@ -102,34 +113,34 @@ class TagRetention:
             tags = [tag async for some in self._tags.pages(repository) for tag in some]
         except NameUnknown:
             return
-        newest = await self._newest(repository, rules, tags)
+        bounds = _Bounds(now, await self._newest(repository, rules, tags, now))
         throttle = self._storage.throttle()
         for some in batches(tags, _AT_ONCE):
             part = [tag for tag in some if rules_for(rules, tag)]
             await throttle.step(_AT_ONCE)
-            looked = await self._look(repository, part)
+            looked = await self._look(repository, part, now)
             references = [each for seen in looked for each in seen.references]
             pulled = {} if self._times is None else await self._times.last_pulls(repository, references)
 
             async def judge(seen: _Seen, pulled: Mapping[str, float] = pulled) -> tuple[Verdict, _Seen]:
                 about = rules_for(rules, seen.tag)
                 last = max((pulled[each] for each in seen.references if each in pulled), default=None)
-                kept, reason = await self._judge(repository, about, seen, newest, last)
+                kept, reason = await self._judge(repository, about, seen, bounds, last)
                 return Verdict(repository, seen.tag, kept, reason), seen
 
             yield await gather(judge, looked)
 
-    async def run(self, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
-        """Delete what is not kept."""
+    async def run(self, now: float, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
+        """Delete what is not kept. ``now`` is as for `verdicts`."""
         found, progress = RetentionRun(), progress or Progress()
         progress.begin("Looking at tags")
         async for repository in self.repositories(only):
             found.repositories += 1
-            async for some in self.verdicts(repository):
+            async for some in self.verdicts(repository, now):
                 for verdict, seen in some:
                     found.tags += 1
                     progress.done += 1
-                    if not verdict.kept and await self._delete(repository, seen):
+                    if not verdict.kept and await self._delete(repository, seen, now):
                         found.deleted += 1
                         self._log.info(
                             "Retention deleted {repository}:{tag}: {reason}.",
@@ -149,7 +160,7 @@ class TagRetention:
                 yield repository
 
     async def _newest(
-        self, repository: Repository, rules: tuple[TagRule, ...], tags: Sequence[Tag]
+        self, repository: Repository, rules: tuple[TagRule, ...], tags: Sequence[Tag], now: float
     ) -> dict[TagRule, _Rank]:
         """Of each rule with ``newest`` the least rank that is among them."""
         heaps: dict[TagRule, list[_Rank]] = {rule: [] for rule in rules if rule.newest is not None}
@@ -157,7 +168,7 @@ class TagRetention:
         for some in batches(tags if heaps else (), _AT_ONCE):
             part = [tag for tag in some if heaps.keys() & {*rules_for(rules, tag)}]
             await throttle.step(_AT_ONCE)
-            for seen in await self._look(repository, part):
+            for seen in await self._look(repository, part, now):
                 for rule in rules_for(rules, seen.tag):
                     if rule.newest is None:
                         continue
@@ -167,7 +178,7 @@ class TagRetention:
                         heappushpop(heaps[rule], _rank(seen))
         return {rule: heap[0] for rule, heap in heaps.items() if heap}
 
-    async def _look(self, repository: Repository, tags: Sequence[Tag]) -> list[_Seen]:
+    async def _look(self, repository: Repository, tags: Sequence[Tag], now: float) -> list[_Seen]:
         """Those of some tags that are there and whole."""
         # What others push to a bucket is not noted here.
         noted = self._times is not None and not self._storage.bucket.shared
@@ -183,7 +194,7 @@ class TagRetention:
                 return None
             pushed = None if record is None else _pushed(pushes.get(tag), digest, record)
             # A time that lies ahead was noted by a wrong clock, and counts as now.
-            return _Seen(tag, digest, None if pushed is None else min(pushed, self._storage.now()))
+            return _Seen(tag, digest, None if pushed is None else min(pushed, now))
 
         return [seen for seen in await gather(look, tags) if seen is not None]
 
@@ -192,7 +203,7 @@ class TagRetention:
         repository: Repository,
         rules: Sequence[TagRule],
         seen: _Seen,
-        newest: dict[TagRule, _Rank],
+        bounds: _Bounds,
         pulled: float | None,
     ) -> tuple[bool, str]:
         tag = seen.tag
@@ -205,27 +216,26 @@ class TagRetention:
         if subject is not None:
             return True, f"it belongs to {subject}, which is there"
         for rule in rules:
-            reason = await self._kept_by(repository, rule, seen, newest.get(rule), pulled)
+            reason = await self._kept_by(repository, rule, seen, bounds, pulled)
             if reason is not None:
                 return True, reason
         return False, f"nothing keeps it in {' or '.join(repr(rule.text) for rule in rules)}"
 
     async def _kept_by(
-        self, repository: Repository, rule: TagRule, seen: _Seen, newest: _Rank | None, pulled: float | None
+        self, repository: Repository, rule: TagRule, seen: _Seen, bounds: _Bounds, pulled: float | None
     ) -> str | None:
-        now = self._storage.now()
+        newest = bounds.newest.get(rule)
         if rule.newest is not None and newest is not None and _rank(seen) >= newest:
             return "it is the newest" if rule.newest == 1 else f"it is one of the {rule.newest} newest"
-        if rule.pushed is not None and (seen.pushed is None or now - seen.pushed < rule.pushed):
+        if rule.pushed is not None and (seen.pushed is None or bounds.now - seen.pushed < rule.pushed):
             return "it was pushed lately"
-        if rule.pulled is not None and self._was_pulled(rule.pulled, pulled):
+        if rule.pulled is not None and self._was_pulled(bounds.now - rule.pulled, pulled):
             return "it was pulled lately, or may have been"
         if rule.referred and await self._storage.bucket.list(layout.referrers(repository, seen.digest)):
             return "something refers to it"
         return None
 
-    def _was_pulled(self, within: float, pulled: float | None) -> bool:
-        since = self._storage.now() - within
+    def _was_pulled(self, since: float, pulled: float | None) -> bool:
         if self._times is None or self._times.since > since:
             return True  # nobody knows
         return pulled is not None and pulled >= since
@@ -241,9 +251,9 @@ class TagRetention:
         except (DigestInvalid, Corrupt):
             return None
 
-    async def _delete(self, repository: Repository, seen: _Seen) -> bool:
+    async def _delete(self, repository: Repository, seen: _Seen, now: float) -> bool:
         async def is_as_seen() -> bool:
-            return [seen] == await self._look(repository, [seen.tag])
+            return [seen] == await self._look(repository, [seen.tag], now)
 
         if not await self._manifests.delete_tag_if(repository, seen.tag, seen.digest, is_as_seen):
             return False  # it was pushed again meanwhile

@@ -25,6 +25,8 @@ from .request_id import request_id
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset({204, 304})
+_READING = frozenset({b"GET", b"HEAD"})
+_HOST_LENGTH = 270
 
 
 class Answer(Enum):
@@ -98,6 +100,10 @@ class Request:
         """Who asks, once `identify` was told."""
         self.route = ""
         """The name of the route that it has taken, once that is known."""
+        self.rule = ""
+        """The path of that route, with ``<`` and ``>`` around the names of its arguments."""
+        self.arguments: Mapping[str, object] = {}
+        """What that route takes out of the path."""
         self.gone = False
         """Whether the client went away, so that nobody reads an answer."""
         self.sent_length = 0
@@ -110,6 +116,7 @@ class Request:
         self._is_chunked = False
         self._declared: int | None = None
         self._at_end: Callable[[], None] | None = None
+        self._over: Callable[[], None] | None = None
 
     @property
     def args(self) -> dict[bytes, list[bytes]]:
@@ -124,6 +131,22 @@ class Request:
         if self._identifier is None:
             self._identifier = request_id(self.headers.get(b"x-request-id"))
         return self._identifier
+
+    def call_it(self, identifier: str) -> None:
+        """Say what it is called, unless the client does or it has a name already."""
+        if self._identifier is None:
+            self._identifier = request_id(self.headers.get(b"x-request-id"), identifier)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether its method changes nothing (RFC 9110, 9.2.1), as GET and HEAD do not."""
+        return self.method in _READING
+
+    @property
+    def asked_host(self) -> str:
+        """The host and port by which the client calls this one: nothing else, whatever its Host header says."""
+        host = "".join(each for each in self.header("host") or "" if each.isascii() and _is_of_host(each))
+        return host[:_HOST_LENGTH] or "localhost"
 
     @property
     def started(self) -> bool:
@@ -197,6 +220,7 @@ class Request:
             self.drop()  # the client must not take the next answer for the rest of this one
             return
         self.answer = Answer.COMPLETE
+        self._end_watch()
         self._channel.answered()
 
     async def send_file(self, workers: Workers, file: int, offset: int, length: int) -> None:
@@ -221,6 +245,10 @@ class Request:
         if self._channel.read_to_end:
             end()
 
+    def when_over(self, over: Callable[[], None]) -> None:
+        """Call it once: when the whole answer is given, or the client is gone."""
+        self._over = over
+
     def client_has_sent_all(self) -> None:
         """The connection's side: the client said so. It still reads answers that have an end."""
         if self._at_end is not None:
@@ -230,6 +258,7 @@ class Request:
         """The connection's side: nobody reads the answer any more, and no more of the body comes."""
         self.gone = True
         self._at_end = None
+        self._end_watch()
         self.body.lost(ClientGone("the client went away before its request was whole"))
 
     def give_up_body(self) -> None:
@@ -247,6 +276,11 @@ class Request:
 
     def unregisterProducer(self) -> None:
         self._channel.output.unregister_producer()
+
+    def _end_watch(self) -> None:
+        over, self._over = self._over, None
+        if over is not None:
+            over()
 
     def _begin(self, length: int | None) -> bytes:
         """The answer's head; ``length`` is the content's where it is known."""
@@ -274,3 +308,7 @@ class Request:
             return b""
         self.sent_length += len(data)
         return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked and data else data
+
+
+def _is_of_host(letter: str) -> bool:
+    return letter.isalnum() or letter in ".-_:[]"

@@ -15,10 +15,10 @@ _daemon = secrets.token_hex(4)
 _numbers = count(1)
 
 
-def request_id(sent: bytes | None) -> str:
+def request_id(sent: bytes | None, otherwise: str | None = None) -> str:
     """A request's name: what the client has ``sent``, where that is a word of at most 64 letters, digits, ``.``, ``_``
-    and ``-``, and else a new one.
+    and ``-``, and else another one that was made for it, or a new one.
     """
     if sent is not None and _OF_CLIENT.fullmatch(sent):
         return sent.decode("ascii")
-    return f"{_daemon}-{next(_numbers):x}"
+    return otherwise or f"{_daemon}-{next(_numbers):x}"

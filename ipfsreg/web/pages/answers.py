@@ -1,7 +1,7 @@
 """Pages as answers to requests, errors too, and who may see them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from werkzeug.exceptions import NotFound as RouteNotFound
 
 from ipfsreg.access.identity import Action
 from ipfsreg.bucket.errors import BucketError
@@ -48,7 +49,9 @@ _TITLES = {
     400: "That is not an address",
     403: "Not allowed",
     404: "Not found",
+    405: "That cannot be done here",
     429: "Too many attempts",
+    500: "The registry failed",
     502: "The storage refuses",
     503: "The storage does not answer",
     507: "The storage is full",
@@ -79,6 +82,7 @@ class Answers:
         clients: TrustedProxies,
         read_only: str | None,
         url: str | None,
+        may_write: Callable[[], bool],
     ) -> None:
         self.rendering = rendering
         self.visitors = visitors
@@ -86,6 +90,7 @@ class Answers:
         self.read_only = read_only
         self._clients = clients
         self._url = url
+        self._may_write = may_write
 
     def add(
         self, routes: Routes, path: str, methods: Sequence[str], name: str, handler: RouteHandler, needs: Needs
@@ -138,13 +143,16 @@ class Answers:
         if self._url is not None:
             scheme, _, host = self._url.partition("://")
             return host.rstrip("/"), scheme == "https"
-        header = request.header("host") or ""
-        host = "".join(each for each in header if each.isascii() and (each.isalnum() or each in ".-_:[]"))
-        return host[:270] or "localhost", self._clients.is_secure(request)
+        return request.asked_host, self._clients.is_secure(request)
 
     def may_delete(self, request: Request, repository: str) -> bool:
         """Whether the visitor may delete tags of a repository."""
-        return self.read_only is None and self.visitors.may(request, Action.DELETE, repository)
+        return self.can_change and self.visitors.may(request, Action.DELETE, repository)
+
+    @property
+    def can_change(self) -> bool:
+        """Whether anybody may change anything through this daemon."""
+        return self.read_only is None and self._may_write()
 
     def redirect(self, request: Request, path: str) -> bytes:
         """Answer with the address of another page here, which is to be had with GET."""
@@ -153,6 +161,8 @@ class Answers:
     def failed(self, request: Request, error: Exception) -> "bytes | Deferred[bytes | None] | None":
         """The answer where no handler was found: a page for who wants one."""
         if wants_page(request):
+            if isinstance(error, RouteNotFound):
+                error = HttpError(404, "UNSUPPORTED", "there is nothing at this address")
             return Deferred.fromCoroutine(self._failure(request, error))
         return answer_failure(request, error)
 

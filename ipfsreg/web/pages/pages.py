@@ -40,12 +40,13 @@ class PagesOptions:
     """What pages show beside what the registry has.
 
     ``shows`` says whether a repository's content is to be had by CID. ``url`` is the registry's own where a proxy hides
-    it.
+    it. ``may_write`` says whether anything can be changed where the storage does not take all from this daemon.
     """
 
     shows: Callable[[str], bool]
     url: str | None = None
     status: StatusOptions = field(default_factory=StatusOptions)
+    may_write: Callable[[], bool] = lambda: True
 
 
 class Pages:
@@ -61,7 +62,7 @@ class Pages:
         read_only: str | None,
     ) -> None:
         self._rendering = Rendering(workers, registry.now)
-        self._answers = Answers(self._rendering, visitors, clients, read_only, options.url)
+        self._answers = Answers(self._rendering, visitors, clients, read_only, options.url, options.may_write)
         self._registry = registry
         self._teller = Teller(registry.events, clients)
         contents = Contents(registry, workers)

@@ -11,13 +11,13 @@ SIGN_OUT = "/sign-out"
 REPOSITORIES = "/repositories"
 ASSETS = "/assets"
 
-_PAGES = tuple(path.encode() for path in (STATUS, SIGN_IN, SIGN_OUT, REPOSITORIES, ASSETS))
+_OF_PROGRAMS = (b"/v2", b"/auth/", b"/ipfs/", b"/routing/", b"/events", b"/metrics", b"/livez", b"/readyz")
 _NEXT_MAX = 2048
 
 
 def is_page(path: bytes) -> bool:
-    """Whether a path is one of a page."""
-    return path == b"/" or path.startswith(_PAGES)
+    """Whether a path is one of a page, or of nothing at all: what is for programs is not."""
+    return not path.startswith(_OF_PROGRAMS)
 
 
 def repository_path(repository: str, **query: str | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipfsreg.bucket.errors import Unavailable
+from ipfsreg.flow.progress import size_text
 from ipfsreg.flow.single_flight import SingleFlight
 from ipfsreg.flow.workers import Workers
 
@@ -86,7 +87,7 @@ def _load() -> Loaded:
         cache_size=-1,
     )
     environment.filters |= {
-        "size": text.size_text,
+        "size": size_text,
         "age": text.age_text,
         "duration": text.duration_text,
         "short": text.short,

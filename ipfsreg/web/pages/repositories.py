@@ -14,7 +14,7 @@ from ipfsreg.flow.gather import gather
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
-from ipfsreg.registry.names import Repository, Tag, parse_reference
+from ipfsreg.registry.names import Repository, Tag, parse_reference, parse_tag
 from ipfsreg.registry.registry import Registry
 from ipfsreg.web.gate import Entry
 from ipfsreg.web.http.request import Request
@@ -106,6 +106,7 @@ class RepositoryPages:
             query=query,
             window=window,
             rows=rows,
+            can_push=self._answers.can_change,
             problem=bool(rows) and all(row.tags is None for row in rows),
         )
 
@@ -137,7 +138,7 @@ class RepositoryPages:
             window=window,
             rows=rows,
             size=(await self._used([repository])).get(repository),
-            deleted=clip(parameter(request, "deleted"), 128),
+            deleted=_tag_in(parameter(request, "deleted")),
             may_delete=self._answers.may_delete(request, repository),
         )
 
@@ -198,6 +199,13 @@ def _image_in(query: str) -> tuple[Repository, Tag | Digest] | None:
     for text in (query, query.partition("/")[2]):
         with suppress(RegistryError):
             return parse_reference(text)
+    return None
+
+
+def _tag_in(text: str | None) -> Tag | None:
+    """The tag that somebody may have made up, and that is a tag all the same."""
+    with suppress(RegistryError):
+        return parse_tag(text or "")
     return None
 
 

@@ -4,9 +4,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 _AGES = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
-_LARGEST = 10**21
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 KINDS: Mapping[str, str] = {
@@ -72,22 +70,6 @@ def is_link(text: str) -> bool:
 def kind_of(media_type: str | None) -> str:
     """What a media type or artifact type is called; itself where it is none of `KINDS`."""
     return KINDS.get(media_type or "", clip(media_type, 100)) or "artifact"
-
-
-def size_text(size: int | None) -> str:
-    """A number of bytes with three digits, such as ``3.21 MB``."""
-    if size is None:
-        return "\N{EN DASH}"
-    if size >= _LARGEST:
-        return "very large"
-    if size < 1000:
-        return _counted(size, "byte")
-    number, unit = float(size), 0
-    while number >= 999.5 and unit < len(_UNITS) - 1:
-        number /= 1000
-        unit += 1
-    digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
-    return f"{number:.{digits}f} {_UNITS[unit]}"
 
 
 def duration_text(seconds: float) -> str:

@@ -11,8 +11,14 @@ import pytest_twisted
 import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
+from ipfsreg.app.metrics.measured import MeasuredBucket
+from ipfsreg.app.tracing.tracing import TracedBucket
+from ipfsreg.bucket.bulk import IBulkReads, IFindsByContent
+from ipfsreg.bucket.local.bucket import LocalBucket
+from ipfsreg.flow.workers import Workers
 from tests.app.receiver import Receiver
 from tests.clients.programs import TOOLS, require_program
 from tests.web.auth.guarded import basic, guarded
@@ -196,3 +202,22 @@ def test_prometheus_takes_the_alerts() -> None:
     promtool = require_program("promtool", str(TOOLS / "bin"))
     checked = subprocess.run([promtool, "check", "rules", RULES], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("observed", [MeasuredBucket, TracedBucket])
+@pytest_twisted.ensureDeferred
+async def test_a_bucket_that_is_looked_at_still_reads_many_at_once(
+    tmp_path: Path, observed: type[MeasuredBucket] | type[TracedBucket]
+) -> None:
+    workers = Workers(reactor, 2)
+    workers.startService()
+    try:
+        bucket = observed(LocalBucket(tmp_path, workers))
+        await bucket.start()
+        await bucket.put("d/1", b"one")
+        assert IBulkReads.providedBy(bucket)
+        assert not IFindsByContent.providedBy(bucket)
+        assert await bucket.get_each([("d/1", 10)]) == [b"one"]
+        assert [name async for some in bucket.names("d") for name in some] == ["1"]
+    finally:
+        workers.stopService()

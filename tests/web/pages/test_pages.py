@@ -239,13 +239,17 @@ async def test_what_a_collection_would_free(serve: Serve) -> None:
         ("/repositories/team/app:none", 404, "Manifest unknown"),
         (f"/repositories/team/app@{digest_of(b'none')}", 404, "Manifest unknown"),
         ("/repositories/team/app:none/delete", 404, "Manifest unknown"),
-        ("/repositories/team/app:none/other", 404, "No such endpoint"),
+        ("/repositories/team/app:none/other", 404, "There is nothing at this address"),
         ("/repositories/UPPER", 400, "lower-case"),
         ("/repositories/team/app:.x", 400, "A tag is"),
         ("/repositories/team/app@sha256:abc", 400, "hexadecimal digits"),
         ("/repositories/%3Cscript%3E", 400, "lower-case"),
         ("/repositories/%ff", 400, "not UTF-8"),
-        ("/status/x", 404, "No such endpoint"),
+        ("/status/x", 404, "There is nothing at this address"),
+        ("/none", 404, "There is nothing at this address"),
+        ("/wp-admin/<script>?x=<script>", 404, "There is nothing at this address"),
+        ("//elsewhere.example/", 404, "There is nothing at this address"),
+        ("/%ff", 400, "not UTF-8"),
     ],
 )
 @pytest.mark.usefixtures("clean_log")
@@ -262,7 +266,13 @@ async def test_what_is_not_there_is_a_page(one_image: Served, target: str, statu
 async def test_what_is_not_a_page_is_answered_as_ever(registry: Served) -> None:
     visitor = Visitor(registry)
     assert (await visitor.get("/v2/none/tags/list")).error == (404, "NAME_UNKNOWN")
-    assert (await visitor.get("/none")).error == (404, "UNSUPPORTED")
+    for target in ("/v2/none", "/v2", "/ipfs/none", "/routing/v1/none", "/auth/none", "/metrics"):
+        assert (await visitor.get(target))["content-type"] == "application/json"
+    assert (await registry.ask("GET", "/none")).error == (404, "UNSUPPORTED")
+    assert (await registry.ask("GET", "/none", {"Accept": "application/json"})).error == (404, "UNSUPPORTED")
+    page = await visitor.get("/repositories/box", "PUT")
+    assert (page.status, page["allow"]) == (405, "GET, HEAD")
+    assert "That cannot be done here" in text_of(page)
     assert (await visitor.get("/assets/none.css")).status == 404
     assert (await registry.ask("GET", "/repositories/a%20b")).error == (400, "NAME_INVALID")
     assert (await registry.ask("PUT", "/repositories/box", None, b"")).error == (405, "UNSUPPORTED")

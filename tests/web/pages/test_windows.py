@@ -11,6 +11,7 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as some
 
+from ipfsreg.flow.progress import size_text
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry.errors import ManifestInvalid, NameUnknown
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
@@ -19,7 +20,7 @@ from ipfsreg.registry.repository.catalog import Catalog
 from ipfsreg.registry.repository.tags import lexical
 from ipfsreg.web.pages.documents import read_config, read_document
 from ipfsreg.web.pages.paths import local_path
-from ipfsreg.web.pages.text import age_text, clip, clip_lines, duration_text, read_time, size_text, time_of
+from ipfsreg.web.pages.text import age_text, clip, clip_lines, duration_text, read_time, time_of
 from ipfsreg.web.pages.windows import allowed_window_of, tags_window, window_of
 from tests.web.served import Served
 

@@ -21,6 +21,7 @@ from twisted.web.iweb import IResponse
 from ipfsreg.bucket.errors import Unavailable
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, CutOff, refusal
 from ipfsreg.flow.http.answer_body import BodyTooLong, read_body
+from ipfsreg.flow.tracing import NO_SPAN, Span, current
 
 from .address import Address, remembered
 from .body import FormBody
@@ -156,6 +157,7 @@ class Slot:
         self._seconds = seconds
         self._deadlines = rpc.deadlines
         self._command = "the node"
+        self._span: Span = NO_SPAN
 
     async def __aenter__(self) -> "Slot":
         self._deadlines.check()
@@ -163,15 +165,15 @@ class Slot:
         await self._deadlines.within(free, self._seconds, self._command, late)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
         self._lane.slots.release()
+        self._span.end(error)
 
     async def request(self, command: str, arguments: Sequence[str], options: Options, body: FormBody | None) -> Any:
         """Send a command; returns the `IResponse` when its headers are there, whatever the status."""
-        self._command = command
         if body is None:
             options = {"timeout": f"{self._seconds:g}s", **options}
-        headers = Headers({name: [value] for name, value in self._rpc.headers_sent.items()})
+        headers = Headers({name: [value] for name, value in self._begun(command).items()})
         if body is not None:
             headers.setRawHeaders(b"Content-Type", [body.content_type])
         answer: Deferred[IResponse] = self._lane.agent.request(
@@ -188,9 +190,9 @@ class Slot:
 
         :raises BucketError: where the command fails.
         """
-        self._command = command
+        sent = self._begun(command).items()
         uri = URI.fromBytes(self._rpc.url(command, arguments, options))
-        call = BulkCall(uri.originForm, [(b"Host", uri.netloc), *self._rpc.headers_sent.items()], body)
+        call = BulkCall(uri.originForm, [(b"Host", uri.netloc), *sent], body)
         connected = connectProtocol(self._lane.endpoints.endpointForURI(uri), call)
         await self._deadlines.within(connected, CONNECT_SECONDS + GRACE_SECONDS, command, _NO_ANSWER)
         try:
@@ -201,6 +203,16 @@ class Slot:
         if call.status != 200:
             raise refusal(command, call.status, await self.rest(call, REFUSAL_MAX))
         return call
+
+    def _begun(self, command: str) -> dict[bytes, bytes]:
+        """A command is about to be sent; the headers for it."""
+        self._command = command
+        self._span.end()
+        self._span = current.get().child(f"kubo {command}")
+        return {
+            **self._rpc.headers_sent,
+            **{name.encode("ascii"): value.encode("ascii") for name, value in self._span.headers.items()},
+        }
 
     async def _answered(self, answer: "Deferred[Any]", body: FormBody | None, seconds: float) -> Any:
         try:

@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry's library. Loaded only where the configuration asks for it."""
