@@ -33,6 +33,11 @@ _AIM = 0.6
 
 _ROUNDS = 3
 
+_REST_WITHIN = 30.0
+_REST_LOOK = 0.2
+_REST_SHARE = 0.1
+"""Of one core, in each look of so many seconds."""
+
 _CONFIG = """
 [encryption]
 enabled = yes
@@ -63,6 +68,15 @@ class _Way:
             times = psutil.Process(self.node.pid).cpu_times()
             seconds += times.user + times.system
         return seconds
+
+    def rest(self) -> None:
+        """Wait until they have ended what they do by themselves after a start or a push, half a minute at most."""
+        until = time.monotonic() + _REST_WITHIN
+        while time.monotonic() < until:
+            before = self.cpu_seconds()
+            time.sleep(_REST_LOOK)
+            if self.cpu_seconds() - before < _REST_SHARE * _REST_LOOK:
+                return
 
     @property
     def port(self) -> int:
@@ -172,6 +186,7 @@ def _compared(
     for _ in range(rounds):
         took, used = {}, {}
         for way in ways:
+            way.rest()
             before = way.cpu_seconds()
             done, seconds = work(way)
             took[way.name], used[way.name] = seconds / done, (way.cpu_seconds() - before) / done
