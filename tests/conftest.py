@@ -10,7 +10,7 @@ import pytest_twisted
 from hypothesis import settings
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from . import fork_server
+from . import fork_server, in_memory
 from .full import FULL, examples
 from .marks import skip_what_is_not_sampled
 from .web.served import Serve, Served
@@ -21,6 +21,7 @@ settings.load_profile("any machine")
 
 if not FULL:
     fork_server.use()
+    in_memory.use()
 
 BEGUN_FIRST = (
     "clients",

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from tests import fork_server
 
@@ -29,6 +29,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Answer(NamedTuple):
+    """What the daemon answered to a request."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    content: bytes
 
 
 class DaemonProcess:
@@ -129,6 +137,23 @@ class DaemonProcess:
         finally:
             connection.close()
         return response.status in (200, 401)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> Answer:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
 
     def stop(self, deadline: float = STOP_SECONDS) -> None:
         """Ask the daemon to end, as systemd does, and check that it did so in good order.

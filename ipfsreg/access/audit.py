@@ -31,7 +31,7 @@ class AuditLog:
         except OSError as error:
             raise AccessFileError(f"{self._file.path}: {error.strerror}") from None
 
-    def record(self, event: str, user: User | str, address: str, allowed: bool, **what: str | int | None) -> None:
+    def record(self, event: str, user: User | str, address: str, *, allowed: bool, **what: str | int | None) -> None:
         """Add a line. Called in the reactor; it never waits, and never fails.
 
         ``event`` is ``login``, ``push``, ``delete`` or so; ``what`` says more: the repository, the rule. It has no

@@ -68,7 +68,7 @@ class Refusals:
 
     def _record(self, event: str, user: User | str, address: str, **what: str | int | None) -> None:
         if self._audit is not None:
-            self._audit.record(event, user, address, False, **what)
+            self._audit.record(event, user, address, allowed=False, **what)
 
 
 def _plain(text: str) -> str:

@@ -60,7 +60,7 @@ def make_authority(
 
     def changed(path: Path) -> None:
         if audit is not None:
-            audit.record("configuration", "", "", True, file=str(path))
+            audit.record("configuration", "", "", allowed=True, file=str(path))
 
     issuers = None
     if auth.issuers:

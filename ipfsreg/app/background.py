@@ -1,12 +1,11 @@
 """What a daemon does by itself, again and again, while it serves its clients."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ipfsreg.bucket.errors import BucketError
@@ -15,6 +14,7 @@ from ipfsreg.config.sections import Config
 from ipfsreg.flow.clock import TimeOfDay
 from ipfsreg.flow.periodic import Periodic
 from ipfsreg.flow.progress import Progress
+from ipfsreg.flow.repeating import repeating
 from ipfsreg.registry.repository.tag_times import WRITE_SECONDS
 
 from .parts import Parts
@@ -142,20 +142,13 @@ class PeriodicJobs(MultiService):
         with self._telling("Bringing the index of CIDs up to date", lambda: refresh.progress):
             await refresh.run_if_needed()
 
-    @contextmanager
-    def _telling(self, what: str, progress: Callable[[], Progress | None]) -> Iterator[None]:
+    def _telling(self, what: str, progress: Callable[[], Progress | None]) -> AbstractContextManager[None]:
         """Log now and then how far something is that takes long."""
 
         def tell() -> None:
             self._log.info("{what}. {progress}.", what=what, progress=progress() or "It waits")
 
-        telling = LoopingCall(tell)
-        telling.clock = self._reactor
-        telling.start(TELL_SECONDS, now=False)
-        try:
-            yield
-        finally:
-            telling.stop()
+        return repeating(tell, TELL_SECONDS, self._reactor)
 
     async def _scrub(self) -> None:
         await self._parts.registry.scrubber.run()

@@ -10,7 +10,7 @@ from zope.interface import Interface
 from ipfsreg.flow.gather import batches, gather
 
 from .errors import BucketError, Corrupt, Forbidden, NotFound, TooLarge
-from .interface import IBucket, Stat
+from .interface import IBucket, Listing, Stat
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -87,3 +87,12 @@ async def names(bucket: IBucket, directory: str) -> AsyncIterator[Sequence[str]]
         return
     for entries in batches(await bucket.list(directory), _NAMES_AT_ONCE):
         yield [entry.name for entry in entries]
+
+
+async def listings(
+    bucket: IBucket, directory: str, into: Callable[[str], bool] | None = None
+) -> AsyncIterator[Listing]:
+    """`IBucket.walk`, one listing after the other."""
+    async for some in bucket.walk(directory, into):
+        for listing in some:
+            yield listing

@@ -119,6 +119,8 @@ class IBucket(Interface):
     def walk(directory: str, into: Callable[[str], bool] | None = None) -> AsyncIterator[Sequence[Listing]]:
         """A directory and all below it, each before those in it and sorted by name; some at a time.
 
+        Of one that has no directories in it there may be several listings, one after the other in the order of names.
+
         ``into`` says by its path whether to go into a directory; it may be asked in a thread. What is there for
         the whole time is certainly told of; what comes or goes meanwhile may be.
         """

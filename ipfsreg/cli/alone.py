@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 
 from ipfsreg.app.assembly import assemble, make_control
 from ipfsreg.app.control.events import EVERY_SECONDS, Event, Listing, Long
@@ -18,6 +17,7 @@ from ipfsreg.app.parts import Parts
 from ipfsreg.app.state_directory import StateDirectory, check_user
 from ipfsreg.config.sections import Config
 from ipfsreg.flow.progress import Progress
+from ipfsreg.flow.repeating import repeating
 from ipfsreg.registry.names import parse_reference
 
 from .errors import ControlError
@@ -55,13 +55,8 @@ class Alone:
         if not isinstance(work, Long):
             return await work(arguments)
         progress = Progress()
-        telling = LoopingCall(lambda: heard and heard({"progress": asdict(progress)}))
-        telling.clock = self._clock
-        telling.start(EVERY_SECONDS, now=False)
-        try:
+        with repeating(lambda: heard and heard({"progress": asdict(progress)}), EVERY_SECONDS, self._clock):
             return await work.work(arguments, progress)
-        finally:
-            telling.stop()
 
     async def export(self, name: str, began: Callable[[int], None], write: Callable[[bytes], None]) -> dict[str, Any]:
         """Export an image as a CAR. ``began`` is told how many bytes there will be, and ``write`` given all of them.
@@ -84,8 +79,7 @@ class Alone:
 
         Answers its ``name``, its ``digest``, and those of its manifests that are ``missing``.
         """
-        found = await self._registry.importer.run(pieces, name)
-        return {"name": found.name, "digest": str(found.digest), "missing": [str(each) for each in found.missing]}
+        return (await self._registry.importer.run(pieces, name)).document
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator["RegistryClient"]:

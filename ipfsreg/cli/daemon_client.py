@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -19,6 +19,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Event
 from ipfsreg.app.state_directory import short_name
 from ipfsreg.client.endpoints import Endpoints
+from ipfsreg.flow.repeating import repeating
 from ipfsreg.flow.streams import PiecesBody
 
 from .errors import ControlError, Exit
@@ -142,18 +143,15 @@ class DaemonClient:
 
     async def _sign_of_life(self, agent: Agent) -> None:
         asked: Deferred[IResponse] = agent.request(b"GET", _URL.encode())
-        late = _cancel_after(asked, SIGN_OF_LIFE_SECONDS, self._reactor)
-        try:
+        with _cancelled_after(asked, SIGN_OF_LIFE_SECONDS, self._reactor):
             response = await asked
-        finally:
-            late.stop()
         await _content(response)
 
     def _error(self, what: str) -> ControlError:
         return ControlError(f"the daemon that uses {self._socket.parent} {what}", Exit.UNAVAILABLE)
 
 
-def _cancel_after(asked: "Deferred[Any]", seconds: float, clock: Any) -> LoopingCall:
+def _cancelled_after(asked: "Deferred[Any]", seconds: float, clock: Any) -> AbstractContextManager[None]:
     """Cancel it after so many seconds, of which those do not count in which this process got no time: a machine that
     stood still, or was suspended, has kept the daemon from answering as well.
     """
@@ -165,10 +163,7 @@ def _cancel_after(asked: "Deferred[Any]", seconds: float, clock: Any) -> Looping
         if not left:
             asked.cancel()
 
-    steps = LoopingCall(step)
-    steps.clock = clock
-    steps.start(seconds / _STEPS, now=False)
-    return steps
+    return repeating(step, seconds / _STEPS, clock)
 
 
 class _Events:

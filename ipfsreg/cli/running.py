@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from ipfsreg.app.control.failures import TELLING, http_status
+from ipfsreg.app.control.events import TELLING, http_status
 from ipfsreg.flow.clock import run_by_monotonic_clock
 
 from .errors import ControlError, Exit

@@ -31,6 +31,7 @@ TRIES = 5
 PAUSE_MAX = 60.0
 """The longest pause before it is sent again, in seconds, whatever ``Retry-After`` says."""
 
+_OWN = {"User-Agent": "ipfsreg", "Accept-Encoding": "identity"}
 _FIRST_PAUSE = 0.5
 _REDIRECTS_MAX = 5
 _DOCUMENT_MAX = 64 * 1024
@@ -65,7 +66,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Callable[[], Body] | None = None,
         accept: frozenset[int] = frozenset({200}),
-        seconds: float | None = None,
+        seconds: float = ANSWER_SECONDS,
         again: bool = True,
     ) -> Answer:
         """The answer to a request whose status is one of ``accept``.
@@ -75,19 +76,15 @@ class Session:
         :raises RemoteError: for any other end.
         """
         tries, renewed, redirects = 0, False, 0
-        seconds = seconds or ANSWER_SECONDS
         while True:
             tries += 1
-            sent = dict(headers or {}) | {"User-Agent": "ipfsreg", "Accept-Encoding": "identity"}
             ours = origin_of(url) == self.address.origin
             authorization = await self._authorization.header(scope) if ours else None
-            if authorization is not None:
-                sent["Authorization"] = authorization
+            own = _OWN if authorization is None else {**_OWN, "Authorization": authorization}
             last = tries >= TRIES or not again
             try:
-                answer = await self.transport.send(
-                    method, url, sent, body() if body else None, seconds or ANSWER_SECONDS
-                )
+                sent = {**(headers or {}), **own}
+                answer = await self.transport.send(method, url, sent, body() if body else None, seconds)
             except Unreachable:
                 if last or not self._answered:  # who has never answered may not be there at all
                     raise

@@ -54,11 +54,11 @@ class Call(Generic[M]):
 
     def cancel(self) -> None:
         """End the call at once, without waiting for the server. After the call's end it does nothing."""
-        self._end(CallCancelled(), abort=True, discard=True)
+        self._end(CallCancelled(), abort=True)
 
     def fail(self, error: CallError) -> None:
         """End the call because of what the server sent."""
-        self._end(error, abort=True, discard=True)
+        self._end(error, abort=True)
 
     # For the exchange.
 
@@ -125,12 +125,12 @@ class Call(Generic[M]):
             self.fail(error)
             return None
         if payload is None and self._reader.status is not None:
-            self._end(_error_of(self._reader.status), abort=False, discard=False)
+            self._end(_error_of(self._reader.status), abort=False)
         elif payload is None and self._lost is not None:
-            self._end(self._lost, abort=False, discard=False)
+            self._end(self._lost, abort=False)
         return payload
 
-    def reading(self, wanted: bool) -> None:
+    def reading(self, *, wanted: bool) -> None:
         """See `ResponseSource`."""
         if wanted == self._reading or self._exchange is None:
             return
@@ -143,9 +143,9 @@ class Call(Generic[M]):
             self._exchange.pause_receiving()
 
     def _expired(self, error: DeadlineExceeded) -> None:
-        self._end(error, abort=True, discard=True)
+        self._end(error, abort=True)
 
-    def _end(self, error: CallError | None, abort: bool, discard: bool) -> None:
+    def _end(self, error: CallError | None, *, abort: bool) -> None:
         if self._ended:
             return
         self._ended = True
@@ -154,7 +154,7 @@ class Call(Generic[M]):
         if self._exchange is not None:
             self._exchange.abort() if abort else self._exchange.close()
         self.requests.ended()
-        self.responses.end(error, discard)
+        self.responses.end(error, discard=abort)
         self._on_end(self)
 
 

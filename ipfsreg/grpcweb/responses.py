@@ -29,7 +29,7 @@ class ResponseSource(Protocol):
     def next_payload(self) -> bytes | None:
         """The next message's bytes, or None where there is none now."""
 
-    def reading(self, wanted: bool) -> None:
+    def reading(self, *, wanted: bool) -> None:
         """Whether more bytes are wanted."""
 
     def fail(self, error: CallError) -> None:
@@ -98,7 +98,7 @@ class Responses(Generic[M]):
         self._fill()
         self._hand_over()
 
-    def end(self, error: CallError | None, discard: bool) -> None:
+    def end(self, error: CallError | None, *, discard: bool) -> None:
         """The call has ended; messages that nobody took yet come before the outcome unless discarded."""
         self._ended = True
         self._error = error
@@ -122,7 +122,7 @@ class Responses(Generic[M]):
             self._queue.append((message, len(payload) + _OVERHEAD))
             self._size += len(payload) + _OVERHEAD
         if not self._ended:
-            self._source.reading(self._size < HIGH_WATER)
+            self._source.reading(wanted=self._size < HIGH_WATER)
 
     def _hand_over(self) -> None:
         if self._waiting is None or not (self._queue or self._ended):

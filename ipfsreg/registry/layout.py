@@ -6,7 +6,7 @@ the repositories below it. Hexadecimal names are spread over 256 directories by 
 
 from collections.abc import AsyncIterator, Sequence
 
-from ipfsreg.bucket.bulk import names
+from ipfsreg.bucket.bulk import listings, names
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import Entry, IBucket, Listing
 
@@ -135,7 +135,7 @@ def referring(entries: Sequence[Entry], after: Digest | None = None) -> list[Dig
 async def referrer_entries(bucket: IBucket, repository: Repository) -> AsyncIterator[tuple[Digest, Digest]]:
     """Each subject of a repository with each manifest that is noted to refer to it."""
     directory = _own(repository, _REFERRERS)
-    async for listing in _listings_below(bucket, directory):
+    async for listing in listings(bucket, directory):
         parent, _, name = listing.directory.rpartition("/")
         subject = _spread_digest(directory, parent, name)
         if subject is None:
@@ -172,10 +172,8 @@ def _referring(entry: Entry) -> Digest | None:
         return None
 
 
-async def _repository_directories(bucket: IBucket) -> AsyncIterator[Listing]:
-    async for listings in bucket.walk(REPOSITORIES, lambda path: is_component(path.rpartition("/")[2])):
-        for listing in listings:
-            yield listing
+def _repository_directories(bucket: IBucket) -> AsyncIterator[Listing]:
+    return listings(bucket, REPOSITORIES, lambda path: is_component(path.rpartition("/")[2]))
 
 
 def _repository_at(listing: Listing) -> Repository:
@@ -189,11 +187,11 @@ def _refuse_strange(listing: Listing, entry: Entry, *, to_be_directory: bool) ->
         raise Corrupt(f"{listing.directory}/{entry.name} is a file, where a directory belongs: remove it")
 
 
-def belongs(path: str, is_directory: bool) -> bool:
+def belongs(path: str, *, is_directory: bool) -> bool:
     """Whether something below one of the `TOPS` is what this layout has there, as far as its name tells."""
     top, *parts = path.split("/")
     if top != REPOSITORIES:
-        return _is_spread(parts, is_directory)
+        return _is_spread(parts, is_directory=is_directory)
     own = next((number for number, part in enumerate(parts) if part.startswith("_")), len(parts))
     name, kind, below = parts[:own], parts[own : own + 1], parts[own + 1 :]
     if not all(map(is_component, name)) or len("/".join(name)) > NAME_MAX:
@@ -203,13 +201,13 @@ def belongs(path: str, is_directory: bool) -> bool:
     if kind[0] == _TAGS:
         return len(below) == 1 and not is_directory and is_tag(below[0])
     if kind[0] != _REFERRERS:
-        return _is_spread(below, is_directory)
+        return _is_spread(below, is_directory=is_directory)
     if len(below) == 4:
         return not is_directory and _referring(Entry(below[3], is_directory)) is not None
     return is_directory and _is_spread(below, is_directory=len(below) < 3)
 
 
-def _is_spread(parts: list[str], is_directory: bool) -> bool:
+def _is_spread(parts: list[str], *, is_directory: bool) -> bool:
     """Whether this is the end of the path of a digest's file, or of a directory on the way to one."""
     if len(parts) == 3:
         return not is_directory and _spread_digest("", f"/{parts[0]}/{parts[1]}", parts[2]) is not None
@@ -219,7 +217,7 @@ def _is_spread(parts: list[str], is_directory: bool) -> bool:
 
 
 async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Digest]:
-    async for listing in _listings_below(bucket, directory):
+    async for listing in listings(bucket, directory):
         for entry in listing.entries:
             digest = _spread_digest(directory, listing.directory, entry.name)
             if digest is None:
@@ -227,12 +225,6 @@ async def _digests_below(bucket: IBucket, directory: str) -> AsyncIterator[Diges
                 _refuse_strange(listing, entry, to_be_directory=belongs(path, is_directory=True))
             else:
                 yield digest  # whatever is in the file's place: whoever reads it finds damage, and no absence
-
-
-async def _listings_below(bucket: IBucket, directory: str) -> AsyncIterator[Listing]:
-    async for listings in bucket.walk(directory):
-        for listing in listings:
-            yield listing
 
 
 def _spread_digest(top: str, directory: str, name: str) -> Digest | None:

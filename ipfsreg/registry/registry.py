@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,17 +161,28 @@ class Registry:
         self._publishing: PublishQueue | None = None
 
         self.catalog = Catalog(self._bucket, clock, CatalogIndex(self._index))
-        self.tags = Tags(storage, base)
+        self.tags = Tags(storage, base, limits.retention.immutable)
         self.referrers = Referrers(storage, base)
         self.blobs = Blobs(storage, visibility.is_private if visibility.any_private else None)
         records = self._records = Records(storage, self.catalog, self.referrers)
-        immutable = limits.retention.immutable
-        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, self._tagged, immutable)
+        self.manifests = Manifests(storage, records, self.blobs, self.tags, self.referrers, self._tagged)
+        self.uploads = self._make_uploads()
+        self.tag_times: TagTimes | None = None
+        if limits.retention.notes_times:
+            self.tag_times = TagTimes(directory / "pulls.sqlite" if ipfs.cids else None, workers, runtime.now)
+            if limits.retention.notes_pulls:
+                self.events.subscribe(self._pulled, {EventAction.PULL})
+        held = self._held = HeldContent(storage, self.manifests, self.blobs)
+        self.blocks = Blocks(base, held, storage)
+        self.images_by_cid = self._make_images_by_cid() if on_ipfs.pull_by_cid else None
+        self.cid_refresh = CidRefresh(base, storage, self.tags, self.referrers, self.catalog)
 
+    def _make_uploads(self) -> Uploads:
+        limits, ipfs, storage = self.limits, self._on_ipfs.storage, self._storage
         environment = UploadEnvironment(
             self.blobs,
-            workers,
-            clock,
+            storage.workers,
+            storage.clock,
             limits.max_blob_size,
             ipfs.ahead,
             ipfs.teller,
@@ -184,23 +195,14 @@ class Registry:
             limits.max_uploads_of_user,
             limits.max_unfinished_of_user,
         )
-        self.uploads = Uploads(
-            directory / "uploads", environment, runtime.now, expiry=limits.upload_expiry, bounds=bounds
-        )
+        directory = self._directory / "uploads"
+        return Uploads(directory, environment, self.now, expiry=limits.upload_expiry, bounds=bounds)
 
-        self.tag_times: TagTimes | None = None
-        if limits.retention.notes_times:
-            self.tag_times = TagTimes(directory / "pulls.sqlite" if ipfs.cids else None, workers, runtime.now)
-            if limits.retention.notes_pulls:
-                self.events.subscribe(self._pulled, {EventAction.PULL})
-        held = self._held = HeldContent(storage, self.manifests, self.blobs)
-        self.blocks = Blocks(base, held, storage)
-        self.images_by_cid: ImagesByCid | None = None
-        if on_ipfs.pull_by_cid:
-            withheld = None if visibility.everything else Withheld(storage, visibility.shows)
-            source = ImageSource(storage, ipfs.content_by_cid if on_ipfs.from_network else None, withheld)
-            self.images_by_cid = ImagesByCid(storage, held, visibility.shows, source)
-        self.cid_refresh = CidRefresh(base, storage, self.tags, self.referrers, self.catalog)
+    def _make_images_by_cid(self) -> ImagesByCid:
+        on_ipfs, storage, visibility = self._on_ipfs, self._storage, self._on_ipfs.visibility
+        withheld = None if visibility.everything else Withheld(storage, visibility.shows)
+        network = on_ipfs.storage.content_by_cid if on_ipfs.from_network else None
+        return ImagesByCid(storage, self._held, visibility.shows, ImageSource(storage, network, withheld))
 
     # What follows is loaded and made when it is used: a start has no need of it, and takes as long as it takes to load.
 
@@ -236,9 +238,10 @@ class Registry:
         """Goes through all content, again and again."""
         from .upkeep.scrubber import SavedPosition, Scrubber
 
-        storage, rate = self._storage, self.limits.scrub_rate
+        storage = self._storage
         position = SavedPosition(self._directory / "scrub-position", self._on_ipfs.storage.spool)
-        return Scrubber(self._stored, self.verifier, storage.workers, self.clock, storage.background, position, rate)
+        throttle = partial(storage.background, self.limits.scrub_rate)
+        return Scrubber(self._stored, self.verifier, storage.workers, self.clock, throttle, position)
 
     @cached_property
     def publisher(self) -> "Publisher":

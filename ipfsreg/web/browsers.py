@@ -22,7 +22,6 @@ CORS_SECONDS = 600
 EXPOSED = "Content-Range, Docker-Content-Digest, ETag, Link, OCI-Filters-Applied, X-Ipfs-Cid, X-Request-ID"
 """The headers of answers that a page may read, beside those that every page may."""
 
-_READING = frozenset({b"GET", b"HEAD"})
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -52,7 +51,7 @@ class BrowserRules:
 
     def lets_in(self, request: Request) -> bool:
         """Whether this is a page of another origin that may read, and reads."""
-        return request.method in _READING and self._is_listed(request)
+        return request.only_reads and self._is_listed(request)
 
     def may_ask_ahead(self, request: Request) -> bool:
         """Whether this is a browser that asks whether such a page may read (the "preflight" of CORS)."""
@@ -130,7 +129,7 @@ def _is_from_elsewhere(request: Request) -> bool:
     site, origin = request.header("sec-fetch-site"), request.header("origin")
     if site is not None:
         # Who follows a link to here sees the answer himself, and the page with the link does not.
-        is_followed = request.header("sec-fetch-mode") == "navigate" and request.method in _READING
+        is_followed = request.header("sec-fetch-mode") == "navigate" and request.only_reads
         return site not in _OWN and not (is_followed and request.header("sec-fetch-dest") == "document")
     if origin is None:
         return False

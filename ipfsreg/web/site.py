@@ -12,7 +12,7 @@ from .browsers import for_browsers
 from .errors import answer_failure, error_document, refuse
 from .gate import TOKEN_PATH
 from .http.request import Request
-from .http.server import Handler, HttpServer, RefusalFormat
+from .http.server import AnswerFormat, Handler, HttpServer
 from .pages.pages import Pages
 from .pages.paths import SIGN_IN, SIGN_OUT
 from .request_rate import RequestRate, rate_limited
@@ -27,7 +27,6 @@ LOGGED_PARAMETERS = frozenset(
 )
 """The parameters of queries whose values may be in a log: no secret is ever in one of these."""
 
-_READING = frozenset({b"GET", b"HEAD"})
 _CHANGES_NOTHING = frozenset(path.encode() for path in (TOKEN_PATH, SIGN_IN, SIGN_OUT))
 
 
@@ -60,8 +59,7 @@ def make_site(
         handler if options.traced is None else options.traced(handler),
         reactor,
         options.limits,
-        RefusalFormat("application/json", _refusal),
-        headers=_HEADERS,
+        AnswerFormat("application/json", _refusal, _HEADERS),
         observers=options.observers,
         bounds=options.bounds,
     )
@@ -82,7 +80,7 @@ def _refusal(status: HTTPStatus, message: str) -> bytes:
 def _only_reading(handler: Handler, why: str) -> Handler:
     def handle(request: Request) -> None:
         # To ask for a token or a session changes nothing.
-        if request.method in _READING or request.path in _CHANGES_NOTHING:
+        if request.only_reads or request.path in _CHANGES_NOTHING:
             handler(request)
             return
         request.set_header("Allow", "GET, HEAD")

@@ -36,8 +36,8 @@ def auditing(tmp_path: Path) -> Auditing:
 
 
 def test_a_line_says_who_from_where_what_and_the_verdict(auditing: Auditing) -> None:
-    auditing.log.record("push", alice, "192.0.2.1", True, repository="team/app", rule="allow alice push")
-    auditing.log.record("delete", ANONYMOUS, "unix", False, repository="team/app", rule=None)
+    auditing.log.record("push", alice, "192.0.2.1", allowed=True, repository="team/app", rule="allow alice push")
+    auditing.log.record("delete", ANONYMOUS, "unix", allowed=False, repository="team/app", rule=None)
     assert auditing.lines() == [
         {
             "time": "2030-03-17T17:46:40.000+00:00",
@@ -65,7 +65,7 @@ def test_a_line_says_who_from_where_what_and_the_verdict(auditing: Auditing) -> 
 @given(st.text(), st.text())
 def test_whatever_a_client_is_called_there_is_one_line(auditing: Auditing, name: str, repository: str) -> None:
     before = len(auditing.lines())
-    auditing.log.record("login", name, "192.0.2.1", False, repository=repository)
+    auditing.log.record("login", name, "192.0.2.1", allowed=False, repository=repository)
     assert len(auditing.path.read_bytes().split(b"\n")) == before + 2
     line = auditing.lines()[-1]
     assert (line["user"], line["repository"]) == (name[:1024], repository[:1024])
@@ -73,14 +73,14 @@ def test_whatever_a_client_is_called_there_is_one_line(auditing: Auditing, name:
 
 
 def test_long_texts_are_cut(auditing: Auditing) -> None:
-    auditing.log.record("login", "x" * 10**6, "y" * 10**6, False, reason="z" * 10**6)
+    auditing.log.record("login", "x" * 10**6, "y" * 10**6, allowed=False, reason="z" * 10**6)
     assert auditing.path.stat().st_size < 4000
 
 
 def test_a_file_that_was_moved_away_is_written_to_no_more(auditing: Auditing) -> None:
-    auditing.log.record("login", alice, "a", True)
+    auditing.log.record("login", alice, "a", allowed=True)
     moved = auditing.path.rename(auditing.path.with_suffix(".1"))
-    auditing.log.record("login", alice, "b", True)
+    auditing.log.record("login", alice, "b", allowed=True)
     assert [line["address"] for line in auditing.lines()] == ["b"]
     assert "b" not in json.loads(moved.read_text())["address"]
 
@@ -88,7 +88,7 @@ def test_a_file_that_was_moved_away_is_written_to_no_more(auditing: Auditing) ->
 def test_order_stays_and_what_is_too_much_is_counted(auditing: Auditing) -> None:
     auditing.threads.later = []
     for number in range(WAITING_MAX + 8):
-        auditing.log.record("push", alice, str(number), True)
+        auditing.log.record("push", alice, str(number), allowed=True)
     auditing.threads.finish()
     result(auditing.log.stop())
     lines = auditing.lines()
@@ -108,9 +108,9 @@ def test_a_disk_that_is_full_is_said_once_and_what_is_lost_is_counted(
     with monkeypatch.context() as patched, capturedLogs() as logs:
         patched.setattr("ipfsreg.flow.line_file.os.write", full)
         for _ in range(3):
-            auditing.log.record("push", alice, "lost", True)
+            auditing.log.record("push", alice, "lost", allowed=True)
     assert len([event for event in logs if "No space" in event.get("problem", "")]) == 1
-    auditing.log.record("push", alice, "kept", True)
+    auditing.log.record("push", alice, "kept", allowed=True)
     assert [line.get("lines", line.get("address")) for line in auditing.lines()] == [3, "kept"]
 
 
@@ -127,8 +127,8 @@ def test_half_a_line_does_not_spoil_the_next_one(auditing: Auditing, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr("ipfsreg.flow.line_file.os.write", short)
-        auditing.log.record("push", alice, "half", True)
-    auditing.log.record("push", alice, "whole", True)
+        auditing.log.record("push", alice, "half", allowed=True)
+    auditing.log.record("push", alice, "whole", allowed=True)
     half, *rest = auditing.path.read_text().splitlines()
     assert len(half) == 10
     assert [json.loads(line).get("address") for line in rest] == [None, "whole"]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from bench.__main__ import main
 from tests.clients.programs import TOOLS, require_program, thorough
+from tests.marks import full
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHIN = 120
@@ -75,6 +76,7 @@ def test_what_access_control_costs(tmp_path: Path) -> None:
     assert [figure["aim"]["value"] for figure in figures if figure["unit"] == "%"] == [10, 15] * 3
 
 
+@full
 def test_a_registry_that_does_not_start_is_reported_and_cleaned_up(tmp_path: Path) -> None:
     program = f"{sys.executable} -c 'raise SystemExit(\"no luck on {{port}} in {{dir}}\")'"
     done = run(

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -140,30 +140,34 @@ class ScheduledBucket:
     def _operation(self, label: str, effect: Callable[[], T], *paths: str) -> "Deferred[T]":
         for path in paths:
             check_path(path)
-        done: Deferred[T] = Deferred()
-        owner = current_owner.get()
+        return in_two_events(self._scheduler, label, effect, self.fail)
 
-        def take_effect() -> None:
-            outcome: T | Failure
-            try:
-                failure = self.fail(label)
-                if failure is None or failure[1]:
-                    outcome = effect()
-                if failure is not None:
-                    raise failure[0]
-            except BucketError:
-                outcome = Failure()
 
-            def tell() -> None:
-                if isinstance(outcome, Failure):
-                    done.errback(outcome)
-                else:
-                    done.callback(outcome)
+def in_two_events(
+    scheduler: Scheduler,
+    label: str,
+    effect: "Callable[[], T | Deferred[T]]",
+    fail: Callable[[str], tuple[BucketError, bool] | None],
+) -> "Deferred[T]":
+    """Have something happen when its event is picked, and be told of it when the next one is; see `ScheduledBucket`."""
+    done: Deferred[T] = Deferred()
+    owner = current_owner.get()
 
-            self._scheduler.add(f"told of {label}", tell, owner)
+    def tell(outcome: T | Failure) -> None:
+        scheduler.add(f"told of {label}", lambda: done.callback(outcome), owner)
 
-        self._scheduler.add(label, take_effect)
-        return done
+    def take_effect() -> None:
+        failure = fail(label)
+        if failure is not None and not failure[1]:
+            tell(Failure(failure[0]))
+            return
+        happened: Deferred[Any] = maybeDeferred(effect)
+        if failure is not None:
+            happened.addCallback(lambda _: Failure(failure[0]))
+        happened.addBoth(tell)
+
+    scheduler.add(label, take_effect)
+    return done
 
 
 @implementer(IReader)

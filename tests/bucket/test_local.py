@@ -435,6 +435,29 @@ async def test_removing_beside_another_that_empties_the_directory(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_walk_of_a_long_directory(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order and in parts, but whole where it has directories."""
+    monkeypatch.setattr("ipfsreg.bucket.local.tree._PART", 10)
+    await local.bucket.start()
+    await local.bucket.put("files/0", b"")
+    for number in range(1, 35):
+        (local.top / "files" / str(number)).touch()
+    (local.top / "files" / "7").unlink()
+    (local.top / "files" / "7").symlink_to("6")
+
+    async def parts() -> list[Sequence[Entry]]:
+        return [listing.entries async for listings in local.bucket.walk("files") for listing in listings]
+
+    found = await parts()
+    assert [len(each) for each in found] == [10, 10, 10, 5]
+    everything = [entry for entries in found for entry in entries]
+    assert everything == await local.bucket.list("files")
+    assert Entry("7", is_directory=False, strange=True) in everything
+    await local.bucket.put("files/below/one", b"")
+    assert [len(each) for each in await parts()] == [36, 1]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_volume_that_goes_away_in_the_middle_of_a_walk(local: LocalStorage) -> None:
     """What is below must not look as if it had been removed: the collector would believe it."""
     for number in range(1000):

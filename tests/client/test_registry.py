@@ -92,10 +92,8 @@ async def test_manifests_tags_and_lists(client: RegistryClient, registry: Served
 async def test_long_lists_come_in_pages(client: RegistryClient, registry: Served) -> None:
     manifest = await registry.push_image("t")
     tags = sorted(f"t{number}" for number in range(1100))
-    for begin in range(0, 1100, 100):
-        named = "&".join(f"tag={tag}" for tag in tags[begin : begin + 100])
-        answer = await registry.push(manifest, f"{digest_of(manifest)}?{named}")
-        assert answer.status == 201
+    for tag in tags:
+        (registry.store / "bucket/repositories/box/_tags" / tag).write_text(f"{digest_of(manifest)}\n")
     assert [each async for each in client.tags(BOX)] == ["t", *tags]
 
 

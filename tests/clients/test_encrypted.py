@@ -203,6 +203,31 @@ def test_damage_is_told_by_name_and_a_push_heals_it(local: Encrypted, image: Ima
     assert "Everything is whole" in daemon.command("verify").stdout
 
 
+def test_what_nobody_needs_is_freed_and_what_is_lost_is_named(kubo: Encrypted, node: KuboNode, tmp_path: Path) -> None:
+    """``gc`` and ``verify`` over an encrypted bucket on a node, beside its own garbage collection."""
+    daemon, repository = kubo.daemon, f"/v2/{REPOSITORY}"
+    skopeo, env = require_program("skopeo"), client_environment(tmp_path / "home")
+    images = {tag: make_image([random_layer(f"layer of {tag}", 3_000_000)]) for tag in ("old", "new")}
+    write_layout(tmp_path / "out", images)
+    for tag in images:
+        name = f"docker://{daemon.host}/{REPOSITORY}:{tag}"
+        run(skopeo, "copy", "--dest-tls-verify=false", f"oci:{tmp_path / 'out'}:{tag}", name, env=env)
+    layers = {tag: max(image.blobs, key=lambda each: len(image.blobs[each])) for tag, image in images.items()}
+    assert ask(daemon, "DELETE", f"{repository}/manifests/{images['old'].digest}")[0] == 202
+    freed = daemon.command("gc", "--now")
+    assert freed.returncode == 0, freed.stderr
+    assert "3 files deleted" in freed.stdout, freed.stdout
+    node.rpc("repo/gc", silent=True)
+    assert ask(daemon, "HEAD", f"{repository}/blobs/{layers['old']}")[0] == 404
+    assert ask(daemon, "GET", f"{repository}/blobs/{layers['new']}")[2] == images["new"].blobs[layers["new"]]
+    assert "Everything is whole" in daemon.command("verify").stdout
+    max(node.repository.rglob("*.data"), key=lambda block: block.stat().st_size).unlink()
+    verified = daemon.command("verify")
+    assert verified.returncode != 0
+    assert layers["new"] in verified.stdout, verified.stderr
+    assert layers["old"] not in verified.stdout
+
+
 @thorough
 def test_the_conformance_program_passes(encrypted: Encrypted, tmp_path: Path) -> None:
     test_conformance.test_every_group_passes(encrypted.daemon, tmp_path)

@@ -57,7 +57,10 @@ def lines_that_ask_for_something() -> set[str]:
     """What the program writes to the log as a warning or an error, with … for what differs."""
     found = set()
     for path in (CHECKOUT / "ipfsreg").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        source = path.read_text(encoding="utf-8")
+        if ".warn(" not in source and ".error(" not in source:
+            continue
+        for node in ast.walk(ast.parse(source)):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
             logger, text = ast.unparse(node.func.value), node.args[0]

@@ -17,6 +17,7 @@ from ipfsreg.flow.streams import write_pieces
 from ipfsreg.grpcweb.channel import Transport
 from ipfsreg.grpcweb.errors import GrpcError
 from ipfsreg.grpcweb.responses import HIGH_WATER, Responses
+from tests.full import FULL
 
 from .conftest import Connect, Serve
 from .raw import Endless, Raw, take
@@ -25,7 +26,7 @@ from .server import ServerCall, until
 reactor: Any = installed_reactor
 
 MIB = 1 << 20
-TOTAL = 64 * MIB
+TOTAL = (64 if FULL else 32) * MIB
 PIECE = 64 * 1024
 
 KERNEL = 16 * MIB

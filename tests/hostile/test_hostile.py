@@ -29,12 +29,12 @@ from .requests import REPOSITORY, requests
 
 T = TypeVar("T")
 
-REQUESTS = 100_000 if FULL else 3_000
-MANIFESTS = 10_000 if FULL else 1_500
-CARS = 10_000 if FULL else 150
-UNREAD = 500 if FULL else 100
-LONG_ONES = list(LONG) if FULL else ["brackets", "annotations"]
-AT_ONCE = 64 if FULL else 16
+REQUESTS = 100_000 if FULL else 1_000
+MANIFESTS = 10_000 if FULL else 500
+CARS = 10_000 if FULL else 50
+UNREAD = 500 if FULL else 50
+LONG_ONES = list(LONG) if FULL else ["annotations"]
+AT_ONCE = 64 if FULL else 8
 PEAK_MAX = 128 * 1024 * 1024
 """By how much the daemon may be larger at any moment, in bytes, while so many of the longest manifests come at once."""
 

@@ -67,6 +67,8 @@ class Place:
         self.workers = Workers(reactor, 8)
         self.workers.startService()
         self.registry: Registry
+        self.step: Callable[[str], None] = lambda what: None
+        """Called before and after each change of a storage that is elsewhere, and may fail."""
         self.bucket: IBucket
 
     async def start(self, *, shared: bool = False) -> "Place":
@@ -88,6 +90,13 @@ class Place:
 
     async def stop(self) -> None:
         await self.registry.stop()
+        self.end()
+
+    async def settle(self) -> None:
+        """Wait until nothing is written in the background."""
+
+    def end(self) -> None:
+        """No more of its threads: for one that was killed."""
         self.workers.stopService()
 
     @property

@@ -1,19 +1,19 @@
 """``ipfsreg encrypt`` and ``decrypt`` with a real daemon: in place, resumed after kills, beside clients."""
 
 import hashlib
-import http.client
 import json
 import os
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.daemon_process import DaemonProcess
 from tests.full import FULL
+from tests.marks import full
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LARGE = random.Random(3).randbytes(3 * 1024 * 1024)
@@ -21,17 +21,6 @@ LARGE = random.Random(3).randbytes(3 * 1024 * 1024)
 
 def digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def ask(
-    daemon: DaemonProcess, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
-    connection.request(method, path, body, dict(headers or {}))
-    response = connection.getresponse()
-    found = response.status, response.read()
-    connection.close()
-    return found
 
 
 def image(number: int, layer: bytes) -> bytes:
@@ -43,9 +32,9 @@ def image(number: int, layer: bytes) -> bytes:
 
 def push(daemon: DaemonProcess, number: int, layer: bytes) -> None:
     for blob in (b"{}", layer):
-        assert ask(daemon, "POST", f"/v2/secret/app/blobs/uploads/?digest={digest(blob)}", blob)[0] == 201
+        assert daemon.ask("POST", f"/v2/secret/app/blobs/uploads/?digest={digest(blob)}", blob).status == 201
     content = image(number, layer)
-    assert ask(daemon, "PUT", f"/v2/secret/app/manifests/tag{number}", content, {"Content-Type": MANIFEST})[0] == 201
+    assert daemon.ask("PUT", f"/v2/secret/app/manifests/tag{number}", content, {"Content-Type": MANIFEST}).status == 201
 
 
 def layer_of(number: int) -> bytes:
@@ -55,9 +44,9 @@ def layer_of(number: int) -> bytes:
 def check(daemon: DaemonProcess, numbers: Sequence[int]) -> None:
     for number in numbers:
         layer = layer_of(number)
-        assert ask(daemon, "GET", f"/v2/secret/app/manifests/tag{number}") == (200, image(number, layer))
-        assert ask(daemon, "GET", f"/v2/secret/app/blobs/{digest(layer)}") == (200, layer)
-    tags = json.loads(ask(daemon, "GET", "/v2/secret/app/tags/list")[1])["tags"]
+        assert daemon.ask("GET", f"/v2/secret/app/manifests/tag{number}").content == image(number, layer)
+        assert daemon.ask("GET", f"/v2/secret/app/blobs/{digest(layer)}").content == layer
+    tags = json.loads(daemon.ask("GET", "/v2/secret/app/tags/list").content)["tags"]
     assert {f"tag{number}" for number in numbers} <= set(tags)
 
 
@@ -105,7 +94,7 @@ KILLS = 3 if FULL else 1
 SECRETS = [b"secret", b"tag1", b"nobody else", digest(layer_of(1)).partition(":")[2].encode(), LARGE[:64]]
 
 
-@pytest.mark.parametrize("running", [False, True], ids=["alone", "by the daemon"])
+@pytest.mark.parametrize("running", [pytest.param(False, marks=full), True], ids=["alone", "by the daemon"])
 def test_there_and_back(daemon: DaemonProcess, running: bool) -> None:
     configured(daemon, ENCRYPTING)
     if running:
@@ -146,7 +135,7 @@ def test_there_and_back(daemon: DaemonProcess, running: bool) -> None:
     daemon.check_log()
 
 
-@pytest.mark.parametrize(("direction", "after"), [("encrypt", ENCRYPTED), ("decrypt", PLAIN)])
+@pytest.mark.parametrize(("direction", "after"), [("encrypt", ENCRYPTED), pytest.param("decrypt", PLAIN, marks=full)])
 def test_killed_again_and_again(daemon: DaemonProcess, direction: str, after: str) -> None:
     with configured(daemon, PLAIN):
         for number in range(5, MANY):
@@ -184,6 +173,7 @@ def is_under_way(daemon: DaemonProcess, direction: str) -> bool:
     return plain_files(daemon) > 0 if direction == "encrypt" else (daemon.path / "bucket" / "encryption").exists()
 
 
+@full
 def test_there_and_back_and_there_again(daemon: DaemonProcess) -> None:
     for options, command in ((ENCRYPTING, "encrypt"), (DECRYPTING, "decrypt"), (ENCRYPTING, "encrypt")):
         done = configured(daemon, options).command(command)

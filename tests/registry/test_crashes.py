@@ -26,8 +26,9 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository, Tag
 from tests.full import FULL
+from tests.marks import full
 
-from .encrypted_place import EncryptedPlace
+from .encrypted_place import EncryptedKuboPlace, EncryptedPlace
 from .place import Place, image
 
 Work = Callable[[Place], Awaitable[None]]
@@ -52,6 +53,7 @@ CHANGING = (
     "fchmod",
 )
 OWN = {"bucket", "drafts", "uploads", "moved", "cids.sqlite", "cids.sqlite-wal", "cids.sqlite-shm"}
+OWN |= {"node", "kubo.json"}
 
 
 class Killed(BaseException):
@@ -76,7 +78,8 @@ class Calls:
             patch.setattr(io, "open", self._opening(io.open, lambda mode: set(mode) & set("wax+")))
             yield
 
-    def _step(self, call: str) -> None:
+    def step(self, call: str) -> None:
+        """One call, which may fail."""
         with self._lock:
             self.made.append(call)
             error = self._error(len(self.made))
@@ -85,7 +88,7 @@ class Calls:
 
     def _counting(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(first: Any, *args: Any, **kwargs: Any) -> Any:
-            self._step(f"{name} {first}")
+            self.step(f"{name} {first}")
             return None if "sync" in name else real(first, *args, **kwargs)
 
         return call
@@ -93,7 +96,7 @@ class Calls:
     def _opening(self, real: Callable[..., Any], changes: Callable[[Any], object]) -> Callable[..., Any]:
         def call(path: Any, how: Any = "r", *args: Any, **kwargs: Any) -> Any:
             if changes(how):
-                self._step(f"open {path}")
+                self.step(f"open {path}")
             return real(path, how, *args, **kwargs)
 
         return call
@@ -202,11 +205,15 @@ ON_ENCRYPTED = [move_tag, collect, upload_and_cancel]
         *((Place, images, do, begin) for do in ON_IMAGES),
         (Place, damaged, heal, heal),
         (EncryptedPlace, begin, push, begin),
-        *((EncryptedPlace, images, do, begin) for do in ON_ENCRYPTED),
+        *(pytest.param(EncryptedPlace, images, do, begin, marks=full) for do in ON_ENCRYPTED),
+        (EncryptedKuboPlace, begin, push, begin),
+        (EncryptedKuboPlace, images, collect, begin),
+        *(pytest.param(EncryptedKuboPlace, images, do, begin, marks=full) for do in (move_tag, upload_and_cancel)),
     ],
     ids=[
         *("push", *(do.__name__ for do in ON_IMAGES), "heal"),
         *("encrypted push", *(f"encrypted {do.__name__}" for do in ON_ENCRYPTED)),
+        *(f"{do}, encrypted on a node" for do in ("push", "collect", "move_tag", "upload_and_cancel")),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -256,13 +263,14 @@ def numbers(calls: int, kind: str) -> Sequence[int]:
 
 async def crash_and_look(place: Place, calls: Calls, do: Work, after: Work) -> list[str]:
     """Do something until it fails, begin anew, and answer what is not as it should be."""
+    place.step = calls.step
     with calls.counted():
         with suppress(Killed, BucketError, RegistryError, SetupError, OSError):
             await place.start()
             await do(place)
         with suppress(Killed, OSError, AttributeError):  # it may not have come so far as to have a registry
             await place.registry.stop()
-    place.workers.stopService()
+    place.end()
     place = await type(place)(place.directory).start()
     try:
         await after(place)
@@ -272,17 +280,21 @@ async def crash_and_look(place: Place, calls: Calls, do: Work, after: Work) -> l
             problems += [f"nothing is collected from {each}" for each in collection.skipped]
         problems += ["the collector left something"] if collection.contents or collection.blob_links else []
         problems += [f"after the collector: {each}" for each in await not_whole(place)]
-        return problems + await tags_left(place) + rubbish(place)
+        problems += await tags_left(place)
+        await place.settle()
+        return problems + rubbish(place)
     finally:
         await place.stop()
 
 
 async def tags_left(place: Place) -> list[str]:
     """The tags that stay when every manifest is deleted: what points to one is known after a crash as well."""
+    left = []
     for repository in (APP, OTHER):
         for digest in [each async for each in layout.manifest_records(place.bucket, repository)]:
             await place.registry.manifests.delete(repository, digest)
-    return [f"left though its manifest was deleted: {each}" for each in place.files.glob("repositories/**/_tags/*")]
+        left += [f"{repository}:{entry.name}" for entry in await place.bucket.list(layout.tags_of(repository))]
+    return [f"left though its manifest was deleted: {each}" for each in left]
 
 
 async def not_whole(place: Place) -> list[str]:
@@ -294,7 +306,8 @@ async def not_whole(place: Place) -> list[str]:
 def rubbish(place: Place) -> list[str]:
     """What nobody needs: drafts, directories without files, sessions that cannot go on, files of nobody."""
     left = [each for each in place.directory.iterdir() if each.name not in OWN]
-    left += (place.directory / "drafts").iterdir()
+    if (drafts := place.directory / "drafts").exists():
+        left += drafts.iterdir()
     left += [each for each in place.files.rglob("*") if each.is_dir() and not any(each.iterdir())]
     whole = [{"data", "session.json"}, {"data.sealed", "session.json"}]
     left += [each for each in place.sessions() if {file.name for file in each.iterdir()} not in whole]

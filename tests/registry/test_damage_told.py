@@ -15,6 +15,7 @@ import pytest
 
 from tests.daemon_process import DaemonProcess
 from tests.full import some
+from tests.marks import full
 
 from .test_kill import IMAGE, Client, digest_of, image
 
@@ -322,6 +323,7 @@ def test_what_the_daemon_may_not_read(bound: DaemonProcess) -> None:
     client.close()
 
 
+@full
 def test_check_names_a_bucket_that_cannot_be_written(bound: DaemonProcess) -> None:
     bound.stop()
     bucket = bound.path / "bucket"

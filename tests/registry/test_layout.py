@@ -169,10 +169,12 @@ def test_what_the_layout_names_belongs_there(repository: Repository, tag: Tag, d
         layout.blob(digest),
         layout.dag(digest),
     ):
-        assert (layout.belongs(path, False), layout.belongs(path, True)) == (True, False)
+        assert layout.belongs(path, is_directory=False)
+        assert not layout.belongs(path, is_directory=True)
         parts = path.split("/")
         for length in range(2, len(parts)):
             above = "/".join(parts[:length])
-            assert (layout.belongs(above, False), layout.belongs(above, True)) == (False, True)
-        assert not layout.belongs(f"{path}/below", False)
-        assert not layout.belongs(f"{path}~", False)
+            assert layout.belongs(above, is_directory=True)
+            assert not layout.belongs(above, is_directory=False)
+        assert not layout.belongs(f"{path}/below", is_directory=False)
+        assert not layout.belongs(f"{path}~", is_directory=False)

@@ -141,3 +141,34 @@ def test_the_count_is_that_of_all_that_is_held(steps: list[tuple[str, bytes, str
         assert usage.of_all == sum(SIZES[key] for key in {key for key, _ in held})
         assert usage.repository_has is ((KEYS[0], repository) in held)
     connection.close()
+
+
+def test_what_every_repository_has_costs_one_more_no_more() -> None:
+    """A base layer is in all of them: nothing of the count may look at each."""
+    connection = cid_table.sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(cid_table._SCHEMA)
+    steps = Counter[str]()
+
+    def cost(what: str, number: int) -> int:
+        steps.clear()
+        connection.set_progress_handler(lambda: steps.update("s") or 0, 1)
+        holder = (KEYS[0], f"r{number}", 0)
+        if what == "held":
+            connection.execute("INSERT INTO holders VALUES (?, ?, ?, 1)", holder)
+            connection.execute("INSERT INTO sizes VALUES (?, 5) ON CONFLICT DO NOTHING", (KEYS[0],))
+        elif what == "used":
+            cid_table.usage(Repository(f"r{number}"), KEYS[0], connection)
+        else:
+            connection.execute("DELETE FROM holders WHERE content = ? AND repository = ? AND manifest = ?", holder)
+        connection.set_progress_handler(None, 1)
+        return steps["s"]
+
+    def costs(number: int) -> list[int]:
+        return [cost(what, number) for what in ("held", "used", "lost")]
+
+    cost("held", 0), cost("held", 1)
+    few = costs(2)
+    for number in range(3, 1000):
+        cost("held", number)
+    assert sum(costs(1000)) <= sum(few) + 50
+    assert cid_table.usage(Repository("r5"), KEYS[0], connection) == cid_table.Usage(5, 5, True, True)

@@ -17,6 +17,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository
 from ipfsreg.registry.record import Record
+from tests.full import examples
 from tests.web.test_reactor import Watch
 
 from .place import Place, image
@@ -28,6 +29,7 @@ LONGEST = 0.04
 
 ATTEMPTS = 8
 ORDINARY, SPARSE = Repository("ordinary"), Repository("sparse")
+IMAGES = examples(200, 1000)
 LAYERS = [b"layer %d" % number for number in range(30)]
 
 
@@ -56,10 +58,10 @@ def write(place: Place, path: str, content: bytes) -> None:
 
 
 async def fill(place: Place) -> None:
-    """1,000 images on the same layers, one of which is damaged, and three sparse indexes."""
+    """Images on the same layers, one of which is damaged, and three sparse indexes."""
     for layer in LAYERS:
         await place.push_blob(ORDINARY, layer)
-    for number in range(1000):
+    for number in range(IMAGES):
         manifest = image(*LAYERS, number=number)
         digest = digest_of(manifest)
         record = Record(mediaType=OCI_IMAGE, size=len(manifest), released=time.time())

@@ -14,8 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipfsreg.bucket.errors import BucketError, SetupError, Unavailable, Unchangeable
 from ipfsreg.flow.progress import Progress
 from ipfsreg.flow.signal import Signal
+from ipfsreg.registry.errors import RegistryError
 
 Arguments: TypeAlias = Mapping[str, str]
 Event: TypeAlias = dict[str, Any]
@@ -31,6 +33,9 @@ MISSING_HEADER = "X-Missing"
 
 EVERY_SECONDS = 0.25
 """How often it is told how far something is."""
+
+TELLING = (BucketError, RegistryError, SetupError)
+"""The failures that say in one line for a person what is wrong."""
 
 _log = Logger()
 
@@ -101,3 +106,12 @@ class _Running:
             self._over.give()
         elif isinstance(outcome, Failure):
             _log.error("What a command asked for, and did not wait for, failed: {error}", error=outcome.value)
+
+
+def http_status(error: Exception) -> int:
+    """The status that tells what kind of failure one of `TELLING` is."""
+    if isinstance(error, RegistryError):
+        return error.status
+    if isinstance(error, Unavailable):
+        return 503
+    return 405 if isinstance(error, Unchangeable) else 500

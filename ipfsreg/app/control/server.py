@@ -20,12 +20,11 @@ from ipfsreg.web.gate import Entry, OpenGate
 from ipfsreg.web.http.body import ClientGone
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
+from ipfsreg.web.http.server import AnswerFormat, Handler, HttpServer
 from ipfsreg.web.routes import Dispatcher, Routes
 from ipfsreg.web.sending import send_pieces
 
-from .events import EVENTS, Event, Listing, Long, events_of
-from .failures import TELLING, http_status
+from .events import EVENTS, TELLING, Event, Listing, Long, events_of, http_status
 from .streams import Streams
 from .tasks import AnyTask
 
@@ -97,8 +96,7 @@ class ControlServer:
             handle,
             reactor,
             HttpLimits(idle=IDLE_SECONDS, stall=STALL_SECONDS),
-            RefusalFormat("text/plain", lambda status, message: message.encode()),
-            headers={},
+            AnswerFormat("text/plain", lambda status, message: message.encode()),
         )
         self._name = ExitStack()
         self._port: IListeningPort | None = None

@@ -54,9 +54,4 @@ class Streams:
         tag = None if isinstance(reference, Digest) else reference
         target = Target(repository, imported.digest, tag)
         await self._registry.events.changed(EventAction.PUSH, target, Origin("ipfsreg import"))
-        result = {
-            "name": imported.name,
-            "digest": str(imported.digest),
-            "missing": [str(each) for each in imported.missing],
-        }
-        return json.dumps(result).encode()
+        return json.dumps(imported.document).encode()

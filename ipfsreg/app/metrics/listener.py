@@ -17,7 +17,7 @@ from ipfsreg.config.endpoints import server_endpoint
 from ipfsreg.web.http.connection_limits import ConnectionBounds
 from ipfsreg.web.http.limits import HttpLimits
 from ipfsreg.web.http.request import Request
-from ipfsreg.web.http.server import HttpServer, RefusalFormat
+from ipfsreg.web.http.server import AnswerFormat, HttpServer
 from ipfsreg.web.probes import METRICS_TYPE
 
 _LIMITS = HttpLimits(idle=60.0, stall=30.0, body=30.0)
@@ -34,8 +34,8 @@ class MetricsListener:
         self._endpoints = endpoints
         self._text = text
         self._reactor = reactor
-        refusals = RefusalFormat("text/plain", lambda status, message: f"{message}\n".encode())
-        self._server = HttpServer(self._handle, reactor, _LIMITS, refusals, headers={}, bounds=_BOUNDS)
+        form = AnswerFormat("text/plain", lambda status, message: f"{message}\n".encode())
+        self._server = HttpServer(self._handle, reactor, _LIMITS, form, bounds=_BOUNDS)
 
     async def start(self) -> None:
         for endpoint in self._endpoints:

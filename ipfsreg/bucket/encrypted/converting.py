@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import listings
 from ipfsreg.bucket.errors import Corrupt, NotFound, bucket_error
 from ipfsreg.bucket.interface import Entry, IBucket, IReader, Listing, Stat, check_path, walk_by_listing
 from ipfsreg.bucket.wrapper import BucketWrapper
@@ -182,11 +183,10 @@ class ConvertingBucket(BucketWrapper):
 
     async def _sources(self) -> AsyncIterator[str]:
         for top in self._tops.all:
-            async for listings in self._source.walk(top):
-                for listing in listings:
-                    for entry in listing.entries:
-                        if not entry.is_directory:
-                            yield f"{listing.directory}/{entry.name}"
+            async for listing in listings(self._source, top):
+                for entry in listing.entries:
+                    if not entry.is_directory:
+                        yield f"{listing.directory}/{entry.name}"
 
     async def _convert(self, path: str) -> int | None:
         """Bring one file to the target; None where it was there already, or is not wanted."""

@@ -1,5 +1,6 @@
 """How the ``kubo`` backend is made from its section of the configuration."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ipfsreg.bucket.cache.disk_cache import DiskCache
@@ -23,7 +24,7 @@ from .reading.local_first import LocalFirst
 from .reading.read_only import ReadOnlyBucket
 from .reading.reader import Route
 from .rpc.client import Rpc
-from .state.presence import RENEW_SECONDS
+from .state.presence import RENEW_SECONDS, Clocks
 
 
 def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
@@ -36,30 +37,13 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             return bucket
         return DiskCache(bucket, options.directory / "cache", options.cache_size, workers, reactor)
 
-    network = Network(content, options.network_timeout)
     if options.follow is not None:
-        why = f"this registry is a mirror of {options.follow}, and can only be read"
-        following = Following(options, network, JsonFile(options.directory / "following.json", workers))
-        here = NodeContents(Route(content, local=True))
-        lane = content.lane(options.connections)
-        elsewhere = NodeContents(Route(content, local=False, lane=lane, seconds=options.network_timeout))
-        name = f"{options.follow} through the IPFS node at {options.node()}"
-        mirror = ReadOnlyBucket(LocalFirst(here, elsewhere), following.root, name, why, following)
-        return Opened(
-            cached(mirror),
-            repeated=[Repeated(f"look where {options.follow} leads", options.follow_every, following.refresh)],
-            ipfs=Capabilities(
-                KuboContent(network, following.root),
-                remote_pins=KuboRemotePins(content, following.root, options.follow),
-            ),
-            told=following.told,
-            read_only=why,
-            mirror=following,
-        )
+        return _open_mirror(options, options.follow, content, workers, cached)
+    network = Network(content, options.network_timeout)
     index = content
     if options.index is not None:
         index = Rpc(reactor, options.index_node, header, options.connections, options.timeout, "index")
-    kubo = KuboBucket(options, content, index, workers, reactor)
+    kubo = KuboBucket(options, content, index, workers, Clocks(reactor))
     repeated = [Repeated("tell other daemons that this one is there", RENEW_SECONDS, kubo.renew)]
     if options.publish_key is not None:
         kept = PublishedStates(kubo.node, JsonFile(options.directory / "published.json", workers))
@@ -78,4 +62,26 @@ def open_kubo(options: KuboOptions, workers: Workers, reactor: Any) -> Opened:
             KuboLeaves(kubo.node, kubo.stat, workers),
             KuboRemotePins(content, kubo.root, options.path),
         ),
+    )
+
+
+def _open_mirror(
+    options: KuboOptions, source: str, content: Rpc, workers: Workers, cached: Callable[[IBucket], IBucket]
+) -> Opened:
+    network = Network(content, options.network_timeout)
+    following = Following(options, network, JsonFile(options.directory / "following.json", workers))
+    here = NodeContents(Route(content, local=True))
+    lane = content.lane(options.connections)
+    elsewhere = NodeContents(Route(content, local=False, lane=lane, seconds=options.network_timeout))
+    name = f"{source} through the IPFS node at {options.node()}"
+    why = f"this registry is a mirror of {source}, and can only be read"
+    return Opened(
+        cached(ReadOnlyBucket(LocalFirst(here, elsewhere), following.root, name, why, following)),
+        repeated=[Repeated(f"look where {source} leads", options.follow_every, following.refresh)],
+        ipfs=Capabilities(
+            KuboContent(network, following.root), remote_pins=KuboRemotePins(content, following.root, source)
+        ),
+        told=following.told,
+        read_only=why,
+        mirror=following,
     )

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import Logger
@@ -52,7 +51,7 @@ class KuboBucket(NodeTree):
 
     _log = Logger()
 
-    def __init__(self, options: KuboOptions, content: Rpc, index: Rpc, workers: Workers, reactor: Any) -> None:
+    def __init__(self, options: KuboOptions, content: Rpc, index: Rpc, workers: Workers, clocks: Clocks) -> None:
         self.name = f"bucket {options.path} on the IPFS node at {options.node()}"
         self.node = Node(content, index, options, workers)
         self.ahead = Ahead(self._add_ahead, workers)
@@ -61,8 +60,8 @@ class KuboBucket(NodeTree):
         """None until the node has said what it is."""
         self._options = options
         self._workers = workers
-        self._reactor = reactor
-        self._folder = ShownFolder(self.node, f"{options.path}/bucket", reactor)
+        self._clocks = clocks
+        self._folder = ShownFolder(self.node, f"{options.path}/bucket", clocks.reactor)
         self._ready = False
         self._setup: SingleFlight[None] = SingleFlight(self._set_up)
         self._looking = Background(f"look for the {self.name}", self._look)
@@ -95,7 +94,7 @@ class KuboBucket(NodeTree):
             log("{name} cannot be used yet: {error}", name=self.name, error=error)
             log = self._log.info
 
-        await retry(self._reactor, self._opened, BucketError, not_yet, longest=30.0)
+        await retry(self._clocks.reactor, self._opened, BucketError, not_yet, longest=30.0)
         self._log.info("Using the {name}.", name=self.name)
 
     async def _set_up(self) -> None:
@@ -105,7 +104,7 @@ class KuboBucket(NodeTree):
             if self.commits is None:
                 markers = PinMarkers(node, path) if node.local else FolderMarkers(node, path)
                 notes = Notes(JsonFile(self._options.directory / "kubo.json", self._workers), path)
-                self.commits = Commits(node, markers, notes, self._folder, Clocks(self._reactor), self.signing)
+                self.commits = Commits(node, markers, notes, self._folder, self._clocks, self.signing)
             await self.commits.open()
         except SetupError as error:
             raise Unavailable(str(error), 60) from None

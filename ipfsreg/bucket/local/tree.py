@@ -14,7 +14,8 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
+from heapq import merge
+from itertools import count, islice
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,7 @@ from .beneath import kind_of, open_beneath, stranger_on
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO would wait for somebody to write to it
 _STRANGE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
+_PART = 2000
 _TOGETHER = 16  # new directories, at most, that are synced at the end: each keeps one open
 _DIRECTORY_THERE = {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
@@ -145,18 +147,36 @@ class FileTree:
         pending = [directory]
         while pending:
             path = pending.pop()
+            below: list[str] = []
+            is_empty = True
             try:
-                entries = self.entries(path)
+                for entries in self._parts(path):
+                    is_empty = False
+                    below += [f"{path}/{entry.name}" for entry in entries if entry.is_directory]
+                    yield Listing(path, entries)
             except FileNotFoundError:
                 if path == directory:
                     raise
                 continue  # removed since its parent was listed
-            if not entries:
+            if is_empty:
                 self._remove_empty(path)
-                continue
-            yield Listing(path, entries)
-            below = [f"{path}/{entry.name}" for entry in entries if entry.is_directory]
             pending.extend(each for each in reversed(below) if into is None or into(each))
+
+    def _parts(self, directory: str) -> Iterator[list[Entry]]:
+        """The entries of a directory by name; of one that has files alone, `_PART` at a time.
+
+        A hundred thousand of them at once would take long to sort, and long for Python's garbage collector to look at.
+        """
+        runs: list[list[str]] = []
+        others: dict[str, Entry] = {}
+        with closing(self._directory(directory)) as descriptor, os.scandir(descriptor) as found:
+            while some := [_entry(each) for each in islice(found, _PART)]:
+                runs.append(sorted(each.name for each in some))
+                others.update((each.name, each) for each in some if each.is_directory or each.strange)
+        names = merge(*runs)
+        most = None if any(each.is_directory for each in others.values()) else _PART
+        while part := [others.get(name) or Entry(name, is_directory=False) for name in islice(names, most)]:
+            yield part
 
     def _open(self, path: str, flags: int) -> int:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
+from ipfsreg.bucket.bulk import listings
 from ipfsreg.bucket.encrypted.backend import DOCUMENTS
 from ipfsreg.bucket.encrypted.converting import ConvertingBucket
 from ipfsreg.bucket.errors import NotFound, Refused
@@ -64,9 +65,8 @@ class Converting:
         await self._team.forget()
         # That of the bucket goes last: without it there is no team.
         paths = []
-        async for listings in self._storage.walk(DOCUMENTS):
-            for listing in listings:
-                paths += [f"{listing.directory}/{entry.name}" for entry in listing.entries if not entry.is_directory]
+        async for listing in listings(self._storage, DOCUMENTS):
+            paths += [f"{listing.directory}/{entry.name}" for entry in listing.entries if not entry.is_directory]
         for path in sorted(paths, key=lambda path: path == f"{DOCUMENTS}/bucket"):
             try:
                 await self._storage.remove(path)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ipfsreg.bucket.bulk import listings
 from ipfsreg.bucket.encrypted.backend import OpenedByKeys
 from ipfsreg.bucket.errors import Corrupt, KeyMissing, NotFound
 from ipfsreg.flow.throttle import Throttle
@@ -111,8 +112,7 @@ class Rewrapping:
         for path in self._files:
             yield path
         for top in self._tops:
-            async for listings in self._bucket.walk(top):
-                for listing in listings:
-                    for entry in listing.entries:
-                        if not entry.is_directory and not entry.strange:
-                            yield f"{listing.directory}/{entry.name}"
+            async for listing in listings(self._bucket, top):
+                for entry in listing.entries:
+                    if not entry.is_directory and not entry.strange:
+                        yield f"{listing.directory}/{entry.name}"

@@ -1,8 +1,9 @@
-"""Content of this disk that is compared with its digest whenever it is read (``[local] verify_reads``)."""
+"""Content that is compared with its digest while it is read, or whose bucket finds out then that it is damaged."""
 
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import IO
 
 from cachetools import LRUCache
 from zope.interface import implementer
@@ -14,17 +15,89 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.digest import Digest, new_hash
 
 from .open_content import hash_content
-from .verified_reader import VerifiedReader
+
+HELD_BACK = 16 * 1024
+"""How many bytes at the end are passed on only once the digest is known to be right."""
 
 REMEMBERED = 10_000
 """Of so many files it is known that they were whole when a part of them was read."""
 
 
-class CheckedReads:
-    """Wraps readers of whole files. ``damaged`` is told of content that is not what its digest says.
+@implementer(IReader)
+class TellingReader:
+    """The same content; ``damaged`` is awaited before a `Corrupt` is passed on."""
 
-    Read whole, content is hashed on the way, each time, and its end is held back until the digest is known. Before a
-    part of it is read, all of it is hashed, once for each file: device, inode, length and modification time.
+    def __init__(self, reader: IReader, damaged: Callable[[], Awaitable[object]]) -> None:
+        self._reader = reader
+        self._damaged = damaged
+
+    @property
+    def size(self) -> int | None:
+        return self._reader.size
+
+    @property
+    def file(self) -> IO[bytes] | None:
+        return self._reader.file
+
+    async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(self._reader.pieces(offset, length)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Corrupt:
+            await self._damaged()
+            raise
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+@implementer(IReader)
+class VerifiedReader:
+    """Open content that should have a digest and ``size`` bytes.
+
+    Read whole, it is compared with the digest, and the last bytes are not passed on where it has another one: so a
+    client never has all of something wrong. A part is as right as what is below this reader makes it.
+    """
+
+    file = None
+
+    def __init__(self, reader: IReader, digest: Digest, size: int) -> None:
+        self.size = size
+        self._reader = reader
+        self._digest = digest
+
+    def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """See `IReader.pieces`; `Corrupt` where the content is not what its digest says."""
+        return self._verified() if (offset, length) == (0, self.size) else self._reader.pieces(offset, length)
+
+    async def _verified(self) -> AsyncGenerator[bytes, None]:
+        hash_ = new_hash(self._digest.algorithm)
+        left, withheld = self.size, b""
+        async with aclosing(self._reader.pieces(0, self.size)) as pieces:
+            async for piece in pieces:
+                hash_.update(piece)
+                left -= len(piece)
+                ready = withheld + piece
+                passed = max(len(ready) - max(HELD_BACK - max(left, 0), 0), 0)
+                withheld = ready[passed:]
+                if passed:
+                    yield ready[:passed]
+        if left or hash_.hexdigest() != self._digest.hex:
+            raise Corrupt(f"what was read for {self._digest} is not that content")
+        if withheld:
+            yield withheld
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class CheckedReads:
+    """Wraps readers of whole files of this disk (``[local] verify_reads``).
+
+    ``damaged`` is told of content that is not what its digest says. Read whole, content is hashed on the way, each
+    time, and its end is held back until the digest is known. Before a part of it is read, all of it is hashed, once for
+    each file: device, inode, length and modification time.
     """
 
     def __init__(self, workers: Workers, damaged: Callable[[Digest], Awaitable[object]]) -> None:
@@ -35,7 +108,7 @@ class CheckedReads:
 
     def reader(self, reader: IReader, digest: Digest, size: int) -> IReader:
         """The same content, checked."""
-        return _CheckedReader(self, reader, digest, size)
+        return TellingReader(_CheckedReader(self, reader, digest, size), lambda: self._damaged(digest))
 
     async def check_file(self, reader: IReader, digest: Digest) -> None:
         """Hash an open file unless that was done before.
@@ -54,33 +127,15 @@ class CheckedReads:
                 raise Corrupt(f"the stored content of {digest} is damaged")
             self._whole[identity] = None
 
-    async def report(self, digest: Digest) -> None:
-        """Content was found damaged."""
-        await self._damaged(digest)
 
-
-@implementer(IReader)
-class _CheckedReader:
-    file = None  # what the kernel sends nobody has looked at
-
+class _CheckedReader(VerifiedReader):
     def __init__(self, checks: CheckedReads, reader: IReader, digest: Digest, size: int) -> None:
-        self.size = size
+        super().__init__(reader, digest, size)
         self._checks = checks
-        self._reader = reader
-        self._verified = VerifiedReader(reader, digest, size)
-        self._digest = digest
 
     async def pieces(self, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """See `IReader.pieces`; `Corrupt` where the content is not what its digest says."""
-        try:
-            if (offset, length) != (0, self.size):
-                await self._checks.check_file(self._reader, self._digest)
-            async with aclosing(self._verified.pieces(offset, length)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except Corrupt:
-            await self._checks.report(self._digest)
-            raise
-
-    def close(self) -> None:
-        self._reader.close()
+        if (offset, length) != (0, self.size):
+            await self._checks.check_file(self._reader, self._digest)
+        async with aclosing(super().pieces(offset, length)) as pieces:
+            async for piece in pieces:
+                yield piece

@@ -147,8 +147,8 @@ class CidIndex:
 
     async def without_size(self, digests: Sequence[Digest]) -> list[Digest]:
         """Those of some contents whose size it does not know."""
-        found = await self.do(partial(cid_table.without_size, [index_key(each) for each in digests]))
-        return [each for each in digests if index_key(each) in found]
+        by_key = {index_key(each): each for each in digests}
+        return [by_key[key] for key in await self.do(partial(cid_table.without_size, list(by_key)))]
 
     async def knows_all_sizes(self) -> bool:
         """Whether it knows the size of all that repositories have, as far as it knows that."""

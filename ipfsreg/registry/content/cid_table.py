@@ -19,7 +19,7 @@ Statement = tuple[str, tuple[object, ...] | Mapping[str, object]]
 
 _ROWS_AT_ONCE = 10_000
 
-_VERSION = 6
+_VERSION = 7
 _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -31,7 +31,8 @@ _OF_THE_DISK = {
 """Errors of the disk: the file itself may be whole."""
 
 # `used` has what each repository has, in bytes, and under '' what there is in all, each content once. The triggers keep
-# it: a content counts with its size once that is known, for those who have it then and for those who come.
+# it: a content counts with its size once that is known, for those who have it then and for those who come. None of them
+# looks at all who have a content, since that may be every repository, but for the one that its size is told first.
 # `wanted` are the contents whose DAG is to be computed.
 # `tags` has each tag with the content that it points to, and `tagged` the repositories all of whose tags are there.
 # `referrers` has each entry of a referrer with a hash of its type, and `referred` the repositories all of whose entries
@@ -60,7 +61,10 @@ CREATE TRIGGER held AFTER INSERT ON holders BEGIN
     INSERT INTO used VALUES (NEW.repository, ifnull((SELECT size FROM sizes WHERE content = NEW.content), 0))
         ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
     UPDATE used SET bytes = bytes + ifnull((SELECT size FROM sizes WHERE content = NEW.content), 0)
-        WHERE repository = '' AND 1 = (SELECT count(*) FROM holders WHERE content = NEW.content);
+        WHERE repository = '' AND NOT EXISTS (
+            SELECT 1 FROM holders WHERE content = NEW.content
+            AND (repository != NEW.repository OR manifest != NEW.manifest)
+        );
 END;
 CREATE TRIGGER lost AFTER DELETE ON holders BEGIN
     UPDATE used SET bytes = bytes - ifnull((SELECT size FROM sizes WHERE content = OLD.content), 0)
@@ -125,9 +129,10 @@ class Usage:
 def usage(repository: Repository, key: bytes | None, connection: sqlite3.Connection) -> Usage:
     """What is used by a repository, and by all."""
     used = dict(connection.execute("SELECT repository, bytes FROM used WHERE repository IN ('', ?)", (repository,)))
-    holders = [] if key is None else connection.execute("SELECT repository FROM holders WHERE content = ?", (key,))
-    having = {found for (found,) in holders}
-    return Usage(used.get(repository, 0), used[""], repository in having, bool(having))
+    query = "SELECT 1 FROM holders WHERE content = ?"
+    anybody_has = connection.execute(query, (key,)).fetchone() is not None
+    repository_has = connection.execute(f"{query} AND repository = ?", (key, repository)).fetchone() is not None
+    return Usage(used.get(repository, 0), used[""], repository_has, anybody_has)
 
 
 def used(repositories: Sequence[Repository], connection: sqlite3.Connection) -> dict[str, int]:
@@ -137,10 +142,10 @@ def used(repositories: Sequence[Repository], connection: sqlite3.Connection) -> 
     return {name: row[0] for name, row in found.items() if row is not None}
 
 
-def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> set[bytes]:
-    """Of which of some contents the size is not known."""
+def without_size(keys: Sequence[bytes], connection: sqlite3.Connection) -> list[bytes]:
+    """Those of some contents whose size is not known."""
     known = "SELECT 1 FROM sizes WHERE content = ?"
-    return {key for key in keys if connection.execute(known, (key,)).fetchone() is None}
+    return [key for key in keys if connection.execute(known, (key,)).fetchone() is None]
 
 
 def parts(connection: sqlite3.Connection) -> list[dict[str, object]]:

@@ -16,9 +16,8 @@ from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest, digest_of
 
-from .checked_reads import CheckedReads
+from .checked_reads import CheckedReads, TellingReader
 from .open_content import check_content
-from .told_damage import TellingReader
 
 _NO_FILE = -1  # the length of what is no file: none that content can have, so it is looked at and put out of the way
 

@@ -15,9 +15,9 @@ from cachetools import LRUCache, TTLCache
 from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.ipfs.cid import CID, DAG_PB, CIDInvalid, parse_cid
 from ipfsreg.registry.content.block_cid import block_cid_text, is_one_block
+from ipfsreg.registry.content.checked_reads import VerifiedReader
 from ipfsreg.registry.content.cid_index import Allowed
 from ipfsreg.registry.content.storage import Storage
-from ipfsreg.registry.content.verified_reader import VerifiedReader
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NotInTime
 from ipfsreg.registry.names import Tag

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.flow.streams import write_pieces
@@ -33,6 +34,11 @@ class Imported:
     name: str
     digest: Digest
     missing: tuple[Digest, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As it is told to a command."""
+        return {"name": self.name, "digest": str(self.digest), "missing": [str(each) for each in self.missing]}
 
 
 class Importer:

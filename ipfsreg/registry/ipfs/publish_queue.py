@@ -1,10 +1,10 @@
 """Publishing what is pushed, one image after the other, while pushes go on."""
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ipfsreg.bucket.errors import BucketError
+from ipfsreg.flow.background import Background
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.names import Repository
@@ -25,7 +25,7 @@ class PublishQueue:
         self._publisher = publisher
         self._visibility = visibility
         self._waiting: dict[tuple[Repository, Digest], None] = {}
-        self._working: Deferred[None] | None = None
+        self._background = Background("publish what was pushed", self._publish_all)
         self._stopped = False
 
     def add(self, repository: Repository, digest: Digest) -> None:
@@ -34,20 +34,17 @@ class PublishQueue:
             self._log.warn("{name} is not published: run `ipfsreg publish {name}`.", name=f"{repository}@{digest}")
             return
         self._waiting[repository, digest] = None
-        if self._working is None:
-            self._working = Deferred.fromCoroutine(self._work())
-            self._working.addBoth(self._ended)
+        self._background.start()
 
     def stop(self) -> None:
         """Publish no more."""
         self._stopped = True
-        if self._working is not None:
-            self._working.cancel()
+        self._background.stop()
         if self._waiting:
             names = ", ".join(f"{repository}@{digest}" for repository, digest in list(self._waiting)[:10])
             self._log.warn("{count} images are not published, such as {names}.", count=len(self._waiting), names=names)
 
-    async def _work(self) -> None:
+    async def _publish_all(self) -> None:
         while self._waiting:
             repository, digest = next(iter(self._waiting))
             await self._publish(repository, digest)
@@ -67,8 +64,3 @@ class PublishQueue:
             self._log.failure("Could not publish {name}", name=name)
         else:
             self._log.info("Published {name}: ipfs://{cid}", name=name, cid=published.cid)
-
-    def _ended(self, result: Failure | None) -> None:
-        self._working = None
-        if result is not None:
-            result.trap(CancelledError)

@@ -42,6 +42,3 @@ class ImmutableTags:
         """
         if self.protects(repository, tag):
             raise Denied(f"the tag {tag} of {repository} is immutable, and cannot be {what}", {"tag": tag})
-
-
-NONE_IMMUTABLE = ImmutableTags()

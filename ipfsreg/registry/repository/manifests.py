@@ -21,7 +21,6 @@ from ipfsreg.registry.names import Repository, Tag
 from ipfsreg.registry.record import manifest_key
 
 from .blobs import Blobs, link_key
-from .immutable import NONE_IMMUTABLE, ImmutableTags
 from .records import Records
 from .referrers import Referrers
 from .tags import Tags
@@ -60,8 +59,7 @@ class PutManifest:
 class Manifests:
     """Pushing, reading and deleting manifests, with their tags and referrers.
 
-    ``tagged`` is told of each manifest that was pushed with tags, once it is durable. Tags that are ``immutable`` stay
-    where they point to.
+    ``tagged`` is told of each manifest that was pushed with tags, once it is durable.
     """
 
     _log = Logger()
@@ -74,7 +72,6 @@ class Manifests:
         tags: Tags,
         referrers: Referrers,
         tagged: Callable[[Repository, Digest, Sequence[Tag]], None] | None = None,
-        immutable: ImmutableTags = NONE_IMMUTABLE,
     ) -> None:
         self._storage = storage
         self._guard = storage.guard
@@ -83,7 +80,6 @@ class Manifests:
         self._tags = tags
         self._referrers = referrers
         self._tagged = tagged
-        self._immutable = immutable
         self._told: LRUCache[str, None] = LRUCache(_TOLD)
 
     async def resolve(self, repository: Repository, reference: Tag | Digest) -> Digest:
@@ -214,7 +210,7 @@ class Manifests:
         if expected is not None and digest != expected:
             raise DigestInvalid(f"the content received is {digest}", {"digest": str(expected)})
         for tag in tags:
-            if self._immutable.protects(repository, tag):  # before anything is stored
+            if self._tags.immutable.protects(repository, tag):  # before anything is stored
                 await self._check_stays(repository, tag, digest)
         async with (
             self._guard.holding_all(_used(repository, digest, manifest), self._storage.throttle()),
@@ -245,8 +241,8 @@ class Manifests:
             subject = await self._subject(repository, digest)
             pointing = await self._tags.pointing_to(repository, digest)
             for tag in pointing:
-                if self._immutable.protects(repository, tag) and await self._tags.whole(repository, tag) == digest:
-                    self._immutable.check(repository, tag, "deleted with its manifest")
+                if self._tags.immutable.protects(repository, tag) and await self._tags.whole(repository, tag) == digest:
+                    self._tags.immutable.check(repository, tag, "deleted with its manifest")
             for tag in pointing:
                 async with self._tags.changing(repository, tag):
                     if await self._tags.whole(repository, tag) == digest:  # nobody has moved it meanwhile
@@ -275,7 +271,7 @@ class Manifests:
         :raises Denied: where one is immutable.
         """
         for tag in tags:
-            self._immutable.check(repository, tag, "deleted")
+            self._tags.immutable.check(repository, tag, "deleted")
 
     async def delete_tag(self, repository: Repository, tag: Tag) -> None:
         """Delete a tag; its manifest can be collected unless something else needs it.
@@ -291,7 +287,7 @@ class Manifests:
                 return
             if digest is None:
                 raise _unknown(tag)
-            self._immutable.check(repository, tag, "deleted")
+            self._tags.immutable.check(repository, tag, "deleted")
             if await self.delete_tag_if(repository, tag, digest, _always):
                 return
 
@@ -315,7 +311,7 @@ class Manifests:
     async def _check_stays(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         former = await self._tags.whole(repository, tag)
         if former is not None and former != digest:
-            self._immutable.check(repository, tag, f"moved from {former}: push under another tag")
+            self._tags.immutable.check(repository, tag, f"moved from {former}: push under another tag")
 
     async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         async with self._tags.changing(repository, tag):
@@ -323,7 +319,7 @@ class Manifests:
             if former == digest:
                 return
             if former is not None:
-                self._immutable.check(repository, tag, f"moved from {former}: push under another tag")
+                self._tags.immutable.check(repository, tag, f"moved from {former}: push under another tag")
                 await self._records.release(repository, former)
             await self._tags.put(repository, tag, digest)
 

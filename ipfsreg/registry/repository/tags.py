@@ -16,6 +16,7 @@ from ipfsreg.registry.digest import Digest, parse_digest
 from ipfsreg.registry.errors import DigestInvalid, NameUnknown
 from ipfsreg.registry.names import Repository, Tag, is_tag
 
+from .immutable import ImmutableTags
 from .tag_index import TagIndex
 from .to_learn import ToLearn
 
@@ -30,9 +31,11 @@ class Tags:
     """Which digest each tag points to. All writes to the bucket's tags must come through one of these.
 
     ``stored`` is the bucket beneath the cache of small files, where tags are read that no client asked for.
+    ``immutable`` are those that stay where they point to, which callers see to.
     """
 
-    def __init__(self, storage: Storage, stored: IBucket) -> None:
+    def __init__(self, storage: Storage, stored: IBucket, immutable: ImmutableTags) -> None:
+        self.immutable = immutable
         self._bucket = storage.bucket
         self._stored = stored
         self._workers = storage.workers

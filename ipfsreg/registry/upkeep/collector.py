@@ -12,6 +12,7 @@ Whatever was used after the run began, or within the grace period, is left for t
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -347,10 +348,8 @@ class Collector:
                 await self._dags.remove(digest)
 
     async def _remove(self, path: str) -> None:
-        try:
+        with suppress(NotFound):
             await self._bucket.remove(path)
-        except NotFound:
-            return
 
 
 @dataclass

@@ -68,8 +68,8 @@ class ScrubTotals:
 class Scrubber:
     """One pass over all content in the order of its digests, resumed where an earlier daemon was stopped.
 
-    ``position`` remembers how far it came; ``rate`` is in bytes a second, None for as fast as it goes. A short file
-    counts as `FILE_COSTS` bytes.
+    ``position`` remembers how far it came; ``throttle`` makes what bounds one pass. A short file counts as `FILE_COSTS`
+    bytes.
     """
 
     _log = Logger()
@@ -80,9 +80,8 @@ class Scrubber:
         verifier: Verifier,
         workers: Workers,
         clock: IReactorTime,
-        throttle: Callable[[float | None], Throttle],
+        throttle: Callable[[], Throttle],
         position: SavedPosition,
-        rate: float | None,
     ) -> None:
         self._stored = stored
         self._workers = workers
@@ -90,14 +89,13 @@ class Scrubber:
         self._clock = clock
         self._throttle = throttle
         self._position = position
-        self._rate = rate
         self.totals = ScrubTotals()
 
     async def run(self) -> Verification:
         """Go on to the end. Damage is logged as it is found, with the images that use it."""
         report = Verification()
         done = await self._workers.run(self._position.load)
-        await self._scrub(done, self._throttle(self._rate), report)
+        await self._scrub(done, self._throttle(), report)
         await self._workers.run(self._position.forget)
         return report
 

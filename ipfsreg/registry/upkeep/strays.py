@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from ipfsreg.bucket.bulk import listings
 from ipfsreg.bucket.interface import Entry, IBucket
 from ipfsreg.flow.throttle import Throttle
 from ipfsreg.registry import layout
@@ -25,17 +26,16 @@ async def find_strays(bucket: IBucket, list_top: ListTop | None, throttle: Throt
     for top in layout.TOPS:
         if top in found or top == "quarantine":
             continue
-        async for listings in bucket.walk(top, lambda path: layout.belongs(path, is_directory=True)):
-            for listing in listings:
-                await throttle.step()
-                for number, entry in enumerate(listing.entries):
-                    if number % 10 == 0:
-                        await throttle.step()
-                    path = f"{listing.directory}/{entry.name}"
-                    if bucket.shared and path.startswith(_ORIGINAL):
-                        continue
-                    if entry.strange or not layout.belongs(path, entry.is_directory):
-                        found[path] = _kind(entry)
+        async for listing in listings(bucket, top, lambda path: layout.belongs(path, is_directory=True)):
+            await throttle.step()
+            for number, entry in enumerate(listing.entries):
+                if number % 10 == 0:
+                    await throttle.step()
+                path = f"{listing.directory}/{entry.name}"
+                if bucket.shared and path.startswith(_ORIGINAL):
+                    continue
+                if entry.strange or not layout.belongs(path, is_directory=entry.is_directory):
+                    found[path] = _kind(entry)
     return found
 
 

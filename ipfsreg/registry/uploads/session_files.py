@@ -130,13 +130,17 @@ def find_sessions(directory: Path, form: SpoolFormat) -> tuple[list[FoundSession
     return found, unreadable
 
 
-def open_to_append(
-    path: Path, offset: int, length: int | None, form: SpoolFormat
-) -> tuple[int, FileState, FileState, Appender]:
-    """Open a file to append at ``offset``; answers the descriptor, the file's state before this and after it, and what
-    appends to it.
+class OpenFile(NamedTuple):
+    """A file that is open at ``descriptor``, and what appends to it; its state before that and after it."""
 
-    ``length`` is how many bytes will come, if known.
+    descriptor: int
+    appender: Appender
+    before: FileState
+    after: FileState
+
+
+def open_to_append(path: Path, offset: int, length: int | None, form: SpoolFormat) -> OpenFile:
+    """Open a file to append at ``offset``. ``length`` is how many bytes will come, if known.
 
     :raises Full: where so many do not fit on the disk.
     """
@@ -151,7 +155,7 @@ def open_to_append(
             disk = os.fstatvfs(descriptor)
             if length > disk.f_bavail * disk.f_frsize:
                 raise Full(f"the spool has no room for {length} bytes")
-        return descriptor, before, state_of(descriptor), appender
+        return OpenFile(descriptor, appender, before, state_of(descriptor))
     except BaseException:
         os.close(descriptor)
         raise

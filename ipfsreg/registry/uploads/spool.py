@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Spool:
     """The file of a session. ``received`` is how many of its bytes count.
 
-    ``hash_`` is theirs, or None where they must be read again to know it: so it is too where somebody else has changed
-    the file, which its state tells.
+    They are read again where their hash is not known: those that an earlier daemon took in, and where somebody else has
+    changed the file, which its state tells.
     """
 
     _log = Logger()
@@ -38,14 +38,13 @@ class Spool:
         path: Path,
         environment: UploadEnvironment,
         received: int,
-        hash_: ContentHash | None,
         unfinished: Unfinished,
     ) -> None:
         self.path = path
         self._unfinished = unfinished
         self.received = received
         self._environment = environment
-        self._hash = hash_
+        self._hash = None if received else environment.new_hash()
         self._state: FileState | None = None  # as it was left, or as it was before it was read for its hash
         self._writer: SpoolWriter | None = None
 
@@ -65,19 +64,15 @@ class Spool:
         :raises UnfinishedTooLarge: where more come than there is room for.
         """
         environment = self._environment
-        descriptor, before, after, appender = await self._in_thread(
-            open_to_append, self.path, self.received, length, environment.form
-        )
+        file = await self._in_thread(open_to_append, self.path, self.received, length, environment.form)
         try:
-            self._is_as_left(before, after)
+            self._is_as_left(file.before, file.after)
             hash_ = (await self._known_hash()).copy()
         except BaseException:
-            os.close(descriptor)
+            os.close(file.descriptor)
             raise
         grown = None if environment.ahead is None else partial(environment.ahead.grown, self.path)
-        writer = self._writer = SpoolWriter(
-            environment, descriptor, appender, self.received, hash_, grown, after, self._unfinished
-        )
+        writer = self._writer = SpoolWriter(environment, file, self.received, hash_, grown, self._unfinished)
         try:
             with suppress(ConsumerGone):  # the writer stopped its producer, and says why
                 try:

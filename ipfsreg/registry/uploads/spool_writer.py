@@ -13,13 +13,13 @@ from zope.interface import implementer
 
 from ipfsreg.bucket.capabilities import TakesAhead, TellsLeaves
 from ipfsreg.bucket.errors import Full
-from ipfsreg.bucket.spool_format import PLAIN_SPOOL, Appender, SpoolFormat
+from ipfsreg.bucket.spool_format import PLAIN_SPOOL, SpoolFormat
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.errors import ContentTooLarge, UnfinishedTooLarge
 from ipfsreg.registry.repository.blobs import Blobs
 
-from .session_files import FileState, state_of
+from .session_files import OpenFile, state_of
 from .unfinished import Unfinished
 
 WRITTEN_AT_ONCE = 256 * 1024
@@ -61,21 +61,18 @@ class UploadEnvironment:
 class SpoolWriter:
     """Appends to a file what is written to it, in order, and hashes it on the way.
 
-    A consumer: it pauses its producer while the disk is behind. The file is open at ``descriptor``, ``appender``
-    appends to it, and it has ``offset`` bytes of content; ``hash_`` is that of these, and changes. ``state`` is how the
-    file was left. ``grown`` is told whenever it has grown how much of it will stay; where there is one, somebody else
-    stores the bytes, and the disk is not made to.
+    A consumer: it pauses its producer while the disk is behind. The file has ``offset`` bytes of content; ``hash_`` is
+    that of these, and changes. ``grown`` is told whenever it has grown how much of it will stay; where there is one,
+    somebody else stores the bytes, and the disk is not made to.
     """
 
     def __init__(
         self,
         environment: UploadEnvironment,
-        descriptor: int,
-        appender: Appender,
+        file: OpenFile,
         offset: int,
         hash_: ContentHash,
         grown: Callable[[int], None] | None,
-        state: FileState,
         unfinished: Unfinished,
     ) -> None:
         self._unfinished = unfinished
@@ -83,12 +80,12 @@ class SpoolWriter:
         self._clock = environment.clock
         self._limit = environment.max_blob_size
         self._grown = grown
-        self._descriptor = descriptor
-        self._appender = appender
+        self._descriptor = file.descriptor
+        self._appender = file.appender
         self.accepted = self._offset = offset
         """Where the file ends when everything is in it that was taken."""
         self._hash = hash_
-        self.state = state
+        self.state = file.after
         """That of the file after the last write."""
         self.altered = False
         """Whether somebody else wrote to the file meanwhile, so that the hash is not that of what is in it."""

@@ -34,7 +34,6 @@ from twisted.internet.defer import TimeoutError as WaitedLongEnough
 from twisted.internet.interfaces import IConsumer
 
 from ipfsreg.bucket.errors import Full, bucket_error
-from ipfsreg.registry.content.content_hash import ContentHash
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import (
     ContentTooLarge,
@@ -73,8 +72,7 @@ class UploadState(Enum):
 class Upload:
     """One session. ``ended`` is called once, when it ends.
 
-    ``received`` is the number of bytes that are in its file, and ``hash_`` theirs, or None where they must be read
-    again to know it. ``unfinished`` counts the bytes of all sessions of its owner.
+    ``received`` is the number of bytes that are in its file. ``unfinished`` counts those of all sessions of its owner.
     """
 
     def __init__(
@@ -85,7 +83,6 @@ class Upload:
         *,
         received: int = 0,
         last_used: float,
-        hash_: ContentHash | None = None,
         unfinished: Unfinished | None = None,
     ) -> None:
         self.identity = identity
@@ -98,7 +95,7 @@ class Upload:
         self._ended = ended
         self._unfinished = Unfinished("", None) if unfinished is None else unfinished
         data = identity.directory / f"{DATA}{environment.form.suffix}"
-        self._spool = Spool(data, environment, received, hash_, self._unfinished)
+        self._spool = Spool(data, environment, received, self._unfinished)
         self._stored: Digest | None = None  # what the content is that is in the bucket already, but not linked
         self._waiting: list[Deferred[None]] = []
 

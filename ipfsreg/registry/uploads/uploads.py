@@ -86,7 +86,6 @@ class Uploads:
             self._environment,
             self._sessions.remove,
             last_used=self._environment.clock.seconds(),
-            hash_=self._environment.new_hash(),
             unfinished=self._sessions.unfinished_of(owner),
         )
         self._sessions.add(upload)

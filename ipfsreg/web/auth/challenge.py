@@ -41,9 +41,4 @@ class Challenge:
     def _own_url(self, request: Request) -> str:
         if self._url is not None:
             return self._url.rstrip("/")
-        host = "".join(each for each in request.header("host") or "" if each.isascii() and _is_of_host(each))
-        return f"{'https' if self._clients.is_secure(request) else 'http'}://{host or 'localhost'}"
-
-
-def _is_of_host(letter: str) -> bool:
-    return letter.isalnum() or letter in ".-_:[]"
+        return f"{'https' if self._clients.is_secure(request) else 'http'}://{request.asked_host}"

@@ -25,6 +25,8 @@ from .request_id import request_id
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset({204, 304})
+_READING = frozenset({b"GET", b"HEAD"})
+_HOST_LENGTH = 270
 
 
 class Answer(Enum):
@@ -134,6 +136,17 @@ class Request:
         """Say what it is called, unless the client does or it has a name already."""
         if self._identifier is None:
             self._identifier = request_id(self.headers.get(b"x-request-id"), identifier)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether its method changes nothing (RFC 9110, 9.2.1), as GET and HEAD do not."""
+        return self.method in _READING
+
+    @property
+    def asked_host(self) -> str:
+        """The host and port by which the client calls this one: nothing else, whatever its Host header says."""
+        host = "".join(each for each in self.header("host") or "" if each.isascii() and _is_of_host(each))
+        return host[:_HOST_LENGTH] or "localhost"
 
     @property
     def started(self) -> bool:
@@ -295,3 +308,7 @@ class Request:
             return b""
         self.sent_length += len(data)
         return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked and data else data
+
+
+def _is_of_host(letter: str) -> bool:
+    return letter.isalnum() or letter in ".-_:[]"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -25,11 +25,14 @@ Handler = Callable[[Request], None]
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalFormat:
-    """How an answer without a handler is written: its media type, and its content from a status and a message."""
+class AnswerFormat:
+    """How answers are written: those without a handler, of a ``media_type`` and with what ``refusal`` makes of a status
+    and a message; and the ``headers`` that every answer has.
+    """
 
     media_type: str
-    content: Callable[[HTTPStatus, str], bytes]
+    refusal: Callable[[HTTPStatus, str], bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 RETRY_SECONDS = 10
@@ -41,8 +44,8 @@ _UNBOUNDED = ConnectionBounds()
 class HttpServer(ServerFactory):
     """Answers requests with a handler.
 
-    ``headers`` are in every answer, ``observers`` are called with each request that has its whole answer, and
-    ``bounds`` say how many connections may be.
+    ``observers`` are called with each request that has its whole answer, and ``bounds`` say how many connections may
+    be.
     """
 
     noisy = False
@@ -52,9 +55,8 @@ class HttpServer(ServerFactory):
         handler: Handler,
         reactor: Any,
         limits: HttpLimits,
-        refusals: RefusalFormat,
+        form: AnswerFormat,
         *,
-        headers: Mapping[str, str],
         observers: Sequence[Callable[[Request], None]] = (),
         bounds: ConnectionBounds = _UNBOUNDED,
     ) -> None:
@@ -65,8 +67,8 @@ class HttpServer(ServerFactory):
         self.connections: dict[Connection, str] = {}
         """All of them, and what each is counted as."""
         self._handler = handler
-        self._refusals = refusals
-        self._headers = CommonHeaders(f"ipfsreg/{__version__}", headers)
+        self._form = form
+        self._headers = CommonHeaders(f"ipfsreg/{__version__}", form.headers)
         self._observers = observers
         self._all_gone: Deferred[None] | None = None
         self._count = ConnectionCount(bounds, self.clock)
@@ -127,8 +129,8 @@ class HttpServer(ServerFactory):
 
     def refusal(self, status: HTTPStatus, message: str) -> bytes:
         """The whole answer to what is not a request, or to who is one too many (503)."""
-        content = self._refusals.content(status, message)
-        own = {"Content-Type": self._refusals.media_type, "Content-Length": len(content), "Connection": "close"}
+        content = self._form.refusal(status, message)
+        own = {"Content-Type": self._form.media_type, "Content-Length": len(content), "Connection": "close"}
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             own["Retry-After"] = RETRY_SECONDS
         status_line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()

@@ -143,9 +143,7 @@ class Answers:
         if self._url is not None:
             scheme, _, host = self._url.partition("://")
             return host.rstrip("/"), scheme == "https"
-        header = request.header("host") or ""
-        host = "".join(each for each in header if each.isascii() and (each.isalnum() or each in ".-_:[]"))
-        return host[:270] or "localhost", self._clients.is_secure(request)
+        return request.asked_host, self._clients.is_secure(request)
 
     def may_delete(self, request: Request, repository: str) -> bool:
         """Whether the visitor may delete tags of a repository."""

@@ -65,6 +65,9 @@ class HiddenFolder:
     def show(self, root: str) -> None:
         """Nobody looks."""
 
+    def stop(self) -> None:
+        """Nothing is under way."""
+
 
 class Mortal:
     """A reactor of one daemon: when it is dead, nothing happens any more."""

@@ -19,10 +19,13 @@ from ipfsreg.bucket.errors import BucketError, Unavailable, Unreachable
 from ipfsreg.bucket.kubo.errors import AlreadyPinned, GaveUp, Missing, NotPinned
 from ipfsreg.bucket.kubo.node.directories import Directories
 from ipfsreg.bucket.kubo.node.node import PIN_PATIENCE, WALK_SECONDS
+from ipfsreg.bucket.kubo.reading.contents import Child
+from ipfsreg.bucket.kubo.state.states import MARK, BucketState
 from ipfsreg.ipfs import cid as cids
-from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, RAW
+from ipfsreg.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, inline_content
 from ipfsreg.ipfs.dag_pb import decode_node
 from ipfsreg.ipfs.hamt import Block
+from ipfsreg.ipfs.unixfs import DIRECTORY, decode_unixfs
 
 Choose: TypeAlias = Callable[[int], int]
 """A number from 0 up to, and without, another one."""
@@ -127,6 +130,49 @@ class SimulatedNode:
             left += self.links(cid)
         return seen, None
 
+    def states(self) -> list[BucketState]:
+        """All states that are pinned, but for those that came late and are not whole, where there are others."""
+        states = sorted(state for state in map(self._state_of, self.recursive) if state is not None)
+        while len(states) > 1 and self.below([states[-1].cid])[1] is not None:
+            states.pop()
+        return states
+
+    def _state_of(self, root: str) -> BucketState | None:
+        """The state that a pinned directory is, by its mark."""
+        cid = parse_cid(root)
+        if cid.codec != DAG_PB or cid not in self.blocks:
+            return None
+        for link in decode_node(self.blocks[cid]).links:
+            text = inline_content(link.cid) if link.name == MARK else None
+            if text is not None:
+                return BucketState(int(text.split()[2]), root)
+        return None
+
+    def files(self, root: str) -> dict[str, CID]:
+        """The files of a state, by their paths."""
+        found: dict[str, CID] = {}
+        left = [("", parse_cid(root))]
+        while left:
+            above, directory = left.pop()
+            for link in decode_node(self.blocks[directory]).links:
+                path = f"{above}{link.name}"
+                if self.is_directory(link.cid):
+                    left.append((f"{path}/", link.cid))
+                elif path != MARK:
+                    found[path] = link.cid
+        return found
+
+    def is_directory(self, cid: CID) -> bool:
+        return cid.codec == DAG_PB and decode_unixfs(decode_node(self.blocks[cid]).data).kind == DIRECTORY
+
+    def content(self, cid: CID) -> bytes:
+        """What is in a file."""
+        if cid.hash_code == IDENTITY:
+            return cid.hash
+        if cid not in self.blocks:
+            raise Missing(f"{cid} is missing")
+        return self.blocks[cid] if cid.codec == RAW else b"".join(map(self.content, self.links(cid)))
+
     def _lacking(self, old: CID, new: CID) -> CID | None:
         """As ``DiffEnumerate``: what is missing of what the one has and the other has not."""
         for cid in (old, new):
@@ -165,6 +211,20 @@ class SimulatedNode:
         if not self.has(cid):
             raise Missing(f"{cid} is missing")
         return self.blocks[cid]
+
+    def cat(self, cid: CID) -> Steps:
+        """``cat``"""
+        yield None
+        return self.content(cid)
+
+    def ls(self, cid: CID) -> Steps:
+        """``ls``"""
+        yield None
+        if not self.has(cid):
+            raise Missing(f"{cid} is missing")
+        return [
+            Child(link.name, str(link.cid), self.is_directory(link.cid)) for link in decode_node(self.blocks[cid]).links
+        ]
 
     def is_whole(self, cid: CID) -> Steps:
         """``files/stat`` with ``with-local``"""

@@ -13,10 +13,8 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from ipfsreg.bucket.kubo.node import markers
 from ipfsreg.bucket.kubo.node.markers import bucket_id
 from ipfsreg.bucket.kubo.state import first_state, notes, pins, register, states
-from ipfsreg.bucket.kubo.state.states import MARK, BucketState
-from ipfsreg.ipfs.cid import CID, DAG_PB, inline_content
-from ipfsreg.ipfs.dag_pb import decode_node
-from ipfsreg.ipfs.unixfs import DIRECTORY, decode_unixfs
+from ipfsreg.bucket.kubo.state.states import BucketState
+from ipfsreg.ipfs.cid import inline_content
 
 from .history import History
 from .simulated_daemon import FOLDER, Daemon, Violation
@@ -114,24 +112,6 @@ class Simulation:
 
     # What counts
 
-    def state_of(self, root: str) -> BucketState | None:
-        """The state that a pinned directory is, by its mark."""
-        cid = parse_cid(root)
-        if cid.codec != DAG_PB or cid not in self.node.blocks:
-            return None
-        for link in decode_node(self.node.blocks[cid]).links:
-            text = inline_content(link.cid) if link.name == MARK else None
-            if text is not None:
-                return BucketState(int(text.split()[2]), root)
-        return None
-
-    def pinned(self) -> list[BucketState]:
-        """All states that are pinned, but for those that came late and are not whole, where there are others."""
-        states = sorted(state for state in map(self.state_of, self.node.recursive) if state is not None)
-        while len(states) > 1 and self.node.below([states[-1].cid])[1] is not None:
-            states.pop()
-        return states
-
     def markers(self) -> list[str]:
         prefix = f"ipfsreg {bucket_id(FOLDER)} "
         return sorted(self.marker(cid).removeprefix(prefix) for cid in self.node.direct)
@@ -145,23 +125,7 @@ class Simulation:
         """The state that counts: what a daemon that comes now will find."""
         said = [text.split() for text in self.markers() if not text.startswith("daemon ")]
         states = [BucketState(int(number), root) for number, root in said if root in self.node.recursive]
-        return max(states or self.pinned(), default=None)
-
-    def files(self, root: str) -> dict[str, CID]:
-        found: dict[str, CID] = {}
-        left = [("", parse_cid(root))]
-        while left:
-            above, directory = left.pop()
-            for link in decode_node(self.node.blocks[directory]).links:
-                path = f"{above}{link.name}"
-                if self._is_directory(link.cid):
-                    left.append((f"{path}/", link.cid))
-                elif path != MARK:
-                    found[path] = link.cid
-        return found
-
-    def _is_directory(self, cid: CID) -> bool:
-        return cid.codec == DAG_PB and decode_unixfs(decode_node(self.node.blocks[cid]).data).kind == DIRECTORY
+        return max(states or self.node.states(), default=None)
 
     def check(self, when: str) -> None:
         """Whether what counts is whole, and has what was acknowledged."""
@@ -176,7 +140,7 @@ class Simulation:
         self.check_files(state.root, self.now, when)
 
     def check_files(self, root: str, since: float, when: str) -> None:
-        wrong = self.history.wrong(self.files(root), since)
+        wrong = self.history.wrong(self.node.files(root), since)
         if wrong is not None:
             raise Violation(f"{when}: in {root} {wrong}")
 
@@ -319,7 +283,7 @@ class Simulation:
         self.daemons[-1].start()  # which looks for markers, and reads
         self.settle()
         self.check("at the end")
-        pinned, said, counting = self.pinned(), self.markers(), self.counting()
+        pinned, said, counting = self.node.states(), self.markers(), self.counting()
         # What is pinned only after the next change was made, or by who forgets it, stays pinned: but it must not count.
         if len(self.node.recursive) != 1 and not (self._faults.late or self._faults.forget):
             raise Violation(f"{sorted(self.node.recursive)} are pinned at the end; {pinned}")

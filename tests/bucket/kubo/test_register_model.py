@@ -245,7 +245,7 @@ def test_a_commit_goes_through_its_phases_once() -> None:
         assert simulation.until_stored(one) < AT_ONCE
         register, away = one.commits.register, Unavailable("away")
         unused: Any = None
-        commit = Commit([], unused, register, one.commits.pins, unused, one.commits.caution, unused)
+        commit = Commit([], unused, register, unused, one.commits.caution, unused)
         with mock.patch.object(register, "take", side_effect=away):
             failed = Deferred.fromCoroutine(commit.run()).addErrback(lambda failure: failure.value)
             assert failed.result is away

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.ipfs.cid import CID, DAG_PB, RAW, SHA2_256
-from ipfsreg.registry.content.verified_reader import VerifiedReader
+from ipfsreg.registry.content.checked_reads import VerifiedReader
 from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.errors import ManifestInvalid, NameInvalid
 from ipfsreg.registry.ipfs.image_names import parse_image_name

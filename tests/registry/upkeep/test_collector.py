@@ -18,7 +18,7 @@ from ipfsreg.registry.digest import digest_of
 from ipfsreg.registry.names import Tag
 from tests.full import examples
 from tests.registry.clients import GRACE, UNTAGGED
-from tests.registry.encrypted_world import EncryptedWorld
+from tests.registry.encrypted_world import EncryptedKuboWorld, EncryptedWorld
 from tests.registry.known import BLOBS, IMAGES, INDEXES, MANIFESTS, REFERRERS, REPOSITORIES, TAGS, Known
 from tests.registry.simulation import World
 
@@ -152,6 +152,16 @@ def test_nor_where_the_bucket_is_encrypted(
 ) -> None:
     """The encryption has steps and locks of its own between the registry and its storage."""
     play(EncryptedWorld(directory, seed), *scenario, odds=odds)
+
+
+@settings(max_examples=examples(4, 60), deadline=None)
+@given(scenario=scenarios(), seed=st.integers(0, 2**32), odds=st.sampled_from([0, 0.03]))
+def test_nor_where_it_is_encrypted_on_a_node(
+    directory: Path, scenario: tuple[list[Step], list[list[Step]]], seed: int, odds: float
+) -> None:
+    """The node collects its own garbage meanwhile, and takes none of what counts."""
+    before, clients = scenario
+    play(EncryptedKuboWorld(directory, seed), before, [*clients, [("collect_blocks",)]], odds=odds)
 
 
 @settings(max_examples=examples(20, 150), deadline=None)

@@ -1,11 +1,9 @@
 """``[retention]``: rules by the command and by the daemon, tags that are immutable, and when tags were pulled."""
 
 import hashlib
-import http.client
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
@@ -17,21 +15,10 @@ from hypothesis import given
 
 from ipfsreg.registry.repository.immutable import ImmutableTags
 from ipfsreg.registry.upkeep.tag_rules import parse_tag_rules
-from tests.daemon_process import DaemonProcess
+from tests.daemon_process import Answer, DaemonProcess
 
 DAY = 86400.0
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-def ask(
-    daemon: DaemonProcess, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
-    connection.request(method, path, body, dict(headers or {}))
-    response = connection.getresponse()
-    found = response.status, response.read()
-    connection.close()
-    return found
 
 
 def manifest(number: int, subject: str | None = None) -> bytes:
@@ -46,12 +33,10 @@ def digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def push(
-    daemon: DaemonProcess, repository: str, tag: str, number: int, subject: str | None = None
-) -> tuple[int, bytes]:
-    ask(daemon, "POST", f"/v2/{repository}/blobs/uploads/?digest={digest(b'{}')}", b"{}")
+def push(daemon: DaemonProcess, repository: str, tag: str, number: int, subject: str | None = None) -> Answer:
+    daemon.ask("POST", f"/v2/{repository}/blobs/uploads/?digest={digest(b'{}')}", b"{}")
     content = manifest(number, subject)
-    return ask(daemon, "PUT", f"/v2/{repository}/manifests/{tag}", content, {"Content-Type": MANIFEST})
+    return daemon.ask("PUT", f"/v2/{repository}/manifests/{tag}", content, {"Content-Type": MANIFEST})
 
 
 def age(daemon: DaemonProcess, repository: str, number: int, seconds: float, subject: str | None = None) -> None:
@@ -67,7 +52,7 @@ def age(daemon: DaemonProcess, repository: str, number: int, seconds: float, sub
 
 
 def tags(daemon: DaemonProcess, repository: str) -> list[str]:
-    found: list[str] = json.loads(ask(daemon, "GET", f"/v2/{repository}/tags/list")[1])["tags"]
+    found: list[str] = json.loads(daemon.ask("GET", f"/v2/{repository}/tags/list").content)["tags"]
     return found
 
 
@@ -95,10 +80,10 @@ def daemon(tmp_path: Path) -> DaemonProcess:
         for number, (repository, tag) in enumerate(
             [("team/app", "v1"), ("team/app", "pr-1"), ("team/app", "pr-2"), ("team/app", "other"), ("box", "pr-1")]
         ):
-            assert push(made, repository, tag, number)[0] == 201
+            assert push(made, repository, tag, number).status == 201
         for number in range(4):
-            assert push(made, "box", f"nightly-{number}", 10 + number)[0] == 201
-        assert push(made, "box", "signature", 20, digest(manifest(10)))[0] == 201
+            assert push(made, "box", f"nightly-{number}", 10 + number).status == 201
+        assert push(made, "box", "signature", 20, digest(manifest(10))).status == 201
     for number in (0, 1, 3):
         age(made, "team/app", number, 8 * DAY)
     age(made, "box", 4, 8 * DAY)
@@ -141,9 +126,9 @@ def test_a_tag_that_any_rule_keeps_is_kept(tmp_path: Path) -> None:
     rules = "\n".join(["** * pushed 1d", "box v* all", "box !v*,!x1 newest 1", "!box,!other/* * newest 9"])
     with DaemonProcess(tmp_path, {"retention": {"rules": rules}}) as daemon:
         for number, tag in enumerate(("v1", "x1", "y1", "y2")):
-            assert push(daemon, "box", tag, number)[0] == 201
+            assert push(daemon, "box", tag, number).status == 201
         for repository in ("other/app", "third"):
-            assert push(daemon, repository, "1", 7)[0] == 201
+            assert push(daemon, repository, "1", 7).status == 201
     for number in range(4):
         age(daemon, "box", number, (9 - number) * DAY)
     for repository in ("other/app", "third"):
@@ -162,17 +147,17 @@ def test_each_tag_has_its_own_time(tmp_path: Path) -> None:
     """A manifest has one for all its tags, and another one when it loses one: no tag becomes newer by that."""
     with DaemonProcess(tmp_path, {"retention": {"rules": "box v* newest 2\nbox x* pushed 7d"}}) as daemon:
         for number in (1, 2, 3):
-            assert push(daemon, "box", f"v{number}", number)[0] == 201
-        assert push(daemon, "box", "x1", 1)[0] == 201
-        assert push(daemon, "box", "stable", 1)[0] == 201
+            assert push(daemon, "box", f"v{number}", number).status == 201
+        assert push(daemon, "box", "x1", 1).status == 201
+        assert push(daemon, "box", "stable", 1).status == 201
     for number in (1, 2, 3):
         age(daemon, "box", number, (10 - number) * DAY)
     with daemon:
-        assert push(daemon, "box", "stable", 3)[0] == 201  # 1 loses a tag, and 3 is pushed anew
-        assert push(daemon, "box", "x2", 1)[0] == 201  # an old one under a new tag
+        assert push(daemon, "box", "stable", 3).status == 201  # 1 loses a tag, and 3 is pushed anew
+        assert push(daemon, "box", "x2", 1).status == 201  # an old one under a new tag
         expected = {"box:v1": False, "box:v2": True, "box:v3": True, "box:x1": False, "box:x2": True}
         assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == expected
-        assert push(daemon, "box", "v1", 1)[0] == 201
+        assert push(daemon, "box", "v1", 1).status == 201
         assert [name for name, (kept, _) in verdicts(daemon).items() if not kept] == ["box:v2", "box:x1"]
         daemon.kill()
     (daemon.path / "pulls.sqlite").unlink()  # it can be lost: then the manifests' times count, as they did before
@@ -183,7 +168,7 @@ def test_each_tag_has_its_own_time(tmp_path: Path) -> None:
 def test_the_daemon_applies_them_by_itself(tmp_path: Path) -> None:
     options = {"retention": {"rules": "box * pushed 1s", "interval": "500ms"}}
     with DaemonProcess(tmp_path, options) as daemon:
-        assert push(daemon, "box", "old", 1)[0] == 201
+        assert push(daemon, "box", "old", 1).status == 201
         until = time.monotonic() + 30
         while tags(daemon, "box"):
             assert time.monotonic() < until, daemon.log
@@ -197,7 +182,7 @@ def test_a_tag_of_another_manifest_goes_with_it(tmp_path: Path) -> None:
         there = digest(manifest(1)).replace(":", "-") + ".sig"
         gone = digest(b"gone").replace(":", "-") + ".sig"
         for number, tag in enumerate((there, gone)):
-            assert push(daemon, "box", tag, 50 + number)[0] == 201
+            assert push(daemon, "box", tag, 50 + number).status == 201
     for number in (50, 51):
         age(daemon, "box", number, 2 * DAY)
     found = verdicts(daemon)
@@ -210,8 +195,8 @@ def test_what_was_pulled_is_kept_and_known_after_a_restart(tmp_path: Path) -> No
         push(daemon, "box", "pulled", 1)
         push(daemon, "box", "idle", 2)
         push(daemon, "box", "pinned", 3)
-        assert ask(daemon, "GET", f"/v2/box/manifests/{digest(manifest(3))}")[0] == 200
-        assert ask(daemon, "GET", "/v2/box/manifests/pulled")[0] == 200
+        assert daemon.ask("GET", f"/v2/box/manifests/{digest(manifest(3))}").status == 200
+        assert daemon.ask("GET", "/v2/box/manifests/pulled").status == 200
         assert verdicts(daemon)["box:idle"] == (True, "it was pulled lately, or may have been")  # nobody knows yet
     for number in (1, 2, 3):
         age(daemon, "box", number, 99 * DAY)
@@ -233,19 +218,19 @@ def test_what_was_pulled_is_kept_and_known_after_a_restart(tmp_path: Path) -> No
 def test_immutable_tags_are_neither_moved_nor_deleted(tmp_path: Path) -> None:
     options = {"retention": {"immutable": "team/*:v*", "rules": "** * pushed 1ms"}}
     with DaemonProcess(tmp_path, options) as daemon:
-        assert push(daemon, "team/app", "v1", 1)[0] == 201
-        assert push(daemon, "team/app", "v1", 1)[0] == 201
-        status, body = push(daemon, "team/app", "v1", 2)
+        assert push(daemon, "team/app", "v1", 1).status == 201
+        assert push(daemon, "team/app", "v1", 1).status == 201
+        status, _, body = push(daemon, "team/app", "v1", 2)
         (error,) = json.loads(body)["errors"]
         assert (status, error["code"]) == (403, "DENIED")
         assert error["message"].startswith("the tag v1 of team/app is immutable, and cannot be moved from sha256:")
-        assert ask(daemon, "HEAD", f"/v2/team/app/manifests/{digest(manifest(2))}")[0] == 404  # nothing was stored
+        assert daemon.ask("HEAD", f"/v2/team/app/manifests/{digest(manifest(2))}").status == 404  # nothing was stored
         for reference in ("v1", digest(manifest(1))):
-            status, body = ask(daemon, "DELETE", f"/v2/team/app/manifests/{reference}")
+            status, _, body = daemon.ask("DELETE", f"/v2/team/app/manifests/{reference}")
             assert (status, json.loads(body)["errors"][0]["code"]) == (403, "DENIED")
-        assert push(daemon, "team/app", "latest", 2)[0] == 201
-        assert push(daemon, "team/app", "latest", 3)[0] == 201
-        assert push(daemon, "other", "v1", 1)[0] == push(daemon, "other", "v1", 2)[0] == 201
+        assert push(daemon, "team/app", "latest", 2).status == 201
+        assert push(daemon, "team/app", "latest", 3).status == 201
+        assert push(daemon, "other", "v1", 1).status == push(daemon, "other", "v1", 2).status == 201
         assert verdicts(daemon)["team/app:v1"] == (True, "it is immutable")
         assert tags(daemon, "team/app") == ["latest", "v1"]
 
@@ -255,10 +240,10 @@ def test_of_two_pushes_of_an_immutable_tag_at_once_one_wins(tmp_path: Path) -> N
         for round_ in range(5):
             numbers = range(100 * round_, 100 * round_ + 8)
             pushed = partial(push, daemon, "box", f"v{round_}")
-            answers = [status for status, _ in threads.map(pushed, numbers)]
+            answers = [each.status for each in threads.map(pushed, numbers)]
             assert sorted(answers) == [201] + 7 * [403]
             winner = next(number for number, status in zip(numbers, answers, strict=True) if status == 201)
-            assert ask(daemon, "GET", f"/v2/box/manifests/v{round_}")[1] == manifest(winner)
+            assert daemon.ask("GET", f"/v2/box/manifests/v{round_}").content == manifest(winner)
 
 
 @pytest.mark.parametrize(

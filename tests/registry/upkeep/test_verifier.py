@@ -322,7 +322,6 @@ def scrubber(place: Place, verifier: Verifier | None = None, clock: Clock | None
         clock or place.clock,
         partial(Throttle, clock or place.clock),
         SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
-        None,
     )
 
 
@@ -357,9 +356,8 @@ async def test_the_rate_of_a_scrub_bounds_small_files_too(place: Place) -> None:
         ),
         place.workers,
         clock,
-        whole,
+        partial(whole, rate),
         SavedPosition(place.directory / "scrub-position", PLAIN_SPOOL),
-        rate,
     )
     running = Deferred.fromCoroutine(scrub.run())
     while not clock.getDelayedCalls():

@@ -133,14 +133,7 @@ class Machine(RuleBasedStateMachine):
         self.upload = self.open()
 
     def open(self, received: int = 0) -> Upload:
-        return Upload(
-            self.identity,
-            self.environment,
-            self.ended.append,
-            received=received,
-            last_used=0.0,
-            hash_=None if received else self.environment.new_hash(),
-        )
+        return Upload(self.identity, self.environment, self.ended.append, received=received, last_used=0.0)
 
     def bytes_to_send(self, length: int) -> bytes:
         return self.random.randbytes(length)

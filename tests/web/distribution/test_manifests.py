@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from ipfsreg.web.http import budget
+from tests.full import FULL
 from tests.web.client import chunk, pause, query
 from tests.web.served import (
     CONFIG_TYPE,
@@ -386,7 +388,12 @@ async def test_any_tag_of_the_grammar_is_taken(registry: Served) -> None:
 
 @pytest.mark.parametrize("sent", [0, 3_900_000])
 @pytest_twisted.ensureDeferred
-async def test_who_announces_long_manifests_and_does_not_send_them_holds_nobody_up(registry: Served, sent: int) -> None:
+async def test_who_announces_long_manifests_and_does_not_send_them_holds_nobody_up(
+    registry: Served, sent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not FULL:  # one after the other is watched for so long
+        monkeypatch.setattr(budget, "_LOOK_EVERY", 0.1)
+        monkeypatch.setattr(budget, "_MEASURED_FOR", 0.3)
     await registry.push_blob(b"{}")
     silent = [await registry.connect() for _ in range(6)]
     for each in silent:

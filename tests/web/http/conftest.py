@@ -8,7 +8,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.logger import LogEvent
 
 from ipfsreg.web.http.limits import HttpLimits
-from ipfsreg.web.http.server import Handler, HttpServer, RefusalFormat
+from ipfsreg.web.http.server import AnswerFormat, Handler, HttpServer
 from tests.web.client import Connection, connect
 
 PATIENT = HttpLimits(idle=30.0, stall=30.0)
@@ -25,8 +25,7 @@ class Served:
             handler,
             reactor,
             limits,
-            RefusalFormat("text/plain", lambda status, message: message.encode()),
-            headers={"X-Common": "yes"},
+            AnswerFormat("text/plain", lambda status, message: message.encode(), {"X-Common": "yes"}),
         )
         self._port: Any = self._reactor.listenTCP(0, self.server, interface="127.0.0.1")
         address: Any = self._port.getHost()

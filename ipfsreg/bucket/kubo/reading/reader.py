@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ipfsreg.bucket.errors import Corrupt, Unavailable
 from ipfsreg.bucket.interface import IReader
 from ipfsreg.bucket.kubo.errors import RETRY_AFTER, Missing
-from ipfsreg.bucket.kubo.rpc.client import Rpc
+from ipfsreg.bucket.kubo.rpc.client import Rpc, parsed, reading
 from ipfsreg.bucket.kubo.rpc.lanes import Lane
 from ipfsreg.flow.streams import Pieces, next_or_none
 
@@ -104,9 +104,17 @@ class CidReader:
 
     async def _short(self, lane: Lane, position: int) -> None:
         """Find out why a stream ended early, since the trailer that says it is not shown to us."""
-        options = {"offset": position, "length": 1, "offline": self._route.local}
+        path = f"/ipfs/{self.cid}"
         try:
-            await self._rpc.call("cat", [f"/ipfs/{self.cid}"], options, lane=lane)
+            if (
+                self._route.local
+            ):  # the last bytes before a lost block may not have been sent, so that block is further on
+                answer = await self._rpc.call("files/stat", [path], {"with-local": True, "offline": True}, lane=lane)
+                with reading("files/stat"):
+                    if not parsed("files/stat", answer).get("Local"):
+                        raise Missing(f"the node has lost a part of {self.cid}")
+            else:
+                await self._rpc.call("cat", [path], {"offset": position, "length": 1, "offline": False}, lane=lane)
         except Missing as error:
             raise Corrupt(str(error)) from None
         raise Unavailable(f"cat: what the node sent of {self.cid} ended early", RETRY_AFTER)

@@ -42,7 +42,6 @@ from ipfsreg.ipfs.unixfs import encode_directory
 from .changes import Change
 from .draft import StateDraft
 from .notes import Notes
-from .pins import Pins
 from .register import Lease, Register
 from .signing import Signing
 from .states import MARK, NOBODY_HELPS, BucketState, Overtaken, mark_of
@@ -115,7 +114,6 @@ class Commit:
         batch: Sequence[Change],
         node: Node,
         register: Register,
-        pins: Pins,
         notes: Notes,
         caution: Caution,
         signing: Signing,
@@ -125,7 +123,7 @@ class Commit:
         self._batch = batch
         self._node = node
         self._register = register
-        self._pins = pins
+        self._pins = register.pins
         self._notes = notes
         self._caution = caution
         self._signing = signing

@@ -135,7 +135,7 @@ class Commits:
 
     async def _committed(self, batch: Sequence[Change]) -> Mapping[Change, Failure]:
         """Commit a batch; what could not be made."""
-        commit = Commit(batch, self._node, self.register, self.pins, self._notes, self.caution, self._signing)
+        commit = Commit(batch, self._node, self.register, self._notes, self.caution, self._signing)
         try:
             self._shown.show((await commit.run()).root)
             return commit.failed

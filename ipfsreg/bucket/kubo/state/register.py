@@ -81,7 +81,7 @@ class Register:
         self.presence = Presence(markers, notes, clocks)
         self._node = node
         self._markers = markers
-        self._pins = pins
+        self.pins = pins
         self._first = first
         self._notes = notes
         self._clocks = clocks
@@ -137,7 +137,7 @@ class Register:
                 return self._seen(state)
         if self._node.cluster and last is not None and await self._node.is_pinned(last.root):
             return last  # it stays pinned for a while; and what is pinned for it, another peer may not know yet
-        pinned = await self._pins.newest()  # somebody is about to replace it, or died then
+        pinned = await self.pins.newest()  # somebody is about to replace it, or died then
         if pinned is not None:
             return self._seen(pinned)
         if states:
@@ -286,7 +286,7 @@ class Register:
         newest = states.pop()
         if not await self._node.is_pinned(newest.root):
             try:
-                pinned = await self._pins.newest()
+                pinned = await self.pins.newest()
             except CannotTell:
                 pinned = None
             if pinned is not None and pinned > newest:
@@ -309,14 +309,14 @@ class Register:
         only_ours, alone = ours and not alone, alone or ours
         if not alone and now - self._scanned < FIRST_SECONDS:
             return None
-        self._scanned, pinned = now, await self._pins.newest()
+        self._scanned, pinned = now, await self.pins.newest()
         if self._none_since is None or self._none_since[1] != pinned:
             self._none_since = (now, pinned)
         stale = FIRST_SECONDS if pinned is None else STALE_TIMEOUTS * self._node.content.timeout
         if not alone and now - self._none_since[0] < stale:
             return None
         if pinned is not None:
-            pinned = await self._pins.newest_whole()
+            pinned = await self.pins.newest_whole()
         state = await self._first() if pinned is None else BucketState(pinned.number + 1, pinned.root)
         now = self._clocks.uptime()
         found = await self._look()
