@@ -23,7 +23,7 @@ _ORIGIN = Origin("ipfsreg rm", agent="ipfsreg rm")
 PAGE = 1000
 """How many names are in a page of a list."""
 
-LONG_PAGE = 50
+LONG_PAGE = 100
 """How many are in one for which each is looked at."""
 
 

@@ -132,8 +132,9 @@ class Describer:
                     return await self._image(repository, stored, inner, platform, parts=parts)
                 except ManifestInvalid:  # it is there, and nobody can use it
                     pass
-            head = await self._head(descriptor.digest, descriptor.media_type, descriptor.size)
-            return head | _nothing(platform)
+            if not parts:
+                return _nothing(platform)
+            return await self._head(descriptor.digest, descriptor.media_type, descriptor.size) | _nothing(platform)
 
         return await gather(one, enumerate(content.listed))
 
@@ -153,15 +154,14 @@ class Describer:
             if raw is not None:
                 config = await self.images.reading(len(raw), _read_config, raw)
         blobs = [*([described] if described else []), *content.layers]
-        document = {
-            **await self._head(stored.digest, stored.media_type, len(stored.content)),
-            **_nothing(platform or config.platform),
+        document = _nothing(platform or config.platform) | {
             "present": True,
             "created": config.created,
             "total_size": sum(each.size for each in blobs),
         }
-        if not parts:
+        if not parts:  # a list of 100,000 tags needs no CID of each
             return document
+        document = await self._head(stored.digest, stored.media_type, len(stored.content)) | document
         heads = [await self._head(each.digest, each.media_type, each.size) for each in blobs]
         return document | {
             "config": heads[0] if described else None,
