@@ -1,7 +1,10 @@
 """Commands and groups as click declares them, with examples, and with mistakes told in one line."""
 
 import errno
+import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -82,6 +85,15 @@ class Mistake(OneLine):
         super().__init__(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", error.exit_code)
 
 
+def _drop_output() -> None:
+    """Let what waits to be written go nowhere: the interpreter would fail at it again, and say so, when it ends."""
+    with suppress(OSError, ValueError):
+        output = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output)
+        os.close(nowhere)
+
+
 class MistakesInOneLine(Group):
     """A group that tells mistakes in one line, for those below it too."""
 
@@ -104,4 +116,6 @@ class MistakesInOneLine(Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has enough: click ends without a word
                 raise
+            if error.filename is None:
+                _drop_output()
             raise OneLine(f"ipfsreg: {error.filename or 'standard output'}: {error.strerror}") from None
