@@ -1,9 +1,9 @@
 """``python -m bench.copying``: `ipfsreg copy` beside `skopeo sync` and `regsync`, for the same work.
 
-The source is Docker's registry with two collections: many images of small layers, and a few of large ones. In each
-round each program in turn copies all of a collection to a registry that has nothing, then does so again, when there is
-nothing left to do. None of them is asked for referrers, which there are none of; `ipfsreg copy` looks for them
-all the same. What arrived is checked: every manifest, and the length of every blob.
+The source has one collection after the other: none, which shows what a program's start takes, few and many images of
+small layers, and a few of large ones. In each round each program in turn copies all of a collection to a registry that
+has nothing, then does so again, when there is nothing left to do. None of them is asked for referrers, which there are
+none of; `ipfsreg copy` looks for them all the same. What arrived is compared byte by byte.
 """
 
 import json
@@ -31,7 +31,7 @@ from tests.copying.collection import Collection, Http
 from . import report
 from .errors import BenchError
 from .figures import Aim, Figure
-from .registries import DOCKER_REGISTRY, KNOWN, running
+from .registries import KNOWN, running
 
 _OURS = "ipfsreg copy"
 _WITHIN = 600.0
@@ -81,6 +81,31 @@ def _found(name: str) -> str:
 PROGRAMS = (Program(_OURS, _ipfsreg), Program("skopeo sync", _skopeo), Program("regsync", _regsync))
 
 
+@dataclass(frozen=True)
+class Size:
+    """A collection to copy; ``layer`` is the bytes of each layer."""
+
+    name: str
+    images: int
+    repositories: int
+    layers: int
+    layer: int
+
+
+SIZES = {
+    "start": Size("no images", 0, 0, 0, 0),
+    "few": Size("20 images of 3 layers of 64 KiB", 20, 5, 3, 64 * 1024),
+    "many": Size("500 images of 3 layers of 8 KiB", 500, 10, 3, 8 * 1024),
+    "large": Size("3 images of 3 layers of 25 MiB", 3, 2, 3, 25 * 1024**2),
+    "huge": Size("2 images of 4 layers of 256 MiB", 2, 1, 4, 256 * 1024**2),
+}
+QUICK = {
+    "start": SIZES["start"],
+    "few": Size("6 images of 3 layers of 64 KiB", 6, 3, 3, 64 * 1024),
+    "large": Size("2 images of 3 layers of 1 MiB", 2, 2, 3, 1024**2),
+}
+
+
 def make_images(images: int, repositories: int, layers: int, layer: int) -> Collection:
     """So many images in so many repositories; each has a layer in common with all, and the others for itself."""
     made, base = Collection(), _layer(layer)
@@ -94,36 +119,37 @@ def _layer(size: int) -> tuple[bytes, str]:
     return os.urandom(size), "sha256:" + "0" * 64
 
 
-def measure(what: str, collection: Collection, destination: str, rounds: int, directory: Path) -> list[Figure]:
+def measure(size: Size, source: str, destination: str, rounds: int, directory: Path) -> list[Figure]:
     """Have each program copy a collection, and once more."""
-    took = Figure(f"{what}: all of it", "s", higher_is_better=False, aim=Aim(ratio=1.0))
-    again = Figure(f"{what}: nothing to do", "s", higher_is_better=False, aim=Aim(ratio=1.0))
+    what, collection = size.name, make_images(size.images, size.repositories, size.layers, size.layer)
+    aim = Aim(ratio=1.0)
+    took = Figure(f"{what}: all of it", "s", higher_is_better=False, aim=aim)
     cpu = Figure(f"{what}: all of it, CPU", "s", higher_is_better=False)
+    again = Figure(f"{what}: nothing to do", "s", higher_is_better=False, aim=aim)
     cpu_again = Figure(f"{what}: nothing to do, CPU", "s", higher_is_better=False)
     memory = Figure(f"{what}: peak memory", "MiB", higher_is_better=False)
     repositories = sorted(collection.blobs)
-    with running(DOCKER_REGISTRY, directory / "source") as source:
-        Http(source.port).push(collection)
+    with running(KNOWN[source], directory / "source") as held:
+        Http(held.port).push(collection)
         for number in range(rounds):
             for program in PROGRAMS[number % len(PROGRAMS) :] + PROGRAMS[: number % len(PROGRAMS)]:
                 home = directory / f"{number}-{program.name.split()[0]}"
                 with running(KNOWN[destination], home) as to:
-                    hosts = (f"127.0.0.1:{source.port}", f"127.0.0.1:{to.port}")
+                    hosts = (f"127.0.0.1:{held.port}", f"127.0.0.1:{to.port}")
                     command = program.command(*hosts, repositories, home)
                     seconds, used, peak = _run(command, home)
                     took.add(program.name, seconds)
                     cpu.add(program.name, used)
                     memory.add(program.name, peak)
-                    seconds_again, used, _ = _run(command, home)
+                    seconds_again, used_again, _ = _run(command, home)
                     again.add(program.name, seconds_again)
-                    cpu_again.add(program.name, used)
+                    cpu_again.add(program.name, used_again)
                     Http(to.port).check(collection)
                 shutil.rmtree(home)
-                click.echo(
-                    f"{what}, round {number + 1}: {program.name} {seconds:.2f} and {seconds_again:.2f} s", err=True
-                )
+                told = f"{seconds:.2f} (CPU {used:.2f}) and {seconds_again:.2f} s (CPU {used_again:.2f})"
+                click.echo(f"{what}, round {number + 1}: {program.name} {told}", err=True)
     shutil.rmtree(directory / "source")
-    return [took, cpu, again, cpu_again, memory]
+    return [took, cpu, again, cpu_again, memory] if size.images else [again, cpu_again]
 
 
 def _run(command: list[str], home: Path) -> tuple[float, float, float]:
@@ -135,10 +161,15 @@ def _run(command: list[str], home: Path) -> tuple[float, float, float]:
         peak = _Peak(process.pid)
         for each in (late, peak):
             each.start()
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        late.cancel()
-        peak.join()
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - started
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            late.cancel()
+            peak.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         said = (home / "printed.txt").read_text(errors="replace")[-1000:]
@@ -169,20 +200,19 @@ def _end(number: int, frame: FrameType | None) -> None:
 @click.command()
 @click.option("--quick", is_flag=True, help="Small sizes: shows that everything works, its figures say nothing.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--size", "named", multiple=True, type=click.Choice(list(SIZES)), help="Only these collections.")
+@click.option("--from", "source", default="docker-registry", show_default=True, type=click.Choice(sorted(KNOWN)))
 @click.option("--to", default="ipfsreg", show_default=True, type=click.Choice(sorted(KNOWN)), help="The destination.")
 @click.option("--dir", "parent", type=click.Path(path_type=Path, file_okay=False, exists=True), help="For all data.")
-def main(quick: bool, rounds: int, to: str, parent: Path | None) -> None:
+def main(quick: bool, rounds: int, named: tuple[str, ...], source: str, to: str, parent: Path | None) -> None:
     """Copy the same images by three programs, and print medians (least to most) and ratios."""
     signal.signal(signal.SIGTERM, _end)
-    sizes = (
-        ("20 images of 3 layers of 64 KiB", (6 if quick else 20, 3 if quick else 5, 3, 64 * 1024)),
-        ("3 images of 3 layers of 25 MiB", (2 if quick else 3, 2, 3, (1 if quick else 25) * 1024**2)),
-    )
+    sizes = [size for name, size in (QUICK if quick else SIZES).items() if not named or name in named]
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="ipfsreg-bench-", dir=parent, ignore_cleanup_errors=True) as directory:
         try:
-            for what, size in sizes:
-                figures += measure(what, make_images(*size), to, rounds, Path(directory))
+            for size in sizes:
+                figures += measure(size, source, to, rounds, Path(directory))
         except BenchError as error:
             raise click.ClickException(str(error)) from error
     click.echo(report.table(figures, [program.name for program in PROGRAMS], _OURS))

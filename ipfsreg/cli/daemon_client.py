@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseDone, ResponseFailed
+from twisted.web.client import URI, Agent, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
 
 from ipfsreg.app.control.events import EVENTS, MISSING_HEADER, ROOT_HEADER, Arguments, Event
 from ipfsreg.app.state_directory import short_name
-from ipfsreg.client.endpoints import Endpoints
 from ipfsreg.flow.repeating import repeating
 from ipfsreg.flow.streams import PiecesBody
 
@@ -35,6 +37,18 @@ SIGN_OF_LIFE_SECONDS = 10.0
 _STEPS = 20
 
 _URL = "http://daemon/"
+
+
+@implementer(IAgentEndpointFactory)
+class _Always:
+    """Where every URL leads."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """See `IAgentEndpointFactory`."""
+        return self._endpoint
 
 
 class DaemonClient:
@@ -102,8 +116,8 @@ class DaemonClient:
         if not self._socket.is_socket():
             raise self._error("does not listen; is it just starting or stopping?")
         with short_name(self._socket) as name:
-            endpoints = Endpoints(self._reactor, SIGN_OF_LIFE_SECONDS, socket=name)
-            agent = Agent.usingEndpointFactory(self._reactor, endpoints)
+            endpoint = UNIXClientEndpoint(self._reactor, name, timeout=SIGN_OF_LIFE_SECONDS)
+            agent = Agent.usingEndpointFactory(self._reactor, _Always(endpoint))
             try:
                 await self._sign_of_life(agent)
             except ConnectError as error:

@@ -38,6 +38,10 @@ class RegistryAddress:
         """The URL of a path below ``/v2/``, which may have a query."""
         return f"{self.base}/v2/{quote(path, safe='/:@?&=%+')}"
 
+    def has(self, url: str) -> bool:
+        """Whether a URL leads to this registry."""
+        return url.startswith(f"{self.base}/") or origin_of(url) == self.origin
+
 
 def parse_address(text: str) -> RegistryAddress:
     """Read ``HOST[:PORT]`` or a URL.

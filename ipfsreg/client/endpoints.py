@@ -1,16 +1,21 @@
-"""Where an Agent connects to."""
+"""Where a client connects to."""
 
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
+
+from .address import Origin
 
 
-@implementer(IAgentEndpointFactory)
 class Endpoints:
     """Servers of http and https, or always the ``socket`` of that name on this machine, whatever a URL says.
 
@@ -23,17 +28,23 @@ class Endpoints:
         self._reactor = reactor
         self._seconds = seconds
         self._socket = socket
-        trusted = []
+        self._trusted: Any = None
         if authorities is not None:
             from ipfsreg.bucket.authorities import load_authorities  # OpenSSL, only where it is used
 
-            trusted = [load_authorities(authorities)]
-        self._policy = BrowserLikePolicyForHTTPS(*trusted)
+            self._trusted = load_authorities(authorities)
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+    def of(self, origin: Origin) -> IStreamClientEndpoint:
+        """The endpoint of a server, for all connections to it."""
         if self._socket is not None:
             return UNIXClientEndpoint(self._reactor, self._socket, timeout=self._seconds)
-        endpoint = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._seconds)
-        if uri.scheme != b"https":
+        host = origin.host
+        kind: Any = HostnameEndpoint  # which asks a resolver, in a thread, for what is an address already
+        if isIPAddress(host) or isIPv6Address(host):
+            kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(self._reactor, host, origin.port, timeout=self._seconds)
+        if origin.scheme != "https":
             return endpoint
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
+        from twisted.internet.ssl import optionsForClientTLS
+
+        return wrapClientTLS(optionsForClientTLS(host, self._trusted), endpoint)

@@ -6,7 +6,7 @@ from typing import TypeVar
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import RegistryError
 
-from .address import join_url, origin_of
+from .address import join_url
 from .authorization import Scope
 from .errors import Untrustworthy, printable
 from .session import Session
@@ -66,7 +66,7 @@ def next_page(session: Session, answer: Answer) -> str:
         if not target.lstrip().startswith("<") or "next" not in parameters.replace('"', "").lower():
             continue
         url = join_url(answer.url, target.lstrip()[1:])
-        if url is None or origin_of(url) != session.address.origin:
+        if url is None or not session.address.has(url):
             raise Untrustworthy(f"{session.address.name} leads to another server for the next page of a list")
         return url
     return ""

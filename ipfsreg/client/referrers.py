@@ -49,29 +49,30 @@ class RemoteReferrers:
     def __init__(self, session: Session, manifests: _Manifests) -> None:
         self._session = session
         self._manifests = manifests
-        self._has_api = True
+        self.has_api = True
+        """Whether there is an API for them, as far as was seen."""
         self._changing = KeyedLock()
 
     async def of(self, repository: Repository, subject: Digest) -> list[Descriptor]:
         """The descriptors of all referrers of a manifest, which need not be there itself."""
-        if self._has_api:
+        if self.has_api:
             try:
                 return await self._by_api(repository, subject)
             except Unknown as error:
                 # A registry with the API answers 200 even for what it does not know. One that has neither the API nor
                 # a code for that has a web server's page.
-                self._has_api = bool(error.code) and error.code != "UNSUPPORTED"
+                self.has_api = bool(error.code) and error.code != "UNSUPPORTED"
             except Refused as error:
                 if error.status not in {400, 405, 501}:
                     raise
-                self._has_api = False
+                self.has_api = False
         return await self._by_tag(repository, subject)
 
     async def note(self, repository: Repository, subject: Digest, referrer: Descriptor) -> None:
         """Add a referrer to the index that stands in for the API, where there is none."""
         async with self._changing.of((repository, subject)):
             listed = await self.of(repository, subject)
-            if self._has_api or any(each.digest == referrer.digest for each in listed):
+            if self.has_api or any(each.digest == referrer.digest for each in listed):
                 return
             manifests = [each.document for each in (*listed, referrer)]
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}

@@ -66,6 +66,11 @@ class RegistryClient:
         self._uploader = Uploader(self._session)
         self._referrers = RemoteReferrers(self._session, self)
 
+    @property
+    def tags_list_referrers(self) -> bool:
+        """Whether it is known that only tags tell of referrers; see `RemoteReferrers`."""
+        return not self._referrers.has_api
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.transport.close()

@@ -13,7 +13,7 @@ from ipfsreg.flow.locks import KeyedLock
 from ipfsreg.registry.documents import read_json
 from ipfsreg.registry.errors import ManifestInvalid
 
-from .address import RegistryAddress, join_url, origin_of
+from .address import RegistryAddress, join_url
 from .authorization import NO_SCOPE, Authorization, Scope, repository_of
 from .credentials import Credentials, CredentialsError, Logins
 from .errors import AccessDenied, Refused, RemoteError, Unknown, Unreachable, Untrustworthy, printable
@@ -66,7 +66,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Callable[[], Body] | None = None,
         accept: frozenset[int] = frozenset({200}),
-        seconds: float = ANSWER_SECONDS,
+        seconds: float | None = None,
         again: bool = True,
     ) -> Answer:
         """The answer to a request whose status is one of ``accept``.
@@ -78,13 +78,15 @@ class Session:
         tries, renewed, redirects = 0, False, 0
         while True:
             tries += 1
-            ours = origin_of(url) == self.address.origin
+            ours = self.address.has(url)
             authorization = await self._authorization.header(scope) if ours else None
             own = _OWN if authorization is None else {**_OWN, "Authorization": authorization}
             last = tries >= TRIES or not again
             try:
                 sent = {**(headers or {}), **own}
-                answer = await self.transport.send(method, url, sent, body() if body else None, seconds)
+                answer = await self.transport.send(
+                    method, url, sent, body() if body else None, seconds or ANSWER_SECONDS
+                )
             except Unreachable:
                 if last or not self._answered:  # who has never answered may not be there at all
                     raise

@@ -1,30 +1,21 @@
-"""Requests over Twisted's Agent, each bounded in time, and answers whose bodies are read as far as they are wanted.
-
-An Agent without treq's client around it, which would keep cookies, follow redirects with the headers of the first
-request, and unpack what a blob's digest is of.
-"""
+"""Requests to servers, each bounded in time, and answers whose bodies are read as far as they are wanted."""
 
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseDone
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
-from zope.interface import implementer
 
-from ipfsreg.flow.http.pool import BoundedPool
-from ipfsreg.flow.streams import Pieces, PiecesBody
-
+from .address import origin_of
+from .connection import BadAnswer, Connection, Ended, Incoming, Response, encode_head
 from .endpoints import Endpoints
 from .errors import Unreachable, Untrustworthy, printable
 
@@ -41,6 +32,7 @@ STALL_BYTES = 16 * 1024
 _IDLE_SECONDS = 20  # for which a connection is kept for the next request; servers close theirs after a minute or so
 _DRAINED = 64 * 1024  # bytes of an unwanted body that are read so that the connection can be used again
 
+_SAFE = frozenset({"GET", "HEAD"})
 _NO_TLS = {"wrong version number", "packet length too long", "http request", "record layer failure"}
 
 T = TypeVar("T")
@@ -48,24 +40,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is sent with a request: ``length`` bytes."""
+    """What is sent with a request: ``length`` bytes, in memory or as they come."""
 
-    pieces: AsyncGenerator[bytes, None]
+    content: bytes | AsyncGenerator[bytes, None]
     length: int
 
     @classmethod
     def of(cls, content: bytes) -> "Body":
         """One that is in memory."""
+        return cls(content, len(content))
 
-        async def pieces() -> AsyncGenerator[bytes, None]:
-            if content:
-                yield content
 
-        return cls(pieces(), len(content))
+@dataclass(slots=True)
+class _Server:
+    """A server at a ``place``, as in ``https://registry.example``, and its connections that wait for a request, each
+    with the time since when it does."""
+
+    place: str
+    host: str
+    endpoint: IStreamClientEndpoint
+    idle: list[tuple[Connection, float]] = field(default_factory=list)
 
 
 class Transport:
-    """Connections that are used again. ``name`` is the registry's, for messages.
+    """Connections that are used again: at most ``connections`` to a server wait for that. ``name`` is the registry's,
+    for messages.
 
     ``authorities`` is a PEM file: only what it has is trusted for https then. With a ``socket``, the name of one on
     this machine, every request goes there, whatever its URL says.
@@ -76,27 +75,36 @@ class Transport:
     ) -> None:
         self.reactor = reactor
         self.name = name
-        self._pool = BoundedPool(reactor)
-        self._pool.maxPersistentPerHost = connections
-        self._pool.cachedConnectionTimeout = _IDLE_SECONDS
-        endpoints = Endpoints(reactor, CONNECT_SECONDS, authorities=authorities, socket=socket)
-        self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
+        self._most = connections
+        self._endpoints = Endpoints(reactor, CONNECT_SECONDS, authorities=authorities, socket=socket)
+        self._servers: dict[str, _Server] = {}
+        self._closed = False
+        self._sweeping: Any = None
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, seconds: float
     ) -> "Answer":
         """Send a request; returns when the headers of the answer are there, within ``seconds`` after the last byte.
 
-        :raises Unreachable: where there is no answer.
+        :raises Unreachable: where there is no answer. :raises Untrustworthy: where a URL or header cannot be sent.
         :raises Exception: what the body's iterator fails with.
         """
-        fields = Headers({name: [value] for name, value in headers.items()})
+        try:
+            server, target = self._find(url)
+            length = {} if body is None else {"Content-Length": str(body.length)}
+            head = encode_head(method, target, {"Host": server.host, **headers, **length})
+        except ValueError as error:  # a part of it is of a server's making
+            raise Untrustworthy(f"{self.name}: {error}") from None
         failures: list[Exception] = []
         watch = _Watch(self.reactor, seconds, lambda: asked.cancel())
-        sent = None if body is None else PiecesBody(_watched(body.pieces, watch, failures), body.length)
-        asked: Deferred[IResponse] = self._agent.request(method.encode(), url.encode("ascii"), fields, sent)
+        content: bytes | AsyncGenerator[bytes, None] = b""
+        if body is not None:
+            content = body.content
+            if not isinstance(content, bytes):
+                content = _watched(content, body.length, watch, failures)
+        asked = Deferred.fromCoroutine(self._ask(server, head, content, again=method in _SAFE))
         try:
-            response = await asked
+            return Answer(self, await asked, url)
         except BaseException as error:
             if failures:
                 raise failures[0] from None
@@ -107,9 +115,71 @@ class Transport:
             raise self._unreachable(error) from None
         finally:
             watch.stop()
-            if sent is not None:
-                sent.stopProducing()  # an answer that came early leaves it waiting
-        return Answer(self, response, url)
+
+    async def _ask(
+        self, server: _Server, head: bytes, content: bytes | AsyncGenerator[bytes, None], *, again: bool
+    ) -> Response:
+        while True:
+            connection = self._take_idle(server)
+            is_new = connection is None
+            if connection is None:
+                connection = await self._connect(server)
+            try:
+                return await connection.ask(head, content)
+            except Ended as error:  # a server may close what waits at any time
+                if is_new or not error.unanswered or not again:
+                    raise
+
+    def _find(self, url: str) -> tuple[_Server, str]:
+        """The server that a URL leads to, and what to ask it for. :raises ValueError: where it leads nowhere."""
+        scheme, _, rest = url.partition("://")
+        place, slash, path = rest.partition("/")
+        server = self._servers.get(f"{scheme}://{place}")
+        if server is not None and slash and "#" not in path:
+            return server, f"/{path}"
+        parts, origin = urlsplit(url), origin_of(url)
+        if origin is None:
+            raise ValueError("a URL that is none of http")
+        place = f"{parts.scheme}://{parts.netloc}"
+        server = self._servers.get(place)
+        if server is None:
+            server = _Server(place, parts.netloc.rpartition("@")[2], self._endpoints.of(origin))
+            self._servers[place] = server
+        return server, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+
+    def _take_idle(self, server: _Server) -> Connection | None:
+        while server.idle:
+            connection, _ = server.idle.pop()
+            if not connection.lost.called:
+                return connection
+        return None
+
+    async def _connect(self, server: _Server) -> Connection:
+        def free(connection: Connection) -> None:
+            known = self._servers.setdefault(server.place, server)
+            if self._closed or len(server.idle) >= self._most or known is not server:
+                connection.abort()
+                return
+            server.idle.append((connection, self.reactor.seconds()))
+            if self._sweeping is None:
+                self._sweeping = self.reactor.callLater(_IDLE_SECONDS, self._sweep)
+
+        factory = Factory.forProtocol(lambda: Connection(free))
+        factory.noisy = False
+        return cast(Connection, await server.endpoint.connect(factory))
+
+    def _sweep(self) -> None:
+        """Close what waits for long: a registry may lead to a host of its own for every blob."""
+        self._sweeping = None
+        latest = self.reactor.seconds() - _IDLE_SECONDS
+        for server in self._servers.values():
+            for connection, since in server.idle:
+                if since <= latest:
+                    connection.abort()
+            server.idle = [each for each in server.idle if each[1] > latest]
+        self._servers = {place: server for place, server in self._servers.items() if server.idle}
+        if self._servers:
+            self._sweeping = self.reactor.callLater(_IDLE_SECONDS, self._sweep)
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, T], late: str) -> T:
         """What the work answers, which is cancelled after that many seconds. :raises Unreachable: then."""
@@ -126,7 +196,14 @@ class Transport:
 
     async def close(self) -> None:
         """Close the connections that are not in use."""
-        await self._pool.closeCachedConnections()
+        self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for server in self._servers.values():
+            while server.idle:
+                connection, _ = server.idle.pop()
+                connection.abort()
+                await connection.lost
 
     def _unreachable(self, error: Exception) -> Unreachable:
         reasons = getattr(error, "reasons", None)
@@ -158,35 +235,35 @@ def _reason(error: Exception) -> str:
 class Answer:
     """What a registry answered. Its body is to be read, or dropped."""
 
-    def __init__(self, transport: Transport, response: IResponse, url: str) -> None:
+    def __init__(self, transport: Transport, response: Response, url: str) -> None:
         self.url = url
-        self.status: int = response.code
+        self.status = response.status
         self._transport = transport
-        self._response = response
+        self._headers = response.headers
+        self._body = response.body
 
     def header(self, name: str) -> str | None:
         """The first value of a header."""
-        values = self._response.headers.getRawHeaders(name)
-        return values[0] if values else None
+        values = self._headers.get(name.lower().encode())
+        return values[0].decode("latin-1") if values else None
 
     def headers(self, name: str) -> list[str]:
         """All values of a header."""
-        return list(self._response.headers.getRawHeaders(name) or ())
+        return [each.decode("latin-1") for each in self._headers.get(name.lower().encode(), ())]
 
     @property
     def length(self) -> int | None:
         """The body's length in bytes as the headers have it; for HEAD, that of what GET would answer."""
-        length = self._response.length
         value = self.header("Content-Length")
-        if value is not None:
-            return int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else None
-        return length if isinstance(length, int) else None
+        return int(value) if value and value.isascii() and value.isdecimal() and len(value) < 20 else None
 
     async def content(self, limit: int) -> bytes:
         """All of the body.
 
         :raises Untrustworthy: where it is longer than ``limit`` bytes. :raises Unreachable: where it does not end.
         """
+        if self._body.is_whole:
+            return await self._collect(limit)
         late = "does not come to the end of its answer"
         return await self._transport.within(DOCUMENT_SECONDS, self._collect(limit), late)
 
@@ -206,90 +283,64 @@ class Answer:
 
         :raises Unreachable: where it is cut short, or stalls.
         """
-        receiver = _Receiver(self._transport)
-        self._response.deliverBody(receiver)
+        body, name = self._body, self._transport.name
+        stall = None
+        if not body.is_whole:
+            stall = _Stall(self._transport.reactor, body, Unreachable(f"{name} sends no more"))
         try:
-            async for piece in receiver.arrived:
+            async for piece in body:
                 yield piece
+        except (Ended, BadAnswer):
+            raise Unreachable(f"{name} ended in the middle of its answer") from None
         finally:
-            receiver.stopProducing()
+            if stall is not None:
+                stall.stop()
+            body.stop()
 
     async def drop(self) -> None:
         """The body is not wanted: read what is short, so that the connection can be used again."""
+        if self._body.is_whole:
+            return
         try:
             await self.content(_DRAINED)
         except (Unreachable, Untrustworthy):
             return
 
 
-@implementer(IPushProducer)
-class _Receiver(Protocol):
-    """Takes a body in, and sees that it moves while somebody wants it to."""
+class _Stall:
+    """Fails a body that does not move while somebody wants it to."""
 
-    def __init__(self, transport: Transport) -> None:
-        self.arrived = Pieces()
-        self._name = transport.name
-        self._paused = False
-        self._done = False
-        self._length = 0
-        self._seen = 0
-        self._reactor = transport.reactor
-        self._look: Any = None
+    def __init__(self, reactor: Any, body: Incoming, error: Exception) -> None:
+        self._reactor = reactor
+        self._body = body
+        self._error = error
+        self._seen = body.came
+        self._look = reactor.callLater(STALL_SECONDS, self._moves)
 
-    def connectionMade(self) -> None:
-        self.arrived.registerProducer(self, True)
-        self._look = self._reactor.callLater(STALL_SECONDS, self._moves)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._length += len(data)
-        self.arrived.write(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        whole = reason.check(ResponseDone, PotentialDataLoss)
-        self._end(None if whole else Failure(Unreachable(f"{self._name} ended in the middle of its answer")))
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-        self._below().pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._below().resumeProducing()
-
-    def stopProducing(self) -> None:
-        if not self._done:
-            self._end(None)
-            self._below().stopProducing()
-
-    def _below(self) -> IPushProducer:
-        return cast(IPushProducer, self.transport)
+    def stop(self) -> None:
+        """Nobody wants it any more."""
+        if self._look.active():
+            self._look.cancel()
 
     def _moves(self) -> None:
-        if not self._paused and self._length - self._seen < STALL_BYTES:
-            self._end(Failure(Unreachable(f"{self._name} sends no more")))
-            self._below().stopProducing()
+        if not self._body.is_full and self._body.came - self._seen < STALL_BYTES:
+            self._body.end(Failure(self._error))
             return
-        self._seen = self._length
+        self._seen = self._body.came
         self._look = self._reactor.callLater(STALL_SECONDS, self._moves)
-
-    def _end(self, result: Failure | None) -> None:
-        if self._done:
-            return
-        self._done = True
-        if self._look is not None and self._look.active():
-            self._look.cancel()
-        self.arrived.unregisterProducer()
-        self.arrived.end(result)
 
 
 async def _watched(
-    pieces: AsyncGenerator[bytes, None], watch: "_Watch", failures: list[Exception]
+    pieces: AsyncGenerator[bytes, None], length: int, watch: "_Watch", failures: list[Exception]
 ) -> AsyncGenerator[bytes, None]:
     try:
         async with aclosing(pieces):
             async for piece in pieces:
                 watch.moved()
+                length -= len(piece)
                 yield piece
+        if length:
+            raise Untrustworthy("what is to be sent is not as long as it was said to be")
     except Exception as error:
         failures.append(error)
         raise

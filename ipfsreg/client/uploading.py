@@ -48,22 +48,26 @@ class Uploader:
         :raises RemoteError: where that fails. :raises Exception: what ``source`` fails with.
         """
         scope = scope_of(repository, PUSH)
+        content: bytes | None = None
+        if size <= AT_ONCE_MAX:
+            content = b"".join([piece async for piece in source(0)])
+
+        def body(offset: int) -> Body:
+            return Body(source(offset), size - offset) if content is None else Body.of(content[offset:])
+
         tries = offset = 0
         while True:
             if location is None:
-                offset = 0
-                content = None
-                if size <= AT_ONCE_MAX and self._at_once:
-                    content = b"".join([piece async for piece in source(0)])
-                query = {} if content is None else {"digest": str(digest)}
-                answer = await self._begin(repository, query, scope, content)
-                if answer.status == 201 and content is not None:
+                offset, at_once = 0, content is not None and self._at_once
+                query = {"digest": str(digest)} if at_once else {}
+                answer = await self._begin(repository, query, scope, content if at_once else None)
+                if answer.status == 201 and at_once:
                     return
-                self._at_once = self._at_once and content is None
+                self._at_once = self._at_once and not at_once
                 location = self._session.location(answer)
             tries += 1
             try:
-                await self._put(location, digest, size, offset, source, scope)
+                await self._put(location, digest, size, offset, body, scope)
                 return
             except Unreachable:
                 if tries >= TRIES:
@@ -88,7 +92,9 @@ class Uploader:
         await answer.drop()
         return answer
 
-    async def _put(self, location: str, digest: Digest, size: int, offset: int, source: From, scope: Scope) -> None:
+    async def _put(
+        self, location: str, digest: Digest, size: int, offset: int, body: Callable[[int], Body], scope: Scope
+    ) -> None:
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': str(digest)})}"
         headers = {"Content-Type": "application/octet-stream"}
         if offset:
@@ -98,7 +104,7 @@ class Uploader:
             url,
             scope,
             headers=headers,
-            body=lambda: Body(source(offset), size - offset),
+            body=lambda: body(offset),
             accept=_CREATED,
             seconds=STORE_SECONDS,
             again=False,

@@ -71,6 +71,8 @@ class Copier:
         self._busy = KeyedLock()
         self._there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
         self._places: LRUCache[Digest, Repository] = LRUCache(_REMEMBERED)
+        self._all_of: set[Repository] = set()
+        self._was_there = False
         self._unreachable = 0
 
     async def run(self, selection: Selection) -> None:
@@ -93,6 +95,8 @@ class Copier:
                     yield repository, digest
                 if not selection.means_tags(repository):
                     continue
+                if selection.means_all_of(repository):
+                    self._all_of.add(repository)
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:
@@ -130,11 +134,10 @@ class Copier:
         image = _Image(repository)
         subject = _subject_of(reference)
         if subject is not None:  # this tag is how a registry lists referrers that has no API for that
-            await self._referrers(image, subject)
+            await self._all_referrers(image, subject)
             return
         self._tally.images += 1
-        here = await self._destination.manifest_head(repository, reference)
-        there = None if here is None else await self._source.manifest_head(repository, reference)
+        here, there = await self._heads(repository, reference)
         if here is not None and there is not None and here.digest == there.digest:
             self._tally.images_there += 1
             await self._whole(image, there)
@@ -147,6 +150,19 @@ class Copier:
         await self._take(image, reference, found)
         self._there[key] = True
         await self._referrers(image, found.digest)
+
+    async def _heads(
+        self, repository: Repository, reference: Tag | Digest
+    ) -> tuple[Descriptor | None, Descriptor | None]:
+        """What the destination and the source have. The source is not asked where the destination has nothing."""
+        places: tuple[Destination | Source, ...] = (self._destination, self._source)
+        if self._was_there:  # so this one may be too: one wait for both
+            here, there = await gather(lambda place: place.manifest_head(repository, reference), places)
+        else:
+            here = await self._destination.manifest_head(repository, reference)
+            there = None if here is None else await self._source.manifest_head(repository, reference)
+        self._was_there = here is not None
+        return here, there
 
     async def _take(self, image: _Image, reference: Tag | Digest, found: RemoteManifest) -> None:
         """A manifest that the destination does not have, with all below it."""
@@ -202,6 +218,12 @@ class Copier:
             await self._whole(image, have)
 
     async def _referrers(self, image: _Image, subject: Digest) -> None:
+        has_its_turn = image.repository in self._all_of and _subject_of(referrers_tag(subject)) == subject
+        if self._source.tags_list_referrers and has_its_turn:
+            return  # the tag that lists them, if there is one
+        await self._all_referrers(image, subject)
+
+    async def _all_referrers(self, image: _Image, subject: Digest) -> None:
         found = await self._source.referrers(image.repository, subject)
         if not found:
             return

@@ -125,6 +125,16 @@ class LayoutDirectory(LayoutSource):
 
 
 @asynccontextmanager
+async def open_layout(directory: Path, workers: Workers) -> AsyncIterator[LayoutSource]:
+    """A layout to copy from. :raises RemoteError: where there is none."""
+    if not await workers.run(directory.exists):
+        raise RemoteError(f"{directory}: there is no such directory, and no registry is called so")
+    layout = LayoutSource(DirectoryFiles(directory, workers), default_repository(directory.name))
+    await layout.load()
+    yield layout
+
+
+@asynccontextmanager
 async def open_directory(directory: Path, workers: Workers) -> AsyncIterator[LayoutDirectory]:
     """A layout to copy to, which is made if need be. At the end it lists all that came.
 

@@ -73,6 +73,8 @@ def _key(name: str, digest: Digest, default: Repository) -> Key:
 class LayoutSource:
     """The images of a layout; see `Source`."""
 
+    tags_list_referrers = False
+
     def __init__(self, files: Files, default: Repository) -> None:
         self.name = files.name
         self._files = files

@@ -18,6 +18,11 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def tags_list_referrers(self) -> bool:
+        """Whether only tags tell of referrers: whoever has seen all tags has seen all that there are."""
+        raise NotImplementedError
+
     def repositories(self) -> AsyncGenerator[Repository, None]:
         """All repositories."""
 
@@ -130,6 +135,11 @@ class Selection:
     def means_tags(self, repository: Repository) -> bool:
         """Whether any of its tags may be meant."""
         return not self.names or any("@" not in each for each in self.matching(repository))
+
+    def means_all_of(self, repository: Repository) -> bool:
+        """Whether all that it lists is meant."""
+        plain = not self.names or any(_split(each)[1:] in {("", ""), ("*", "")} for each in self.matching(repository))
+        return plain and all(each == "*" for each in self.patterns)
 
     def means(self, repository: Repository, reference: Tag | Digest) -> bool:
         """Whether an image that a repository lists is meant."""

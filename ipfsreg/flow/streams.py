@@ -152,6 +152,11 @@ class Pieces:
         self._ended = False
         self._more = Signal()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether its producer waits for the reader."""
+        return self._paused
+
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer`. Only push producers."""
         assert streaming

@@ -74,7 +74,6 @@ ALL = (*OTHER_BACKENDS, *CLIENTS, *ACCESS, *SERVER)
 SLOW = ("twisted", "pydantic", "OpenSSL", "asyncio", "importlib.metadata")
 COMMANDS = main.list_commands(Context(main))
 QUICK = ("copy", "ls", "gc", "export", "share", "space", "retention")
-REMOTE = set(CLIENTS) - {"twisted.web.client"}
 
 
 @pytest.mark.parametrize(
@@ -95,8 +94,8 @@ def test_a_command(tmp_path: Path, argument: str, more: list[str], unused: tuple
 def test_a_registry_elsewhere_needs_no_configuration(tmp_path: Path, words: list[str]) -> None:
     code = COMMAND.replace("assert not end.code", "assert end.code == 5")
     loaded = loaded_by(code.format(argument=words[0], more=words[1:]), tmp_path)
-    assert "twisted.web.client" in loaded
-    assert loaded & {*OTHER_BACKENDS, *REMOTE, *SERVER, "pydantic", "sqlite3", "ipfsreg.app.configuration"} == set()
+    assert "ipfsreg.client.connection" in loaded
+    assert loaded & {*OTHER_BACKENDS, *CLIENTS, *SERVER, "pydantic", "sqlite3", "ipfsreg.app.configuration"} == set()
 
 
 @pytest.mark.parametrize("typed", ["ipfsreg ", "ipfsreg inspect --", "ipfsreg copy --to", "ipfsreg share "])

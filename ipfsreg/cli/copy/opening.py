@@ -1,11 +1,12 @@
 """`ipfsreg copy` at work: its places are opened, and images copied. A kind of place that is not used is not loaded."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ipfsreg.bucket.errors import SetupError
 from ipfsreg.cli.errors import control_error
@@ -21,101 +22,24 @@ from ipfsreg.flow.workers import Workers
 
 from .places import Car, Configured, Layout, Where, are_same
 
-if TYPE_CHECKING:
-    from ipfsreg.copying.layout import LayoutSource
-
 _THREADS = 4
 
 
-class Opener:
-    """Opens places. ``authorities`` is a PEM file that https is trusted by, and ``workers`` are for files."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How a place is opened to copy from, and to copy to, for which it is made if need be. ``file`` is its path."""
 
-    def __init__(self, reactor: Any, workers: Workers, authorities: Path | None) -> None:
-        self._reactor = reactor
-        self._workers = workers
-        self._authorities = authorities
-
-    @asynccontextmanager
-    async def source(self, where: Where) -> AsyncIterator[Source]:
-        """A place to copy from."""
-        if isinstance(where, (Layout, Car)):
-            async with self._layout(where) as layout:
-                yield layout
-        else:
-            async with self._registry(where, may_make_bucket=False) as client:
-                yield client
-
-    @asynccontextmanager
-    async def destination(self, where: Where) -> AsyncIterator[Destination]:
-        """A place to copy to, which is made if need be."""
-        if isinstance(where, Layout):
-            from ipfsreg.copying.directory import open_directory
-
-            async with open_directory(where.path, self._workers) as layout:
-                yield layout
-        elif isinstance(where, Car):
-            from ipfsreg.copying.car import open_new_car
-
-            async with open_new_car(where.path, self._workers) as car:
-                yield car
-        else:
-            async with self._registry(where, may_make_bucket=True) as client:
-                yield client
-
-    @asynccontextmanager
-    async def dry_run(self, where: Where) -> AsyncIterator[Destination]:
-        """A place as it is, which takes everything and stores nothing. Nothing is made."""
-        async with AsyncExitStack() as until_end:
-            holding: Holding | None = None
-            if not isinstance(where, (Layout, Car)):
-                with suppress(SetupError):  # there is nothing yet
-                    holding = await until_end.enter_async_context(self._registry(where, may_make_bucket=False))
-            elif await self._workers.run(os.path.lexists, where.path):
-                holding = await until_end.enter_async_context(self._layout(where))
-            yield DryRun(holding)
-
-    @asynccontextmanager
-    async def _layout(self, where: Layout | Car) -> "AsyncIterator[LayoutSource]":
-        if isinstance(where, Layout):
-            from ipfsreg.copying.directory import DirectoryFiles
-            from ipfsreg.copying.layout import LayoutSource, default_repository
-
-            if not where.path.exists():
-                raise RemoteError(f"{where.path}: there is no such directory, and no registry is called so")
-            layout = LayoutSource(DirectoryFiles(where.path, self._workers), default_repository(where.path.name))
-            await layout.load()
-            yield layout
-        else:
-            from ipfsreg.copying.car import open_car
-
-            async with open_car(where.path, self._workers) as car:
-                yield car
-
-    @asynccontextmanager
-    async def _registry(
-        self, where: Configured | RegistryAddress, *, may_make_bucket: bool
-    ) -> AsyncIterator[RegistryClient]:
-        if isinstance(where, RegistryAddress):
-            client = RegistryClient(self._reactor, where, authorities=self._authorities)
-            try:
-                await client.ping()
-                yield client
-            finally:
-                await client.close()
-            return
-        from ipfsreg.cli.access import reach
-
-        async with (
-            reach(where.config, self._reactor, may_make_bucket=may_make_bucket) as registry,
-            registry.client(f"the registry of {where.config.name}") as client,
-        ):
-            await client.ping()
-            yield client
+    source: Callable[[], AbstractAsyncContextManager[Source]]
+    destination: Callable[[], AbstractAsyncContextManager[Destination]]
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What is to be copied, from where and to where. ``names`` say what images are called there."""
+    """What is to be copied, from where and to where. ``names`` say what images are called there.
+
+    ``authorities`` is a PEM file that https is trusted by.
+    """
 
     source: Where
     destination: Where
@@ -131,11 +55,12 @@ class Copy:
         """
         workers = Workers(reactor, _THREADS)
         workers.startService()
-        opener = Opener(reactor, workers, self.authorities)
+        place = partial(_place, reactor=reactor, workers=workers, authorities=self.authorities)
+        to = place(self.destination)
         try:
             async with (
-                opener.source(self.source) as source,
-                (opener.dry_run if self.dry_run else opener.destination)(self.destination) as destination,
+                place(self.source).source() as source,
+                _dry_run(to, workers) if self.dry_run else to.destination() as destination,
             ):
                 is_source = are_same(self.source, self.destination) and not self.dry_run
                 for selection, naming in self.names:
@@ -145,3 +70,54 @@ class Copy:
             raise control_error(error) from None
         finally:
             workers.stopService()
+
+
+def _place(where: Where, *, reactor: Any, workers: Workers, authorities: Path | None) -> _Place:
+    if isinstance(where, Layout):
+        from ipfsreg.copying.directory import open_directory, open_layout
+
+        return _Place(
+            partial(open_layout, where.path, workers), partial(open_directory, where.path, workers), where.path
+        )
+    if isinstance(where, Car):
+        from ipfsreg.copying.car import open_car, open_new_car
+
+        return _Place(partial(open_car, where.path, workers), partial(open_new_car, where.path, workers), where.path)
+    if isinstance(where, RegistryAddress):
+        elsewhere = partial(_elsewhere, where, reactor, authorities)
+        return _Place(elsewhere, elsewhere)
+    configured = partial(_configured, where, reactor)
+    return _Place(partial(configured, may_make_bucket=False), partial(configured, may_make_bucket=True))
+
+
+@asynccontextmanager
+async def _elsewhere(address: RegistryAddress, reactor: Any, authorities: Path | None) -> AsyncIterator[RegistryClient]:
+    client = RegistryClient(reactor, address, authorities=authorities)
+    try:
+        await client.ping()
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def _configured(where: Configured, reactor: Any, *, may_make_bucket: bool) -> AsyncIterator[RegistryClient]:
+    from ipfsreg.cli.access import reach
+
+    async with (
+        reach(where.config, reactor, may_make_bucket=may_make_bucket) as registry,
+        registry.client(f"the registry of {where.config.name}") as client,
+    ):
+        await client.ping()
+        yield client
+
+
+@asynccontextmanager
+async def _dry_run(place: _Place, workers: Workers) -> AsyncIterator[DryRun]:
+    """A place as it is, which takes everything and stores nothing. Nothing is made."""
+    async with AsyncExitStack() as until_end:
+        holding: Holding | None = None
+        if place.file is None or await workers.run(os.path.lexists, place.file):
+            with suppress(SetupError):  # there is nothing yet
+                holding = await until_end.enter_async_context(place.source())
+        yield DryRun(holding)
