@@ -22,7 +22,7 @@ DIFFERS = {
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000 \[[^]]*\] ": "",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00": "TIME",
     r"on Python [\d.]+": "on Python N",
-    r"[\d.]+(?:[KMG]iB|B| bytes)\b": "SIZE",  # a pipe gets bytes, a terminal what is easy to read
+    r"[\d.]+ (?:[kMGT]B|bytes?)\b": "SIZE",  # a pipe gets bytes, a terminal what is easy to read
 }
 """What is another one each time, here and there."""
 
