@@ -40,8 +40,10 @@ class ToLearn:
         """Have each of them learned, the first that came first."""
         while self._names:
             repository = next(iter(self._names))
-            await learn(repository, throttle)
-            self._names.pop(repository, None)
+            try:
+                await learn(repository, throttle)
+            finally:
+                self._names.pop(repository, None)  # one that is damaged does not keep the others waiting
 
     def _add(self, repository: Repository) -> None:
         if len(self._names) < _MOST:
