@@ -28,8 +28,8 @@ from .documents import OCI_IMAGE
 from .storage import CHANGES, Documents, Storage
 
 SEED = int(os.environ.get("IPFSREG_HOSTILE_SEED", "1"))
-ROUNDS = 15 if FULL else 2
-MANY = 30_000 if FULL else 300
+ROUNDS = 4 if FULL else 2
+MANY = 10_000 if FULL else 300
 REPOSITORIES = ("secret/app", "secret/other", "box")
 SIZES = (0, 20, 70_000, 600_000)
 COMMANDS = some(2, (["team", "list"], ["keys", "show"], ["ls"], ["gc", "--now"], ["verify"], ["status"]))
@@ -182,9 +182,12 @@ class Place:
         memory, descriptors = self._before
         assert self._process.memory_info().rss - memory < GROWTH_MAX
         assert self._process.num_fds() < descriptors + 20
-        busy = self._process.cpu_times().user
-        time.sleep(0.5)
-        assert self._process.cpu_times().user - busy < 0.4
+        while True:  # and that it comes to rest
+            busy = self._process.cpu_times().user
+            time.sleep(0.5)
+            if self._process.cpu_times().user - busy < 0.4:
+                return
+            assert time.monotonic() < end, self.daemon.log[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +253,7 @@ def test_records_that_make_no_sense(place: Place) -> None:
     assert set(place.endure(lambda: place.documents.odd_members(300 if FULL else 60))) == {200}
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(25_000, marks=full)])
+@pytest.mark.parametrize("count", [200, pytest.param(20_001, marks=full)])
 def test_generations_that_nobody_began(place: Place, count: int) -> None:
     place.endure(lambda: place.documents.generations(count))
 
