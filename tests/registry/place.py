@@ -16,6 +16,7 @@ from ipfsreg.bucket.interface import IBucket
 from ipfsreg.bucket.local.bucket import LocalBucket
 from ipfsreg.flow.workers import Workers
 from ipfsreg.registry import layout
+from ipfsreg.registry.content.cid_index import CidIndex
 from ipfsreg.registry.digest import Digest, digest_of
 from ipfsreg.registry.manifest import OCI_IMAGE, OCI_INDEX
 from ipfsreg.registry.names import Repository, Tag
@@ -72,6 +73,8 @@ class Place:
         self.bucket: IBucket
 
     async def start(self, *, shared: bool = False) -> "Place":
+        if hasattr(self, "registry"):
+            await _killed(self.registry._index)
         self.bucket = bucket = LocalBucket(self.directory, self.workers)
         bucket.shared = shared
         can = Capabilities(list_top=None if shared else bucket.list_top)
@@ -146,6 +149,13 @@ class Place:
     def content_file(self, content: bytes) -> Path:
         """Where a content is on the disk."""
         return self.files / layout.blob(digest_of(content))
+
+
+async def _killed(index: CidIndex) -> None:
+    """What an index that was not stopped has not written yet is lost: a dead daemon writes nothing beside the next."""
+    index._news.clear()
+    index._not_later()
+    await index.settles()
 
 
 def descriptor(media_type: str, content: bytes) -> dict[str, Any]:

@@ -35,7 +35,8 @@ async def test_twenty_clients_at_once(generation: Generation, tmp_path: Path) ->
     """Each pushes an image of two layers, one of which is everybody's."""
     async with listening(TextileDouble(hub=True, generation=generation)) as double:
         shared = os.urandom(500_000)
-        double.faults.save_seconds = 0.1  # as a real server: what comes meanwhile goes in the next stream
+        if generation.has_push_paths:
+            double.faults.save_seconds = 0.1  # as a real server: what comes meanwhile goes in the next stream
         async with served(tmp_path / "daemon", double, double.accounts.add_key()) as registry:
             layers = [[shared, os.urandom(50_000)] for _ in range(20)]
             await together(*(registry.push_image("1", f"box{number}", each) for number, each in enumerate(layers)))
@@ -50,7 +51,7 @@ async def test_twenty_clients_at_once(generation: Generation, tmp_path: Path) ->
             assert {record.status for record in pushes} <= {0, 12}
             assert {record.request.header.root for record in pushes if record.status == 0} == {""}
             if generation.has_push_paths:
-                assert len(pushes) < len(files) / 4
+                assert len(pushes) < len(files) / 2  # fewer the slower the server is beside its clients
             else:
                 assert len(double.calls.of("PushPaths")) == 1
                 assert len(double.calls.of("PushPath")) >= len(files)
