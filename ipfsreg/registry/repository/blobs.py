@@ -260,11 +260,14 @@ class Blobs:
         except NotFound:
             return None
 
-    async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
-        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
+    async def mend_link(self, stored: IBucket, repository: Repository, digest: Digest, size: int) -> bool:
+        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected.
+
+        ``stored`` is the bucket beneath the cache of small files, which may know what the link has said before.
+        """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             try:
-                if await read_link(self._bucket, repository, digest) == size:
+                if await read_link(stored, repository, digest) == size:
                     return False
             except NotFound:
                 return False

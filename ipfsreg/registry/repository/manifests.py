@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.bulk import File
 from ipfsreg.bucket.errors import Corrupt, InTheWay
+from ipfsreg.bucket.interface import IBucket
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.block_cid import is_one_block
 from ipfsreg.registry.content.content_hash import leaves_of
@@ -146,8 +147,10 @@ class Manifests:
                 )
             return StoredManifest(digest, record.mediaType, content, record.released or None)
 
-    async def mend_record(self, repository: Repository, digest: Digest) -> bool:
+    async def mend_record(self, stored: IBucket, repository: Repository, digest: Digest) -> bool:
         """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
+
+        ``stored`` is the bucket beneath the cache of small files, which may know what the record has said before.
 
         :raises ManifestUnknown: where the repository does not have it.
         """
@@ -158,6 +161,8 @@ class Manifests:
             await self.parsed(found)
         except ManifestInvalid:
             return False
+        async with self._guard.holding(manifest_key(repository, digest)):
+            await self._records.restore(stored, repository, digest)
         return True
 
     async def cid(self, manifest: StoredManifest) -> str:
