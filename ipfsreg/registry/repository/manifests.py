@@ -129,7 +129,7 @@ class Manifests:
             # A tag may have been moved meanwhile, and what it pointed to removed.
             former, digest = digest, await self.resolve(repository, reference)
             if digest == former:
-                raise _unknown(reference)
+                raise _unknown(reference, damaged=await self._records.was_damaged(repository, digest))
         return found
 
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
@@ -395,5 +395,6 @@ def _read(content: bytes, content_type: str, algorithm: str) -> tuple[Digest, Ma
     return digest_of(content, algorithm), parse_manifest(content, content_type)
 
 
-def _unknown(reference: Tag | Digest) -> ManifestUnknown:
-    return ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})
+def _unknown(reference: Tag | Digest, *, damaged: bool = False) -> ManifestUnknown:
+    said = "the manifest was found damaged: push it again" if damaged else "manifest unknown to this repository"
+    return ManifestUnknown(said, {"reference": str(reference)})

@@ -24,6 +24,7 @@ class Records:
 
     def __init__(self, storage: Storage, catalog: Catalog, referrers: Referrers) -> None:
         self._bucket = storage.bucket
+        self._store = storage.store
         self._index = storage.index
         self._now = storage.now
         self._catalog = catalog
@@ -36,6 +37,13 @@ class Records:
         :raises Corrupt: where it says nothing sensible.
         """
         return await read_record(self._bucket, repository, digest)
+
+    async def was_damaged(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a repository has a manifest whose record is damaged, or whose content was found damaged once."""
+        try:
+            return await self.get(repository, digest) is not None and await self._store.was_quarantined(digest)
+        except Corrupt:
+            return True
 
     @asynccontextmanager
     async def noting(
