@@ -58,13 +58,14 @@ def tags(path: Path | None, elsewhere: Elsewhere | None, long: bool, repository:
     """List the tags of REPOSITORY. With --long also what each is: digest, size, age and platforms."""
     name = _repository_name(path, repository, elsewhere)
     table = [Column("TAG"), _SIZE, Column("CREATED"), Column("PLATFORMS"), _DIGEST] if long else None
+    lacking = "damaged or missing" + (": run `ipfsreg verify`" if elsewhere is None else "")
 
     def row(each: dict[str, Any]) -> Sequence[Cell]:
         if not long:
             return [each["tag"]]
         created = ago(each["created"]) if sys.stdout.isatty() else each["created"]
         platforms = ",".join(each["platforms"]) or each["artifact_type"]
-        return [each["tag"], _size(each["size"]), created, platforms, each["digest"]]
+        return [each["tag"], _size(each["size"]), created, platforms, each["digest"] or lacking]
 
     asking = partial(ask, path, "tags", {"name": name} | ({"long": "1"} if long else {}), elsewhere=elsewhere)
     _list(output, {"repository": name}, "tags", table, row, asking)

@@ -215,6 +215,22 @@ def test_deleting(way: str, image: Image, tmp_path: Path) -> None:
             assert said(run("ls")) == ""
 
 
+@pytest.mark.parametrize("lost", ["content", "record"])
+def test_an_image_whose_manifest_is_damaged_is_said_to_be(image: Image, tmp_path: Path, lost: str) -> None:
+    with DaemonProcess(tmp_path, {"registry": {"cache_memory": "0"}}) as daemon:
+        push(daemon, "box", image, "1")
+        name = image.digest.removeprefix("sha256:")
+        pattern = f"blobs/sha256/*/{name}" if lost == "content" else f"repositories/box/_manifests/sha256/*/{name}"
+        (file,) = (daemon.path / "bucket").glob(pattern)
+        file.write_bytes(bytes(file.stat().st_size))
+        for reference in ("box:1", f"box@{image.digest}"):
+            told = refusal(daemon.command("inspect", reference), 3)
+            assert f"{reference} is damaged or missing" in told
+            assert "`ipfsreg verify`" in told
+        assert "damaged or missing: run `ipfsreg verify`" in said(daemon.command("tags", "--long", "box"))
+        assert found(daemon.command("tags", "--long", "box", "--json"))["tags"][0]["digest"] is None
+
+
 def test_a_terminal_gets_tables_and_questions(tmp_path: Path, image: Image) -> None:
     with DaemonProcess(tmp_path) as daemon:
         push(daemon, "box", image, "1")

@@ -128,6 +128,26 @@ def client(daemon: DaemonProcess) -> Iterator[Client]:
     client.close()
 
 
+@pytest.mark.parametrize("place", ["blob", "manifest"])
+def test_who_pulls_what_was_damaged_is_told_and_who_asks_before_a_push_heals_it(
+    daemon: DaemonProcess, client: Client, place: str
+) -> None:
+    (pushed,) = (each for each in ALL if each.repository == place)
+    file = pushed.file(daemon)
+    file.write_bytes(bytes(file.stat().st_size))
+    assert daemon.command("verify").returncode == 1
+    target = f"/v2/{place}/" + (f"blobs/{digest_of(pushed.layer)}" if place == "blob" else "manifests/t")
+    for _ in range(2):
+        assert client.ask("HEAD", target)[0] == 404
+        status, _, answer = client.ask("GET", target)
+        assert (status, b"found damaged" in answer, b"push it again" in answer) == (404, True, True), answer
+    other = f"/v2/other/{target.removeprefix(f'/v2/{place}/')}"
+    assert b"damaged" not in client.ask("GET", other)[2]  # what others have is told to nobody
+    assert pushed.push(client) == 201
+    assert pushed.is_whole(client)
+    shutil.rmtree(daemon.path / "bucket/quarantine")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_the_place_of_a_file(daemon: DaemonProcess, client: Client, kind: str) -> None:
     assert daemon.command("verify").stdout.endswith("\nEverything is whole.\n")

@@ -235,6 +235,8 @@ async def test_a_damaged_blob_is_told_and_healed_by_pushing_it_again(
                 if isinstance(refusal.value, Corrupt) and not shared:
                     with pytest.raises(BlobUnknown):
                         await place.registry.blobs.size(REPOSITORY, SHA256)
+                    with pytest.raises(BlobUnknown, match="found damaged"):
+                        await blob(place)
             await place.push_blob(REPOSITORY, CONTENT)
             if not (what == "a chunk" and shared and not was_read):  # nobody looked at it
                 assert await blob(place) == CONTENT

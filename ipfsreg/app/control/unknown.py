@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
+from ipfsreg.bucket.errors import Corrupt
 from ipfsreg.registry import layout
 from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.errors import ManifestUnknown, NameUnknown
 from ipfsreg.registry.names import Repository, Tag, format_reference
+from ipfsreg.registry.record import read_record
 from ipfsreg.registry.registry import Registry
 
 T = TypeVar("T")
@@ -17,7 +19,7 @@ _SHOWN = 5
 async def explained(registry: Registry, repository: Repository, reference: Tag | Digest, work: Awaitable[T]) -> T:
     """Await some work on an image.
 
-    :raises ManifestUnknown: where the registry has no such image: what there is instead.
+    :raises ManifestUnknown: where the registry has no such image: what there is instead, or that it is damaged.
     """
     try:
         return await work
@@ -26,7 +28,10 @@ async def explained(registry: Registry, repository: Repository, reference: Tag |
 
 
 async def _instead(registry: Registry, repository: Repository, reference: Tag | Digest) -> str:
-    lacking = f"there is no image {format_reference(repository, reference)}"
+    image = format_reference(repository, reference)
+    if await _is_listed(registry, repository, reference):
+        return f"{image} is damaged or missing: `ipfsreg verify` says what of it, and a push of the image heals it"
+    lacking = f"there is no image {image}"
     try:
         tags: Sequence[Tag] = await registry.tags.in_order(repository, None, _SHOWN)
     except NameUnknown:
@@ -42,6 +47,16 @@ async def _instead(registry: Registry, repository: Repository, reference: Tag | 
     host, slash, rest = repository.partition("/")
     host_hint = f"; without its host an image is {rest}" if slash and ("." in host or host == "localhost") else ""
     return f"{lacking}; there are {_some(repositories, await registry.catalog.count())}{host_hint}"
+
+
+async def _is_listed(registry: Registry, repository: Repository, reference: Tag | Digest) -> bool:
+    """Whether a repository has the tag, or the manifest, though it may not be whole."""
+    try:
+        if isinstance(reference, Digest):
+            return await read_record(registry.bucket, repository, reference) is not None
+        return await registry.tags.get(repository, reference) is not None
+    except Corrupt:
+        return True
 
 
 def _some(names: Sequence[str], count: int) -> str:

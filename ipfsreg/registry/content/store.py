@@ -165,6 +165,16 @@ class ContentStore:
             else:
                 await put_in_order(self._bucket, then)
 
+    async def was_quarantined(self, digest: Digest) -> bool:
+        """Whether content with that digest was found damaged and taken out of the way, lately or long ago."""
+        try:
+            await self._bucket.stat(layout.quarantined(digest))
+        except NotFound:
+            return False
+        except (Corrupt, KeyMissing):
+            pass
+        return True
+
     async def quarantine_if(self, digest: Digest, damaged: Callable[[], Awaitable[bool]]) -> bool:
         """Take content out of the way if it is (still) damaged, so that it is missing and can be pushed again.
 

@@ -97,14 +97,14 @@ class Blobs:
         :raises BlobUnknown: where the repository does not have it, or not whole.
         """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)) as use:
-            size = await self.linked_size(repository, digest)
+            size = linked = await self.linked_size(repository, digest)
             reader = None if size is None else await self._store.open(digest, size)
             if reader is None:  # the link or the content is missing or damaged
                 size = await self.whole_size(repository, digest)
                 reader = None if size is None else await self._store.open(digest, size)
             if size is None or reader is None:
                 use.found_nothing()
-                raise _unknown(digest)
+                raise _unknown(digest, damaged=linked is not None and await self._store.was_quarantined(digest))
             return OpenBlob(digest, size, reader)
 
     async def read(self, repository: Repository, digest: Digest, most: int) -> bytes | None:
@@ -260,11 +260,14 @@ class Blobs:
         except NotFound:
             return None
 
-    async def mend_link(self, repository: Repository, digest: Digest, size: int) -> bool:
-        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected."""
+    async def mend_link(self, stored: IBucket, repository: Repository, digest: Digest, size: int) -> bool:
+        """Correct a link to content of ``size`` bytes that was found whole; False where nothing is to be corrected.
+
+        ``stored`` is the bucket beneath the cache of small files, which may know what the link has said before.
+        """
         async with self._guard.holding(link_key(repository, digest), content_key(digest)):
             try:
-                if await read_link(self._bucket, repository, digest) == size:
+                if await read_link(stored, repository, digest) == size:
                     return False
             except NotFound:
                 return False
@@ -327,5 +330,6 @@ class Blobs:
         return layout.blob_link(repository, digest), b"%d\n" % size
 
 
-def _unknown(digest: Digest) -> BlobUnknown:
-    return BlobUnknown("blob unknown to this repository", {"digest": str(digest)})
+def _unknown(digest: Digest, *, damaged: bool = False) -> BlobUnknown:
+    said = "the blob was found damaged: push it again" if damaged else "blob unknown to this repository"
+    return BlobUnknown(said, {"digest": str(digest)})

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from ipfsreg.bucket.bulk import File
 from ipfsreg.bucket.errors import Corrupt, InTheWay
+from ipfsreg.bucket.interface import IBucket
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.block_cid import is_one_block
 from ipfsreg.registry.content.content_hash import leaves_of
@@ -128,7 +129,7 @@ class Manifests:
             # A tag may have been moved meanwhile, and what it pointed to removed.
             former, digest = digest, await self.resolve(repository, reference)
             if digest == former:
-                raise _unknown(reference)
+                raise _unknown(reference, damaged=await self._records.was_damaged(repository, digest))
         return found
 
     async def _get(self, repository: Repository, digest: Digest) -> StoredManifest | None:
@@ -146,8 +147,10 @@ class Manifests:
                 )
             return StoredManifest(digest, record.mediaType, content, record.released or None)
 
-    async def mend_record(self, repository: Repository, digest: Digest) -> bool:
+    async def mend_record(self, stored: IBucket, repository: Repository, digest: Digest) -> bool:
         """Correct the record of a manifest whose content is whole; False where that is not enough to serve it.
+
+        ``stored`` is the bucket beneath the cache of small files, which may know what the record has said before.
 
         :raises ManifestUnknown: where the repository does not have it.
         """
@@ -158,6 +161,8 @@ class Manifests:
             await self.parsed(found)
         except ManifestInvalid:
             return False
+        async with self._guard.holding(manifest_key(repository, digest)):
+            await self._records.restore(stored, repository, digest)
         return True
 
     async def cid(self, manifest: StoredManifest) -> str:
@@ -390,5 +395,6 @@ def _read(content: bytes, content_type: str, algorithm: str) -> tuple[Digest, Ma
     return digest_of(content, algorithm), parse_manifest(content, content_type)
 
 
-def _unknown(reference: Tag | Digest) -> ManifestUnknown:
-    return ManifestUnknown("manifest unknown to this repository", {"reference": str(reference)})
+def _unknown(reference: Tag | Digest, *, damaged: bool = False) -> ManifestUnknown:
+    said = "the manifest was found damaged: push it again" if damaged else "manifest unknown to this repository"
+    return ManifestUnknown(said, {"reference": str(reference)})

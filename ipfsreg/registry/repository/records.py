@@ -1,10 +1,11 @@
 """Which manifests the repositories have: the records, each a small file beside the content."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from ipfsreg.bucket.bulk import File, put_one_by_one
 from ipfsreg.bucket.errors import BucketError, Corrupt, Full, NotFound, Unchangeable
+from ipfsreg.bucket.interface import IBucket
 from ipfsreg.registry import layout
 from ipfsreg.registry.content.cid_index import Holder
 from ipfsreg.registry.content.storage import Storage
@@ -23,6 +24,7 @@ class Records:
 
     def __init__(self, storage: Storage, catalog: Catalog, referrers: Referrers) -> None:
         self._bucket = storage.bucket
+        self._store = storage.store
         self._index = storage.index
         self._now = storage.now
         self._catalog = catalog
@@ -35,6 +37,13 @@ class Records:
         :raises Corrupt: where it says nothing sensible.
         """
         return await read_record(self._bucket, repository, digest)
+
+    async def was_damaged(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a repository has a manifest whose record is damaged, or whose content was found damaged once."""
+        try:
+            return await self.get(repository, digest) is not None and await self._store.was_quarantined(digest)
+        except Corrupt:
+            return True
 
     @asynccontextmanager
     async def noting(
@@ -70,6 +79,15 @@ class Records:
         except Unchangeable:
             return False  # it is served as it should be all the same
         return True
+
+    async def restore(self, stored: IBucket, repository: Repository, digest: Digest) -> None:
+        """Write a sound record anew where ``stored``, beneath the cache of small files, has another type or length."""
+        record, found = await self.get(repository, digest), await read_record(stored, repository, digest)
+        if record is None or found is None or record.original:
+            return
+        if (record.mediaType, record.size) != (found.mediaType, found.size):
+            with suppress(Unchangeable):  # it is served as it should be all the same
+                await write_record(self._bucket, repository, digest, record)
 
     async def release(self, repository: Repository, digest: Digest, *, discarded: bool = False) -> None:
         """Note that a manifest is about to lose a tag; ``discarded`` says that it need not be kept any longer.

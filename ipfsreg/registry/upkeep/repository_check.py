@@ -107,7 +107,7 @@ class RepositoryCheck:
             except Forbidden as error:
                 findings.unreadable.append(str(error))
                 return
-            if await self._blobs.mend_link(repository, digest, length):
+            if await self._blobs.mend_link(self._stored, repository, digest, length):
                 findings.mended.append(layout.blob_link(repository, digest))
 
         for some in batches(links, AT_ONCE):
@@ -145,7 +145,7 @@ class RepositoryCheck:
         elif each.digest in lengths:
             # The content is whole, so it is the record that does not fit it.
             try:
-                mended = await self._manifests.mend_record(repository, each.digest)
+                mended = await self._manifests.mend_record(self._stored, repository, each.digest)
             except ManifestUnknown:
                 return  # deleted since it was read
             (findings.mended if mended else findings.unreadable).append(path)

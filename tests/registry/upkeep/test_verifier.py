@@ -281,6 +281,28 @@ async def test_damaged_records_of_whole_manifests(place: Place) -> None:
     assert file.read_bytes() == whole
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_is_damaged_on_the_disk_is_mended_though_memory_has_it_whole(place: Place) -> None:
+    images = await fill(place)
+    plain, signature = digest_of(images["plain"]), digest_of(images["signature"])
+    paths = [
+        layout.blob_link(OTHER, digest_of(SHARED)),
+        layout.manifest_record(APP, plain),
+        layout.referrer(OTHER, digest_of(images["outer"]), signature),
+    ]
+    await place.registry.blobs.size(OTHER, digest_of(SHARED))
+    await place.registry.manifests.get(APP, plain)
+    await place.registry.manifests.get(OTHER, signature)
+    whole = [(place.files / path).read_bytes() for path in paths]
+    changes = (b"junk", whole[1].replace(b"image", b"imige"), b"junk")
+    for path, content in zip(paths, changes, strict=True):
+        (place.files / path).write_bytes(content)
+    report = await place.registry.verifier.verify()
+    assert (report.missing, report.unreadable, sorted(report.mended)) == ([], [], sorted(paths))
+    assert [(place.files / path).read_bytes() for path in paths] == whole
+    assert well(await place.registry.verifier.verify())
+
+
 @pytest.mark.parametrize("entry", [b"", b"[]", b'{"mediaType": "', b"{}", None])
 @pytest_twisted.ensureDeferred
 async def test_a_damaged_referrer_is_said_and_mended(place: Place, entry: bytes | None) -> None:
