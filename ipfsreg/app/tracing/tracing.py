@@ -2,22 +2,23 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span as LibrarySpan
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
-from opentelemetry.util.re import parse_env_headers
 from twisted.internet.defer import Deferred
 
 from ipfsreg import __version__
 from ipfsreg.app.posting import Poster
 from ipfsreg.bucket.around import AroundBucket
+from ipfsreg.bucket.errors import SetupError
 from ipfsreg.bucket.opened import Opened
 from ipfsreg.config.sections import TracingOptions
 from ipfsreg.flow.tracing import current, traced
@@ -37,7 +38,30 @@ _UNTRACED = frozenset({b"/livez", b"/readyz", b"/metrics"})
 _SHOWN = ("repository", "reference", "digest", "cid")
 """The parts of paths that are told of. An upload session's name is nobody's business."""
 
+_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+
 _ARGUMENT = re.compile(r"<(?:[^:<>]+:)?([^:<>]+)>")
+
+
+def configured_headers() -> Mapping[str, str]:
+    """What is sent to the receiver beside the traces, by OpenTelemetry's environment variable.
+
+    Its library logs what it cannot read, and that may be a password. A value with a space in it is taken as it is, as
+    the library does; else it is encoded as in URLs.
+
+    :raises SetupError: where it cannot be read. The message quotes nothing.
+    """
+    headers = {}
+    for each in os.environ.get(_HEADERS, "").split(","):
+        if not each.strip():
+            continue
+        name, separator, value = (part.strip() for part in each.partition("="))
+        value = value if " " in value else unquote(value).strip()
+        if not separator or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+            raise SetupError(f"the environment variable {_HEADERS} is not NAME=VALUE,NAME=VALUE…")
+        headers[name.lower()] = value
+    return headers
 
 
 class Tracing:
@@ -45,8 +69,7 @@ class Tracing:
 
     def __init__(self, options: TracingOptions, reactor: Any) -> None:
         assert options.endpoint is not None
-        headers = parse_env_headers(os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True)
-        sender = SpanSender(options.endpoint, headers, Poster(reactor), reactor)
+        sender = SpanSender(options.endpoint, configured_headers(), Poster(reactor), reactor)
         name = os.environ.get("OTEL_SERVICE_NAME", "ipfsreg")
         provider = TracerProvider(
             ParentBased(TraceIdRatioBased(options.ratio)),
