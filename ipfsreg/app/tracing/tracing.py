@@ -41,6 +41,9 @@ _SHOWN = ("repository", "reference", "digest", "cid")
 _HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+"""What OpenTelemetry's semantic conventions for HTTP spans take for known; any other is ``_OTHER``, or HTTP in a name."""
+
 _ARGUMENT = re.compile(r"<(?:[^:<>]+:)?([^:<>]+)>")
 
 
@@ -79,8 +82,14 @@ class Tracing:
         )
         provider.add_span_processor(sender)
         self._tracer = provider.get_tracer("ipfsreg", __version__)
-        self.start = sender.start
-        self.stop = sender.stop
+        self._sender = sender
+
+    async def start(self) -> None:
+        await self._sender.start()
+
+    async def stop(self) -> None:
+        """See `Watcher`: what waits is sent, if that does not take long."""
+        await self._sender.stop()
 
     def of(self, backend: Opened) -> Opened:
         """A backend whose bucket is traced, to be used in its place."""
@@ -104,7 +113,8 @@ def _handle(tracer: Tracer, handler: Handler, request: Request) -> None:
     if request.path in _UNTRACED:
         handler(request)
         return
-    span = tracer.start_span(request.method.decode("ascii"), parent_of(request.headers), SpanKind.SERVER)
+    method = request.method.decode("ascii")
+    span = tracer.start_span(method if method in _METHODS else "HTTP", parent_of(request.headers), SpanKind.SERVER)
     if span.is_recording():
         context = span.get_span_context()
         # So what the log says of the request, and what its client is told, leads to the trace.
@@ -120,8 +130,9 @@ def _handle(tracer: Tracer, handler: Handler, request: Request) -> None:
 def _over(span: LibrarySpan, request: Request) -> None:
     """The request is over. What is told of it has no secret: nothing of its query, and nobody's name."""
     method, path = request.method.decode("ascii"), _template(request.rule)
+    known = method in _METHODS
     attributes = {
-        "http.request.method": method,
+        "http.request.method": method if known else "_OTHER",
         "network.protocol.version": "1.1" if request.is_1_1 else "1.0",
         "url.scheme": "https" if request.is_secure else "http",
         "user_agent.original": request.header("User-Agent") or "",
@@ -129,9 +140,11 @@ def _over(span: LibrarySpan, request: Request) -> None:
         "http.response.body.size": request.sent_length,
         "ipfsreg.request_id": request.identifier,
     }
+    if not known:
+        attributes["http.request.method_original"] = method
     if path:
         attributes["http.route"] = path
-        span.update_name(f"{method} {path}")
+        span.update_name(f"{method if known else 'HTTP'} {path}")
     for name in _SHOWN:
         if name in request.arguments:
             attributes[f"ipfsreg.{name}"] = str(request.arguments[name])
