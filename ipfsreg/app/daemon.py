@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from ipfsreg.access.errors import AccessFileError
 from ipfsreg.bucket.errors import BucketError, SetupError
+from ipfsreg.web.errors import tell_left_out
 
 from .background import PeriodicJobs, note_seen
 from .control.server import ControlServer
@@ -124,6 +125,7 @@ class Daemon(Service):
             self.registry.events.end()
             await self._control.stop()
             await self._listeners.end_transfers()
+            tell_left_out()
             await self.registry.stop()
             if self.parts.authority is not None:
                 await self.parts.authority.stop()

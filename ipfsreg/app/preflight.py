@@ -52,9 +52,13 @@ def _looked_for(config: Config, backend: Opened) -> Iterator[str | None]:
 def tracing_problem() -> str | None:
     """Why requests cannot be traced, or None."""
     try:
-        from .tracing import tracing  # noqa: F401 - else it is not loaded
+        from .tracing.tracing import configured_headers  # else it is not loaded
     except ImportError as error:
         return f"[tracing] endpoint: install what it needs: pip install 'ipfsreg[tracing]' ({error})"
+    try:
+        configured_headers()
+    except SetupError as error:
+        return f"[tracing] endpoint: {error}"
     return None
 
 

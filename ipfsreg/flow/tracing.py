@@ -51,6 +51,9 @@ def traced(name: str, call: "Callable[P, Deferred[T]]", *args: P.args, **kwargs:
     outer = current.set(span)
     try:
         result = call(*args, **kwargs)
+    except BaseException as error:
+        span.end(error)
+        raise
     finally:
         current.reset(outer)
 

@@ -45,6 +45,11 @@ _told = Rationed(time.monotonic, _left_out, times=20, seconds=60.0, kinds=100, o
 """Failures of the storage by what they say: clients ask for one damaged file, or during an outage, without end."""
 
 
+def tell_left_out() -> None:
+    """Log how many failures of the storage were counted and not logged so far. For the daemon's end."""
+    _told.stop()
+
+
 class HttpError(Exception):
     """A request that is answered with a status and an error document, whatever it is about."""
 

@@ -327,3 +327,19 @@ async def test_a_service_manager_that_is_gone_changes_nothing(
     assert (await registry.ask("GET", "/v2/")).status == 200
     await registry.stop()
     assert sum("service manager" in formatEvent(event) for event in log) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_how_many_failures_were_not_logged_is_said_at_the_end(tmp_path: Path, log: list[LogEvent]) -> None:
+    served = Served(tmp_path, {})
+    await served.start()
+    bucket = served.store / "bucket"
+    bucket.rename(served.store / "elsewhere")
+    bucket.write_text("a file")
+    for _ in range(23):
+        assert (await served.ask("GET", "/v2/box/tags/list")).status == 503
+    bucket.unlink()
+    (served.store / "elsewhere").rename(bucket)
+    await served.stop()
+    lines = [formatEvent(event) for event in log]
+    assert sum(line.startswith("3 more requests failed and were not logged: ") for line in lines) == 1

@@ -1,6 +1,7 @@
 """Traces, as a receiver sees them, and clients that see nothing of it."""
 
 import http.client
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from .receiver import Receiver
 from .test_webhooks import ask, push, push_blob
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+TROUBLE = "#warn] The receiver does not take traces: "
 
 
 class Collector(Receiver):
@@ -145,19 +148,36 @@ def test_only_what_the_client_wants(tmp_path: Path, collector: Collector) -> Non
     assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
 
 
+def test_a_method_that_nobody_knows(tmp_path: Path, collector: Collector) -> None:
+    """As OpenTelemetry's semantic conventions for HTTP spans have it."""
+    with DaemonProcess(tmp_path, options(collector)) as daemon:
+        for method in ("M" * 6000, "BREW"):
+            assert ask(daemon, method, "/v2/").status == 405
+        collector.wait(lambda it: it.events.count("HTTP") == 2)
+        spans = {attributes(span)["http.request.method_original"]: span for span in collector.named("HTTP")}
+    assert set(spans) == {"M" * 256, "BREW"}
+    for span in spans.values():
+        assert (span.name, attributes(span)["http.request.method"]) == ("HTTP", "_OTHER")
+
+
 def test_a_receiver_that_is_not_there_for_a_while(tmp_path: Path) -> None:
     collector = Collector()
     with DaemonProcess(tmp_path, options(collector)) as daemon:
         digest = push_blob(daemon, b"first")
         deadline = time.monotonic() + 20
-        while "Could not send traces" not in daemon.log and time.monotonic() < deadline:
+        while TROUBLE not in daemon.log and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert "Could not send traces: ConnectionRefusedError" in daemon.log
+        assert f"{TROUBLE}ConnectionRefusedError" in daemon.log
         assert ask(daemon, "GET", f"/v2/box/blobs/{digest}").status == 200
         collector.start()
         collector.named("POST /v2/{repository}/blobs/uploads/")
         collector.named("GET /v2/{repository}/blobs/{digest}")
+        daemon.stop()
         collector.stop()
+        assert daemon.log.count(TROUBLE) == 1
+        assert "The receiver takes traces again." in daemon.log
+        assert "Traces are incomplete" not in daemon.log
+        daemon.start()
 
 
 @pytest.mark.parametrize("status", [0, 400])
@@ -171,7 +191,27 @@ def test_a_receiver_that_takes_nothing(tmp_path: Path, collector: Collector, sta
         began = time.monotonic()
         daemon.stop()
         assert time.monotonic() - began < 15
-        assert "spans of traces were lost" in daemon.log
+        assert re.search(r"#warn\] Traces are incomplete: [0-9]+ spans? lost", daemon.log)
+        assert "Could not" not in daemon.log
+        assert "again" not in daemon.log
+        assert "#error]" not in daemon.log
+        daemon.start()
+
+
+def test_a_receiver_that_refuses(tmp_path: Path, collector: Collector) -> None:
+    """What it refuses is not sent again, and that is said: once, though each request is refused anew."""
+    collector.status = 401
+    with DaemonProcess(tmp_path, options(collector)) as daemon:
+        for refused in (1, 2, 3):
+            ask(daemon, "GET", "/v2/")
+            collector.wait(lambda it, least=refused: it.refused >= least)
+        daemon.stop()
+        assert daemon.log.count("#warn] The receiver refuses traces: it answered 401. They are lost.") == 1
+        lost = re.findall(r"#warn\] Traces are incomplete: (\d+ spans?) lost", daemon.log)
+        assert len(lost) == 2
+        assert sum(int(each.split()[0]) for each in lost) >= 3
+        assert all(each.endswith("s") != (each == "1 span") for each in lost)
+        assert "again" not in daemon.log
         daemon.start()
 
 
@@ -186,9 +226,9 @@ def test_nothing_is_kept_without_an_end(tmp_path: Path, collector: Collector) ->
         collector.status = 200
         collector.wait(lambda it: len(it.events) == 4096)
         deadline = time.monotonic() + 20
-        while "spans of traces were lost" not in daemon.log and time.monotonic() < deadline:
+        while "Traces are incomplete" not in daemon.log and time.monotonic() < deadline:
             time.sleep(0.05)
-    lost = re.findall(r"(\d+) spans of traces were lost: their receiver did not take them\.", daemon.log)
+    lost = re.findall(r"Traces are incomplete: (\d+) spans? lost, which the receiver did not take\.", daemon.log)
     assert sum(map(int, lost)) >= 4300 - 4096
 
 
@@ -220,3 +260,47 @@ def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
     assert ended.returncode == 2
     assert "x.ini: [tracing] endpoint" in ended.stderr
     assert "s3cret" not in ended.stderr
+
+
+HEADERS = {
+    "Authorization=Basic%20x,bads3cret 123": False,
+    "bads3cret": False,
+    "a b=s3cret": False,
+    "x=s3cret%0d%0ay: z": True,  # with a space in it nothing is decoded
+    "x=s3cret%0d%0ay:z": False,
+    "x=s3cret\x07": False,
+    " , ": True,
+    "Authorization=Basic s3cret==, X-Scope=1%2C2": True,
+}
+"""Values of OpenTelemetry's variable, and whether they can be read."""
+
+
+@pytest.mark.parametrize("value", HEADERS)
+def test_headers_of_the_environment_that_cannot_be_read(tmp_path: Path, value: str) -> None:
+    (tmp_path / "x.ini").write_text(f"[local]\npath = {tmp_path}/x\n[tracing]\nendpoint = http://127.0.0.1:4318\n")
+    daemon = WITHOUT.replace('sys.modules["opentelemetry.sdk"] = None', "")
+    check = "from ipfsreg.cli import run; run()"
+    for words in (["-c", daemon], ["-c", check, "check", "--config", "x.ini"]):
+        ended = subprocess.run(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env=os.environ | {"OTEL_EXPORTER_OTLP_HEADERS": value},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = ended.stdout + ended.stderr
+        assert "s3cret" not in said
+        assert (ended.returncode == 0) == HEADERS[value], said
+        if not HEADERS[value]:
+            assert said.count("\n") == 1
+            assert "x.ini: [tracing] endpoint: the environment variable OTEL_EXPORTER_OTLP_HEADERS is not" in said
+
+
+def test_headers_of_the_environment_are_sent(tmp_path: Path, collector: Collector) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Basic s3cret==, X-Scope=1%2C2"}
+    with DaemonProcess(tmp_path, options(collector), environment) as daemon:
+        ask(daemon, "GET", "/v2/")
+        collector.named("GET /v2/")
+    sent = {name.lower(): value for name, value in collector.headers[0].items()}
+    assert (sent["authorization"], sent["x-scope"]) == ("Basic s3cret==", "1,2")

@@ -23,6 +23,7 @@ _ENCODED_AT_ONCE = 25  # a millisecond
 _EVERY_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 2.0
+_TOLD_EVERY_SECONDS = 60.0
 _AGAIN = frozenset({0, 408, 429, 500, 502, 503, 504})
 """After which answers the same is sent again; with another one it would be refused for ever."""
 
@@ -44,9 +45,10 @@ class SpanSender(SpanProcessor):
         self._reactor = reactor
         self._waiting: deque[ReadableSpan] = deque()
         self._lost = 0
-        self._again = Periodic(
-            reactor, "send traces", _EVERY_SECONDS, self._send_all, first=_EVERY_SECONDS, expected=(NotTaken,)
-        )
+        self._lost_told: float | None = None  # when that was told for the last time, by the reactor's clock
+        self._trouble_told: float | None = None  # likewise
+        self._in_trouble = False
+        self._again = Periodic(reactor, "send traces", _EVERY_SECONDS, self._send_all, first=_EVERY_SECONDS)
 
     def on_end(self, span: ReadableSpan) -> None:
         if len(self._waiting) < _MOST:
@@ -63,8 +65,9 @@ class SpanSender(SpanProcessor):
         try:
             await Deferred.fromCoroutine(self._send_all()).addTimeout(_STOP_SECONDS, self._reactor)
         except Exception as error:
-            self._lost += len(self._waiting)
             self._log.debug("The last traces could not be sent: {error}", error=error)
+        self._lost += len(self._waiting)
+        self._lost_told = None
         self._tell_lost()
 
     async def _send_all(self) -> None:
@@ -74,11 +77,18 @@ class SpanSender(SpanProcessor):
             try:
                 await self._poster.post(self._url, content, self._headers, _ANSWER_SECONDS)
             except NotTaken as error:
-                if error.status not in _AGAIN:
+                again = error.status in _AGAIN
+                if not again:
                     self._lost += self._forget(len(batch))
-                raise
-            self._forget(len(batch))
-            self._tell_lost()
+                self._tell_trouble(error, again)
+                return
+            else:
+                self._forget(len(batch))
+                if self._in_trouble:
+                    self._in_trouble = False
+                    self._log.info("The receiver takes traces again.")
+            finally:
+                self._tell_lost()
 
     async def _encoded(self, spans: Sequence[ReadableSpan]) -> bytes:
         throttle = Throttle(self._reactor, steps=1)
@@ -93,7 +103,23 @@ class SpanSender(SpanProcessor):
             self._waiting.popleft()
         return count
 
+    def _tell_trouble(self, error: NotTaken, again: bool) -> None:
+        """Say it once; not when all comes to its end, which cuts short what is under way."""
+        if self._in_trouble or not self._again.running or not self._is_due(self._trouble_told):
+            return
+        self._in_trouble = True
+        self._trouble_told = self._reactor.seconds()
+        if again:
+            self._log.warn("The receiver does not take traces: {error}. They are kept, and sent again.", error=error)
+        else:
+            self._log.warn("The receiver refuses traces: {error}. They are lost.", error=error)
+
     def _tell_lost(self) -> None:
-        if self._lost:
-            self._log.warn("{lost} spans of traces were lost: their receiver did not take them.", lost=self._lost)
+        if self._lost and self._is_due(self._lost_told):
+            lost = "1 span" if self._lost == 1 else f"{self._lost} spans"
+            self._log.warn("Traces are incomplete: {lost} lost, which the receiver did not take.", lost=lost)
             self._lost = 0
+            self._lost_told = self._reactor.seconds()
+
+    def _is_due(self, told: float | None) -> bool:
+        return told is None or self._reactor.seconds() - told >= _TOLD_EVERY_SECONDS

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -44,6 +45,9 @@ HEADERS: Mapping[str, object] = {
     "Cache-Control": "no-store",
     "Vary": "Accept, Cookie",
 }
+
+_DOCUMENTS = ("application/json", "text/plain", "text/html")
+"""What clients may like better than each other. Who takes anything is a program."""
 
 _TITLES = {
     400: "That is not an address",
@@ -134,6 +138,7 @@ class Answers:
             "token": self.forms.token(request),
             "here": request.uri.decode("latin-1"),
             "query": "",
+            "links": True,
             **more,
         }
         return reply(request, status, HEADERS, await self.rendering.page(template, values))
@@ -163,10 +168,20 @@ class Answers:
         if wants_page(request):
             if isinstance(error, RouteNotFound):
                 error = HttpError(404, "UNSUPPORTED", "there is nothing at this address")
-            return Deferred.fromCoroutine(self._failure(request, error))
+            return Deferred.fromCoroutine(self._unmatched(request, error))
         return answer_failure(request, error)
 
-    async def _failure(self, request: Request, error: Exception) -> bytes | None:
+    async def _unmatched(self, request: Request, error: Exception) -> bytes | None:
+        # The page says who looks at it, where that is known.
+        with suppress(HttpError):
+            await self.visitors.admit(request, Entry.ANYBODY, None)
+        return await self._failure(request, error)
+
+    async def refused(self, request: Request, why: str) -> bytes | None:
+        """A page that answers 403 whoever it is, and has no links, as each would lead to the same."""
+        return await self._failure(request, HttpError(403, "DENIED", why), links=False)
+
+    async def _failure(self, request: Request, error: Exception, *, links: bool = True) -> bytes | None:
         if isinstance(error, HttpError) and error.status == 401:
             # Without the challenge, for which a browser would ask by itself.
             where = request.uri.decode("latin-1") if request.method == b"GET" else HOME
@@ -178,7 +193,10 @@ class Answers:
         status = request.code
         title = _TITLES.get(status, HTTPStatus(status).phrase)
         try:
-            return await self.page(request, "error.html", title, status=status, code=status, message=clip(message, 500))
+            message = clip(message, 500)
+            return await self.page(
+                request, "error.html", title, status=status, code=status, message=message, links=links
+            )
         except BucketError:
             return document
         except Exception:
@@ -188,4 +206,4 @@ class Answers:
 
 def wants_page(request: Request) -> bool:
     """Whether a request is one for a page: of a browser, and not for the registry's API."""
-    return is_page(request.path) and preferred(request, ("text/plain", "text/html")) == "text/html"
+    return is_page(request.path) and preferred(request, _DOCUMENTS) == "text/html"

@@ -107,8 +107,5 @@ class Pages:
         if not wants_page(request):
             refuse(request, 403, "DENIED", why)
             return
-        answer = self._answers.failed(request, HttpError(403, "DENIED", why))
-        if isinstance(answer, Deferred):
-            answer.addCallback(lambda content: request.end(content or b""))
-        else:
-            request.end(answer or b"")
+        answer = Deferred.fromCoroutine(self._answers.refused(request, why))
+        answer.addCallback(lambda content: request.end(content or b""))

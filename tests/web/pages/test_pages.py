@@ -270,6 +270,11 @@ async def test_what_is_not_a_page_is_answered_as_ever(registry: Served) -> None:
         assert (await visitor.get(target))["content-type"] == "application/json"
     assert (await registry.ask("GET", "/none")).error == (404, "UNSUPPORTED")
     assert (await registry.ask("GET", "/none", {"Accept": "application/json"})).error == (404, "UNSUPPORTED")
+    for accept in ("application/json, text/html;q=0.1", "text/html;q=0.1, application/json", "text/plain, text/html"):
+        assert (await registry.ask("GET", "/none", {"Accept": accept})).error == (404, "UNSUPPORTED")
+    for accept in ("text/html", "text/html, application/json;q=0.9", "application/json;q=0.1, text/html;q=0.2"):
+        page = await registry.ask("GET", "/none", {"Accept": accept})
+        assert (page.status, page["content-type"]) == (404, "text/html; charset=utf-8")
     page = await visitor.get("/repositories/box", "PUT")
     assert (page.status, page["allow"]) == (405, "GET, HEAD")
     assert "That cannot be done here" in text_of(page)
@@ -508,6 +513,8 @@ async def test_a_name_that_a_browser_may_not_use(serve: Serve) -> None:
         page = await Visitor(registry, host=host).get("/", Sec_Fetch_Site="none")
         assert (page.status, page["content-type"]) == (status, "text/html; charset=utf-8")
         assert ("allowed_hosts" in text_of(page)) == (status == 403)
+        # Each link would lead to the same answer.
+        assert (b'href="/"' in page.content, b"<form" in page.content) == (status == 200, status == 200)
     program = {"Host": "evil.example", "Accept": "text/html", "User-Agent": "curl/8"}
     assert (await registry.ask("GET", "/", program)).status == 200
 

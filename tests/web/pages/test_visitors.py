@@ -106,6 +106,22 @@ async def test_what_is_not_said_to_be_there(serve: Serve, tmp_path: Path) -> Non
     assert "Status" in text_of(await (await signed_in(daemon, "admin")).get("/"))
 
 
+@pytest.mark.parametrize("path", ["/none", "/repositories/team/app:v1/none", "/status/x"])
+@pytest_twisted.ensureDeferred
+async def test_who_asks_for_what_is_not_there_stays_who_he_is(serve: Serve, tmp_path: Path, path: str) -> None:
+    daemon, _ = await with_image(serve, tmp_path)
+    admin = await (await signed_in(daemon, "admin")).get(path)
+    said = text_of(admin).split()
+    assert (admin.status, "admin" in said, "Status" in said) == (404, True, True)
+    visitor = Visitor(daemon.served)
+    for name, password, known in (("reader", PASSWORD, True), ("reader", "wrong", False)):
+        answer = await visitor.get(path, Authorization=basic(name, password)["Authorization"])
+        said = text_of(answer).split()
+        assert (answer.status, "reader" in said, "Status" in said) == (404, known, False)
+        assert "www-authenticate" not in answer
+    assert "Sign in" in text_of(await visitor.get(path))
+
+
 @pytest_twisted.ensureDeferred
 async def test_signing_in_and_out(serve: Serve, tmp_path: Path) -> None:
     daemon, _ = await with_image(serve, tmp_path)
