@@ -19,7 +19,7 @@ from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.ipfs.ipfs_view import PUBLISHED
-from ipfsreg.registry.manifest import INDEXES, Manifest, parse_manifest
+from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 
 from .places import Destination, Selection, Source
@@ -139,8 +139,8 @@ class Copier:
         self._tally.images += 1
         here, there = await self._heads(repository, reference)
         if here is not None and there is not None and here.digest == there.digest:
-            self._tally.images_there += 1
-            await self._whole(image, there)
+            was_there = await self._untagged(image, there.digest, there)
+            self._tally.images_there += was_there
             return
         found = await self._source.manifest(repository, reference)
         key = (repository, found.digest)
@@ -167,55 +167,54 @@ class Copier:
     async def _take(self, image: _Image, reference: Tag | Digest, found: RemoteManifest) -> None:
         """A manifest that the destination does not have, with all below it."""
         manifest = parse_manifest(found.content, found.media_type)
-
-        async def blob(each: tuple[Digest, int | None]) -> None:
-            digest, size = each
-            may_be_missing = size is None
-            if size is None:
-                size = await self._source.blob_size(image.repository, digest)
-            if size is not None:
-                await self._blob(image.repository, digest, size, may_be_missing)
-
-        await gather(blob, [*dict(manifest.blobs).items(), *((each, None) for each in manifest.foreign)], self._jobs)
-        await self._children(image, manifest)
+        await self._below(image, manifest)
         # One referrer of a manifest after the other: olareg 0.1.2 lists only some of those that come at once.
         async with self._busy.of((image.repository, manifest.subject) if manifest.subject else object()):
             await self._put(image, reference, found, manifest)
 
-    async def _whole(self, image: _Image, have: Descriptor) -> None:
-        """What the destination has, with all below it: only referrers can be missing."""
-        if have.media_type in INDEXES:
-            found = await self._source.manifest(image.repository, have.digest)
-            await self._children(image, parse_manifest(found.content, found.media_type))
-        await self._referrers(image, have.digest)
+    async def _below(self, image: _Image, manifest: Manifest) -> bool:
+        """All that a manifest refers to; answers whether it was there.
 
-    async def _children(self, image: _Image, manifest: Manifest) -> None:
+        It is looked for where the manifest is there too: blobs get lost, of a damaged disk for one.
+        """
         below = image.below if manifest.manifests else image
 
-        async def child(digest: Digest) -> None:
-            await self._untagged(below, digest)
+        async def blob(each: tuple[Digest, int | None]) -> bool:
+            digest, size = each
+            may_be_missing = size is None
+            if size is None:
+                size = await self._source.blob_size(image.repository, digest)
+            return size is None or await self._blob(image.repository, digest, size, may_be_missing)
 
-        await gather(child, dict.fromkeys(manifest.manifests), self._jobs)
+        async def child(digest: Digest) -> bool:
+            return await self._untagged(below, digest)
 
-    async def _untagged(self, image: _Image, digest: Digest) -> None:
+        blobs = [*dict(manifest.blobs).items(), *((each, None) for each in manifest.foreign)]
+        were_there = await gather(blob, blobs, self._jobs)
+        return all([*were_there, *await gather(child, dict.fromkeys(manifest.manifests), self._jobs)])
+
+    async def _untagged(self, image: _Image, digest: Digest, have: Descriptor | None = None) -> bool:
+        """A manifest, of which the destination is known to have ``have``; answers whether it was there and whole."""
         key = (image.repository, digest)
         async with self._busy.of(("manifest", *key)):
             if key in self._there:
-                return
-            have = await self._destination.manifest_head(image.repository, digest)
+                return True
+            have = have or await self._destination.manifest_head(image.repository, digest)
             if have is None:
                 try:
                     found = await self._source.manifest(image.repository, digest)
                 except Unknown:
                     self._tally.missing += 1
-                    return
+                    return True
                 await self._take(image, digest, found)
+                was_there = False
+            else:
+                found = await self._destination.manifest(image.repository, digest)
+                was_there = await self._below(image, parse_manifest(found.content, found.media_type))
             self._there[key] = True
         # Not while others are kept waiting: a referrer may list what it refers to.
-        if have is None:
-            await self._referrers(image, digest)
-        else:
-            await self._whole(image, have)
+        await self._referrers(image, digest)
+        return was_there
 
     async def _referrers(self, image: _Image, subject: Digest) -> None:
         has_its_turn = image.repository in self._all_of and _subject_of(referrers_tag(subject)) == subject
@@ -260,18 +259,21 @@ class Copier:
             descriptor = manifest.descriptor(found.digest, len(found.content))
             await self._destination.note_referrer(image.repository, manifest.subject, descriptor)
 
-    async def _blob(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> None:
+    async def _blob(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
+        """Have a blob at the destination; answers whether it was there."""
         key, tally = (repository, digest), self._tally
         async with self._busy.of(digest):
             if key in self._there:
-                return
-            if await self._destination.blob_size(repository, digest) == size:
+                return True
+            was_there = await self._destination.blob_size(repository, digest) == size
+            if was_there:
                 tally.blobs_there += 1
                 tally.bytes_there += size
             elif not await self._mount_or_move(repository, digest, size, may_be_missing):
-                return
+                return True
             self._there[key] = True
             self._places[digest] = repository
+            return was_there
 
     async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
         elsewhere = repository if self._destination.is_source else self._places.get(digest)

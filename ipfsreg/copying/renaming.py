@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ipfsreg.client.registry import RemoteManifest
 from ipfsreg.client.uploading import From
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest, parse_digest
@@ -76,6 +77,9 @@ class Renamed:
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         return await self._destination.manifest_head(self._to(repository), self._reference(reference))
+
+    async def manifest(self, repository: Repository, digest: Digest) -> RemoteManifest:
+        return await self._destination.manifest(self._to(repository), digest)
 
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
         return await self._destination.blob_size(self._to(repository), digest)

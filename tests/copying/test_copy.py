@@ -107,6 +107,13 @@ def test_from_this_registry_to_dockers(daemon: DaemonProcess, tmp_path: Path, co
         copied(tmp_path, daemon.url, to.host)
         to.check(collection)
         assert copied(tmp_path, daemon.url, to.host)["manifests"] == 0
+        digest = max(collection.blobs["zoo"])
+        for link in (tmp_path / "docker").rglob(f"repositories/zoo/_layers/sha256/{digest.partition(':')[2]}/link"):
+            link.unlink()
+        assert to.ask("GET", f"/v2/zoo/blobs/{digest}")[0] == 404
+        again = copied(tmp_path, daemon.url, to.host)
+        assert (again["images_there"], again["manifests"], again["blobs"] + again["mounted"]) == (4, 0, 1)
+        to.check(collection)
 
 
 def test_through_olareg(daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path, collection: Collection) -> None:
