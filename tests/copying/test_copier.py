@@ -151,7 +151,7 @@ async def test_what_is_there_is_not_read_and_what_is_not_there_is_asked_for_once
 @pytest_twisted.ensureDeferred
 async def test_a_blob_that_was_lost_at_the_destination_comes_again() -> None:
     """The manifest is there, and is no proof that all below it is."""
-    source, images, signature = filled(tags_list_referrers=False)
+    source, images, _ = filled(tags_list_referrers=False)
     to = Memory(tags_list_referrers=False)
     await copy(source, to)
     lost = digest_of(b"2")
