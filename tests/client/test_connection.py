@@ -188,7 +188,6 @@ def test_answers_without_a_body(head: bytes, sent: bytes) -> None:
         (CHUNKED + chunks(b"ok", []) + OK, b"ok"),
         (CHUNKED + chunks(b"ok", []) + CHUNKED + chunks(b"more", []), b"ok"),
         (CHUNKED + chunks(b"ok", []) + CHUNKED, b"ok"),
-        (CHUNKED + chunks(b"ok", []) + b"\r\n", b"ok"),
     ],
 )
 def test_connections_that_are_not_used_again(sent: bytes, content: bytes) -> None:
@@ -349,7 +348,7 @@ async def test_a_refusal_before_the_end_of_a_body_is_enough_and_nothing_else_is(
     async with serving(lambda number: [refused, OK, OK][number - 1]) as (server, transport):
         assert await ask(transport, server.url, "PUT", Body(endless(), 10**9)) == b"ok"
         assert closed == 1
-        with pytest.raises(Untrustworthy, match="before it had all"):
+        with pytest.raises(Untrustworthy, match="before it had all of it"):
             await ask(transport, server.url, "PUT", Body(endless(), 10**9))
         assert closed == 2
         assert await ask(transport, server.url) == b"ok"
