@@ -23,6 +23,7 @@ from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 
 from .places import Destination, Selection, Source
+from .renaming import Naming
 from .tally import Tally
 
 JOBS = 8
@@ -35,6 +36,7 @@ UNREACHABLE_MAX = 3
 """After so many images one after the other that failed since a side cannot be reached, the copy ends."""
 
 _REMEMBERED = 100_000  # blobs and manifests that need not be asked for again
+_SAME = Naming()
 
 
 class _TooDeep(RemoteError):
@@ -59,19 +61,43 @@ class _Image:
         return replace(self, depth=self.depth + 1)
 
 
-class Copier:
-    """One copy. ``jobs`` bounds what is worked on at once."""
+class Known:
+    """What copies to one destination know of it, by the names that repositories have there, and of their source."""
 
-    def __init__(self, source: Source, destination: Destination, tally: Tally, *, jobs: int = JOBS) -> None:
+    def __init__(self) -> None:
+        self.there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
+        """The blobs and manifests that were seen or copied."""
+        self.places: LRUCache[Digest, Repository] = LRUCache(_REMEMBERED)
+        """A repository that has a blob."""
+        self.repositories: LRUCache[Repository, bool] = LRUCache(_REMEMBERED)
+        """Those of the source that were counted."""
+
+
+class Copier:
+    """One copy. ``jobs`` bounds what is worked on at once.
+
+    What follows it to the same destination has its ``known``. ``naming`` is that of the destination, if it has one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        destination: Destination,
+        tally: Tally,
+        *,
+        naming: Naming = _SAME,
+        known: Known | None = None,
+        jobs: int = JOBS,
+    ) -> None:
         self._source = source
         self._destination = destination
         self._tally = tally
         self._jobs = jobs
         self._slots = DeferredSemaphore(jobs)
         self._busy = KeyedLock()
-        self._there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
-        self._places: LRUCache[Digest, Repository] = LRUCache(_REMEMBERED)
-        self._all_of: set[Repository] = set()
+        self._known = known or Known()
+        self._to = naming.repository_of
+        self._all_of: LRUCache[Repository, bool] = LRUCache(_REMEMBERED)
         self._was_there = False
         self._unreachable = 0
 
@@ -84,10 +110,13 @@ class Copier:
             await for_each(self._try, images, self._jobs)
 
     async def _images(self, selection: Selection) -> AsyncGenerator[tuple[Repository, Tag | Digest], None]:
-        idle, selected = set(selection.names), False
+        idle, matched, selected = set(selection.names), False, False
         async with aclosing(selection.repositories(self._source)) as repositories:
             async for repository in repositories:
-                self._tally.repositories += 1
+                matched = True
+                if repository not in self._known.repositories:
+                    self._known.repositories[repository] = True
+                    self._tally.repositories += 1
                 idle -= selection.matching(repository)
                 lacking = selection.tags_of(repository)
                 for digest in selection.digests_of(repository):
@@ -96,7 +125,7 @@ class Copier:
                 if not selection.means_tags(repository):
                     continue
                 if selection.means_all_of(repository):
-                    self._all_of.add(repository)
+                    self._all_of[repository] = True
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:
@@ -115,7 +144,7 @@ class Copier:
                     self._tally.fail(repository, error)
         for name in sorted(idle):
             self._tally.fail(name, f"{self._source.name} has no such repository")
-        if selection.patterns and self._tally.repositories and not selected:
+        if selection.patterns and matched and not selected:
             self._tally.fail(" ".join(selection.patterns), f"{self._source.name} has no such tags there")
 
     async def _try(self, named: tuple[Repository, Tag | Digest]) -> None:
@@ -143,12 +172,12 @@ class Copier:
             self._tally.images_there += was_there
             return
         found = await self._source.manifest(repository, reference)
-        key = (repository, found.digest)
-        if key in self._there:
+        key = (self._to(repository), found.digest)
+        if key in self._known.there:
             await self._put(image, reference, found, None)  # another tag of what was just copied
             return
         await self._take(image, reference, found)
-        self._there[key] = True
+        self._known.there[key] = True
         await self._referrers(image, found.digest)
 
     async def _heads(
@@ -195,9 +224,9 @@ class Copier:
 
     async def _untagged(self, image: _Image, digest: Digest, have: Descriptor | None = None) -> bool:
         """A manifest, of which the destination is known to have ``have``; answers whether it was there and whole."""
-        key = (image.repository, digest)
+        key = (self._to(image.repository), digest)
         async with self._busy.of(("manifest", *key)):
-            if key in self._there:
+            if key in self._known.there:
                 return True
             have = have or await self._destination.manifest_head(image.repository, digest)
             if have is None:
@@ -211,7 +240,7 @@ class Copier:
             else:
                 found = await self._destination.manifest(image.repository, digest)
                 was_there = await self._below(image, parse_manifest(found.content, found.media_type))
-            self._there[key] = True
+            self._known.there[key] = True
         # Not while others are kept waiting: a referrer may list what it refers to.
         await self._referrers(image, digest)
         return was_there
@@ -239,7 +268,7 @@ class Copier:
         await gather(referrer, found, self._jobs)
         listed = {each.digest for each in await self._destination.referrers(image.repository, subject)}
         for each in found:
-            if each.digest not in listed and (image.repository, each.digest) in self._there:
+            if each.digest not in listed and (self._to(image.repository), each.digest) in self._known.there:
                 await self._destination.note_referrer(image.repository, subject, each)
 
     async def _put(
@@ -261,9 +290,9 @@ class Copier:
 
     async def _blob(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
         """Have a blob at the destination; answers whether it was there."""
-        key, tally = (repository, digest), self._tally
+        key, tally = (self._to(repository), digest), self._tally
         async with self._busy.of(digest):
-            if key in self._there:
+            if key in self._known.there:
                 return True
             was_there = await self._destination.blob_size(repository, digest) == size
             if was_there:
@@ -271,12 +300,12 @@ class Copier:
                 tally.bytes_there += size
             elif not await self._mount_or_move(repository, digest, size, may_be_missing):
                 return True
-            self._there[key] = True
-            self._places[digest] = repository
+            self._known.there[key] = True
+            self._known.places[digest] = self._to(repository)
             return was_there
 
     async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
-        elsewhere = repository if self._destination.is_source else self._places.get(digest)
+        elsewhere = repository if self._destination.is_source else self._known.places.get(digest)
         tally, location = self._tally, None
         if elsewhere is not None:
             location = await self._destination.mount(repository, digest, elsewhere)

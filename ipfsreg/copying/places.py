@@ -67,7 +67,7 @@ class Destination(Protocol):
         """The length of a blob in bytes; None where there is none."""
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
-        """Have a blob of another repository; see `Uploader.mount`."""
+        """Have a blob of another repository, called so at the destination; see `Uploader.mount`."""
 
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None

@@ -65,7 +65,7 @@ def _renamed(text: str) -> Naming:
 class Renamed:
     """A `Destination` that has images under the names of a `Naming`; who copies has those of the source.
 
-    ``is_source`` says that it is the source, which has the blobs of its repositories under their own names.
+    ``is_source`` says that it is the source.
     """
 
     def __init__(self, destination: Destination, naming: Naming, *, is_source: bool = False) -> None:
@@ -85,9 +85,8 @@ class Renamed:
         return await self._destination.blob_size(self._to(repository), digest)
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
-        return await self._destination.mount(
-            self._to(repository), digest, source if self.is_source else self._to(source)
-        )
+        """See `Destination`. ``source`` is a name there."""
+        return await self._destination.mount(self._to(repository), digest, source)
 
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None

@@ -460,6 +460,16 @@ def test_under_other_names(
         assert {f"{name}:{tag}" for name in repositories for tag in tags_of(to, name)} == there
 
 
+def test_one_image_under_two_names_moves_each_blob_once(
+    daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path
+) -> None:
+    found = copied(
+        tmp_path, daemon.url, other.config_file, "team/tools:v1=a:1", "team/tools:v1=b:1", "team/tools:v1=a:2"
+    )
+    assert (found["repositories"], found["images"], found["manifests"]) == (1, 3, 3)
+    assert (found["blobs"], found["mounted"], found["blobs_there"]) == (2, 2, 0)
+
+
 def test_by_a_digest(daemon: DaemonProcess, other: DaemonProcess, tmp_path: Path, collection: Collection) -> None:
     index, _ = collection.tags["team/app", "latest"]
     name = f"team/app@{sha256(index)}"
