@@ -84,6 +84,11 @@ class _Parsed:
         self.in_head = True
         self.pieces: list[bytes] = []
         self.ended = False
+        self.goes_on = False
+        """Whether more came after the end."""
+
+    def on_message_begin(self) -> None:
+        self.goes_on = self.ended
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.in_head:  # not after the last chunk
@@ -93,7 +98,8 @@ class _Parsed:
         self.in_head = False
 
     def on_body(self, body: bytes) -> None:
-        self.pieces.append(body)
+        if not self.ended:
+            self.pieces.append(body)
 
     def on_message_complete(self) -> None:
         self.ended = True
@@ -210,7 +216,7 @@ class Connection(Protocol):
         self._frame(status, parser, parsed)
         closes = b"close" in b",".join(headers.get(b"connection", ())).lower()
         self._keep = self._keep and is_1_1 and not closes
-        if self._sending is not None:  # it has heard enough
+        if self._sending is not None:  # it has heard enough; `Transport` tells whether that can be
             self._keep = False
             self._sending.cancel()
         self._answered = None
@@ -250,7 +256,14 @@ class Connection(Protocol):
             self._finish(body)
 
     def _receive_chunks(self, parser: HttpResponseParser, parsed: _Parsed, body: Incoming, data: bytes) -> None:
-        parser.feed_data(data)
+        try:
+            parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            if not parsed.ended:
+                raise
+            parsed.goes_on = True
+        if parsed.goes_on:  # nobody asked for the rest
+            self._keep = False
         self._between = 0 if parsed.pieces else self._between + len(data)
         if self._between > HEAD_MAX:
             raise BadAnswer(f"more than {HEAD_MAX} bytes between two chunks")

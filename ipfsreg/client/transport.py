@@ -86,7 +86,8 @@ class Transport:
     ) -> "Answer":
         """Send a request; returns when the headers of the answer are there, within ``seconds`` after the last byte.
 
-        :raises Unreachable: where there is no answer. :raises Untrustworthy: where a URL or header cannot be sent.
+        :raises Unreachable: where there is no answer. :raises Untrustworthy: where a URL or header cannot be sent, or
+            the server says that all is well before it had the whole body.
         :raises Exception: what the body's iterator fails with.
         """
         try:
@@ -104,7 +105,7 @@ class Transport:
                 content = _watched(content, body.length, watch, failures)
         asked = Deferred.fromCoroutine(self._ask(server, head, content, again=method in _SAFE))
         try:
-            return Answer(self, await asked, url)
+            response = await asked
         except BaseException as error:
             if failures:
                 raise failures[0] from None
@@ -115,6 +116,10 @@ class Transport:
             raise self._unreachable(error) from None
         finally:
             watch.stop()
+        if 200 <= response.status < 300 and body and not isinstance(content, bytes) and watch.sent < body.length:
+            response.body.stop()
+            raise Untrustworthy(f"{self.name} says that it took what was sent before it had all of it")
+        return Answer(self, response, url)
 
     async def _ask(
         self, server: _Server, head: bytes, content: bytes | AsyncGenerator[bytes, None], *, again: bool
@@ -336,7 +341,7 @@ async def _watched(
     try:
         async with aclosing(pieces):
             async for piece in pieces:
-                watch.moved()
+                watch.moved(len(piece))
                 length -= len(piece)
                 yield piece
         if length:
@@ -351,12 +356,14 @@ class _Watch:
 
     def __init__(self, reactor: Any, seconds: float, late: Callable[[], object]) -> None:
         self.ended = False
+        self.sent = 0
         self._late = late
         self._seconds = seconds
         self._call = reactor.callLater(seconds, self._end)
 
-    def moved(self) -> None:
-        """Something did."""
+    def moved(self, amount: int) -> None:
+        """So many bytes did."""
+        self.sent += amount
         if self._call.active():
             self._call.reset(self._seconds)
 

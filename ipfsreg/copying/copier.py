@@ -19,10 +19,11 @@ from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import HEX_LENGTHS, Digest
 from ipfsreg.registry.errors import RegistryError
 from ipfsreg.registry.ipfs.ipfs_view import PUBLISHED
-from ipfsreg.registry.manifest import INDEXES, Manifest, parse_manifest
+from ipfsreg.registry.manifest import Manifest, parse_manifest
 from ipfsreg.registry.names import Repository, Tag
 
 from .places import Destination, Selection, Source
+from .renaming import Naming
 from .tally import Tally
 
 JOBS = 8
@@ -35,6 +36,7 @@ UNREACHABLE_MAX = 3
 """After so many images one after the other that failed since a side cannot be reached, the copy ends."""
 
 _REMEMBERED = 100_000  # blobs and manifests that need not be asked for again
+_SAME = Naming()
 
 
 class _TooDeep(RemoteError):
@@ -59,19 +61,43 @@ class _Image:
         return replace(self, depth=self.depth + 1)
 
 
-class Copier:
-    """One copy. ``jobs`` bounds what is worked on at once."""
+class Known:
+    """What copies to one destination know of it, by the names that repositories have there, and of their source."""
 
-    def __init__(self, source: Source, destination: Destination, tally: Tally, *, jobs: int = JOBS) -> None:
+    def __init__(self) -> None:
+        self.there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
+        """The blobs and manifests that were seen or copied."""
+        self.places: LRUCache[Digest, Repository] = LRUCache(_REMEMBERED)
+        """A repository that has a blob."""
+        self.repositories: LRUCache[Repository, bool] = LRUCache(_REMEMBERED)
+        """Those of the source that were counted."""
+
+
+class Copier:
+    """One copy. ``jobs`` bounds what is worked on at once.
+
+    What follows it to the same destination has its ``known``. ``naming`` is that of the destination, if it has one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        destination: Destination,
+        tally: Tally,
+        *,
+        naming: Naming = _SAME,
+        known: Known | None = None,
+        jobs: int = JOBS,
+    ) -> None:
         self._source = source
         self._destination = destination
         self._tally = tally
         self._jobs = jobs
         self._slots = DeferredSemaphore(jobs)
         self._busy = KeyedLock()
-        self._there: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED)
-        self._places: LRUCache[Digest, Repository] = LRUCache(_REMEMBERED)
-        self._all_of: set[Repository] = set()
+        self._known = known or Known()
+        self._to = naming.repository_of
+        self._all_of: LRUCache[Repository, bool] = LRUCache(_REMEMBERED)
         self._was_there = False
         self._unreachable = 0
 
@@ -84,10 +110,13 @@ class Copier:
             await for_each(self._try, images, self._jobs)
 
     async def _images(self, selection: Selection) -> AsyncGenerator[tuple[Repository, Tag | Digest], None]:
-        idle, selected = set(selection.names), False
+        idle, matched, selected = set(selection.names), False, False
         async with aclosing(selection.repositories(self._source)) as repositories:
             async for repository in repositories:
-                self._tally.repositories += 1
+                matched = True
+                if repository not in self._known.repositories:
+                    self._known.repositories[repository] = True
+                    self._tally.repositories += 1
                 idle -= selection.matching(repository)
                 lacking = selection.tags_of(repository)
                 for digest in selection.digests_of(repository):
@@ -96,7 +125,7 @@ class Copier:
                 if not selection.means_tags(repository):
                     continue
                 if selection.means_all_of(repository):
-                    self._all_of.add(repository)
+                    self._all_of[repository] = True
                 try:
                     async with aclosing(self._source.tags(repository)) as tags:
                         async for reference in tags:
@@ -115,7 +144,7 @@ class Copier:
                     self._tally.fail(repository, error)
         for name in sorted(idle):
             self._tally.fail(name, f"{self._source.name} has no such repository")
-        if selection.patterns and self._tally.repositories and not selected:
+        if selection.patterns and matched and not selected:
             self._tally.fail(" ".join(selection.patterns), f"{self._source.name} has no such tags there")
 
     async def _try(self, named: tuple[Repository, Tag | Digest]) -> None:
@@ -139,16 +168,16 @@ class Copier:
         self._tally.images += 1
         here, there = await self._heads(repository, reference)
         if here is not None and there is not None and here.digest == there.digest:
-            self._tally.images_there += 1
-            await self._whole(image, there)
+            was_there = await self._untagged(image, there.digest, there)
+            self._tally.images_there += was_there
             return
         found = await self._source.manifest(repository, reference)
-        key = (repository, found.digest)
-        if key in self._there:
+        key = (self._to(repository), found.digest)
+        if key in self._known.there:
             await self._put(image, reference, found, None)  # another tag of what was just copied
             return
         await self._take(image, reference, found)
-        self._there[key] = True
+        self._known.there[key] = True
         await self._referrers(image, found.digest)
 
     async def _heads(
@@ -167,55 +196,54 @@ class Copier:
     async def _take(self, image: _Image, reference: Tag | Digest, found: RemoteManifest) -> None:
         """A manifest that the destination does not have, with all below it."""
         manifest = parse_manifest(found.content, found.media_type)
-
-        async def blob(each: tuple[Digest, int | None]) -> None:
-            digest, size = each
-            may_be_missing = size is None
-            if size is None:
-                size = await self._source.blob_size(image.repository, digest)
-            if size is not None:
-                await self._blob(image.repository, digest, size, may_be_missing)
-
-        await gather(blob, [*dict(manifest.blobs).items(), *((each, None) for each in manifest.foreign)], self._jobs)
-        await self._children(image, manifest)
+        await self._below(image, manifest)
         # One referrer of a manifest after the other: olareg 0.1.2 lists only some of those that come at once.
         async with self._busy.of((image.repository, manifest.subject) if manifest.subject else object()):
             await self._put(image, reference, found, manifest)
 
-    async def _whole(self, image: _Image, have: Descriptor) -> None:
-        """What the destination has, with all below it: only referrers can be missing."""
-        if have.media_type in INDEXES:
-            found = await self._source.manifest(image.repository, have.digest)
-            await self._children(image, parse_manifest(found.content, found.media_type))
-        await self._referrers(image, have.digest)
+    async def _below(self, image: _Image, manifest: Manifest) -> bool:
+        """All that a manifest refers to; answers whether it was there.
 
-    async def _children(self, image: _Image, manifest: Manifest) -> None:
+        It is looked for where the manifest is there too: blobs get lost, of a damaged disk for one.
+        """
         below = image.below if manifest.manifests else image
 
-        async def child(digest: Digest) -> None:
-            await self._untagged(below, digest)
+        async def blob(each: tuple[Digest, int | None]) -> bool:
+            digest, size = each
+            may_be_missing = size is None
+            if size is None:
+                size = await self._source.blob_size(image.repository, digest)
+            return size is None or await self._blob(image.repository, digest, size, may_be_missing)
 
-        await gather(child, dict.fromkeys(manifest.manifests), self._jobs)
+        async def child(digest: Digest) -> bool:
+            return await self._untagged(below, digest)
 
-    async def _untagged(self, image: _Image, digest: Digest) -> None:
-        key = (image.repository, digest)
+        blobs = [*dict(manifest.blobs).items(), *((each, None) for each in manifest.foreign)]
+        were_there = await gather(blob, blobs, self._jobs)
+        return all([*were_there, *await gather(child, dict.fromkeys(manifest.manifests), self._jobs)])
+
+    async def _untagged(self, image: _Image, digest: Digest, have: Descriptor | None = None) -> bool:
+        """A manifest, of which the destination is known to have ``have``; answers whether it was there and whole."""
+        key = (self._to(image.repository), digest)
         async with self._busy.of(("manifest", *key)):
-            if key in self._there:
-                return
-            have = await self._destination.manifest_head(image.repository, digest)
+            if key in self._known.there:
+                return True
+            have = have or await self._destination.manifest_head(image.repository, digest)
             if have is None:
                 try:
                     found = await self._source.manifest(image.repository, digest)
                 except Unknown:
                     self._tally.missing += 1
-                    return
+                    return True
                 await self._take(image, digest, found)
-            self._there[key] = True
+                was_there = False
+            else:
+                found = await self._destination.manifest(image.repository, digest)
+                was_there = await self._below(image, parse_manifest(found.content, found.media_type))
+            self._known.there[key] = True
         # Not while others are kept waiting: a referrer may list what it refers to.
-        if have is None:
-            await self._referrers(image, digest)
-        else:
-            await self._whole(image, have)
+        await self._referrers(image, digest)
+        return was_there
 
     async def _referrers(self, image: _Image, subject: Digest) -> None:
         has_its_turn = image.repository in self._all_of and _subject_of(referrers_tag(subject)) == subject
@@ -240,7 +268,7 @@ class Copier:
         await gather(referrer, found, self._jobs)
         listed = {each.digest for each in await self._destination.referrers(image.repository, subject)}
         for each in found:
-            if each.digest not in listed and (image.repository, each.digest) in self._there:
+            if each.digest not in listed and (self._to(image.repository), each.digest) in self._known.there:
                 await self._destination.note_referrer(image.repository, subject, each)
 
     async def _put(
@@ -260,21 +288,24 @@ class Copier:
             descriptor = manifest.descriptor(found.digest, len(found.content))
             await self._destination.note_referrer(image.repository, manifest.subject, descriptor)
 
-    async def _blob(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> None:
-        key, tally = (repository, digest), self._tally
+    async def _blob(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
+        """Have a blob at the destination; answers whether it was there."""
+        key, tally = (self._to(repository), digest), self._tally
         async with self._busy.of(digest):
-            if key in self._there:
-                return
-            if await self._destination.blob_size(repository, digest) == size:
+            if key in self._known.there:
+                return True
+            was_there = await self._destination.blob_size(repository, digest) == size
+            if was_there:
                 tally.blobs_there += 1
                 tally.bytes_there += size
             elif not await self._mount_or_move(repository, digest, size, may_be_missing):
-                return
-            self._there[key] = True
-            self._places[digest] = repository
+                return True
+            self._known.there[key] = True
+            self._known.places[digest] = self._to(repository)
+            return was_there
 
     async def _mount_or_move(self, repository: Repository, digest: Digest, size: int, may_be_missing: bool) -> bool:
-        elsewhere = repository if self._destination.is_source else self._places.get(digest)
+        elsewhere = repository if self._destination.is_source else self._known.places.get(digest)
         tally, location = self._tally, None
         if elsewhere is not None:
             location = await self._destination.mount(repository, digest, elsewhere)

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from ipfsreg.client.errors import Unknown
+from ipfsreg.client.registry import RemoteManifest
 from ipfsreg.client.uploading import From
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest
@@ -12,6 +14,9 @@ class Holding(Protocol):
     """What a destination has; see `Destination`."""
 
     name: str
+
+    async def manifest(self, repository: Repository, digest: Digest) -> RemoteManifest:
+        """A manifest that it has, by its digest."""
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         """What there is, if there is something."""
@@ -31,6 +36,11 @@ class DryRun:
     def __init__(self, holding: Holding | None) -> None:
         self.name = "" if holding is None else holding.name
         self._holding = holding
+
+    async def manifest(self, repository: Repository, digest: Digest) -> RemoteManifest:
+        if self._holding is None:
+            raise Unknown(f"there is no {digest} yet", 404)
+        return await self._holding.manifest(repository, digest)
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         return None if self._holding is None else await self._holding.manifest_head(repository, reference)

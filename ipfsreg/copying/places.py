@@ -51,11 +51,14 @@ class Source(Protocol):
 
 
 class Destination(Protocol):
-    """Where images go. A manifest that it has is whole, for it takes none before all that it refers to."""
+    """Where images go. It is given no manifest before all that it refers to."""
 
     name: str
     is_source: bool
     """Whether the images come from the same place, under other names."""
+
+    async def manifest(self, repository: Repository, digest: Digest) -> RemoteManifest:
+        """A manifest that it has, by its digest."""
 
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         """What there is, if there is something."""
@@ -64,7 +67,7 @@ class Destination(Protocol):
         """The length of a blob in bytes; None where there is none."""
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
-        """Have a blob of another repository; see `Uploader.mount`."""
+        """Have a blob of another repository, called so at the destination; see `Uploader.mount`."""
 
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None

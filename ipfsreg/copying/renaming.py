@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ipfsreg.client.registry import RemoteManifest
 from ipfsreg.client.uploading import From
 from ipfsreg.registry.descriptor import Descriptor
 from ipfsreg.registry.digest import Digest, parse_digest
@@ -64,7 +65,7 @@ def _renamed(text: str) -> Naming:
 class Renamed:
     """A `Destination` that has images under the names of a `Naming`; who copies has those of the source.
 
-    ``is_source`` says that it is the source, which has the blobs of its repositories under their own names.
+    ``is_source`` says that it is the source.
     """
 
     def __init__(self, destination: Destination, naming: Naming, *, is_source: bool = False) -> None:
@@ -77,13 +78,15 @@ class Renamed:
     async def manifest_head(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
         return await self._destination.manifest_head(self._to(repository), self._reference(reference))
 
+    async def manifest(self, repository: Repository, digest: Digest) -> RemoteManifest:
+        return await self._destination.manifest(self._to(repository), digest)
+
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
         return await self._destination.blob_size(self._to(repository), digest)
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository) -> str | None:
-        return await self._destination.mount(
-            self._to(repository), digest, source if self.is_source else self._to(source)
-        )
+        """See `Destination`. ``source`` is a name there."""
+        return await self._destination.mount(self._to(repository), digest, source)
 
     async def upload(
         self, repository: Repository, digest: Digest, size: int, source: From, location: str | None = None

@@ -184,6 +184,10 @@ def test_answers_without_a_body(head: bytes, sent: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", b"ok"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
         (OK + b"and what nobody asked for", b"ok"),
+        (CHUNKED + chunks(b"ok", []) + b"and what nobody asked for", b"ok"),
+        (CHUNKED + chunks(b"ok", []) + OK, b"ok"),
+        (CHUNKED + chunks(b"ok", []) + CHUNKED + chunks(b"more", []), b"ok"),
+        (CHUNKED + chunks(b"ok", []) + CHUNKED, b"ok"),
     ],
 )
 def test_connections_that_are_not_used_again(sent: bytes, content: bytes) -> None:
@@ -328,7 +332,7 @@ async def test_what_changes_something_is_not_sent_twice() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_before_the_end_of_a_body_is_enough() -> None:
+async def test_a_refusal_before_the_end_of_a_body_is_enough_and_nothing_else_is() -> None:
     closed = 0
 
     async def endless() -> AsyncGenerator[bytes, None]:
@@ -340,11 +344,15 @@ async def test_an_answer_before_the_end_of_a_body_is_enough() -> None:
         finally:
             closed += 1
 
-    async with serving(lambda number: OK) as (server, transport):
+    refused = OK.replace(b"200", b"413")
+    async with serving(lambda number: [refused, OK, OK][number - 1]) as (server, transport):
         assert await ask(transport, server.url, "PUT", Body(endless(), 10**9)) == b"ok"
         assert closed == 1
+        with pytest.raises(Untrustworthy, match="before it had all of it"):
+            await ask(transport, server.url, "PUT", Body(endless(), 10**9))
+        assert closed == 2
         assert await ask(transport, server.url) == b"ok"
-        assert server.connections == 2
+        assert server.connections == 3
 
 
 @pytest_twisted.ensureDeferred

@@ -33,6 +33,7 @@ class Memory:
         self.listed: dict[Digest, list[Descriptor]] = {}
         self.blobs: dict[Digest, bytes] = {digest_of(b"{}"): b"{}"}
         self.asked: list[tuple[str, Tag | Digest]] = []
+        self.sized: list[Digest] = []
 
     async def repositories(self) -> AsyncGenerator[Repository, None]:
         yield BOX
@@ -68,9 +69,12 @@ class Memory:
         self.listed.setdefault(subject, []).append(referrer)
 
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
+        self.sized.append(digest)
         return len(self.blobs[digest]) if digest in self.blobs else None
 
     async def blob(self, repository: Repository, digest: Digest, size: int) -> AsyncGenerator[bytes, None]:
+        if digest not in self.blobs:
+            raise Unknown("it is not there", 404)
         yield self.blobs[digest]
 
     def blob_range(
@@ -142,3 +146,32 @@ async def test_what_is_there_is_not_read_and_what_is_not_there_is_asked_for_once
     tally = await copy(source, to)
     assert tally.images_there == len(images)
     assert sorted(each for each in source.asked if each[1] in tags) == [("HEAD", each) for each in tags]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_blob_that_was_lost_at_the_destination_comes_again() -> None:
+    """The manifest is there, and is no proof that all below it is."""
+    source, images, _ = filled(tags_list_referrers=False)
+    to = Memory(tags_list_referrers=False)
+    await copy(source, to)
+    lost = digest_of(b"2")
+    del to.blobs[lost]
+    again = await copy(source, to)
+    assert to.blobs[lost] == b"2"
+    assert (again.images_there, again.blobs, again.manifests) == (2, 1, 0)
+    to.sized.clear()
+    assert (await copy(source, to)).images_there == len(images)
+    assert sorted(to.sized) == sorted(to.blobs)  # each once
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_blob_that_both_sides_have_lost_is_a_failure() -> None:
+    source, _, _ = filled(tags_list_referrers=False)
+    to = Memory(tags_list_referrers=False)
+    await copy(source, to)
+    lost = digest_of(b"2")
+    del to.blobs[lost], source.blobs[lost]
+    tally = Tally()
+    await Copier(source, to, tally).run(Selection())
+    assert [each["name"] for each in tally.failures] == ["box:2"]
+    assert (tally.images_there, tally.blobs) == (2, 0)

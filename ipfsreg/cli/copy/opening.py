@@ -13,7 +13,7 @@ from ipfsreg.cli.errors import control_error
 from ipfsreg.client.address import RegistryAddress
 from ipfsreg.client.errors import RemoteError
 from ipfsreg.client.registry import RegistryClient
-from ipfsreg.copying.copier import Copier
+from ipfsreg.copying.copier import Copier, Known
 from ipfsreg.copying.dry_run import DryRun, Holding
 from ipfsreg.copying.places import Destination, Selection, Source
 from ipfsreg.copying.renaming import Naming, Renamed
@@ -63,9 +63,11 @@ class Copy:
                 _dry_run(to, workers) if self.dry_run else to.destination() as destination,
             ):
                 is_source = are_same(self.source, self.destination) and not self.dry_run
+                known = Known()
                 for selection, naming in self.names:
                     renamed = Renamed(destination, naming, is_source=is_source)
-                    await Copier(source, renamed, tally, jobs=self.jobs).run(selection)
+                    copier = Copier(source, renamed, tally, naming=naming, known=known, jobs=self.jobs)
+                    await copier.run(selection)
         except RemoteError as error:
             raise control_error(error) from None
         finally:
