@@ -1,5 +1,6 @@
 """``ipfsreg retention``: the rules of ``[retention]``, tried or applied."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,33 @@ def retention(path: Path | None, dry_run: bool, repository: str | None, output: 
 
 
 def _try(path: Path | None, arguments: dict[str, str], output: Output) -> None:
+    storage = describe_storage(path)
     found: list[dict[str, Any]] = []
+    tags = deleted = 0
+    by_row = not output.as_json and not sys.stdout.isatty()
+
+    def each(verdict: dict[str, Any]) -> None:
+        nonlocal tags, deleted
+        tags += 1
+        deleted += not verdict["kept"]
+        if by_row:
+            output.row(_row(verdict))
+        else:
+            found.append(verdict)
+
     with output.progress("Looking at tags") as progress:
-        ask(path, "retention-verdicts", arguments, quiet=True, progress=progress, each=found.append)
-    rows = (
-        [f"{each['repository']}:{each['tag']}", "keep" if each["kept"] else "delete", each["reason"]] for each in found
-    )
-    document = {
-        "storage": describe_storage(path),
-        "dry_run": True,
-        "tags": len(found),
-        "deleted": sum(not each["kept"] for each in found),
-        "repositories": len({each["repository"] for each in found}),
-        "verdicts": found,
-    }
-    output.show(document, Table(["TAG", "VERDICT", Column("WHY", long=True)], rows))
+        ask(path, "retention-verdicts", arguments, quiet=True, progress=None if by_row else progress, each=each)
+    if not by_row:
+        repositories = len({verdict["repository"] for verdict in found})
+        document = {"storage": storage, "dry_run": True, "tags": tags, "deleted": deleted, "repositories": repositories}
+        table = Table(["TAG", "VERDICT", Column("WHY", long=True)], map(_row, found))
+        output.show(document | {"verdicts": found}, table)
+    output.note(f"Of {counted(tags, 'tag')} {deleted} would be deleted.")
+
+
+def _row(verdict: dict[str, Any]) -> list[str]:
+    name = f"{verdict['repository']}:{verdict['tag']}"
+    return [name, "keep" if verdict["kept"] else "delete", verdict["reason"]]
 
 
 def _name(text: str) -> str:

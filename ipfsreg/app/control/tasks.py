@@ -52,11 +52,10 @@ async def apply_retention(registry: Registry, arguments: Arguments, progress: Pr
 
 
 async def judge_tags(registry: Registry, arguments: Arguments) -> AsyncGenerator[Sequence[Any], None]:
-    """What the rules say of the tags that they are about, of the repository ``name`` or of all; nothing is deleted."""
-    retention, now = registry.tag_retention, registry.now()
-    async for repository in retention.repositories(await _one_repository(registry, arguments)):
-        async for some in retention.verdicts(repository, now):
-            yield [asdict(verdict) for verdict, _ in some]
+    """What is to become of each tag, of the repository ``name`` or of all; nothing is deleted."""
+    only = await _one_repository(registry, arguments)
+    async for some in registry.tag_retention.all_verdicts(registry.now(), only):
+        yield [asdict(verdict) for verdict in some]
 
 
 async def _one_repository(registry: Registry, arguments: Arguments) -> Repository | None:

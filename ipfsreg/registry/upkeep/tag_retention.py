@@ -130,11 +130,29 @@ class TagRetention:
 
             yield await gather(judge, looked)
 
+    async def all_verdicts(self, now: float, only: Repository | None = None) -> AsyncIterator[Sequence[Verdict]]:
+        """As `verdicts`, of one repository or all; then come those of its tags that no rule is about, which stay."""
+        throttle = self._storage.throttle()
+        async for repository in self._repositories(only):
+            async for judged in self.verdicts(repository, now):
+                yield [verdict for verdict, _ in judged]
+            rules = self._policy.rules.of(repository)
+            try:
+                async for page in self._tags.pages(repository):
+                    for some in batches(page, _AT_ONCE):
+                        others = [tag for tag in some if not rules_for(rules, tag)]
+                        yield [Verdict(repository, tag, True, "no rule is about it") for tag in others]
+                        await throttle.step(len(some))
+            except NameUnknown:  # it was deleted meanwhile
+                pass
+
     async def run(self, now: float, only: Repository | None = None, progress: Progress | None = None) -> RetentionRun:
         """Delete what is not kept. ``now`` is as for `verdicts`."""
         found, progress = RetentionRun(), progress or Progress()
         progress.begin("Looking at tags")
-        async for repository in self.repositories(only):
+        async for repository in self._repositories(only):
+            if only is None and not self._policy.rules.of(repository):
+                continue
             found.repositories += 1
             async for some in self.verdicts(repository, now):
                 for verdict, seen in some:
@@ -150,14 +168,12 @@ class TagRetention:
                         )
         return found
 
-    async def repositories(self, only: Repository | None = None) -> AsyncIterator[Repository]:
-        """Those that a rule may be about."""
+    async def _repositories(self, only: Repository | None) -> AsyncIterator[Repository]:
         if only is not None:
             yield only
             return
         async for repository in layout.repositories_with_manifests(self._storage.bucket):
-            if self._policy.rules.of(repository):
-                yield repository
+            yield repository
 
     async def _newest(
         self, repository: Repository, rules: tuple[TagRule, ...], tags: Sequence[Tag], now: float

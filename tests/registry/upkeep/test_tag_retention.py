@@ -101,6 +101,7 @@ EXPECTED = {
     "box:nightly-1": (False, "nothing keeps it in '** nightly-* newest 2, referred'"),
     "box:nightly-2": (True, "it is one of the 2 newest"),
     "box:nightly-3": (True, "it is one of the 2 newest"),
+    **dict.fromkeys(("team/app:other", "box:pr-1", "box:signature"), (True, "no rule is about it")),
 }
 
 
@@ -110,6 +111,10 @@ def test_a_dry_run_says_why_and_a_run_does_what_it_said(daemon: DaemonProcess, r
         daemon.start()
     assert verdicts(daemon) == EXPECTED
     assert verdicts(daemon, "team/app") == {name: each for name, each in EXPECTED.items() if name.startswith("team")}
+    dry = daemon.command("retention", "--dry-run")
+    assert len(dry.stdout.splitlines()) == len(EXPECTED)
+    assert "box:signature\tkeep\tno rule is about it\n" in dry.stdout
+    assert dry.stderr.endswith("Of 10 tags 2 would be deleted.\n")
     done = daemon.command("retention", "--json")
     assert json.loads(done.stdout) | {"storage": ""} == {
         "storage": "", "dry_run": False, "tags": 7, "deleted": 2, "repositories": 2
@@ -120,6 +125,14 @@ def test_a_dry_run_says_why_and_a_run_does_what_it_said(daemon: DaemonProcess, r
     assert tags(daemon, "box") == ["nightly-0", "nightly-2", "nightly-3", "pr-1", "signature"]
     daemon.stop()
     daemon.check_log()
+
+
+def test_a_repository_that_no_rule_is_about(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, {"retention": {"rules": "box * newest 1"}}) as daemon:
+        assert push(daemon, "other", "1", 1).status == 201
+        for arguments in ((), ("other",)):
+            assert verdicts(daemon, *arguments) == {"other:1": (True, "no rule is about it")}
+        assert json.loads(daemon.command("retention", "--json").stdout)["tags"] == 0
 
 
 def test_a_tag_that_any_rule_keeps_is_kept(tmp_path: Path) -> None:
@@ -157,6 +170,7 @@ def test_each_tag_has_its_own_time(tmp_path: Path) -> None:
         assert push(daemon, "box", "stable", 3).status == 201  # 1 loses a tag, and 3 is pushed anew
         assert push(daemon, "box", "x2", 1).status == 201  # an old one under a new tag
         expected = {"box:v1": False, "box:v2": True, "box:v3": True, "box:x1": False, "box:x2": True}
+        expected["box:stable"] = True  # no rule is about it
         assert {name: kept for name, (kept, _) in verdicts(daemon).items()} == expected
         assert push(daemon, "box", "v1", 1).status == 201
         assert [name for name, (kept, _) in verdicts(daemon).items() if not kept] == ["box:v2", "box:x1"]
