@@ -54,7 +54,9 @@ def tracing_problem() -> str | None:
     try:
         from .tracing.tracing import configured_headers  # else it is not loaded
     except ImportError as error:
-        return f"[tracing] endpoint: install what it needs: pip install 'ipfsreg[tracing]' ({error})"
+        return (
+            f"[tracing] endpoint: install what it needs: .venv/bin/pip install '.[tracing]' in the checkout ({error})"
+        )
     try:
         configured_headers()
     except SetupError as error:

@@ -76,7 +76,7 @@ def _show_version(context: click.Context, parameter: click.Parameter, value: boo
     if value and not context.resilient_parsing:
         from ipfsreg import __version__
 
-        click.echo(f"ipfsreg, version {__version__}")
+        click.echo(f"ipfsreg {__version__}")
         context.exit()
 
 

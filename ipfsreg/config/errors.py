@@ -12,7 +12,7 @@ from .kinds import Section
 
 _SHOWN_MAX = 200  # characters of a wrong value
 _LINE_MAX = 1000
-_SECRETS = {"authorization", "endpoints", "key", "secret", "token"}  # their values are never quoted
+_SECRETS = {"authorization", "endpoint", "endpoints", "key", "secret", "token"}  # their values are never quoted
 _WORD = re.compile(r"[^\s'\"]+")
 
 

@@ -246,7 +246,7 @@ class MetricsOptions(Section):
 def _traces_url(value: str) -> str:
     problem = url_problem(value)
     if problem is not None or "?" in value or "#" in value:
-        raise ValueError(f"the URL of a receiver of traces {problem or 'has no query'}")
+        raise ValueError(f"the URL of a receiver of traces {problem or 'has a query or a fragment: take it out'}")
     return value.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"  # as OpenTelemetry's programs understand it
 
 

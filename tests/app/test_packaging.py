@@ -135,7 +135,7 @@ def test_twistd_knows_the_plugin(environment: Path, tmp_path: Path) -> None:
 @full
 def test_the_command_runs(environment: Path, wheel: Path, tmp_path: Path) -> None:
     command = environment / "bin" / "ipfsreg"
-    assert run(command, "--version", cwd=tmp_path) == f"ipfsreg, version {version_of(wheel)}\n"
+    assert run(command, "--version", cwd=tmp_path) == f"ipfsreg {version_of(wheel)}\n"
     assert run(command, "check", cwd=tmp_path) == "OK: no configuration file, the defaults run\n"
     configuration = environment / "etc" / "ipfsreg" / "ipfsreg.ini"
     assert run(command, "check", "--config", configuration, cwd=tmp_path) == f"OK: {configuration}\n"

@@ -247,11 +247,23 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", WITHOUT], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
-    assert "x.ini: [tracing] endpoint: install what it needs: pip install 'ipfsreg[tracing]'" in ended.stderr
+    assert (
+        "x.ini: [tracing] endpoint: install what it needs: .venv/bin/pip install '.[tracing]' in the checkout"
+        in ended.stderr
+    )
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["localhost:4318", "http://u:s3cret@h", "ftp://h", "http://h/?s3cret", "http://", "http://h:0"]
+    "endpoint",
+    [
+        "localhost:4318",
+        "http://u:s3cret@h",
+        "ftp://h",
+        "http://h/?s3cret",
+        "http://h:x/s3cret",
+        "http://",
+        "http://h:0",
+    ],
 )
 def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
     (tmp_path / "x.ini").write_text(f"[tracing]\nendpoint = {endpoint}\n")

@@ -123,7 +123,7 @@ def test_the_other_commands_say_it_in_one_line_too(command: CliRunner, tmp_path:
 
 
 def test_the_version(command: CliRunner) -> None:
-    assert command.invoke(main, ["--version"]).output == f"ipfsreg, version {__version__}\n"
+    assert command.invoke(main, ["--version"]).output == f"ipfsreg {__version__}\n"
 
 
 def twistd(*arguments: str, cwd: Path, pid_file: str = "") -> subprocess.CompletedProcess[str]:

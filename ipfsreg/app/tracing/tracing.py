@@ -42,7 +42,7 @@ _HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-"""What OpenTelemetry's semantic conventions for HTTP take for known. Another is ``_OTHER``, or HTTP in a span's name."""
+"""What OpenTelemetry's semantic conventions for HTTP know. Another is ``_OTHER``, and HTTP in a span's name."""
 
 _ARGUMENT = re.compile(r"<(?:[^:<>]+:)?([^:<>]+)>")
 
