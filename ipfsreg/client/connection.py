@@ -199,6 +199,8 @@ class Connection(Protocol):
             is_there = end >= len(_END)
             if self._interim + (end if is_there else len(self._head)) > HEAD_MAX:
                 raise BadAnswer(f"headers of more than {HEAD_MAX} bytes")
+            if not b"HTTP/".startswith(self._head[:16].lstrip(b"\r\n")[:5]):
+                raise BadAnswer("not the head of an answer")
             if not is_there:
                 return
             parsed = _Parsed()

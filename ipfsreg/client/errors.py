@@ -9,6 +9,10 @@ class Unreachable(RemoteError):
     """It cannot be reached, does not answer in time, or says that it cannot now: later it may."""
 
 
+class Unintelligible(Unreachable):
+    """It answers, and what it says is no HTTP: to ask again is of no use."""
+
+
 class Refused(RemoteError):
     """It answered with a status that says no. ``code`` is the one of the OCI error document, if there is one."""
 

@@ -15,7 +15,7 @@ from ipfsreg.registry.names import Repository, Tag, parse_repository, parse_tag
 from .address import RegistryAddress
 from .authorization import CATALOG, scope_of
 from .credentials import find_credentials
-from .errors import Unknown, Unreachable, Untrustworthy, printable
+from .errors import Unintelligible, Unknown, Unreachable, Untrustworthy, printable
 from .listings import read_list
 from .referrers import RemoteReferrers
 from .session import STORE_SECONDS, TRIES, FindCredentials, Session
@@ -175,8 +175,8 @@ class RegistryClient:
                         hasher.update(piece)
                         last, done, tries = piece, done + len(piece), 0
                 break
-            except Unreachable:
-                if tries >= TRIES:
+            except Unreachable as error:
+                if isinstance(error, Unintelligible) or tries >= TRIES:
                     raise
         if hasher.hexdigest() != digest.hex:
             raise Untrustworthy(f"{self.name}: what it has as {digest} is something else")

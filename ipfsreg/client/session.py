@@ -16,7 +16,7 @@ from ipfsreg.registry.errors import ManifestInvalid
 from .address import RegistryAddress, join_url
 from .authorization import NO_SCOPE, Authorization, Scope, repository_of
 from .credentials import Credentials, CredentialsError, Logins
-from .errors import AccessDenied, Refused, RemoteError, Unknown, Unreachable, Untrustworthy, printable
+from .errors import AccessDenied, Refused, RemoteError, Unintelligible, Unknown, Unreachable, Untrustworthy, printable
 from .transport import Answer, Body, Transport
 
 ANSWER_SECONDS = 60.0
@@ -87,6 +87,8 @@ class Session:
                 answer = await self.transport.send(
                     method, url, sent, body() if body else None, seconds or ANSWER_SECONDS
                 )
+            except Unintelligible:
+                raise
             except Unreachable:
                 if last or not self._answered:  # who has never answered may not be there at all
                     raise

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from .address import origin_of
 from .connection import BadAnswer, Connection, Ended, Incoming, Response, encode_head
 from .endpoints import Endpoints
-from .errors import Unreachable, Untrustworthy, printable
+from .errors import Unintelligible, Unreachable, Untrustworthy, printable
 
 CONNECT_SECONDS = 15.0
 
@@ -221,6 +221,8 @@ class Transport:
             return Unreachable(f"{self.name} cannot be reached: {why}")
         if type(error).__name__ == "VerificationError":  # service_identity's: it is trusted, but for other names
             return Unreachable(f"{self.name} shows a certificate that is not for this name")
+        if isinstance(error, BadAnswer):
+            return Unintelligible(f"{self.name} sends what is no answer of HTTP: {error}")
         text = printable(_reason(error)) or type(error).__name__
         if "certificate" in text:
             return Unreachable(f"{self.name} shows a certificate that is not trusted (--ca FILE says who is): {text}")

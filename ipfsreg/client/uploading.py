@@ -9,7 +9,7 @@ from ipfsreg.registry.digest import Digest
 from ipfsreg.registry.names import Repository
 
 from .authorization import Scope, scope_of
-from .errors import RemoteError, Unreachable
+from .errors import RemoteError, Unintelligible, Unreachable
 from .session import STORE_SECONDS, TRIES, Session
 from .transport import Answer, Body
 
@@ -69,8 +69,8 @@ class Uploader:
             try:
                 await self._put(location, digest, size, offset, body, scope)
                 return
-            except Unreachable:
-                if tries >= TRIES:
+            except Unreachable as error:
+                if isinstance(error, Unintelligible) or tries >= TRIES:
                     raise
             await deferLater(self._session.transport.reactor, min(2.0**tries / 4, 10), lambda: None)
             location, offset = await self._resume(location, size, scope)

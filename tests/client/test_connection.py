@@ -17,10 +17,18 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from ipfsreg.client import session as session_module
 from ipfsreg.client import transport as transport_module
 from ipfsreg.client.connection import HEAD_MAX, BadAnswer, Connection, Ended, Response, encode_head
 from ipfsreg.client.errors import Unreachable, Untrustworthy
 from ipfsreg.client.transport import Body, Transport
+from ipfsreg.registry.digest import digest_of
+from ipfsreg.registry.names import Repository
+
+from .scripted import client_of
+
+BOX = Repository("box")
+DIGEST = digest_of(b"x")
 
 GET = encode_head("GET", "/", {"Host": "x"})
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -290,6 +298,23 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(3):
             assert await ask(transport, f"{server.url}/v2/?x=1#part") == b"ok"
         assert (server.requests, server.connections) == (3, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_http_is_not_waited_for_nor_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(session_module, "TRIES", 2)
+    async with serving(lambda number: OK if number == 1 else b"SSH-2.0-x") as (server, _), client_of(server.url) as it:
+        await it.ping()
+        for work in (names(it.tags(BOX)), names(it.blob(BOX, DIGEST, 1))):
+            asked = server.requests
+            with pytest.raises(Unreachable, match="no answer of HTTP"):
+                await work
+            assert server.requests == asked + 1
+
+
+async def names(listed: AsyncGenerator[Any, None]) -> list[Any]:
+    return [each async for each in listed]
 
 
 @pytest_twisted.ensureDeferred
