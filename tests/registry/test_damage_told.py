@@ -249,7 +249,7 @@ DIRECTORIES = (
 IN_ITS_PLACE = [
     *(("repositories/tag/_tags", kind) for kind in KINDS if kind != "directory"),
     *((directory, "file") for directory in some(6, DIRECTORIES)),
-    *((directory, "link") for directory in some(2, DIRECTORIES)),
+    *((directory, "link") for directory in some(2, DIRECTORIES[::3])),
 ]
 
 
