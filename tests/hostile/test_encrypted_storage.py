@@ -203,7 +203,7 @@ def test_files_that_were_changed(place: Place) -> None:
     counted: Counter[int] = Counter()
     for _ in range(ROUNDS):
         counted += place.endure(place.storage.change_files)
-    assert counted[503] > 0
+    assert counted[404] + counted[503] > 0
 
 
 def test_a_damaged_file_that_is_asked_for_without_end(place: Place) -> None:

@@ -48,14 +48,14 @@ async def test_a_server_that_hangs_is_given_up_after_the_timeout(
 ) -> None:
     monkeypatch.setattr("ipfsreg.bucket.textile.remote_reader.GET_SECONDS_PER_MEBIBYTE", 0.1)
     key = textile_hub.accounts.add_key()
-    backend = Backend(textile_hub, tmp_path / "daemon", key, timeout="300ms", silence="1h", encrypted=private)
+    backend = Backend(textile_hub, tmp_path / "daemon", key, timeout="1s", silence="1h", encrypted=private)
     async with running(backend):
         await backend.bucket.put(PATH, b"x" * 1000)
         textile_hub.faults.add(Fault("PullPath", hang=True, times=None))
         began = monotonic()
         with pytest.raises(Unavailable):
             await ask(backend.bucket)
-        assert monotonic() - began < 3
+        assert monotonic() - began < 10
 
 
 @pytest_twisted.ensureDeferred
