@@ -150,6 +150,7 @@ class Transport:
         if server is None:
             server = _Server(place, parts.netloc.rpartition("@")[2], self._endpoints.of(origin))
             self._servers[place] = server
+            self._sweep_later()  # one that closes each connection is forgotten too
         return server, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
 
     def _take_idle(self, server: _Server) -> Connection | None:
@@ -166,12 +167,15 @@ class Transport:
                 connection.abort()
                 return
             server.idle.append((connection, self.reactor.seconds()))
-            if self._sweeping is None:
-                self._sweeping = self.reactor.callLater(_IDLE_SECONDS, self._sweep)
+            self._sweep_later()
 
         factory = Factory.forProtocol(lambda: Connection(free))
         factory.noisy = False
         return cast(Connection, await server.endpoint.connect(factory))
+
+    def _sweep_later(self) -> None:
+        if self._sweeping is None and not self._closed:
+            self._sweeping = self.reactor.callLater(_IDLE_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
         """Close what waits for long: a registry may lead to a host of its own for every blob."""
@@ -184,7 +188,7 @@ class Transport:
             server.idle = [each for each in server.idle if each[1] > latest]
         self._servers = {place: server for place, server in self._servers.items() if server.idle}
         if self._servers:
-            self._sweeping = self.reactor.callLater(_IDLE_SECONDS, self._sweep)
+            self._sweep_later()
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, T], late: str) -> T:
         """What the work answers, which is cancelled after that many seconds. :raises Unreachable: then."""
@@ -204,6 +208,7 @@ class Transport:
         self._closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
+            self._sweeping = None
         for server in self._servers.values():
             while server.idle:
                 connection, _ = server.idle.pop()

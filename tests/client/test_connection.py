@@ -329,6 +329,18 @@ async def test_one_that_waits_for_long_is_closed(monkeypatch: pytest.MonkeyPatch
             assert server.connections == number
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_closes_each_connection_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry may lead to a host of its own for every blob, and none of them need keep a connection."""
+    monkeypatch.setattr(transport_module, "_IDLE_SECONDS", 0.01)
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+    async with serving(lambda number: closing) as (server, transport):
+        assert await ask(transport, server.url) == b"ok"
+        while transport._servers:
+            await pause()
+        assert await ask(transport, server.url) == b"ok"
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "http://127.0.0.1/a b", "http://127.0.0.1/\r\nX: y"])
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_url_of_a_server_is_not_asked_for(url: str) -> None:
